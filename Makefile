@@ -1,0 +1,57 @@
+# The daily commands. Each sets up .venv by itself where that is needed.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check format lock fetch clean
+
+PYTHON ?= python3.11
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+# Tests use every core, one process each.
+export PYTHONPATH := workflow
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+help: ## show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(INSTALLED) ## install the locked dependencies into .venv
+
+$(INSTALLED): requirements.lock
+	@command -v $(PYTHON) >/dev/null || { echo "BandBridge needs Python 3.11; $(PYTHON) was not found. Say where it is: make PYTHON=/path/to/python3.11 setup"; exit 1; }
+	@echo "Installing the locked dependencies into .venv (about two minutes, 6 GB) ..."
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	@touch $@
+
+demo: $(INSTALLED) ## run the embedded demo from download to report
+	@echo "Running the demo: patch a small CLIP on a Sentinel-2 scene, align a 13-band student, evaluate, report."
+	@snakemake --quiet host reason
+
+test: check ## check the code, then run all tests
+	@echo "Running the tests ..."
+	@pytest -q -n 2 --dist loadgroup
+
+check: $(INSTALLED) ## linters, formatters and types, changing nothing
+	@echo "Checking style, types and the workflow ..."
+	@ruff check --quiet .
+	@ruff format --quiet --check .
+	@snakefmt --check Snakefile workflow/rules
+	@mypy --no-error-summary
+	@snakemake --lint
+
+format: $(INSTALLED) ## format the code and mend what the linters can mend
+	@ruff check --quiet --fix .
+	@ruff format --quiet .
+	@snakefmt Snakefile workflow/rules
+
+fetch: $(INSTALLED) ## bring what needs a network, so that the rest runs offline
+	@snakemake --quiet host reason -- fetch
+
+lock: ## resolve requirements.txt into requirements.lock (needs uv)
+	uv pip compile requirements.txt --universal --python-version 3.11 --no-emit-index-url --no-emit-find-links \
+		--no-annotate --no-header --quiet --output-file requirements.lock
+
+clean: ## remove results, logs and stores; keep the downloads and .venv
+	@echo "Removing results/*, logs/ and data/zarr/ ..."
+	@find results -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -rf {} +
+	@rm -rf logs data/zarr .snakemake
