@@ -1,0 +1,127 @@
+"""A wrong configuration is refused before any job, with the key, what was found and what is allowed."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from bandbridge.catalogue import merged
+from bandbridge.config import clip_id, evaluated, templates, validate
+from bandbridge.errors import UserError
+
+ROOT = Path(__file__).parents[2]
+DEMO = yaml.safe_load((ROOT / "config.yaml").read_text())
+MISSING = object()
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    config = copy.deepcopy(DEMO)
+    *parents, key = path.split("/")
+    target = config
+    for parent in parents:
+        target = target[parent]
+    if value is MISSING:
+        del target[key]
+    else:
+        target[key] = value
+    return config
+
+
+def test_the_default_configuration_is_valid():
+    assert validate(DEMO) == DEMO
+
+
+@pytest.mark.parametrize("preset", sorted((ROOT / "workflow/presets").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_preset_is_valid(preset: Path):
+    # A preset may be laid over another, which its first lines name.
+    called = next(line for line in preset.read_text().splitlines() if "--configfile" in line)
+    config = DEMO
+    for name in called.split("--configfile")[1].split():
+        config = merged(config, yaml.safe_load((ROOT / name).read_text()))
+    validate(config)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "parts"),
+    [
+        ("paint/select/criterion", "meen", ["paint.select.criterion is 'meen'", "mean, max_loss, fixed", "'mean'?"]),
+        ("paint/alfas", [0, 1], ["paint.alfas is not a known key", "alphas, select", "Did you mean 'alphas'?"]),
+        ("finetune/epochs", "ten", ["finetune.epochs is 'ten'", "a whole number"]),
+        ("finetune/epochs", 0, ["finetune.epochs is 0", "at least 1"]),
+        ("finetune/learning_rate", 0, ["finetune.learning_rate is 0", "more than 0"]),
+        ("paint/alphas", [0, 0.5, 1.2, 1], ["paint.alphas[2] is 1.2", "at most 1"]),
+        ("paint/alphas", [0, -0.1, 1], ["paint.alphas[1] is -0.1", "at least 0"]),
+        ("paint/alphas", [0, 0.5], ["paint.alphas lacks 1", "fine-tuned"]),
+        ("seed", MISSING, ["seed is missing"]),
+        ("finetune/clip_norm", MISSING, ["finetune.clip_norm is missing"]),
+        ("run", "my run", ["run is 'my run'", "letters"]),
+        ("tasks/patching/dataset", "demo_scen", ["tasks.patching.dataset", "'demo_scen'", "mean 'demo_scene'?"]),
+        ("tasks/patching/nomenclature", "osm-landuse-9", ["nomenclature is 'osm-landuse-9'", "'osm-landuse-8'?"]),
+        ("tasks/patching/prompts", "satelite", ["tasks.patching.prompts", "'satelite'", "Did you mean 'satellite'?"]),
+        ("tasks/supported", {"dataset": "demo_scene", "prompts": "plain"}, ["also the patching task", "another"]),
+        ("tasks/supported", {"dataset": "digits"}, ["tasks.supported.prompts is missing"]),
+        ("tasks/supported", None, ["paint.select.criterion is 'max_loss'", "use 'fixed'"]),
+        ("datasets/demo_scene/strid", 16, ["datasets.demo_scene.strid is not an option", "Did you mean 'stride'?"]),
+        ("datasets/demo_zcene", {}, ["names the data set 'demo_zcene'", "Did you mean 'demo_scene'?"]),
+        ("prompts/mine", ["a photo"], ["prompts.mine[0] is 'a photo'", "exactly one {}"]),
+        ("evaluate/datasets/eurosat_ms", ["nope"], ["evaluate.datasets.eurosat_ms", "'nope'"]),
+        ("evaluate/linear_probe/datasets", ["eurosat_ms"], ["not evaluated", "demo_scene"]),
+        ("align/students/ms-vit/scaling", "standardize", ["scaling is 'standardize'", "Did you mean 'standardise'?"]),
+        ("align/students/ms-vit/bands", ["red"], ["align.students.ms-vit.bands", "none of them"]),
+        ("clip/scratch", MISSING, ["clip.scratch is missing"]),
+        ("clip/scratch/dataset", "demo_scene", ["multi-label", "need one class"]),
+    ],
+)
+def test_a_fault_is_named_with_what_is_allowed(path: str, value: Any, parts: list[str]):
+    with pytest.raises(UserError) as caught:
+        validate(changed(path, value), source="config.yaml")
+    message = str(caught.value)
+    assert message.startswith("config.yaml: ")
+    for part in parts:
+        assert part in message
+
+
+def test_a_fixed_alpha_must_be_in_the_list():
+    config = changed("paint/select", {"criterion": "fixed", "max_loss": 0, "alpha": 0.55})
+    with pytest.raises(UserError, match=r"paint.select.alpha is 0.55, which is not in paint.alphas"):
+        validate(config)
+
+
+def test_all_faults_are_told_at_once():
+    config = changed("seed", -1)
+    config["finetune"]["epochs"] = 0
+    with pytest.raises(UserError) as caught:
+        validate(config)
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_null_removes_an_entry_that_a_preset_does_not_want():
+    config = changed("align/students/ms-vit", None)
+    assert validate(config)["align"]["students"] == {}
+
+
+def test_a_run_without_supported_task_is_valid_with_a_fixed_alpha():
+    config = changed("tasks/supported", None)
+    config["paint"]["select"]["criterion"] = "fixed"
+    assert validate(config)["tasks"]["supported"] is None
+
+
+def test_the_tasks_own_prompts_are_always_scored():
+    config = changed("evaluate/datasets", {"demo_scene": ["plain"]})
+    assert evaluated(config) == {"demo_scene": ("plain", "satellite"), "digits": ("digits",)}
+
+
+def test_the_users_templates_come_before_the_repositorys():
+    config = changed("prompts", {"mine": ["{} from above"]})
+    assert templates(config, "mine") == ("{} from above",)
+    assert all("{}" in template for template in templates(config, "satellite"))
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("ViT-B-32", "ViT-B-32"), ("hf-hub:laion/CLIP-ViT-B-32", "CLIP-ViT-B-32"), ("my model", "my-model")],
+)
+def test_a_clip_is_named_after_its_architecture(name: str, expected: str):
+    assert clip_id(changed("clip/name", name)) == expected

@@ -1,0 +1,93 @@
+"""Scripts take the same arguments from Snakemake and from the command line."""
+
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from bandbridge import job
+
+SCRIPT = '''
+"""Doubles a number."""
+from pathlib import Path
+from bandbridge import job
+from bandbridge.errors import UserError
+
+def main(number: int, parts: list[Path], recipe: dict, result: Path, threads: int = 1) -> None:
+    print("working")
+    if number < 0:
+        raise UserError("number is -1; give one that is not negative")
+    result.write_text(f"{2 * number} {[path.name for path in parts]} {recipe} {threads}")
+
+if __name__ == "__main__":
+    job.run(main, globals().get("snakemake"))
+'''
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Path:
+    path = tmp_path / "double.py"
+    path.write_text(SCRIPT)
+    return path
+
+
+def call(script: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {"PYTHONPATH": str(Path(job.__file__).parents[1])}
+    return subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True, env=environment)
+
+
+def test_arguments_come_from_the_command_line(script: Path, tmp_path: Path):
+    result = tmp_path / "result"
+    called = call(script, "--number", "4", "--parts", "a", "b", "--recipe", '{"x": 1}', "--result", str(result))
+    assert called.returncode == 0, called.stderr
+    assert result.read_text() == "8 ['a', 'b'] {'x': 1} 1"
+
+
+def test_a_user_error_is_one_paragraph_without_a_traceback(script: Path, tmp_path: Path):
+    called = call(script, "--number", "-1", "--parts", "a", "--recipe", "{}", "--result", str(tmp_path / "result"))
+    assert called.returncode == 1
+    assert called.stderr.strip() == "Error: number is -1; give one that is not negative"
+
+
+class Named(list):
+    """As Snakemake's input, output and params: a list whose items may have names."""
+
+    def __init__(self, **items):
+        super().__init__(items.values())
+        self._items = items
+
+    def items(self):
+        return self._items.items()
+
+
+def test_arguments_come_from_the_rule_by_name(tmp_path: Path):
+    seen = {}
+
+    def main(store: Path, embeddings: list[Path], alpha: float, threads: int, options: dict) -> None:
+        seen.update(store=store, embeddings=embeddings, alpha=alpha, threads=threads, options=options)
+
+    rule = SimpleNamespace(
+        input=Named(store="a.zarr"),
+        output=Named(embeddings="one.zarr"),
+        params=Named(alpha="0.5", options={"k": 1}, only_a_trigger=3),
+        threads=2,
+        log=[],
+    )
+    job.run(main, rule)
+    assert seen == {
+        "store": Path("a.zarr"),
+        "embeddings": [Path("one.zarr")],
+        "alpha": 0.5,
+        "threads": 2,
+        "options": {"k": 1},
+    }
+
+
+def test_a_rule_that_lacks_an_argument_says_which():
+    def main(store: Path) -> None: ...
+
+    rule = SimpleNamespace(input=Named(), output=Named(), params=Named(), threads=1, log=[])
+    with pytest.raises(TypeError, match="'store'"):
+        job.run(main, rule)

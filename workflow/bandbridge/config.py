@@ -1,0 +1,293 @@
+"""The configuration: checked against its schema and against itself before any job starts."""
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+
+from bandbridge.catalogue import (
+    WORKFLOW,
+    dataset_names,
+    load_dataset,
+    load_templates,
+    nomenclature_names,
+    prompt_set_names,
+    read_yaml,
+)
+from bandbridge.errors import UserError, did_you_mean
+
+# In these mappings a preset removes an entry of config.yaml by setting it to null.
+REMOVABLE = (("align", "students"), ("evaluate", "datasets"), ("datasets",), ("prompts",))
+
+EXAMPLE = "the repository's config.yaml shows it"
+
+TYPE_NAMES = {
+    "object": "a mapping",
+    "array": "a list",
+    "string": "text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "null": "null",
+}
+
+
+def validate(config: Mapping[str, Any], source: str = "config.yaml") -> dict[str, Any]:
+    """The configuration without its removed entries, once every value in it has been checked.
+
+    Raises:
+        UserError: with a line for every fault: the key, what was found, what is allowed.
+    """
+    cleaned = _without_removed(config)
+    faults = list(schema_faults(cleaned, "config")) or list(_cross_faults(cleaned))
+    if faults:
+        raise UserError("\n".join(f"{source}: {fault}" for fault in faults))
+    return cleaned
+
+
+def _without_removed(config: Mapping[str, Any]) -> dict[str, Any]:
+    def copy(value: Any, path: tuple[str, ...]) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        items = ((key, copy(item, (*path, str(key)))) for key, item in value.items())
+        return {key: item for key, item in items if not (item is None and path in REMOVABLE)}
+
+    result: dict[str, Any] = copy(config, ())
+    return result
+
+
+# --- the schema -------------------------------------------------------------------------------------------------------
+
+
+@cache
+def _validator(name: str) -> Draft202012Validator:
+    text = (WORKFLOW / "schemas" / f"{name}.schema.yaml").read_text(encoding="utf-8")
+    return Draft202012Validator(yaml.safe_load(text))
+
+
+def schema_faults(content: Mapping[str, Any], schema: str) -> Iterator[str]:
+    """A sentence for every place where `content` breaks `workflow/schemas/<schema>.schema.yaml`."""
+    for error in sorted(_validator(schema).iter_errors(content), key=lambda error: [str(part) for part in error.path]):
+        # `anyOf: [null, mapping]` fails as a whole; the fault the user made is inside the mapping.
+        inner = [item for item in error.context or () if item.validator != "type"]
+        for fault in inner if error.validator == "anyOf" and inner else [error]:
+            yield _explain(fault)
+
+
+def _explain(error: ValidationError) -> str:
+    key = _dotted(error.absolute_path)
+    found: Any = error.instance
+    wanted: Any = error.validator_value
+    schema: Any = error.schema
+    match error.validator:
+        case "additionalProperties":
+            allowed = list(schema.get("properties", {}))
+            unknown = [name for name in found if name not in allowed]
+            guess = did_you_mean(unknown[0], allowed)
+            return f"{_under(key, unknown[0])} is not a known key; allowed: {', '.join(allowed)}.{guess}"
+        case "required":
+            missing = [name for name in wanted if name not in found]
+            return f"{', '.join(_under(key, name) for name in missing)} is missing; {EXAMPLE}."
+        case "enum":
+            return f"{key} is {_shown(found)}; allowed: {', '.join(map(str, wanted))}.{did_you_mean(found, wanted)}"
+        case "type":
+            names = [wanted] if isinstance(wanted, str) else wanted
+            return f"{key} is {_shown(found)}; expected {' or '.join(TYPE_NAMES[name] for name in names)}."
+        case "minimum" | "exclusiveMinimum" | "maximum" | "exclusiveMaximum":
+            relation = {"minimum": "at least", "exclusiveMinimum": "more than", "maximum": "at most"}
+            return f"{key} is {found}; expected {relation.get(str(error.validator), 'less than')} {wanted}."
+        case "pattern" if wanted.endswith("\\}[^{}]*$"):
+            return f"{key} is {_shown(found)}; a template has exactly one {{}}, which takes the class name."
+        case "pattern":
+            return f"{key} is {_shown(found)}; allowed are letters, digits, '_', '-' (pattern {wanted})."
+        case "anyOf":
+            return f"{key} is {_shown(found)}; expected a mapping or null."
+        case _:
+            return f"{key}: {error.message}."
+
+
+def _dotted(path: Any) -> str:
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return text.lstrip(".") or "the file"
+
+
+def _under(key: str, name: str) -> str:
+    return name if key == "the file" else f"{key}.{name}"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "a mapping"
+    return f"'{value}'" if isinstance(value, str) else "null" if value is None else str(value)
+
+
+# --- what a schema cannot say -----------------------------------------------------------------------------------------
+
+
+def _cross_faults(config: Mapping[str, Any]) -> Iterator[str]:
+    yield from _dataset_faults(config)
+    yield from _prompt_faults(config)
+    yield from _task_faults(config)
+    yield from _paint_faults(config)
+    yield from _student_faults(config)
+    yield from _probe_faults(config)
+
+
+def _named_datasets(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Every (key, data set name) of the configuration."""
+    for role, task in config["tasks"].items():
+        if task:
+            yield f"tasks.{role}.dataset", task["dataset"]
+    for name in config["evaluate"]["datasets"]:
+        yield "evaluate.datasets", name
+    for name in config["datasets"]:
+        yield "datasets", name
+    if uses_scratch(config) and "scratch" in config["clip"]:
+        yield "clip.scratch.dataset", config["clip"]["scratch"]["dataset"]
+
+
+def _dataset_faults(config: Mapping[str, Any]) -> Iterator[str]:
+    known = dataset_names()
+    for key, name in _named_datasets(config):
+        if name not in known:
+            yield (
+                f"{key} names the data set '{name}'; there are (workflow/datasets/): {', '.join(known)}."
+                f"{did_you_mean(name, known)}"
+            )
+    for name in sorted({name for _, name in _named_datasets(config)} & set(known)):
+        facts = read_yaml("datasets", name)
+        faults = [f"workflow/datasets/{name}.yaml: {fault}" for fault in schema_faults(facts, "dataset")]
+        yield from faults
+        if not faults and facts["labels"]["nomenclature"] not in nomenclature_names():
+            found, allowed = facts["labels"]["nomenclature"], nomenclature_names()
+            yield (
+                f"workflow/datasets/{name}.yaml: labels.nomenclature is '{found}'; there are "
+                f"(workflow/nomenclatures/): {', '.join(allowed)}.{did_you_mean(found, allowed)}"
+            )
+        options = facts.get("options", {})
+        for option in config["datasets"].get(name, {}):
+            if option not in options:
+                yield (
+                    f"datasets.{name}.{option} is not an option of this data set; its options: "
+                    f"{', '.join(options) or 'none'}.{did_you_mean(option, options)}"
+                )
+
+
+def _prompt_faults(config: Mapping[str, Any]) -> Iterator[str]:
+    known = sorted({*prompt_set_names(), *config["prompts"]})
+    named = [(f"tasks.{role}.prompts", task["prompts"]) for role, task in config["tasks"].items() if task]
+    named += [(f"evaluate.datasets.{name}", p) for name, sets in config["evaluate"]["datasets"].items() for p in sets]
+    if uses_scratch(config) and "scratch" in config["clip"]:
+        named.append(("clip.scratch.prompts", config["clip"]["scratch"]["prompts"]))
+    for key, name in named:
+        if name not in known:
+            yield (
+                f"{key} names the prompt set '{name}'; there are (workflow/prompts/ and `prompts`): "
+                f"{', '.join(known)}.{did_you_mean(name, known)}"
+            )
+
+
+def _task_faults(config: Mapping[str, Any]) -> Iterator[str]:
+    patching, supported = config["tasks"]["patching"], config["tasks"]["supported"]
+    if supported and supported["dataset"] == patching["dataset"]:
+        yield (
+            f"tasks.supported.dataset is '{supported['dataset']}', which is also the patching task; "
+            "the supported task is one that patching must leave alone: name another data set, or null."
+        )
+    for role, task in config["tasks"].items():
+        if task and "nomenclature" in task and task["dataset"] in dataset_names():
+            allowed = [load_dataset(task["dataset"]).nomenclature]
+            if task["nomenclature"] not in allowed:
+                yield (
+                    f"tasks.{role}.nomenclature is '{task['nomenclature']}'; {task['dataset']} has: "
+                    f"{', '.join(allowed)}.{did_you_mean(task['nomenclature'], allowed)}"
+                )
+    if uses_scratch(config):
+        if "scratch" not in config["clip"]:
+            yield f"clip.scratch is missing, and clip.pretrained is 'scratch'; {EXAMPLE}."
+        elif config["clip"]["scratch"]["dataset"] in dataset_names():
+            dataset = load_dataset(config["clip"]["scratch"]["dataset"])
+            if dataset.label_kind != "single":
+                yield f"clip.scratch.dataset is '{dataset.name}', a multi-label data set; captions need one class."
+
+
+def _paint_faults(config: Mapping[str, Any]) -> Iterator[str]:
+    alphas, select = config["paint"]["alphas"], config["paint"]["select"]
+    for end, meaning in ((0, "the zero-shot model"), (1, "the fine-tuned model")):
+        if end not in alphas:
+            yield f"paint.alphas lacks {end}, {meaning}; both ends of the line are needed."
+    if select["criterion"] == "fixed" and select["alpha"] not in alphas:
+        yield f"paint.select.alpha is {select['alpha']}, which is not in paint.alphas ({', '.join(map(str, alphas))})."
+    if select["criterion"] != "fixed" and not config["tasks"]["supported"]:
+        yield (
+            f"paint.select.criterion is '{select['criterion']}', which weighs the patching task against a supported "
+            "task, and tasks.supported is null; use 'fixed'."
+        )
+
+
+def _student_faults(config: Mapping[str, Any]) -> Iterator[str]:
+    patching = config["tasks"]["patching"]["dataset"]
+    if patching not in dataset_names():
+        return
+    facts = read_yaml("datasets", patching)
+    if list(schema_faults(facts, "dataset")):
+        return
+    if config["align"]["students"] and facts["modality"] == "rgb":
+        yield (
+            f"align.students: the patching data set {patching} has RGB pictures only; a student is aligned on bands: "
+            "use a multispectral data set, or switch the alignment off with students: {}."
+        )
+        return
+    for name, student in config["align"]["students"].items():
+        if not set(student["bands"]) & set(facts["bands"]):
+            yield (
+                f"align.students.{name}.bands: {patching} has none of them; it has {', '.join(facts['bands'])}. "
+                "Bands it lacks are filled with zeros, but not all of them."
+            )
+
+
+def _probe_faults(config: Mapping[str, Any]) -> Iterator[str]:
+    probed = (config["evaluate"]["linear_probe"] or {}).get("datasets", [])
+    allowed = list(evaluated(config))
+    for name in probed:
+        if name not in allowed:
+            yield (
+                f"evaluate.linear_probe.datasets names '{name}', which is not evaluated; evaluated are: "
+                f"{', '.join(allowed)}.{did_you_mean(name, allowed)}"
+            )
+        elif name in dataset_names() and len(load_dataset(name).splits) < 3:
+            yield f"evaluate.linear_probe.datasets names '{name}', which lacks one of the splits train, val and test."
+
+
+# --- what the workflow asks of a valid configuration ------------------------------------------------------------------
+
+
+def uses_scratch(config: Mapping[str, Any]) -> bool:
+    """Whether the CLIP to start from is trained here rather than loaded."""
+    return bool(config["clip"]["pretrained"] == "scratch")
+
+
+def clip_id(config: Mapping[str, Any]) -> str:
+    """The CLIP's name in paths and tables: its architecture's name, safe in a path."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", Path(config["clip"]["name"]).stem).strip("-")
+
+
+def templates(config: Mapping[str, Any], prompts: str) -> tuple[str, ...]:
+    """The templates of a prompt set: the config's own, or those of `workflow/prompts/`."""
+    return tuple(config["prompts"].get(prompts) or load_templates(prompts))
+
+
+def evaluated(config: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Data set -> prompt sets to score it with: what `evaluate.datasets` lists and the tasks' own, in that order."""
+    sets = {name: list(prompts) for name, prompts in config["evaluate"]["datasets"].items()}
+    for task in config["tasks"].values():
+        if task and task["prompts"] not in sets.setdefault(task["dataset"], []):
+            sets[task["dataset"]].append(task["prompts"])
+    return {name: tuple(prompts) for name, prompts in sets.items() if prompts}

@@ -1,0 +1,101 @@
+"""What every script shares: arguments from Snakemake or from the command line, the log, errors in one paragraph."""
+
+import argparse
+import inspect
+import json
+import os
+import sys
+import typing
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from bandbridge.errors import UserError
+
+
+def share_package(folder: Path) -> None:
+    """Let every process started from here import this package from `folder`, in whatever environment it runs."""
+    paths = [str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]
+    os.environ["PYTHONPATH"] = os.pathsep.join(paths)
+
+
+def run(main: Callable[..., None], snakemake: Any = None) -> None:
+    """Call `main` with the job's named input, output and params, or with `--name value` from the command line.
+
+    A parameter of `main` takes the value of the same name; annotate it `Path`, `list[Path]`, `int`, `float`, `str`,
+    or anything else for a structure (JSON on the command line). `threads` and `seed` are ordinary parameters. Under
+    Snakemake, standard output and error go to the rule's log file; a `UserError` ends the job with one paragraph.
+    """
+    log = _open_log(snakemake)
+    hints = typing.get_type_hints(main)
+    found = _from_command_line(main, hints) if snakemake is None else _from_snakemake(main, snakemake)
+    try:
+        main(**{name: _convert(value, hints.get(name)) for name, value in found.items()})
+    except UserError as error:
+        _stop(error, log)
+
+
+def _open_log(snakemake: Any) -> Path | None:
+    if snakemake is None or not snakemake.log:
+        return None
+    path = Path(str(snakemake.log[0]))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    stream = path.open("w", encoding="utf-8", buffering=1)
+    # The terminal keeps standard error, under another number, for the paragraph that explains a failure.
+    global _terminal
+    _terminal = os.fdopen(os.dup(2), "w", encoding="utf-8")
+    os.dup2(stream.fileno(), 1)
+    os.dup2(stream.fileno(), 2)
+    return path
+
+
+_terminal: Any = sys.stderr
+
+
+def _stop(error: UserError, log: Path | None) -> NoReturn:
+    print(f"Error: {error}", file=sys.stderr, flush=True)
+    if log is not None:
+        print(f"\n{error}\n(log: {log})\n", file=_terminal, flush=True)
+    sys.exit(1)
+
+
+def _from_snakemake(main: Callable[..., None], snakemake: Any) -> dict[str, Any]:
+    named: dict[str, Any] = {"threads": snakemake.threads}
+    for group in (snakemake.params, snakemake.input, snakemake.output):
+        named.update(group.items())
+    return _pick(main, named, "the rule's input, output and params")
+
+
+def _from_command_line(main: Callable[..., None], hints: Mapping[str, Any]) -> dict[str, Any]:
+    parser = argparse.ArgumentParser(description=inspect.getdoc(inspect.getmodule(main)))
+    for name, parameter in inspect.signature(main).parameters.items():
+        hint = hints.get(name)
+        plain = hint in (Path, int, float, str)
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            required=parameter.default is inspect.Parameter.empty,
+            default=parameter.default,
+            nargs="+" if hint == list[Path] else None,
+            type=str if plain or hint == list[Path] else json.loads,
+        )
+    return vars(parser.parse_args())
+
+
+def _pick(main: Callable[..., None], named: Mapping[str, Any], where: str) -> dict[str, Any]:
+    picked = {}
+    for name, parameter in inspect.signature(main).parameters.items():
+        if name in named:
+            picked[name] = named[name]
+        elif parameter.default is inspect.Parameter.empty:
+            raise TypeError(f"{main.__module__}.main needs '{name}', which {where} do not have")
+    return picked
+
+
+def _convert(value: Any, hint: Any) -> Any:
+    if value is None:
+        return None
+    if hint == list[Path]:
+        return [Path(value)] if isinstance(value, str) else [Path(item) for item in value]
+    if hint in (Path, int, float, str):
+        return hint(value)
+    return value
