@@ -1,0 +1,65 @@
+"""scikit-learn's digits as samples."""
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from bandbridge.catalogue import load_dataset
+from bandbridge.errors import UserError
+from bandbridge.readers import read_samples, stratified_splits
+
+
+def read(**options):
+    return list(read_samples(load_dataset("digits", options), Path("unused")))
+
+
+def test_every_digit_is_a_grey_picture_on_the_full_scale():
+    samples = read()
+    digits = load_digits()
+    assert len(samples) == 1797
+    for row in (0, 42, 1796):
+        sample = samples[row]
+        assert sample.id == f"digits_{row:04d}"
+        assert sample.labels == (str(digits.target[row]),)
+        assert sample.pixels.shape == (8, 8, 3)
+        assert sample.pixels.dtype == np.uint8
+        for channel in range(3):
+            np.testing.assert_array_equal(sample.pixels[..., channel], np.round(digits.images[row] * 255 / 16))
+    assert (min(sample.pixels.min() for sample in samples), max(sample.pixels.max() for sample in samples)) == (0, 255)
+
+
+def test_each_class_is_divided_by_the_shares():
+    counts = Counter((sample.split, *sample.labels) for sample in read(val=0.1, test=0.2))
+    for label in map(str, range(10)):
+        total = sum(counts[split, label] for split in ("train", "val", "test"))
+        assert counts["val", label] == round(0.1 * total)
+        assert counts["test", label] == round(0.2 * total)
+
+
+def test_the_seed_alone_decides_who_is_where():
+    one, again, other = ([sample.split for sample in read(seed=seed)] for seed in (1, 1, 2))
+    assert one == again
+    assert one != other
+
+
+def test_splits_do_not_depend_on_other_classes():
+    many = stratified_splits(["a", "b"] * 50, 0.2, 0.2, seed=0)
+    alone = stratified_splits(["a"] * 50, 0.2, 0.2, seed=0)
+    assert Counter(many[::2]) == Counter(alone) == {"train": 30, "val": 10, "test": 10}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"val": 0.5, "test": 0.5}, r"val \+ test is 1, expected less than 1"),
+        ({"val": -1}, "val is -1, expected a share"),
+        ({"seed": "x"}, "seed is x, expected a whole number from 0"),
+        ({"vali": 0.1}, "'vali' is not an option of the digits reader. Did you mean 'val'"),
+    ],
+)
+def test_wrong_shares_are_explained(options, message):
+    with pytest.raises(UserError, match=message):
+        read(**options)

@@ -1,0 +1,132 @@
+"""The options of each reader, checked: what a data set's file or the config may say under `options`."""
+
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from datetime import date
+from typing import Any, TypeVar
+
+from bandbridge.catalogue import Dataset
+from bandbridge.errors import UserError, did_you_mean
+
+T = TypeVar("T")
+
+SPLIT_LETTERS = {"t": "train", "v": "val", "e": "test"}
+UNUSED_LETTER = "."
+RESAMPLINGS = ("nearest", "bilinear", "cubic")
+
+
+@dataclass(frozen=True)
+class SceneOptions:
+    """How a scene becomes samples; lengths are in pixels of the finest band, shares are 0..1 of a sample's area."""
+
+    rasters: str  # pattern of the band files, with {band} where the band's name stands
+    polygons: str  # pattern of the polygon file
+    class_field: str  # the polygons' column that holds the class
+    class_map: Mapping[str, str | None] = field(default_factory=dict)  # value -> class, or null to leave it out
+    size: int = 64
+    stride: int = 64
+    labelled_share: float = 0.3  # a sample needs this share of labelled area
+    label_share: float = 0.05  # a class counts from this share
+    resampling: str = "bilinear"  # of the coarser bands
+    block: int = 256
+    blocks: tuple[str, ...] = ("tv", "et")  # rows of split letters, repeated over the scene
+    acquired: str | None = None  # date, ISO 8601
+    archive: str | None = None  # an archive or folder in place of the data set's own
+
+    def __post_init__(self) -> None:
+        _check("{band}" in self.rasters, f"rasters is '{self.rasters}', expected a pattern with {{band}}")
+        for name in ("size", "stride", "block"):
+            _check_whole(name, getattr(self, name), least=1)
+        for name in ("labelled_share", "label_share"):
+            _check_share(name, getattr(self, name))
+        _check(
+            self.resampling in RESAMPLINGS,
+            f"resampling is '{self.resampling}', allowed: {', '.join(RESAMPLINGS)}"
+            f".{did_you_mean(self.resampling, RESAMPLINGS)}",
+        )
+        self._check_blocks()
+        if self.acquired:
+            date.fromisoformat(self.acquired)
+
+    def _check_blocks(self) -> None:
+        letters = {*SPLIT_LETTERS, UNUSED_LETTER}
+        widths = {len(row) for row in self.blocks}
+        right = len(widths) == 1 and 0 not in widths and set("".join(self.blocks)) <= letters
+        expected = "rows of equal length made of t, v, e (train, val, test) and '.'"
+        _check(right, f"blocks is {list(self.blocks)}, expected {expected}")
+
+
+@dataclass(frozen=True)
+class DigitsOptions:
+    """How the digits are divided: shares of each class for val and test, the rest is train."""
+
+    val: float = 0.15
+    test: float = 0.15
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _check_shares({"val": self.val, "test": self.test})
+        _check_whole("seed", self.seed, least=0)
+
+
+@dataclass(frozen=True)
+class FolderOptions:
+    """How a tree with a folder per class is read and divided: by lists of names, or by shares of each class."""
+
+    images: str = "*"  # pattern of the image files
+    lists: Mapping[str, str] = field(default_factory=dict)  # split -> file of names; extensions need not agree
+    shares: Mapping[str, float] = field(default_factory=dict)  # val, test -> share; read where there are no lists
+    seed: int = 0
+    archive: str | None = None  # an archive or folder in place of the data set's own
+
+    def __post_init__(self) -> None:
+        _check(bool(self.lists) != bool(self.shares), "expected either lists (of names) or shares (val and test)")
+        if self.shares:
+            _check(set(self.shares) == {"val", "test"}, f"shares has {', '.join(self.shares)}, expected val and test")
+            _check_shares(self.shares)
+        _check_whole("seed", self.seed, least=0)
+
+
+def parse_options(kind: type[T], dataset: Dataset) -> T:
+    """The data set's options as a reader's dataclass; a `UserError` names one that is unknown, missing or wrong."""
+    where = f"options of {dataset.name}"
+    allowed = [item.name for item in fields(kind)]  # type: ignore[arg-type]
+    required = [item.name for item in fields(kind) if item.default is MISSING and item.default_factory is MISSING]  # type: ignore[arg-type]
+    for name in dataset.options:
+        if name not in allowed:
+            guess = did_you_mean(name, allowed)
+            raise UserError(f"{where}: '{name}' is not an option of the {dataset.reader} reader.{guess}")
+    missing = [name for name in required if not dataset.options.get(name)]
+    if missing:
+        raise UserError(f"{where}: {', '.join(missing)} is missing; the {dataset.reader} reader needs it")
+    try:
+        return kind(**{name: _frozen(value) for name, value in dataset.options.items()})
+    except ValueError as error:
+        raise UserError(f"{where}: {error}") from error
+
+
+def _frozen(value: Any) -> Any:
+    # YAML reads an unquoted 2017-02-16 as a date.
+    return tuple(value) if isinstance(value, list) else value.isoformat() if isinstance(value, date) else value
+
+
+def _check(right: bool, message: str) -> None:
+    if not right:
+        raise ValueError(message)
+
+
+def _check_whole(name: str, value: object, least: int) -> None:
+    right = isinstance(value, int) and not isinstance(value, bool) and value >= least
+    _check(right, f"{name} is {value}, expected a whole number from {least}")
+
+
+def _check_share(name: str, value: object) -> None:
+    right = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+    _check(right, f"{name} is {value}, expected a share from 0 to 1")
+
+
+def _check_shares(shares: Mapping[str, float]) -> None:
+    for name, value in shares.items():
+        _check_share(name, value)
+    total = sum(shares.values())
+    _check(total < 1, f"{' + '.join(shares)} is {total:g}, expected less than 1: train is the rest")

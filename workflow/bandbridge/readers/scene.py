@@ -1,0 +1,280 @@
+"""A scene: band rasters of any resolutions and a polygon file with a class field, cut into multi-label samples."""
+
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from itertools import product
+from pathlib import Path, PurePosixPath
+
+import geopandas
+import numpy as np
+from numpy.typing import NDArray
+from rasterio import Affine
+from rasterio.crs import CRS
+from rasterio.enums import Resampling
+from rasterio.errors import RasterioError
+from rasterio.features import rasterize
+from rasterio.io import DatasetReader, MemoryFile
+from rasterio.transform import xy as pixels_to_points
+from rasterio.warp import transform as transform_points
+
+from bandbridge.archives import member_names, read_member
+from bandbridge.catalogue import Dataset, load_nomenclature
+from bandbridge.errors import UserError, did_you_mean
+from bandbridge.readers import Sample, images_path
+from bandbridge.readers.options import SPLIT_LETTERS, SceneOptions, parse_options
+
+WGS84 = "EPSG:4326"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The pixel grid of the finest band."""
+
+    height: int
+    width: int
+    transform: Affine
+    crs: CRS
+
+
+@dataclass(frozen=True)
+class Window:
+    """A sample's place: its first row and column, the split of its blocks, the share of each class in its area."""
+
+    row: int
+    col: int
+    split: str
+    shares: NDArray[np.float64]
+
+
+def read(dataset: Dataset, archives: Path) -> Iterator[Sample]:
+    """Samples of a scene, each inside blocks of one split, so that no pixel of the grid is shared between splits.
+
+    All bands are brought to the grid of the finest one (the whole scene is in memory: 2 or 4 bytes a pixel and band).
+    A class is a label of a sample where its polygons cover `label_share` of it. Where polygons overlap, the smaller
+    one counts, and of two equal ones the later: a pond counts in its meadow. How many possible samples were left out,
+    and why, goes to standard error.
+
+    Raises:
+        UserError: a band or the polygons are missing or found twice, bands differ in extent or reference system, or
+            the class field is absent or holds values that are no class of the nomenclature.
+    """
+    options = parse_options(SceneOptions, dataset)
+    path = images_path(dataset, archives)
+    classes = load_nomenclature(dataset.nomenclature).classes
+    pixels, grid = read_bands(path, options.rasters, dataset.bands, options.resampling)
+    polygons = read_polygons(path, options.polygons)
+    try:
+        labels = label_map(polygons, options.class_field, options.class_map, classes, grid)
+    except UserError as error:
+        raise UserError(f"{dataset.name}, polygons '{options.polygons}': {error}") from error
+    windows = choose_windows(labels, len(classes), options)
+    centres = [(window.row + options.size / 2, window.col + options.size / 2) for window in windows]
+    for window, (lat, lon) in zip(windows, _to_wgs84(centres, grid), strict=True):
+        yield Sample(
+            id=_sample_id(dataset.name, window, grid),
+            split=window.split,
+            pixels=pixels[:, window.row : window.row + options.size, window.col : window.col + options.size].copy(),
+            labels=tuple(
+                name for name, share in zip(classes, window.shares, strict=True) if share >= options.label_share
+            ),
+            lat=lat,
+            lon=lon,
+            date=options.acquired,
+        )
+
+
+# --- bands ---------------------------------------------------------------------------------------------------------
+
+
+def read_bands(path: Path, pattern: str, bands: Sequence[str], resampling: str) -> tuple[NDArray, Grid]:
+    """All bands on the grid of the finest one.
+
+    Args:
+        path: an archive or a folder.
+        pattern: shell pattern of the band files, with `{band}` where the band's name stands.
+        resampling: 'nearest', 'bilinear' or 'cubic', for the bands of coarser resolution.
+
+    Returns:
+        (band, y, x) in the files' number type, and the grid.
+    """
+    names = member_names(path)
+    files = {band: _only(path, names, pattern.replace("{band}", band)) for band in bands}
+    with ExitStack() as stack:
+        rasters = {band: _open(path, file, stack) for band, file in files.items()}
+        grid = _common_grid(path, rasters)
+        dtype = np.result_type(*(raster.dtypes[0] for raster in rasters.values()))
+        pixels = np.empty((len(bands), grid.height, grid.width), dtype)
+        for place, (band, raster) in zip(pixels, rasters.items(), strict=True):
+            try:
+                place[:] = raster.read(1, out_shape=place.shape, resampling=Resampling[resampling])
+            except RasterioError as error:
+                raise _unreadable(path, files[band], error) from error
+    return pixels, grid
+
+
+def _open(path: Path, file: str, stack: ExitStack) -> DatasetReader:
+    memory = stack.enter_context(MemoryFile(read_member(path, file)))
+    try:
+        return stack.enter_context(memory.open())
+    except RasterioError as error:
+        raise _unreadable(path, file, error) from error
+
+
+def _unreadable(path: Path, file: str, error: RasterioError) -> UserError:
+    return UserError(f"{path}: {file} cannot be read as a raster ({error}); get the file again")
+
+
+def _common_grid(path: Path, rasters: Mapping[str, DatasetReader]) -> Grid:
+    finest_band = max(rasters, key=lambda band: rasters[band].width * rasters[band].height)
+    finest = rasters[finest_band]
+    tolerance = abs(finest.transform.a) / 2
+    for band, raster in rasters.items():
+        if raster.crs != finest.crs:
+            raise UserError(
+                f"{path}: band {band} is in {raster.crs}, {finest_band} in {finest.crs}; "
+                "bring them to one reference system"
+            )
+        if not np.allclose(raster.bounds, finest.bounds, rtol=0, atol=tolerance):
+            raise UserError(
+                f"{path}: band {band} covers {_extent(raster)}, {finest_band} covers {_extent(finest)} "
+                "(left, bottom, right, top); cut them to one extent"
+            )
+    return Grid(finest.height, finest.width, finest.transform, finest.crs)
+
+
+def _extent(raster: DatasetReader) -> str:
+    return " ".join(f"{value:.10g}" for value in raster.bounds)
+
+
+def _only(path: Path, names: Sequence[str], pattern: str) -> str:
+    found = [name for name in names if fnmatchcase(name, pattern)]
+    if len(found) != 1:
+        shown = f"{len(found)} files ({', '.join(found[:5])})" if found else "no file"
+        raise UserError(f"{path}: the pattern '{pattern}' finds {shown}, expected exactly one; change the pattern")
+    return found[0]
+
+
+# --- polygons ------------------------------------------------------------------------------------------------------
+
+
+def read_polygons(path: Path, pattern: str) -> geopandas.GeoDataFrame:
+    """The polygon file that matches a pattern, in any format that geopandas reads; a shapefile with its side files."""
+    names = member_names(path)
+    main = _only(path, names, pattern)
+    stem = PurePosixPath(main).with_suffix("")
+    with tempfile.TemporaryDirectory() as directory:
+        for name in names:
+            if PurePosixPath(name).with_suffix("") == stem:
+                Path(directory, PurePosixPath(name).name).write_bytes(read_member(path, name))
+        return geopandas.read_file(Path(directory, PurePosixPath(main).name))
+
+
+def label_map(
+    polygons: geopandas.GeoDataFrame,
+    field: str,
+    class_map: Mapping[str, str | None],
+    classes: Sequence[str],
+    grid: Grid,
+) -> NDArray[np.uint16]:
+    """The class of each pixel of a grid: (y, x), 0 where there is none, i + 1 for `classes[i]`.
+
+    A pixel belongs to a polygon that holds its centre. Where polygons overlap, the smaller one counts.
+    """
+    if field not in polygons.columns:
+        columns = [str(column) for column in polygons.columns]
+        raise UserError(
+            f"class_field is '{field}', the polygons have: {', '.join(columns)}.{did_you_mean(field, columns)}"
+        )
+    if polygons.crs is None:
+        raise UserError("the polygons state no reference system; give them one (geopandas' set_crs, or a .prj file)")
+    numbers = _class_numbers(polygons[field], class_map, classes)
+    frame = polygons[["geometry"]].assign(number=numbers).to_crs(grid.crs)
+    usable = frame["number"].notna() & frame.geom_type.isin(["Polygon", "MultiPolygon"]) & ~frame.is_empty
+    if not usable.all():
+        _log(f"{(~usable).sum()} of {len(usable)} polygons have no class, no area, or a class mapped to null")
+    frame = frame[usable]
+    # Painted from the largest to the smallest; the sort is stable, so of equal ones the later is painted last.
+    frame = frame.iloc[np.argsort(-frame.area.to_numpy(), kind="stable")]
+    if frame.empty:
+        return np.zeros((grid.height, grid.width), np.uint16)
+    shapes = zip(frame.geometry, frame["number"].astype(int), strict=True)
+    return rasterize(shapes, (grid.height, grid.width), transform=grid.transform, dtype=np.uint16)
+
+
+def _class_numbers(
+    values: Sequence[object], class_map: Mapping[str, str | None], classes: Sequence[str]
+) -> list[object]:
+    """i + 1 of each polygon's class; None where it has no value or the map leaves it out."""
+    translated = {str(value): name for value, name in class_map.items()}
+    numbers: dict[str | None, int | None] = {name: index + 1 for index, name in enumerate(classes)}
+    numbers[None] = None
+    names = [translated.get(str(value), str(value)) if _given(value) else None for value in values]
+    unknown = Counter(name for name in names if name not in numbers)
+    if unknown:
+        listed = ", ".join(
+            f"{name} ({count})" for name, count in sorted(unknown.items(), key=lambda item: str(item[0]))
+        )
+        raise UserError(
+            f"polygons have values that are no class of the nomenclature: {listed}; its classes: {', '.join(classes)}. "
+            "Map each value to a class, or to null to leave it out, with the option class_map"
+        )
+    return [numbers[name] for name in names]
+
+
+def _given(value: object) -> bool:
+    return value is not None and value == value  # NaN differs from itself
+
+
+# --- windows -------------------------------------------------------------------------------------------------------
+
+
+def choose_windows(labels: NDArray[np.uint16], n_classes: int, options: SceneOptions) -> list[Window]:
+    """Places of samples, row by row: inside blocks of one split, with enough labelled area and at least one label."""
+    size = options.size
+    chosen, left_out = [], Counter[str]()
+    for row, col in product(*(range(0, length - size + 1, options.stride) for length in labels.shape)):
+        split = block_split(row, col, options)
+        counts = np.bincount(labels[row : row + size, col : col + size].ravel(), minlength=n_classes + 1)
+        shares = counts[1:] / size**2
+        if split is None:
+            left_out["not inside blocks of one split"] += 1
+        elif shares.sum() < options.labelled_share:
+            left_out[f"labelled on less than {options.labelled_share:g} of the area"] += 1
+        elif shares.max() < options.label_share:
+            left_out[f"no class on {options.label_share:g} of the area"] += 1
+        else:
+            chosen.append(Window(row, col, split, shares))
+    reasons = "".join(f"; {count} left out: {reason}" for reason, count in sorted(left_out.items()))
+    _log(f"{len(chosen)} samples of {len(chosen) + left_out.total()} places{reasons}")
+    return chosen
+
+
+def block_split(row: int, col: int, options: SceneOptions) -> str | None:
+    """The split of the blocks that a sample at (row, col) touches; None if they are of several, or unused."""
+    rows = range(row // options.block, (row + options.size - 1) // options.block + 1)
+    cols = range(col // options.block, (col + options.size - 1) // options.block + 1)
+    pattern = options.blocks
+    letters = {pattern[y % len(pattern)][x % len(pattern[0])] for y in rows for x in cols}
+    return SPLIT_LETTERS.get(letters.pop()) if len(letters) == 1 else None
+
+
+def _sample_id(name: str, window: Window, grid: Grid) -> str:
+    digits = max(4, len(str(max(grid.height, grid.width))))
+    return f"{name}_{window.row:0{digits}d}_{window.col:0{digits}d}"
+
+
+def _to_wgs84(places: Sequence[tuple[float, float]], grid: Grid) -> list[tuple[float, float]]:
+    """Latitude and longitude of each (row, column)."""
+    rows, cols = [row for row, _ in places], [col for _, col in places]
+    x, y = pixels_to_points(grid.transform, rows, cols, offset="ul")
+    longitudes, latitudes = transform_points(grid.crs, WGS84, x, y)
+    return list(zip(latitudes, longitudes, strict=True))
+
+
+def _log(message: str) -> None:
+    print(message, file=sys.stderr)
