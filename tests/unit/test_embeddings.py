@@ -1,0 +1,82 @@
+"""Embeddings on disk."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from bandbridge.embeddings import Embeddings, Place, load_embeddings, place_of, save_embeddings
+from bandbridge.errors import UserError
+
+ATTRS = {"encoder": "demo-vit@0.5", "clip": "demo-vit", "alpha": 0.5, "dataset": "scene", "split": "val"}
+
+
+def some_embeddings(n=5, dim=3):
+    embedding = np.random.default_rng(0).normal(size=(n, dim)).astype(np.float32)
+    return Embeddings(embedding, np.array([f"sample-é{index}" for index in range(n)]), ATTRS)
+
+
+def test_embeddings_read_back_as_they_were_saved(tmp_path):
+    saved = some_embeddings(n=5000)
+    save_embeddings(tmp_path / "e.zarr", saved)
+    loaded = load_embeddings(tmp_path / "e.zarr")
+    np.testing.assert_array_equal(loaded.embedding, saved.embedding)
+    np.testing.assert_array_equal(loaded.ids, saved.ids)
+    assert loaded.embedding.dtype == np.float32
+    assert loaded.ids.dtype.kind == "U"
+    assert loaded.attrs.items() >= ATTRS.items()
+
+
+def test_a_student_has_no_alpha(tmp_path):
+    student = Embeddings(np.ones((1, 2), np.float32), np.array(["a"]), {**ATTRS, "alpha": None})
+    save_embeddings(tmp_path / "e.zarr", student)
+    assert load_embeddings(tmp_path / "e.zarr").attrs["alpha"] is None
+
+
+def test_xarray_opens_embeddings_without_a_warning(tmp_path):
+    saved = some_embeddings()
+    save_embeddings(tmp_path / "e.zarr", saved)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        opened = xr.open_zarr(tmp_path / "e.zarr")
+    assert opened["embedding"].dims == ("sample", "dim")
+    assert opened["id"].dims == ("sample",)
+    np.testing.assert_array_equal(opened["embedding"], saved.embedding)
+
+
+def test_saving_replaces_what_was_there(tmp_path):
+    save_embeddings(tmp_path / "e.zarr", some_embeddings(n=9))
+    save_embeddings(tmp_path / "e.zarr", some_embeddings(n=2))
+    assert len(load_embeddings(tmp_path / "e.zarr").ids) == 2
+
+
+def test_the_same_embeddings_give_the_same_bytes(tmp_path):
+    for name in ("a", "b"):
+        save_embeddings(tmp_path / name, some_embeddings())
+    contents = [
+        {str(file.relative_to(root)): file.read_bytes() for file in root.rglob("*") if file.is_file()}
+        for root in (tmp_path / "a", tmp_path / "b")
+    ]
+    assert contents[0] == contents[1]
+
+
+def test_embeddings_that_are_not_finite_are_refused(tmp_path):
+    broken = some_embeddings()
+    broken.embedding[3, 1] = np.nan
+    with pytest.raises(UserError, match="1 of 5 embeddings are not finite, first that of sample sample-é3"):
+        save_embeddings(tmp_path / "e.zarr", broken)
+    assert not (tmp_path / "e.zarr").exists()
+
+
+def test_a_path_says_whose_embeddings_it_holds():
+    place = place_of(Path("results/demo/embeddings/demo-vit@0.4/demo_scene.val.zarr"))
+    assert place == Place("demo-vit@0.4", "demo_scene", "val")
+    assert place.alpha == 0.4
+    assert some_embeddings().place == Place("demo-vit@0.5", "scene", "val")
+
+
+def test_a_path_of_another_form_is_an_error():
+    with pytest.raises(ValueError, match=r"expected <encoder>/<dataset>\.<split>\.zarr"):
+        place_of(Path("demo-vit@0.4/demo_scene.zarr"))

@@ -1,0 +1,363 @@
+"""The scripts that score: from embeddings and a store to rows of the metrics table."""
+
+import dataclasses
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import average_precision_score
+from small_store import COUNTS, load_script, make_store
+
+from bandbridge.embeddings import Embeddings, save_embeddings
+from bandbridge.errors import UserError
+from bandbridge.files import read_json
+from bandbridge.heads import Head, save_head
+from bandbridge.metrics.retrieval import counterpart_ranks
+from bandbridge.metrics.rows import Row, read_rows, write_rows
+
+DIM = 16
+BOOTSTRAP = {"resamples": 200, "level": 0.95}
+COMMON = {"run": "demo", "bootstrap": BOOTSTRAP, "seed": 3}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return tmp_path_factory.mktemp("zarr")
+
+
+@pytest.fixture(scope="module")
+def scene(root):
+    """A multi-label store with bands."""
+    return make_store(root, "demo_scene")
+
+
+@pytest.fixture(scope="module")
+def digits(root):
+    """A single-label store of pictures."""
+    return make_store(root, "digits", {"val": 20, "test": 30}, side=8)
+
+
+def class_vectors(store):
+    return np.random.default_rng(8).normal(size=(len(store.classes), DIM))
+
+
+def embeddings_of(store, split, encoder="demo-vit@0.5", modality="rgb", noise=1.0):
+    """Embeddings that point where their classes do, more or less."""
+    samples = store.split(split)
+    generator = np.random.default_rng([len(encoder), len(split)])
+    embedding = samples.labels @ class_vectors(store) + noise * generator.normal(size=(len(samples), DIM))
+    clip, _, alpha = encoder.partition("@")
+    attrs = {
+        "encoder": encoder,
+        "clip": clip,
+        "alpha": float(alpha) if alpha else None,
+        "dataset": store.attrs["dataset"],
+        "split": split,
+        "modality": modality,
+        "store_digest": store.digest,
+    }
+    return Embeddings(embedding.astype(np.float32), samples.ids, attrs)
+
+
+def saved(root, embeddings):
+    """Save embeddings where a run has them; the marker that Snakemake knows."""
+    place = embeddings.place
+    path = root / place.encoder / f"{place.dataset}.{place.split}.zarr"
+    save_embeddings(path, embeddings)
+    return path / "zarr.json"
+
+
+def saved_head(root, store, classes=None, dim=DIM):
+    vectors = class_vectors(store)[:, :dim]
+    head = Head(vectors.astype(np.float32), 100.0, classes or store.classes, tuple((name,) for name in store.classes))
+    save_head(root / "head.npz", head)
+    return root / "head.npz"
+
+
+def score_zero_shot(tmp_path, store, markers, head=None, name="zero-shot.csv"):
+    metrics = tmp_path / name
+    load_script("score_zero_shot").main(
+        embeddings=markers,
+        head=head or saved_head(tmp_path, store),
+        store=store.path / "zarr.json",
+        nomenclature=store.nomenclature,
+        prompts="plain",
+        metrics=metrics,
+        **COMMON,
+    )
+    return read_rows([metrics])
+
+
+def value(frame, **where):
+    """The one value of the rows that match."""
+    for column, wanted in where.items():
+        frame = frame[frame[column.rstrip("_")] == wanted]
+    assert len(frame) == 1
+    return frame.iloc[0]["value"]
+
+
+# --- zero-shot -------------------------------------------------------------------------------------------------------
+
+
+def test_a_multi_label_set_is_scored_by_average_precision(tmp_path, scene):
+    parts = {split: embeddings_of(scene, split) for split in ("val", "test")}
+    frame = score_zero_shot(tmp_path, scene, [saved(tmp_path, part) for part in parts.values()])
+    assert set(frame["task"]) == {"zero-shot"}
+    assert set(frame["encoder"]) == {"demo-vit@0.5"}
+    for split, part in parts.items():
+        rows = frame[frame["split"] == split]
+        labels = scene.split(split).labels
+        unit = part.embedding / np.linalg.norm(part.embedding, axis=1, keepdims=True)
+        vectors = class_vectors(scene)
+        scores = unit @ (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).T
+        assert value(rows, metric="map") == pytest.approx(average_precision_score(labels, scores), abs=1e-6)
+        micro = average_precision_score(labels, scores, average="micro")
+        assert value(rows, metric="micro_map") == pytest.approx(micro, abs=1e-6)
+        for index, name in enumerate(scene.classes):
+            expected = average_precision_score(labels[:, index], scores[:, index])
+            assert value(rows, metric="average_precision", class_=name) == pytest.approx(expected, abs=1e-6)
+        assert len(rows) == 2 + len(scene.classes)
+        headline = rows[rows["metric"] == "map"].iloc[0]
+        assert headline["ci_low"] <= headline["value"] <= headline["ci_high"]
+        assert headline["n"] == COUNTS[split]
+        carrying = rows[rows["metric"] == "average_precision"].set_index("class")["n"]
+        assert carrying.to_dict() == dict(zip(scene.classes, labels.sum(axis=0), strict=True))
+
+
+def test_a_single_label_set_is_scored_by_accuracy(tmp_path, digits):
+    part = embeddings_of(digits, "test", noise=3.0)
+    frame = score_zero_shot(tmp_path, digits, [saved(tmp_path, part)])
+    truth = digits.split("test").labels.argmax(axis=1)
+    vectors = class_vectors(digits)
+    predicted = (part.embedding @ (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).T).argmax(axis=1)
+    assert value(frame, metric="accuracy") == pytest.approx((truth == predicted).mean())
+    per_class = [(predicted[truth == index] == index).mean() for index in range(10)]
+    assert value(frame, metric="mean_class_accuracy") == pytest.approx(np.mean(per_class))
+    found = frame[frame["metric"] == "class_accuracy"].set_index("class")["value"]
+    np.testing.assert_allclose(found[list(digits.classes)], per_class)
+
+
+def test_the_same_embeddings_give_the_same_bytes(tmp_path, scene):
+    markers = [saved(tmp_path, embeddings_of(scene, split)) for split in ("val", "test")]
+    score_zero_shot(tmp_path, scene, markers, name="a.csv")
+    score_zero_shot(tmp_path, scene, markers[::-1], name="b.csv")
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+
+
+def test_a_head_of_other_classes_is_an_error(tmp_path, scene):
+    head = saved_head(tmp_path, scene, classes=scene.classes[::-1])
+    with pytest.raises(UserError, match=r"head of .* has the classes .* the labels of demo_scene are"):
+        score_zero_shot(tmp_path, scene, [saved(tmp_path, embeddings_of(scene, "val"))], head)
+
+
+def test_a_head_of_another_clip_is_an_error(tmp_path, scene):
+    head = saved_head(tmp_path, scene, dim=DIM - 1)
+    with pytest.raises(UserError, match=r"the head has 15 dimensions and the embeddings of demo-vit@0\.5 have 16"):
+        score_zero_shot(tmp_path, scene, [saved(tmp_path, embeddings_of(scene, "val"))], head)
+
+
+def test_a_store_that_changed_under_its_embeddings_is_noticed(tmp_path, scene):
+    marker = saved(tmp_path, embeddings_of(scene, "val"))
+    changed = make_store(tmp_path, "demo_scene", seed=1)
+    with pytest.raises(UserError, match=r"val\.zarr: made from another version of the store demo_scene"):
+        score_zero_shot(tmp_path, changed, [marker])
+
+
+def test_embeddings_of_other_samples_are_noticed(tmp_path, scene):
+    part = embeddings_of(scene, "val")
+    marker = saved(tmp_path, dataclasses.replace(part, ids=part.ids[::-1]))
+    with pytest.raises(UserError, match="made from another version of the store"):
+        score_zero_shot(tmp_path, scene, [marker])
+
+
+# --- retrieval -------------------------------------------------------------------------------------------------------
+
+
+def score_retrieval(tmp_path, rgb, multispectral, ks):
+    metrics = tmp_path / "retrieval.csv"
+    markers = {"rgb": saved(tmp_path, rgb), "multispectral": saved(tmp_path, multispectral)}
+    load_script("score_retrieval").main(**markers, ks=ks, metrics=metrics, **COMMON)
+    return read_rows([metrics])
+
+
+def test_retrieval_is_scored_both_ways_in_the_students_name(tmp_path, scene):
+    rgb, student = embeddings_of(scene, "test"), embeddings_of(scene, "test", "ms-vit", "s2")
+    frame = score_retrieval(tmp_path, rgb, student, ks=[1, 5, COUNTS["test"]])
+    for direction, pair in {"rgb->s2": (rgb, student), "s2->rgb": (student, rgb)}.items():
+        ranks = counterpart_ranks(pair[0].embedding, pair[1].embedding)
+        rows = frame[frame["modality"] == direction]
+        for k in (1, 5, COUNTS["test"]):
+            assert value(rows, metric=f"recall@{k}") == pytest.approx(np.mean(ranks <= k))
+        assert value(rows, metric="median_rank") == np.median(ranks)
+    assert len(frame) == 8
+    assert set(frame["encoder"]) == {"ms-vit"}
+    assert frame["alpha"].isna().all()
+    recalls = frame[frame["metric"].str.startswith("recall")]
+    assert (recalls["ci_low"] <= recalls["value"]).all()
+    assert (recalls["value"] <= recalls["ci_high"]).all()
+
+
+def test_retrieval_between_other_samples_is_an_error(tmp_path, scene):
+    rgb, student = embeddings_of(scene, "test"), embeddings_of(scene, "test", "ms-vit", "s2")
+    other = dataclasses.replace(student, ids=np.roll(student.ids, 1))
+    with pytest.raises(UserError, match=r"demo-vit@0\.5 and ms-vit on demo_scene are not of the same samples"):
+        score_retrieval(tmp_path, rgb, other, ks=[1])
+
+
+def test_retrieval_between_other_spaces_is_an_error(tmp_path, scene):
+    rgb, student = embeddings_of(scene, "test"), embeddings_of(scene, "test", "ms-vit", "s2")
+    narrow = dataclasses.replace(student, embedding=student.embedding[:, :8])
+    with pytest.raises(UserError, match="in 16 dimensions, ms-vit in 8"):
+        score_retrieval(tmp_path, rgb, narrow, ks=[1])
+
+
+def test_a_k_above_the_number_of_samples_is_an_error(tmp_path, scene):
+    rgb, student = embeddings_of(scene, "test"), embeddings_of(scene, "test", "ms-vit", "s2")
+    with pytest.raises(
+        UserError, match=r"ks has 50, and demo_scene has 17 samples in test; expected values in 1\.\.17"
+    ):
+        score_retrieval(tmp_path, rgb, student, ks=[1, 50])
+
+
+# --- linear probe ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["demo_scene", "digits"])
+def test_a_linear_probe_is_scored_on_test_and_chosen_on_val(tmp_path, name):
+    store = make_store(tmp_path, name, {"train": 40, "val": 20, "test": 20}, side=8)
+    headline = "map" if store.label_kind == "multi" else "accuracy"
+    markers = {split: saved(tmp_path, embeddings_of(store, split)) for split in COUNTS}
+    load_script("score_probe").main(
+        **markers,
+        store=store.path / "zarr.json",
+        recipe={"C": [0.01, 1], "max_iterations": 500},
+        nomenclature=store.nomenclature,
+        metrics=tmp_path / "probe.csv",
+        **COMMON,
+    )
+    frame = read_rows([tmp_path / "probe.csv"])
+    assert set(frame["task"]) == {"linear-probe"}
+    assert set(frame["prompts"]) == {""}
+    assert frame[frame["split"] == "val"]["metric"].tolist() == [headline]
+    test = frame[frame["split"] == "test"]
+    assert len(test) == 2 + len(store.classes)
+    # The embeddings point where their classes do: a probe finds that out.
+    assert value(test, metric=headline) > 0.6
+
+
+# --- choosing alpha --------------------------------------------------------------------------------------------------
+
+TASKS = {
+    "patching": {"dataset": "demo_scene", "prompts": "satellite"},
+    "supported": {"dataset": "digits", "prompts": "digits"},
+}
+SELECT = {"criterion": "max_loss", "max_loss": 0.01, "alpha": 0.5}
+ALPHAS = ["0", "0.5", "1"]
+PATCHING = {"val": (0.3, 0.5, 0.6), "test": (0.2, 0.4, 0.7)}
+SUPPORTED = {"val": (0.99, 0.985, 0.8), "test": (0.98, 0.97, 0.7)}
+
+
+def curve_metrics(tmp_path, patching=PATCHING, supported=SUPPORTED):
+    """The partial tables that the choice of alpha reads."""
+    paths = []
+    for dataset, prompts, metric, scores in (
+        ("demo_scene", "satellite", "map", patching),
+        ("digits", "digits", "accuracy", supported),
+    ):
+        for index, alpha in enumerate(ALPHAS):
+            common = {"run": "demo", "encoder": f"demo-vit@{alpha}", "clip": "demo-vit", "alpha": float(alpha)}
+            common |= {
+                "dataset": dataset,
+                "prompts": prompts,
+                "modality": "rgb",
+                "task": "zero-shot",
+                "n": 9,
+                "seed": 0,
+            }
+            rows = [
+                Row(**common, split=split, metric=metric, value=values[index], ci_low=values[index] - 0.1, ci_high=1.0)
+                for split, values in scores.items()
+            ]
+            rows += [Row(**common, split=split, metric="class_accuracy", class_="a", value=0.1) for split in scores]
+            paths.append(tmp_path / f"{dataset}.{alpha}.csv")
+            write_rows(paths[-1], rows)
+    return paths
+
+
+def choose(tmp_path, metrics, tasks=TASKS, **select):
+    paths = {"curve": tmp_path / "curve.csv", "selected": tmp_path / "selected.json"}
+    load_script("select_alpha").main(metrics=metrics, alphas=ALPHAS, tasks=tasks, select=SELECT | select, **paths)
+    return pd.read_csv(paths["curve"]), read_json(paths["selected"])
+
+
+def test_the_curve_has_a_line_for_each_alpha_and_marks_the_chosen_one(tmp_path):
+    curve, selected = choose(tmp_path, curve_metrics(tmp_path))
+    assert curve.to_dict("list") == {
+        "alpha": [0.0, 0.5, 1.0],
+        "patching_metric": ["map"] * 3,
+        "patching_val": [0.3, 0.5, 0.6],
+        "patching_val_ci_low": [0.2, 0.4, 0.5],
+        "patching_val_ci_high": [1.0] * 3,
+        "patching_test": [0.2, 0.4, 0.7],
+        "supported_metric": ["accuracy"] * 3,
+        "supported_val": [0.99, 0.985, 0.8],
+        "supported_test": [0.98, 0.97, 0.7],
+        "mean_val": [0.645, 0.7425, 0.7],
+        "selected": [0, 1, 0],
+    }
+    assert selected["alpha"] == 0.5
+    assert selected["criterion"] == "max_loss"
+    assert "0.5000" in selected["reason"]
+
+
+def test_test_scores_have_no_say_in_the_choice(tmp_path):
+    _, selected = choose(tmp_path, curve_metrics(tmp_path))
+    misleading = {**PATCHING, "test": (0.9, 0.0, 0.0)}
+    _, again = choose(
+        tmp_path, curve_metrics(tmp_path, patching=misleading, supported={**SUPPORTED, "test": (0, 0, 0)})
+    )
+    assert again == selected
+
+
+def test_a_patching_task_alone_has_a_curve_too(tmp_path):
+    tasks = TASKS | {"supported": None}
+    metrics = [path for path in curve_metrics(tmp_path) if path.name.startswith("demo_scene")]
+    curve, selected = choose(tmp_path, metrics, tasks, criterion="fixed", alpha=1)
+    assert curve["supported_val"].isna().all()
+    assert curve["mean_val"].tolist() == curve["patching_val"].tolist()
+    assert curve["selected"].tolist() == [0, 0, 1]
+    assert selected["alpha"] == 1
+
+
+def test_a_task_without_validation_scores_is_an_error(tmp_path):
+    with pytest.raises(UserError, match=r"digits has no score on its split val .* at alpha 0 \(splits scored: test\)"):
+        choose(tmp_path, curve_metrics(tmp_path, supported={"test": (0.98, 0.97, 0.7)}))
+
+
+def test_an_undefined_validation_score_is_an_error(tmp_path):
+    with pytest.raises(UserError, match="demo_scene has no score on its split val"):
+        choose(tmp_path, curve_metrics(tmp_path, patching={"val": (float("nan"),) * 3}))
+
+
+# --- the whole table -------------------------------------------------------------------------------------------------
+
+
+def test_collecting_puts_all_rows_in_one_table(tmp_path):
+    parts = curve_metrics(tmp_path)
+    load_script("collect_metrics").main(metrics=parts[:4], chosen=parts[4:], table=tmp_path / "metrics.csv")
+    lines = (tmp_path / "metrics.csv").read_text().splitlines()
+    assert sorted(lines[1:]) == sorted(line for part in parts for line in part.read_text().splitlines()[1:])
+
+
+def test_collecting_the_same_rows_twice_is_an_error(tmp_path):
+    parts = curve_metrics(tmp_path)
+    with pytest.raises(UserError, match="two rows for run demo"):
+        load_script("collect_metrics").main(metrics=parts, chosen=[parts[0]], table=tmp_path / "metrics.csv")
+
+
+def test_scoring_does_not_wait_for_torch_or_scikit_learn():
+    code = "import sys, bandbridge.scoring, bandbridge.curve; print({'torch', 'sklearn', 'pandas'} & set(sys.modules))"
+    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert found.stdout.strip() == "set()"

@@ -1,0 +1,68 @@
+"""Choosing alpha."""
+
+import subprocess
+import sys
+
+import pytest
+
+from bandbridge.errors import UserError
+from bandbridge.selection import select_alpha
+
+ALPHAS = [0.0, 0.25, 0.5, 0.75, 1.0]
+PATCHING = [0.30, 0.40, 0.50, 0.60, 0.55]
+SUPPORTED = [0.90, 0.90, 0.89, 0.80, 0.50]
+
+
+def test_mean_takes_the_best_mean_of_both_tasks():
+    alpha, reason = select_alpha(ALPHAS, PATCHING, SUPPORTED, "mean", 0.01, 0.5)
+    assert alpha == 0.75
+    assert "0.6000" in reason
+    assert "0.8000" in reason
+
+
+@pytest.mark.parametrize(("max_loss", "expected"), [(0.0, 0.25), (0.01, 0.5), (0.1, 0.75), (1.0, 0.75)])
+def test_max_loss_takes_the_best_patching_score_among_those_that_keep_the_supported_one(max_loss, expected):
+    alpha, reason = select_alpha(ALPHAS, PATCHING, SUPPORTED, "max_loss", max_loss, 0.5)
+    assert alpha == expected
+    assert f"{max_loss:g}" in reason
+
+
+def test_a_loss_of_exactly_the_limit_is_allowed():
+    assert select_alpha([0, 1], [0.1, 0.2], [0.3, 0.1 + 0.1], "max_loss", 0.1, 0)[0] == 1
+
+
+def test_fixed_needs_no_supported_task():
+    alpha, reason = select_alpha(ALPHAS, PATCHING, None, "fixed", 0.01, 0.5)
+    assert alpha == 0.5
+    assert "0.5000" in reason
+
+
+@pytest.mark.parametrize("criterion", ["mean", "max_loss"])
+def test_of_equally_good_alphas_the_smallest_is_taken(criterion):
+    assert select_alpha([1, 0.5, 0], [0.4, 0.4, 0.2], [0.6, 0.6, 0.6], criterion, 0, 0)[0] == 0.5
+
+
+def test_rounding_breaks_no_tie():
+    patching = [0.1, 0.3, 0.1 + 0.2]
+    assert select_alpha([0, 0.5, 1], patching, [0.5, 0.5, 0.5], "mean", 0, 0)[0] == 0.5
+
+
+@pytest.mark.parametrize("criterion", ["mean", "max_loss"])
+def test_a_criterion_of_two_tasks_needs_both(criterion):
+    with pytest.raises(UserError, match="fixed"):
+        select_alpha(ALPHAS, PATCHING, None, criterion, 0.01, 0.5)
+
+
+def test_a_fixed_alpha_off_the_grid_is_refused():
+    with pytest.raises(UserError, match=r"0\.3.*0\.25"):
+        select_alpha(ALPHAS, PATCHING, None, "fixed", 0.01, 0.3)
+
+
+def test_a_misspelt_criterion_is_explained():
+    with pytest.raises(UserError, match=r"'meen'.*Did you mean 'mean'"):
+        select_alpha(ALPHAS, PATCHING, SUPPORTED, "meen", 0.01, 0.5)
+
+
+def test_selection_needs_no_torch():
+    code = "import sys, bandbridge.selection; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

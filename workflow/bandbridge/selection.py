@@ -1,0 +1,62 @@
+"""Which alpha to keep, from the scores along the line (PAINT, section 3)."""
+
+from collections.abc import Sequence
+
+from bandbridge.errors import UserError, did_you_mean
+
+CRITERIA = ("mean", "max_loss", "fixed")
+# Scores are shares of a whole number of samples; what differs by less is rounding.
+TOLERANCE = 1e-9
+
+
+def select_alpha(
+    alphas: Sequence[float],
+    patching: Sequence[float],
+    supported: Sequence[float] | None,
+    criterion: str,
+    max_loss: float,
+    fixed: float,
+) -> tuple[float, str]:
+    """The alpha to keep and a sentence that says why. Of equally good ones, the smallest.
+
+    Args:
+        alphas: where on the line, in any order; 0 is among them.
+        patching, supported: headline score (0..1) on the validation split at each alpha.
+        criterion: 'mean', the best mean of both scores; 'max_loss', the best patching score among those alphas whose
+            supported score is at most `max_loss` below that at 0; 'fixed', the value of `fixed`.
+        fixed: one of `alphas`.
+
+    Raises:
+        UserError: unknown criterion, `fixed` not among `alphas`, or no supported task where the criterion needs one.
+    """
+    scores = dict(zip(alphas, patching, strict=True))
+    if criterion == "fixed":
+        if fixed not in scores:
+            raise UserError(f"paint.select.alpha is {fixed:g}, which is not in paint.alphas ({_listed(scores)}).")
+        return fixed, f"alpha {fixed:g} was set beforehand; the patching task scores {scores[fixed]:.4f} with it."
+    if criterion not in CRITERIA:
+        hint = did_you_mean(criterion, CRITERIA)
+        raise UserError(f"paint.select.criterion is '{criterion}'; allowed: {', '.join(CRITERIA)}.{hint}")
+    if supported is None:
+        raise UserError(f"paint.select.criterion '{criterion}' weighs two tasks; without a supported one use 'fixed'.")
+    kept = dict(zip(alphas, supported, strict=True))
+    if criterion == "mean":
+        best = _best({alpha: (scores[alpha] + kept[alpha]) / 2 for alpha in scores})
+        return best, (
+            f"alpha {best:g} has the best mean of both tasks on validation data: patching {scores[best]:.4f} and "
+            f"supported {kept[best]:.4f}, against {scores[0]:.4f} and {kept[0]:.4f} at alpha 0."
+        )
+    best = _best({alpha: scores[alpha] for alpha in scores if kept[alpha] >= kept[0] - max_loss - TOLERANCE})
+    return best, (
+        f"alpha {best:g} has the best patching score on validation data, {scores[best]:.4f} against {scores[0]:.4f} at "
+        f"alpha 0, among those that cost the supported task at most {max_loss:g} ({kept[0]:.4f} to {kept[best]:.4f})."
+    )
+
+
+def _best(scores: dict[float, float]) -> float:
+    top = max(scores.values())
+    return min(alpha for alpha, score in scores.items() if score >= top - TOLERANCE)
+
+
+def _listed(alphas: dict[float, float]) -> str:
+    return ", ".join(f"{alpha:g}" for alpha in sorted(alphas))

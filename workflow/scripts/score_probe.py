@@ -1,0 +1,29 @@
+"""Fit a linear probe on one encoder's frozen embeddings and score it."""
+
+from pathlib import Path
+
+from bandbridge import job
+from bandbridge.metrics.rows import write_rows
+from bandbridge.scoring import Draws, labelled, probe_rows
+from bandbridge.store import Store
+
+
+def main(
+    train: Path,
+    val: Path,
+    test: Path,
+    store: Path,
+    recipe: dict,
+    run: str,
+    nomenclature: str,
+    bootstrap: dict,
+    seed: int,
+    metrics: Path,
+) -> None:
+    source = Store(store.parent)
+    parts = [labelled(marker.parent, source) for marker in (train, val, test)]
+    write_rows(metrics, probe_rows(*parts, recipe, run, nomenclature, Draws(**bootstrap, seed=seed)))
+
+
+if __name__ == "__main__":
+    job.run(main, globals().get("snakemake"))

@@ -1,0 +1,28 @@
+"""Choose alpha on validation scores; write the curve and the choice with its reason."""
+
+from pathlib import Path
+
+from bandbridge import job
+from bandbridge.curve import read_curve, write_curve
+from bandbridge.files import write_json
+from bandbridge.metrics.rows import read_rows
+from bandbridge.selection import select_alpha
+
+
+def main(metrics: list[Path], alphas: list, tasks: dict, select: dict, curve: Path, selected: Path) -> None:
+    patching, supported = tasks["patching"], tasks["supported"]
+    points = read_curve(read_rows(metrics), [float(alpha) for alpha in alphas], patching, supported)
+    alpha, reason = select_alpha(
+        alphas=[point.alpha for point in points],
+        patching=[point.patching_val for point in points],
+        supported=[point.supported_val for point in points] if supported else None,
+        criterion=select["criterion"],
+        max_loss=select["max_loss"],
+        fixed=select["alpha"],
+    )
+    write_curve(curve, points, alpha)
+    write_json(selected, {"alpha": alpha, "criterion": select["criterion"], "reason": reason})
+
+
+if __name__ == "__main__":
+    job.run(main, globals().get("snakemake"))
