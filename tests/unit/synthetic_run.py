@@ -1,0 +1,172 @@
+"""A finished run with made-up figures: metrics.csv, the PAINT curve, histories and benchmarks, without any training."""
+
+import copy
+import csv
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from bandbridge.catalogue import load_nomenclature
+from bandbridge.curve import Point
+from bandbridge.metrics.rows import Row, read_rows, write_rows
+from bandbridge.tables import read_curves
+
+ALPHAS = (0.0, 0.4, 0.7, 1.0)
+SCENE = (0.343, 0.3804, 0.427, 0.434)
+DIGITS = (0.9964, 0.994, 0.956, 0.851)
+SELECTED = 0.4
+CLASSES = load_nomenclature("osm-landuse-8").classes
+FORMATS = ("csv", "md", "tex")
+TABLES = ("classification", "retrieval", "linear_probe", "paint")
+CONFIG = {
+    "run": "demo",
+    "seed": 0,
+    "clip": {"name": "demo-vit", "pretrained": "scratch", "scratch": {"dataset": "digits"}},
+    "tasks": {
+        "patching": {"dataset": "demo_scene", "prompts": "satellite"},
+        "supported": {"dataset": "digits", "prompts": "digits"},
+    },
+    "finetune": {"epochs": 15},
+    "paint": {"alphas": list(ALPHAS)},
+    "align": {"students": {"ms-vit": {"backbone": "vit_tiny", "bands": ["B02", "B03", "B08"]}}, "epochs": 40},
+    "evaluate": {"bootstrap": {"level": 0.95}},
+    "report": {"title": "A run", "description": "Made up for a test."},
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where a run's files are, and its configuration."""
+
+    root: Path
+    config: dict
+
+    @property
+    def metrics(self):
+        return self.root / "metrics.csv"
+
+    @property
+    def curves(self):
+        return [self.root / "paint" / "demo-vit.demo_scene" / "curve.csv"]
+
+    @property
+    def selected(self):
+        return [self.curves[0].with_name("selected.json")]
+
+    @property
+    def tables(self):
+        return [self.root / "tables" / f"{name}.{suffix}" for name in TABLES for suffix in FORMATS]
+
+    def read(self):
+        """The metrics as a frame, and the curves."""
+        return read_rows([self.metrics]), read_curves(self.curves, self.selected)
+
+
+def config_of(students=True, supported=True):
+    config = copy.deepcopy(CONFIG)
+    config["align"]["students"] = config["align"]["students"] if students else {}
+    config["tasks"]["supported"] = config["tasks"]["supported"] if supported else None
+    return config
+
+
+def make_run(root, *, students=True, supported=True, probe=True, selected=SELECTED):
+    """Write a run's figures below `root`, with or without what a configuration can switch off."""
+    run = Run(root, config_of(students, supported))
+    write_rows(run.metrics, list(metric_rows(students, supported, probe)))
+    run.curves[0].parent.mkdir(parents=True, exist_ok=True)
+    write_points(run.curves[0], supported, selected)
+    choice = {"alpha": selected, "criterion": "max_loss", "reason": "It is the best of those that cost little."}
+    run.selected[0].write_text(json.dumps(choice), encoding="utf-8")
+    return run
+
+
+def metric_rows(students, supported, probe):
+    for alpha, scene, digits in zip(ALPHAS, SCENE, DIGITS, strict=True):
+        clip = Row(
+            run="demo",
+            encoder=f"demo-vit@{alpha:g}",
+            clip="demo-vit",
+            alpha=alpha,
+            dataset="demo_scene",
+            modality="rgb",
+            split="test",
+            task="zero-shot",
+            nomenclature="osm-landuse-8",
+            metric="map",
+            value=scene,
+            n=75,
+            seed=0,
+        )
+        yield from scene_rows(clip, scene)
+        if supported:
+            of_digits = dataclasses.replace(
+                clip, dataset="digits", nomenclature="digits-10", prompts="digits", metric="accuracy"
+            )
+            yield from (dataclasses.replace(of_digits, split=split, value=digits) for split in ("val", "test"))
+        if probe and alpha in (0, SELECTED):
+            yield dataclasses.replace(clip, task="linear-probe", value=scene + 0.1)
+    if students:
+        student = dataclasses.replace(clip, encoder="ms-vit", alpha=None, modality="s2")
+        yield from scene_rows(student, 0.4351)
+        yield from retrieval_rows(student)
+        if probe:
+            yield dataclasses.replace(student, task="linear-probe", value=0.56)
+
+
+def scene_rows(row, value):
+    """Headline and classes of the scene, with two prompt sets and both splits; val is lower than test."""
+    for split, less in (("val", 0.02), ("test", 0.0)):
+        for prompts, more in (("satellite", 0.0), ("plain", -0.05)):
+            score = value - less + more
+            of_set = dataclasses.replace(row, split=split, prompts=prompts, value=score)
+            yield dataclasses.replace(of_set, ci_low=score - 0.03, ci_high=score + 0.04)
+            yield dataclasses.replace(of_set, metric="micro_map", value=score + 0.1)
+            for index, name in enumerate(CLASSES):
+                missing = name == "wetland"
+                of_class = float("nan") if missing else score - 0.02 * index
+                yield dataclasses.replace(
+                    of_set, metric="average_precision", class_=name, value=of_class, n=0 if missing else 9
+                )
+
+
+def retrieval_rows(row):
+    for modality, share, rank in (("rgb->s2", 0.12, 8.0), ("s2->rgb", 0.09, 9.5)):
+        of_side = dataclasses.replace(row, task="retrieval", nomenclature="", modality=modality)
+        yield dataclasses.replace(of_side, metric="median_rank", value=rank)
+        for k in (1, 5, 10):
+            yield dataclasses.replace(of_side, metric=f"recall@{k}", value=share * k**0.5, ci_low=0.01, ci_high=0.9)
+
+
+def write_points(path, supported, selected):
+    columns = [field.name for field in dataclasses.fields(Point)]
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        for alpha, scene, digits in zip(ALPHAS, SCENE, DIGITS, strict=True):
+            kept = ["accuracy", digits - 0.003, digits, (scene + digits) / 2] if supported else ["", "", "", scene]
+            writer.writerow(
+                [alpha, "map", scene - 0.02, scene - 0.05, scene + 0.02, scene, *kept, int(alpha == selected)]
+            )
+
+
+def write_history(path):
+    """A history as the training loop writes it: some steps, and a validation after each epoch."""
+    lines = []
+    for step in range(1, 41):
+        lines.append(
+            {"step": step, "epoch": 1 + step // 21, "learning_rate": 1e-4 / step, "loss": 1 / step, "label": 0.5}
+        )
+        if step % 20 == 0:
+            lines.append({"step": step, "epoch": step // 20, "val_loss": 1.1 / step, "val_label": 0.6})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return path
+
+
+def write_benchmark(path, seconds, memory="120.5"):
+    """A benchmark file as Snakemake writes it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    header = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time"
+    path.write_text(f"{header}\n{seconds}\t0:00:01\t{memory}\t-\t-\t-\t0.0\t0.0\t0.0\t1.0\n", encoding="utf-8")
+    return path

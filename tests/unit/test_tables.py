@@ -1,0 +1,225 @@
+"""Tables: views of metrics.csv, as CSV, Markdown and LaTeX."""
+
+import csv
+import io
+import re
+
+import pytest
+from small_store import load_script
+from synthetic_run import ALPHAS, SCENE, SELECTED, make_run
+
+from bandbridge.metrics.rows import read_rows
+from bandbridge.table_formats import latex_escape, to_csv, to_latex, to_markdown, write_table
+from bandbridge.tables import all_tables, number, shown_models
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return make_run(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture(scope="module")
+def tables(run):
+    return all_tables(*run.read())
+
+
+def records(table):
+    return list(csv.DictReader(io.StringIO(to_csv(table))))
+
+
+def latex_rows(text):
+    """The cells of each line of a tabular, commands stripped; the header's multicolumns count as they span."""
+    body = text[text.index(r"\midrule") : text.index(r"\bottomrule")]
+    return [line.strip().removesuffix(r"\\").split(" & ") for line in body.splitlines() if "&" in line]
+
+
+# --- what is shown ---------------------------------------------------------------------------------------------------
+
+
+def test_the_models_are_zero_shot_patched_fine_tuned_and_aligned(tables):
+    models = [line.texts[0] for line in tables["classification"].lines]
+    assert models == ["Zero-shot (α = 0)", "Patched (α = 0.4)", "Fine-tuned (α = 1)", "Aligned (ms-vit)"]
+
+
+@pytest.mark.parametrize(
+    ("selected", "name"), [(0.0, "Zero-shot and patched (α = 0)"), (1.0, "Fine-tuned and patched (α = 1)")]
+)
+def test_a_selected_end_of_the_line_has_both_names(tmp_path, selected, name):
+    metrics, curves = make_run(tmp_path, selected=selected).read()
+    assert name in shown_models(metrics, curves).values()
+    assert len(shown_models(metrics, curves)) == 3
+
+
+def test_an_rgb_encoder_without_alpha_goes_by_its_name(run):
+    metrics, curves = run.read()
+    metrics.loc[metrics["encoder"] == "ms-vit", "modality"] = "rgb"
+    assert shown_models(metrics, curves)["ms-vit"] == "ms-vit"
+
+
+def test_classification_holds_the_headline_of_every_prompt_set_in_percent(run, tables):
+    metrics = read_rows([run.metrics])
+    for record, encoder in zip(
+        records(tables["classification"]), ("demo-vit@0", "demo-vit@0.4", "demo-vit@1", "ms-vit"), strict=True
+    ):
+        for prompts in ("satellite", "plain"):
+            rows = metrics[
+                (metrics["encoder"] == encoder)
+                & (metrics["task"] == "zero-shot")
+                & (metrics["split"] == "test")
+                & (metrics["metric"] == "map")
+                & (metrics["prompts"] == prompts)
+            ]
+            key = f"demo_scene/osm-landuse-8/{prompts}/map"
+            assert record[key] == f"{100 * rows['value'].item():.1f}"
+            assert record[f"{key} ci_low"] == f"{100 * rows['ci_low'].item():.1f}"
+            assert record[f"{key} ci_high"] == f"{100 * rows['ci_high'].item():.1f}"
+
+
+def test_the_gain_is_over_zero_shot_in_points(tables):
+    gains = [record["demo_scene/osm-landuse-8/satellite/map gain"] for record in records(tables["classification"])]
+    assert gains == ["", "3.7", "9.1", "9.2"]
+    lost = [record["digits/digits-10/digits/accuracy gain"] for record in records(tables["classification"])]
+    assert lost == ["", "-0.2", "-14.5", ""]
+
+
+def test_a_data_set_without_a_test_split_is_shown_on_val(run):
+    metrics, curves = run.read()
+    metrics = metrics[~((metrics["dataset"] == "digits") & (metrics["split"] == "test"))]
+    table = all_tables(metrics, curves)["classification"]
+    assert "digits/digits-10/digits/accuracy" in [column.key for column in table.columns]
+    assert "(val)" in table.note
+
+
+def test_the_linear_probe_shows_who_was_probed(tables):
+    lines = tables["linear_probe"].lines
+    assert [line.texts[0] for line in lines] == ["Zero-shot (α = 0)", "Patched (α = 0.4)", "Aligned (ms-vit)"]
+    assert [number(line.cells[0].value) for line in lines] == ["44.3", "48.0", "56.0"]
+
+
+def test_retrieval_has_a_line_for_each_direction(tables):
+    lines = records(tables["retrieval"])
+    assert [line["query -> gallery"] for line in lines] == ["RGB -> S2", "S2 -> RGB"]
+    assert [line["median_rank"] for line in lines] == ["8.0", "9.5"]
+    assert [line["recall@1"] for line in lines] == ["12.0", "9.0"]
+    assert [column.key for column in tables["retrieval"].columns] == [
+        "recall@1",
+        "recall@5",
+        "recall@10",
+        "median_rank",
+    ]
+
+
+def test_a_lower_median_rank_is_better(run):
+    metrics, curves = run.read()
+    other = metrics[metrics["task"] == "retrieval"].assign(encoder="other")
+    other.loc[other["metric"] == "median_rank", "value"] = 30.0
+    table = all_tables(read_like(metrics, other), curves)["retrieval"]
+    best = {line.texts[0]: line.cells[-1].strong for line in table.lines if line.texts[2].startswith("RGB")}
+    assert best == {"Aligned (ms-vit)": True, "Aligned (other)": False}
+
+
+def read_like(*frames):
+    import pandas as pd
+
+    return pd.concat(frames, ignore_index=True)
+
+
+def test_paint_has_a_line_for_each_alpha_and_marks_the_selected_one(tables):
+    lines = records(tables["paint"])
+    assert [line["alpha"] for line in lines] == [f"{alpha:g}" for alpha in ALPHAS]
+    assert [line["patching_test"] for line in lines] == [f"{100 * score:.1f}" for score in SCENE]
+    assert [line["alpha"] for line in lines if line["selected"] == "1"] == [f"{SELECTED:g}"]
+
+
+def test_paint_without_a_supported_task_has_the_patching_task_alone(tmp_path):
+    table = all_tables(*make_run(tmp_path, supported=False).read())["paint"]
+    assert [column.key for column in table.columns] == ["patching_val", "patching_test"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(37.96, "38.0"), (-0.04, "0.0"), (-14.53, "−14.5"), (None, "–"), (float("nan"), "–")]
+)
+def test_numbers_have_one_decimal(value, text):
+    assert number(value) == text
+
+
+def test_a_gain_is_signed():
+    assert [number(value, signed=True) for value in (3.72, -0.21, 0.01)] == ["+3.7", "−0.2", "0.0"]
+
+
+# --- how it is written -----------------------------------------------------------------------------------------------
+
+
+def test_the_best_of_a_column_is_bold(tables):
+    markdown, latex = to_markdown(tables["classification"]), to_latex(tables["classification"])
+    assert re.findall(r"\*\*(.*?)\*\*", markdown) == ["99.6", "38.5", "43.5"]
+    assert re.findall(r"\\textbf\{(.*?)\}", latex) == ["99.6", "38.5", "43.5"]
+
+
+def test_models_that_share_the_best_figure_are_all_bold(run):
+    metrics, curves = run.read()
+    chosen = (metrics["task"] == "linear-probe") & (metrics["encoder"] != "demo-vit@0")
+    metrics.loc[chosen, "value"] = [0.5601, 0.5604]
+    lines = all_tables(metrics, curves)["linear_probe"].lines
+    assert [line.cells[0].strong for line in lines] == [False, True, True]
+
+
+def test_the_line_of_the_selected_alpha_is_bold(tables):
+    bold = [line for line in to_markdown(tables["paint"]).splitlines() if "**" in line]
+    assert len(bold) == 1
+    assert bold[0].startswith("| 0.4 |")
+    assert bold[0].count("**") == 10
+
+
+def test_csv_is_ascii(tables):
+    for table in tables.values():
+        assert to_csv(table).isascii()
+
+
+def test_latex_escapes_what_it_must():
+    assert latex_escape("a_b & 50 % of #1 {x} $ ~ ^ \\ α") == (
+        r"a\_b \& 50 \% of \#1 \{x\} \$ \textasciitilde{} \textasciicircum{} \textbackslash{} $\alpha$"
+    )
+
+
+def test_latex_names_are_escaped(run):
+    metrics, curves = run.read()
+    metrics.loc[metrics["prompts"] == "plain", "prompts"] = "my_prompts"
+    assert r"my\_prompts" in to_latex(all_tables(metrics, curves)["classification"])
+
+
+@pytest.mark.parametrize("name", ["classification", "retrieval", "linear_probe", "paint"])
+def test_latex_lines_fill_the_tabular(tables, name):
+    latex = to_latex(tables[name])
+    spec = re.search(r"\\begin\{tabular\}\{(.*)\}", latex)[1]
+    width = len(re.sub(r"@\{\\ \}", "", spec))
+    assert {len(cells) for cells in latex_rows(latex)} == {width}
+    for line in latex[: latex.index(r"\midrule")].splitlines():
+        if "&" in line:
+            spans = [int(span) for span in re.findall(r"\\multicolumn\{(\d+)\}", line)]
+            assert line.count(" & ") + 1 - len(spans) + sum(spans) == width
+    assert latex.count(r"\toprule") == latex.count(r"\midrule") == latex.count(r"\bottomrule") == 1
+
+
+def test_stages_that_were_switched_off_leave_valid_empty_tables(tmp_path):
+    tables = all_tables(*make_run(tmp_path, students=False, probe=False).read())
+    for name in ("retrieval", "linear_probe"):
+        assert records(tables[name]) == []
+        assert "no such figures" in to_markdown(tables[name])
+        assert r"\multicolumn{" in to_latex(tables[name])
+        assert r"\midrule" not in to_latex(tables[name])
+    assert len(tables["classification"].lines) == 3
+
+
+def test_the_script_writes_every_table_with_the_same_bytes_each_time(run):
+    script = load_script("tables")
+    script.main(run.metrics, run.curves, run.selected, run.tables)
+    first = [path.read_bytes() for path in run.tables]
+    script.main(run.metrics, run.curves, run.selected, run.tables)
+    assert [path.read_bytes() for path in run.tables] == first
+    assert all(first)
+
+
+def test_a_table_is_written_in_the_format_of_its_suffix(tables, tmp_path):
+    write_table(tables["paint"], tmp_path / "paint.md")
+    assert (tmp_path / "paint.md").read_text(encoding="utf-8") == to_markdown(tables["paint"])

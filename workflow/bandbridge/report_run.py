@@ -1,0 +1,162 @@
+"""What a run cost and what it was made of, for the report."""
+
+import json
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from bandbridge import __version__
+from bandbridge.catalogue import WORKFLOW
+
+PACKAGES = (
+    "snakemake",
+    "torch",
+    "open_clip_torch",
+    "timm",
+    "numpy",
+    "pandas",
+    "scikit-learn",
+    "zarr",
+    "tensorstore",
+    "rasterio",
+    "matplotlib",
+)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A stage's jobs, their seconds together, the longest job's, and the most memory one of them held, in megabytes."""
+
+    stage: str
+    jobs: int
+    seconds: float
+    longest: float
+    memory: float | None
+
+    @property
+    def time(self) -> str:
+        return duration(self.seconds)
+
+    @property
+    def longest_time(self) -> str:
+        return duration(self.longest)
+
+    @property
+    def peak(self) -> str:
+        if self.memory is None:
+            return "–"
+        return f"{self.memory:,.0f} MB" if self.memory < 1000 else f"{self.memory / 1000:.1f} GB"
+
+
+def costs(benchmarks: Sequence[Path], run: str) -> list[Cost]:
+    """Time and peak memory of each stage, the longest first, from Snakemake's benchmark files.
+
+    Args:
+        benchmarks: files `.../<run>/<stage>...tsv`, or folders of such; what does not exist is left out.
+    """
+    files = {
+        file for path in benchmarks for file in (path.rglob("*.tsv") if path.is_dir() else [path]) if file.is_file()
+    }
+    jobs = [_read_benchmark(path, run) for path in sorted(files)]
+    if not jobs:
+        return []
+    frame = pd.DataFrame(jobs, columns=["stage", "seconds", "memory"])
+    stages = [
+        Cost(
+            str(stage),
+            len(group),
+            float(group["seconds"].sum()),
+            float(group["seconds"].max()),
+            None if group["memory"].isna().all() else float(group["memory"].max()),
+        )
+        for stage, group in frame.groupby("stage", sort=False)
+    ]
+    return sorted(stages, key=lambda cost: -cost.seconds)
+
+
+def total_cost(stages: Sequence[Cost]) -> Cost:
+    """All stages as one."""
+    memory = [stage.memory for stage in stages if stage.memory is not None]
+    return Cost(
+        "All",
+        sum(stage.jobs for stage in stages),
+        sum(stage.seconds for stage in stages),
+        max((stage.longest for stage in stages), default=0.0),
+        max(memory, default=None),
+    )
+
+
+def _read_benchmark(path: Path, run: str) -> tuple[str, float, float]:
+    # Memory is '-' or NA for a job that ended before it could be measured.
+    measured = pd.read_csv(path, sep="\t", na_values=["-", "NA"])
+    parts = path.with_suffix("").parts
+    below = parts[len(parts) - parts[::-1].index(run) :] if run in parts else parts[-1:]
+    return below[0], float(measured["s"].sum()), float(measured["max_rss"].max())
+
+
+def duration(seconds: float) -> str:
+    """'12 s', '3 min 05 s', '2 h 10 min'."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600:,} h {whole % 3600 // 60:02d} min"
+
+
+@dataclass(frozen=True)
+class Provenance:
+    facts: dict[str, str]
+    versions: dict[str, str]
+    checksums: dict[str, str]
+    config: str
+
+
+def provenance(config: Mapping[str, Any], checksums: Mapping[str, str]) -> Provenance:
+    """Date, seed, commit, versions and configuration of the run."""
+    facts = {
+        "Run": str(config["run"]),
+        "Seed": str(config["seed"]),
+        "Written": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "BandBridge": " ".join(filter(None, [__version__, git_commit()])),
+        "Python": f"{platform.python_version()}, {platform.system()} {platform.machine()}",
+    }
+    # Snakemake hands mappings over as its own types; JSON makes plain ones of them.
+    plain = json.loads(json.dumps(config))
+    text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=100)
+    return Provenance(facts, _versions(), dict(checksums), text)
+
+
+def git_commit() -> str:
+    """'(commit 1234567890ab)', and whether files differ from it; empty where the code is not in a git clone."""
+    root = WORKFLOW.parent
+    if not (root / ".git").exists():
+        return ""
+    try:
+        commit = _git(root, "rev-parse", "--short=12", "HEAD")
+        return f"(commit {commit}{', with local changes' if _git(root, 'status', '--porcelain') else ''})"
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        return ""
+
+
+def _git(root: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(root), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

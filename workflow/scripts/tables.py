@@ -1,0 +1,18 @@
+"""Write the run's tables, each as CSV, Markdown and LaTeX."""
+
+from pathlib import Path
+
+from bandbridge import job
+from bandbridge.metrics.rows import read_rows
+from bandbridge.table_formats import write_table
+from bandbridge.tables import all_tables, read_curves
+
+
+def main(metrics: Path, curves: list[Path], selected: list[Path], tables: list[Path]) -> None:
+    by_name = all_tables(read_rows([metrics]), read_curves(curves, selected))
+    for path in tables:
+        write_table(by_name[path.stem], path)
+
+
+if __name__ == "__main__":
+    job.run(main, globals().get("snakemake"))
