@@ -1,0 +1,159 @@
+"""Random changes to training pictures, against torchvision's."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torchvision.transforms import ColorJitter, RandomResizedCrop
+from torchvision.transforms import functional as tv
+
+from bandbridge.training import augment
+from bandbridge.training.augment import Crops, blur, crop, draw_crops, jitter, rgb_view, shift_and_zoom
+from bandbridge.training.recipes import Augmentation
+
+N = 4000
+PAPER = Augmentation(
+    crop_scale=(0.9, 1.0),
+    flip=0.5,
+    jitter=(0.4, 0.4, 0.4),
+    jitter_probability=0.8,
+    greyscale_probability=0.2,
+    blur_probability=0.4,
+)
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def pictures(n, height=12, width=12, channels=3):
+    return torch.rand(n, channels, height, width, generator=generator(7))
+
+
+def boxes(*rows, height, width, flips=(False, False)):
+    top, left, tall, wide = torch.tensor(rows, dtype=torch.float32).T
+    down, across = (torch.full((len(rows),), flip) for flip in flips)
+    return Crops(height, width, top, left, tall, wide, down, across)
+
+
+@pytest.mark.parametrize("size", [8, 24])
+def test_a_crop_is_torchvisions_resized_crop(size):
+    values = pictures(3, 20, 30)
+    rows = [(0, 0, 20, 30), (3, 5, 10, 12), (11, 0, 9, 30)]
+    found = crop(values, boxes(*rows, height=20, width=30), size)
+    for row, picture, result in zip(rows, values, found, strict=True):
+        expected = tv.resized_crop(picture, *row, [size, size], tv.InterpolationMode.BICUBIC, antialias=True)
+        torch.testing.assert_close(result, expected, atol=1e-5, rtol=0)
+
+
+def test_flips_turn_the_result():
+    values = pictures(1, 10, 10)
+    plain = crop(values, boxes((1, 2, 7, 6), height=10, width=10), 16)
+    turned = crop(values, boxes((1, 2, 7, 6), height=10, width=10, flips=(True, True)), 16)
+    assert torch.equal(turned, plain.flip(-1, -2))
+
+
+def test_the_whole_picture_in_its_own_size_stays_as_it_is():
+    values = pictures(2, 9, 9)
+    torch.testing.assert_close(crop(values, boxes((0, 0, 9, 9), (0, 0, 9, 9), height=9, width=9), 9), values)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "scale"), [(64, 64, (0.9, 1.0)), (64, 64, (0.3, 1.0)), (40, 90, (0.8, 1.0))]
+)
+def test_crops_are_drawn_as_torchvision_draws_them(height, width, scale):
+    crops = draw_crops(N, height, width, scale, 0.5, generator())
+    torch.manual_seed(1)
+    picture = torch.zeros(1, height, width)
+    draws = [RandomResizedCrop.get_params(picture, list(scale), [3 / 4, 4 / 3]) for _ in range(N)]
+    expected = torch.tensor(draws, dtype=torch.float32).T
+    for name, other in zip(("top", "left", "rows", "columns"), expected, strict=True):
+        values = getattr(crops, name)
+        spread = other.std().item() * 4 / N**0.5 + 1e-6
+        assert values.mean().item() == pytest.approx(other.mean().item(), abs=1.5 * spread), name
+        assert values.std().item() == pytest.approx(other.std().item(), abs=1.5 * spread), name
+        np.testing.assert_allclose(
+            np.quantile(values, [0.05, 0.5, 0.95]), np.quantile(other, [0.05, 0.5, 0.95]), atol=1.5
+        )
+
+
+def test_crops_lie_inside_the_picture_and_flips_are_even():
+    crops = draw_crops(N, 30, 50, (0.2, 1.0), 0.5, generator())
+    assert (crops.top >= 0).all()
+    assert (crops.left >= 0).all()
+    assert (crops.top + crops.rows <= 30).all()
+    assert (crops.left + crops.columns <= 50).all()
+    assert crops.flip_rows.float().mean().item() == pytest.approx(0.5, abs=0.03)
+    assert (crops.flip_rows == crops.flip_columns).float().mean().item() == pytest.approx(0.5, abs=0.03)
+
+
+def test_jitter_is_torchvisions_in_distribution():
+    picture = pictures(1)
+    found = jitter(picture.expand(N, -1, -1, -1), (0.4, 0.4, 0.4), 1.0, generator())
+    torch.manual_seed(1)
+    transform = ColorJitter(0.4, 0.4, 0.4)
+    expected = torch.stack([transform(picture[0]) for _ in range(N)])
+    torch.testing.assert_close(found.mean(dim=0), expected.mean(dim=0), atol=0.02, rtol=0)
+    torch.testing.assert_close(found.std(dim=0), expected.std(dim=0), atol=0.02, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("which", "adjust"), [(0, tv.adjust_brightness), (1, tv.adjust_contrast), (2, tv.adjust_saturation)]
+)
+def test_a_single_jitter_is_torchvisions_adjustment(monkeypatch, which, adjust):
+    monkeypatch.setattr(augment, "_uniform", lambda shape, low, high, generator: torch.full(shape, high))
+    strengths = tuple(0.3 if index == which else 0.0 for index in range(3))
+    values = pictures(2)
+    torch.testing.assert_close(jitter(values, strengths, 1.0, generator()), adjust(values, 1.3), atol=1e-5, rtol=0)
+
+
+def test_blur_is_torchvisions_with_a_sigma_each():
+    values = pictures(3)
+    sigma = torch.tensor([0.1, 0.8, 2.0])
+    for picture, own, found in zip(values, sigma.tolist(), blur(values, sigma), strict=True):
+        torch.testing.assert_close(found, tv.gaussian_blur(picture, [3, 7], [own, own]), atol=1e-5, rtol=0)
+
+
+def test_each_change_comes_as_often_as_asked():
+    values = pictures(1, 16, 16).expand(N, -1, -1, -1)
+    rgb = (values * 255).to(torch.uint8)
+    still = {"crop_scale": (1.0, 1.0), "flip": 0.0, "jitter": (0.0, 0.0, 0.0), "jitter_probability": 0.0}
+    unchanged = rgb.float() / 255
+
+    def share(**probabilities):
+        recipe = Augmentation(**still, **({"greyscale_probability": 0.0, "blur_probability": 0.0} | probabilities))
+        return (rgb_view(rgb, 16, recipe, generator()) - unchanged).abs().amax(dim=(1, 2, 3)).gt(1e-3).float().mean()
+
+    assert share() == 0
+    assert share(greyscale_probability=0.2).item() == pytest.approx(0.2, abs=0.02)
+    assert share(blur_probability=0.4).item() == pytest.approx(0.4, abs=0.03)
+
+
+def test_a_view_is_a_picture_again_and_one_seed_gives_one_view():
+    rgb = (pictures(6, 20, 20) * 255).to(torch.uint8)
+    one, again, other = (rgb_view(rgb, 16, PAPER, generator(seed)) for seed in (0, 0, 1))
+    assert one.shape == (6, 3, 16, 16)
+    assert one.min() >= 0
+    assert one.max() <= 1
+    assert torch.equal(one, again)
+    assert not torch.allclose(one, other)
+
+
+def test_shift_and_zoom_move_by_no_more_than_asked():
+    values = torch.zeros(200, 1, 40, 40)
+    values[:, :, 18:22, 18:22] = 1
+    moved = shift_and_zoom(values, 0.1, 0.0, generator())
+    position = torch.arange(40.0) + 0.5
+    mass = moved[:, 0].sum(dim=(1, 2))
+    centre = (moved[:, 0].sum(dim=2) * position).sum(dim=1) / mass - 20
+    assert 3 < centre.abs().max() <= 4.1  # a tenth of 40 pixels
+    area = shift_and_zoom(values, 0.0, 0.2, generator())[:, 0].sum(dim=(1, 2)) / 16
+    assert area.min() == pytest.approx(1 / 1.2**2, rel=0.1)
+    assert area.max() == pytest.approx(1 / 0.8**2, rel=0.1)
+    torch.testing.assert_close(shift_and_zoom(values, 0.0, 0.0, generator()), values)
+
+
+def test_a_jitter_that_is_not_drawn_changes_nothing():
+    values = pictures(5)
+    assert torch.equal(jitter(values, (0.4, 0.4, 0.4), 0.0, generator()), values)
+    assert F.mse_loss(jitter(values, (0.4, 0.4, 0.4), 1.0, generator()), values) > 1e-3

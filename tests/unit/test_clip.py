@@ -1,0 +1,189 @@
+"""CLIP models as open_clip directories."""
+
+import json
+
+import open_clip
+import pytest
+import torch
+from tiny import MODEL_CFG, same_weights, tiny_clip
+
+from bandbridge import clip as clips
+from bandbridge import weights
+from bandbridge.clip import fetch_clip, load_clip, new_clip, save_clip
+from bandbridge.errors import UserError
+
+
+@pytest.fixture(autouse=True)
+def tiny_architecture(tmp_path_factory, monkeypatch):
+    """workflow/clip_configs with 'tiny' in it, and its twin with OpenAI's activation."""
+    directory = tmp_path_factory.mktemp("workflow")
+    (directory / "clip_configs").mkdir()
+    for name, extra in {"tiny": {}, "tiny-quickgelu": {"quick_gelu": True}}.items():
+        (directory / "clip_configs" / f"{name}.json").write_text(json.dumps(MODEL_CFG | extra))
+    monkeypatch.setattr(clips, "WORKFLOW", directory)
+    clips._open_clip.cache_clear()
+    yield
+    clips._open_clip.cache_clear()
+
+
+@pytest.fixture
+def pictures():
+    return torch.randint(0, 256, (4, 3, 20, 20), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def test_the_demos_architecture_is_found_by_name_and_embeds_pictures_and_texts(pictures, monkeypatch):
+    monkeypatch.undo()
+    clips._open_clip.cache_clear()
+    clip = new_clip("demo-vit")
+    assert clip.visual(clip.inputs(pictures)).shape == (4, clip.embed_dim)
+    assert clip.model.encode_text(clip.tokenizer(["a digit", "a river"])).shape == (2, clip.embed_dim)
+
+
+def test_a_saved_clip_is_one_that_open_clip_loads_by_itself(tmp_path, pictures):
+    clip = tiny_clip()
+    save_clip(clip, tmp_path / "tiny")
+    model, preprocess = open_clip.create_model_from_pretrained(f"local-dir:{tmp_path / 'tiny'}")
+    tokenizer = open_clip.get_tokenizer(f"local-dir:{tmp_path / 'tiny'}")
+    assert same_weights(model.state_dict(), clip.model.state_dict())
+    assert torch.equal(tokenizer(["a river"]), clip.tokenizer(["a river"]))
+    values = clip.inputs(pictures)
+    assert torch.equal(model.encode_image(values), clip.model.encode_image(values))
+    assert preprocess.transforms[0].size == clip.image_size
+
+
+def test_a_clip_is_loaded_as_it_was_saved(tmp_path):
+    clip = tiny_clip()
+    save_clip(clip, tmp_path / "tiny")
+    loaded = load_clip(tmp_path / "tiny")
+    assert same_weights(loaded.model.state_dict(), clip.model.state_dict())
+    assert (loaded.name, loaded.image_size, loaded.embed_dim) == ("tiny", 16, 8)
+    assert loaded.mean == tuple(open_clip.OPENAI_DATASET_MEAN)
+    assert loaded.logit_scale == pytest.approx(1 / 0.07)
+    assert not loaded.model.training
+    save_clip(loaded, tmp_path / "again")
+    for file in (clips.CONFIG_FILE, clips.WEIGHTS_FILE):
+        assert (tmp_path / "again" / file).read_bytes() == (tmp_path / "tiny" / file).read_bytes()
+
+
+def test_its_own_preprocessing_is_kept(tmp_path):
+    clip = tiny_clip()
+    clip.preprocess_cfg.update(mean=[0.1, 0.2, 0.3], std=[0.5, 0.5, 0.5], interpolation="bilinear")
+    save_clip(clip, tmp_path / "tiny")
+    loaded = load_clip(tmp_path / "tiny")
+    assert loaded.mean == (0.1, 0.2, 0.3)
+    assert loaded.preprocess_cfg["interpolation"] == "bilinear"
+
+
+def test_a_directory_without_weights_is_refused(tmp_path):
+    save_clip(tiny_clip(), tmp_path / "tiny")
+    (tmp_path / "tiny" / clips.WEIGHTS_FILE).unlink()
+    with pytest.raises(UserError, match=r"open_clip_model\.safetensors is missing"):
+        load_clip(tmp_path / "tiny")
+
+
+def test_a_bias_on_the_logits_is_refused(tmp_path):
+    save_clip(tiny_clip(init_logit_bias=-10.0), tmp_path / "siglip")
+    with pytest.raises(UserError, match="bias"):
+        load_clip(tmp_path / "siglip")
+
+
+def test_other_than_square_crops_of_the_shorter_side_are_refused(tmp_path):
+    clip = tiny_clip()
+    clip.preprocess_cfg["resize_mode"] = "squash"
+    save_clip(clip, tmp_path / "tiny")
+    with pytest.raises(UserError, match="squash"):
+        load_clip(tmp_path / "tiny")
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_a_local_checkpoint_becomes_a_directory(tmp_path, suffix, capsys):
+    clip = tiny_clip()
+    path = tmp_path / f"weights{suffix}"
+    if suffix == ".pt":
+        torch.save({"epoch": 3, "state_dict": {f"module.{k}": v for k, v in clip.model.state_dict().items()}}, path)
+    else:
+        weights.save_weights(path, clip.model.state_dict(), {})
+    fetch_clip("tiny", str(path), tmp_path / "fetched")
+    assert same_weights(load_clip(tmp_path / "fetched").model.state_dict(), clip.model.state_dict())
+    assert "tiny-quickgelu" in capsys.readouterr().out
+
+
+def test_a_directory_and_its_name_are_taken_over(tmp_path):
+    save_clip(tiny_clip(quick_gelu=True), tmp_path / "theirs")
+    fetch_clip("tiny", str(tmp_path / "theirs"), tmp_path / "ours")
+    assert load_clip(tmp_path / "ours").model_cfg["quick_gelu"] is True
+
+
+def test_a_local_file_keeps_the_activation_of_its_name(tmp_path, pictures, capsys):
+    path = tmp_path / "weights.pt"
+    torch.save(tiny_clip().model.state_dict(), path)
+    fetch_clip("tiny", str(path), tmp_path / "gelu")
+    capsys.readouterr()
+    fetch_clip("tiny-quickgelu", str(path), tmp_path / "quick")
+    assert capsys.readouterr().out == ""
+    gelu, quick = load_clip(tmp_path / "gelu"), load_clip(tmp_path / "quick")
+    values = gelu.inputs(pictures)
+    assert not torch.allclose(gelu.visual(values), quick.visual(values), atol=1e-4)
+
+
+def test_a_tag_brings_the_activation_that_its_weights_need(monkeypatch, tmp_path):
+    asked = {}
+
+    def create(source, return_transform, **options):
+        asked.update(options)
+        return tiny_clip(quick_gelu=options["force_quick_gelu"]).model
+
+    monkeypatch.setattr(open_clip, "create_model_from_pretrained", create)
+    monkeypatch.setattr(clips, "_clip", lambda name, model, tokenizer, model_cfg: model_cfg)
+    assert clips._from_tag("ViT-B-32", "openai")["quick_gelu"] is True
+    assert asked == {"pretrained": "openai", "force_quick_gelu": True}
+    assert clips._from_tag("ViT-B-32", "laion2b_s34b_b79k")["quick_gelu"] is False
+    assert asked["force_quick_gelu"] is False
+
+
+def openai_archive(path):
+    torch.jit.save(torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2)), str(path))
+
+
+def openai_state_dict(path):
+    torch.save(tiny_clip().model.state_dict() | {"input_resolution": torch.tensor(16)}, path)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("write", [openai_archive, openai_state_dict])
+def test_openais_own_file_is_refused_for_its_activation(tmp_path, write):
+    write(tmp_path / "ViT.pt")
+    with pytest.raises(UserError, match="QuickGELU"):
+        fetch_clip("tiny", str(tmp_path / "ViT.pt"), tmp_path / "fetched")
+
+
+def test_weights_of_another_architecture_are_refused(tmp_path):
+    torch.save({"a": torch.zeros(2)}, tmp_path / "weights.pt")
+    with pytest.raises(UserError, match=r"weights\.pt"):
+        fetch_clip("tiny", str(tmp_path / "weights.pt"), tmp_path / "fetched")
+
+
+def test_nothing_is_unpickled(tmp_path):
+    class Payload:
+        def __reduce__(self):
+            return (pytest.fail, ("code in a checkpoint was run",))
+
+    torch.save({"state_dict": Payload()}, tmp_path / "weights.pt")
+    with pytest.raises(UserError, match="tensors alone"):
+        fetch_clip("tiny", str(tmp_path / "weights.pt"), tmp_path / "fetched")
+
+
+def test_unknown_names_and_tags_are_explained(tmp_path):
+    with pytest.raises(UserError, match=r"'tinny'.*Did you mean 'tiny'"):
+        fetch_clip("tinny", "openai", tmp_path / "fetched")
+    with pytest.raises(UserError, match=r"'opnai'.*ViT-B-32.*Did you mean 'openai'"):
+        fetch_clip("ViT-B-32", "opnai", tmp_path / "fetched")
+
+
+def test_the_weights_of_vit_b_32_have_the_names_that_interpolation_relies_on():
+    with torch.device("meta"):
+        visual = open_clip.create_model("ViT-B-32", device="meta").visual
+    state = visual.state_dict()
+    assert state["proj"].shape == (768, 512)
+    assert state["transformer.resblocks.11.attn.in_proj_weight"].shape == (2304, 768)
+    assert all(tensor.is_floating_point() for tensor in state.values())

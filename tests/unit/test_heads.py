@@ -1,0 +1,64 @@
+"""Zero-shot heads."""
+
+import subprocess
+import sys
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from tiny import tiny_clip, tiny_head
+
+from bandbridge import text_heads
+from bandbridge.catalogue import Nomenclature
+from bandbridge.errors import UserError
+from bandbridge.heads import fill_templates, load_head, must_fit, save_head
+
+TEMPLATES = ["a photo of {}.", "{} from above."]
+NOMENCLATURE = Nomenclature("n", "N", ("Inland water", "Forest", "Sand"), ("inland water", "a forest", "sand"))
+
+
+def test_the_head_is_open_clips_zero_shot_classifier():
+    clip = tiny_clip()
+    head = text_heads.build_head(clip, NOMENCLATURE, TEMPLATES)
+    expected = open_clip.build_zero_shot_classifier(clip.model, clip.tokenizer, NOMENCLATURE.prompt_names, TEMPLATES)
+    np.testing.assert_allclose(head.weights, expected.T.numpy(), atol=1e-6)
+    assert head.weights.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(head.weights, axis=1), 1, atol=1e-6)
+    assert head.logit_scale == pytest.approx(clip.model.logit_scale.exp().item())
+    assert head.classes == NOMENCLATURE.classes
+    assert head.prompts[0] == ("a photo of inland water.", "inland water from above.")
+
+
+def test_classes_may_have_different_numbers_of_sentences(monkeypatch):
+    monkeypatch.setattr(text_heads, "SENTENCES_AT_A_TIME", 2)
+    clip = tiny_clip()
+    found = text_heads.text_head(clip, [["a", "b", "c"], ["d"]])
+    vectors = clip.model.encode_text(clip.tokenizer(["a", "b", "c", "d"]), normalize=True).detach()
+    first = vectors[:3].mean(dim=0)
+    np.testing.assert_allclose(found, torch.stack([first / first.norm(), vectors[3]]).numpy(), atol=1e-6)
+
+
+def test_a_head_is_read_as_it_was_written_and_equal_heads_are_equal_bytes(tmp_path):
+    head = tiny_head()
+    for name in ("one.npz", "two.npz"):
+        save_head(tmp_path / name, head)
+    found = load_head(tmp_path / "one.npz")
+    np.testing.assert_array_equal(found.weights, head.weights)
+    assert (found.logit_scale, found.classes, found.prompts) == (head.logit_scale, head.classes, head.prompts)
+    assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "two.npz").read_bytes()
+
+
+def test_every_template_takes_every_name():
+    assert fill_templates(["{}", "an {} b"], ["x", "y"]) == [["x", "an x b"], ["y", "an y b"]]
+
+
+def test_a_head_of_other_classes_is_refused():
+    must_fit(tiny_head(2), ("a", "b"), "eurosat")
+    with pytest.raises(UserError, match=r"a, b, c.*eurosat.*b, a"):
+        must_fit(tiny_head(3), ("b", "a"), "eurosat")
+
+
+def test_reading_a_head_needs_no_torch():
+    code = "import sys, bandbridge.heads; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

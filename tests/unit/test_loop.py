@@ -1,0 +1,185 @@
+"""The training loop."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from tiny import ALIGN, COMMON, FINETUNE, MemorySplit
+from torch import nn
+from torch.nn.utils import clip_grad_norm_
+
+from bandbridge.errors import UserError
+from bandbridge.training import batches, loop
+from bandbridge.training.batches import Batches
+from bandbridge.training.loop import fit, write_history
+from bandbridge.training.recipes import AlignRecipe, FinetuneRecipe, Recipe
+from bandbridge.training.schedules import warmup_cosine
+
+CPU = torch.device("cpu")
+
+
+def split(n=13, seed=0):
+    rng = np.random.default_rng(seed)
+    pixels = rng.normal(size=(n, 4)).astype(np.float32)
+    labels = (pixels[:, :3] > 0).astype(np.uint8)
+    return MemorySplit(pixels, labels)
+
+
+class Regression:
+    """The smallest stage: a linear layer, labels as targets, noise as augmentation."""
+
+    name = "Regression"
+
+    def __init__(self, noise=0.0):
+        torch.manual_seed(0)
+        self.trained = nn.Sequential(nn.Linear(4, 5), nn.Dropout(0.2), nn.Linear(5, 3))
+        self.noise = noise
+        self.seen = []
+
+    def terms(self, pixels, labels, generator):
+        self.seen.append((pixels, self.trained.training))
+        if generator is not None and self.noise:
+            pixels = pixels + self.noise * torch.randn(pixels.shape, generator=generator)
+        error = (self.trained(pixels) - labels.float()).square()
+        return {"loss": error.mean(), "worst": error.max()}
+
+
+def recipe(**changes):
+    return Recipe.from_config(COMMON | changes)
+
+
+def weights(stage):
+    return torch.cat([parameter.flatten() for parameter in stage.trained.parameters()])
+
+
+def test_training_is_the_plain_loop_it_claims_to_be():
+    stage, plain, data = Regression(), Regression(), split(10)
+    torch.manual_seed(3)
+    fit(stage, data, None, recipe(), 7, CPU)
+
+    torch.manual_seed(3)
+    model = plain.trained.train()
+    optimiser = torch.optim.AdamW(model.parameters(), lr=COMMON["learning_rate"], weight_decay=COMMON["weight_decay"])
+    generator = torch.Generator().manual_seed(7)
+    step = 0
+    for _ in range(2):
+        order = torch.randperm(10, generator=generator)
+        for part in order.split(5):
+            for group in optimiser.param_groups:
+                group["lr"] = COMMON["learning_rate"] * warmup_cosine(step, COMMON["warmup_steps"], 4)
+            loss = (model(torch.from_numpy(data.pixels[part])) - torch.from_numpy(data.labels[part]).float()).square()
+            optimiser.zero_grad()
+            loss.mean().backward()
+            clip_grad_norm_(model.parameters(), COMMON["clip_norm"])
+            optimiser.step()
+            step += 1
+    torch.testing.assert_close(weights(stage), weights(plain), atol=1e-6, rtol=0)
+
+
+def test_one_seed_gives_one_model_and_one_history():
+    runs = []
+    for seed in (1, 1, 2):
+        stage = Regression(noise=0.5)
+        torch.manual_seed(0)
+        history = fit(stage, split(), split(5, seed=1), recipe(), seed, CPU)
+        runs.append((weights(stage), history))
+    assert torch.equal(runs[0][0], runs[1][0])
+    assert runs[0][1] == runs[1][1]
+    assert not torch.equal(runs[0][0], runs[2][0])
+
+
+def test_the_history_has_steps_and_epochs(monkeypatch, tmp_path):
+    monkeypatch.setattr(loop, "STEPS_PER_RECORD", 2)
+    stage = Regression()
+    history = fit(stage, split(15), split(4), recipe(), 0, CPU)
+    assert [(record["step"], record["epoch"], "val_loss" in record) for record in history] == [
+        (2, 1, False),
+        (3, 1, False),
+        (3, 1, True),
+        (4, 2, False),
+        (6, 2, False),
+        (6, 2, True),
+    ]
+    assert set(history[0]) == {"step", "epoch", "learning_rate", "loss", "worst", "gradient_norm"}
+    assert set(history[2]) == {"step", "epoch", "val_loss", "val_worst"}
+    write_history(tmp_path / "history.jsonl", history)
+    lines = (tmp_path / "history.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == history
+
+
+def test_the_validation_loss_is_the_mean_over_samples_in_eval_mode():
+    stage, val = Regression(noise=9.0), split(7, seed=2)
+    history = fit(stage, split(), val, recipe(epochs=1), 0, CPU)
+    with torch.no_grad():
+        expected = (stage.trained(torch.from_numpy(val.pixels)) - torch.from_numpy(val.labels).float()).square().mean()
+    assert history[-1]["val_loss"] == pytest.approx(expected.item(), rel=1e-5)
+    assert [training for _, training in stage.seen] == [True] * 3 + [False] * 2
+    assert not stage.trained.training
+
+
+def test_a_loss_that_is_no_number_stops_the_run_and_names_the_step():
+    stage = Regression()
+    terms = stage.terms
+
+    def poisoned(pixels, labels, generator):
+        found = terms(pixels, labels, generator)
+        return found | {"loss": found["loss"] * (float("nan") if len(stage.seen) == 4 else 1)}
+
+    stage.terms = poisoned
+    with pytest.raises(UserError, match=r"Regression: .* step 4 \(epoch 2\)"):
+        fit(stage, split(15), None, recipe(), 0, CPU)
+
+
+def test_an_empty_train_split_is_refused():
+    with pytest.raises(UserError, match="no training samples"):
+        fit(Regression(), split(0), None, recipe(), 0, CPU)
+
+
+def test_frozen_parameters_stay():
+    stage = Regression()
+    stage.trained[0].requires_grad_(False)
+    before = stage.trained[0].weight.clone()
+    fit(stage, split(), None, recipe(), 0, CPU)
+    assert torch.equal(stage.trained[0].weight, before)
+
+
+@pytest.mark.parametrize(("n", "sizes"), [(10, [5, 5]), (12, [5, 5, 2]), (11, [5, 5]), (4, [4]), (1, [1])])
+def test_a_last_batch_of_one_sample_is_left_out_unless_it_is_all_there_is(n, sizes):
+    data = split(n)
+    found = Batches(data, 5, CPU)
+    assert len(found) == len(sizes)
+    order = np.random.default_rng(0).permutation(n)
+    pixels = [part for part, _ in found.read(order)]
+    assert [len(part) for part in pixels] == sizes
+    np.testing.assert_array_equal(torch.cat(pixels).numpy(), data.pixels[order[: sum(sizes)]])
+
+
+def test_without_an_order_every_sample_comes_in_its_place():
+    data = split(11)
+    pixels, labels = zip(*Batches(data, 5, CPU).read(), strict=True)
+    np.testing.assert_array_equal(torch.cat(pixels).numpy(), data.pixels)
+    np.testing.assert_array_equal(torch.cat(labels).numpy(), data.labels)
+
+
+def test_a_split_that_fits_in_memory_is_read_once(monkeypatch):
+    reads = []
+    data = split(10)
+    monkeypatch.setattr(data, "read", lambda indices: reads.append(len(indices)) or data.pixels[indices])
+    for _ in range(2):
+        list(Batches(data, 5, CPU).read())
+    assert reads == [1, 10, 1, 10]
+    monkeypatch.setattr(batches, "KEPT_BYTES", 10)
+    reads.clear()
+    found = Batches(data, 5, CPU)
+    kept = [torch.cat([part for part, _ in found.read()]) for _ in range(2)]
+    assert reads == [1, 5, 5, 5, 5]
+    assert torch.equal(kept[0], kept[1])
+
+
+def test_recipes_come_from_the_configs_lists():
+    assert AlignRecipe.from_config(ALIGN).crop_scale == (0.9, 1.0)
+    assert FinetuneRecipe.from_config(FINETUNE).augmentation.jitter == (0.4, 0.4, 0.4)
+    assert hash(FinetuneRecipe.from_config(FINETUNE)) == hash(FinetuneRecipe.from_config(FINETUNE))
+    with pytest.raises(TypeError, match="learning_rat"):
+        Recipe.from_config({**COMMON, "learning_rat": 1})

@@ -1,0 +1,199 @@
+"""CLIP models as open_clip model directories: fetched, made anew, loaded, saved."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from torch import Tensor, nn
+
+from bandbridge import views, weights
+from bandbridge.catalogue import WORKFLOW
+from bandbridge.errors import UserError, did_you_mean
+from bandbridge.files import read_json, whole_directory, write_json
+
+CONFIG_FILE = "open_clip_config.json"
+WEIGHTS_FILE = "open_clip_model.safetensors"
+# Only OpenAI's own state dicts carry these beside the weights.
+OPENAI_KEYS = {"input_resolution", "context_length", "vocab_size"}
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """A CLIP with what it needs to be fed: its tokenizer and its preprocessing.
+
+    Attributes:
+        name: of its directory.
+        model: open_clip's, float32; `model.visual` is the image encoder.
+        tokenizer: sentences -> (n, context) token ids.
+        model_cfg, preprocess_cfg: as in its open_clip_config.json.
+    """
+
+    name: str
+    model: nn.Module
+    tokenizer: Callable[[Sequence[str]], Tensor]
+    model_cfg: dict[str, Any]
+    preprocess_cfg: dict[str, Any]
+
+    @property
+    def visual(self) -> nn.Module:
+        return self.model.visual  # type: ignore[return-value]
+
+    @property
+    def embed_dim(self) -> int:
+        return int(self.model_cfg["embed_dim"])
+
+    @property
+    def logit_scale(self) -> float:
+        """exp of the model's parameter, what cosines are multiplied by."""
+        return float(self.model.logit_scale.detach().exp())  # type: ignore[operator]
+
+    @property
+    def image_size(self) -> int:
+        size = self.preprocess_cfg["size"]
+        return int(size if isinstance(size, int) else size[0])
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        return tuple(self.preprocess_cfg["mean"])
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        return tuple(self.preprocess_cfg["std"])
+
+    def inputs(self, rgb: Tensor) -> Tensor:
+        """Pictures (n, 3, y, x) uint8 as the image encoder takes them, see `views.clip_input`."""
+        return views.clip_input(rgb, self.image_size, self.mean, self.std, self.preprocess_cfg["interpolation"])
+
+
+@cache
+def _open_clip() -> ModuleType:
+    """open_clip (imported here because it takes seconds) with the architectures of workflow/clip_configs added."""
+    import open_clip
+
+    open_clip.add_model_config(WORKFLOW / "clip_configs")
+    return open_clip
+
+
+def new_clip(name: str) -> Clip:
+    """A CLIP with random weights, by the name of an architecture in workflow/clip_configs or in open_clip."""
+    model_cfg = _model_config(name)
+    model = _open_clip().create_model(name, pretrained_text=False)
+    return _clip(name, model, _open_clip().get_tokenizer(name), model_cfg)
+
+
+def load_clip(directory: Path) -> Clip:
+    """The CLIP of an open_clip model directory, in eval mode, float32, on the CPU.
+
+    Raises:
+        UserError: the directory lacks its configuration or weights, or the model is of a kind that zero-shot heads
+            here cannot serve (a bias on its logits, other than square pictures resized by their shorter side).
+    """
+    for file in (CONFIG_FILE, WEIGHTS_FILE):
+        if not (directory / file).is_file():
+            raise UserError(f"{directory}: {file} is missing, so this is no open_clip model directory.")
+    source = f"local-dir:{directory}"
+    model = _open_clip().create_model_from_pretrained(source, return_transform=False)
+    model_cfg = read_json(directory / CONFIG_FILE)["model_cfg"]
+    return _clip(directory.name, model, _open_clip().get_tokenizer(source), model_cfg)
+
+
+def save_clip(clip: Clip, directory: Path) -> None:
+    """Write a CLIP as a directory that open_clip loads by itself ('local-dir:...')."""
+    with whole_directory(directory) as part:
+        write_json(part / CONFIG_FILE, {"model_cfg": clip.model_cfg, "preprocess_cfg": clip.preprocess_cfg})
+        weights.save_weights(part / WEIGHTS_FILE, clip.model.state_dict(), {})
+        if hasattr(clip.tokenizer, "save_pretrained"):
+            clip.tokenizer.save_pretrained(part)
+
+
+def fetch_clip(name: str, pretrained: str, directory: Path) -> None:
+    """Bring a pretrained CLIP into the form of an open_clip model directory.
+
+    Args:
+        name: an architecture of open_clip or of workflow/clip_configs. Where `pretrained` brings its own
+            architecture (hub, directory), that one counts.
+        pretrained: a tag of open_clip for this name, 'hf-hub:<owner>/<model>', a local checkpoint of tensors, or a
+            local open_clip model directory.
+
+    Raises:
+        UserError: unknown name or tag, weights that cannot be had or do not fit, OpenAI weights without QuickGELU.
+    """
+    if pretrained.startswith("hf-hub:"):
+        clip = _from_source(name, pretrained)
+    elif Path(pretrained).is_dir():
+        clip = _from_source(name, f"local-dir:{pretrained}")
+    elif Path(pretrained).is_file():
+        clip = _from_file(name, Path(pretrained))
+    else:
+        clip = _from_tag(name, pretrained)
+    save_clip(clip, directory)
+
+
+def _from_source(name: str, source: str) -> Clip:
+    model = _create(source)
+    return _clip(name, model, _open_clip().get_tokenizer(source), _open_clip().get_model_config(source))
+
+
+def _from_tag(name: str, tag: str) -> Clip:
+    model_cfg = _model_config(name)
+    tags = _open_clip().list_pretrained_tags_by_model(name)
+    if tag not in tags:
+        raise UserError(
+            f"clip.pretrained is '{tag}', which is neither a local file or directory nor weights that open_clip has "
+            f"for {name}: {', '.join(tags) or 'none'}.{did_you_mean(tag, tags)}"
+        )
+    # The activation belongs to the weights: open_clip only warns where the architecture's differs.
+    quick_gelu = bool(_open_clip().get_pretrained_cfg(name, tag).get("quick_gelu", False))
+    model = _create(name, pretrained=tag, force_quick_gelu=quick_gelu)
+    return _clip(name, model, _open_clip().get_tokenizer(name), model_cfg | {"quick_gelu": quick_gelu})
+
+
+def _from_file(name: str, path: Path) -> Clip:
+    model_cfg = _model_config(name)
+    if weights.is_torchscript(path) or set(weights.load_checkpoint(path)) & OPENAI_KEYS:
+        raise UserError(
+            f"{path}: this is OpenAI's own file. Its weights need QuickGELU, which a file cannot ask for: "
+            f"set clip.pretrained to 'openai', which brings the same weights with it."
+        )
+    if not model_cfg.get("quick_gelu", False):
+        print(
+            f"{path}: loaded with GELU, as {name} says. Weights that descend from OpenAI's need QuickGELU: "
+            f"name {name}-quickgelu for those."
+        )
+    return _clip(name, _create(name, pretrained=str(path)), _open_clip().get_tokenizer(name), model_cfg)
+
+
+def _create(source: str, **options: Any) -> nn.Module:
+    try:
+        return _open_clip().create_model_from_pretrained(source, return_transform=False, **options)
+    except (RuntimeError, OSError, ValueError) as error:
+        origin = options.get("pretrained", "its own weights")
+        raise UserError(f"{source}, {origin}: cannot be loaded. {error}") from error
+
+
+def _model_config(name: str) -> dict[str, Any]:
+    config = _open_clip().get_model_config(name)
+    if config is None:
+        known = _open_clip().list_models()
+        own = sorted(path.stem for path in (WORKFLOW / "clip_configs").glob("*.json"))
+        raise UserError(
+            f"clip.name is '{name}'; workflow/clip_configs has {', '.join(own)}, and open_clip {len(known) - len(own)} "
+            f"more.{did_you_mean(name, known)}"
+        )
+    return config
+
+
+def _clip(name: str, model: nn.Module, tokenizer: Any, model_cfg: dict[str, Any]) -> Clip:
+    preprocess_cfg = dict(model.visual.preprocess_cfg)  # type: ignore[union-attr, arg-type]
+    size = preprocess_cfg["size"]
+    if getattr(model, "logit_bias", None) is not None:
+        raise UserError(f"{name} adds a bias to its logits (as SigLIP does); zero-shot heads here have none.")
+    if preprocess_cfg["resize_mode"] != "shortest" or (not isinstance(size, int) and size[0] != size[1]):
+        raise UserError(
+            f"{name} prepares pictures by resize_mode '{preprocess_cfg['resize_mode']}' and size {size}; "
+            "only 'shortest' and a square are supported."
+        )
+    return Clip(name, model.eval(), tokenizer, model_cfg, preprocess_cfg)

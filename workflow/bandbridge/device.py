@@ -1,0 +1,37 @@
+"""Where models run, and how: the device, its threads, its precision, its seeds."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+
+def best_device() -> torch.device:
+    """The GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def set_up(threads: int, seed: int) -> torch.device:
+    """Settle how this process computes, and return its device: `threads`, TF32, the same results for the same seed."""
+    # cuBLAS reads this when it starts; without it some of its sums come out in another order each time.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    torch.set_float32_matmul_precision("high")
+    torch.set_num_threads(threads)
+    torch.manual_seed(seed)
+    return best_device()
+
+
+@contextmanager
+def autocast(device: torch.device, precision: str) -> Iterator[None]:
+    """The context of a forward pass in 'bfloat16' (weights stay float32) or 'float32'."""
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16"):
+        if device.type == "cuda":
+            yield
+        else:
+            # The backward pass of the CPU's fused attention takes five times as long in bfloat16 on short sequences.
+            with sdpa_kernel(SDPBackend.MATH):
+                yield

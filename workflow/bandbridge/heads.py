@@ -1,0 +1,65 @@
+"""The file of a zero-shot head: unit class vectors from prompts, readable without torch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bandbridge.errors import UserError
+from bandbridge.files import whole_file
+
+
+@dataclass(frozen=True, eq=False)
+class Head:
+    """A zero-shot classifier: logits = logit_scale * normalise(image embedding) @ weights.T, no bias.
+
+    Attributes:
+        weights: (class, dim) float32, unit rows.
+        logit_scale: exp of CLIP's parameter; 100 for OpenAI's weights.
+        classes: official class names, in the order of the nomenclature.
+        prompts: per class, the sentences that were averaged.
+    """
+
+    weights: NDArray[np.float32]
+    logit_scale: float
+    classes: tuple[str, ...]
+    prompts: tuple[tuple[str, ...], ...]
+
+
+def save_head(path: Path, head: Head) -> None:
+    """Write a head as .npz; equal heads give equal bytes."""
+    with whole_file(path) as part, part.open("wb") as file:
+        np.savez(
+            file,
+            weights=head.weights,
+            logit_scale=np.float64(head.logit_scale),
+            classes=np.array(head.classes),
+            prompts=np.array(head.prompts),
+        )
+
+
+def load_head(path: Path) -> Head:
+    """Read what `save_head` wrote."""
+    with np.load(path, allow_pickle=False) as file:
+        return Head(
+            weights=file["weights"],
+            logit_scale=float(file["logit_scale"]),
+            classes=tuple(file["classes"].tolist()),
+            prompts=tuple(tuple(row) for row in file["prompts"].tolist()),
+        )
+
+
+def fill_templates(templates: Sequence[str], names: Sequence[str]) -> list[list[str]]:
+    """Every template filled with every name: a list of sentences per name."""
+    return [[template.replace("{}", name) for template in templates] for name in names]
+
+
+def must_fit(head: Head, classes: tuple[str, ...], dataset: str) -> None:
+    """Raise a `UserError` unless the head's classes are the data set's, in the same order."""
+    if head.classes != classes:
+        raise UserError(
+            f"The zero-shot head has the classes {', '.join(head.classes)}; the labels of {dataset} are "
+            f"{', '.join(classes)}. Make the head from the data set's own nomenclature."
+        )

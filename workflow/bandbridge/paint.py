@@ -1,0 +1,51 @@
+"""PAINT: models on the line between a zero-shot and a fine-tuned image encoder (Ilharco et al. 2022)."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from bandbridge.clip import Clip
+from bandbridge.weights import Weights, load_weights
+
+
+def interpolate(zero_shot: Mapping[str, Tensor], fine_tuned: Mapping[str, Tensor], alpha: float) -> Weights:
+    """Weights on the line between two models: (1 - alpha) * zero_shot + alpha * fine_tuned (PAINT, eq. 1).
+
+    Floating-point tensors are mixed in float32 and returned in their own dtype; other buffers are taken from
+    `zero_shot`. alpha = 0 and alpha = 1 return the end points exactly.
+
+    Raises:
+        ValueError: alpha outside [0, 1], or the two models differ in a name or a shape (the message lists them).
+    """
+    if not 0 <= alpha <= 1:
+        raise ValueError(f"alpha is {alpha}, expected a number in [0, 1]")
+    _must_match(zero_shot, fine_tuned)
+    return {name: _mix(tensor, fine_tuned[name], alpha) for name, tensor in zero_shot.items()}
+
+
+def patch(clip: Clip, fine_tuned: Path, alpha: float) -> Clip:
+    """The same `clip` after its image encoder has taken the weights at `alpha` on the way to a fine-tuned file."""
+    mixed = interpolate(clip.visual.state_dict(), load_weights(fine_tuned), alpha)
+    clip.visual.load_state_dict(mixed)
+    return clip
+
+
+def _mix(zero_shot: Tensor, fine_tuned: Tensor, alpha: float) -> Tensor:
+    if not zero_shot.is_floating_point() or alpha == 0:
+        return zero_shot.clone()
+    if alpha == 1:
+        return fine_tuned.to(zero_shot.dtype, copy=True)
+    return ((1 - alpha) * zero_shot.float() + alpha * fine_tuned.float()).to(zero_shot.dtype)
+
+
+def _must_match(zero_shot: Mapping[str, Tensor], fine_tuned: Mapping[str, Tensor]) -> None:
+    faults = [f"{name} is only in the zero-shot model" for name in sorted(set(zero_shot) - set(fine_tuned))]
+    faults += [f"{name} is only in the fine-tuned model" for name in sorted(set(fine_tuned) - set(zero_shot))]
+    faults += [
+        f"{name} is {tuple(zero_shot[name].shape)} in the zero-shot, {tuple(fine_tuned[name].shape)} in the fine-tuned"
+        for name in sorted(set(zero_shot) & set(fine_tuned))
+        if zero_shot[name].shape != fine_tuned[name].shape
+    ]
+    if faults:
+        raise ValueError("the two models cannot be mixed: " + "; ".join(faults))

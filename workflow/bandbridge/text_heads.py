@@ -1,0 +1,46 @@
+"""Zero-shot heads from a CLIP's text encoder."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from bandbridge.catalogue import Nomenclature
+from bandbridge.clip import Clip
+from bandbridge.device import best_device
+from bandbridge.heads import Head, fill_templates
+
+SENTENCES_AT_A_TIME = 256
+
+
+def build_head(clip: Clip, nomenclature: Nomenclature, templates: Sequence[str]) -> Head:
+    """The zero-shot head of a nomenclature: every template filled with every class's prompt name."""
+    clip.model.to(best_device())
+    prompts = fill_templates(templates, nomenclature.prompt_names)
+    return Head(
+        weights=text_head(clip, prompts),
+        logit_scale=clip.logit_scale,
+        classes=nomenclature.classes,
+        prompts=tuple(tuple(sentences) for sentences in prompts),
+    )
+
+
+@torch.inference_mode()
+def text_head(clip: Clip, class_prompts: Sequence[Sequence[str]]) -> NDArray[np.float32]:
+    """Unit class vectors: embed each sentence of a class, normalise, mean, normalise (Radford et al. 2021, 3.1.4).
+
+    Args:
+        class_prompts: the sentences of each class.
+
+    Returns: (class, dim) float32.
+    """
+    device = next(clip.model.parameters()).device
+    sentences = [sentence for prompts in class_prompts for sentence in prompts]
+    embedded = [
+        clip.model.encode_text(clip.tokenizer(sentences[at : at + SENTENCES_AT_A_TIME]).to(device))  # type: ignore[operator]
+        for at in range(0, len(sentences), SENTENCES_AT_A_TIME)
+    ]
+    classes = F.normalize(torch.cat(embedded).float(), dim=-1).split([len(prompts) for prompts in class_prompts])
+    return F.normalize(torch.stack([vectors.mean(dim=0) for vectors in classes]), dim=-1).cpu().numpy()

@@ -1,0 +1,185 @@
+"""Random changes to a batch, on its device, each sample with its own draw; equal in distribution to torchvision's.
+
+Draws come from a CPU generator, so that one seed gives the same changes on every device. A crop, its resize and its
+flips are one step: an antialiased bicubic resize is linear and separable, so each sample has one matrix for its rows
+and one for its columns.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from bandbridge.training.recipes import Augmentation
+
+ASPECT_RATIOS = (3 / 4, 4 / 3)
+CROP_ATTEMPTS = 10
+BLUR_KERNEL = (7, 3)  # rows, columns: the kernel that the paper's code asks torchvision for
+BLUR_SIGMA = (0.1, 2.0)
+GREY = (0.2989, 0.587, 0.114)  # ITU-R 601-2 luma, as in torchvision
+
+
+@dataclass(frozen=True, eq=False)
+class Crops:
+    """Per sample, what is cut out of a picture of `height` by `width` pixels and whether it is flipped.
+
+    Attributes:
+        top, left, rows, columns: (n,) whole numbers as floats.
+        flip_rows, flip_columns: (n,) bool.
+    """
+
+    height: int
+    width: int
+    top: Tensor
+    left: Tensor
+    rows: Tensor
+    columns: Tensor
+    flip_rows: Tensor
+    flip_columns: Tensor
+
+
+def draw_crops(n: int, height: int, width: int, scale: tuple[float, float], flip: float, generator: Generator) -> Crops:
+    """Boxes as torchvision's RandomResizedCrop draws them, flips as RandomVerticalFlip and RandomHorizontalFlip.
+
+    Of ten draws of an area (`scale`, as a share) and an aspect ratio (3/4 to 4/3, log-uniform) the first that fits
+    counts; if none does, the whole picture within those ratios, centred.
+    """
+    shape = (n, CROP_ATTEMPTS)
+    area = _uniform(shape, *scale, generator) * (height * width)
+    ratio = _uniform(shape, math.log(ASPECT_RATIOS[0]), math.log(ASPECT_RATIOS[1]), generator).exp()
+    columns = (area * ratio).sqrt().round()
+    rows = (area / ratio).sqrt().round()
+    fits = (columns > 0) & (columns <= width) & (rows > 0) & (rows <= height)
+    first = fits.byte().argmax(dim=1, keepdim=True)
+    found = fits.any(dim=1)
+    whole_rows = float(min(height, round(width / ASPECT_RATIOS[0])))
+    whole_columns = float(min(width, round(height * ASPECT_RATIOS[1])))
+    rows = torch.where(found, rows.gather(1, first)[:, 0], whole_rows)
+    columns = torch.where(found, columns.gather(1, first)[:, 0], whole_columns)
+    top = (_uniform((n,), 0, 1, generator) * (height - rows + 1)).floor()
+    left = (_uniform((n,), 0, 1, generator) * (width - columns + 1)).floor()
+    return Crops(
+        height=height,
+        width=width,
+        top=torch.where(found, top, (height - rows).div(2, rounding_mode="floor")),
+        left=torch.where(found, left, (width - columns).div(2, rounding_mode="floor")),
+        rows=rows,
+        columns=columns,
+        flip_rows=_chance(n, flip, generator),
+        flip_columns=_chance(n, flip, generator),
+    )
+
+
+def crop(values: Tensor, crops: Crops, size: int) -> Tensor:
+    """Cut out, resize (bicubic, antialiased) and flip a float batch (n, channel, height, width) -> (.., size, size)."""
+    down = _resize_matrices(crops.top, crops.rows, crops.height, size, crops.flip_rows).to(values.device)
+    across = _resize_matrices(crops.left, crops.columns, crops.width, size, crops.flip_columns).to(values.device)
+    return down[:, None] @ values @ across[:, None].mT
+
+
+def _resize_matrices(start: Tensor, length: Tensor, full: int, size: int, flip: Tensor) -> Tensor:
+    """(n, size, full): row i holds the weights of the `full` pixels in output pixel i, for one axis of each sample.
+
+    Pillow's resampling: Keys' cubic kernel (a = -0.5), widened by the scale when shrinking, cut off at the box.
+    """
+    scale = (length / size).view(-1, 1, 1)
+    out = torch.arange(size).view(1, -1, 1)
+    pixel = torch.arange(full).view(1, 1, -1)
+    box = start.view(-1, 1, 1)
+    centre = box + (out + 0.5) * scale
+    weights = _keys((pixel + 0.5 - centre) / scale.clamp(min=1))
+    weights = weights * ((pixel >= box) & (pixel < box + length.view(-1, 1, 1)))
+    weights = weights / weights.sum(dim=-1, keepdim=True)
+    return torch.where(flip.view(-1, 1, 1), weights.flip(1), weights)
+
+
+def _keys(x: Tensor, a: float = -0.5) -> Tensor:
+    x = x.abs()
+    near = ((a + 2) * x - (a + 3)) * x * x + 1
+    far = (((x - 5) * x + 8) * x - 4) * a
+    return torch.where(x < 1, near, torch.where(x < 2, far, 0.0))
+
+
+def rgb_view(rgb: Tensor, size: int, recipe: Augmentation, generator: Generator) -> Tensor:
+    """A training view of RGB pictures: random crop and flips, colour jitter, greyscale, blur.
+
+    Args:
+        rgb: (n, 3, y, x) uint8.
+
+    Returns: (n, 3, size, size) float32 in 0..1, not yet normalised.
+    """
+    n, _, height, width = rgb.shape
+    crops = draw_crops(n, height, width, recipe.crop_scale, recipe.flip, generator)
+    values = crop(rgb.float() / 255, crops, size).clamp(0, 1)
+    values = jitter(values, recipe.jitter, recipe.jitter_probability, generator)
+    values = _chosen(_grey(values).expand_as(values), values, recipe.greyscale_probability, generator)
+    return _chosen(blur(values, _uniform((n,), *BLUR_SIGMA, generator)), values, recipe.blur_probability, generator)
+
+
+def jitter(values: Tensor, strengths: tuple[float, float, float], probability: float, generator: Generator) -> Tensor:
+    """Brightness, contrast and saturation by factors within 1 +- `strengths`, in random order (ColorJitter).
+
+    Each of the three blends the picture with a base: black, its mean grey, its grey version.
+    """
+    n = len(values)
+    draws = torch.stack([_uniform((n,), max(0.0, 1 - s), 1 + s, generator) for s in strengths], dim=1)
+    applied = _chance(n, probability, generator)
+    factors = torch.where(applied[:, None], draws, 1.0)
+    order = torch.rand((n, 3), generator=generator).argsort(dim=1)
+    for position in range(3):
+        change = order[:, position]
+        factor = _per_sample(factors.gather(1, change[:, None])[:, 0], values)
+        change = _per_sample(change, values)
+        grey = _grey(values)
+        base = torch.where(change == 1, grey.mean(dim=(-2, -1), keepdim=True), grey) * (change != 0)
+        values = (factor * values + (1 - factor) * base).clamp(0, 1)
+    return values
+
+
+def blur(values: Tensor, sigma: Tensor) -> Tensor:
+    """Gaussian blur of each sample by its own `sigma` (n,), in pixels, with torchvision's reflecting border."""
+    for axis, taps in zip((-2, -1), BLUR_KERNEL, strict=True):
+        reach = taps // 2
+        offsets = torch.arange(-reach, reach + 1)
+        kernel = torch.exp(-0.5 * (offsets / sigma[:, None]) ** 2)
+        kernel = (kernel / kernel.sum(dim=1, keepdim=True)).to(values.device)
+        margins = (0, 0, reach, reach) if axis == -2 else (reach, reach, 0, 0)
+        padded = F.pad(values, margins, mode="reflect")
+        extent = values.shape[axis]
+        shifted = [_per_sample(kernel[:, tap], values) * padded.narrow(axis, tap, extent) for tap in range(taps)]
+        values = torch.stack(shifted).sum(dim=0)
+    return values
+
+
+def shift_and_zoom(values: Tensor, shift: float, zoom: float, generator: Generator) -> Tensor:
+    """Move each picture by up to `shift` of its side and scale it by 1 +- `zoom` (bilinear, the border continued)."""
+    n = len(values)
+    matrices = torch.zeros((n, 2, 3))
+    matrices[:, 0, 0] = matrices[:, 1, 1] = _uniform((n,), 1 - zoom, 1 + zoom, generator)
+    # A grid spans -1 to 1, two units for one side.
+    matrices[:, :, 2] = _uniform((n, 2), -2 * shift, 2 * shift, generator)
+    grid = F.affine_grid(matrices.to(values.device), list(values.shape), align_corners=False)
+    return F.grid_sample(values, grid, padding_mode="border", align_corners=False)
+
+
+def _grey(values: Tensor) -> Tensor:
+    red, green, blue = values.unbind(dim=1)
+    return (GREY[0] * red + GREY[1] * green + GREY[2] * blue)[:, None]
+
+
+def _chosen(changed: Tensor, values: Tensor, probability: float, generator: Generator) -> Tensor:
+    return torch.where(_per_sample(_chance(len(values), probability, generator), values), changed, values)
+
+
+def _chance(n: int, probability: float, generator: Generator) -> Tensor:
+    return torch.rand(n, generator=generator) < probability
+
+
+def _uniform(shape: tuple[int, ...], low: float, high: float, generator: Generator) -> Tensor:
+    return low + (high - low) * torch.rand(shape, generator=generator)
+
+
+def _per_sample(draws: Tensor, values: Tensor) -> Tensor:
+    return draws.view(-1, 1, 1, 1).to(values.device)

@@ -1,0 +1,85 @@
+"""Training a CLIP from scratch, image by caption (Radford et al. 2021), on a data set of labelled pictures."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Generator, Tensor, nn
+
+from bandbridge import views
+from bandbridge.catalogue import Nomenclature
+from bandbridge.clip import Clip
+from bandbridge.device import autocast
+from bandbridge.errors import UserError
+from bandbridge.heads import fill_templates
+from bandbridge.store import Store
+from bandbridge.training.augment import shift_and_zoom
+from bandbridge.training.loop import Record, Terms, fit
+from bandbridge.training.losses import contrastive_loss
+from bandbridge.training.recipes import ScratchRecipe
+
+LARGEST_LOGIT_SCALE = math.log(100)  # as in CLIP
+
+
+class Pretraining:
+    """Stage: both encoders; the caption of a picture is a random template filled with its class's prompt name."""
+
+    def __init__(self, clip: Clip, captions: Sequence[Sequence[str]], store: Store, recipe: ScratchRecipe) -> None:
+        self.name = f"Training {clip.name} from scratch"
+        self.trained: nn.Module = clip.model
+        self._clip = clip
+        self._store = store
+        self._recipe = recipe
+        device = next(clip.model.parameters()).device
+        # (class, template, token)
+        self._captions = torch.stack([clip.tokenizer(sentences) for sentences in captions]).to(device)
+
+    def terms(self, pixels: Tensor, labels: Tensor, generator: Generator | None) -> Terms:
+        rgb = views.rgb_image(pixels, self._store.modality, self._store.bands, self._store.composite)
+        values = self._clip.inputs(rgb)
+        if generator is not None:
+            values = shift_and_zoom(values, self._recipe.shift, self._recipe.zoom, generator)
+        classes = labels.argmax(dim=1)
+        with autocast(values.device, self._recipe.precision):
+            images = self._clip.visual(values)
+            captions = self._caption_embeddings(classes, generator)
+        scale = self._clip.model.logit_scale.clamp(max=LARGEST_LOGIT_SCALE).exp()  # type: ignore[operator]
+        return {"loss": contrastive_loss(images, captions, classes, scale)}
+
+    def _caption_embeddings(self, classes: Tensor, generator: Generator | None) -> Tensor:
+        """(n, dim): one caption of each picture's class, at random, or the first without a generator."""
+        templates = self._captions.shape[1]
+        chosen = torch.zeros(len(classes), dtype=torch.long)
+        if generator is not None:
+            chosen = torch.randint(templates, (len(classes),), generator=generator)
+        # Far fewer captions than pictures are different: each is embedded once.
+        different, which = (classes * templates + chosen.to(classes.device)).unique(return_inverse=True)
+        return self._clip.model.encode_text(self._captions.flatten(0, 1)[different])[which]  # type: ignore[operator]
+
+
+def pretrain(
+    clip: Clip,
+    nomenclature: Nomenclature,
+    templates: Sequence[str],
+    store: Store,
+    recipe: ScratchRecipe,
+    seed: int,
+    device: torch.device,
+) -> list[Record]:
+    """Train all of a CLIP on the store's train split, in place; returns the history.
+
+    Raises:
+        UserError: the store's labels are not one class of `nomenclature` a picture.
+    """
+    if store.label_kind != "single" or tuple(store.classes) != nomenclature.classes:
+        raise UserError(
+            f"clip.scratch.dataset {store.attrs['dataset']}: captions need one class of {nomenclature.name} a picture; "
+            f"found {store.label_kind}-label data of {', '.join(store.classes)}."
+        )
+    clip.model.to(device)
+    stage = Pretraining(clip, fill_templates(templates, nomenclature.prompt_names), store, recipe)
+    val = store.split("val") if "val" in store.splits else None
+    history = fit(stage, store.split("train"), val, recipe, seed, device)
+    with torch.no_grad():
+        clip.model.logit_scale.clamp_(max=LARGEST_LOGIT_SCALE)  # type: ignore[operator]
+    return history

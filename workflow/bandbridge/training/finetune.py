@@ -1,0 +1,53 @@
+"""Fine-tuning CLIP's image encoder on RGB pictures under its frozen zero-shot head (PAINT, step 1)."""
+
+import torch
+from torch import Generator, Tensor, nn
+
+from bandbridge import views
+from bandbridge.clip import Clip
+from bandbridge.device import autocast
+from bandbridge.heads import Head, must_fit
+from bandbridge.store import Store
+from bandbridge.training.augment import rgb_view
+from bandbridge.training.loop import Record, Terms, fit
+from bandbridge.training.losses import FrozenHead, label_loss
+from bandbridge.training.recipes import FinetuneRecipe
+
+
+class Finetuning:
+    """Stage: the image encoder alone learns; its logits are those of the zero-shot head."""
+
+    def __init__(self, clip: Clip, head: Head, store: Store, recipe: FinetuneRecipe, device: torch.device) -> None:
+        self.name = f"Fine-tuning {clip.name} on {store.attrs['dataset']}"
+        self.trained: nn.Module = clip.visual.to(device)
+        self._clip = clip
+        self._head = FrozenHead(head, device)
+        self._store = store
+        self._recipe = recipe
+
+    def terms(self, pixels: Tensor, labels: Tensor, generator: Generator | None) -> Terms:
+        rgb = views.rgb_image(pixels, self._store.modality, self._store.bands, self._store.composite)
+        values = self._inputs(rgb, generator)
+        with autocast(values.device, self._recipe.precision):
+            embeddings = self.trained(values)
+        logits = self._head(embeddings)
+        return {"loss": label_loss(logits, labels, self._store.label_kind, self._recipe.label_smoothing)}
+
+    def _inputs(self, rgb: Tensor, generator: Generator | None) -> Tensor:
+        if generator is None:
+            return self._clip.inputs(rgb)
+        values = rgb_view(rgb, self._clip.image_size, self._recipe.augmentation, generator)
+        return views.normalise(values, self._clip.mean, self._clip.std)
+
+
+def finetune(
+    clip: Clip, head: Head, store: Store, recipe: FinetuneRecipe, seed: int, device: torch.device
+) -> list[Record]:
+    """Train `clip.visual` on the store's train split, in place; returns the history.
+
+    Raises:
+        UserError: the head's classes are not the store's.
+    """
+    must_fit(head, tuple(store.classes), store.attrs["dataset"])
+    val = store.split("val") if "val" in store.splits else None
+    return fit(Finetuning(clip, head, store, recipe, device), store.split("train"), val, recipe, seed, device)

@@ -1,0 +1,88 @@
+"""How to train, as values: the config's mappings as frozen dataclasses."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+R = TypeVar("R", bound="Recipe")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What every stage has in common: AdamW, linear warm-up, cosine to 0, gradient clipping.
+
+    Attributes:
+        weight_decay: applied to every parameter.
+        warmup_steps: optimiser steps until `learning_rate` is reached.
+        clip_norm: largest norm of all gradients together.
+        precision: of the forward pass: 'bfloat16' (autocast) or 'float32'.
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    warmup_steps: int
+    clip_norm: float
+    precision: str
+
+    @classmethod
+    def from_config(cls: type[R], values: Mapping[str, Any]) -> R:
+        """The recipe of a mapping that the config's schema has checked."""
+        return cls(**_hashable(values))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScratchRecipe(Recipe):
+    """Contrastive pre-training: `shift` as a share of the picture's side, `zoom` 0.1 for 90 to 110 %."""
+
+    shift: float
+    zoom: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """Random changes to an RGB training picture, see `augment.rgb_view`.
+
+    Attributes:
+        crop_scale: range of the share of the area that is cut out.
+        flip: probability of a flip, of each axis.
+        jitter: how far brightness, contrast and saturation may leave 1.
+    """
+
+    crop_scale: tuple[float, float]
+    flip: float
+    jitter: tuple[float, float, float]
+    jitter_probability: float
+    greyscale_probability: float
+    blur_probability: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneRecipe(Recipe):
+    """PAINT, step 1. `label_smoothing` moves multi-label targets towards 0.5; single-label targets stay hard."""
+
+    label_smoothing: float
+    augmentation: Augmentation
+
+    @classmethod
+    def from_config(cls, values: Mapping[str, Any]) -> "FinetuneRecipe":
+        return cls(**{**values, "augmentation": Augmentation(**_hashable(values["augmentation"]))})
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlignRecipe(Recipe):
+    """Distillation: loss = distillation_weight * MSE(student, teacher) + label_weight * label loss.
+
+    `label_smoothing` as in `FinetuneRecipe`; `crop_scale` and `flip` as in `Augmentation`, alike for both encoders.
+    """
+
+    label_weight: float
+    distillation_weight: float = 1.0
+    label_smoothing: float
+    crop_scale: tuple[float, float]
+    flip: float
+
+
+def _hashable(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}

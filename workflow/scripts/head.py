@@ -1,0 +1,20 @@
+"""Make the zero-shot head of a nomenclature from a CLIP's text encoder and prompt templates."""
+
+from pathlib import Path
+
+import torch
+
+from bandbridge import job
+from bandbridge.catalogue import load_nomenclature
+from bandbridge.clip import load_clip
+from bandbridge.heads import save_head
+from bandbridge.text_heads import build_head
+
+
+def main(clip: Path, nomenclature: str, templates: list, head: Path, threads: int) -> None:
+    torch.set_num_threads(threads)
+    save_head(head, build_head(load_clip(clip.parent), load_nomenclature(nomenclature), templates))
+
+
+if __name__ == "__main__":
+    job.run(main, globals().get("snakemake"))
