@@ -69,7 +69,7 @@ def test_every_preset_is_valid(preset: Path):
         ("evaluate/datasets/eurosat_ms", ["nope"], ["evaluate.datasets.eurosat_ms", "'nope'"]),
         ("evaluate/linear_probe/datasets", ["eurosat_ms"], ["not evaluated", "demo_scene"]),
         ("align/students/ms-vit/scaling", "standardize", ["scaling is 'standardize'", "Did you mean 'standardise'?"]),
-        ("align/students/ms-vit/bands", ["red"], ["align.students.ms-vit.bands", "none of them"]),
+        ("align/students/ms-vit/bands", ["red"], ["align.students.ms-vit.bands has red", "which demo_scene has not"]),
         ("clip/scratch", MISSING, ["clip.scratch is missing"]),
         ("clip/scratch/dataset", "demo_scene", ["multi-label", "need one class"]),
     ],

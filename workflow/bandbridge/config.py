@@ -246,10 +246,12 @@ def _student_faults(config: Mapping[str, Any]) -> Iterator[str]:
         )
         return
     for name, student in config["align"]["students"].items():
-        if not set(student["bands"]) & set(facts["bands"]):
+        # Level-2A products have no B10, and students that expect it get zeros; no other band can be made up.
+        missing = [band for band in student["bands"] if band not in {*facts["bands"], "B10"}]
+        if missing:
             yield (
-                f"align.students.{name}.bands: {patching} has none of them; it has {', '.join(facts['bands'])}. "
-                "Bands it lacks are filled with zeros, but not all of them."
+                f"align.students.{name}.bands has {', '.join(missing)}, which {patching} has not; "
+                f"it has: {', '.join(facts['bands'])}.{did_you_mean(missing[0], facts['bands'])}"
             )
 
 

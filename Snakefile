@@ -1,0 +1,81 @@
+"""From CLIP to multispectral satellite images: patch, align, evaluate (docs/architecture.md)."""
+
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
+
+from bandbridge import job, runlock
+from bandbridge.config import validate
+from bandbridge.errors import UserError
+
+
+configfile: "config.yaml"
+
+
+job.share_package(Path(workflow.basedir) / "workflow")
+
+try:
+    config = validate(config, source=" + ".join(map(str, workflow.configfiles)))
+except UserError as error:
+    raise WorkflowError(str(error)) from None
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/download.smk"
+include: "workflow/rules/preprocess.smk"
+include: "workflow/rules/clip.smk"
+include: "workflow/rules/heads.smk"
+include: "workflow/rules/finetune.smk"
+include: "workflow/rules/embed.smk"
+include: "workflow/rules/paint.smk"
+include: "workflow/rules/align.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    """The report, the tables and the patched model."""
+    default_target: True
+    input:
+        report=results("report/index.html"),
+        tables=TABLES,
+        patched=results(f"paint/{CLIP}.{PATCHING}/patched/open_clip_config.json"),
+    localrule: True
+
+
+rule fetch:
+    """Everything that needs a network: archives and weights. Afterwards the rest runs offline."""
+    input:
+        archives=expand(archive("{dataset}/files.json"), dataset=DATASETS),
+        clip=fetched_clip(),
+    localrule: True
+
+
+onstart:
+    try:
+        runlock.hold(
+            Path(".snakemake") / f"bandbridge-{config['run']}.lock", config["run"]
+        )
+    except UserError as error:
+        raise WorkflowError(str(error)) from None
+
+
+onsuccess:
+    if Path(results("report/index.html")).exists():
+        print(
+            f"\nDone. Report: {results('report/index.html')}\nTables: {results('tables')}/\n",
+            file=sys.stderr,
+        )
+
+
+onerror:
+    print(
+        f"\nThe run stopped; the logs are under {logs('')}. Mended, the same command continues it.\n",
+        file=sys.stderr,
+    )

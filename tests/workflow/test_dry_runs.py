@@ -1,0 +1,90 @@
+"""Every preset plans, a wrong configuration starts nothing, and planning needs no torch."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, Clone
+
+pytestmark = pytest.mark.xdist_group("workflow")
+
+
+def plan(clone: Clone, *configfiles: str) -> list[str]:
+    (clone.root / "config.yaml").write_text((ROOT / "config.yaml").read_text())
+    return clone.jobs(*(["--configfile", *configfiles] if configfiles else []))
+
+
+def test_the_demo_plans_every_stage(clone: Clone):
+    jobs = plan(clone)
+    stages = {"download", "preprocess", "scratch_clip", "zero_shot_head", "finetune", "select_alpha", "report"}
+    assert stages <= set(jobs)
+    assert jobs.count("score_zero_shot") == 11 * 3  # alphas x (two prompt sets of the scene, one of the digits)
+
+
+def test_the_openai_preset_differs_in_the_clip_alone(clone: Clone):
+    demo, openai = plan(clone), plan(clone, "workflow/presets/demo-openai.yaml")
+    assert sorted(set(openai) - set(demo)) == ["fetch_clip"]
+    assert sorted(set(demo) - set(openai)) == ["scratch_clip"]
+
+
+@pytest.mark.parametrize("presets", [["eurosat"], ["eurosat", "eurosat-100"]], ids="+".join)
+def test_a_eurosat_preset_plans_its_data_set_alone(clone: Clone, presets: list[str]):
+    jobs = plan(clone, *(f"workflow/presets/{preset}.yaml" for preset in presets))
+    assert jobs.count("download") == jobs.count("preprocess") == 1
+    assert {"fetch_clip", "finetune", "select_alpha"} <= set(jobs)
+    assert "embed_sweep_digits_new" not in jobs
+
+
+def test_alignment_and_probe_can_be_switched_off(clone: Clone):
+    clone.configure({"align": {"students": {"ms-vit": None}}, "evaluate": {"linear_probe": None, "retrieval": None}})
+    jobs = set(clone.jobs())
+    assert not {"align", "score_probe", "score_retrieval", "embed_student_scene_crop"} & jobs
+    assert {"patched_clip", "report"} <= jobs
+
+
+def test_fetch_plans_the_downloads_alone(clone: Clone):
+    assert set(clone.jobs("fetch")) == {"download", "fetch"}
+
+
+def test_a_typo_stops_the_workflow_before_any_job(clone: Clone):
+    text = (clone.root / "config.yaml").read_text()
+    (clone.root / "config.yaml").write_text(text.replace("criterion: max_loss", "criterion: max_los"))
+    called = clone.snakemake("--cores", "1")
+    assert called.returncode != 0
+    assert "paint.select.criterion is 'max_los'; allowed: mean, max_loss, fixed." in called.stderr
+    assert "Did you mean 'max_loss'?" in called.stderr
+    assert "Traceback" not in called.stderr
+    assert not (clone.root / "results").exists()
+
+
+TORCH_FREE = ["download", "preprocess", "score_zero_shot", "score_retrieval", "score_probe", "select_alpha"]
+TORCH_FREE += ["collect_metrics", "tables", "report"]
+
+
+@pytest.mark.parametrize("script", TORCH_FREE)
+def test_a_script_that_needs_no_torch_imports_none(script: str):
+    """Also not at run time: torch is made impossible to import before the script's own imports run."""
+    code = (
+        "import runpy, sys; sys.modules['torch'] = None; "
+        f"runpy.run_path({str(ROOT / 'workflow/scripts' / (script + '.py'))!r}, run_name='imported')"
+    )
+    environment = {"PYTHONPATH": str(ROOT / "workflow")}
+    called = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert called.returncode == 0, called.stderr
+
+
+def test_planning_imports_no_torch():
+    code = (
+        "import sys; import bandbridge.config, bandbridge.catalogue, bandbridge.runlock; "
+        "print([name for name in ('torch', 'pandas', 'zarr', 'sklearn') if name in sys.modules])"
+    )
+    environment = {"PYTHONPATH": str(ROOT / "workflow")}
+    called = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    assert called.stdout.strip() == "[]"
+
+
+def test_every_rule_has_its_script():
+    rules = "\n".join(path.read_text() for path in (ROOT / "workflow" / "rules").glob("*.smk"))
+    scripts = {path.name for path in (Path(ROOT) / "workflow" / "scripts").glob("*.py")}
+    assert scripts == {line.strip().strip('"').split("/")[-1] for line in rules.splitlines() if "../scripts/" in line}

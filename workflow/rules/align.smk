@@ -1,0 +1,29 @@
+rule align:
+    """Distil the patched CLIP into a multispectral student. The teacher is interpolated in memory."""
+    input:
+        unpack(models_once_alpha_is_chosen),
+        head=head(CLIP, PATCHING, config["tasks"]["patching"]["prompts"]),
+        store=store(PATCHING),
+    output:
+        weights=results("align/{student}/model.safetensors"),
+        history=results("align/{student}/history.jsonl"),
+    log:
+        logs("align/{student}.log"),
+    benchmark:
+        logs("align/{student}.tsv")
+    conda:
+        "../../envs/torch.yaml"
+    threads: 8
+    resources:
+        gpu=1,
+        mem_mb=lambda w, attempt: 16_000 * attempt,
+        runtime=training_minutes,
+    params:
+        alpha=chosen_alpha,
+        student=lambda w: needs("align", "students", w.student),
+        recipe=needs("align", without=("students",)),
+        seed=config["seed"],
+    message:
+        "Aligning {wildcards.student} to the patched CLIP"
+    script:
+        "../scripts/align.py"

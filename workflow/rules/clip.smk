@@ -1,0 +1,54 @@
+# Where the zero-shot CLIP comes from. Either way it ends as an open_clip model directory, and nothing after this knows.
+
+if uses_scratch(config):
+
+    rule scratch_clip:
+        """Train a small CLIP contrastively, in place of published weights."""
+        input:
+            store=store(SCRATCH),
+        output:
+            directory=results("clip/{clip}/open_clip_config.json"),
+            weights=results("clip/{clip}/open_clip_model.safetensors"),
+            history=results("clip/{clip}/history.jsonl"),
+        log:
+            logs("clip/{clip}.log"),
+        benchmark:
+            logs("clip/{clip}.tsv")
+        conda:
+            "../../envs/torch.yaml"
+        threads: 8
+        resources:
+            gpu=1,
+            mem_mb=8_000,
+        params:
+            name=needs("clip", "name"),
+            recipe=needs("clip", "scratch", without=("dataset", "prompts")),
+            templates=templates(config, config["clip"]["scratch"]["prompts"]),
+            nomenclature=dataset_facts(SCRATCH).nomenclature,
+            seed=config["seed"],
+        message:
+            "Training {wildcards.clip} from scratch"
+        script:
+            "../scripts/scratch_clip.py"
+
+else:
+
+    rule fetch_clip:
+        """Load published or local CLIP weights, and keep them as an open_clip model directory."""
+        output:
+            directory=results("clip/{clip}/open_clip_config.json"),
+            weights=results("clip/{clip}/open_clip_model.safetensors"),
+        log:
+            logs("clip/{clip}.log"),
+        benchmark:
+            logs("clip/{clip}.tsv")
+        localrule: True
+        conda:
+            "../../envs/torch.yaml"
+        params:
+            name=needs("clip", "name"),
+            pretrained=needs("clip", "pretrained"),
+        message:
+            "Loading {wildcards.clip}"
+        script:
+            "../scripts/fetch_clip.py"

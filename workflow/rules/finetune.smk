@@ -1,0 +1,27 @@
+rule finetune:
+    """Fine-tune CLIP's image encoder under the frozen text head (PAINT, step 1)."""
+    input:
+        clip=results("clip/{clip}/open_clip_config.json"),
+        head=lambda w: head(w.clip, w.dataset, config["tasks"]["patching"]["prompts"]),
+        store=lambda w: store(w.dataset),
+    output:
+        weights=results("finetune/{clip}.{dataset}/model.safetensors"),
+        history=results("finetune/{clip}.{dataset}/history.jsonl"),
+    log:
+        logs("finetune/{clip}.{dataset}.log"),
+    benchmark:
+        logs("finetune/{clip}.{dataset}.tsv")
+    conda:
+        "../../envs/torch.yaml"
+    threads: 8
+    resources:
+        gpu=1,
+        mem_mb=lambda w, attempt: 16_000 * attempt,
+        runtime=training_minutes,
+    params:
+        recipe=needs("finetune"),
+        seed=config["seed"],
+    message:
+        "Fine-tuning {wildcards.clip} on {wildcards.dataset}"
+    script:
+        "../scripts/finetune.py"

@@ -1,0 +1,22 @@
+rule zero_shot_head:
+    """Turn class names and templates into the frozen text head."""
+    input:
+        clip=results("clip/{clip}/open_clip_config.json"),
+    output:
+        head=results("heads/{clip}/{dataset}.{nomenclature}.{prompts}.npz"),
+    log:
+        logs("heads/{clip}/{dataset}.{nomenclature}.{prompts}.log"),
+    benchmark:
+        logs("heads/{clip}/{dataset}.{nomenclature}.{prompts}.tsv")
+    conda:
+        "../../envs/torch.yaml"
+    resources:
+        mem_mb=4_000,
+    params:
+        nomenclature="{nomenclature}",
+        classes=lambda w: load_nomenclature(w.nomenclature),
+        templates=lambda w: templates(config, w.prompts),
+    message:
+        "Text head of {wildcards.dataset} from the prompts {wildcards.prompts}"
+    script:
+        "../scripts/head.py"
