@@ -19,7 +19,8 @@ def test_the_demo_plans_every_stage(clone: Clone):
     jobs = plan(clone)
     stages = {"download", "preprocess", "scratch_clip", "zero_shot_head", "finetune", "select_alpha", "report"}
     assert stages <= set(jobs)
-    assert jobs.count("score_zero_shot") == 11 * 3  # alphas x (two prompt sets of the scene, one of the digits)
+    # Alphas x (two prompt sets of the scene, one of the digits), and the student on the scene.
+    assert jobs.count("score_zero_shot") == 11 * 3 + 2
 
 
 def test_the_openai_preset_differs_in_the_clip_alone(clone: Clone):

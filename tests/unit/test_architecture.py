@@ -1,0 +1,57 @@
+"""Modules import only downwards, and torch only where a network runs."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[2] / "workflow" / "bandbridge"
+
+LEVELS = [
+    ["errors", "files", "progress", "job", "runlock"],
+    ["catalogue", "config"],
+    ["sensors"],
+    ["archives", "download"],
+    ["readers"],
+    ["store"],
+    ["device", "weights", "views"],
+    ["heads", "clip", "text_heads", "students"],
+    ["training"],
+    ["selection", "paint"],
+    ["embeddings", "embed"],
+    ["metrics"],
+    ["scoring", "curve"],
+    ["table_formats", "tables", "plots", "report_summary", "report_datasets", "report_run", "report"],
+]
+LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
+WITH_TORCH = {"device", "weights", "views", "clip", "text_heads", "students", "training", "paint", "embed"}
+
+MODULES = [path for path in sorted(PACKAGE.rglob("*.py")) if path != PACKAGE / "__init__.py"]
+
+
+def part(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports(path: Path) -> set[str]:
+    """Dotted names of everything a module imports, also inside functions."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_module_imports_only_downwards(path: Path):
+    own = [name.split(".")[1] for name in imports(path) if name.startswith("bandbridge.") and name.count(".")]
+    above = {name for name in own if name in LEVEL and LEVEL[name] > LEVEL[part(path)]}
+    assert not above
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_torch_is_imported_only_where_a_network_runs(path: Path):
+    found = {name.split(".")[0] for name in imports(path)} & {"torch", "torchvision", "open_clip", "timm"}
+    assert not found or part(path) in WITH_TORCH
