@@ -29,7 +29,7 @@ demo: $(INSTALLED) ## run the embedded demo from download to report
 
 test: check ## check the code, then run all tests
 	@echo "Running the tests ..."
-	@pytest -q -n 2 --dist loadgroup
+	@pytest -q -n 2
 
 check: $(INSTALLED) ## linters, formatters and types, changing nothing
 	@echo "Checking style, types and the workflow ..."

@@ -1,24 +1,12 @@
 """What reruns after a change, job by job: a rule depends on exactly the config values it uses."""
 
-import shutil
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import pytest
-from conftest import SMALL, Clone
-
-pytestmark = pytest.mark.xdist_group("workflow")
+from clones import SMALL, Clone
 
 VIEWS = ["collect_metrics", "report", "tables"]
 PROMPT_SETS = ["mine", "plain"]
 ALPHAS = SMALL["paint"]["alphas"]
-
-
-@pytest.fixture
-def run(finished_run: Clone) -> Iterator[Clone]:
-    yield finished_run
-    finished_run.configure({})
 
 
 def after(run: Clone, changes: dict[str, Any]) -> list[str]:
@@ -26,39 +14,39 @@ def after(run: Clone, changes: dict[str, Any]) -> list[str]:
     return run.jobs()
 
 
-def test_nothing_reruns_without_a_change(run: Clone):
-    assert after(run, {}) == []
+def test_nothing_reruns_without_a_change(copied_run: Clone):
+    assert after(copied_run, {}) == []
 
 
-def test_a_title_reruns_the_report_alone(run: Clone):
-    assert after(run, {"report": {"title": "Another"}}) == ["report"]
+def test_a_title_reruns_the_report_alone(copied_run: Clone):
+    assert after(copied_run, {"report": {"title": "Another"}}) == ["report"]
 
 
-def test_a_retrieval_k_reruns_retrieval_and_the_views(run: Clone):
-    jobs = after(run, {"evaluate": {"retrieval": {"ks": [1, 2]}}})
+def test_a_retrieval_k_reruns_retrieval_and_the_views(copied_run: Clone):
+    jobs = after(copied_run, {"evaluate": {"retrieval": {"ks": [1, 2]}}})
     assert jobs == sorted(["score_retrieval", *VIEWS])
 
 
-def test_a_template_reruns_its_head_and_its_scores(run: Clone):
-    jobs = after(run, {"prompts": {"mine": ["land use: {}", "{} from above"]}})
+def test_a_template_reruns_its_head_and_its_scores(copied_run: Clone):
+    jobs = after(copied_run, {"prompts": {"mine": ["land use: {}", "{} from above"]}})
     encoders = len(ALPHAS) + 1  # and the student
     assert jobs == sorted(["zero_shot_head", *["score_zero_shot"] * encoders, *VIEWS])
 
 
-def test_the_alignments_learning_rate_reruns_the_student_alone(run: Clone):
-    jobs = after(run, {"align": {"learning_rate": 0.002}})
+def test_the_alignments_learning_rate_reruns_the_student_alone(copied_run: Clone):
+    jobs = after(copied_run, {"align": {"learning_rate": 0.002}})
     student = ["align", "embed_student_scene_crop", "score_retrieval", "score_probe"]
     assert jobs == sorted([*student, *["score_zero_shot"] * len(PROMPT_SETS), *VIEWS])
 
 
-def test_a_students_value_reruns_the_student_alone(run: Clone):
-    jobs = after(run, {"align": {"students": {"ms-vit": {"scaling": "reflectance"}}}})
+def test_a_students_value_reruns_the_student_alone(copied_run: Clone):
+    jobs = after(copied_run, {"align": {"students": {"ms-vit": {"scaling": "reflectance"}}}})
     assert "align" in jobs
     assert not {"finetune", "scratch_clip", "zero_shot_head", "preprocess", "select_alpha"} & set(jobs)
 
 
-def test_an_alpha_reruns_its_own_encoding_and_scores_and_the_selection(run: Clone):
-    jobs = after(run, {"paint": {"alphas": [*ALPHAS, 0.25]}})
+def test_an_alpha_reruns_its_own_encoding_and_scores_and_the_selection(copied_run: Clone):
+    jobs = after(copied_run, {"paint": {"alphas": [*ALPHAS, 0.25]}})
     own = ["embed_sweep_digits_new", "embed_sweep_scene_crop_new", *["score_zero_shot"] * (len(PROMPT_SETS) + 1)]
     certain = sorted([*own, "select_alpha", *VIEWS])
     # Behind the selection, which has yet to run, a dry run also lists what may follow from it.
@@ -68,42 +56,41 @@ def test_an_alpha_reruns_its_own_encoding_and_scores_and_the_selection(run: Clon
     assert not {"embed_sweep_digits_encoded", "embed_sweep_scene_crop_encoded"} & set(jobs)
 
 
-def test_another_criterion_reruns_the_selection_and_no_encoding(run: Clone):
-    jobs = after(run, {"paint": {"select": {"criterion": "mean"}}})
+def test_another_criterion_reruns_the_selection_and_no_encoding(copied_run: Clone):
+    jobs = after(copied_run, {"paint": {"select": {"criterion": "mean"}}})
     assert "select_alpha" in jobs
     assert not {job for job in jobs if job.startswith("embed_sweep")}
     assert not {"finetune", "zero_shot_head", "preprocess"} & set(jobs)
 
 
-def test_an_evaluation_data_set_brings_its_own_jobs_alone(run: Clone):
-    jobs = after(run, {"evaluate": {"datasets": {"eurosat_100": ["plain"]}}})
+def test_an_evaluation_data_set_brings_its_own_jobs_alone(copied_run: Clone):
+    jobs = after(copied_run, {"evaluate": {"datasets": {"eurosat_100": ["plain"]}}})
     own = ["download", "preprocess", "zero_shot_head", "embed_sweep_eurosat_100_new", "embed_student_eurosat_100"]
     scores = ["score_zero_shot"] * (len(ALPHAS) + 1) + ["score_retrieval"]
     assert jobs == sorted([*own, *scores, *VIEWS])
 
 
-def test_a_fine_tuning_value_reruns_what_follows_it(run: Clone):
-    jobs = after(run, {"finetune": {"weight_decay": 0.1}})
+def test_a_fine_tuning_value_reruns_what_follows_it(copied_run: Clone):
+    jobs = after(copied_run, {"finetune": {"weight_decay": 0.1}})
     assert {"finetune", "embed_sweep_scene_crop_encoded", "embed_sweep_digits_encoded", "select_alpha"} <= set(jobs)
     assert not {"download", "preprocess", "scratch_clip", "zero_shot_head"} & set(jobs)
 
 
-def test_an_option_of_the_scene_reruns_its_store_and_not_the_clip(run: Clone):
-    jobs = after(run, {"datasets": {"scene_crop": {"label_share": 0.2}}})
+def test_an_option_of_the_scene_reruns_its_store_and_not_the_clip(copied_run: Clone):
+    jobs = after(copied_run, {"datasets": {"scene_crop": {"label_share": 0.2}}})
     assert {"preprocess", "finetune", "embed_sweep_scene_crop_encoded"} <= set(jobs)
     assert not {"download", "scratch_clip", "embed_sweep_digits_encoded"} & set(jobs)
 
 
-def test_the_seed_reruns_training_and_no_store(run: Clone):
-    jobs = after(run, {"seed": 1})
+def test_the_seed_reruns_training_and_no_store(copied_run: Clone):
+    jobs = after(copied_run, {"seed": 1})
     assert {"scratch_clip", "finetune"} <= set(jobs)
     assert not {"download", "preprocess"} & set(jobs)
 
 
-def test_an_alpha_that_does_not_change_the_choice_aligns_nothing(finished_run: Clone, tmp_path: Path):
+def test_an_alpha_that_does_not_change_the_choice_aligns_nothing(copied_run: Clone):
     """Run for real: only after the selection has been made again is it known that nothing follows."""
-    copy = Clone(shutil.copytree(finished_run.root, tmp_path / "copy"))
-    copy.configure({"paint": {"alphas": [*ALPHAS, 0.75]}})
+    copied_run.configure({"paint": {"alphas": [*ALPHAS, 0.75]}})
     own = ["embed_sweep_digits_new", "embed_sweep_scene_crop_new", *["score_zero_shot"] * (len(PROMPT_SETS) + 1)]
-    assert copy.run() == sorted([*own, "select_alpha", *VIEWS])
-    assert copy.jobs() == []
+    assert copied_run.run() == sorted([*own, "select_alpha", *VIEWS])
+    assert copied_run.jobs() == []

@@ -1,0 +1,67 @@
+"""Clones of the repository with a small real scene in them, in which the workflow is run as its users run it."""
+
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bandbridge.catalogue import merged
+
+ROOT = Path(__file__).parents[2]
+SCENE = ROOT / "tests" / "data" / "scene_crop"
+
+TARGETS = {"all", "fetch"}
+
+# The demo, small: the same stages on a crop of its scene.
+SMALL = yaml.safe_load((Path(__file__).parent / "small.yaml").read_text())
+
+
+@dataclass
+class Clone:
+    """A clone of the repository in a folder of its own."""
+
+    root: Path
+
+    def configure(self, changes: dict[str, Any]) -> None:
+        """Lay changes over the small configuration."""
+        config = merged(yaml.safe_load((ROOT / "config.yaml").read_text()), SMALL)
+        (self.root / "config.yaml").write_text(yaml.safe_dump(merged(config, changes), sort_keys=False))
+
+    def snakemake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "snakemake", *arguments]
+        return subprocess.run(command, cwd=self.root, capture_output=True, text=True)
+
+    def jobs(self, *arguments: str) -> list[str]:
+        """The rules a dry run would run, one entry a job, sorted; the targets left out."""
+        called = self.snakemake(*arguments, "--dry-run")
+        assert called.returncode == 0, called.stdout + called.stderr
+        table = re.search(r"^Job stats:\n.*?\n-.*?\n(.*?)^total ", called.stdout, re.MULTILINE | re.DOTALL)
+        rows = [line.split() for line in table[1].splitlines()] if table else []
+        return sorted(rule for rule, count in rows for _ in range(int(count)) if rule not in TARGETS)
+
+    def run(self, *arguments: str) -> list[str]:
+        """The rules that ran, one entry a job, sorted; the targets left out."""
+        called = self.snakemake(*arguments, "--cores", "2")
+        assert called.returncode == 0, called.stdout + called.stderr
+        ran = re.findall(r"^Finished jobid: \d+ \(Rule: (\w+)\)", called.stdout + called.stderr, re.MULTILINE)
+        return sorted(rule for rule in ran if rule not in TARGETS)
+
+    def copy(self, folder: Path) -> "Clone":
+        return Clone(shutil.copytree(self.root, folder))
+
+
+def make_clone(folder: Path) -> Clone:
+    for name in ("workflow", "envs", "profiles"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "Snakefile", folder)
+    # The scene is brought as a user would bring one: a data set file, and the files where archives are looked for.
+    shutil.copy(Path(__file__).parent / "scene_crop.yaml", folder / "workflow" / "datasets")
+    shutil.copytree(SCENE, folder / "data" / "archives" / "scene_crop")
+    clone = Clone(folder)
+    clone.configure({})
+    return clone
