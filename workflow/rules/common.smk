@@ -147,6 +147,21 @@ def models_once_alpha_is_chosen(wildcards):
     )
 
 
+def aligned(student):
+    """A student's weights. Whatever stands behind the alignment must wait for alpha by itself as well: Snakemake
+    looks again only at jobs that wait, and would otherwise rerun the rest although the choice has not changed.
+    """
+    selected_alpha()
+    return results(f"align/{student}/model.safetensors")
+
+
+def encoded(encoder, dataset, split):
+    """What an encoder made of a split, for whoever reads it."""
+    if encoder in STUDENTS:
+        selected_alpha()  # for the same reason
+    return embedding(encoder, dataset, split)
+
+
 # --- metrics ----------------------------------------------------------------------------------------------------------
 
 

@@ -74,7 +74,7 @@ for dataset in filter(has_bands, EVALUATED):
         name:
             f"embed_student_{dataset}"
         input:
-            student=results("align/{student}/model.safetensors"),
+            student=lambda w: aligned(w.student),
             store=store(dataset),
         output:
             embeddings=[

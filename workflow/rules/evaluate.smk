@@ -5,8 +5,7 @@ rule score_zero_shot:
     """Zero-shot classification with one prompt set."""
     input:
         embeddings=lambda w: [
-            embedding(w.encoder, w.dataset, split)
-            for split in scored_splits(w.dataset)
+            encoded(w.encoder, w.dataset, split) for split in scored_splits(w.dataset)
         ],
         head=results(f"heads/{CLIP}/{{dataset}}.{{nomenclature}}.{{prompts}}.npz"),
         store=lambda w: store(w.dataset),
@@ -33,8 +32,8 @@ rule score_zero_shot:
 rule score_retrieval:
     """Retrieval between the patched CLIP's RGB and the student's multispectral embeddings of the test split."""
     input:
-        rgb=lambda w: embedding(patched(selected_alpha()), w.dataset, "test"),
-        multispectral=lambda w: embedding(w.student, w.dataset, "test"),
+        rgb=lambda w: encoded(patched(selected_alpha()), w.dataset, "test"),
+        multispectral=lambda w: encoded(w.student, w.dataset, "test"),
     output:
         metrics=results("metrics/{student}/retrieval.{dataset}.csv"),
     log:
@@ -55,9 +54,9 @@ rule score_retrieval:
 rule score_probe:
     """A linear probe on frozen embeddings."""
     input:
-        train=lambda w: embedding(w.encoder, w.dataset, "train"),
-        val=lambda w: embedding(w.encoder, w.dataset, "val"),
-        test=lambda w: embedding(w.encoder, w.dataset, "test"),
+        train=lambda w: encoded(w.encoder, w.dataset, "train"),
+        val=lambda w: encoded(w.encoder, w.dataset, "val"),
+        test=lambda w: encoded(w.encoder, w.dataset, "test"),
         store=lambda w: store(w.dataset),
     output:
         metrics=results("metrics/{encoder}/linear-probe.{dataset}.csv"),
