@@ -7,7 +7,6 @@ SHELL := /bin/bash
 PYTHON ?= python3.11
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-# Tests use every core, one process each.
 export PYTHONPATH := workflow
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
