@@ -1,116 +1,149 @@
-"""Downloads: checked, whole or not at all, kept when they are there."""
+"""Sources of a data set: checked, whole or not at all, used as they are when they are there."""
 
 import dataclasses
 import hashlib
-import http.server
-import threading
+import json
+import os
+import subprocess
+import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from disks import disk, remount
+from http_server import FileServer, running_server
 
-from bandbridge import download
-from bandbridge.catalogue import Source, load_dataset
-from bandbridge.download import fetch, fetch_all, path_checksum
+from bandbridge import download, transfer
+from bandbridge.archives import members
+from bandbridge.catalogue import Dataset, Source, load_dataset
+from bandbridge.download import fetch, fetch_all, missing_manual
 from bandbridge.errors import UserError
 
 CONTENT = b"a band of the scene " * 5_000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
+MD5 = hashlib.md5(CONTENT).hexdigest()
 WHEEL = "tinyscene-1.0-py3-none-any.whl"
 
 
-class Server(http.server.ThreadingHTTPServer):
-    """Serves `CONTENT` at any path but /missing; /flaky breaks off in the middle once, /other has other content."""
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(transfer, "sleep", lambda seconds: None)
+    with running_server() as running:
+        for path in ("good", "a", "b"):
+            running.serve(path, CONTENT)
+        yield running
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.asked: list[str] = []
 
-    def url(self, path: str) -> str:
-        return f"http://127.0.0.1:{self.server_port}/{path}"
+def source(server: FileServer, *paths: str, file: str = "scene.zip", **facts: object) -> Source:
+    return Source(file, **{"urls": tuple(server.url(path) for path in paths), "sha256": SHA256, **facts})
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    server: Server
+def dataset(*sources: Source, **options: object) -> Dataset:
+    return dataclasses.replace(load_dataset("eurosat_100", options), sources=sources)
 
-    def do_GET(self) -> None:
-        self.server.asked.append(self.path)
-        if self.path == "/missing":
-            self.send_error(404)
-            return
-        content = CONTENT[::-1] if self.path == "/other" else CONTENT
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        breaks_off = self.path == "/flaky" and self.server.asked.count("/flaky") == 1
-        self.wfile.write(content[: len(content) // 2] if breaks_off else content)
 
-    def log_message(self, *_: object) -> None:
-        """Quiet."""
+def visible(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir() if not path.name.startswith("."))
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(download, "RETRIES", 1)
-    monkeypatch.setattr("pooch.core.time.sleep", lambda _: None)
-    with Server() as running:
-        thread = threading.Thread(target=running.serve_forever)
-        thread.start()
-        yield running
-        running.shutdown()
-        thread.join()
+def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the files whose checksums are computed."""
+    names = []
+    compute = download.checksum
+
+    def noted(path: Path, algorithm: str = "sha256") -> str:
+        names.append(path.name)
+        return compute(path, algorithm)
+
+    monkeypatch.setattr(download, "checksum", noted)
+    return names
 
 
-def source(server: Server, *paths: str, **checksums: str) -> Source:
-    return Source("scene.zip", urls=tuple(server.url(path) for path in paths), **(checksums or {"sha256": SHA256}))
-
-
-def test_a_file_is_downloaded_and_verified(server: Server, tmp_path: Path):
+def test_a_file_is_downloaded_and_verified(server: FileServer, tmp_path: Path, hashed: list[str]):
     path = fetch(source(server, "good"), tmp_path / "new")
     assert path == tmp_path / "new" / "scene.zip"
     assert path.read_bytes() == CONTENT
-    assert [item.name for item in path.parent.iterdir()] == ["scene.zip"]
-    assert path.stat().st_mode & 0o777 == 0o644
+    assert visible(path.parent) == ["scene.zip"]
+    assert path.stat().st_mode & 0o777 == 0o666 & ~_umask()
+    assert hashed == []  # while it came, not afterwards
 
 
-def test_a_broken_download_is_tried_again(server: Server, tmp_path: Path):
-    assert fetch(source(server, "flaky"), tmp_path).read_bytes() == CONTENT
-    assert server.asked == ["/flaky", "/flaky"]
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
-def test_mirrors_are_tried_in_order(server: Server, tmp_path: Path):
-    assert fetch(source(server, "missing", "other", "good", "never"), tmp_path).read_bytes() == CONTENT
-    assert list(dict.fromkeys(server.asked)) == ["/missing", "/other", "/good"]
-
-
-def test_a_file_that_is_there_is_kept(server: Server, tmp_path: Path):
+def test_a_file_that_is_there_is_kept(server: FileServer, tmp_path: Path):
     path = tmp_path / "scene.zip"
     path.write_bytes(CONTENT)
-    before = path.stat(), tmp_path.stat()
-    fetch(source(server, "good", md5=hashlib.md5(CONTENT).hexdigest()), tmp_path)
-    assert (path.stat(), tmp_path.stat()) == before
+    before = path.stat()
+    fetch(source(server, "good", md5=MD5), tmp_path)
+    assert path.stat() == before
     assert server.asked == []
 
 
-def test_a_wrong_file_that_is_there_is_left_alone_and_explained(server: Server, tmp_path: Path):
+def test_a_wrong_file_that_is_there_is_left_alone_and_explained(server: FileServer, tmp_path: Path):
     path = tmp_path / "scene.zip"
     path.write_bytes(b"wrong")
     found = hashlib.sha256(b"wrong").hexdigest()
     with pytest.raises(UserError, match=rf"scene.zip: sha256 is {found}, expected {SHA256}. Delete it .*{path}"):
         fetch(source(server, "good"), tmp_path)
     assert path.read_bytes() == b"wrong"
+    assert not (tmp_path / ".scene.zip.verified").exists()
 
 
-def test_when_no_mirror_delivers_every_reason_is_told_and_nothing_is_left(server: Server, tmp_path: Path):
-    with pytest.raises(UserError) as caught:
-        fetch(source(server, "missing", "other"), tmp_path)
-    message = str(caught.value)
-    assert f"{server.url('missing')}: 404" in message
-    assert f"expected {SHA256}" in message
-    assert f"put the file there: {tmp_path / 'scene.zip'}" in message
-    assert list(tmp_path.iterdir()) == []
+def test_a_checksum_is_computed_once(server: FileServer, tmp_path: Path, hashed: list[str]):
+    path = tmp_path / "scene.zip"
+    path.write_bytes(CONTENT)
+    for _ in range(2):
+        fetch(source(server, "good"), tmp_path)
+    assert hashed == ["scene.zip"]
+    fetch(source(server, "good", md5=MD5), tmp_path)
+    assert hashed == ["scene.zip"] * 2  # the other algorithm
+    with pytest.raises(UserError, match="expected ffff"):
+        fetch(source(server, "good", sha256="f" * 64), tmp_path)
+
+
+@pytest.mark.parametrize("change", ["time", "size", "note"])
+def test_a_file_that_changed_is_verified_again(server: FileServer, tmp_path: Path, change: str):
+    path = fetch(source(server, "good"), tmp_path)
+    time = path.stat().st_mtime_ns
+    path.write_bytes(CONTENT[::-1] + b"more" * (change == "size"))
+    if change == "size":
+        os.utime(path, ns=(time, time))
+    if change == "note":
+        (tmp_path / ".scene.zip.verified").write_text(
+            json.dumps({"size": len(CONTENT), "checksums": {"sha256": SHA256}})
+        )
+    with pytest.raises(UserError, match=f"expected {SHA256}"):
+        fetch(source(server, "good"), tmp_path)
+
+
+def test_an_unlisted_checksum_is_noted_for_later_runs(server: FileServer, tmp_path: Path, hashed: list[str]):
+    unpinned = dataset(source(server, "good", file="list.txt", sha256=None))
+    assert fetch_all(unpinned, tmp_path) == fetch_all(unpinned, tmp_path) == [{"file": "list.txt", "sha256": SHA256}]
+    assert hashed == []
+
+
+def test_a_read_only_directory_is_enough_when_all_is_there(tmp_path: Path, server: FileServer):
+    with disk(tmp_path / "shared", "size=4m") as place:
+        (place / "scene.zip").write_bytes(CONTENT)
+        (place / "list.txt").write_bytes(b"1")
+        (place / "other.tar").write_bytes(b"repacked")
+        remount(place, "ro")
+        found = fetch_all(dataset(source(server, "good"), Source("list.txt"), Source("other.tar.gz")), place)
+        assert [item["file"] for item in found] == ["scene.zip", "list.txt", "other.tar"]
+        with pytest.raises(UserError, match=r"absent.zip is not there and cannot be written .*Read-only"):
+            fetch(source(server, "good", file="absent.zip"), place)
+    assert server.asked == []
 
 
 def test_a_directory_that_cannot_be_written_to_is_explained(tmp_path: Path):
@@ -124,6 +157,174 @@ def test_a_source_without_an_address_must_be_there(tmp_path: Path):
         fetch(Source("scene.zip"), tmp_path)
     (tmp_path / "scene.zip").write_bytes(CONTENT)
     assert fetch(Source("scene.zip"), tmp_path).read_bytes() == CONTENT
+
+
+def test_a_lock_that_a_killed_process_left_does_not_block(server: FileServer, tmp_path: Path):
+    script = "import os, sys, filelock; filelock.FileLock(sys.argv[1]).acquire(); os.kill(os.getpid(), 9)"
+    lock = tmp_path / ".scene.zip.lock"
+    killed = subprocess.run([sys.executable, "-c", script, str(lock)], check=False)
+    assert killed.returncode == -9
+    assert lock.exists()
+    assert fetch(source(server, "good"), tmp_path).read_bytes() == CONTENT
+    assert not lock.exists()
+
+
+# --- parts and layouts ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def in_parts(server: FileServer, tmp_path: Path) -> Source:
+    """A zip that the server has in three parts; each has its own checksum."""
+    whole = tmp_path / "whole.zip"
+    with zipfile.ZipFile(whole, "w") as archive:
+        archive.writestr("a.tif", CONTENT)
+    content = whole.read_bytes()
+    step = len(content) // 3 + 1
+    parts = []
+    for number, letters in enumerate(("aa", "ab", "ac")):
+        piece = content[number * step : (number + 1) * step]
+        url = server.serve(letters, piece)
+        parts.append(Source(f"scene.zip{letters}", urls=(url,), sha256=hashlib.sha256(piece).hexdigest()))
+    return Source("scene.zip", sha256=hashlib.sha256(content).hexdigest(), parts=tuple(parts))
+
+
+def test_parts_are_fetched_verified_and_read_as_one(server: FileServer, in_parts: Source, tmp_path: Path):
+    directory = tmp_path / "archives"
+    path = fetch(in_parts, directory)
+    assert visible(directory) == ["scene.zipaa", "scene.zipab", "scene.zipac"]
+    assert dict(members(path)) == {"a.tif": CONTENT}
+    listed = [{"file": part.file, "sha256": part.sha256} for part in in_parts.parts]
+    assert fetch_all(dataset(in_parts), directory) == listed
+    assert server.asked == ["/aa", "/ab", "/ac"]
+
+
+def test_only_the_parts_that_are_missing_are_fetched(server: FileServer, in_parts: Source, tmp_path: Path):
+    fetch(in_parts, tmp_path)
+    (tmp_path / "scene.zipab").unlink()
+    server.asked.clear()
+    assert dict(members(fetch(in_parts, tmp_path))) == {"a.tif": CONTENT}
+    assert server.asked == ["/ab"]
+
+
+def test_a_damaged_part_is_named(server: FileServer, in_parts: Source, tmp_path: Path):
+    fetch(in_parts, tmp_path)
+    (tmp_path / "scene.zipab").write_bytes(b"wrong")
+    with pytest.raises(UserError, match=r"scene.zipab: sha256 is .* Delete it to download it again"):
+        fetch(in_parts, tmp_path)
+
+
+def test_a_part_too_many_is_named(server: FileServer, in_parts: Source, tmp_path: Path):
+    fetch(in_parts, tmp_path)
+    (tmp_path / "scene.zipad").write_bytes(b"")
+    with pytest.raises(UserError, match=r"its parts should be scene.zipaa, .*; found .*scene.zipad"):
+        fetch(in_parts, tmp_path)
+
+
+def test_the_whole_file_takes_the_place_of_parts(server: FileServer, in_parts: Source, tmp_path: Path):
+    directory = tmp_path / "archives"
+    directory.mkdir()
+    (tmp_path / "whole.zip").rename(directory / "scene.zip")
+    assert fetch_all(dataset(in_parts), directory) == [{"file": "scene.zip", "sha256": in_parts.sha256}]
+    (directory / "scene.zip").write_bytes(b"wrong")
+    with pytest.raises(UserError, match=r"scene.zip: sha256 is"):
+        fetch(in_parts, directory)
+    assert server.asked == []
+
+
+def test_another_layout_is_taken_and_noted_as_the_users(server: FileServer, tmp_path: Path, hashed: list[str]):
+    archive = dataset(source(server, "good", file="scene.tar.gz"))
+    (tmp_path / "scene.zip").write_bytes(b"repacked")
+    given = {"file": "scene.zip", "sha256": sha256(tmp_path / "scene.zip"), "instead_of": "scene.tar.gz"}
+    for _ in range(2):
+        assert fetch_all(archive, tmp_path) == [given]
+    assert hashed == ["scene.zip"]
+    assert fetch(archive.sources[0], tmp_path) == tmp_path / "scene.zip"
+    assert server.asked == []
+
+
+def test_parts_of_the_users_own_are_taken(server: FileServer, tmp_path: Path):
+    for number in (1, 2):
+        (tmp_path / f"scene.zip.00{number}").write_bytes(bytes([number]))
+    assert fetch_all(dataset(source(server, "good")), tmp_path) == [
+        {
+            "file": f"scene.zip.00{number}",
+            "sha256": sha256(tmp_path / f"scene.zip.00{number}"),
+            "instead_of": "scene.zip",
+        }
+        for number in (1, 2)
+    ]
+
+
+def test_an_unpacked_folder_is_taken_without_reading_it(server: FileServer, tmp_path: Path, hashed: list[str]):
+    (tmp_path / "scene" / "deep").mkdir(parents=True)
+    (tmp_path / "scene" / "a.tif").write_bytes(b"12")
+    (tmp_path / "scene" / "deep" / "b.tif").write_bytes(b"345")
+    given = {"file": "scene", "files": "2", "bytes": "5", "instead_of": "scene.zip"}
+    assert fetch_all(dataset(source(server, "good")), tmp_path) == [given]
+    assert hashed == server.asked == []
+
+
+# --- what is needed, and what is fetched by hand -------------------------------------------------------------------
+
+
+def test_fetching_all_lists_files_with_checksums(server: FileServer, tmp_path: Path):
+    sources = (source(server, "a", md5=MD5), source(server, "b", file="list.txt", sha256=None))
+    assert fetch_all(dataset(*sources), tmp_path) == [
+        {"file": "scene.zip", "sha256": SHA256, "md5": MD5},
+        {"file": "list.txt", "sha256": SHA256},
+    ]
+
+
+def test_a_file_of_a_stream_that_is_not_converted_is_left_out(server: FileServer, tmp_path: Path):
+    converted = load_dataset("eurosat_100").streams[0]
+    sources = (source(server, "a", stream=converted), source(server, "b", file="other.zip", stream="radar"))
+    assert [item["file"] for item in fetch_all(dataset(*sources), tmp_path)] == ["scene.zip"]
+    assert server.asked == ["/a"]
+
+
+def test_a_users_own_archive_takes_the_place_of_the_archives_only(server: FileServer, tmp_path: Path):
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "B01.tif").write_bytes(CONTENT)
+    sources = (source(server, "a"), source(server, "b", file="list.txt"))
+    listed = fetch_all(dataset(*sources, archive=str(own)), tmp_path / "archives")
+    assert server.asked == ["/b"]
+    folder = {"file": str(own), "files": "1", "bytes": str(len(CONTENT))}
+    assert listed == [{"file": "list.txt", "sha256": SHA256}, folder]
+    file = own / "B01.tif"
+    assert fetch_all(dataset(archive=str(file)), tmp_path) == [{"file": str(file), "sha256": SHA256}]
+    assert visible(own) == [path.name for path in own.iterdir()] == ["B01.tif"]
+    parts = [tmp_path / "own.zip.001", tmp_path / "own.zip.002"]
+    for part in parts:
+        part.write_bytes(CONTENT)
+    in_parts = fetch_all(dataset(archive=str(tmp_path / "own.zip")), tmp_path)
+    assert in_parts == [{"file": str(part), "sha256": SHA256} for part in parts]
+    with pytest.raises(UserError, match=r"option 'archive': .* is not there"):
+        fetch_all(dataset(archive=str(tmp_path / "absent")), tmp_path)
+
+
+def test_steps_for_files_that_are_fetched_by_hand_are_told(server: FileServer, tmp_path: Path):
+    steps = "Sign the licence at the publisher's, then download the file."
+    by_hand = Source("labels.zip", manual=steps)
+    facts = dataset(source(server, "a"), by_hand, Source("radar.zip", manual=steps, stream="radar"))
+    told = f"labels.zip has to be fetched by hand. {steps}\nPut it there: {tmp_path / 'labels.zip'}"
+    assert missing_manual(facts, tmp_path) == [told]
+    with pytest.raises(UserError) as caught:
+        fetch(by_hand, tmp_path)
+    assert str(caught.value) == told
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "1.tif").write_bytes(b"")
+    assert missing_manual(facts, tmp_path) == []
+    assert fetch(by_hand, tmp_path) == tmp_path / "labels"
+
+
+def test_steps_are_not_told_where_a_program_may_fetch_the_file(server: FileServer, tmp_path: Path):
+    facts = dataset(source(server, "a", manual="Or take the mirror by hand."))
+    assert missing_manual(facts, tmp_path) == []
+    assert fetch_all(facts, tmp_path) == [{"file": "scene.zip", "sha256": SHA256}]
+
+
+# --- wheels --------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -142,16 +343,17 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_wheel_comes_through_pip(index: Path, tmp_path: Path):
-    wheel = Source(WHEEL, pip="tinyscene==1.0", sha256=path_checksum(index / WHEEL))
+    wheel = Source(WHEEL, pip="tinyscene==1.0", sha256=sha256(index / WHEEL))
     path = fetch(wheel, tmp_path / "archives")
     assert path.read_bytes() == (index / WHEEL).read_bytes()
-    assert [item.name for item in path.parent.iterdir()] == [WHEEL]
+    assert visible(path.parent) == [WHEEL]
+    assert path.stat().st_mode & 0o777 == 0o644
 
 
 def test_a_wheel_with_another_checksum_is_not_kept(index: Path, tmp_path: Path):
     with pytest.raises(UserError, match=f"expected {SHA256}. The index serves another file"):
         fetch(Source(WHEEL, pip="tinyscene==1.0", sha256=SHA256), tmp_path / "archives")
-    assert list((tmp_path / "archives").iterdir()) == []
+    assert visible(tmp_path / "archives") == []
 
 
 def test_what_pip_says_is_shown_with_what_to_do(index: Path, tmp_path: Path):
@@ -160,32 +362,3 @@ def test_what_pip_says_is_shown_with_what_to_do(index: Path, tmp_path: Path):
     message = str(caught.value)
     assert "No matching distribution found for tinyscene==2.0" in message
     assert f"put it there: {tmp_path / 'archives' / 'tinyscene-2.0-py3-none-any.whl'}" in message
-
-
-def test_fetching_all_lists_files_with_checksums(server: Server, tmp_path: Path):
-    md5 = hashlib.md5(CONTENT).hexdigest()
-    sources = (source(server, "a", md5=md5), dataclasses.replace(source(server, "b"), file="list.txt", sha256=None))
-    dataset = dataclasses.replace(load_dataset("eurosat_100"), sources=sources)
-    assert fetch_all(dataset, tmp_path) == [{"file": "scene.zip", "md5": md5}, {"file": "list.txt", "sha256": SHA256}]
-
-
-def test_a_users_own_archive_takes_the_place_of_the_archives_only(server: Server, tmp_path: Path):
-    own = tmp_path / "own"
-    own.mkdir()
-    (own / "B01.tif").write_bytes(CONTENT)
-    sources = (source(server, "a"), dataclasses.replace(source(server, "b"), file="list.txt"))
-    dataset = dataclasses.replace(load_dataset("eurosat_100", {"archive": str(own)}), sources=sources)
-    listed = fetch_all(dataset, tmp_path / "archives")
-    assert server.asked == ["/b"]
-    assert listed == [{"file": "list.txt", "sha256": SHA256}, {"file": str(own), "sha256": path_checksum(own)}]
-
-
-def test_the_checksum_of_a_folder_knows_names_and_contents(tmp_path: Path):
-    for folder, name, content in (("a", "x", b"1"), ("b", "x", b"1"), ("c", "y", b"1"), ("d", "x", b"2")):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / name).write_bytes(content)
-    sums = {folder: path_checksum(tmp_path / folder) for folder in "abcd"}
-    assert sums["a"] == sums["b"]
-    assert len(set(sums.values())) == 3
-    with pytest.raises(UserError, match=r"option 'archive': .* is not there"):
-        path_checksum(tmp_path / "e")

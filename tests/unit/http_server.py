@@ -1,0 +1,135 @@
+"""A real web server on this machine that misbehaves as a test asks it to."""
+
+import http.server
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Answer:
+    """How one request is answered.
+
+    Attributes:
+        status: sent instead of the file, if it is an error.
+        headers: added to the others, or in their place.
+        drop: header names that are left out.
+        cut: the connection ends after so many bytes of the body.
+        pause: seconds before each further 64 kB.
+        stalls: where it is cut, the connection stays open and nothing comes any more.
+    """
+
+    status: int | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    drop: tuple[str, ...] = ()
+    cut: int | None = None
+    pause: float = 0.0
+    stalls: bool = False
+
+
+@dataclass
+class Served:
+    """A file; its requests are answered by `answers` in turn, and then as they should be."""
+
+    content: bytes
+    etag: str = ""
+    date: str = ""
+    ranges: bool = True
+    answers: list[Answer] = field(default_factory=list)
+
+
+class FileServer(http.server.ThreadingHTTPServer):
+    """Serves `files` by their paths and keeps the path and the headers of each request."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.files: dict[str, Served] = {}
+        self.asked: list[str] = []
+        self.requests: list[dict[str, str]] = []
+        self.over = threading.Event()
+
+    def serve(
+        self, path: str, content: bytes, *answers: Answer, etag: str = "", date: str = "", ranges: bool = True
+    ) -> str:
+        """The address of a new file."""
+        self.files[f"/{path}"] = Served(content, etag, date, ranges, list(answers))
+        return self.url(path)
+
+    def url(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.server_port}/{path}"
+
+    def ranges(self) -> list[str | None]:
+        """The Range header of each request, None where there was none."""
+        return [headers.get("Range") for headers in self.requests]
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Quiet: clients that go away are part of the tests."""
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    server: FileServer
+
+    def do_GET(self) -> None:
+        self.server.asked.append(self.path)
+        self.server.requests.append(dict(self.headers))
+        served = self.server.files.get(self.path)
+        if served is None:
+            self.send_error(404)
+            return
+        answer = served.answers.pop(0) if served.answers else Answer()
+        if answer.status and answer.status >= 300:
+            self._send(answer.status, answer.headers, b"an error", answer)
+            return
+        headers = {"ETag": served.etag, "Last-Modified": served.date, "Content-Type": "application/octet-stream"}
+        begin = self._begin(served)
+        status, body = 200, served.content
+        if begin is not None and begin >= len(body):
+            self._send(416, {"Content-Range": f"bytes */{len(body)}"}, b"", answer)
+            return
+        if begin is not None:
+            status, body = 206, served.content[begin:]
+            headers["Content-Range"] = f"bytes {begin}-{len(served.content) - 1}/{len(served.content)}"
+        self._send(status, {**headers, **answer.headers}, body, answer)
+
+    def _begin(self, served: Served) -> int | None:
+        """Where the asked range begins, None where the whole file is due."""
+        asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        condition = self.headers.get("If-Range")
+        if asked is None or not served.ranges or (condition and condition not in (served.etag, served.date)):
+            return None
+        return int(asked[1])
+
+    def _send(self, status: int, headers: dict[str, str], body: bytes, answer: Answer) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+            if value and name not in answer.drop:
+                self.send_header(name, value)
+        self.end_headers()
+        body = body[: answer.cut]
+        for at in range(0, len(body), 65_536):
+            time.sleep(answer.pause)
+            self.wfile.write(body[at : at + 65_536])
+        if answer.stalls:
+            self.wfile.flush()
+            self.server.over.wait()
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+
+@contextmanager
+def running_server() -> Iterator[FileServer]:
+    with FileServer() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.over.set()
+            server.shutdown()
+            thread.join()
