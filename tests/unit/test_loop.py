@@ -10,8 +10,8 @@ from torch import nn
 from torch.nn.utils import clip_grad_norm_
 
 from bandbridge.errors import UserError
-from bandbridge.training import batches, loop
-from bandbridge.training.batches import Batches
+from bandbridge.order import epoch_order
+from bandbridge.training import loop
 from bandbridge.training.loop import fit, write_history
 from bandbridge.training.recipes import AlignRecipe, FinetuneRecipe, Recipe
 from bandbridge.training.schedules import warmup_cosine
@@ -61,11 +61,9 @@ def test_training_is_the_plain_loop_it_claims_to_be():
     torch.manual_seed(3)
     model = plain.trained.train()
     optimiser = torch.optim.AdamW(model.parameters(), lr=COMMON["learning_rate"], weight_decay=COMMON["weight_decay"])
-    generator = torch.Generator().manual_seed(7)
     step = 0
-    for _ in range(2):
-        order = torch.randperm(10, generator=generator)
-        for part in order.split(5):
+    for epoch in range(2):
+        for part in np.split(epoch_order(10, 7, epoch), 2):
             for group in optimiser.param_groups:
                 group["lr"] = COMMON["learning_rate"] * warmup_cosine(step, COMMON["warmup_steps"], 4)
             loss = (model(torch.from_numpy(data.pixels[part])) - torch.from_numpy(data.labels[part]).float()).square()
@@ -142,39 +140,6 @@ def test_frozen_parameters_stay():
     before = stage.trained[0].weight.clone()
     fit(stage, split(), None, recipe(), 0, CPU)
     assert torch.equal(stage.trained[0].weight, before)
-
-
-@pytest.mark.parametrize(("n", "sizes"), [(10, [5, 5]), (12, [5, 5, 2]), (11, [5, 5]), (4, [4]), (1, [1])])
-def test_a_last_batch_of_one_sample_is_left_out_unless_it_is_all_there_is(n, sizes):
-    data = split(n)
-    found = Batches(data, 5, CPU)
-    assert len(found) == len(sizes)
-    order = np.random.default_rng(0).permutation(n)
-    pixels = [part for part, _ in found.read(order)]
-    assert [len(part) for part in pixels] == sizes
-    np.testing.assert_array_equal(torch.cat(pixels).numpy(), data.pixels[order[: sum(sizes)]])
-
-
-def test_without_an_order_every_sample_comes_in_its_place():
-    data = split(11)
-    pixels, labels = zip(*Batches(data, 5, CPU).read(), strict=True)
-    np.testing.assert_array_equal(torch.cat(pixels).numpy(), data.pixels)
-    np.testing.assert_array_equal(torch.cat(labels).numpy(), data.labels)
-
-
-def test_a_split_that_fits_in_memory_is_read_once(monkeypatch):
-    reads = []
-    data = split(10)
-    monkeypatch.setattr(data, "read", lambda indices: reads.append(len(indices)) or data.pixels[indices])
-    for _ in range(2):
-        list(Batches(data, 5, CPU).read())
-    assert reads == [1, 10, 1, 10]
-    monkeypatch.setattr(batches, "KEPT_BYTES", 10)
-    reads.clear()
-    found = Batches(data, 5, CPU)
-    kept = [torch.cat([part for part, _ in found.read()]) for _ in range(2)]
-    assert reads == [1, 5, 5, 5, 5]
-    assert torch.equal(kept[0], kept[1])
 
 
 def test_recipes_come_from_the_configs_lists():

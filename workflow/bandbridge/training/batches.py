@@ -1,22 +1,33 @@
-"""A split's samples as batches on the device, the next one read while one is used."""
+"""A split's samples as batches on the device, the next ones read while one is used."""
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bandbridge.errors import UserError
+from bandbridge.order import Indices, batch_count, batches
+
 # A split of up to this many bytes is read once and kept in memory; a larger one is read anew in every epoch.
 KEPT_BYTES = 2 * 1024**3
+PREFETCH = 3
+READERS = 2
 
+T = TypeVar("T")
 Batch = tuple[Tensor, Tensor]
 
 
 class Split(Protocol):
-    """What training needs of a store's split: `labels` (n, class) of 0 and 1, and pixels by index."""
+    """What training needs of a store's split: `labels` (n, class) of 0 and 1, and pixels by index.
+
+    Where it has `ids` as well, messages name samples by them.
+    """
 
     @property
     def labels(self) -> NDArray[np.uint8]: ...
@@ -25,41 +36,90 @@ class Split(Protocol):
 
 
 class Batches:
-    """Batches of `size` samples, as (pixels as stored, labels).
+    """Batches of `size` samples over all ranks, as (pixels as stored, labels), cut as `bandbridge.order` says.
 
-    The last batch of an epoch is smaller where the samples do not divide evenly; a last batch of a single sample,
-    which no batch statistic survives, is left out.
+    Args:
+        rank, world: this process and how many there are; it gets its share of each batch.
+        prefetch: batches in memory besides the one in use.
     """
 
-    def __init__(self, split: Split, size: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        split: Split,
+        size: int,
+        device: torch.device,
+        *,
+        rank: int = 0,
+        world: int = 1,
+        prefetch: int = PREFETCH,
+    ) -> None:
         self.samples = len(split)
         self._split = split
         self._size = size
         self._device = device
+        self._rank, self._world = rank, world
+        self._prefetch = prefetch
         sample_bytes = split.read(np.arange(1)).nbytes
         self._kept = split.read(np.arange(len(split))) if sample_bytes * len(split) <= KEPT_BYTES else None
 
     def __len__(self) -> int:
-        full, rest = divmod(self.samples, self._size)
-        return max(1, full + (rest > 1))
+        """Batches of a whole epoch."""
+        return batch_count(self.samples, self._size)
 
-    def read(self, order: NDArray[np.int64] | None = None) -> Iterator[Batch]:
-        """The batches of one pass in `order`, a permutation; without one, every sample in its place, none left out."""
-        parts = self._parts(np.arange(self.samples)) if order is None else self._parts(order)[: len(self)]
-        with ThreadPoolExecutor(max_workers=1) as reader:
-            coming = reader.submit(self._host_batch, parts[0])
-            for part in parts[1:]:
-                batch, coming = coming, reader.submit(self._host_batch, part)
-                yield self._to_device(batch.result())
-            yield self._to_device(coming.result())
+    def read(self, order: Indices | None = None, start: int = 0) -> Iterator[Batch]:
+        """The batches of one pass in `order`, a permutation, or with every sample in its place.
 
-    def _parts(self, order: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-        return [order[at : at + self._size] for at in range(0, len(order), self._size)]
+        Args:
+            start: samples of the pass that are done; all ranks' together.
 
-    def _host_batch(self, indices: NDArray[np.int64]) -> Batch:
-        pixels = self._split.read(indices) if self._kept is None else self._kept[indices]
+        Raises:
+            UserError: samples cannot be read; the message names some of the batch.
+        """
+        order = np.arange(self.samples) if order is None else order
+        parts = batches(order, self._size, self._rank, self._world, start)
+        for pixels, labels in read_ahead(self._host_batch, parts, self._prefetch):
+            yield pixels.to(self._device, non_blocking=True), labels.to(self._device, non_blocking=True)
+
+    def _host_batch(self, indices: Indices) -> Batch:
+        try:
+            pixels = self._split.read(indices) if self._kept is None else self._kept[indices]
+        except UserError as error:
+            raise UserError(f"{error}. The batch: {self._named(indices)}") from error
+        except Exception as error:
+            error.add_note(f"while reading the batch: {self._named(indices)}")
+            raise
         batch = torch.from_numpy(pixels), torch.from_numpy(self._split.labels[indices])
         return (batch[0].pin_memory(), batch[1].pin_memory()) if self._device.type == "cuda" else batch
 
-    def _to_device(self, batch: Batch) -> Batch:
-        return batch[0].to(self._device, non_blocking=True), batch[1].to(self._device, non_blocking=True)
+    def _named(self, indices: Indices, most: int = 5) -> str:
+        names = getattr(self._split, "ids", np.arange(self.samples))[indices[:most]]
+        more = f" and {len(indices) - most} more" if len(indices) > most else ""
+        return f"samples {', '.join(map(str, names))}{more}"
+
+
+def read_ahead(
+    read: Callable[[Indices], T], parts: Sequence[Indices], prefetch: int = PREFETCH, readers: int = READERS
+) -> Iterator[T]:
+    """`read` of each part, in order, while threads read the next `prefetch` parts.
+
+    What `read` raises is raised in place of its part. A caller that stops early waits for the parts being read at that
+    moment, and no further ones are read.
+    """
+    coming: deque[Future[T]] = deque()
+    left = iter(parts)
+    with ThreadPoolExecutor(max_workers=readers, thread_name_prefix="read-ahead") as pool:
+        try:
+            coming.extend(pool.submit(read, part) for part in islice(left, max(1, prefetch)))
+            while coming:
+                # Let go of it before the caller uses it: one batch less in memory.
+                yield _next(coming, pool, read, left)
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _next(
+    coming: deque[Future[T]], pool: ThreadPoolExecutor, read: Callable[[Indices], T], left: Iterator[Indices]
+) -> T:
+    result = coming.popleft().result()
+    coming.extend(pool.submit(read, part) for part in islice(left, 1))
+    return result

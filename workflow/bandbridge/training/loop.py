@@ -12,6 +12,7 @@ from torch.nn.utils import clip_grad_norm_
 
 from bandbridge.errors import UserError
 from bandbridge.files import whole_file
+from bandbridge.order import epoch_order
 from bandbridge.progress import progress
 from bandbridge.training.batches import Batch, Batches, Split
 from bandbridge.training.recipes import Recipe
@@ -51,7 +52,7 @@ class State:
     """All that changes in the course of training, the modules' weights aside.
 
     Attributes:
-        generator: on the CPU; draws the order of samples and the random changes to them.
+        generator: on the CPU; draws the random changes to samples.
         step, epoch: how many are done.
     """
 
@@ -81,7 +82,7 @@ def fit(stage: Stage, train: Split, val: Split | None, recipe: Recipe, seed: int
     state = _start(stage, recipe, seed)
     total = recipe.epochs * len(batches)
     recent: list[Terms] = []
-    for pixels, labels in progress(_all_batches(batches, state, recipe), stage.name, total=total, unit="steps"):
+    for pixels, labels in progress(_all_batches(batches, state, recipe, seed), stage.name, total=total, unit="steps"):
         recent.append(_update(stage, pixels, labels, state, recipe, total))
         epoch_ends = state.step % len(batches) == 0
         if epoch_ends or state.step % STEPS_PER_RECORD == 0:
@@ -111,10 +112,9 @@ def _start(stage: Stage, recipe: Recipe, seed: int) -> State:
     return State(optimiser, Generator().manual_seed(seed))
 
 
-def _all_batches(batches: Batches, state: State, recipe: Recipe) -> Iterator[Batch]:
+def _all_batches(batches: Batches, state: State, recipe: Recipe, seed: int) -> Iterator[Batch]:
     while state.epoch < recipe.epochs:
-        order = torch.randperm(batches.samples, generator=state.generator)
-        yield from batches.read(order.numpy())
+        yield from batches.read(epoch_order(batches.samples, seed, state.epoch))
         state.epoch += 1
 
 

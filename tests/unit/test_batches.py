@@ -1,0 +1,159 @@
+"""Batches read ahead: in order, bounded, and whatever goes wrong comes out."""
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+from tiny import MemorySplit
+
+from bandbridge.errors import UserError
+from bandbridge.order import epoch_order
+from bandbridge.training import batches
+from bandbridge.training.batches import Batches, read_ahead
+
+CPU = torch.device("cpu")
+
+
+def split(n=13):
+    rng = np.random.default_rng(0)
+    return MemorySplit(rng.normal(size=(n, 4)).astype(np.float32), rng.integers(0, 2, (n, 3)).astype(np.uint8))
+
+
+@pytest.fixture
+def read_anew(monkeypatch):
+    """Splits are too large to be kept in memory."""
+    monkeypatch.setattr(batches, "KEPT_BYTES", 0)
+
+
+@pytest.mark.parametrize(("n", "sizes"), [(10, [5, 5]), (12, [5, 4, 3]), (11, [5, 3, 3]), (4, [4]), (1, [1])])
+def test_a_pass_holds_every_sample_once_in_the_order_given(n, sizes):
+    data = split(n)
+    found = Batches(data, 5, CPU)
+    assert len(found) == len(sizes)
+    order = epoch_order(n, 0, 0)
+    pixels, labels = zip(*found.read(order), strict=True)
+    assert [len(part) for part in pixels] == sizes
+    np.testing.assert_array_equal(torch.cat(pixels).numpy(), data.pixels[order])
+    np.testing.assert_array_equal(torch.cat(labels).numpy(), data.labels[order])
+
+
+def test_without_an_order_every_sample_comes_in_its_place():
+    data = split(11)
+    pixels, labels = zip(*Batches(data, 5, CPU).read(), strict=True)
+    np.testing.assert_array_equal(torch.cat(pixels).numpy(), data.pixels)
+    np.testing.assert_array_equal(torch.cat(labels).numpy(), data.labels)
+
+
+def test_ranks_share_each_batch_and_an_epoch_goes_on_where_it_stopped():
+    data, order = split(13), epoch_order(13, 0, 0)
+    alone = [pixels for pixels, _ in Batches(data, 5, CPU).read(order)]
+    ranks = [[pixels for pixels, _ in Batches(data, 5, CPU, rank=rank, world=2).read(order, 5)] for rank in range(2)]
+    together = [torch.cat(parts) for parts in zip(*ranks, strict=True)]
+    assert [part.tolist() for part in together] == [part.tolist() for part in alone[1:]]
+
+
+def test_a_split_that_fits_in_memory_is_read_once(monkeypatch):
+    reads = []
+    data = split(10)
+    monkeypatch.setattr(data, "read", lambda indices: reads.append(len(indices)) or data.pixels[indices])
+    for _ in range(2):
+        list(Batches(data, 5, CPU).read())
+    assert reads == [1, 10, 1, 10]
+    monkeypatch.setattr(batches, "KEPT_BYTES", 10)
+    reads.clear()
+    found = Batches(data, 5, CPU)
+    kept = [torch.cat([part for part, _ in found.read()]) for _ in range(2)]
+    assert reads == [1, 5, 5, 5, 5]
+    assert torch.equal(kept[0], kept[1])
+
+
+@pytest.mark.usefixtures("read_anew")
+def test_what_cannot_be_read_is_named_by_its_samples(monkeypatch):
+    data = split(20)
+    data.ids = np.array([f"sample-{at}" for at in range(20)])
+
+    def damaged(indices):
+        if 9 in indices:
+            raise UserError("c.0.0: sample 9 is damaged")
+        return data.pixels[indices]
+
+    monkeypatch.setattr(data, "read", damaged)
+    coming = Batches(data, 7, CPU).read()
+    next(coming)
+    names = "samples sample-7, sample-8, sample-9, sample-10, sample-11 and 2 more"
+    with pytest.raises(UserError, match=rf"sample 9 is damaged\. The batch: {names}"):
+        next(coming)
+
+
+@pytest.mark.usefixtures("read_anew")
+def test_an_error_that_is_no_users_keeps_its_kind(monkeypatch):
+    data = split(4)
+    found = Batches(data, 2, CPU)
+
+    def fails(indices):
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(data, "read", fails)
+    with pytest.raises(MemoryError, match="no room") as caught:
+        list(found.read())
+    assert caught.value.__notes__ == ["while reading the batch: samples 0, 1"]
+
+
+@pytest.mark.parametrize("prefetch", [0, 1, 3, 50])
+def test_every_part_comes_whatever_the_prefetch(prefetch):
+    parts = [np.arange(length) for length in range(1, 6)]
+    assert list(read_ahead(len, parts, prefetch)) == [1, 2, 3, 4, 5]
+    assert list(read_ahead(len, [], prefetch)) == []
+
+
+def test_a_part_that_takes_longer_than_the_next_still_comes_first():
+    second_done = threading.Event()
+
+    def read(part):
+        if part[0] == 0:
+            assert second_done.wait(30)
+        else:
+            second_done.set()
+        return int(part[0])
+
+    assert list(read_ahead(read, [np.array([at]) for at in range(4)])) == [0, 1, 2, 3]
+
+
+def test_no_more_is_read_ahead_than_asked_for():
+    begun = []
+
+    def read(part):
+        begun.append(int(part[0]))
+        return part
+
+    parts = [np.array([at]) for at in range(20)]
+    coming = read_ahead(read, parts, prefetch=3)
+    for taken in range(1, 6):
+        assert next(coming)[0] == taken - 1
+        assert max(begun) < taken + 3
+    coming.close()
+    assert len(begun) <= 8
+
+
+def test_a_caller_that_stops_early_is_not_kept_waiting_for_the_rest():
+    begun = []
+
+    def read(part):
+        begun.append(part)
+        return part
+
+    for _ in read_ahead(read, [np.array([at]) for at in range(1000)]):
+        break
+    assert len(begun) <= 4
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("read-ahead")]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.usefixtures("read_anew")
+def test_batches_reach_the_gpu_whole():
+    data = split(2000)
+    order = epoch_order(2000, 0, 0)
+    pixels, labels = zip(*Batches(data, 64, torch.device("cuda")).read(order), strict=True)
+    assert {part.device.type for part in (*pixels, *labels)} == {"cuda"}
+    np.testing.assert_array_equal(torch.cat(pixels).cpu().numpy(), data.pixels[order])

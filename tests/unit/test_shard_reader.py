@@ -1,0 +1,312 @@
+"""The reader of sharded arrays: equal to zarr-python's reading, in any process, and clear about what is damaged."""
+
+import json
+import multiprocessing
+import pickle
+import sys
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
+import torch
+import xarray
+import zarr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from zarr.codecs import BloscCodec
+
+from bandbridge import shard_reader
+from bandbridge.errors import UserError
+from bandbridge.shard_reader import ShardReader
+
+
+def write(path, values, per_shard=4, separator=".", skip_empty=False, **changes):
+    array = zarr.create_array(
+        path,
+        shape=values.shape,
+        chunks=(1, *values.shape[1:]),
+        shards=(per_shard, *values.shape[1:]),
+        dtype=values.dtype,
+        chunk_key_encoding={"name": "default", "separator": separator},
+        config={"write_empty_chunks": not skip_empty},
+        **{"compressors": BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle"), "fill_value": 0} | changes,
+    )
+    array[:] = values
+    return path
+
+
+def pixels(n=10, shape=(3, 8, 5), dtype="uint16", seed=0):
+    return np.random.default_rng(seed).integers(0, 200, (n, *shape)).astype(dtype)
+
+
+@pytest.fixture
+def values():
+    return pixels()
+
+
+@pytest.fixture
+def path(tmp_path, values):
+    return write(tmp_path / "s2", values)
+
+
+# --- equal to what others read -------------------------------------------------------------------------------------
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_it_reads_what_zarr_python_reads(data):
+    n = data.draw(st.integers(1, 23), "samples")
+    shape = tuple(data.draw(st.lists(st.integers(1, 9), max_size=3), "shape"))
+    dtype = data.draw(st.sampled_from(["uint8", "uint16", "int32", "float32", "float64", "bool"]), "dtype")
+    values = pixels(n, shape, seed=data.draw(st.integers(0, 99), "seed")).astype(dtype)
+    per_shard = data.draw(st.integers(1, 30), "per shard")
+    values[data.draw(st.lists(st.integers(0, n - 1)), "empty")] = 0
+    values[::per_shard] = 1  # zarr-python writes no shard without a sample
+    indices = np.array(data.draw(st.lists(st.integers(0, n - 1), max_size=40), "indices"), np.int64)
+    with TemporaryDirectory() as folder:
+        path = write(
+            Path(folder, "array"),
+            values,
+            per_shard=per_shard,
+            separator=data.draw(st.sampled_from([".", "/"]), "separator"),
+            skip_empty=data.draw(st.booleans(), "skip empty"),
+        )
+        reader = ShardReader(path)
+        found = reader.read(indices)
+        expected = zarr.open_array(path, mode="r")[:][indices]
+    assert (reader.shape, found.dtype, len(reader)) == (values.shape, values.dtype, n)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_it_reads_what_xarray_reads(tmp_path):
+    values = pixels(dtype="float32")
+    group = zarr.open_group(tmp_path / "group", mode="w")
+    write(tmp_path / "group" / "s1", values, dimension_names=("sample", "band", "y", "x"))
+    del group
+    opened = xarray.open_zarr(tmp_path / "group", consolidated=False)["s1"]
+    np.testing.assert_array_equal(ShardReader(tmp_path / "group" / "s1").read([7, 2]), opened[[7, 2]].to_numpy())
+
+
+def test_many_small_samples_in_many_tasks_come_in_their_order(tmp_path, monkeypatch):
+    monkeypatch.setattr(shard_reader, "TASK_BYTES", 1)
+    values = pixels(300)
+    indices = np.random.default_rng(1).integers(0, 300, 1000)
+    found = ShardReader(write(tmp_path / "s2", values, per_shard=70)).read(indices)
+    np.testing.assert_array_equal(found, values[indices])
+
+
+def test_samples_that_were_never_written_are_the_fill_value(tmp_path):
+    values = pixels(6, dtype="float32")
+    values[[1, 4]] = np.nan
+    path = write(tmp_path / "s1", values, skip_empty=True, fill_value=np.nan)
+    index = np.frombuffer((path / "c.0.0.0.0").read_bytes()[-68:-4], "<u8")
+    assert index[2] == index[3] == 2**64 - 1
+    np.testing.assert_array_equal(ShardReader(path).read(range(6)), values)
+
+
+@pytest.mark.parametrize("codec", ["lz4", "zlib", "blosclz"])
+@pytest.mark.parametrize("shuffle", ["noshuffle", "shuffle"])
+def test_any_way_of_blosc_is_read(tmp_path, values, codec, shuffle):
+    path = write(tmp_path / "s2", values, compressors=BloscCodec(cname=codec, clevel=5, shuffle=shuffle))
+    np.testing.assert_array_equal(ShardReader(path).read(range(10)), values)
+
+
+def test_shards_beyond_the_most_open_ones_are_read_as_well(path, values, monkeypatch):
+    monkeypatch.setattr(shard_reader, "MOST_OPEN", 1)
+    reader = ShardReader(path)
+    for _ in range(2):
+        np.testing.assert_array_equal(reader.read([9, 0, 5]), values[[9, 0, 5]])
+
+
+@pytest.mark.parametrize("indices", [[10], [-1], [0, 3, 11]])
+def test_an_index_outside_the_array_is_refused(path, indices):
+    with pytest.raises(IndexError, match="of 10 samples"):
+        ShardReader(path).read(indices)
+
+
+# --- threads and processes -----------------------------------------------------------------------------------------
+
+
+def test_several_threads_may_read_at_once(path, values, monkeypatch):
+    monkeypatch.setattr(shard_reader, "TASK_BYTES", 1)
+    reader = ShardReader(path)
+    orders = [np.random.default_rng(seed).permutation(10) for seed in range(40)]
+    with ThreadPoolExecutor(8) as threads:
+        for order, found in zip(orders, threads.map(reader.read, orders), strict=True):
+            np.testing.assert_array_equal(found, values[order])
+
+
+def test_a_pickled_reader_reads(path, values):
+    reader = ShardReader(path)
+    reader.read([0])
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(reader)).read([9, 1]), values[[9, 1]])
+
+
+def test_a_reader_used_before_is_sent_to_another_process(path, values):
+    reader = ShardReader(path)
+    reader.read([0])
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as worker:
+        np.testing.assert_array_equal(worker.submit(reader.read, [9, 1]).result(60), values[[9, 1]])
+
+
+class Rows(torch.utils.data.Dataset):
+    def __init__(self, reader):
+        self.reader = reader
+
+    def __len__(self):
+        return len(self.reader)
+
+    def __getitems__(self, indices):
+        return torch.from_numpy(self.reader.read(indices))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="workers are forked on Linux alone")
+def test_a_reader_used_before_works_in_forked_workers(tmp_path):
+    # Large enough for several tasks, so that a worker would wait for ever for the threads its parent had.
+    values = pixels(80, (4, 64, 64))
+    reader = ShardReader(write(tmp_path / "s2", values, per_shard=16))
+    reader.read(range(80))
+    loader = torch.utils.data.DataLoader(
+        Rows(reader), batch_size=40, num_workers=2, collate_fn=lambda batch: batch, timeout=60
+    )
+    np.testing.assert_array_equal(torch.cat(list(loader)).numpy(), values)
+    np.testing.assert_array_equal(reader.read(range(80)), values)
+
+
+# --- damage --------------------------------------------------------------------------------------------------------
+
+
+def test_a_missing_shard_is_named(path):
+    (path / "c.1.0.0.0").unlink()
+    reader = ShardReader(path)
+    reader.read([0, 9])
+    with pytest.raises(UserError, match=r"c\.1\.0\.0\.0 cannot be opened .*; preprocess the data set again"):
+        reader.read([0, 5])
+
+
+@pytest.mark.parametrize("kept", [0, 50, 300, -1])
+def test_a_shard_that_was_cut_off_is_named(path, kept):
+    file = path / "c.0.0.0.0"
+    file.write_bytes(file.read_bytes()[:kept])
+    with pytest.raises(UserError, match=r"c\.0\.0\.0\.0 is damaged or cut off: the index of its 4 samples"):
+        ShardReader(path).read([0])
+
+
+def test_a_shard_that_is_cut_off_while_it_is_read_is_named(path):
+    reader = ShardReader(path)
+    reader.read([4])
+    file = path / "c.1.0.0.0"
+    with file.open("r+b") as opened:
+        opened.truncate(20)
+    with pytest.raises(UserError, match=r"c\.1\.0\.0\.0: sample 6 \(the first is 0\) is damaged: 0 of its"):
+        reader.read([6])
+
+
+@pytest.mark.parametrize("at", range(1, 69, 13))
+def test_every_flipped_bit_of_the_index_is_found(path, at):
+    file = path / "c.0.0.0.0"
+    content = bytearray(file.read_bytes())
+    content[-at] ^= 4
+    file.write_bytes(content)
+    with pytest.raises(UserError, match="index"):
+        ShardReader(path).read([0])
+
+
+def test_a_chunk_of_another_size_is_named(path):
+    file = path / "c.0.0.0.0"
+    content = bytearray(file.read_bytes())
+    start = int(np.frombuffer(content[-68:-4], "<u8")[4])
+    content[start + 4] ^= 1  # Blosc's own record of the size of what it holds
+    file.write_bytes(content)
+    reader = ShardReader(path)
+    with pytest.raises(UserError, match=r"c\.0\.0\.0\.0: sample 2 .* its header does not fit"):
+        reader.read([0, 2])
+    assert reader.read([1, 3]).shape == (2, 3, 8, 5)
+
+
+def test_a_chunk_that_cannot_be_decompressed_is_named(path):
+    file = path / "c.2.0.0.0"
+    content = bytearray(file.read_bytes())
+    start, length = np.frombuffer(content[-68:-4], "<u8")[2:4].tolist()
+    content[start + 16 : start + length] = bytes(length - 16)
+    file.write_bytes(content)
+    with pytest.raises(UserError, match=r"c\.2\.0\.0\.0: sample 9 .* cannot be decompressed"):
+        ShardReader(path).read([9])
+
+
+@settings(max_examples=60, deadline=None)
+@given(at=st.integers(0, 10_000), bit=st.integers(0, 7))
+def test_a_flipped_bit_anywhere_gives_a_batch_or_an_error_and_never_a_crash(at, bit):
+    with TemporaryDirectory() as folder:
+        file = write(Path(folder, "s2"), pixels()) / "c.0.0.0.0"
+        content = bytearray(file.read_bytes())
+        content[at % len(content)] ^= 1 << bit
+        file.write_bytes(content)
+        with suppress(UserError):
+            assert ShardReader(file.parent).read(range(10)).shape == (10, 3, 8, 5)
+
+
+# --- zarr.json -----------------------------------------------------------------------------------------------------
+
+
+def edit(path, change):
+    file = path / "zarr.json"
+    stated = json.loads(file.read_text())
+    change(stated, stated["codecs"][0]["configuration"])
+    file.write_text(json.dumps(stated))
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda array, _: array.update(zarr_format=2), "zarr_format is 2"),
+        (lambda array, _: array.update(node_type="group"), "node_type is 'group'"),
+        (lambda array, _: array.update(data_type="complex64"), "data_type is 'complex64'"),
+        (lambda array, _: array["chunk_grid"].update(name="rectilinear"), "chunk_grid is 'rectilinear'"),
+        (lambda array, _: array["chunk_grid"]["configuration"].update(chunk_shape=[4, 3, 4, 5]), "shard's samples"),
+        (lambda array, _: array["chunk_grid"]["configuration"].update(chunk_shape=[0, 3, 8, 5]), "samples in a shard"),
+        (lambda array, _: array.update(chunk_key_encoding={"name": "v2"}), "chunk_key_encoding is 'v2'"),
+        (lambda array, _: array["chunk_key_encoding"]["configuration"].update(separator="_"), "separator is '_'"),
+        (lambda array, _: array["codecs"].append({"name": "crc32c"}), "codecs is"),
+        (lambda array, _: array.update(storage_transformers=[{"name": "x"}]), "storage_transformers"),
+        (lambda array, _: array.update(fill_value="blue"), "not the description"),
+        (lambda array, _: array.pop("shape"), "not the description of a sharded Zarr array .*shape"),
+        (lambda _, shards: shards.update(chunk_shape=[2, 3, 8, 5]), "chunk_shape is"),
+        (lambda _, shards: shards.update(index_location="start"), "index_location is 'start'"),
+        (lambda _, shards: shards["codecs"].insert(0, {"name": "transpose"}), "codecs of a chunk"),
+        (lambda _, shards: shards["codecs"].pop(), "codecs of a chunk"),
+        (lambda _, shards: shards["codecs"][0]["configuration"].update(endian="big"), "endian is 'big'"),
+        (lambda _, shards: shards["index_codecs"].pop(), "codecs of the index"),
+    ],
+)
+def test_another_layout_is_refused(path, change, named):
+    edit(path, change)
+    with pytest.raises(UserError, match=rf"zarr\.json.*{named}.*preprocess the data set again"):
+        ShardReader(path)
+
+
+def test_what_may_be_left_unsaid_is_not_needed(tmp_path, values):
+    path = write(tmp_path / "s2", values, separator="/")
+
+    def shorten(array, shards):
+        del array["chunk_key_encoding"]["configuration"], array["storage_transformers"], shards["index_location"]
+
+    edit(path, shorten)
+    np.testing.assert_array_equal(ShardReader(path).read(range(10)), values)
+
+
+def test_an_array_without_shards_is_refused(tmp_path, values):
+    zarr.create_array(tmp_path / "plain", data=values, chunks=(1, 3, 8, 5))
+    with pytest.raises(UserError, match=r"codecs is .* this program reads .*sharding_indexed"):
+        ShardReader(tmp_path / "plain")
+
+
+@pytest.mark.parametrize("content", [None, "{", "[]", '"array"'])
+def test_no_array_is_refused(tmp_path, content):
+    if content is not None:
+        (tmp_path / "zarr.json").write_text(content)
+    with pytest.raises(UserError, match=r"zarr\.json"):
+        ShardReader(tmp_path)
