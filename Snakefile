@@ -52,12 +52,15 @@ rule all:
 rule fetch:
     """Everything that needs a network: archives and weights. Afterwards the rest runs offline."""
     input:
-        archives=expand(archive("{dataset}/files.json"), dataset=DATASETS),
+        archives=[files(dataset) for dataset in DATASETS],
         clip=fetched_clip(),
     localrule: True
 
 
 onstart:
+    by_hand = [step for dataset in DATASETS for step in still_to_fetch_by_hand(dataset)]
+    if by_hand:
+        raise WorkflowError("\n\n".join(by_hand))
     try:
         runlock.hold(
             Path(".snakemake") / f"bandbridge-{config['run']}.lock", config["run"]

@@ -5,9 +5,12 @@ import importlib.util
 
 import numpy as np
 
+from bandbridge.assemble import assemble
 from bandbridge.catalogue import WORKFLOW, load_dataset, load_nomenclature
-from bandbridge.readers import Sample
-from bandbridge.store import Store, write_store
+from bandbridge.convert import convert_share
+from bandbridge.plan import make_plan
+from bandbridge.readers import Planned, Sample
+from bandbridge.store import Store
 
 COUNTS = {"train": 30, "val": 12, "test": 17}
 
@@ -16,23 +19,51 @@ def random_samples(dataset, counts, side, seed):
     """Samples whose bands brighten with the classes they carry; each class is in each split."""
     generator = np.random.default_rng(seed)
     classes = load_nomenclature(dataset.nomenclature).classes
-    shape = (side, side, 3) if dataset.modality == "rgb" else (len(dataset.bands), side, side)
+    pixels_of = dataset.primary
+    shape = (side, side, 3) if pixels_of.is_rgb else (len(pixels_of.bands), side, side)
     for split, count in counts.items():
         for index in range(count):
             shown = {index % len(classes)}
             if dataset.label_kind == "multi":
                 shown |= set(generator.integers(len(classes), size=2).tolist())
             pixels = generator.integers(0, 150, size=shape) + 8 * sum(shown)
-            pixels = pixels.astype(np.uint8) if dataset.modality == "rgb" else (10 * pixels).astype(np.uint16)
+            pixels = pixels.astype(np.uint8) if pixels_of.is_rgb else (10 * pixels).astype(np.uint16)
             labels = tuple(classes[index] for index in sorted(shown))
-            yield Sample(f"{split}-{index:03d}", split, pixels, labels)
+            yield split, Sample(f"{split}-{index:03d}", pixels, labels)
+
+
+def write_store(path, dataset, samples, jobs=1, provenance=None, quarantine=None, max_quarantined_share=0.0):
+    """Plan, convert and assemble (split, sample or rejection) pairs of a data set of one stream, as the rules do."""
+    samples = list(samples)
+    plan = make_plan(dataset, [Planned(sample.id, split) for split, sample in samples])
+    folder = path.parent / "parts" / path.name
+    folders = []
+    for job in range(jobs):
+        folders.append(folder / f"{job}-of-{jobs}")
+        shards = plan.share(job, jobs)
+
+        def wanted(missing):
+            return (sample for _, sample in samples if sample.id in missing)
+
+        convert_share(dataset, dataset.primary.name, shards, wanted, folders[-1], "test")
+    quarantine = quarantine or path.with_suffix(".csv")
+    shares = {dataset.primary.name: folders}
+    assemble(path, dataset, plan, shares, provenance or {}, quarantine, max_quarantined_share)
+
+
+def small_dataset(name, splits=("train", "val", "test")):
+    """A data set of the catalogue whose samples may have any size."""
+    dataset = load_dataset(name)
+    modalities = tuple(dataclasses.replace(modality, size=None) for modality in dataset.modalities)
+    return dataclasses.replace(dataset, splits=tuple(splits), modalities=modalities)
 
 
 def make_store(root, name, counts=COUNTS, side=16, seed=0):
     """Write the store of a data set of the catalogue with other samples in it, and open it."""
-    dataset = dataclasses.replace(load_dataset(name), splits=tuple(counts))
+    dataset = small_dataset(name, counts)
     path = root / f"{name}.zarr"
-    write_store(path, dataset, random_samples(dataset, counts, side, seed), {}, root / f"{name}.quarantine.csv")
+    quarantine = root / f"{name}.quarantine.csv"
+    write_store(path, dataset, random_samples(dataset, counts, side, seed), quarantine=quarantine)
     return Store(path)
 
 

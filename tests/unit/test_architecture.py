@@ -9,11 +9,12 @@ PACKAGE = Path(__file__).parents[2] / "workflow" / "bandbridge"
 
 LEVELS = [
     ["errors", "files", "progress", "job", "runlock"],
-    ["catalogue", "config"],
+    ["catalogue"],
     ["sensors"],
-    ["archives", "download"],
+    ["config", "tar_stream", "archives", "transfer", "download", "rasters"],
     ["readers"],
-    ["store"],
+    ["plan", "shards", "convert", "assemble"],
+    ["order", "shard_reader", "store"],
     ["device", "weights", "views"],
     ["heads", "clip", "text_heads", "students"],
     ["training"],
@@ -21,7 +22,8 @@ LEVELS = [
     ["embeddings", "embed"],
     ["metrics"],
     ["scoring", "curve"],
-    ["table_formats", "tables", "plots", "report_summary", "report_datasets", "report_run", "report"],
+    ["table_formats", "tables", "plots", "plots_datasets", "report_quarantine"],
+    ["report_summary", "report_datasets", "report_run", "report"],
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
 WITH_TORCH = {"device", "weights", "views", "clip", "text_heads", "students", "training", "paint", "embed"}

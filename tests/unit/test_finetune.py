@@ -97,7 +97,15 @@ def test_from_the_zero_shot_clip_to_the_patched_one_with_the_scripts(tmp_path, d
     patched = tmp_path / "patched" / "open_clip_config.json"
     load_script("head").main(clip, "digits-10", ["the digit {}."], head, 1)
     load_script("finetune").main(
-        clip, head, digits.path / "zarr.json", FINETUNE, weights, tmp_path / "finetune" / "history.jsonl", 0, 1
+        clip,
+        head,
+        digits.path / "zarr.json",
+        "digits-10",
+        FINETUNE,
+        weights,
+        tmp_path / "finetune" / "history.jsonl",
+        0,
+        1,
     )
     load_script("patch").main(clip, weights, 0.5, patched)
     torch.use_deterministic_algorithms(False)

@@ -15,7 +15,17 @@ def plan(clone: Clone, *configfiles: str) -> list[str]:
 
 def test_the_demo_plans_every_stage(clone: Clone):
     jobs = plan(clone)
-    stages = {"download", "preprocess", "scratch_clip", "zero_shot_head", "finetune", "select_alpha", "report"}
+    stages = {
+        "download",
+        "plan",
+        "convert",
+        "preprocess",
+        "scratch_clip",
+        "zero_shot_head",
+        "finetune",
+        "select_alpha",
+        "report",
+    }
     assert stages <= set(jobs)
     # Alphas x (two prompt sets of the scene, one of the digits), and the student on the scene.
     assert jobs.count("score_zero_shot") == 11 * 3 + 2
@@ -57,7 +67,16 @@ def test_a_typo_stops_the_workflow_before_any_job(clone: Clone):
     assert not (clone.root / "results").exists()
 
 
-TORCH_FREE = ["download", "preprocess", "score_zero_shot", "score_retrieval", "score_probe", "select_alpha"]
+TORCH_FREE = [
+    "download",
+    "plan",
+    "convert",
+    "preprocess",
+    "score_zero_shot",
+    "score_retrieval",
+    "score_probe",
+    "select_alpha",
+]
 TORCH_FREE += ["collect_metrics", "tables", "report"]
 
 
@@ -75,7 +94,7 @@ def test_a_script_that_needs_no_torch_imports_none(script: str):
 
 def test_planning_imports_no_torch():
     code = (
-        "import sys; import bandbridge.config, bandbridge.catalogue, bandbridge.runlock; "
+        "import sys; import bandbridge.config, bandbridge.catalogue, bandbridge.download, bandbridge.runlock; "
         "print([name for name in ('torch', 'pandas', 'zarr', 'sklearn') if name in sys.modules])"
     )
     environment = {"PYTHONPATH": str(ROOT / "workflow")}

@@ -5,6 +5,7 @@ from typing import Any
 from clones import SMALL, Clone
 
 VIEWS = ["collect_metrics", "report", "tables"]
+STORE = ["download", "plan", "convert", "preprocess"]
 PROMPT_SETS = ["mine", "plain"]
 ALPHAS = SMALL["paint"]["alphas"]
 
@@ -63,7 +64,7 @@ def test_another_criterion_reruns_the_selection_and_no_encoding(copied_run: Clon
 
 def test_an_evaluation_data_set_brings_its_own_jobs_alone(copied_run: Clone):
     jobs = after(copied_run, {"evaluate": {"datasets": {"eurosat_100": ["plain"]}}})
-    own = ["download", "preprocess", "zero_shot_head", "embed_sweep_eurosat_100_new", "embed_student_eurosat_100"]
+    own = [*STORE, "zero_shot_head", "embed_sweep_eurosat_100_new", "embed_student_eurosat_100"]
     scores = ["score_zero_shot"] * (len(ALPHAS) + 1) + ["score_retrieval"]
     assert jobs == sorted([*own, *scores, *VIEWS])
 
@@ -71,20 +72,34 @@ def test_an_evaluation_data_set_brings_its_own_jobs_alone(copied_run: Clone):
 def test_a_fine_tuning_value_reruns_what_follows_it(copied_run: Clone):
     jobs = after(copied_run, {"finetune": {"weight_decay": 0.1}})
     assert {"finetune", "embed_sweep_scene_crop_encoded", "embed_sweep_digits_encoded", "select_alpha"} <= set(jobs)
-    assert not {"download", "preprocess", "scratch_clip", "zero_shot_head"} & set(jobs)
+    assert not {*STORE, "scratch_clip", "zero_shot_head"} & set(jobs)
 
 
 def test_an_option_of_the_scene_reruns_its_store_and_not_the_clip(copied_run: Clone):
     jobs = after(copied_run, {"datasets": {"scene_crop": {"label_share": 0.2}}})
-    assert {"preprocess", "finetune", "embed_sweep_scene_crop_encoded"} <= set(jobs)
+    assert {"plan", "convert", "preprocess", "finetune", "embed_sweep_scene_crop_encoded"} <= set(jobs)
     assert not {"download", "scratch_clip", "zero_shot_head"} & set(jobs)
-    assert jobs.count("preprocess") == 1
+    assert jobs.count("convert") == jobs.count("preprocess") == 1
+
+
+def test_what_is_said_about_a_data_set_converts_nothing_anew(copied_run: Clone):
+    file = copied_run.root / "workflow" / "datasets" / "scene_crop.yaml"
+    file.write_text(file.read_text().replace("licence: ", "licence: now "))
+    jobs = after(copied_run, {})
+    assert "preprocess" in jobs
+    assert not {"download", "plan", "convert"} & set(jobs)
+
+
+def test_more_quarantine_allowed_converts_nothing_anew(copied_run: Clone):
+    jobs = after(copied_run, {"preprocess": {"max_quarantined_share": 0.5}})
+    assert "preprocess" in jobs
+    assert not {"download", "plan", "convert"} & set(jobs)
 
 
 def test_the_seed_reruns_training_and_no_store(copied_run: Clone):
     jobs = after(copied_run, {"seed": 1})
     assert {"scratch_clip", "finetune"} <= set(jobs)
-    assert not {"download", "preprocess"} & set(jobs)
+    assert not set(STORE) & set(jobs)
 
 
 def test_an_alpha_that_does_not_change_the_choice_aligns_nothing(copied_run: Clone):

@@ -89,7 +89,7 @@ def test_the_patched_model_is_one_that_open_clip_loads(results: Path):
 
 def test_jobs_that_need_no_torch_have_little_memory(finished_run: Clone):
     """Torch alone takes more than half a gigabyte."""
-    for name in ("preprocess/digits", "paint/demo-vit.scene_crop.select"):
+    for name in ("convert/digits.rgb.0-of-1", "preprocess/digits", "paint/demo-vit.scene_crop.select"):
         row = pandas.read_csv(finished_run.root / f"logs/small/{name}.tsv", sep="\t")
         assert row.max_rss.item() < 500
 

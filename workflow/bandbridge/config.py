@@ -11,15 +11,19 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
 from bandbridge.catalogue import (
+    COMMON_OPTIONS,
     WORKFLOW,
     dataset_names,
+    label_map,
     load_dataset,
+    load_nomenclature,
     load_templates,
     nomenclature_names,
     prompt_set_names,
     read_yaml,
 )
 from bandbridge.errors import UserError, did_you_mean
+from bandbridge.sensors import order_bands, sensor_of
 
 # In these mappings a preset removes an entry of config.yaml by setting it to null.
 REMOVABLE = (("align", "students"), ("evaluate", "datasets"), ("datasets",), ("prompts",))
@@ -135,6 +139,7 @@ def _cross_faults(config: Mapping[str, Any]) -> Iterator[str]:
     yield from _dataset_faults(config)
     yield from _prompt_faults(config)
     yield from _task_faults(config)
+    yield from _nomenclature_faults(config)
     yield from _paint_faults(config)
     yield from _student_faults(config)
     yield from _probe_faults(config)
@@ -165,19 +170,36 @@ def _dataset_faults(config: Mapping[str, Any]) -> Iterator[str]:
         facts = read_yaml("datasets", name)
         faults = [f"workflow/datasets/{name}.yaml: {fault}" for fault in schema_faults(facts, "dataset")]
         yield from faults
-        if not faults and facts["labels"]["nomenclature"] not in nomenclature_names():
-            found, allowed = facts["labels"]["nomenclature"], nomenclature_names()
-            yield (
-                f"workflow/datasets/{name}.yaml: labels.nomenclature is '{found}'; there are "
-                f"(workflow/nomenclatures/): {', '.join(allowed)}.{did_you_mean(found, allowed)}"
-            )
-        options = facts.get("options", {})
+        if not faults:
+            yield from (f"workflow/datasets/{name}.yaml: {fault}" for fault in _fact_faults(facts))
+        options = {**dict.fromkeys(COMMON_OPTIONS), **facts.get("options", {})}
         for option in config["datasets"].get(name, {}):
             if option not in options:
                 yield (
                     f"datasets.{name}.{option} is not an option of this data set; its options: "
                     f"{', '.join(options) or 'none'}.{did_you_mean(option, options)}"
                 )
+
+
+def _fact_faults(facts: Mapping[str, Any]) -> Iterator[str]:
+    """What the schema of a data set's file cannot say."""
+    names, allowed = facts["labels"]["nomenclatures"], nomenclature_names()
+    for name in names:
+        if name not in allowed:
+            yield (
+                f"labels.nomenclatures names '{name}'; there are (workflow/nomenclatures/): {', '.join(allowed)}."
+                f"{did_you_mean(name, allowed)}"
+            )
+            return
+    try:
+        for name in names[1:]:
+            label_map(load_nomenclature(names[0]), load_nomenclature(name))
+        for modality in load_dataset(facts["name"]).modalities:
+            sensor_of(modality)
+            wanted = (*modality.zero_bands, *(modality.composite.bands if modality.composite else ()))
+            order_bands(modality.bands, wanted, may_lack=())
+    except UserError as error:
+        yield str(error)
 
 
 def _prompt_faults(config: Mapping[str, Any]) -> Iterator[str]:
@@ -203,7 +225,7 @@ def _task_faults(config: Mapping[str, Any]) -> Iterator[str]:
         )
     for role, task in config["tasks"].items():
         if task and "nomenclature" in task and task["dataset"] in dataset_names():
-            allowed = [load_dataset(task["dataset"]).nomenclature]
+            allowed = load_dataset(task["dataset"]).nomenclatures
             if task["nomenclature"] not in allowed:
                 yield (
                     f"tasks.{role}.nomenclature is '{task['nomenclature']}'; {task['dataset']} has: "
@@ -216,6 +238,24 @@ def _task_faults(config: Mapping[str, Any]) -> Iterator[str]:
             dataset = load_dataset(config["clip"]["scratch"]["dataset"])
             if dataset.label_kind != "single":
                 yield f"clip.scratch.dataset is '{dataset.name}', a multi-label data set; captions need one class."
+
+
+def _nomenclature_faults(config: Mapping[str, Any]) -> Iterator[str]:
+    for dataset, names in config["evaluate"]["nomenclatures"].items():
+        if dataset not in evaluated(config):
+            known = list(evaluated(config))
+            yield (
+                f"evaluate.nomenclatures names '{dataset}', which is not evaluated; evaluated are: "
+                f"{', '.join(known)}.{did_you_mean(dataset, known)}"
+            )
+        elif dataset in dataset_names():
+            allowed = load_dataset(dataset).nomenclatures
+            for name in names:
+                if name not in allowed:
+                    yield (
+                        f"evaluate.nomenclatures.{dataset} names '{name}'; the data set has: {', '.join(allowed)}."
+                        f"{did_you_mean(name, allowed)}"
+                    )
 
 
 def _paint_faults(config: Mapping[str, Any]) -> Iterator[str]:
@@ -236,10 +276,10 @@ def _student_faults(config: Mapping[str, Any]) -> Iterator[str]:
     patching = config["tasks"]["patching"]["dataset"]
     if patching not in dataset_names():
         return
-    facts = read_yaml("datasets", patching)
-    if list(schema_faults(facts, "dataset")):
+    if list(schema_faults(read_yaml("datasets", patching), "dataset")):
         return
-    if config["align"]["students"] and facts["modality"] == "rgb":
+    pixels = load_dataset(patching, config["datasets"].get(patching)).primary
+    if config["align"]["students"] and pixels.is_rgb:
         yield (
             f"align.students: the patching data set {patching} has RGB pictures only; a student is aligned on bands: "
             "use a multispectral data set, or switch the alignment off with students: {}."
@@ -247,11 +287,11 @@ def _student_faults(config: Mapping[str, Any]) -> Iterator[str]:
         return
     for name, student in config["align"]["students"].items():
         # Level-2A products have no B10, and students that expect it get zeros; no other band can be made up.
-        missing = [band for band in student["bands"] if band not in {*facts["bands"], "B10"}]
+        missing = [band for band in student["bands"] if band not in {*pixels.bands, "B10"}]
         if missing:
             yield (
                 f"align.students.{name}.bands has {', '.join(missing)}, which {patching} has not; "
-                f"it has: {', '.join(facts['bands'])}.{did_you_mean(missing[0], facts['bands'])}"
+                f"it has: {', '.join(pixels.bands)}.{did_you_mean(missing[0], pixels.bands)}"
             )
 
 
@@ -284,6 +324,21 @@ def clip_id(config: Mapping[str, Any]) -> str:
 def templates(config: Mapping[str, Any], prompts: str) -> tuple[str, ...]:
     """The templates of a prompt set: the config's own, or those of `workflow/prompts/`."""
     return tuple(config["prompts"].get(prompts) or load_templates(prompts))
+
+
+def task_nomenclature(config: Mapping[str, Any], role: str) -> str:
+    """The nomenclature of a task: the one it names, else its data set's first."""
+    task = config["tasks"][role]
+    return str(task.get("nomenclature") or load_dataset(task["dataset"]).nomenclature)
+
+
+def scored_nomenclatures(config: Mapping[str, Any], dataset: str) -> tuple[str, ...]:
+    """What a data set is scored in: what `evaluate.nomenclatures` lists, else its first, and the tasks' own."""
+    names = list(config["evaluate"]["nomenclatures"].get(dataset) or [load_dataset(dataset).nomenclature])
+    for role, task in config["tasks"].items():
+        if task and task["dataset"] == dataset and task_nomenclature(config, role) not in names:
+            names.append(task_nomenclature(config, role))
+    return tuple(names)
 
 
 def evaluated(config: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:

@@ -1,7 +1,6 @@
 """Running encoders over a store: pixels in, embeddings out."""
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,9 @@ from bandbridge.embeddings import Embeddings
 from bandbridge.files import checksum
 from bandbridge.paint import interpolate
 from bandbridge.progress import progress
-from bandbridge.store import Samples, Store
+from bandbridge.store import Store
 from bandbridge.students import load_student
+from bandbridge.training.batches import read_ahead
 from bandbridge.weights import load_metadata, load_weights
 
 Encode = Callable[[Tensor], Tensor]
@@ -105,7 +105,8 @@ def _encode(
     """(encoder, sample, dim): every sample of a split through `prepare` once and through each encoder."""
     samples = store.split(split)
     label = f"Encoding {store.attrs['dataset']} {split}"
-    batches = progress(_batches(samples, batch_size), label, total=-(-len(samples) // batch_size), unit="batches")
+    parts = [np.arange(len(samples))[at : at + batch_size] for at in range(0, len(samples), batch_size)]
+    batches = progress(read_ahead(samples.read, parts), label, total=len(parts), unit="batches")
     mixed = torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
     pieces = []
     for pixels in batches:
@@ -115,15 +116,3 @@ def _encode(
             outputs = torch.stack([encode(values) for encode in encoders])
         pieces.append(outputs.float().cpu().numpy())
     return np.concatenate(pieces, axis=1)
-
-
-def _batches(samples: Samples, size: int) -> Iterator[NDArray[Any]]:
-    """All samples' pixels in order, `size` at a time; the next batch is read while one is used."""
-    ahead: Future[NDArray[Any]] | None = None
-    with ThreadPoolExecutor(max_workers=1) as reader:
-        for start in range(0, len(samples), size):
-            batch, ahead = ahead, reader.submit(samples.read, np.arange(start, min(start + size, len(samples))))
-            if batch is not None:
-                yield batch.result()
-        if ahead is not None:
-            yield ahead.result()

@@ -1,6 +1,7 @@
 """What every script shares: arguments from Snakemake or from the command line, the log, errors in one paragraph."""
 
 import argparse
+import errno
 import inspect
 import json
 import os
@@ -33,6 +34,11 @@ def run(main: Callable[..., None], snakemake: Any = None) -> None:
         main(**{name: _convert(value, hints.get(name)) for name, value in found.items()})
     except UserError as error:
         _stop(error, log)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        _stop(UserError(f"the disk or the quota is full{where}; make room and run again, nothing done is lost"), log)
 
 
 def _open_log(snakemake: Any) -> Path | None:

@@ -1,7 +1,7 @@
 """From embeddings to rows of the metrics table: zero-shot classification, retrieval, linear probe."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -72,13 +72,17 @@ def labelled(path: Path, store: Store) -> Labelled:
     """
     embeddings = load_embeddings(path)
     samples = store.split(embeddings.attrs["split"])
-    same = embeddings.attrs["store_digest"] == store.digest and np.array_equal(embeddings.ids, samples.ids)
+    # Every sample is encoded; those without a label in the store's nomenclature are not scored.
+    rows = np.isin(embeddings.ids, samples.ids)
+    same = embeddings.attrs["store_digest"] == store.digest and np.array_equal(embeddings.ids[rows], samples.ids)
     if not same:
         raise UserError(
             f"{path}: made from another version of the store {store.attrs['dataset']} ({len(embeddings.ids)} samples, "
             f"digest {embeddings.attrs['store_digest']}; the store has {len(samples)}, digest {store.digest}). "
             "Delete these embeddings and run again."
         )
+    if not rows.all():
+        embeddings = replace(embeddings, embedding=embeddings.embedding[rows], ids=embeddings.ids[rows])
     return Labelled(embeddings, samples.labels, tuple(store.classes), store.label_kind)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bandbridge.catalogue import Composite
+from bandbridge.catalogue import Composite, Modality
 from bandbridge.errors import UserError, did_you_mean
 
 
@@ -15,8 +15,8 @@ class Band:
     """One band: its name in file names, its centre wavelength in nanometres, its pixel size in metres."""
 
     name: str
-    wavelength: float
-    resolution: int
+    wavelength: float | None
+    resolution: float | None
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,13 @@ class Sensor:
     name: str
     title: str
     bands: tuple[Band, ...]
-    units: str
+    units: str | None
     lacks: dict[str, tuple[str, ...]]
+
+    @property
+    def resolution(self) -> float | None:
+        """Of the finest band, None where unknown."""
+        return min((band.resolution for band in self.bands if band.resolution is not None), default=None)
 
     def band_names(self, product: str) -> tuple[str, ...]:
         """Bands that a product level delivers; a `UserError` that lists the levels if there is no such level."""
@@ -70,6 +75,34 @@ SENTINEL_1 = Sensor(
 )
 
 SENSORS = {sensor.name: sensor for sensor in (SENTINEL_2, SENTINEL_1)}
+
+
+def sensor_of(modality: Modality) -> Sensor | None:
+    """The sensor of a modality: one that is known here, or the one that the data set's file describes.
+
+    Raises:
+        UserError: no sensor of that name is known, or the file describes more or fewer wavelengths than bands.
+    """
+    described, bands = modality.sensor, modality.bands
+    if described is None:
+        return None
+    if isinstance(described, str):
+        if described not in SENSORS:
+            known = ", ".join(SENSORS)
+            raise UserError(f"sensor '{described}' is not known; known are: {known}.{did_you_mean(described, SENSORS)}")
+        return SENSORS[described]
+    wavelengths = list(described.get("wavelengths", [None] * len(bands)))
+    if len(wavelengths) != len(bands):
+        raise UserError(f"{modality.name}: the sensor has {len(wavelengths)} wavelengths for {len(bands)} bands")
+    resolution = described.get("resolution")
+    return Sensor(
+        name=described["title"],
+        title=described["title"],
+        bands=tuple(Band(name, wave, resolution) for name, wave in zip(bands, wavelengths, strict=True)),
+        units=described.get("units"),
+        lacks={},
+    )
+
 
 # The input order of the SSL4EO-S12 students (Wang et al. 2023): by band number, with B8A after B08.
 STUDENT_BANDS = tuple(band.name for band in SENTINEL_2.bands)

@@ -2,7 +2,7 @@ rule align:
     """Distil the patched CLIP into a multispectral student. The teacher is interpolated in memory."""
     input:
         unpack(models_once_alpha_is_chosen),
-        head=head(CLIP, PATCHING, config["tasks"]["patching"]["prompts"]),
+        head=patching_head(CLIP),
         store=store(PATCHING),
     output:
         weights=results("align/{student}/model.safetensors"),
@@ -19,6 +19,7 @@ rule align:
         mem_mb=lambda w, attempt: 16_000 * attempt,
         runtime=training_minutes,
     params:
+        nomenclature=task_nomenclature(config, "patching"),
         alpha=chosen_alpha,
         student=lambda w: needs("align", "students", w.student),
         recipe=needs("align", without=("students",)),

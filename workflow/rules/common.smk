@@ -2,8 +2,21 @@
 
 import json
 
-from bandbridge.catalogue import load_dataset, load_nomenclature, read_yaml
-from bandbridge.config import clip_id, evaluated, templates, uses_scratch
+from bandbridge.catalogue import (
+    conversion_facts,
+    load_dataset,
+    load_nomenclature,
+    read_yaml,
+)
+from bandbridge.config import (
+    clip_id,
+    evaluated,
+    scored_nomenclatures,
+    task_nomenclature,
+    templates,
+    uses_scratch,
+)
+from bandbridge.download import missing_manual
 
 
 wildcard_constraints:
@@ -15,19 +28,51 @@ wildcard_constraints:
     alpha=r"[0-9.]+",
     encoder=r"[A-Za-z0-9_.@-]+",
     split="train|val|test",
+    stream="[a-z][a-z0-9]*",
+    share="[0-9]+",
+    shares="[0-9]+",
 
 
-def archive(path):
-    return f"{config['data_root']}/archives/{path}"
+def archives(dataset):
+    """The folder of a data set's downloads. It may be read-only, so nothing else is written there."""
+    return f"{config['data_root']}/archives/{dataset_facts(dataset).archives}"
+
+
+STORES = config["store_root"] or f"{config['data_root']}/zarr"
+
+
+def files(dataset):
+    return f"{STORES}/{dataset}.files.json"
+
+
+def parts(path):
+    """What a conversion leaves until the store is joined of it, and after: the store's pixels are hard links to it."""
+    return f"{STORES}/parts/{path}"
+
+
+def converted(dataset):
+    facts = dataset_facts(dataset)
+    return [
+        parts(f"{dataset}/{stream}.{share}-of-{facts.convert_jobs}/records.npz")
+        for stream in facts.streams
+        for share in range(facts.convert_jobs)
+    ]
+
+
+def still_to_fetch_by_hand(dataset):
+    """The steps to take for files that no program may fetch, where they are not there."""
+    if Path(files(dataset)).exists():
+        return []
+    return missing_manual(dataset_facts(dataset), Path(archives(dataset)))
 
 
 def store(dataset):
     """A store's root metadata, which is written last: the store is whole where it exists."""
-    return f"{config['data_root']}/zarr/{dataset}.zarr/zarr.json"
+    return f"{STORES}/{dataset}.zarr/zarr.json"
 
 
 def quarantine(dataset):
-    return f"{config['data_root']}/zarr/{dataset}.quarantine.csv"
+    return f"{STORES}/{dataset}.quarantine.csv"
 
 
 def results(path):
@@ -38,9 +83,17 @@ def logs(path):
     return f"{config['log_root']}/{config['run']}/{path}"
 
 
-def head(clip, dataset, prompts):
-    return results(
-        f"heads/{clip}/{dataset}.{dataset_facts(dataset).nomenclature}.{prompts}.npz"
+def head(clip, dataset, nomenclature, prompts):
+    return results(f"heads/{clip}/{dataset}.{nomenclature}.{prompts}.npz")
+
+
+def patching_head(clip):
+    """The head that stays frozen while the image encoder learns the patching task."""
+    return head(
+        clip,
+        PATCHING,
+        task_nomenclature(config, "patching"),
+        config["tasks"]["patching"]["prompts"],
     )
 
 
@@ -53,12 +106,26 @@ def patched(alpha):
     return f"{CLIP}@{float(alpha):g}"
 
 
-def overrides(dataset):
-    return config["datasets"].get(dataset, {})
+def overrides(dataset, only=None, without=()):
+    values = config["datasets"].get(dataset, {})
+    return {
+        key: value
+        for key, value in values.items()
+        if key not in without and (only is None or key in only)
+    }
 
 
 def dataset_facts(dataset):
     return load_dataset(dataset, overrides(dataset))
+
+
+def class_names_and_maps(dataset):
+    """Of every nomenclature of a data set, what a change of which changes its labels."""
+    names = dataset_facts(dataset).nomenclatures
+    return {
+        name: [list(facts.classes), dict(facts.maps)]
+        for name, facts in ((name, load_nomenclature(name)) for name in names)
+    }
 
 
 CLIP = clip_id(config)
@@ -77,7 +144,7 @@ def scored_splits(dataset):
 
 
 def has_bands(dataset):
-    return dataset_facts(dataset).modality != "rgb"
+    return not dataset_facts(dataset).primary.is_rgb
 
 
 def fetched_clip():
@@ -165,9 +232,9 @@ def encoded(encoder, dataset, split):
 # --- metrics ----------------------------------------------------------------------------------------------------------
 
 
-def zero_shot_metrics(encoder, dataset, prompts):
+def zero_shot_metrics(encoder, dataset, nomenclature, prompts):
     return results(
-        f"metrics/{encoder}/zero-shot.{dataset}.{dataset_facts(dataset).nomenclature}.{prompts}.csv"
+        f"metrics/{encoder}/zero-shot.{dataset}.{nomenclature}.{prompts}.csv"
     )
 
 
@@ -175,8 +242,8 @@ def retrieval_metrics(student, dataset):
     return results(f"metrics/{student}/retrieval.{dataset}.csv")
 
 
-def probe_metrics(encoder, dataset):
-    return results(f"metrics/{encoder}/linear-probe.{dataset}.csv")
+def probe_metrics(encoder, dataset, nomenclature):
+    return results(f"metrics/{encoder}/linear-probe.{dataset}.{nomenclature}.csv")
 
 
 def probed_datasets():
@@ -186,8 +253,9 @@ def probed_datasets():
 def metrics_of(encoders, dataset):
     """The tables of encoders on one data set that are known beforehand."""
     tables = [
-        zero_shot_metrics(encoder, dataset, prompts)
+        zero_shot_metrics(encoder, dataset, nomenclature, prompts)
         for encoder in encoders
+        for nomenclature in scored_nomenclatures(config, dataset)
         for prompts in EVALUATED[dataset]
     ]
     students = [encoder for encoder in encoders if encoder in STUDENTS]
@@ -195,7 +263,9 @@ def metrics_of(encoders, dataset):
         tables += [retrieval_metrics(student, dataset) for student in students]
     if dataset in probed_datasets():
         tables += [
-            probe_metrics(encoder, dataset) for encoder in (patched(0), *students)
+            probe_metrics(encoder, dataset, nomenclature)
+            for encoder in (patched(0), *students)
+            for nomenclature in scored_nomenclatures(config, dataset)
         ]
     return tables
 
@@ -204,8 +274,9 @@ def metrics_of_the_chosen(wildcards):
     """Those of the patched model alone; they wait for alpha."""
     chosen = patched(selected_alpha())
     return [
-        probe_metrics(chosen, dataset)
+        probe_metrics(chosen, dataset, nomenclature)
         for dataset in probed_datasets()
+        for nomenclature in scored_nomenclatures(config, dataset)
         if chosen != patched(0)
     ]
 

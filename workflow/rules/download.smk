@@ -1,7 +1,7 @@
 rule download:
     """Fetch a data set's files and check them against their checksums."""
     output:
-        files=archive("{dataset}/files.json"),
+        files=files("{dataset}"),
     log:
         logs("download/{dataset}.log"),
     benchmark:
@@ -11,8 +11,10 @@ rule download:
         "../../envs/data.yaml"
     params:
         dataset="{dataset}",
+        # What decides which files are fetched.
+        overrides=lambda w: overrides(w.dataset, only=["archive", "modalities"]),
         sources=lambda w: read_yaml("datasets", w.dataset)["sources"],
-        archive=lambda w: dataset_facts(w.dataset).options.get("archive") or "",
+        archives=lambda w: archives(w.dataset),
     message:
         "Downloading {wildcards.dataset}"
     script:

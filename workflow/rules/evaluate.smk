@@ -59,15 +59,15 @@ rule score_probe:
         test=lambda w: encoded(w.encoder, w.dataset, "test"),
         store=lambda w: store(w.dataset),
     output:
-        metrics=results("metrics/{encoder}/linear-probe.{dataset}.csv"),
+        metrics=results("metrics/{encoder}/linear-probe.{dataset}.{nomenclature}.csv"),
     log:
-        logs("metrics/{encoder}/linear-probe.{dataset}.log"),
+        logs("metrics/{encoder}/linear-probe.{dataset}.{nomenclature}.log"),
     conda:
         "../../envs/data.yaml"
     params:
         run=config["run"],
         recipe=lambda w: needs("evaluate", "linear_probe", without=("datasets",)),
-        nomenclature=lambda w: dataset_facts(w.dataset).nomenclature,
+        nomenclature="{nomenclature}",
         bootstrap=needs("evaluate", "bootstrap"),
         seed=config["seed"],
     message:

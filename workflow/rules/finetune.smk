@@ -2,7 +2,7 @@ rule finetune:
     """Fine-tune CLIP's image encoder under the frozen text head (PAINT, step 1)."""
     input:
         clip=results("clip/{clip}/open_clip_config.json"),
-        head=lambda w: head(w.clip, w.dataset, config["tasks"]["patching"]["prompts"]),
+        head=lambda w: patching_head(w.clip),
         store=lambda w: store(w.dataset),
     output:
         weights=results("finetune/{clip}.{dataset}/model.safetensors"),
@@ -19,6 +19,7 @@ rule finetune:
         mem_mb=lambda w, attempt: 16_000 * attempt,
         runtime=training_minutes,
     params:
+        nomenclature=task_nomenclature(config, "patching"),
         recipe=needs("finetune"),
         seed=config["seed"],
     message:

@@ -2,8 +2,13 @@ checkpoint select_alpha:
     """Choose alpha on validation data (PAINT, step 2). A checkpoint: what follows depends on what was chosen."""
     input:
         metrics=lambda w: [
-            zero_shot_metrics(patched(alpha), task["dataset"], task["prompts"])
-            for task in config["tasks"].values()
+            zero_shot_metrics(
+                patched(alpha),
+                task["dataset"],
+                task_nomenclature(config, role),
+                task["prompts"],
+            )
+            for role, task in config["tasks"].items()
             if task
             for alpha in ALPHAS
         ],
@@ -18,7 +23,10 @@ checkpoint select_alpha:
         "../../envs/data.yaml"
     params:
         alphas=ALPHAS,
-        tasks=needs("tasks"),
+        tasks={
+            role: task and {**task, "nomenclature": task_nomenclature(config, role)}
+            for role, task in config["tasks"].items()
+        },
         select=needs("paint", "select"),
     message:
         "Choosing alpha"

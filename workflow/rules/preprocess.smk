@@ -1,7 +1,63 @@
-rule preprocess:
-    """Read a data set from its archives into one Zarr store."""
+rule plan:
+    """List the samples a data set should have, in the order of its store."""
     input:
-        files=archive("{dataset}/files.json"),
+        files=files("{dataset}"),
+    output:
+        plan=parts("{dataset}/plan.csv"),
+    log:
+        logs("plan/{dataset}.log"),
+    benchmark:
+        logs("plan/{dataset}.tsv")
+    conda:
+        "../../envs/data.yaml"
+    resources:
+        mem_mb=2_000,
+    params:
+        dataset="{dataset}",
+        overrides=lambda w: overrides(w.dataset, without=["convert_jobs"]),
+        facts=lambda w: conversion_facts(dataset_facts(w.dataset)),
+        archives=lambda w: archives(w.dataset),
+    message:
+        "Planning {wildcards.dataset}"
+    script:
+        "../scripts/plan.py"
+
+
+rule convert:
+    """Convert a share of one stream of a data set; a job that was killed goes on where it stopped."""
+    input:
+        files=files("{dataset}"),
+        plan=parts("{dataset}/plan.csv"),
+    output:
+        records=parts("{dataset}/{stream}.{share}-of-{shares}/records.npz"),
+    log:
+        logs("convert/{dataset}.{stream}.{share}-of-{shares}.log"),
+    benchmark:
+        logs("convert/{dataset}.{stream}.{share}-of-{shares}.tsv")
+    conda:
+        "../../envs/data.yaml"
+    resources:
+        mem_mb=2_000,
+    params:
+        dataset="{dataset}",
+        overrides=lambda w: overrides(w.dataset, without=["convert_jobs"]),
+        facts=lambda w: conversion_facts(dataset_facts(w.dataset)),
+        archives=lambda w: archives(w.dataset),
+        stream="{stream}",
+        share="{share}",
+        shares="{shares}",
+    message:
+        "Converting {wildcards.dataset} ({wildcards.stream}, {wildcards.share} of {wildcards.shares})"
+    script:
+        "../scripts/convert.py"
+
+
+rule preprocess:
+    """Join what was converted to one Zarr store."""
+    input:
+        files=files("{dataset}"),
+        plan=parts("{dataset}/plan.csv"),
+        records=lambda w: converted(w.dataset),
     output:
         store=store("{dataset}"),
         quarantine=quarantine("{dataset}"),
@@ -15,11 +71,10 @@ rule preprocess:
         mem_mb=2_000,
     params:
         dataset="{dataset}",
-        overrides=lambda w: overrides(w.dataset),
+        overrides=lambda w: overrides(w.dataset, without=["convert_jobs"]),
         facts=lambda w: read_yaml("datasets", w.dataset),
-        classes=lambda w: load_nomenclature(
-            dataset_facts(w.dataset).nomenclature
-        ).classes,
+        nomenclatures=lambda w: class_names_and_maps(w.dataset),
+        max_quarantined_share=needs("preprocess", "max_quarantined_share"),
     message:
         "Preprocessing {wildcards.dataset}"
     script:

@@ -20,6 +20,7 @@ def main(
     alpha: float,
     head: Path,
     store: Path,
+    nomenclature: str,
     student: dict,
     recipe: dict,
     weights: Path,
@@ -30,7 +31,7 @@ def main(
     device = set_up(threads, seed)
     teacher = patch(load_clip(clip.parent), finetuned, alpha)
     spec, how = StudentSpec.from_config(student), AlignRecipe.from_config(recipe)
-    trained, records = align(teacher, load_head(head), Store(store.parent), spec, how, seed, device)
+    trained, records = align(teacher, load_head(head), Store(store.parent, nomenclature), spec, how, seed, device)
     write_history(history, records)
     save_student(weights, trained, teacher.name)
 

@@ -8,9 +8,8 @@ from bandbridge.download import fetch_all
 from bandbridge.files import write_json
 
 
-def main(dataset: str, files: Path, archive: str = "") -> None:
-    facts = load_dataset(dataset, {"archive": archive} if archive else {})
-    write_json(files, fetch_all(facts, files.parent))
+def main(dataset: str, overrides: dict, archives: Path, files: Path) -> None:
+    write_json(files, fetch_all(load_dataset(dataset, overrides), archives))
 
 
 if __name__ == "__main__":

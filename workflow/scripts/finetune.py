@@ -14,12 +14,20 @@ from bandbridge.weights import save_weights
 
 
 def main(
-    clip: Path, head: Path, store: Path, recipe: dict, weights: Path, history: Path, seed: int, threads: int
+    clip: Path,
+    head: Path,
+    store: Path,
+    nomenclature: str,
+    recipe: dict,
+    weights: Path,
+    history: Path,
+    seed: int,
+    threads: int,
 ) -> None:
     device = set_up(threads, seed)
     model = load_clip(clip.parent)
     how = FinetuneRecipe.from_config(recipe)
-    records = finetune(model, load_head(head), Store(store.parent), how, seed, device)
+    records = finetune(model, load_head(head), Store(store.parent, nomenclature), how, seed, device)
     write_history(history, records)
     save_weights(weights, model.visual.state_dict(), {"clip": model.name})
 

@@ -1,19 +1,30 @@
-"""Read a data set from its archives into one Zarr store; what cannot be used goes to the quarantine list."""
+"""Join a data set's converted shares to one Zarr store; what cannot be used goes to the quarantine list."""
 
 from pathlib import Path
 
 from bandbridge import job
+from bandbridge.assemble import assemble
 from bandbridge.catalogue import load_dataset
 from bandbridge.files import read_json
-from bandbridge.progress import progress
-from bandbridge.readers import read_samples
-from bandbridge.store import write_store
+from bandbridge.plan import load_plan
 
 
-def main(files: Path, dataset: str, overrides: dict, store: Path, quarantine: Path) -> None:
+def main(
+    files: Path,
+    plan: Path,
+    records: list[Path],
+    dataset: str,
+    overrides: dict,
+    max_quarantined_share: float,
+    store: Path,
+    quarantine: Path,
+) -> None:
     facts = load_dataset(dataset, overrides)
-    samples = progress(read_samples(facts, files.parent), f"Reading {facts.title}", unit="samples")
-    write_store(store.parent, facts, samples, {"sources": read_json(files)}, quarantine)
+    folders = [path.parent for path in records]
+    jobs = len(folders) // len(facts.streams)
+    shares = {stream: folders[jobs * at : jobs * (at + 1)] for at, stream in enumerate(facts.streams)}
+    provenance = {"sources": read_json(files)}
+    assemble(store.parent, facts, load_plan(plan, facts), shares, provenance, quarantine, max_quarantined_share)
 
 
 if __name__ == "__main__":

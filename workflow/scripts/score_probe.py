@@ -20,7 +20,7 @@ def main(
     seed: int,
     metrics: Path,
 ) -> None:
-    source = Store(store.parent)
+    source = Store(store.parent, nomenclature)
     parts = [labelled(marker.parent, source) for marker in (train, val, test)]
     write_rows(metrics, probe_rows(*parts, recipe, run, nomenclature, Draws(**bootstrap, seed=seed)))
 

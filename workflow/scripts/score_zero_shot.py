@@ -20,7 +20,7 @@ def main(
     seed: int,
     metrics: Path,
 ) -> None:
-    classifier, source, draws = load_head(head), Store(store.parent), Draws(**bootstrap, seed=seed)
+    classifier, source, draws = load_head(head), Store(store.parent, nomenclature), Draws(**bootstrap, seed=seed)
     parts = [labelled(marker.parent, source) for marker in embeddings]
     scores = [zero_shot_rows(part, classifier, run, nomenclature, prompts, draws) for part in parts]
     write_rows(metrics, [row for rows in scores for row in rows])

@@ -1,0 +1,37 @@
+"""Convert one job's share of one stream of a data set to shard files."""
+
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from bandbridge import job
+from bandbridge.catalogue import load_dataset
+from bandbridge.convert import convert_share
+from bandbridge.files import read_json
+from bandbridge.plan import load_plan
+from bandbridge.progress import progress
+from bandbridge.readers import Rejected, Sample, reader
+
+
+def main(
+    files: Path,
+    plan: Path,
+    dataset: str,
+    overrides: dict,
+    archives: Path,
+    stream: str,
+    share: int,
+    shares: int,
+    records: Path,
+) -> None:
+    facts = load_dataset(dataset, overrides)
+    shards = load_plan(plan, facts).share(share, shares)
+
+    def samples(missing: Collection[str]) -> Iterator[Sample | Rejected]:
+        label = f"Converting {facts.title}, {stream}, part {share + 1} of {shares}"
+        return progress(reader(facts).read(facts, archives, stream, missing), label, len(missing), "samples")
+
+    convert_share(facts, stream, shards, samples, records.parent, read_json(files))
+
+
+if __name__ == "__main__":
+    job.run(main, globals().get("snakemake"))
