@@ -5,19 +5,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from reading import read_all
 from sklearn.datasets import load_digits
 
 from bandbridge.catalogue import load_dataset
 from bandbridge.errors import UserError
-from bandbridge.readers import read_samples, stratified_splits
+from bandbridge.readers import reader, stratified_splits
 
 
 def read(**options):
-    return list(read_samples(load_dataset("digits", options), Path("unused")))
+    return read_all(load_dataset("digits", options), Path("unused"))
+
+
+def plan(**options):
+    dataset = load_dataset("digits", options)
+    return reader(dataset).plan(dataset, Path("unused"))
 
 
 def test_every_digit_is_a_grey_picture_on_the_full_scale():
-    samples = read()
+    samples = list(read()[1].values())
     digits = load_digits()
     assert len(samples) == 1797
     for row in (0, 42, 1796):
@@ -32,7 +38,8 @@ def test_every_digit_is_a_grey_picture_on_the_full_scale():
 
 
 def test_each_class_is_divided_by_the_shares():
-    counts = Counter((sample.split, *sample.labels) for sample in read(val=0.1, test=0.2))
+    splits, samples = read(val=0.1, test=0.2)
+    counts = Counter((splits[name], *sample.labels) for name, sample in samples.items())
     for label in map(str, range(10)):
         total = sum(counts[split, label] for split in ("train", "val", "test"))
         assert counts["val", label] == round(0.1 * total)
@@ -40,9 +47,15 @@ def test_each_class_is_divided_by_the_shares():
 
 
 def test_the_seed_alone_decides_who_is_where():
-    one, again, other = ([sample.split for sample in read(seed=seed)] for seed in (1, 1, 2))
+    one, again, other = (plan(seed=seed) for seed in (1, 1, 2))
     assert one == again
     assert one != other
+
+
+def test_only_the_wanted_digits_are_read():
+    dataset = load_dataset("digits")
+    found = list(reader(dataset).read(dataset, Path("unused"), "rgb", {"digits_0007", "digits_1000"}))
+    assert [sample.id for sample in found] == ["digits_0007", "digits_1000"]
 
 
 def test_splits_do_not_depend_on_other_classes():
@@ -62,4 +75,4 @@ def test_splits_do_not_depend_on_other_classes():
 )
 def test_wrong_shares_are_explained(options, message):
     with pytest.raises(UserError, match=message):
-        read(**options)
+        plan(**options)

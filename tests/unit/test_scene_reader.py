@@ -14,17 +14,18 @@ from hypothesis import strategies as st
 from rasterio.enums import Resampling
 from rasterio.transform import from_origin
 from rasterio.warp import reproject
+from reading import read_all
 from shapely.geometry import box
 
 from bandbridge.catalogue import load_dataset, load_nomenclature
 from bandbridge.errors import UserError
-from bandbridge.readers import read_samples
+from bandbridge.readers import reader
 from bandbridge.readers.options import SceneOptions
-from bandbridge.readers.scene import Grid, choose_windows, label_map, read_bands, read_polygons
+from bandbridge.readers.scene import Grid, choose_windows, label_map, read_bands, read_grid, read_polygons
 
 CROP = Path(__file__).parents[1] / "data" / "scene_crop"
 CLASSES = load_nomenclature("osm-landuse-8").classes
-BANDS = load_dataset("demo_scene").bands
+BANDS = load_dataset("demo_scene").primary.bands
 OPTIONS = {
     "archive": str(CROP),
     "polygons": "*.gpkg",
@@ -44,13 +45,19 @@ def crop(**options):
     return load_dataset("demo_scene", OPTIONS | options)
 
 
-def read(**options):
-    return list(read_samples(crop(**options), CROP))
+@pytest.fixture(scope="module")
+def whole():
+    return read_all(crop(), CROP)
 
 
 @pytest.fixture(scope="module")
-def samples():
-    return read()
+def samples(whole):
+    return list(whole[1].values())
+
+
+def plan(**options):
+    dataset = crop(**options)
+    return reader(dataset).plan(dataset, CROP)
 
 
 @pytest.fixture(scope="module")
@@ -81,9 +88,14 @@ def raster_of(band):
 # --- samples -------------------------------------------------------------------------------------------------------
 
 
+def test_every_planned_sample_is_read(whole):
+    splits, items = whole
+    assert items.keys() == splits.keys()
+    assert set(splits.values()) == {"train", "val", "test"}
+
+
 def test_a_sample_is_a_window_of_all_bands_with_its_place(samples, bands):
     first = samples[0]
-    assert {sample.split for sample in samples} == {"train", "val", "test"}
     assert first.date == "2017-02-16"
     name, row, col = first.id.rsplit("_", 2)
     assert name == "demo_scene"
@@ -108,8 +120,26 @@ def test_labels_are_the_classes_above_the_share(samples, labels):
         assert sample.labels == tuple(name for name, share in zip(CLASSES, shares, strict=True) if share >= 0.05)
 
 
+def test_only_the_wanted_samples_are_read(samples):
+    dataset, chosen = crop(), [samples[3], samples[7]]
+    again = list(reader(dataset).read(dataset, CROP, "s2", {sample.id for sample in chosen}))
+    assert [sample.id for sample in again] == [sample.id for sample in chosen]
+    for one, two in zip(again, chosen, strict=True):
+        np.testing.assert_array_equal(one.pixels, two.pixels)
+
+
+def test_a_plan_reads_no_pixels(copy):
+    """A band whose pixels are cut off can be planned with: its header is whole."""
+    path = next(copy.glob("*_B08.jp2"))
+    path.write_bytes(path.read_bytes()[:5000])
+    dataset = crop(archive=str(copy))
+    assert len(reader(dataset).plan(dataset, copy)) == len(plan())
+    with pytest.raises(UserError, match=r"_B08.jp2 cannot be read as a raster"):
+        read_all(dataset, copy)
+
+
 def test_what_was_left_out_is_told_with_the_reason(capsys):
-    found = read(labelled_share=0.9)
+    found = plan(labelled_share=0.9)
     told = capsys.readouterr().err
     assert f"{len(found)} samples of 391 places" in told
     assert "left out: labelled on less than 0.9 of the area" in told
@@ -120,7 +150,7 @@ def test_a_zip_and_a_folder_give_the_same_samples(samples, tmp_path):
     with zipfile.ZipFile(tmp_path / "crop.zip", "w") as archive:
         for file in CROP.iterdir():
             archive.write(file, f"some/folder/{file.name}")
-    zipped = read(archive=str(tmp_path / "crop.zip"))
+    zipped = list(read_all(crop(archive=str(tmp_path / "crop.zip")), tmp_path)[1].values())
     assert [sample.id for sample in zipped] == [sample.id for sample in samples]
     assert all((one.pixels == two.pixels).all() for one, two in zip(zipped, samples, strict=True))
     assert all(one.labels == two.labels for one, two in zip(zipped, samples, strict=True))
@@ -139,7 +169,7 @@ def test_a_zip_and_a_folder_give_the_same_samples(samples, tmp_path):
 def test_no_pixel_is_shared_between_splits(shape, size, stride, block, rows):
     options = SceneOptions("{band}", "x", "y", size=size, stride=stride, block=block, blocks=tuple(rows))
     owner = np.full(shape, "", dtype="<U5")
-    for window in choose_windows(np.ones(shape, np.uint16), 1, options):
+    for window in choose_windows(np.ones(shape, np.uint16), 1, options)[0]:
         place = owner[window.row : window.row + size, window.col : window.col + size]
         assert place.shape == (size, size)
         assert np.isin(place, ["", window.split]).all()
@@ -148,7 +178,8 @@ def test_no_pixel_is_shared_between_splits(shape, size, stride, block, rows):
 
 def test_each_sample_that_fits_a_block_is_found():
     options = SceneOptions("{band}", "x", "y", size=4, stride=2, block=8, blocks=("t.", "ve"))
-    windows = choose_windows(np.ones((16, 16), np.uint16), 1, options)
+    windows, left_out = choose_windows(np.ones((16, 16), np.uint16), 1, options)
+    assert left_out == {"not inside blocks of one split": 49 - len(windows)}
     assert {window.split for window in windows} == {"train", "val", "test"}
     assert [(window.row, window.col) for window in windows if window.split == "train"] == [
         (row, col) for row in (0, 2, 4) for col in (0, 2, 4)
@@ -175,6 +206,10 @@ def test_coarser_bands_are_resampled_as_rasterio_warps_them(band, method):
         georeference |= {"dst_transform": grid.transform, "dst_crs": grid.crs}
         reproject(raster.read(1), warped, **georeference, resampling=Resampling[method])
     np.testing.assert_array_equal(pixels[1], warped)
+
+
+def test_the_grid_is_known_without_the_pixels(bands):
+    assert read_grid(CROP, "*_{band}.jp2", BANDS) == bands[1]
 
 
 def test_nearest_keeps_the_delivered_values():
@@ -301,7 +336,7 @@ def test_polygons_without_a_value_are_counted(capsys):
 def test_an_absent_class_field_is_explained():
     message = r"demo_scene, polygons '\*.gpkg': class_field is 'fclas', the polygons have: .* Did you mean 'fclass'"
     with pytest.raises(UserError, match=message):
-        read(class_field="fclas")
+        plan(class_field="fclas")
 
 
 def test_polygons_without_a_reference_system_are_refused():
@@ -342,9 +377,16 @@ def test_a_shapefile_is_read_with_its_side_files(polygons, tmp_path):
 )
 def test_wrong_options_are_explained(changes, message):
     with pytest.raises(UserError, match=message):
-        read(**changes)
+        plan(**changes)
 
 
 def test_an_unknown_reader_is_explained():
     with pytest.raises(UserError, match=r"reader is 'scenes'; there are: .* Did you mean 'scene'"):
-        read_samples(dataclasses.replace(crop(), reader="scenes"), CROP)
+        reader(dataclasses.replace(crop(), reader="scenes"))
+
+
+def test_a_second_modality_is_refused():
+    dataset = crop()
+    twice = dataclasses.replace(dataset, modalities=(*dataset.modalities, *dataset.modalities))
+    with pytest.raises(UserError, match="the scene reader reads one modality, not s2, s2; use the table reader"):
+        reader(twice).plan(twice, CROP)

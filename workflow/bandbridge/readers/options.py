@@ -1,10 +1,11 @@
 """The options of each reader, checked: what a data set's file or the config may say under `options`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from datetime import date
 from typing import Any, TypeVar
 
+from bandbridge import rasters
 from bandbridge.catalogue import Dataset
 from bandbridge.errors import UserError, did_you_mean
 
@@ -39,11 +40,7 @@ class SceneOptions:
             _check_whole(name, getattr(self, name), least=1)
         for name in ("labelled_share", "label_share"):
             _check_share(name, getattr(self, name))
-        _check(
-            self.resampling in RESAMPLINGS,
-            f"resampling is '{self.resampling}', allowed: {', '.join(RESAMPLINGS)}"
-            f".{did_you_mean(self.resampling, RESAMPLINGS)}",
-        )
+        _check_choice("resampling", self.resampling, RESAMPLINGS)
         self._check_blocks()
         if self.acquired:
             date.fromisoformat(self.acquired)
@@ -71,20 +68,67 @@ class DigitsOptions:
 
 @dataclass(frozen=True)
 class FolderOptions:
-    """How a tree with a folder per class is read and divided: by lists of names, or by shares of each class."""
+    """How a tree with a folder per class is read and divided: by lists of names, patterns of paths or shares."""
 
     images: str = "*"  # pattern of the image files
+    class_from: int = 1  # which part of the path is the class, counted from the file: 1 is its folder, 2 the one above
+    classes: Mapping[str, str | None] = field(default_factory=dict)  # folder -> class, or null to leave it out
     lists: Mapping[str, str] = field(default_factory=dict)  # split -> file of names; extensions need not agree
-    shares: Mapping[str, float] = field(default_factory=dict)  # val, test -> share; read where there are no lists
+    patterns: Mapping[str, str] = field(default_factory=dict)  # split -> pattern of the images' paths
+    shares: Mapping[str, float] = field(default_factory=dict)  # val, test -> share of each class; the rest is train
     seed: int = 0
+    picture_size: int | None = None  # RGB pictures: shorter side to this many pixels, then the middle square
+    devkit: str | None = None  # ILSVRC 2012's development kit: the classes of its validation pictures
     archive: str | None = None  # an archive or folder in place of the data set's own
 
     def __post_init__(self) -> None:
-        _check(bool(self.lists) != bool(self.shares), "expected either lists (of names) or shares (val and test)")
-        if self.shares:
-            _check(set(self.shares) == {"val", "test"}, f"shares has {', '.join(self.shares)}, expected val and test")
-            _check_shares(self.shares)
+        ways = [name for name in ("lists", "patterns", "shares") if getattr(self, name)]
+        _check(len(ways) == 1, f"expected one of lists, patterns and shares, found {' and '.join(ways) or 'none'}")
+        _check_division(self.shares)
         _check_whole("seed", self.seed, least=0)
+        _check_whole("class_from", self.class_from, least=1)
+        if self.picture_size is not None:
+            _check_whole("picture_size", self.picture_size, least=1)
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """What the columns of a table of samples are, and where the images lie that it names."""
+
+    table: str  # CSV, TSV or Parquet; its path, or its name beside the images
+    path: str | Mapping[str, str] = "path"  # column of the images' paths; or modality -> column
+    label: str | None = None  # column with one class
+    labels: str | None = None  # column with several classes
+    separator: str = "|"  # between the classes of one cell
+    label_columns: tuple[str, ...] | Mapping[str, str] = ()  # a column of 0 and 1 for each class; or column -> class
+    classes: Mapping[str, str | None] = field(default_factory=dict)  # value -> class, or null to leave it out
+    id: str | None = None  # column; the path without its extension where there is none
+    split: str | None = None  # column
+    split_names: Mapping[str, str | None] = field(default_factory=dict)  # value -> split, or null to leave it out
+    shares: Mapping[str, float] = field(default_factory=dict)  # val, test -> share; where there is no column of splits
+    seed: int = 0
+    lat: str | None = None  # columns, where the files do not say
+    lon: str | None = None
+    date: str | None = None
+    band_files: str | None = None  # one file a band: its path, with {path} and {band}
+    resampling: str = "bilinear"  # of coarser band files
+    picture_size: int | None = None  # RGB pictures: shorter side to this many pixels, then the middle square
+    archive: str | None = None  # an archive or folder of the images in place of the data set's own
+
+    def __post_init__(self) -> None:
+        ways = [name for name in ("label", "labels", "label_columns") if getattr(self, name)]
+        found = " and ".join(ways) or "none"
+        _check(len(ways) == 1, f"expected one of label, labels and label_columns, found {found}")
+        _check(bool(self.split) != bool(self.shares), "expected either split (a column) or shares (val and test)")
+        _check(bool(self.lat) == bool(self.lon), "expected both lat and lon, or neither")
+        _check_division(self.shares)
+        _check_whole("seed", self.seed, least=0)
+        if self.picture_size is not None:
+            _check_whole("picture_size", self.picture_size, least=1)
+        if self.band_files is not None:
+            right = all(place in self.band_files for place in ("{path}", "{band}"))
+            _check(right, f"band_files is '{self.band_files}', expected a pattern with {{path}} and {{band}}")
+        _check_choice("resampling", self.resampling, rasters.RESAMPLINGS)
 
 
 def parse_options(kind: type[T], dataset: Dataset) -> T:
@@ -100,8 +144,9 @@ def parse_options(kind: type[T], dataset: Dataset) -> T:
     if missing:
         raise UserError(f"{where}: {', '.join(missing)} is missing; the {dataset.reader} reader needs it")
     try:
-        return kind(**{name: _frozen(value) for name, value in dataset.options.items()})
-    except ValueError as error:
+        # null stands for the default, so that the config can take back what the data set's file says.
+        return kind(**{name: _frozen(value) for name, value in dataset.options.items() if value is not None})
+    except (TypeError, ValueError) as error:
         raise UserError(f"{where}: {error}") from error
 
 
@@ -130,3 +175,17 @@ def _check_shares(shares: Mapping[str, float]) -> None:
         _check_share(name, value)
     total = sum(shares.values())
     _check(total < 1, f"{' + '.join(shares)} is {total:g}, expected less than 1: train is the rest")
+
+
+def _check_division(shares: Mapping[str, float]) -> None:
+    """Shares of val and test; together they may be everything, then there is no train."""
+    if shares:
+        _check(set(shares) == {"val", "test"}, f"shares has {', '.join(shares)}, expected val and test")
+        for name, value in shares.items():
+            _check_share(name, value)
+        total = sum(shares.values())
+        _check(total <= 1 + 1e-9, f"{' + '.join(shares)} is {total:g}, expected at most 1: train is the rest")
+
+
+def _check_choice(name: str, value: str, allowed: Sequence[str]) -> None:
+    _check(value in allowed, f"{name} is '{value}', allowed: {', '.join(allowed)}.{did_you_mean(value, allowed)}")

@@ -3,8 +3,8 @@
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import product
@@ -25,7 +25,7 @@ from rasterio.warp import transform as transform_points
 from bandbridge.archives import member_names, read_member
 from bandbridge.catalogue import Dataset, load_nomenclature
 from bandbridge.errors import UserError, did_you_mean
-from bandbridge.readers import Sample, images_path
+from bandbridge.readers import Planned, Rejected, Sample, images_path
 from bandbridge.readers.options import SPLIT_LETTERS, SceneOptions, parse_options
 
 WGS84 = "EPSG:4326"
@@ -51,10 +51,9 @@ class Window:
     shares: NDArray[np.float64]
 
 
-def read(dataset: Dataset, archives: Path) -> Iterator[Sample]:
+def plan(dataset: Dataset, archives: Path) -> Sequence[Planned]:
     """Samples of a scene, each inside blocks of one split, so that no pixel of the grid is shared between splits.
 
-    All bands are brought to the grid of the finest one (the whole scene is in memory: 2 or 4 bytes a pixel and band).
     A class is a label of a sample where its polygons cover `label_share` of it. Where polygons overlap, the smaller
     one counts, and of two equal ones the later: a pond counts in its meadow. How many possible samples were left out,
     and why, goes to standard error.
@@ -63,32 +62,62 @@ def read(dataset: Dataset, archives: Path) -> Iterator[Sample]:
         UserError: a band or the polygons are missing or found twice, bands differ in extent or reference system, or
             the class field is absent or holds values that are no class of the nomenclature.
     """
-    options = parse_options(SceneOptions, dataset)
-    path = images_path(dataset, archives)
+    options, path = _options(dataset), images_path(dataset, archives)
+    grid = read_grid(path, options.rasters, dataset.primary.bands)
+    windows, left_out = choose_windows(*_labels(dataset, options, path, grid), options)
+    reasons = "".join(f"; {count} left out: {reason}" for reason, count in sorted(left_out.items()))
+    _log(f"{len(windows)} samples of {len(windows) + left_out.total()} places{reasons}")
+    return [Planned(_sample_id(dataset.name, window, grid), window.split) for window in windows]
+
+
+def read(dataset: Dataset, archives: Path, stream: str, wanted: Collection[str]) -> Iterator[Sample | Rejected]:
+    """The wanted samples, with all bands on the grid of the finest one.
+
+    The whole scene is in memory: 2 or 4 bytes a pixel and band.
+    """
+    options, path = _options(dataset), images_path(dataset, archives)
+    pixels, grid = read_bands(path, options.rasters, dataset.primary.bands, options.resampling)
+    labels, n_classes = _labels(dataset, options, path, grid)
+    windows, _ = choose_windows(labels, n_classes, options)
+    windows = [window for window in windows if _sample_id(dataset.name, window, grid) in wanted]
     classes = load_nomenclature(dataset.nomenclature).classes
-    pixels, grid = read_bands(path, options.rasters, dataset.bands, options.resampling)
-    polygons = read_polygons(path, options.polygons)
-    try:
-        labels = label_map(polygons, options.class_field, options.class_map, classes, grid)
-    except UserError as error:
-        raise UserError(f"{dataset.name}, polygons '{options.polygons}': {error}") from error
-    windows = choose_windows(labels, len(classes), options)
     centres = [(window.row + options.size / 2, window.col + options.size / 2) for window in windows]
     for window, (lat, lon) in zip(windows, _to_wgs84(centres, grid), strict=True):
+        shares = zip(classes, window.shares, strict=True)
         yield Sample(
             id=_sample_id(dataset.name, window, grid),
-            split=window.split,
             pixels=pixels[:, window.row : window.row + options.size, window.col : window.col + options.size].copy(),
-            labels=tuple(
-                name for name, share in zip(classes, window.shares, strict=True) if share >= options.label_share
-            ),
+            labels=tuple(name for name, share in shares if share >= options.label_share),
             lat=lat,
             lon=lon,
             date=options.acquired,
         )
 
 
+def _options(dataset: Dataset) -> SceneOptions:
+    if len(dataset.modalities) > 1:
+        names = ", ".join(modality.name for modality in dataset.modalities)
+        raise UserError(f"{dataset.name}: the scene reader reads one modality, not {names}; use the table reader")
+    return parse_options(SceneOptions, dataset)
+
+
+def _labels(dataset: Dataset, options: SceneOptions, path: Path, grid: Grid) -> tuple[NDArray[np.uint16], int]:
+    """The class of each pixel, and how many classes there are."""
+    classes = load_nomenclature(dataset.nomenclature).classes
+    try:
+        polygons = read_polygons(path, options.polygons)
+        return label_map(polygons, options.class_field, options.class_map, classes, grid), len(classes)
+    except UserError as error:
+        raise UserError(f"{dataset.name}, polygons '{options.polygons}': {error}") from error
+
+
 # --- bands ---------------------------------------------------------------------------------------------------------
+
+
+def read_grid(path: Path, pattern: str, bands: Sequence[str]) -> Grid:
+    """The grid of the finest band; no pixels are read."""
+    with _opened(path, pattern, bands) as (_, _, grid):
+        return grid
 
 
 def read_bands(path: Path, pattern: str, bands: Sequence[str], resampling: str) -> tuple[NDArray, Grid]:
@@ -102,11 +131,7 @@ def read_bands(path: Path, pattern: str, bands: Sequence[str], resampling: str) 
     Returns:
         (band, y, x) in the files' number type, and the grid.
     """
-    names = member_names(path)
-    files = {band: _only(path, names, pattern.replace("{band}", band)) for band in bands}
-    with ExitStack() as stack:
-        rasters = {band: _open(path, file, stack) for band, file in files.items()}
-        grid = _common_grid(path, rasters)
+    with _opened(path, pattern, bands) as (files, rasters, grid):
         dtype = np.result_type(*(raster.dtypes[0] for raster in rasters.values()))
         pixels = np.empty((len(bands), grid.height, grid.width), dtype)
         for place, (band, raster) in zip(pixels, rasters.items(), strict=True):
@@ -115,6 +140,18 @@ def read_bands(path: Path, pattern: str, bands: Sequence[str], resampling: str) 
             except RasterioError as error:
                 raise _unreadable(path, files[band], error) from error
     return pixels, grid
+
+
+@contextmanager
+def _opened(
+    path: Path, pattern: str, bands: Sequence[str]
+) -> Iterator[tuple[Mapping[str, str], Mapping[str, DatasetReader], Grid]]:
+    """Of each band its file's name and the open file, and the grid of the finest."""
+    names = member_names(path)
+    files = {band: _only(path, names, pattern.replace("{band}", band)) for band in bands}
+    with ExitStack() as stack:
+        rasters = {band: _open(path, file, stack) for band, file in files.items()}
+        yield files, rasters, _common_grid(path, rasters)
 
 
 def _open(path: Path, file: str, stack: ExitStack) -> DatasetReader:
@@ -233,8 +270,14 @@ def _given(value: object) -> bool:
 # --- windows -------------------------------------------------------------------------------------------------------
 
 
-def choose_windows(labels: NDArray[np.uint16], n_classes: int, options: SceneOptions) -> list[Window]:
-    """Places of samples, row by row: inside blocks of one split, with enough labelled area and at least one label."""
+def choose_windows(
+    labels: NDArray[np.uint16], n_classes: int, options: SceneOptions
+) -> tuple[list[Window], Counter[str]]:
+    """Places of samples, row by row: inside blocks of one split, with enough labelled area and at least one label.
+
+    Returns:
+        The places, and how many others were left out for which reason.
+    """
     size = options.size
     chosen, left_out = [], Counter[str]()
     for row, col in product(*(range(0, length - size + 1, options.stride) for length in labels.shape)):
@@ -249,9 +292,7 @@ def choose_windows(labels: NDArray[np.uint16], n_classes: int, options: SceneOpt
             left_out[f"no class on {options.label_share:g} of the area"] += 1
         else:
             chosen.append(Window(row, col, split, shares))
-    reasons = "".join(f"; {count} left out: {reason}" for reason, count in sorted(left_out.items()))
-    _log(f"{len(chosen)} samples of {len(chosen) + left_out.total()} places{reasons}")
-    return chosen
+    return chosen, left_out
 
 
 def block_split(row: int, col: int, options: SceneOptions) -> str | None:

@@ -1,0 +1,74 @@
+"""One image file as a sample's pixels: an RGB picture or a raster with all bands, as delivered."""
+
+from io import BytesIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from bandbridge.catalogue import Modality
+from bandbridge.rasters import Raster, RasterError, decode
+
+TIFF_MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+# Modes that become red, green and blue without loss of depth: grey, palettes, CMYK, with or without an alpha channel.
+PICTURE_MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
+# Pillow raises SyntaxError and ValueError for damaged files, too.
+UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+
+
+def read_image(content: bytes, modality: Modality, picture_size: int | None = None) -> Raster:
+    """The pixels of a file in its own number type, and where it lies.
+
+    Args:
+        modality: 'rgb' makes (y, x, 3) uint8 of any picture of 8 bits a channel (grey is repeated, an alpha channel
+            dropped) and of rasters with three bands; others give (band, y, x) as the file has them.
+        picture_size: of 'rgb': bring the shorter side to this many pixels and cut the middle square out, as CLIP's
+            preprocessing does.
+
+    Raises:
+        RasterError: the file is damaged, has another number of bands than the modality, or more than 8 bits a channel.
+    """
+    if not modality.is_rgb:
+        return _with_bands(content, modality)
+    if content.startswith(TIFF_MARKS):
+        raster = _with_bands(content, modality)
+        if raster.pixels.dtype != np.uint8:
+            raise RasterError(f"pixels are {raster.pixels.dtype}, expected uint8; describe other types as bands")
+        pixels = np.ascontiguousarray(raster.pixels.transpose(1, 2, 0))
+        return Raster(_cut(Image.fromarray(pixels), picture_size) if picture_size else pixels, raster.place)
+    return Raster(_picture(content, picture_size), _nowhere)
+
+
+def _nowhere() -> None:
+    """The place of a file that states none."""
+
+
+def _with_bands(content: bytes, modality: Modality) -> Raster:
+    raster = decode(content)
+    if len(raster.pixels) != len(modality.bands):
+        raise RasterError(f"has {len(raster.pixels)} bands, expected {len(modality.bands)}")
+    return raster
+
+
+def _picture(content: bytes, size: int | None) -> NDArray[np.uint8]:
+    try:
+        with Image.open(BytesIO(content)) as picture:
+            if picture.mode not in PICTURE_MODES:
+                raise RasterError(f"is a picture of mode {picture.mode}, expected 8 bits a channel")
+            rgb = picture.convert("RGB")
+    except UNREADABLE as error:
+        if isinstance(error, RasterError):
+            raise
+        raise RasterError(f"cannot be read as a picture: {' '.join(str(error).split())}") from error
+    return _cut(rgb, size) if size else np.asarray(rgb)
+
+
+def _cut(picture: Image.Image, size: int) -> NDArray[np.uint8]:
+    """Shorter side to `size` (bicubic), middle square: torchvision's Resize and CenterCrop, to the pixel."""
+    width, height = picture.size
+    short, long = min(width, height), max(width, height)
+    if short != size:
+        scaled = int(size * long / short)  # truncated, not rounded
+        picture = picture.resize((size, scaled) if width <= height else (scaled, size), Image.Resampling.BICUBIC)
+    left, top = (round((length - size) / 2) for length in picture.size)
+    return np.asarray(picture.crop((left, top, left + size, top + size)))
