@@ -1,4 +1,4 @@
-"""A finished run with made-up figures: metrics.csv, the PAINT curve, histories and benchmarks, without any training."""
+"""A finished run with made-up figures: metrics.csv, PAINT curve, histories, benchmarks and stores, without training."""
 
 import copy
 import csv
@@ -7,9 +7,16 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import zarr
+from small_store import random_samples, small_dataset, write_store
+from zarr.codecs import BloscCodec
+
 from bandbridge.catalogue import load_nomenclature
 from bandbridge.curve import Point
 from bandbridge.metrics.rows import Row, read_rows, write_rows
+from bandbridge.readers import Rejected
+from bandbridge.shards import LEVEL
 from bandbridge.tables import read_curves
 
 ALPHAS = (0.0, 0.4, 0.7, 1.0)
@@ -17,6 +24,7 @@ SCENE = (0.343, 0.3804, 0.427, 0.434)
 DIGITS = (0.9964, 0.994, 0.956, 0.851)
 SELECTED = 0.4
 CLASSES = load_nomenclature("osm-landuse-8").classes
+COUNTS = {"train": 24, "val": 8, "test": 8}
 FORMATS = ("csv", "md", "tex")
 TABLES = ("classification", "retrieval", "linear_probe", "paint")
 CONFIG = {
@@ -169,4 +177,72 @@ def write_benchmark(path, seconds, memory="120.5"):
     path.parent.mkdir(parents=True, exist_ok=True)
     header = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time"
     path.write_text(f"{header}\n{seconds}\t0:00:01\t{memory}\t-\t-\t-\t0.0\t0.0\t0.0\t1.0\n", encoding="utf-8")
+    return path
+
+
+def make_data(root):
+    """The stores of both tasks: the scene with places and two rejected samples, and the digits."""
+    stores, quarantines = [], []
+    for name, side in (("demo_scene", 16), ("digits", 8)):
+        dataset = small_dataset(name)
+        samples = list(random_samples(dataset, COUNTS, side, seed=1))
+        if name == "demo_scene":
+            placed = [dataclasses.replace(s, lat=52 + i / 900, lon=12.5) for i, (_, s) in enumerate(samples)]
+            samples = [(split, sample) for (split, _), sample in zip(samples, placed, strict=True)]
+            samples += [("train", Rejected(f"bad-{i}", "every pixel is 0")) for i in range(2)]
+        stores.append(root / f"{name}.zarr")
+        quarantines.append(root / f"{name}.quarantine.csv")
+        sources = {"sources": [{"file": f"{name}.zip", "sha256": "ab" * 32, "md5": None}]}
+        write_store(stores[-1], dataset, samples, 1, sources, quarantines[-1], max_quarantined_share=0.5)
+    return stores, quarantines
+
+
+def write_plain_store(path, modalities, nomenclatures, pixels, labels, **attributes):
+    """A store of kinds that no data set of the catalogue has: any modalities, bands and classes.
+
+    Args:
+        modalities: name -> facts; those that are not given are None or empty.
+        nomenclatures: name -> classes.
+        pixels: split -> modality -> (sample, band, y, x).
+        labels: split -> nomenclature -> (sample, class).
+        attributes: further attributes, such as `sources`.
+    """
+    unknown = {"sensor": None, "product": None, "zero_bands": [], "composite": None, "resolution": None, "units": None}
+    group = zarr.create_group(path)
+    counts = {split: len(next(iter(arrays.values()))) for split, arrays in labels.items()}
+    for split, count in counts.items():
+        part = group.create_group(split)
+        ids = [f"{split}-{number}" for number in range(count)]
+        part.create_array("id", data=np.array(ids, dtype=np.dtypes.StringDType()))
+        for name, values in labels[split].items():
+            part.create_array(f"labels_{name}", data=values.astype(np.uint8))
+        for name, values in pixels[split].items():
+            part.create_array(
+                name,
+                data=values,
+                chunks=(1, *values.shape[1:]),
+                shards=values.shape,
+                compressors=BloscCodec(cname="zstd", clevel=LEVEL, shuffle="bitshuffle"),
+                chunk_key_encoding={"name": "default", "separator": "."},
+            )
+    facts = {
+        "dataset": path.stem,
+        "title": "A data set",
+        "modalities": {name: unknown | facts for name, facts in modalities.items()},
+        "nomenclatures": nomenclatures,
+        "label_kind": "multi",
+        "licence": "CC0-1.0",
+        "attribution": "",
+        "cite": [],
+        "counts": counts,
+        "quarantined": 0,
+        "digest": "cd" * 32,
+    }
+    group.attrs.update(facts | attributes)
+
+
+def write_quarantine(path, rows):
+    """A quarantine list of (id, split, reason)."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([("id", "split", "reason"), *rows])
     return path

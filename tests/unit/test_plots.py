@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from synthetic_run import ALPHAS, make_run
 
-from bandbridge import plots
+from bandbridge import plots, plots_datasets
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -79,18 +79,124 @@ def test_a_class_without_a_score_keeps_its_line():
     assert {"farm", "wetland", "Zero-shot", "Patched"} <= set(texts(plots.per_class(scores)))
 
 
+# --- data sets -------------------------------------------------------------------------------------------------------
+
+
 def test_class_counts_stack_the_splits():
     counts = pd.DataFrame({"train": [5, 3], "val": [2, 1], "test": [1, 1]}, index=["farm", "water"])
-    bars = plots.class_counts(counts).axes[0].patches
+    bars = plots_datasets.class_counts(counts).axes[0].patches
     assert [bar.get_width() for bar in bars] == [5, 3, 2, 1, 1, 1]
     assert [bar.get_x() for bar in bars] == [0, 0, 5, 3, 7, 4]
 
 
-def test_the_map_draws_a_bounded_number_of_samples():
-    count = 3 * plots.MOST_POINTS + 1
-    places = pd.DataFrame({"split": "train", "lat": np.linspace(50, 51, count), "lon": np.linspace(12, 13, count)})
-    (points,) = plots.sample_map(places).axes[0].collections
-    assert len(points.get_offsets()) <= plots.MOST_POINTS
+def test_long_names_of_classes_are_cut_and_stay_apart():
+    names = [f"{'Land principally occupied by agriculture, with areas'} {number}" for number in (1, 2)]
+    figure = plots_datasets.class_counts(pd.DataFrame({"train": [5, 3]}, index=names))
+    assert texts(figure).count("Land principally occupied by …") == 2
+    assert len(figure.axes[0].patches) == 2
+
+
+@pytest.mark.parametrize("bands", [("VV", "VH"), ("red", "green", "blue")])
+def test_curves_of_a_few_bands_share_the_axes(bands):
+    values = np.random.default_rng(0).normal(-12, 3, (1000, len(bands)))
+    figure = plots_datasets.band_values(values, bands, (-20, 0), "dB")
+    assert {*bands, "dB", "pixels a bin, %"} <= set(texts(figure))
+    lines = [line for line in figure.axes[0].patches if line.get_label() in bands]
+    shown = ((values >= -20) & (values <= 0)).mean(axis=0)
+    np.testing.assert_allclose([line.get_data().values.sum() for line in lines], 100 * shown)
+
+
+def test_bins_of_whole_numbers_hold_equally_many():
+    values = np.arange(256, dtype=np.uint8).repeat(4)[:, None]
+    figure = plots_datasets.band_values(values, ["red"], (0, 255), "value")
+    (line,) = (line for line in figure.axes[0].patches if line.get_label() == "red")
+    np.testing.assert_allclose(line.get_data().values, 100 / 64)
+
+
+def test_many_bands_stand_below_each_other_with_their_medians():
+    values = np.random.default_rng(0).integers(0, 3000, (500, 13)) + 100 * np.arange(13)
+    bands = [f"B{number:02d}" for number in range(13)]
+    figure = plots_datasets.band_values(values, bands, (0, 4500), "reflectance × 10000")
+    assert {*bands, "median", "reflectance × 10000"} <= set(texts(figure))
+    medians = [line.get_xdata()[0] for line in figure.axes[0].lines if len(line.get_xdata())]
+    np.testing.assert_allclose(medians, np.median(values, axis=0))
+
+
+def test_a_spectrum_is_drawn_in_the_order_of_wavelengths():
+    quantiles = pd.DataFrame({"5 %": [1, 2, 3], "median": [4, 5, 6], "95 %": [7, 8, 9]}, index=["a", "b", "c"])
+    figure = plots_datasets.band_spectrum(quantiles, [700, 500, 600], "radiance")
+    assert figure.axes[0].lines[0].get_xdata().tolist() == [500, 600, 700]
+    assert figure.axes[0].lines[0].get_ydata().tolist() == [5, 6, 4]
+    assert {"wavelength, nm", "radiance"} <= set(texts(figure))
+    assert "band" in texts(plots_datasets.band_spectrum(quantiles, None, "radiance"))
+
+
+def test_a_map_of_half_a_million_samples_is_small():
+    count = 500_000
+    generator = np.random.default_rng(0)
+    splits = generator.choice(["train", "val", "test"], count)
+    lat, lon = generator.uniform(-55, 70, count), generator.uniform(-180, 180, count)
+    shown = plots_datasets.shown_places(pd.DataFrame({"split": splits, "lat": lat, "lon": lon}))
+    assert len(shown) == plots_datasets.MOST_POINTS
+    assert shown["split"].value_counts(normalize=True).min() > 0.3
+    assert len(plots.svg(plots_datasets.sample_map(shown), "map")) < 160_000
+
+
+def test_a_lonely_sample_is_on_the_map():
+    lat = np.append(np.random.default_rng(0).normal(50, 0.01, 20_000), 60)
+    shown = plots_datasets.shown_places(pd.DataFrame({"split": "train", "lat": lat, "lon": 12.0}))
+    assert 60 in set(shown["lat"])
+    assert len(shown) < 100
+
+
+@pytest.mark.parametrize(
+    ("lat", "lon", "labels"),
+    [
+        ((-50, 70), (-170, 175), {"90° W", "0°", "90° E", "60° N"}),
+        ((40, 60), (-8, 25), {"0°", "20° E", "50° N"}),
+        ((52.0, 52.05), (12.5, 12.6), {"12.5° E", "12.6° E"}),
+        ((-17, -16), (179.5, 180.6), {"180°", "179.5° W"}),
+        ((52, 52), (12, 12), {"12° E", "52° N"}),
+    ],
+)
+def test_maps_are_labelled_in_degrees(lat, lon, labels):
+    figure = plots_datasets.sample_map(pd.DataFrame({"split": ["train", "test"], "lat": lat, "lon": lon}))
+    assert {"training", "test", *labels} <= set(texts(figure))
+    assert figure.get_size_inches()[1] < 5.1
+
+
+def test_a_map_is_as_wide_as_the_land_at_its_latitude():
+    places = pd.DataFrame({"split": "train", "lat": [59.0, 61.0], "lon": [10.0, 14.0]})
+    assert plots_datasets.sample_map(places).axes[0].get_aspect() == pytest.approx(2, rel=0.01)
+
+
+def test_a_region_across_the_date_line_is_not_torn():
+    assert plots_datasets.unbroken(pd.Series([179.0, -179.5])).tolist() == [179.0, 180.5]
+    assert plots_datasets.unbroken(pd.Series([-8.0, 25.0])).tolist() == [-8.0, 25.0]
+    assert plots_datasets.unbroken(pd.Series([-170.0, 0.0, 170.0])).tolist() == [-170.0, 0.0, 170.0]
+
+
+@pytest.mark.parametrize(
+    ("value", "sides", "digits", "text"),
+    [
+        (12.5, "EW", None, "12.5° E"),
+        (-0.25, "NS", 2, "0.25° S"),
+        (0, "EW", None, "0°"),
+        (-180, "EW", None, "180°"),
+        (181.5, "EW", None, "178.5° W"),
+        (-0.001, "NS", 2, "0.00°"),
+    ],
+)
+def test_degrees_name_their_side_of_the_world(value, sides, digits, text):
+    assert plots_datasets.degrees(value, sides, digits) == text
+
+
+# --- svg -------------------------------------------------------------------------------------------------------------
+
+
+def test_svg_holds_no_finer_coordinates_than_a_screen_shows(curve):
+    text = plots.svg(plots.paint_curve(curve, "Digits"), "front")
+    assert not re.findall(r' (?:d|x|y|transform)="[^"]*\.\d{3}', text)
 
 
 def test_svg_takes_its_colours_and_fonts_from_the_page(curve):

@@ -2,7 +2,6 @@
 
 import base64
 import copy
-import dataclasses
 import re
 import subprocess
 import sys
@@ -11,21 +10,16 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 import yaml
-from small_store import load_script, random_samples
-from synthetic_run import CLASSES, make_run, write_benchmark, write_history
+from small_store import load_script
+from synthetic_run import CLASSES, make_data, make_run, write_benchmark, write_history
 
 from bandbridge import report_run
-from bandbridge.catalogue import load_dataset
 from bandbridge.metrics.rows import read_rows
-from bandbridge.readers import Rejected
 from bandbridge.report import write_report
-from bandbridge.report_datasets import dataset_page, png_uri
 from bandbridge.report_run import costs, duration
 from bandbridge.report_summary import key_figures, scratch_note, summary, what_was_run
-from bandbridge.store import write_store
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
-COUNTS = {"train": 24, "val": 8, "test": 8}
 
 
 class Page(HTMLParser):
@@ -59,22 +53,6 @@ class Page(HTMLParser):
 
     def all(self, tag):
         return [attrs for name, attrs in self.elements if name == tag]
-
-
-def make_data(root):
-    """The stores of both tasks: the scene with places and two rejected samples, and the digits."""
-    stores, quarantines = [], []
-    for name, side in (("demo_scene", 16), ("digits", 8)):
-        dataset = dataclasses.replace(load_dataset(name), max_quarantined_share=0.5)
-        samples = list(random_samples(dataset, COUNTS, side, seed=1))
-        if name == "demo_scene":
-            samples = [dataclasses.replace(s, lat=52 + i / 900, lon=12.5) for i, s in enumerate(samples)]
-            samples += [Rejected(f"bad-{i}", "train", "every pixel is 0") for i in range(2)]
-        stores.append(root / f"{name}.zarr")
-        quarantines.append(root / f"{name}.quarantine.csv")
-        sources = {"sources": [{"file": f"{name}.zip", "sha256": "ab" * 32, "md5": None}]}
-        write_store(stores[-1], dataset, samples, sources, quarantines[-1])
-    return stores, quarantines
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +143,7 @@ def test_numbers_of_the_tables_are_those_of_the_metrics(run, page):
 
 def test_every_figure_is_described_in_words(page):
     drawings = [attrs for tag, attrs in page.elements if attrs.get("class") == "drawing"]
-    assert len(drawings) == 2 + 1 + 2 + 3  # PAINT, classes, trainings, counts and map of the data sets
+    assert len(drawings) == 2 + 1 + 2 + 5  # PAINT, classes, trainings; of the data sets counts, values, and one map
     assert all(attrs["role"] == "img" and len(attrs["aria-label"]) > 20 for attrs in drawings)
     assert len(page.all("svg")) == len(drawings)
     assert (
@@ -270,41 +248,15 @@ def test_a_clip_trained_from_scratch_is_called_a_stand_in(run):
     assert what_was_run(pretrained).startswith("ViT-B-32 (weights: openai) was fine-tuned")
 
 
-# --- data sets -------------------------------------------------------------------------------------------------------
-
-
-def test_a_data_set_page_counts_what_is_in_the_store(data):
-    (scene, _), (quarantine, _) = data
-    page = dataset_page(scene, quarantine)
-    assert page.samples == COUNTS
-    assert page.quarantined == {"every pixel is 0": 2}
-    assert list(page.counts.index) == list(CLASSES)
-    assert page.facts["Sensor"] == "Sentinel-2 L1C"
-    assert page.map_svg is not None
-
-
-def test_the_gallery_shows_each_class_with_samples_that_carry_it(data):
-    for store, quarantine in zip(*data, strict=True):
-        page = dataset_page(store, quarantine)
-        ids = [item.id for _, _, thumbnails in page.gallery for item in thumbnails]
-        assert len(ids) == len(set(ids))
-        for name, total, thumbnails in page.gallery:
-            assert total == page.counts.loc[name].sum()
-            assert thumbnails
-            assert all(name in item.labels for item in thumbnails)
-
-
-def test_pictures_are_named_by_their_labels(page):
-    pictures = page.all("img")
-    assert len(pictures) > 20
-    assert all(re.fullmatch(r"Sample \S+: .+", attrs["alt"]) for attrs in pictures)
-
-
-@pytest.mark.parametrize(("edge", "shown"), [(8, 64), (64, 64), (256, 160)])
-def test_pictures_have_a_bounded_size(edge, shown):
-    uri = png_uri(np.zeros((edge, edge, 3), np.uint8))
-    header = base64.b64decode(uri.partition("base64,")[2])[:24]
-    assert int.from_bytes(header[16:20], "big") == shown
+def test_a_data_set_shows_what_it_was_made_of_and_what_was_left_out(page):
+    for text in (
+        "demo_scene.zip",
+        "2 of 42 planned samples (4.8 %) are not in the store.",
+        "every pixel is 0 2 0 0 bad-0, bad-1",
+        "Nothing: all 40 planned samples are in the store.",
+        "From all 24 training samples.",
+    ):
+        assert text in page.text
 
 
 # --- cost and provenance ---------------------------------------------------------------------------------------------

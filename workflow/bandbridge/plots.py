@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Mapping, Sequence
+import textwrap
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 
 import matplotlib
 import numpy as np
 import pandas as pd
+from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
@@ -37,9 +40,9 @@ SPLIT_COLOURS = {"train": "muted", "val": "ochre", "test": "blue"}
 MODEL_COLOURS = ("muted", "blue", "orange", "green", "plum", "ochre")
 WIDTH = 4.2
 # Beyond these a figure holds more than can be seen, and the page grows by megabytes.
-MOST_POINTS = 4000
 MOST_STEPS = 500
 MOST_CLASSES = 45
+LONGEST_NAME = 40
 STYLE: Any = {
     "font.size": 8.5,
     "font.family": "sans-serif",
@@ -85,6 +88,15 @@ SPLIT_STYLE: dict[str, dict[str, Any]] = {
 SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test"}
 
 
+@dataclass(frozen=True)
+class Plot:
+    """A figure of the page: its SVG, a caption, and the same in words and numbers for those who cannot see it."""
+
+    svg: Markup
+    caption: str
+    alt: str
+
+
 def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
     @wraps(draw)
     def wrapper(*args: Any, **kwargs: Any) -> Figure:
@@ -109,6 +121,8 @@ def svg(figure: Figure, name: str) -> str:
     text = re.sub(r"font(-family)?: [^;\"]*sans-serif", lambda match: _font(match.group()), text)
     for variable, colour in COLOURS.items():
         text = text.replace(colour, f"var(--{variable})")
+    # A hundredth of a point is finer than any screen.
+    text = re.sub(r' (d|x|y|transform)="[^"]*"', lambda match: re.sub(r"(\.\d\d)\d+", r"\1", match[0]), text)
     used = set(re.findall(r"(?:href=\"|url\()#([^\")]+)", text))
     text = re.sub(r' id="([^"]+)"', lambda match: f' id="{name}-{match[1]}"' if match[1] in used else "", text)
     return re.sub(r"((?:href=\"|url\()#)", rf"\g<1>{name}-", text).strip()
@@ -118,6 +132,11 @@ def _font(declaration: str) -> str:
     """A font declaration that keeps its size and leaves the family to the page."""
     size = re.search(r"[\d.]+px", declaration)
     return f"font-size: {size[0]}" if size else ""
+
+
+def shortened(names: Iterable[str]) -> list[str]:
+    """Names that leave room for a figure beside them, cut after a whole word where they are long."""
+    return [textwrap.shorten(str(name), LONGEST_NAME, placeholder=" …") for name in names]
 
 
 def _percent_axis(axis: Any) -> None:
@@ -254,7 +273,7 @@ def _thinned(values: pd.Series) -> pd.Series:
     return values.iloc[:: max(1, -(-len(values) // MOST_STEPS))]
 
 
-# --- classes and samples ---------------------------------------------------------------------------------------------
+# --- classes ---------------------------------------------------------------------------------------------------------
 
 
 @styled
@@ -280,68 +299,11 @@ def per_class(scores: pd.DataFrame) -> Figure:
             markersize=4.5,
             label=model,
         )
-    axes.set_yticks(y, scores.index, color=COLOURS["ink"])
+    axes.set_yticks(y, shortened(scores.index), color=COLOURS["ink"])
     axes.invert_yaxis()
     axes.tick_params(axis="y", length=0)
     axes.grid(visible=False, axis="y")
     axes.spines["left"].set_visible(False)
     _percent_axis(axes.xaxis)
     figure.legend(loc="outside upper left", ncols=2, handletextpad=0.2, columnspacing=1.2)
-    return figure
-
-
-@styled
-def class_counts(counts: pd.DataFrame) -> Figure:
-    """Samples a class, stacked by split.
-
-    Args:
-        counts: index = classes from top to bottom, columns = splits.
-    """
-    figure = Figure(figsize=(WIDTH, 0.7 + 0.235 * len(counts)), layout="constrained")
-    axes = figure.subplots()
-    left = np.zeros(len(counts))
-    for split, values in counts.items():
-        colour = COLOURS[SPLIT_COLOURS[str(split)]]
-        axes.barh(counts.index, values, left=left, height=0.62, color=colour, label=SPLIT_NAMES[str(split)])
-        left += values.to_numpy()
-    axes.invert_yaxis()
-    axes.tick_params(axis="y", length=0, labelcolor=COLOURS["ink"])
-    axes.grid(visible=False, axis="y")
-    axes.spines["left"].set_visible(False)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-    figure.legend(loc="outside upper left", ncols=len(counts.columns), handlelength=0.9, columnspacing=1.2)
-    return figure
-
-
-@styled
-def sample_map(places: pd.DataFrame) -> Figure:
-    """Where the samples lie, coloured by split; at most MOST_POINTS of them, taken evenly.
-
-    Args:
-        places: columns split, lat, lon in degrees.
-    """
-    shown = places.iloc[:: max(1, -(-len(places) // MOST_POINTS))]
-    figure = Figure(figsize=(WIDTH, 3.2), layout="constrained")
-    axes = figure.subplots()
-    for (split, colour), marker in zip(SPLIT_COLOURS.items(), "os^", strict=True):
-        part = shown[shown["split"] == split]
-        if len(part):
-            size = float(np.clip(5000 / len(shown), 1.5, 9))
-            axes.scatter(
-                part["lon"],
-                part["lat"],
-                s=size,
-                color=COLOURS[colour],
-                marker=marker,
-                linewidths=0,
-                label=SPLIT_NAMES[split],
-            )
-    axes.set_aspect(1 / np.cos(np.radians(shown["lat"].mean())), adjustable="datalim")
-    axes.set_xlabel("longitude, °E")
-    axes.set_ylabel("latitude, °N")
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=5))
-    axes.ticklabel_format(useOffset=False)
-    figure.legend(loc="outside upper left", ncols=3, handletextpad=0.1, columnspacing=1.2, markerscale=1.6)
     return figure

@@ -14,6 +14,7 @@ from markupsafe import Markup
 from bandbridge import __version__, plots
 from bandbridge.catalogue import WORKFLOW
 from bandbridge.files import whole_file
+from bandbridge.plots import Plot
 from bandbridge.report_datasets import dataset_page
 from bandbridge.report_run import costs, provenance, total_cost
 from bandbridge.report_summary import key_figures, percent, scratch_note, summary, what_was_run
@@ -21,15 +22,6 @@ from bandbridge.table_formats import column_groups, used_extras
 from bandbridge.tables import PER_CLASS, Curve, all_tables, metric_name, number, short_title, shown_models
 
 MEDIA_TYPES = {".csv": "text/csv", ".md": "text/markdown", ".tex": "text/x-tex"}
-
-
-@dataclass(frozen=True)
-class Plot:
-    """A figure of the page: its SVG, a caption, and the same in words and numbers for those who cannot see it."""
-
-    svg: Markup
-    caption: str
-    alt: str
 
 
 @dataclass(frozen=True)
