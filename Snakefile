@@ -58,7 +58,9 @@ rule fetch:
 
 
 onstart:
-    by_hand = [step for dataset in DATASETS for step in still_to_fetch_by_hand(dataset)]
+    by_hand = [
+        step for dataset in DATASETS for step in still_to_fetch_by_hand(dataset)
+    ]
     if by_hand:
         raise WorkflowError("\n\n".join(by_hand))
     try:

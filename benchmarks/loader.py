@@ -29,6 +29,7 @@ import zarr
 sys.path.insert(0, str(Path(__file__).parents[1] / "workflow"))
 
 from bandbridge.shard_reader import ShardReader
+from bandbridge.shards import BLOCK
 
 try:
     import lmdb
@@ -83,7 +84,7 @@ def sharded(path: Path, pixels: np.ndarray, level: int) -> Path:
         chunks=(1, *pixels.shape[1:]),
         shards=(min(SHARD, len(pixels)), *pixels.shape[1:]),
         dtype=pixels.dtype,
-        compressors=zarr.codecs.BloscCodec(cname="zstd", clevel=level, shuffle="bitshuffle"),
+        compressors=zarr.codecs.BloscCodec(cname="zstd", clevel=level, shuffle="bitshuffle", blocksize=BLOCK),
         chunk_key_encoding={"name": "default", "separator": "."},
     )
     array[:] = pixels

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.util
+from functools import partial
 
 import numpy as np
 
@@ -9,7 +10,7 @@ from bandbridge.assemble import assemble
 from bandbridge.catalogue import WORKFLOW, load_dataset, load_nomenclature
 from bandbridge.convert import convert_share
 from bandbridge.plan import make_plan
-from bandbridge.readers import Planned, Sample
+from bandbridge.readers import Planned, Sample, reader
 from bandbridge.store import Store
 
 COUNTS = {"train": 30, "val": 12, "test": 17}
@@ -49,6 +50,21 @@ def write_store(path, dataset, samples, jobs=1, provenance=None, quarantine=None
     quarantine = quarantine or path.with_suffix(".csv")
     shares = {dataset.primary.name: folders}
     assemble(path, dataset, plan, shares, provenance or {}, quarantine, max_quarantined_share)
+
+
+def convert_archives(dataset, archives, root, jobs=1, max_quarantined_share=0.0):
+    """The store that the rules make of a data set's archives, all of its streams, in `root`."""
+    source = reader(dataset)
+    plan = make_plan(dataset, source.plan(dataset, archives))
+    shares = {}
+    for stream in dataset.streams:
+        shares[stream] = [root / "parts" / f"{stream}.{job}-of-{jobs}" for job in range(jobs)]
+        for job, folder in enumerate(shares[stream]):
+            read = partial(source.read, dataset, archives, stream)
+            convert_share(dataset, stream, plan.share(job, jobs), read, folder, "test")
+    path = root / f"{dataset.name}.zarr"
+    assemble(path, dataset, plan, shares, {}, root / "quarantine.csv", max_quarantined_share)
+    return path
 
 
 def small_dataset(name, splits=("train", "val", "test")):

@@ -17,7 +17,7 @@ from http_server import FileServer, running_server
 from bandbridge import download, transfer
 from bandbridge.archives import members
 from bandbridge.catalogue import Dataset, Source, load_dataset
-from bandbridge.download import fetch, fetch_all, missing_manual
+from bandbridge.download import fetch, fetch_all, missing_manual, own_files
 from bandbridge.errors import UserError
 
 CONTENT = b"a band of the scene " * 5_000
@@ -362,3 +362,21 @@ def test_what_pip_says_is_shown_with_what_to_do(index: Path, tmp_path: Path):
     message = str(caught.value)
     assert "No matching distribution found for tinyscene==2.0" in message
     assert f"put it there: {tmp_path / 'archives' / 'tinyscene-2.0-py3-none-any.whl'}" in message
+
+
+def test_a_users_own_table_is_listed_with_its_checksum(tmp_path):
+    (tmp_path / "samples.csv").write_text("path,label\na.tif,farm\n")
+    dataset = dataclasses.replace(
+        load_dataset("eurosat_100"), sources=(), options={"table": "samples.csv", "archive": None}
+    )
+    assert own_files(dataset, tmp_path) == [tmp_path / "samples.csv"]
+    (entry,) = fetch_all(dataset, tmp_path)
+    assert entry["file"] == str(tmp_path / "samples.csv")
+    (tmp_path / "samples.csv").write_text("path,label\na.tif,water\n")
+    assert fetch_all(dataset, tmp_path)[0]["sha256"] != entry["sha256"]
+
+
+def test_a_table_that_is_a_source_is_not_the_users_own(tmp_path):
+    (tmp_path / "metadata.parquet").write_bytes(b"PAR1")
+    dataset = dataclasses.replace(load_dataset("bigearthnet_v2"), options={"table": "metadata.parquet"})
+    assert own_files(dataset, tmp_path) == []

@@ -27,7 +27,7 @@ from bandbridge.errors import UserError
 from bandbridge.files import whole_directory, whole_file
 from bandbridge.plan import SHARD, Plan, Refused, Shard
 from bandbridge.sensors import Sensor, sensor_of
-from bandbridge.shards import LEVEL, ChunkFiles, write_shard
+from bandbridge.shards import BLOCK, LEVEL, ChunkFiles, write_shard
 
 
 @dataclass(eq=False)
@@ -233,7 +233,7 @@ def _write_pixels(
         chunks=(1, *sides),
         shards=(length, *sides),
         dtype=dtype,
-        compressors=BloscCodec(cname="zstd", clevel=LEVEL, shuffle="bitshuffle"),
+        compressors=BloscCodec(cname="zstd", clevel=LEVEL, shuffle="bitshuffle", blocksize=BLOCK),
         # Flat names, so that a shard is one file and no folders.
         chunk_key_encoding={"name": "default", "separator": "."},
         dimension_names=("sample", *_axes(modality, first)),

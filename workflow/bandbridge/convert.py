@@ -16,7 +16,17 @@ from bandbridge.catalogue import Dataset, Modality, conversion_facts, load_nomen
 from bandbridge.files import whole_file
 from bandbridge.plan import SHARD, Shard
 from bandbridge.readers import Rejected, Sample
-from bandbridge.shards import HASH_BYTES, LEVEL, Appender, ChunkFiles, chunk_hash, encode, read_index, write_shard
+from bandbridge.shards import (
+    BLOCK,
+    HASH_BYTES,
+    LEVEL,
+    Appender,
+    ChunkFiles,
+    chunk_hash,
+    encode,
+    read_index,
+    write_shard,
+)
 
 RGB_TYPES = ("uint8",)
 BAND_TYPES = ("uint8", "uint16", "int16", "float32")
@@ -301,7 +311,7 @@ def _line(content: Mapping[str, Any]) -> bytes:
 def identity(dataset: Dataset, stream: str, shards: Sequence[Shard], sources: Any) -> str:
     """What a share's content depends on, in short: a journal of another identity is not gone on from."""
     facts = [conversion_facts(dataset), stream, sources]
-    format_facts = [bandbridge.__version__, LEVEL, SHARD]
+    format_facts = [bandbridge.__version__, LEVEL, BLOCK, SHARD]
     digest = hashlib.sha256(json.dumps([facts, format_facts], default=str, sort_keys=True).encode())
     for shard in shards:
         digest.update(f"\n{shard_name(shard)}\n".encode() + "\0".join(shard.ids).encode())

@@ -56,7 +56,22 @@ def fetch_all(dataset: Dataset, directory: Path) -> list[dict[str, str]]:
         if not given:
             raise UserError(f"option 'archive': {stand_in} is not there; give a file or a folder")
         found += [{"file": str(path), **_described(path)} for path in given]
+    listed = {Path(stand_in)} if stand_in else set()
+    found += [{"file": str(path), **_described(path)} for path in own_files(dataset, directory) if path not in listed]
     return found
+
+
+def own_files(dataset: Dataset, directory: Path) -> list[Path]:
+    """The user's own files that the options name and that are no sources: a change of one is a change of the data.
+
+    The option `archive` where it is a file, and the option `table` (of the table reader), wherever it is looked for.
+    """
+    archive, table = dataset.options.get("archive"), dataset.options.get("table")
+    fetched = {source.file for source in dataset.sources}
+    places = [Path(archive)] if archive else []
+    if table and table not in fetched:
+        places += [directory / table, Path(table), *([Path(archive) / table] if archive else [])]
+    return list(dict.fromkeys(place for place in places if place.is_file()))
 
 
 def needed(dataset: Dataset) -> list[Source]:

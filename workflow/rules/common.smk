@@ -16,7 +16,7 @@ from bandbridge.config import (
     templates,
     uses_scratch,
 )
-from bandbridge.download import missing_manual
+from bandbridge.download import missing_manual, own_files
 
 
 wildcard_constraints:
@@ -57,6 +57,12 @@ def converted(dataset):
         for stream in facts.streams
         for share in range(facts.convert_jobs)
     ]
+
+
+def users_files(dataset):
+    """The user's own tables and archives, a change of which is a change of the data set."""
+    found = own_files(dataset_facts(dataset), Path(archives(dataset)))
+    return [str(path) for path in found]
 
 
 def still_to_fetch_by_hand(dataset):

@@ -1,5 +1,7 @@
 rule download:
     """Fetch a data set's files and check them against their checksums."""
+    input:
+        lambda w: users_files(w.dataset),
     output:
         files=files("{dataset}"),
     log:
@@ -12,7 +14,9 @@ rule download:
     params:
         dataset="{dataset}",
         # What decides which files are fetched.
-        overrides=lambda w: overrides(w.dataset, only=["archive", "modalities"]),
+        overrides=lambda w: overrides(
+            w.dataset, only=["archive", "modalities", "table"]
+        ),
         sources=lambda w: read_yaml("datasets", w.dataset)["sources"],
         archives=lambda w: archives(w.dataset),
     message:
