@@ -45,7 +45,9 @@ rule all:
     input:
         report=results("report/index.html"),
         tables=TABLES,
-        patched=results(f"paint/{CLIP}.{PATCHING}/patched/open_clip_config.json"),
+        patched=of_each_clip(
+            results("paint/{clip}.{dataset}/patched/open_clip_config.json")
+        ),
     localrule: True
 
 
@@ -58,7 +60,8 @@ rule fetch:
 
 
 onstart:
-    by_hand = [
+    by_hand = absent_checkpoints(config)
+    by_hand += [
         step for dataset in DATASETS for step in still_to_fetch_by_hand(dataset)
     ]
     if by_hand:

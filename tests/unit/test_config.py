@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from bandbridge.catalogue import merged
-from bandbridge.config import clip_id, evaluated, templates, validate
+from bandbridge.config import clip_id, clips, evaluated, templates, validate
 from bandbridge.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -124,4 +124,5 @@ def test_the_users_templates_come_before_the_repositorys():
     [("ViT-B-32", "ViT-B-32"), ("hf-hub:laion/CLIP-ViT-B-32", "CLIP-ViT-B-32"), ("my model", "my-model")],
 )
 def test_a_clip_is_named_after_its_architecture(name: str, expected: str):
-    assert clip_id(changed("clip/name", name)) == expected
+    assert clip_id(name) == expected
+    assert list(clips(changed("clip/name", name))) == [expected]

@@ -45,6 +45,30 @@ def test_a_eurosat_preset_plans_its_data_set_alone(clone: Clone, presets: list[s
     assert "embed_sweep_digits_new" not in jobs
 
 
+def test_several_backbones_have_a_curve_and_a_student_each(clone: Clone):
+    clone.configure({"clip": {"name": ["ViT-B-32", "ViT-L-14"], "pretrained": "openai"}})
+    jobs = clone.jobs()
+    assert jobs.count("fetch_clip") == jobs.count("finetune") == jobs.count("select_alpha") == jobs.count("align") == 2
+    assert {"embed_sweep_ViT-B-32_scene_crop_new", "embed_sweep_ViT-L-14_scene_crop_new"} <= set(jobs)
+    # Each with three alphas on two prompt sets of the scene and one of the digits, and its student on the scene.
+    assert jobs.count("score_zero_shot") == 2 * (3 * 3 + 2)
+
+
+def test_the_papers_presets_plan_four_backbones_in_three_nomenclatures(clone: Clone):
+    jobs = plan(clone, "workflow/presets/paper.yaml", "workflow/presets/paper-backbones.yaml")
+    assert jobs.count("finetune") == jobs.count("align") == 4
+    assert jobs.count("convert") == 8 + 1  # BigEarthNet's jobs, and ImageNet's
+
+
+def test_what_is_fetched_by_hand_stops_the_run_before_any_job(clone: Clone):
+    (clone.root / "config.yaml").write_text((ROOT / "config.yaml").read_text())
+    called = clone.snakemake("--cores", "1", "--configfile", "workflow/presets/paper.yaml")
+    assert called.returncode != 0
+    assert "ILSVRC2012_img_val.tar" in called.stderr
+    assert "align.students.ssl4eo-vit-small.pretrained" in called.stderr
+    assert not (clone.root / "results").exists()
+
+
 def test_alignment_and_probe_can_be_switched_off(clone: Clone):
     clone.configure({"align": {"students": {"ms-vit": None}}, "evaluate": {"linear_probe": None, "retrieval": None}})
     jobs = set(clone.jobs())

@@ -231,6 +231,7 @@ def _task_faults(config: Mapping[str, Any]) -> Iterator[str]:
                     f"tasks.{role}.nomenclature is '{task['nomenclature']}'; {task['dataset']} has: "
                     f"{', '.join(allowed)}.{did_you_mean(task['nomenclature'], allowed)}"
                 )
+    yield from _clip_faults(config)
     if uses_scratch(config):
         if "scratch" not in config["clip"]:
             yield f"clip.scratch is missing, and clip.pretrained is 'scratch'; {EXAMPLE}."
@@ -238,6 +239,17 @@ def _task_faults(config: Mapping[str, Any]) -> Iterator[str]:
             dataset = load_dataset(config["clip"]["scratch"]["dataset"])
             if dataset.label_kind != "single":
                 yield f"clip.scratch.dataset is '{dataset.name}', a multi-label data set; captions need one class."
+
+
+def _clip_faults(config: Mapping[str, Any]) -> Iterator[str]:
+    names, pretrained = config["clip"]["name"], config["clip"]["pretrained"]
+    several = 1 if isinstance(names, str) else len(names)
+    if not isinstance(pretrained, str) and len(pretrained) != several:
+        yield f"clip.pretrained lists {len(pretrained)} weights for {several} names in clip.name; list one for each."
+    elif len(clips(config)) != several:
+        yield f"clip.name: {', '.join(names)} come to the same name in paths; give each another one."
+    if uses_scratch(config) and several > 1:
+        yield "clip.pretrained is 'scratch', which trains one CLIP; clip.name lists several."
 
 
 def _nomenclature_faults(config: Mapping[str, Any]) -> Iterator[str]:
@@ -313,12 +325,40 @@ def _probe_faults(config: Mapping[str, Any]) -> Iterator[str]:
 
 def uses_scratch(config: Mapping[str, Any]) -> bool:
     """Whether the CLIP to start from is trained here rather than loaded."""
-    return bool(config["clip"]["pretrained"] == "scratch")
+    return any(source == "scratch" for _, source in clips(config).values())
 
 
-def clip_id(config: Mapping[str, Any]) -> str:
-    """The CLIP's name in paths and tables: its architecture's name, safe in a path."""
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", Path(config["clip"]["name"]).stem).strip("-")
+def absent_checkpoints(config: Mapping[str, Any]) -> list[str]:
+    """A sentence for each student's checkpoint that is not there, so that a run finds out before its first job."""
+    return [
+        f"align.students.{name}.pretrained: {student['pretrained']} is not there; put the checkpoint there, "
+        "or set it to null to start from random weights."
+        for name, student in config["align"]["students"].items()
+        if student["pretrained"] and not Path(student["pretrained"]).is_file()
+    ]
+
+
+def clip_id(name: str) -> str:
+    """A CLIP's name in paths and tables: its architecture's name, safe in a path."""
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", Path(name).stem).strip("-")
+
+
+def clips(config: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """The CLIPs of a run: id -> name of the architecture, and where its weights come from."""
+    names, pretrained = config["clip"]["name"], config["clip"]["pretrained"]
+    names = [names] if isinstance(names, str) else list(names)
+    sources = [pretrained] * len(names) if isinstance(pretrained, str) else list(pretrained)
+    return {clip_id(name): (name, source) for name, source in zip(names, sources, strict=False)}
+
+
+def students(config: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    """Every student that is aligned: its name among the encoders -> its name in the configuration, its teacher's id."""
+    teachers = list(clips(config))
+    return {
+        name if len(teachers) == 1 else f"{name}-{clip}": (name, clip)
+        for clip in teachers
+        for name in config["align"]["students"]
+    }
 
 
 def templates(config: Mapping[str, Any], prompts: str) -> tuple[str, ...]:

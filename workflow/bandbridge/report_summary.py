@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from bandbridge.config import clip_id, uses_scratch
+from bandbridge.config import students, task_nomenclature, uses_scratch
 from bandbridge.tables import Curve, dataset_title, headline, metric_name, number, short_title
 
 
@@ -36,6 +36,7 @@ def task_scores(config: Mapping[str, Any], metrics: pd.DataFrame, role: str) -> 
         return None
     rows = headline(metrics, "zero-shot")
     rows = rows[(rows["dataset"] == task["dataset"]) & (rows["prompts"] == task["prompts"])]
+    rows = rows[rows["nomenclature"] == task_nomenclature(config, role)]
     return Scores(
         short_title(task["dataset"]),
         metric_name(rows["metric"].iloc[0]),
@@ -48,31 +49,37 @@ def summary(config: Mapping[str, Any], metrics: pd.DataFrame, curves: Sequence[C
     patching, supported = (task_scores(config, metrics, role) for role in ("patching", "supported"))
     if not curves or patching is None:
         return "No model was patched in this run."
-    before, after = _ends(config, curves[0])
+    before, after = _ends(curves[0])
     first = f"Patching with α = {curves[0].selected:g} {_changed(patching, before, after)}"
     first += f"; it {_changed(supported, before, after)}." if supported else "; no supported task was watched."
-    return f"{first} {_student_sentence(config, patching, after)}"
+    return f"{first} {_student_sentence(config, patching, curves[0])}"
 
 
-def _ends(config: Mapping[str, Any], curve: Curve) -> tuple[str, str]:
+def _ends(curve: Curve) -> tuple[str, str]:
     """The encoders that a summary compares: zero-shot and patched."""
-    clip = clip_id(config)
-    return f"{clip}@0", f"{clip}@{curve.selected:g}"
+    return f"{curve.clip}@0", f"{curve.clip}@{curve.selected:g}"
 
 
-def _student_sentence(config: Mapping[str, Any], patching: Scores, patched: str) -> str:
-    students = {name: patching.values[name] for name in config["align"]["students"] if name in patching.values}
-    if not students:
+def _aligned(config: Mapping[str, Any], patching: Scores, curve: Curve) -> dict[str, float]:
+    """Scores of the students that were aligned to the model of a curve."""
+    of_clip = [encoder for encoder, (_, clip) in students(config).items() if clip == curve.clip]
+    return {encoder: patching.values[encoder] for encoder in of_clip if encoder in patching.values}
+
+
+def _student_sentence(config: Mapping[str, Any], patching: Scores, curve: Curve) -> str:
+    aligned = _aligned(config, patching, curve)
+    if not aligned:
         return "No student was aligned."
-    best = max(students, key=students.__getitem__)
-    change = 100 * (students[best] - patching.values[patched])
+    best = max(aligned, key=aligned.__getitem__)
+    change = 100 * (aligned[best] - patching.values[_ends(curve)[1]])
     relation = f"{number(abs(change))} points {'above' if change > 0 else 'below'}"
     if number(change) == number(0):
         relation = "level with"
-    which = f"The student {best}" if len(students) == 1 else f"The best of {len(students)} students, {best},"
+    which = f"The student {best}" if len(aligned) == 1 else f"The best of {len(aligned)} students, {best},"
+    bands = len(config["align"]["students"][students(config)[best][0]]["bands"])
     return (
-        f"{which} sees {len(config['align']['students'][best]['bands'])} bands, was aligned to the patched model and "
-        f"reaches {percent(students[best])} {patching.metric}, {relation} it."
+        f"{which} sees {bands} bands, was aligned to the patched model and "
+        f"reaches {percent(aligned[best])} {patching.metric}, {relation} it."
     )
 
 
@@ -93,16 +100,16 @@ def key_figures(config: Mapping[str, Any], metrics: pd.DataFrame, curves: Sequen
     """The summary's changes as numerals: both tasks from zero-shot to patched, and patched to each aligned student."""
     figures = []
     for curve in curves[:1]:
-        before, after = _ends(config, curve)
+        before, after = _ends(curve)
         for role in ("patching", "supported"):
             if scores := task_scores(config, metrics, role):
                 label = f"{role.capitalize()} task, zero-shot to patched: {scores.metric} on {scores.title}, %"
                 figures.append(_key_figure(label, scores.values[before], scores.values[after]))
         patching = task_scores(config, metrics, "patching")
-        for student in config["align"]["students"]:
-            if patching and student in patching.values:
+        if patching:
+            for student, score in _aligned(config, patching, curve).items():
                 label = f"Patched RGB model to aligned student {student}: {patching.metric} on {patching.title}, %"
-                figures.append(_key_figure(label, patching.values[after], patching.values[student]))
+                figures.append(_key_figure(label, patching.values[after], score))
     return figures
 
 

@@ -2,7 +2,7 @@ rule align:
     """Distil the patched CLIP into a multispectral student. The teacher is interpolated in memory."""
     input:
         unpack(models_once_alpha_is_chosen),
-        head=patching_head(CLIP),
+        head=lambda w: patching_head(clip_of(w.student)),
         store=store(PATCHING),
     output:
         weights=results("align/{student}/model.safetensors"),
@@ -21,7 +21,7 @@ rule align:
     params:
         nomenclature=task_nomenclature(config, "patching"),
         alpha=chosen_alpha,
-        student=lambda w: needs("align", "students", w.student),
+        student=lambda w: needs("align", "students", STUDENTS[w.student][0]),
         recipe=needs("align", without=("students",)),
         seed=config["seed"],
     message:

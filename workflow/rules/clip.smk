@@ -21,7 +21,7 @@ if uses_scratch(config):
             gpu=1,
             mem_mb=8_000,
         params:
-            name=needs("clip", "name"),
+            name=lambda w: CLIPS[w.clip][0],
             recipe=needs("clip", "scratch", without=("dataset", "prompts")),
             templates=templates(config, config["clip"]["scratch"]["prompts"]),
             nomenclature=dataset_facts(SCRATCH).nomenclature,
@@ -46,8 +46,8 @@ else:
         conda:
             "../../envs/torch.yaml"
         params:
-            name=needs("clip", "name"),
-            pretrained=needs("clip", "pretrained"),
+            name=lambda w: CLIPS[w.clip][0],
+            pretrained=lambda w: CLIPS[w.clip][1],
         message:
             "Loading {wildcards.clip}"
         script:

@@ -1,6 +1,7 @@
 # Paths and names that the rules share. Paths are made here and nowhere else.
 
 import json
+from itertools import product
 
 from bandbridge.catalogue import (
     conversion_facts,
@@ -9,9 +10,11 @@ from bandbridge.catalogue import (
     read_yaml,
 )
 from bandbridge.config import (
-    clip_id,
+    absent_checkpoints,
+    clips,
     evaluated,
     scored_nomenclatures,
+    students,
     task_nomenclature,
     templates,
     uses_scratch,
@@ -107,9 +110,19 @@ def embedding(encoder, dataset, split):
     return results(f"embeddings/{encoder}/{dataset}.{split}.zarr/zarr.json")
 
 
-def patched(alpha):
-    """The name of the CLIP at this alpha among the encoders."""
-    return f"{CLIP}@{float(alpha):g}"
+def patched(clip, alpha):
+    """The name of a CLIP at this alpha among the encoders."""
+    return f"{clip}@{float(alpha):g}"
+
+
+def clip_of(encoder):
+    """The CLIP whose space an encoder maps to."""
+    return STUDENTS[encoder][1] if encoder in STUDENTS else encoder.split("@")[0]
+
+
+def of_each_clip(path):
+    """A path with {clip} and {dataset} in it, for every CLIP that is patched."""
+    return [path.format(clip=clip, dataset=PATCHING) for clip in CLIPS]
 
 
 def overrides(dataset, only=None, without=()):
@@ -134,11 +147,11 @@ def class_names_and_maps(dataset):
     }
 
 
-CLIP = clip_id(config)
+CLIPS = clips(config)  # id -> name, weights
 PATCHING = config["tasks"]["patching"]["dataset"]
 SUPPORTED = (config["tasks"]["supported"] or {}).get("dataset")
 EVALUATED = evaluated(config)  # data set -> prompt sets
-STUDENTS = list(config["align"]["students"])
+STUDENTS = students(config)  # encoder -> name in the configuration, teacher
 ALPHAS = [f"{alpha:g}" for alpha in sorted(config["paint"]["alphas"])]
 SCRATCH = config["clip"]["scratch"]["dataset"] if uses_scratch(config) else None
 DATASETS = sorted({PATCHING, *EVALUATED, *filter(None, [SUPPORTED, SCRATCH])})
@@ -154,7 +167,7 @@ def has_bands(dataset):
 
 
 def fetched_clip():
-    return [] if SCRATCH else [results(f"clip/{CLIP}/open_clip_config.json")]
+    return [] if SCRATCH else of_each_clip(results("clip/{clip}/open_clip_config.json"))
 
 
 def needs(*keys, without=()):
@@ -176,10 +189,10 @@ def training_minutes(wildcards, attempt):
 # --- encoding ---------------------------------------------------------------------------------------------------------
 
 
-def sweep_batches(dataset):
+def sweep_batches(clip, dataset):
     def is_encoded(alpha):
         return all(
-            Path(embedding(patched(alpha), dataset, split)).exists()
+            Path(embedding(patched(clip, alpha), dataset, split)).exists()
             for split in scored_splits(dataset)
         )
 
@@ -192,31 +205,36 @@ def sweep_batches(dataset):
 
 # --- what waits for alpha ---------------------------------------------------------------------------------------------
 
-SELECTED = results(f"paint/{CLIP}.{PATCHING}/selected.json")
 
-
-def selected_alpha():
+def selected_alpha(clip):
     """The chosen alpha; Snakemake waits for the choice wherever an input function asks."""
-    chosen = checkpoints.select_alpha.get(clip=CLIP, dataset=PATCHING).output.selected
+    chosen = checkpoints.select_alpha.get(clip=clip, dataset=PATCHING).output.selected
     return json.loads(Path(chosen).read_text())["alpha"]
+
+
+def teacher(wildcards):
+    """The CLIP of a rule about CLIPs, or about a student."""
+    return (
+        STUDENTS[wildcards.student][1]
+        if "student" in wildcards.keys()
+        else wildcards.clip
+    )
 
 
 def chosen_alpha(wildcards):
     """The same for params, which Snakemake also evaluates before the choice is made."""
-    return (
-        json.loads(Path(SELECTED).read_text())["alpha"]
-        if Path(SELECTED).exists()
-        else None
-    )
+    selected = Path(results(f"paint/{teacher(wildcards)}.{PATCHING}/selected.json"))
+    return json.loads(selected.read_text())["alpha"] if selected.exists() else None
 
 
 def models_once_alpha_is_chosen(wildcards):
     """Both ends of the line. What depends on alpha waits for the choice, and an unchanged choice reruns nothing."""
-    selected_alpha()
+    clip = teacher(wildcards)
+    selected_alpha(clip)
     return dict(
-        clip=results(f"clip/{CLIP}/open_clip_config.json"),
-        clip_weights=results(f"clip/{CLIP}/open_clip_model.safetensors"),
-        finetuned=results(f"finetune/{CLIP}.{PATCHING}/model.safetensors"),
+        clip=results(f"clip/{clip}/open_clip_config.json"),
+        clip_weights=results(f"clip/{clip}/open_clip_model.safetensors"),
+        finetuned=results(f"finetune/{clip}.{PATCHING}/model.safetensors"),
     )
 
 
@@ -224,14 +242,14 @@ def aligned(student):
     """A student's weights. Whatever stands behind the alignment must wait for alpha by itself as well: Snakemake
     looks again only at jobs that wait, and would otherwise rerun the rest although the choice has not changed.
     """
-    selected_alpha()
+    selected_alpha(clip_of(student))
     return results(f"align/{student}/model.safetensors")
 
 
 def encoded(encoder, dataset, split):
     """What an encoder made of a split, for whoever reads it."""
     if encoder in STUDENTS:
-        selected_alpha()  # for the same reason
+        selected_alpha(clip_of(encoder))  # for the same reason
     return embedding(encoder, dataset, split)
 
 
@@ -264,13 +282,13 @@ def metrics_of(encoders, dataset):
         for nomenclature in scored_nomenclatures(config, dataset)
         for prompts in EVALUATED[dataset]
     ]
-    students = [encoder for encoder in encoders if encoder in STUDENTS]
+    aligned = [encoder for encoder in encoders if encoder in STUDENTS]
     if config["evaluate"]["retrieval"]:
-        tables += [retrieval_metrics(student, dataset) for student in students]
+        tables += [retrieval_metrics(student, dataset) for student in aligned]
     if dataset in probed_datasets():
         tables += [
             probe_metrics(encoder, dataset, nomenclature)
-            for encoder in (patched(0), *students)
+            for encoder in (*(patched(clip, 0) for clip in CLIPS), *aligned)
             for nomenclature in scored_nomenclatures(config, dataset)
         ]
     return tables
@@ -278,12 +296,13 @@ def metrics_of(encoders, dataset):
 
 def metrics_of_the_chosen(wildcards):
     """Those of the patched model alone; they wait for alpha."""
-    chosen = patched(selected_alpha())
+    chosen = {clip: patched(clip, selected_alpha(clip)) for clip in CLIPS}
     return [
-        probe_metrics(chosen, dataset, nomenclature)
+        probe_metrics(encoder, dataset, nomenclature)
+        for clip, encoder in chosen.items()
         for dataset in probed_datasets()
         for nomenclature in scored_nomenclatures(config, dataset)
-        if chosen != patched(0)
+        if encoder != patched(clip, 0)
     ]
 
 
@@ -291,6 +310,7 @@ def metrics_of_the_chosen(wildcards):
 
 
 def histories():
-    paths = [results(f"finetune/{CLIP}.{PATCHING}/history.jsonl")]
+    paths = of_each_clip(results("finetune/{clip}.{dataset}/history.jsonl"))
     paths += [results(f"align/{student}/history.jsonl") for student in STUDENTS]
-    return [results(f"clip/{CLIP}/history.jsonl"), *paths] if SCRATCH else paths
+    first = of_each_clip(results("clip/{clip}/history.jsonl")) if SCRATCH else []
+    return [*first, *paths]

@@ -5,27 +5,27 @@
 # runs only when something it reads has changed, and new ones another. So an alpha added later is encoded alone.
 
 
-for dataset in EVALUATED:
-    for batch, alphas in sweep_batches(dataset).items():
+for clip, dataset in product(CLIPS, EVALUATED):
+    for batch, alphas in sweep_batches(clip, dataset).items():
 
         rule:
             name:
-                f"embed_sweep_{dataset}_{batch}"
+                "_".join(["embed_sweep", *([clip] * (len(CLIPS) > 1)), dataset, batch])
             input:
-                clip=results(f"clip/{CLIP}/open_clip_config.json"),
-                clip_weights=results(f"clip/{CLIP}/open_clip_model.safetensors"),
-                finetuned=results(f"finetune/{CLIP}.{PATCHING}/model.safetensors"),
+                clip=results(f"clip/{clip}/open_clip_config.json"),
+                clip_weights=results(f"clip/{clip}/open_clip_model.safetensors"),
+                finetuned=results(f"finetune/{clip}.{PATCHING}/model.safetensors"),
                 store=store(dataset),
             output:
                 embeddings=[
-                    embedding(patched(alpha), dataset, split)
+                    embedding(patched(clip, alpha), dataset, split)
                     for alpha in alphas
                     for split in scored_splits(dataset)
                 ],
             log:
-                logs(f"embed/{CLIP}.{dataset}.{batch}.log"),
+                logs(f"embed/{clip}.{dataset}.{batch}.log"),
             benchmark:
-                logs(f"embed/{CLIP}.{dataset}.{batch}.tsv")
+                logs(f"embed/{clip}.{dataset}.{batch}.tsv")
             conda:
                 "../../envs/torch.yaml"
             threads: 8
@@ -36,7 +36,7 @@ for dataset in EVALUATED:
                 # Which alphas and splits is read from the outputs' names: as a param it would rerun the encoded ones.
                 recipe=needs("embed"),
             message:
-                f"Encoding {dataset} with {len(alphas)} alphas"
+                f"Encoding {dataset} with {clip} at {len(alphas)} alphas"
             script:
                 "../scripts/embed_sweep.py"
 

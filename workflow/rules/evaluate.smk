@@ -7,7 +7,7 @@ rule score_zero_shot:
         embeddings=lambda w: [
             encoded(w.encoder, w.dataset, split) for split in scored_splits(w.dataset)
         ],
-        head=results(f"heads/{CLIP}/{{dataset}}.{{nomenclature}}.{{prompts}}.npz"),
+        head=lambda w: head(clip_of(w.encoder), w.dataset, w.nomenclature, w.prompts),
         store=lambda w: store(w.dataset),
     output:
         metrics=results(
@@ -32,7 +32,11 @@ rule score_zero_shot:
 rule score_retrieval:
     """Retrieval between the patched CLIP's RGB and the student's multispectral embeddings of the test split."""
     input:
-        rgb=lambda w: encoded(patched(selected_alpha()), w.dataset, "test"),
+        rgb=lambda w: encoded(
+            patched(clip_of(w.student), selected_alpha(clip_of(w.student))),
+            w.dataset,
+            "test",
+        ),
         multispectral=lambda w: encoded(w.student, w.dataset, "test"),
     output:
         metrics=results("metrics/{student}/retrieval.{dataset}.csv"),
@@ -83,7 +87,10 @@ rule collect_metrics:
             table
             for dataset in EVALUATED
             for table in metrics_of(
-                [*map(patched, ALPHAS), *(STUDENTS if has_bands(dataset) else [])],
+                [
+                    *(patched(clip, alpha) for clip in CLIPS for alpha in ALPHAS),
+                    *(STUDENTS if has_bands(dataset) else []),
+                ],
                 dataset,
             )
         ],

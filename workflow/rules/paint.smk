@@ -3,7 +3,7 @@ checkpoint select_alpha:
     input:
         metrics=lambda w: [
             zero_shot_metrics(
-                patched(alpha),
+                patched(w.clip, alpha),
                 task["dataset"],
                 task_nomenclature(config, role),
                 task["prompts"],

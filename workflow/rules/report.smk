@@ -11,8 +11,8 @@ rule tables:
     """The tables of a paper, as CSV, Markdown and LaTeX."""
     input:
         metrics=results("metrics.csv"),
-        curves=[results(f"paint/{CLIP}.{PATCHING}/curve.csv")],
-        selected=[results(f"paint/{CLIP}.{PATCHING}/selected.json")],
+        curves=of_each_clip(results("paint/{clip}.{dataset}/curve.csv")),
+        selected=of_each_clip(results("paint/{clip}.{dataset}/selected.json")),
     output:
         tables=TABLES,
     log:
@@ -29,8 +29,8 @@ rule report:
     """One page that shows the run and opens without a network."""
     input:
         metrics=results("metrics.csv"),
-        curves=[results(f"paint/{CLIP}.{PATCHING}/curve.csv")],
-        selected=[results(f"paint/{CLIP}.{PATCHING}/selected.json")],
+        curves=of_each_clip(results("paint/{clip}.{dataset}/curve.csv")),
+        selected=of_each_clip(results("paint/{clip}.{dataset}/selected.json")),
         histories=histories(),
         stores=[store(dataset) for dataset in DATASETS],
         quarantines=[quarantine(dataset) for dataset in DATASETS],
