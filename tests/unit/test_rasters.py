@@ -15,8 +15,6 @@ from rasterio.warp import transform
 from bandbridge import rasters
 from bandbridge.rasters import RasterError, decode, to_grid
 
-pytestmark = pytest.mark.filterwarnings("ignore:Dataset has no geotransform", "ignore:Use `@` matmul")
-
 DATA = Path(__file__).parents[1] / "data"
 FILES = sorted([*DATA.rglob("*.tif"), *DATA.rglob("*.jp2"), *DATA.rglob("*.jpg")])
 
