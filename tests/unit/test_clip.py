@@ -1,6 +1,7 @@
 """CLIP models as open_clip directories."""
 
 import json
+from pathlib import Path
 
 import open_clip
 import pytest
@@ -10,6 +11,7 @@ from tiny import MODEL_CFG, same_weights, tiny_clip
 from bandbridge import clip as clips
 from bandbridge import weights
 from bandbridge.clip import fetch_clip, load_clip, new_clip, save_clip
+from bandbridge.clip_checkpoints import OPENAI_KEYS, is_openai, load_into
 from bandbridge.errors import UserError
 
 
@@ -105,7 +107,7 @@ def test_a_local_checkpoint_becomes_a_directory(tmp_path, suffix, capsys):
         weights.save_weights(path, clip.model.state_dict(), {})
     fetch_clip("tiny", str(path), tmp_path / "fetched")
     assert same_weights(load_clip(tmp_path / "fetched").model.state_dict(), clip.model.state_dict())
-    assert "tiny-quickgelu" in capsys.readouterr().out
+    assert "loaded with GELU, as tiny says" in capsys.readouterr().out
 
 
 def test_a_directory_and_its_name_are_taken_over(tmp_path):
@@ -126,40 +128,163 @@ def test_a_local_file_keeps_the_activation_of_its_name(tmp_path, pictures, capsy
     assert not torch.allclose(gelu.visual(values), quick.visual(values), atol=1e-4)
 
 
+def test_what_the_config_says_of_a_local_file_counts(tmp_path, capsys):
+    path = tmp_path / "weights.pt"
+    torch.save(tiny_clip().model.state_dict(), path)
+    for asked in (True, False):
+        fetch_clip("tiny", str(path), tmp_path / f"{asked}", quick_gelu=asked)
+        assert load_clip(tmp_path / f"{asked}").model_cfg["quick_gelu"] is asked
+    assert capsys.readouterr().out == ""
+
+
+def test_an_activation_that_contradicts_the_weights_is_refused(tmp_path):
+    torch.save(tiny_clip().model.state_dict(), tmp_path / "weights.pt")
+    save_clip(tiny_clip(quick_gelu=True), tmp_path / "theirs")
+    openai_state_dict(tmp_path / "ViT.pt")
+    for name, pretrained, asked, origin in (
+        ("tiny-quickgelu", "weights.pt", False, "'tiny-quickgelu'"),
+        ("tiny", "theirs", False, clips.CONFIG_FILE),
+        ("tiny", "ViT.pt", False, "which OpenAI made"),
+    ):
+        with pytest.raises(UserError, match=rf"clip\.quick_gelu is false, but .*{origin}.*QuickGELU"):
+            fetch_clip(name, str(tmp_path / pretrained), tmp_path / "fetched", quick_gelu=asked)
+    with pytest.raises(UserError, match=r"'laion2b_s34b_b79k'.*trained with GELU.*null or false"):
+        fetch_clip("ViT-B-32", "laion2b_s34b_b79k", tmp_path / "fetched", quick_gelu=True)
+    assert not (tmp_path / "fetched").exists()
+
+
 def test_a_tag_brings_the_activation_that_its_weights_need(monkeypatch, tmp_path):
     asked = {}
 
     def create(source, return_transform, **options):
         asked.update(options)
-        return tiny_clip(quick_gelu=options["force_quick_gelu"]).model
+        return tiny_clip(quick_gelu=options["quick_gelu"]).model
 
     monkeypatch.setattr(open_clip, "create_model_from_pretrained", create)
     monkeypatch.setattr(clips, "_clip", lambda name, model, tokenizer, model_cfg: model_cfg)
-    assert clips._from_tag("ViT-B-32", "openai")["quick_gelu"] is True
-    assert asked == {"pretrained": "openai", "force_quick_gelu": True}
-    assert clips._from_tag("ViT-B-32", "laion2b_s34b_b79k")["quick_gelu"] is False
-    assert asked["force_quick_gelu"] is False
+    assert clips._from_tag("ViT-B-32", "openai", None)["quick_gelu"] is True
+    assert asked == {"pretrained": "openai", "quick_gelu": True}
+    assert clips._from_tag("ViT-B-32", "laion2b_s34b_b79k", None)["quick_gelu"] is False
+    assert asked["quick_gelu"] is False
+
+
+def openai_model():
+    """A tiny CLIP with what OpenAI's files hold beside the weights, and its weights in half precision."""
+    model = tiny_clip(seed=3, quick_gelu=True).model
+    for name in sorted(OPENAI_KEYS):
+        model.__dict__.pop(name, None)
+        model.register_buffer(name, torch.tensor(16))
+    for block in model.transformer.resblocks:
+        block.attn_mask = model.attn_mask
+    return model
 
 
 def openai_archive(path):
-    torch.jit.save(torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2)), str(path))
+    model = openai_model()
+    inputs = torch.zeros(1, 3, 16, 16), torch.zeros(1, 8, dtype=torch.long)
+    methods = {"forward": inputs, "encode_image": inputs[0], "encode_text": inputs[1]}
+    torch.jit.trace_module(model, methods, check_trace=False).half().save(str(path))
+    return model
 
 
 def openai_state_dict(path):
-    torch.save(tiny_clip().model.state_dict() | {"input_resolution": torch.tensor(16)}, path)
+    model = openai_model()
+    torch.save({name: value.half() for name, value in model.state_dict().items()}, path)
+    return model
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning", "ignore::torch.jit.TracerWarning")
 @pytest.mark.parametrize("write", [openai_archive, openai_state_dict])
-def test_openais_own_file_is_refused_for_its_activation(tmp_path, write):
-    write(tmp_path / "ViT.pt")
-    with pytest.raises(UserError, match="QuickGELU"):
-        fetch_clip("tiny", str(tmp_path / "ViT.pt"), tmp_path / "fetched")
+def test_openais_own_file_becomes_a_float32_directory_with_its_activation(tmp_path, write, pictures):
+    model = write(tmp_path / "ViT.pt")
+    fetch_clip("tiny", str(tmp_path / "ViT.pt"), tmp_path / "fetched")
+    loaded = load_clip(tmp_path / "fetched")
+    assert loaded.model_cfg["quick_gelu"] is True
+    expected = {name: value for name, value in model.state_dict().items() if name not in OPENAI_KEYS}
+    assert same_weights(loaded.model.state_dict(), {name: value.half().float() for name, value in expected.items()})
+    values = loaded.inputs(pictures)
+    model.float().load_state_dict(loaded.model.state_dict(), strict=False)
+    assert torch.equal(loaded.model.encode_image(values), model.encode_image(values))
 
 
-def test_weights_of_another_architecture_are_refused(tmp_path):
+# Published numbers of OpenAI's models: embedding; width, layers, patch and grid of the image encoder; width of the text
+# encoder, which has 12 layers, 77 tokens and 49,408 words in all of them.
+OPENAI_MODELS = {
+    "ViT-B-32": (512, 768, 12, 32, 7, 512),
+    "ViT-B-16": (512, 768, 12, 16, 14, 512),
+    "ViT-L-14": (768, 1024, 24, 14, 16, 768),
+    "ViT-L-14-336": (768, 1024, 24, 14, 24, 768),
+}
+
+
+def openai_layout(embed, width, layers, patch, grid, text):
+    """Every tensor that OpenAI's model of these numbers has, without memory."""
+
+    def norm(name, size):
+        return {f"{name}.weight": (size,), f"{name}.bias": (size,)}
+
+    def linear(name, out, size):
+        return {f"{name}.weight": (out, size), f"{name}.bias": (out,)}
+
+    def blocks(name, size, count):
+        shapes = {}
+        for number in range(count):
+            block = f"{name}.resblocks.{number}"
+            shapes |= {f"{block}.attn.in_proj_weight": (3 * size, size), f"{block}.attn.in_proj_bias": (3 * size,)}
+            shapes |= linear(f"{block}.attn.out_proj", size, size)
+            shapes |= norm(f"{block}.ln_1", size) | norm(f"{block}.ln_2", size)
+            shapes |= linear(f"{block}.mlp.c_fc", 4 * size, size) | linear(f"{block}.mlp.c_proj", size, 4 * size)
+        return shapes
+
+    shapes = {
+        "visual.class_embedding": (width,),
+        "visual.positional_embedding": (grid**2 + 1, width),
+        "visual.proj": (width, embed),
+        "visual.conv1.weight": (width, 3, patch, patch),
+        **norm("visual.ln_pre", width),
+        **norm("visual.ln_post", width),
+        **blocks("visual.transformer", width, layers),
+        "positional_embedding": (77, text),
+        "text_projection": (text, embed),
+        "token_embedding.weight": (49408, text),
+        **norm("ln_final", text),
+        **blocks("transformer", text, 12),
+        **dict.fromkeys(("logit_scale", "input_resolution", "context_length", "vocab_size"), ()),
+    }
+    return {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
+
+
+def on_meta(name):
+    with torch.device("meta"):
+        return open_clip.create_model(name, device="meta")
+
+
+@pytest.mark.parametrize("name", OPENAI_MODELS)
+def test_each_of_openais_vision_transformers_fits_its_name_and_no_other(name):
+    state = openai_layout(*OPENAI_MODELS[name])
+    assert is_openai(state)
+    for known in (name, f"{name}-quickgelu"):
+        load_into(on_meta(known), dict(state), known, Path("ViT.pt"))
+    other = "ViT-B-16" if name == "ViT-B-32" else "ViT-B-32"
+    with pytest.raises(UserError, match=rf"does not fit {other}: .*looks like {name}( or [\w-]+)*: set clip.name"):
+        load_into(on_meta(other), state, other, Path("ViT.pt"))
+
+
+def test_the_first_tensors_that_do_not_fit_are_named():
+    state = openai_layout(*OPENAI_MODELS["ViT-B-16"])
+    with pytest.raises(UserError, match=r"visual\.conv1\.weight is \(768, 3, 16, 16\), expected \(768, 3, 32, 32\)"):
+        load_into(on_meta("ViT-B-32"), state, "ViT-B-32", Path("ViT.pt"))
+
+
+def test_another_picture_size_is_another_architecture():
+    state = openai_layout(*OPENAI_MODELS["ViT-L-14"])
+    with pytest.raises(UserError, match=r"visual\.positional_embedding is \(257, 1024\), expected \(577, 1024\)\. "):
+        load_into(on_meta("ViT-L-14-336"), state, "ViT-L-14-336", Path("ViT.pt"))
+
+
+def test_weights_of_something_else_are_refused(tmp_path):
     torch.save({"a": torch.zeros(2)}, tmp_path / "weights.pt")
-    with pytest.raises(UserError, match=r"weights\.pt"):
+    with pytest.raises(UserError, match=r"weights\.pt does not fit tiny: .* is missing.*No architecture"):
         fetch_clip("tiny", str(tmp_path / "weights.pt"), tmp_path / "fetched")
 
 

@@ -1,5 +1,8 @@
 """Multispectral students."""
 
+import json
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 import torch
@@ -64,19 +67,113 @@ def test_a_pretrained_backbone_may_bring_a_classifier(tmp_path):
     assert same_weights(found.trunk.state_dict(), backbone)
 
 
-def test_a_backbone_that_does_not_fit_is_refused_with_the_names(tmp_path):
-    backbone = new_student(spec(), 8, STATISTICS).trunk.state_dict()
-    del backbone["norm.weight"]
-    backbone |= {"extra": torch.zeros(1), "patch_embed.proj.weight": torch.zeros(16, 3, 8, 8)}
-    torch.save(backbone, tmp_path / "moco.pth")
-    with pytest.raises(UserError, match=r"norm\.weight.*extra.*patch_embed\.proj\.weight \(16, 3, 8, 8\)"):
-        new_student(spec(pretrained=str(tmp_path / "moco.pth")), 8, STATISTICS)
-
-
 @pytest.mark.parametrize("changes", [{"backbone": "vit_tinny"}, {"options": {"img_sise": 16}}])
 def test_what_timm_cannot_make_is_explained(changes):
     with pytest.raises(UserError, match="backbone"):
         new_student(spec(**changes), 8)
+
+
+def test_a_file_of_before_there_were_modalities_and_fills_is_still_loaded(tmp_path):
+    student = new_student(spec(), 8, STATISTICS).eval()
+    old = {name: STUDENT[name] for name in ("backbone", "options", "bands", "scaling", "image_size", "pretrained")}
+    description = {"student": old, "statistics": asdict(STATISTICS), "embed_dim": 8}
+    save_weights(
+        tmp_path / "old.safetensors", student.state_dict(), {"clip": "t", "bandbridge": json.dumps(description)}
+    )
+    loaded = load_student(tmp_path / "old.safetensors")
+    assert loaded.spec == student.spec
+    assert (loaded.spec.modality, loaded.spec.widen_rgb, loaded.spec.fill) == (None, False, "zero")
+
+
+def test_every_field_of_a_student_travels_in_its_file(tmp_path):
+    chosen = spec(modality="s2", fill="mean", scaling="reflectance")
+    save_student(tmp_path / "model.safetensors", new_student(chosen, 8, STATISTICS), clip="tiny")
+    assert load_student(tmp_path / "model.safetensors").spec == chosen
+
+
+def sentinel_2(bands, value=1000):
+    return torch.full((2, len(bands), 16, 16), value, dtype=torch.int32)
+
+
+def test_lacking_bands_are_zero_after_scaling_and_named_once(capsys):
+    student = new_student(spec(), 8, STATISTICS)
+    for _ in range(2):
+        values = student.inputs(sentinel_2(("B04", "B03")), ("B04", "B03"))
+    assert values[:, :, 0, 0].tolist() == 2 * [pytest.approx([0.0, -0.5, 0.0, 0.0, 0.0])]
+    assert capsys.readouterr().out == "The data lack B02, B08, which the student sees: filled with 'zero'.\n"
+
+
+def test_b10_may_be_absent_without_a_word(capsys):
+    new_student(spec(), 8, STATISTICS).inputs(sentinel_2(BANDS), BANDS)
+    assert capsys.readouterr().out == ""
+
+
+def test_lacking_reflectances_may_be_the_bands_mean():
+    student = new_student(spec(fill="mean", scaling="reflectance"), 8, STATISTICS)
+    values = student.inputs(sentinel_2(("B04", "B03")), ("B04", "B03"))
+    assert values[0, :, 5, 5].tolist() == pytest.approx([0.1, 0.1, 0.12, 0.2, 0.0])
+
+
+@pytest.mark.parametrize("fill", ["zero", "mean"])
+def test_lacking_bands_standardise_to_zero_by_either_fill(fill):
+    student = new_student(spec(fill=fill), 8, STATISTICS)
+    assert student.inputs(sentinel_2(("B04",)), ("B04",))[:, 1:].count_nonzero() == 0
+
+
+def test_statistics_are_needed_to_standardise_and_to_fill_with_means():
+    needed = [
+        spec(scaling=s, fill=f).needs_statistics for s in ("standardise", "reflectance") for f in ("zero", "mean")
+    ]
+    assert needed == [True, True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("changes", "bands", "message"),
+    [
+        ({"fill": "error"}, BANDS, "B10 is missing"),
+        ({"bands": ["B04", "green"]}, ("B04", "grren"), "green is missing.*Did you mean 'grren'"),
+        ({}, ("VV", "VH"), "none of them"),
+    ],
+)
+def test_bands_that_must_not_be_absent_are_named(changes, bands, message):
+    with pytest.raises(UserError, match=message):
+        spec(**changes).find(bands)
+
+
+def test_a_radar_student_takes_decibels_standardised():
+    student = new_student(spec(bands=["VV", "VH"]), 8, BandStatistics((-12.0, -20.0), (4.0, 5.0)))
+    values = student.inputs(torch.full((1, 2, 16, 16), -10.0), ("VH", "VV"))
+    assert values[0, :, 3, 3].tolist() == [0.5, 2.0]
+    assert student(values).shape == (1, 8)
+
+
+def test_radar_is_not_scaled_as_reflectance():
+    with pytest.raises(UserError, match=r"VH, VV are decibels.*'standardise'"):
+        new_student(spec(bands=["VV", "VH"], scaling="reflectance"), 8)
+
+
+def test_an_rgb_student_sees_three_bands_in_its_order():
+    student = new_student(spec(bands=["B04", "B03", "B02"], scaling="reflectance"), 8)
+    pixels = torch.tensor([2000, 3000, 4000, 9000]).view(1, 4, 1, 1).expand(1, 4, 16, 16)
+    assert student.inputs(pixels, BANDS)[0, :, 0, 0].tolist() == pytest.approx([0.4, 0.3, 0.2])
+    assert student.trunk.patch_embed.proj.weight.shape[1] == 3
+
+
+def test_what_was_loaded_is_told_in_one_line(tmp_path, capsys):
+    backbone = new_student(spec(), 8, STATISTICS).trunk.state_dict()
+    other = {"module.momentum_encoder.norm.weight": torch.zeros(16), "module.predictor.0.weight": torch.zeros(1)}
+    base = {f"module.base_encoder.{name}": value for name, value in backbone.items()}
+    torch.save({"state_dict": base | other, "arch": "vit_tiny"}, tmp_path / "moco.pth.tar")
+    new_student(spec(pretrained=str(tmp_path / "moco.pth.tar")), 8, STATISTICS)
+    assert capsys.readouterr().out == (
+        f"moco.pth.tar: {len(backbone)} tensors loaded (names under 'module.base_encoder.'); 2 not used "
+        "(module.momentum_encoder, module.predictor); new: projection.weight, projection.bias.\n"
+    )
+
+
+def test_widening_needs_a_checkpoint():
+    with pytest.raises(UserError, match="widen_rgb is true, but pretrained is null"):
+        new_student(spec(widen_rgb=True), 8, STATISTICS)
 
 
 def test_statistics_are_those_of_all_pixels(monkeypatch):

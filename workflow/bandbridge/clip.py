@@ -1,5 +1,6 @@
 """CLIP models as open_clip model directories: fetched, made anew, loaded, saved."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -16,8 +17,6 @@ from bandbridge.files import read_json, whole_directory, write_json
 
 CONFIG_FILE = "open_clip_config.json"
 WEIGHTS_FILE = "open_clip_model.safetensors"
-# Only OpenAI's own state dicts carry these beside the weights.
-OPENAI_KEYS = {"input_resolution", "context_length", "vocab_size"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +94,7 @@ def load_clip(directory: Path) -> Clip:
         if not (directory / file).is_file():
             raise UserError(f"{directory}: {file} is missing, so this is no open_clip model directory.")
     source = f"local-dir:{directory}"
-    model = _open_clip().create_model_from_pretrained(source, return_transform=False)
+    model = _create(source)
     model_cfg = read_json(directory / CONFIG_FILE)["model_cfg"]
     return _clip(directory.name, model, _open_clip().get_tokenizer(source), model_cfg)
 
@@ -109,35 +108,41 @@ def save_clip(clip: Clip, directory: Path) -> None:
             clip.tokenizer.save_pretrained(part)
 
 
-def fetch_clip(name: str, pretrained: str, directory: Path) -> None:
+def fetch_clip(name: str, pretrained: str, directory: Path, quick_gelu: bool | None = None) -> None:
     """Bring a pretrained CLIP into the form of an open_clip model directory.
 
     Args:
         name: an architecture of open_clip or of workflow/clip_configs. Where `pretrained` brings its own
             architecture (hub, directory), that one counts.
-        pretrained: a tag of open_clip for this name, 'hf-hub:<owner>/<model>', a local checkpoint of tensors, or a
-            local open_clip model directory.
+        pretrained: a tag of open_clip for this name, 'hf-hub:<owner>/<model>', a local checkpoint (a state dict of
+            open_clip or of OpenAI as .pt, .pth or .safetensors, or OpenAI's own TorchScript archive), or a local
+            open_clip model directory.
+        quick_gelu: the activation that the weights were trained with, QuickGELU (OpenAI's) or GELU. None takes what
+            is known of their origin, and of a file that tells nothing what `name` says.
 
     Raises:
-        UserError: unknown name or tag, weights that cannot be had or do not fit, OpenAI weights without QuickGELU.
+        UserError: unknown name or tag, weights that cannot be had or do not fit, an activation that contradicts their
+            origin.
     """
     if pretrained.startswith("hf-hub:"):
-        clip = _from_source(name, pretrained)
+        clip = _from_source(name, pretrained, quick_gelu)
     elif Path(pretrained).is_dir():
-        clip = _from_source(name, f"local-dir:{pretrained}")
+        clip = _from_source(name, f"local-dir:{pretrained}", quick_gelu)
     elif Path(pretrained).is_file():
-        clip = _from_file(name, Path(pretrained))
+        clip = _from_file(name, Path(pretrained), quick_gelu)
     else:
-        clip = _from_tag(name, pretrained)
+        clip = _from_tag(name, pretrained, quick_gelu)
     save_clip(clip, directory)
 
 
-def _from_source(name: str, source: str) -> Clip:
+def _from_source(name: str, source: str, quick_gelu: bool | None) -> Clip:
     model = _create(source)
-    return _clip(name, model, _open_clip().get_tokenizer(source), _open_clip().get_model_config(source))
+    model_cfg = _open_clip().get_model_config(source)
+    _must_agree(quick_gelu, bool(model_cfg.get("quick_gelu", False)), f"{CONFIG_FILE} of {source}")
+    return _clip(name, model, _open_clip().get_tokenizer(source), model_cfg)
 
 
-def _from_tag(name: str, tag: str) -> Clip:
+def _from_tag(name: str, tag: str, asked: bool | None) -> Clip:
     model_cfg = _model_config(name)
     tags = _open_clip().list_pretrained_tags_by_model(name)
     if tag not in tags:
@@ -147,23 +152,44 @@ def _from_tag(name: str, tag: str) -> Clip:
         )
     # The activation belongs to the weights: open_clip only warns where the architecture's differs.
     quick_gelu = bool(_open_clip().get_pretrained_cfg(name, tag).get("quick_gelu", False))
-    model = _create(name, pretrained=tag, force_quick_gelu=quick_gelu)
+    _must_agree(asked, quick_gelu, f"open_clip's record of '{tag}'")
+    model = _create(name, pretrained=tag, quick_gelu=quick_gelu)
     return _clip(name, model, _open_clip().get_tokenizer(name), model_cfg | {"quick_gelu": quick_gelu})
 
 
-def _from_file(name: str, path: Path) -> Clip:
+def _from_file(name: str, path: Path, asked: bool | None) -> Clip:
+    from bandbridge import clip_checkpoints  # takes seconds, as open_clip does
+
     model_cfg = _model_config(name)
-    if weights.is_torchscript(path) or set(weights.load_checkpoint(path)) & OPENAI_KEYS:
-        raise UserError(
-            f"{path}: this is OpenAI's own file. Its weights need QuickGELU, which a file cannot ask for: "
-            f"set clip.pretrained to 'openai', which brings the same weights with it."
-        )
-    if not model_cfg.get("quick_gelu", False):
+    state = weights.load_checkpoint(path)
+    quick_gelu = bool(model_cfg.get("quick_gelu", False)) if asked is None else asked
+    if clip_checkpoints.is_openai(state):
+        _must_agree(asked, True, f"{path}, which OpenAI made,")
+        quick_gelu = True
+    elif name.endswith("-quickgelu"):
+        _must_agree(asked, True, f"clip.name '{name}'")
+    elif not quick_gelu and asked is None:
         print(
-            f"{path}: loaded with GELU, as {name} says. Weights that descend from OpenAI's need QuickGELU: "
-            f"name {name}-quickgelu for those."
+            f"{path}: loaded with GELU, as {name} says. Weights that were trained with OpenAI's activation need "
+            "clip.quick_gelu: true."
         )
-    return _clip(name, _create(name, pretrained=str(path)), _open_clip().get_tokenizer(name), model_cfg)
+    model_cfg = model_cfg | {"quick_gelu": quick_gelu}
+    logging.disable(logging.WARNING)  # open_clip warns that nothing is loaded; the next line loads
+    try:
+        model = _open_clip().create_model(name, pretrained_text=False, quick_gelu=quick_gelu)
+    finally:
+        logging.disable(logging.NOTSET)
+    clip_checkpoints.load_into(model, state, name, path)
+    return _clip(name, model, _open_clip().get_tokenizer(name), model_cfg)
+
+
+def _must_agree(asked: bool | None, needed: bool, origin: str) -> None:
+    if asked is not None and asked != needed:
+        raise UserError(
+            f"clip.quick_gelu is {str(asked).lower()}, but {origin} says that the weights were trained with "
+            f"{'QuickGELU' if needed else 'GELU'}; another activation changes every embedding. "
+            f"Set clip.quick_gelu to null or {str(needed).lower()}."
+        )
 
 
 def _create(source: str, **options: Any) -> nn.Module:

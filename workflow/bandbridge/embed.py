@@ -76,6 +76,7 @@ def embed_student(
     """Embeddings of a store's bands by an aligned student, one `Embeddings` a split; arguments as for `sweep`."""
     device = best_device()
     encoder = load_student(student).to(device)
+    store = Store(store.path, modality=encoder.spec.modality)
     attrs = {"encoder": name, "clip": load_metadata(student)["clip"], "alpha": None, "modality": store.modality}
     digest = {"student": checksum(student)}
 

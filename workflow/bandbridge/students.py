@@ -7,15 +7,19 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from bandbridge import views, weights
+from bandbridge.backbones import load_backbone, new_backbone
 from bandbridge.errors import UserError
 from bandbridge.progress import progress
-from bandbridge.sensors import order_bands
+from bandbridge.sensors import SENSORS, SENTINEL_1, order_bands
 from bandbridge.views import BandStatistics
 
 SAMPLES_AT_A_TIME = 256
+# Bands that data may lack: those of the sensors known here. An unknown name is more likely misspelt than absent.
+SENSOR_BANDS = frozenset(band.name for sensor in SENSORS.values() for band in sensor.bands)
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,11 @@ class StudentSpec:
         scaling: 'reflectance' or 'standardise', see `views.scale_bands`.
         image_size: side of its input in pixels.
         pretrained: a local checkpoint of the backbone, or None.
+        modality: the store's modality that holds its bands, or None for the store's first.
+        widen_rgb: the checkpoint sees red, green and blue; spread its first layer over `bands`, see
+            `backbones.widen_rgb`.
+        fill: what a band that the data lack becomes. 'zero' after scaling; 'mean', the mean by the statistics, which
+            standardised is zero as well; or 'error', so that no band may be absent, B10 neither.
     """
 
     backbone: str
@@ -36,17 +45,35 @@ class StudentSpec:
     scaling: str
     image_size: int
     pretrained: str | None = None
+    modality: str | None = None
+    widen_rgb: bool = False
+    fill: str = "zero"
 
     @classmethod
     def from_config(cls, values: Mapping[str, Any]) -> "StudentSpec":
         return cls(**{**values, "bands": tuple(values["bands"])})
+
+    @property
+    def needs_statistics(self) -> bool:
+        return self.scaling == "standardise" or self.fill == "mean"
+
+    def find(self, bands: Sequence[str]) -> tuple[int | None, ...]:
+        """Where each of the student's bands stands among `bands`; None for one that is to be filled.
+
+        Raises:
+            UserError: a band is absent and `fill` is 'error' or no known sensor has it; or all are absent.
+        """
+        positions = order_bands(bands, self.bands, may_lack=() if self.fill == "error" else SENSOR_BANDS)
+        if all(at is None for at in positions):
+            raise UserError(f"The student sees {' '.join(self.bands)}; the data have {' '.join(bands)}, none of them.")
+        return positions
 
 
 class Student(nn.Module):
     """A backbone that sees `spec.bands`, and a linear layer to `embed_dim`; embeddings are not normalised.
 
     Args:
-        statistics: of the bands, where the scaling is 'standardise'.
+        statistics: of the bands, where `spec.needs_statistics`.
     """
 
     def __init__(self, spec: StudentSpec, embed_dim: int, statistics: BandStatistics | None = None) -> None:
@@ -54,7 +81,8 @@ class Student(nn.Module):
         self.spec = spec
         self.embed_dim = embed_dim
         self.statistics = statistics
-        self.trunk = _backbone(spec)
+        self.trunk = new_backbone(spec.backbone, len(spec.bands), spec.options)
+        self._told: list[str] = []
         self.projection = nn.Linear(self.trunk.head_hidden_size, embed_dim)  # type: ignore[arg-type]
 
     def forward(self, values: Tensor) -> Tensor:
@@ -62,16 +90,57 @@ class Student(nn.Module):
         return self.projection(self.trunk(values))
 
     def inputs(self, pixels: Tensor, bands: Sequence[str]) -> Tensor:
-        """Stored pixels (n, band, y, x) with the names of their bands, as the student takes them."""
+        """Stored pixels (n, band, y, x) with the names of their bands, as the student takes them.
+
+        Bands that the data lack are filled as `spec.fill` says and named once; B10 goes unnamed, since Level-2A never
+        has it.
+        """
         spec = self.spec
-        return views.band_input(pixels, bands, spec.bands, spec.image_size, spec.scaling, self.statistics)
+        positions = spec.find(bands)
+        self._tell_absent(positions)
+        values = views.select_bands(pixels, positions)
+        if values.shape[-2:] != (spec.image_size, spec.image_size):
+            values = views.resize(values, (spec.image_size, spec.image_size))
+        return self.scale(values, positions)
+
+    def scale(self, values: Tensor, positions: Sequence[int | None]) -> Tensor:
+        """Bands in digital numbers (n, band, y, x), where `spec.find` found them, in the student's units."""
+        scaled = views.scale_bands(values, positions, self.spec.scaling, self.statistics)
+        if self.spec.fill == "mean" and self.spec.scaling == "reflectance":
+            assert self.statistics is not None, "fill 'mean' needs statistics"
+            mean = torch.tensor(self.statistics.mean, device=values.device).view(-1, 1, 1)
+            absent = torch.tensor([at is None for at in positions], device=values.device).view(-1, 1, 1)
+            scaled = torch.where(absent, (mean / views.REFLECTANCE_SCALE).clamp(0, 1), scaled)
+        return scaled
+
+    def _tell_absent(self, positions: Sequence[int | None]) -> None:
+        absent = [name for name, at in zip(self.spec.bands, positions, strict=True) if at is None and name != "B10"]
+        if absent and absent != self._told:
+            print(f"The data lack {', '.join(absent)}, which the student sees: filled with '{self.spec.fill}'.")
+            self._told = absent
 
 
 def new_student(spec: StudentSpec, embed_dim: int, statistics: BandStatistics | None = None) -> Student:
-    """A student to be trained: random weights, the backbone's from `spec.pretrained` where that is given."""
+    """A student to be trained: random weights, the backbone's from `spec.pretrained` where that is given.
+
+    Prints which tensors of the checkpoint were loaded, which were not, and which are new.
+
+    Raises:
+        UserError: timm cannot make the backbone, the checkpoint does not fit, or decibels would be scaled as
+            reflectances.
+    """
+    radar = {band.name for band in SENTINEL_1.bands} & set(spec.bands)
+    if radar and spec.scaling == "reflectance":
+        raise UserError(
+            f"The student's scaling is 'reflectance', but {', '.join(sorted(radar))} are decibels, below zero almost "
+            "everywhere: all would be clipped to zero. Set it to 'standardise'."
+        )
+    if spec.widen_rgb and spec.pretrained is None:
+        raise UserError("The student's widen_rgb is true, but pretrained is null: there is no first layer to widen.")
     student = Student(spec, embed_dim, statistics)
     if spec.pretrained is not None:
-        _load_backbone(student.trunk, Path(spec.pretrained))
+        report = load_backbone(student.trunk, Path(spec.pretrained), spec.bands, spec.widen_rgb)
+        print(f"{report}; new: projection.weight, projection.bias.")
     return student
 
 
@@ -109,7 +178,7 @@ def band_statistics(samples: Pixels, bands: Sequence[str], wanted: Sequence[str]
 
     Absent bands get mean 0 and deviation 1, and so does the deviation of a constant band: they scale to zeros.
     """
-    positions = order_bands(bands, wanted)
+    positions = order_bands(bands, wanted, may_lack=SENSOR_BANDS)
     count, total, squares = 0, np.zeros(len(wanted)), np.zeros(len(wanted))
     starts = range(0, len(samples), SAMPLES_AT_A_TIME)
     for start in progress(starts, "Band statistics", unit="batches"):
@@ -123,30 +192,3 @@ def band_statistics(samples: Pixels, bands: Sequence[str], wanted: Sequence[str]
     mean = total / count
     std = np.sqrt(np.maximum(squares / count - mean**2, 0))
     return BandStatistics(tuple(mean.tolist()), tuple(np.where(std > 0, std, 1.0).tolist()))
-
-
-def _backbone(spec: StudentSpec) -> nn.Module:
-    import timm
-
-    try:
-        return timm.create_model(spec.backbone, in_chans=len(spec.bands), num_classes=0, **spec.options)
-    except (TypeError, RuntimeError, ValueError, AssertionError) as error:
-        raise UserError(f"timm cannot make the student's backbone '{spec.backbone}': {error}") from error
-
-
-def _load_backbone(trunk: nn.Module, path: Path) -> None:
-    """Take a checkpoint's weights; it may have a classifier ('head.', 'fc.') more, and nothing else more or less."""
-    found = weights.load_checkpoint(path)
-    own = trunk.state_dict()
-    missing = sorted(set(own) - set(found))
-    unknown = sorted(name for name in set(found) - set(own) if not name.startswith(("head.", "fc.")))
-    shapes = [
-        f"{name} {tuple(found[name].shape)}, expected {tuple(own[name].shape)}"
-        for name in sorted(set(own) & set(found))
-        if found[name].shape != own[name].shape
-    ]
-    faults = {"lacks": missing, "has besides": unknown, "has other shapes": shapes}
-    if any(faults.values()):
-        listed = "; ".join(f"{what}: {', '.join(names)}" for what, names in faults.items() if names)
-        raise UserError(f"{path} does not fit the student's backbone. It {listed}.")
-    trunk.load_state_dict({name: found[name] for name in own})

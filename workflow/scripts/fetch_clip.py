@@ -6,8 +6,8 @@ from bandbridge import job
 from bandbridge.clip import fetch_clip
 
 
-def main(name: str, pretrained: str, directory: Path) -> None:
-    fetch_clip(name, pretrained, directory.parent)
+def main(name: str, pretrained: str, directory: Path, quick_gelu: bool | None = None) -> None:
+    fetch_clip(name, pretrained, directory.parent, quick_gelu)
 
 
 if __name__ == "__main__":
