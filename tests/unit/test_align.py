@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -9,13 +10,22 @@ from small_store import load_script, make_store
 from tiny import ALIGN, BANDS, STUDENT, MemoryStore, same_weights, tiny_clip, tiny_head
 
 from bandbridge import views
+from bandbridge.assemble import assemble
+from bandbridge.catalogue import load_dataset, load_nomenclature
 from bandbridge.clip import save_clip
+from bandbridge.convert import convert_share
 from bandbridge.errors import UserError
 from bandbridge.heads import load_head
 from bandbridge.paint import patch
+from bandbridge.plan import make_plan
+from bandbridge.readers import Planned, Sample
+from bandbridge.store import Store
 from bandbridge.students import StudentSpec, load_student, new_student
 from bandbridge.training.align import Alignment, align
+from bandbridge.training.checkpoints import Saving
+from bandbridge.training.distributed import World
 from bandbridge.training.recipes import AlignRecipe
+from bandbridge.training.splits import PairedStore
 from bandbridge.weights import save_weights
 
 CPU = torch.device("cpu")
@@ -68,6 +78,122 @@ def test_the_loss_is_the_papers():
     torch.testing.assert_close(alone["loss"], 2 * label)
 
 
+def test_a_term_without_weight_is_not_computed():
+    store = MemoryStore(side=16)
+    data = store.split("train")
+    batch = torch.from_numpy(data.pixels), torch.from_numpy(data.labels), None
+    student = new_student(spec(scaling="reflectance"), 8).eval()
+
+    def terms(**changes):
+        teacher = tiny_clip(1)
+        asked = []
+        teacher.visual.register_forward_hook(lambda *_: asked.append(True))
+        return Alignment(teacher, student, tiny_head(), store, recipe(**changes), CPU).terms(*batch), bool(asked)
+
+    both, _ = terms()
+    labels_only, teacher_asked = terms(distillation_weight=0.0, label_weight=2.0)
+    assert not teacher_asked
+    assert set(labels_only) == {"loss", "label"}
+    torch.testing.assert_close(labels_only["loss"], 2 * both["label"])
+    distilled_only, _ = terms(label_weight=0.0, distillation_weight=3.0)
+    assert set(distilled_only) == {"loss", "distillation"}
+    torch.testing.assert_close(distilled_only["loss"], 3 * both["distillation"])
+    with pytest.raises(UserError, match="both 0"):
+        trained(store, distillation_weight=0.0, label_weight=0.0)
+
+
+@pytest.mark.parametrize("loss", ["cosine", "infonce"])
+def test_the_student_turns_to_the_teacher_by_the_other_losses_too(loss):
+    _, history = trained(MemoryStore(train=30), loss=loss, epochs=15, learning_rate=3e-3, label_weight=0.0)
+    losses = [record["distillation"] for record in history if "loss" in record]
+    assert losses[-1] < 0.7 * losses[0]
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("modality", ["s2", "s1"])
+def test_kept_teacher_embeddings_change_nothing(precision, modality):
+    store = MemoryStore(side=20, train=14)
+    paired = None if modality == "s2" else PairedStore(store, MemoryStore(side=9))
+    student = new_student(spec(scaling="reflectance"), 8).eval()
+    still = recipe(crop_scale=[1, 1], flip=0.0, precision=precision)
+    stage = Alignment(tiny_clip(1), student, tiny_head(), store, still, CPU, paired)
+    split = (paired or store).split("train")
+    rows = np.array([11, 3, 8, 0])
+    for training in (True, False):
+        kept = stage.taught(split, training)
+        seen = []
+        stage._encoder.register_forward_hook(lambda *_, seen=seen: seen.append(True))
+        generator = torch.Generator() if training else None
+        pixels = torch.from_numpy(kept.read(rows))
+        found = stage.terms(pixels, torch.from_numpy(kept.labels[rows]), generator)
+        assert not seen
+        expected = stage.terms(pixels, torch.from_numpy(split.labels[rows]), generator)
+        for name in ("loss", "distillation", "label"):
+            torch.testing.assert_close(found[name], expected[name], rtol=1e-6, atol=1e-7)
+
+
+def test_kept_embeddings_train_the_same_student():
+    store, student = MemoryStore(side=20), spec(scaling="reflectance")
+    still = {"crop_scale": [1, 1], "flip": 0.0, "epochs": 3}
+    plain, history = trained(store, student=student, **still)
+    kept, again = trained(store, student=student, cache_teacher=True, **still)
+    for one, other in zip(history, again, strict=True):
+        assert one == pytest.approx(other, rel=1e-5)
+    for name, tensor in plain.state_dict().items():
+        torch.testing.assert_close(kept.state_dict()[name], tensor, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("random", [{"crop_scale": [0.9, 1.0], "flip": 0.0}, {"crop_scale": [1, 1], "flip": 0.5}])
+def test_embeddings_of_pictures_that_change_are_not_kept(random):
+    with pytest.raises(UserError, match=r"cache_teacher is true with crop_scale .* other pictures in each epoch"):
+        trained(MemoryStore(), cache_teacher=True, **random)
+
+
+def test_processes_share_the_teachers_work():
+    store = MemoryStore(train=7)
+    stage = Alignment(tiny_clip(1), new_student(spec(scaling="reflectance"), 8), tiny_head(), store, recipe(), CPU)
+    split = store.split("train")
+    alone = stage.taught(split, training=False).labels
+    shares = []
+
+    class Other(World):
+        def gather(self, value):
+            shares.append(len(value))
+            nothing = (np.zeros((7 * (rank + 1) // 3 - 7 * rank // 3, 8), np.float32) for rank in range(3))
+            return [value if rank == self.rank else zeros for rank, zeros in enumerate(nothing)]
+
+    parts = [stage.taught(split, False, Other(rank, 3)).labels[:, 3:] for rank in range(3)]
+    assert shares == [2, 2, 3]
+    np.testing.assert_allclose(sum(parts), alone[:, 3:], rtol=1e-5, atol=1e-6)
+
+
+def test_a_student_of_another_modality_sees_the_same_ground():
+    pictures, radar = MemoryStore(side=24), MemoryStore(side=12)
+    for name in radar.splits:  # the same pictures at half the resolution, in another number type
+        fine = torch.from_numpy(pictures.split(name).pixels.astype(np.float32))
+        radar.split(name).pixels = F.avg_pool2d(fine, 2).numpy()
+    paired = PairedStore(pictures, radar)
+    student = new_student(spec(bands=["B04", "B03", "B02"], scaling="reflectance"), 8)
+    stage = Alignment(tiny_clip(1), student, tiny_head(), pictures, recipe(crop_scale=[0.3, 0.6]), CPU, paired)
+    first, second = paired.unpack(torch.from_numpy(paired.split("train").read(np.array([5, 2]))))
+    np.testing.assert_array_equal(first, pictures.split("train").pixels[[5, 2]])
+    np.testing.assert_array_equal(second, radar.split("train").pixels[[5, 2]])
+
+    ramp = torch.arange(24.0).expand(1, 4, 24, 24) * 300  # digital numbers that tell where they are
+    crops = stage._draw(ramp, torch.Generator().manual_seed(3))
+    fine, coarse = stage._student_input(ramp, crops), stage._student_input(F.avg_pool2d(ramp, 2), crops)
+    torch.testing.assert_close(fine, coarse, atol=0.02, rtol=0)  # 0.7 of a pixel, at the edges
+
+
+def test_a_sample_of_one_byte_array_is_taken_apart_whatever_its_alignment():
+    bytes_first, floats = MemoryStore(modality="rgb", side=3), MemoryStore(side=4)
+    for name in floats.splits:
+        floats.split(name).pixels = floats.split(name).pixels.astype(np.float32)
+    paired = PairedStore(bytes_first, floats)
+    _, second = paired.unpack(torch.from_numpy(paired.split("val").read(np.array([4]))))
+    np.testing.assert_array_equal(second, floats.split("val").pixels[[4]])
+
+
 def test_both_encoders_see_the_same_crop_and_flips():
     store = MemoryStore(side=24)
     bands = ["B04", "B03", "B02"]
@@ -77,7 +203,8 @@ def test_both_encoders_see_the_same_crop_and_flips():
     stage = Alignment(teacher, student, tiny_head(), store, recipe(crop_scale=[0.2, 0.6]), CPU)
     pixels = torch.from_numpy(store.split("train").pixels)
     rgb = views.rgb_composite(pixels, BANDS, store.composite)
-    picture, values = stage._cropped(rgb, pixels, torch.Generator().manual_seed(0))
+    crops = stage._draw(pixels, torch.Generator().manual_seed(0))
+    picture, values = stage._teacher_input(pixels, crops), stage._student_input(pixels, crops)
     # Apart from the composite's whole levels the two are the same picture in other units.
     torch.testing.assert_close(picture * 3558, values * 10_000, atol=30, rtol=0)
     still = stage._teacher.inputs(rgb)
@@ -125,9 +252,71 @@ def test_only_standardised_bands_need_statistics():
     assert trained(store, epochs=1, student=spec(scaling="reflectance"))[0].statistics is None
 
 
-def test_a_band_that_the_store_lacks_is_refused():
-    with pytest.raises(UserError, match="B05"):
-        trained(MemoryStore(), student=spec(bands=["B04", "B05"]))
+@pytest.mark.parametrize("student", [{"bands": ["B04", "B99"]}, {"bands": ["B04", "B05"], "fill": "error"}])
+def test_a_band_that_the_store_lacks_is_refused(student):
+    with pytest.raises(UserError, match=student["bands"][1]):
+        trained(MemoryStore(), student=spec(**student))
+
+
+def test_a_run_is_saved_where_that_is_asked(tmp_path):
+    saving = Saving(tmp_path / "checkpoints", 0.0, 2, "run")
+    align(tiny_clip(1), tiny_head(), MemoryStore(), spec(), recipe(), 0, CPU, saving=saving)
+    assert list(saving.directory.iterdir())
+
+
+@pytest.fixture(scope="module")
+def two_sensors(tmp_path_factory):
+    """A store of Sentinel-2 (16 pixels a side) and Sentinel-1 (12) with samples as bright in one as in the other."""
+    root = tmp_path_factory.mktemp("zarr")
+    dataset = load_dataset("bigearthnet_v2", {"modalities": ["s2", "s1"]})
+    modalities = tuple(dataclasses.replace(modality, size=None) for modality in dataset.modalities)
+    dataset = dataclasses.replace(dataset, modalities=modalities, splits=("train", "val"))
+    ids = [f"{split}-{number}" for split, count in (("train", 12), ("val", 4)) for number in range(count)]
+    plan = make_plan(dataset, [Planned(name, name.split("-")[0]) for name in ids])
+    classes = load_nomenclature(dataset.nomenclature).classes
+    rng, folders = np.random.default_rng(0), {}
+    for modality, (side, low, dtype) in zip(modalities, ((16, 300, np.uint16), (12, -25, np.float32)), strict=True):
+
+        def samples(missing, bands=modality.bands, side=side, low=low, dtype=dtype):
+            for number, name in enumerate(ids):
+                values = (rng.random((len(bands), side, side)) + number) * abs(low) / 10 + low
+                if name in missing:
+                    yield Sample(name, values.astype(dtype), (classes[number % 3],))
+
+        folders[modality.name] = [root / modality.name]
+        convert_share(dataset, modality.name, plan.share(0, 1), samples, root / modality.name, "test")
+    assemble(root / "both.zarr", dataset, plan, folders, {}, root / "quarantine.csv", 0.0)
+    return Store(root / "both.zarr")
+
+
+def test_a_radar_student_learns_from_optical_pictures(two_sensors):
+    head = tiny_head(len(two_sensors.classes))
+    head = dataclasses.replace(head, classes=two_sensors.classes)
+    radar = spec(modality="s1", bands=["VV", "VH"])
+    how = recipe(epochs=12, learning_rate=3e-3)
+    student, history = align(tiny_clip(1), head, two_sensors, radar, how, 0, CPU)
+    losses = [record["distillation"] for record in history if "distillation" in record]
+    assert losses[-1] < 0.7 * losses[0]
+    values = Store(two_sensors.path, modality="s1").split("train").read(range(12))
+    assert student.statistics.mean == pytest.approx(values.mean(axis=(0, 2, 3), dtype=np.float64))
+    still = recipe(epochs=2, crop_scale=[1, 1], flip=0.0)
+    plain, kept = (
+        align(tiny_clip(1), head, two_sensors, radar, dataclasses.replace(still, cache_teacher=cached), 0, CPU)[1]
+        for cached in (False, True)
+    )
+    for one, other in zip(plain, kept, strict=True):
+        assert one == pytest.approx(other, rel=1e-5)
+    with pytest.raises(UserError, match="no 's3' among its modalities"):
+        align(tiny_clip(1), head, two_sensors, spec(modality="s3"), how, 0, CPU)
+
+
+def test_a_student_may_name_the_modality_that_the_store_shows(two_sensors):
+    head = dataclasses.replace(tiny_head(len(two_sensors.classes)), classes=two_sensors.classes)
+    one, other = (
+        align(tiny_clip(1), head, two_sensors, spec(modality=modality), recipe(), 0, CPU)[0].state_dict()
+        for modality in (None, "s2")
+    )
+    assert same_weights(one, other)
 
 
 def test_the_script_interpolates_the_teacher_in_memory(tmp_path):

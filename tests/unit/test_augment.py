@@ -1,14 +1,28 @@
 """Random changes to training pictures, against torchvision's."""
 
+from itertools import permutations
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from torchvision.transforms import ColorJitter, RandomResizedCrop
+from scipy.stats import chisquare, ks_2samp
+from torchvision.transforms import (
+    ColorJitter,
+    Compose,
+    GaussianBlur,
+    Lambda,
+    RandomApply,
+    RandomGrayscale,
+    RandomHorizontalFlip,
+    RandomResizedCrop,
+    RandomVerticalFlip,
+)
 from torchvision.transforms import functional as tv
 
 from bandbridge.training import augment
 from bandbridge.training.augment import Crops, blur, crop, draw_crops, jitter, rgb_view, shift_and_zoom
+from bandbridge.training.draws import rows_of_a_batch
 from bandbridge.training.recipes import Augmentation
 
 N = 4000
@@ -77,6 +91,33 @@ def test_crops_are_drawn_as_torchvision_draws_them(height, width, scale):
         )
 
 
+def test_drawn_crops_pass_the_kolmogorov_smirnov_test():
+    crops = draw_crops(N, 120, 120, (0.9, 1.0), 0.5, generator())
+    torch.manual_seed(1)
+    picture = torch.zeros(1, 120, 120)
+    draws = [RandomResizedCrop.get_params(picture, [0.9, 1.0], [3 / 4, 4 / 3]) for _ in range(N)]
+    for name, other in zip(("top", "left", "rows", "columns"), torch.tensor(draws).T, strict=True):
+        assert ks_2samp(getattr(crops, name), other).pvalue > 0.01, name
+
+
+def test_a_crop_of_a_coarser_picture_shows_the_same_ground():
+    crops = draw_crops(50, 24, 24, (0.1, 0.5), 0.5, generator())
+    across = torch.arange(24.0).view(1, 1, 1, 24).expand(50, 2, 24, 24) / 24
+    fine = torch.cat([across[:, :1], across[:, 1:].mT], dim=1)
+    coarse = F.avg_pool2d(fine, 4)
+    found = crop(coarse, crops.on(6, 6), 16)
+    # Half a coarse pixel at the edges of the crop, which no pixel lies beyond.
+    assert (found - crop(fine, crops, 16)).abs().max() < 0.5 / 6
+    assert (found - crop(fine, crops, 16)).abs().mean() < 0.02
+    assert crops.on(24, 24) is crops
+
+
+def test_crops_of_less_than_a_pixel_have_a_pixel():
+    crops = draw_crops(200, 64, 64, (0.0001, 0.0005), 0.5, generator()).on(3, 3)
+    found = crop(torch.ones(200, 1, 3, 3), crops, 4)
+    torch.testing.assert_close(found, torch.ones(200, 1, 4, 4))
+
+
 def test_crops_lie_inside_the_picture_and_flips_are_even():
     crops = draw_crops(N, 30, 50, (0.2, 1.0), 0.5, generator())
     assert (crops.top >= 0).all()
@@ -105,6 +146,82 @@ def test_a_single_jitter_is_torchvisions_adjustment(monkeypatch, which, adjust):
     strengths = tuple(0.3 if index == which else 0.0 for index in range(3))
     values = pictures(2)
     torch.testing.assert_close(jitter(values, strengths, 1.0, generator()), adjust(values, 1.3), atol=1e-5, rtol=0)
+
+
+def test_the_three_jitters_come_in_each_order_and_are_torchvisions_in_that_order(monkeypatch):
+    monkeypatch.setattr(augment, "_uniform", lambda shape, low, high, generator: torch.full(shape, high))
+    picture = pictures(1)
+    found = jitter(picture.expand(N, -1, -1, -1), (0.4, 0.3, 0.2), 1.0, generator())
+    adjust = ((tv.adjust_brightness, 1.4), (tv.adjust_contrast, 1.3), (tv.adjust_saturation, 1.2))
+    counts = []
+    for order in permutations(adjust):
+        expected = picture
+        for change, factor in order:
+            expected = change(expected, factor)
+        counts.append(int((found - expected).abs().amax(dim=(1, 2, 3)).lt(1e-5).sum()))
+    assert sum(counts) == N
+    assert chisquare(counts).pvalue > 0.01
+
+
+def test_what_is_drawn_for_colour_and_blur_passes_the_kolmogorov_smirnov_test(monkeypatch):
+    drawn = []
+    draw = augment._uniform
+    monkeypatch.setattr(augment, "_uniform", lambda *args: drawn.append(draw(*args)) or drawn[-1])
+    rgb_view((pictures(1, 8, 8) * 255).to(torch.uint8).expand(N, -1, -1, -1), 8, PAPER, generator())
+    *_, brightness, contrast, saturation, sigma = drawn
+    torch.manual_seed(1)
+    factors = [ColorJitter(0.4, 0.4, 0.4).get_params([0.6, 1.4], [0.6, 1.4], [0.6, 1.4], None)[1:4] for _ in range(N)]
+    for own, theirs in zip((brightness, contrast, saturation), torch.tensor(factors).T, strict=True):
+        assert ks_2samp(own, theirs).pvalue > 0.01
+    assert ks_2samp(sigma, [GaussianBlur((3, 7), (0.1, 2.0)).get_params(0.1, 2.0) for _ in range(N)]).pvalue > 0.01
+
+
+def test_a_view_is_the_papers_chain_of_torchvision_in_distribution():
+    count = 1500
+    rgb = (pictures(1, 20, 20) * torch.tensor([0.9, 0.6, 0.3]).view(3, 1, 1) * 255).to(torch.uint8)
+    found = rgb_view(rgb.expand(count, -1, -1, -1), 12, PAPER, generator())
+    torch.manual_seed(1)
+    chain = Compose(
+        [
+            RandomResizedCrop(12, (0.9, 1.0), interpolation=tv.InterpolationMode.BICUBIC),
+            Lambda(lambda values: values.clamp(0, 1)),
+            RandomHorizontalFlip(),
+            RandomVerticalFlip(),
+            RandomApply([ColorJitter(0.4, 0.4, 0.4)], 0.8),
+            RandomGrayscale(0.2),
+            RandomApply([GaussianBlur((3, 7), (0.1, 2.0))], 0.4),
+        ]
+    )
+    expected = torch.stack([chain(rgb[0] / 255) for _ in range(count)])
+    for measure in (
+        lambda values: values.mean(dim=(1, 2, 3)),
+        lambda values: values.std(dim=(1, 2, 3)),
+        lambda values: (values[:, 0] - values[:, 2]).mean(dim=(1, 2)),
+        lambda values: values.diff(dim=-1).abs().mean(dim=(1, 2, 3)),
+        lambda values: values.diff(dim=-2).abs().mean(dim=(1, 2, 3)),
+        lambda values: values[:, 1, 0, 0],
+    ):
+        assert ks_2samp(measure(found), measure(expected)).pvalue > 0.01
+
+
+@pytest.mark.parametrize("change", ["view", "crop", "shift"])
+def test_parts_of_a_batch_change_as_they_do_in_the_whole(change):
+    rgb = (pictures(11, 20, 20) * 255).to(torch.uint8)
+
+    def changed(rows, source):
+        if change == "view":
+            return rgb_view(rows, 16, PAPER, source)
+        if change == "crop":
+            return crop(rows / 255, draw_crops(len(rows), 20, 20, (0.3, 1.0), 0.5, source), 16)
+        return shift_and_zoom(rows / 255, 0.1, 0.1, source)
+
+    source = generator()
+    whole, after = changed(rgb, source), source.get_state()
+    for begin, end in ((0, 4), (4, 7), (7, 11)):
+        source = generator()
+        with rows_of_a_batch(source, begin, end, 11):
+            torch.testing.assert_close(changed(rgb[begin:end], source), whole[begin:end], rtol=0, atol=1e-6)
+        assert torch.equal(source.get_state(), after)
 
 
 def test_blur_is_torchvisions_with_a_sigma_each():

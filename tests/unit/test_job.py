@@ -65,14 +65,19 @@ class Named(list):
 def test_arguments_come_from_the_rule_by_name(tmp_path: Path):
     seen = {}
 
-    def main(store: Path, embeddings: list[Path], alpha: float, threads: int, options: dict) -> None:
+    def main(
+        store: Path, embeddings: list[Path], alpha: float, threads: int, options: dict, processes: int, train: dict
+    ) -> None:
         seen.update(store=store, embeddings=embeddings, alpha=alpha, threads=threads, options=options)
+        seen.update(processes=processes, train=train)
 
     rule = SimpleNamespace(
         input=Named(store="a.zarr"),
         output=Named(embeddings="one.zarr"),
         params=Named(alpha="0.5", options={"k": 1}, only_a_trigger=3),
         threads=2,
+        resources={"gpu": 4, "mem_mb": 100},
+        config={"train": {"nodes": 1}, "seed": 0},
         log=[],
     )
     job.run(main, rule)
@@ -82,12 +87,14 @@ def test_arguments_come_from_the_rule_by_name(tmp_path: Path):
         "alpha": 0.5,
         "threads": 2,
         "options": {"k": 1},
+        "processes": 4,
+        "train": {"nodes": 1},
     }
 
 
 def test_a_rule_that_lacks_an_argument_says_which():
     def main(store: Path) -> None: ...
 
-    rule = SimpleNamespace(input=Named(), output=Named(), params=Named(), threads=1, log=[])
+    rule = SimpleNamespace(input=Named(), output=Named(), params=Named(), threads=1, resources={}, config={}, log=[])
     with pytest.raises(TypeError, match="'store'"):
         job.run(main, rule)

@@ -5,13 +5,15 @@ import json
 import numpy as np
 import pytest
 import torch
-from tiny import ALIGN, COMMON, FINETUNE, MemorySplit
+from tiny import ALIGN, COMMON, FINETUNE, MemorySplit, MemoryStore, tiny_clip, tiny_head
 from torch import nn
 from torch.nn.utils import clip_grad_norm_
 
 from bandbridge.errors import UserError
 from bandbridge.order import epoch_order
 from bandbridge.training import loop
+from bandbridge.training.checkpoints import Saving
+from bandbridge.training.finetune import Finetuning
 from bandbridge.training.loop import fit, write_history
 from bandbridge.training.recipes import AlignRecipe, FinetuneRecipe, Recipe
 from bandbridge.training.schedules import warmup_cosine
@@ -148,3 +150,58 @@ def test_recipes_come_from_the_configs_lists():
     assert hash(FinetuneRecipe.from_config(FINETUNE)) == hash(FinetuneRecipe.from_config(FINETUNE))
     with pytest.raises(TypeError, match="learning_rat"):
         Recipe.from_config({**COMMON, "learning_rat": 1})
+
+
+def finetuning(clip=None, **changes):
+    """A fine-tuning with augmentation; its history, and the model."""
+    store, clip = MemoryStore(modality="rgb", train=14), clip or tiny_clip()
+    how = FinetuneRecipe.from_config(FINETUNE | changes)
+    stage = Finetuning(clip, tiny_head(), store, how, CPU)
+    history = fit(stage, store.split("train"), store.split("val"), how, 5, CPU)
+    return [record[key] for record in history for key in ("loss", "gradient_norm", "val_loss") if key in record], clip
+
+
+def test_micro_batches_change_no_number_beyond_rounding():
+    expected, _ = finetuning()
+    assert finetuning(accumulate=2)[0] == pytest.approx(expected, rel=1e-5)
+    assert finetuning(accumulate=100)[0] == pytest.approx(expected, rel=1e-5)
+
+
+def test_gradient_checkpointing_changes_nothing_but_memory():
+    expected, one = finetuning()
+    found, other = finetuning(checkpoint_gradients=True)
+    assert found == pytest.approx(expected, rel=1e-5)
+    torch.testing.assert_close(other.visual.state_dict(), one.visual.state_dict(), atol=1e-6, rtol=1e-5)
+    assert other.visual.transformer.grad_checkpointing
+    assert not one.visual.transformer.grad_checkpointing
+
+
+def test_an_encoder_without_gradient_checkpointing_is_named():
+    with pytest.raises(UserError, match="checkpoint_gradients is true, but Sequential"):
+        fit(Regression(), split(), None, recipe(checkpoint_gradients=True), 0, CPU)
+
+
+def test_a_compiled_encoder_trains_alike_and_keeps_the_names_of_its_weights(monkeypatch):
+    compiled = []
+
+    def compile_without_a_compiler(module):
+        compiled.append(module)
+        module.forward = torch.compile(module.forward, backend="eager")
+
+    monkeypatch.setattr(nn.Module, "compile", compile_without_a_compiler)
+    expected, one = finetuning()
+    found, other = finetuning(compile=True, accumulate=2)
+    assert compiled == [other.visual]
+    assert found == pytest.approx(expected, rel=1e-5)
+    assert set(other.visual.state_dict()) == set(one.visual.state_dict())
+
+
+def test_float16_needs_a_gpu():
+    with pytest.raises(UserError, match="float16"):
+        fit(Regression(), split(), None, recipe(precision="float16"), 0, CPU)
+
+
+def test_validation_can_be_rarer_but_ends_the_training(tmp_path):
+    saving = Saving(tmp_path, 60, 2, "a run", validate_epochs=2)
+    history = fit(Regression(), split(), split(4), recipe(epochs=5), 0, CPU, saving=saving)
+    assert [record["epoch"] for record in history if "val_loss" in record] == [2, 4, 5]

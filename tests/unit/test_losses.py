@@ -5,9 +5,11 @@ import pytest
 import timm.loss
 import torch
 import torch.nn.functional as F
-from tiny import tiny_head
+from tiny import tiny_clip, tiny_head
 
-from bandbridge.training.losses import FrozenHead, contrastive_loss, label_loss
+from bandbridge.catalogue import Nomenclature
+from bandbridge.text_heads import build_head
+from bandbridge.training.losses import FrozenHead, contrastive_loss, distillation_loss, label_loss
 
 
 @pytest.fixture
@@ -31,6 +33,12 @@ def test_without_smoothing_targets_stay_hard_as_timm_leaves_them_by_default(logi
     torch.testing.assert_close(label_loss(logits, labels, "multi"), expected)
 
 
+def test_the_multi_label_loss_is_the_formula_worked_out_by_hand():
+    logits, labels = torch.tensor([[2.0, -1.0]]), torch.tensor([[1, 0]])
+    # Targets 0.9 and 0.1: -(0.9 ln s(2) + 0.1 ln s(-2)) = 0.326928, -(0.1 ln s(-1) + 0.9 ln s(1)) = 0.413262
+    assert label_loss(logits, labels, "multi", 0.2).item() == pytest.approx((0.326928 + 0.413262) / 2, abs=1e-6)
+
+
 def test_the_single_label_loss_is_cross_entropy_whatever_the_smoothing(logits):
     classes = torch.tensor([0, 3, 1, 1, 2, 0, 3])
     labels = F.one_hot(classes, 4).to(torch.uint8)
@@ -42,6 +50,49 @@ def test_head_logits_are_scaled_cosines():
     embeddings = torch.randn(5, 8) * 3
     expected = 10 * F.cosine_similarity(embeddings[:, None], torch.from_numpy(head.weights)[None], dim=-1)
     torch.testing.assert_close(FrozenHead(head, torch.device("cpu"))(embeddings), expected)
+
+
+def test_the_head_is_open_clips_zero_shot_classifier():
+    clip = tiny_clip()
+    templates = ["a photo of {}.", "{} from above.", "{}."]
+    nomenclature = Nomenclature("n", "N", ("a", "b", "c"), ("rivers", "sea and ocean", "forest"))
+    head = build_head(clip, nomenclature, templates)
+    theirs = open_clip.build_zero_shot_classifier(clip.model, clip.tokenizer, nomenclature.prompt_names, templates)
+    images = torch.randn(5, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        found = FrozenHead(head, torch.device("cpu"))(clip.visual(images))
+        expected = clip.model.logit_scale.exp() * clip.model.encode_image(images, normalize=True) @ theirs
+    assert expected.std() > 0.1
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_distillation_by_mse_and_cosine_is_worked_out_by_hand():
+    student = torch.tensor([[3.0, 4.0], [0.0, 2.0]])
+    teacher = torch.tensor([[3.0, 0.0], [0.0, 5.0]])
+    assert distillation_loss(student, teacher, "mse").item() == pytest.approx((16 + 9) / 4)
+    assert distillation_loss(student, teacher, "cosine").item() == pytest.approx((0.4 + 0) / 2)
+    with pytest.raises(ValueError, match="'l1'"):
+        distillation_loss(student, teacher, "l1")
+
+
+@pytest.mark.parametrize("temperature", [0.07, 1.0])
+def test_distillation_by_infonce_is_clips_loss(temperature):
+    student, teacher = torch.randn(2, 6, 8, generator=torch.Generator().manual_seed(0)).unbind()
+    unit = (F.normalize(student, dim=-1), F.normalize(teacher, dim=-1))
+    found = distillation_loss(student, teacher, "infonce", temperature)
+    torch.testing.assert_close(found, open_clip.ClipLoss()(*unit, torch.tensor(1 / temperature)))
+    cosines = unit[0] @ unit[1].T / temperature
+    forth = -(cosines.diag() - cosines.exp().sum(dim=1).log()).mean()
+    back = -(cosines.diag() - cosines.exp().sum(dim=0).log()).mean()
+    torch.testing.assert_close(found, (forth + back) / 2)
+
+
+@pytest.mark.parametrize("kind", ["mse", "cosine", "infonce"])
+def test_distillation_is_computed_in_float32(kind):
+    student, teacher = torch.randn(2, 6, 8, generator=torch.Generator().manual_seed(0)).bfloat16().unbind()
+    found = distillation_loss(student, teacher, kind, 0.1)
+    assert found.dtype == torch.float32
+    assert found == distillation_loss(student.float(), teacher.float(), kind, 0.1)
 
 
 def test_with_one_image_a_class_the_contrastive_loss_is_clips():

@@ -66,7 +66,14 @@ def _stop(error: UserError, log: Path | None) -> NoReturn:
 
 
 def _from_snakemake(main: Callable[..., None], snakemake: Any) -> dict[str, Any]:
-    named: dict[str, Any] = {"threads": snakemake.threads}
+    resources = snakemake.resources
+    # How a job runs, which is no reason to run it again: params would be one.
+    named: dict[str, Any] = {
+        "threads": snakemake.threads,
+        "processes": resources.get("gpu", 1),
+        "nodes": resources.get("nodes", 1),
+        "train": snakemake.config.get("train", {}),
+    }
     for group in (snakemake.params, snakemake.input, snakemake.output):
         named.update(group.items())
     return _pick(main, named, "the rule's input, output and params")
@@ -76,7 +83,7 @@ def _from_command_line(main: Callable[..., None], hints: Mapping[str, Any]) -> d
     parser = argparse.ArgumentParser(description=inspect.getdoc(inspect.getmodule(main)))
     for name, parameter in inspect.signature(main).parameters.items():
         hint = hints.get(name)
-        plain = hint in (Path, int, float, str)
+        plain = hint in (Path, Path | None, int, float, str)
         parser.add_argument(
             f"--{name.replace('_', '-')}",
             required=parameter.default is inspect.Parameter.empty,
@@ -102,6 +109,8 @@ def _convert(value: Any, hint: Any) -> Any:
         return None
     if hint == list[Path]:
         return [Path(value)] if isinstance(value, str) else [Path(item) for item in value]
+    if hint == Path | None:
+        return Path(value)
     if hint in (Path, int, float, str):
         return hint(value)
     return value

@@ -2,14 +2,15 @@
 
 from pathlib import Path
 
-from bandbridge import job
-from bandbridge.clip import load_clip
+from bandbridge.clip import WEIGHTS_FILE, load_clip
 from bandbridge.device import set_up
 from bandbridge.heads import load_head
 from bandbridge.paint import patch
 from bandbridge.store import Store
 from bandbridge.students import StudentSpec, save_student
+from bandbridge.training import distributed
 from bandbridge.training.align import align
+from bandbridge.training.checkpoints import new_saving, remove_checkpoints
 from bandbridge.training.loop import write_history
 from bandbridge.training.recipes import AlignRecipe
 
@@ -27,14 +28,29 @@ def main(
     history: Path,
     seed: int,
     threads: int,
+    checkpoints: Path | None = None,
+    monitor: Path | None = None,
+    train: dict | None = None,
+    processes: int = 1,
+    nodes: int = 1,
 ) -> None:
-    device = set_up(threads, seed)
-    teacher = patch(load_clip(clip.parent), finetuned, alpha)
-    spec, how = StudentSpec.from_config(student), AlignRecipe.from_config(recipe)
-    trained, records = align(teacher, load_head(head), Store(store.parent, nomenclature), spec, how, seed, device)
-    write_history(history, records)
-    save_student(weights, trained, teacher.name)
+    if distributed.to_launch(processes, nodes):
+        distributed.launch(Path(__file__), locals(), processes, nodes, Path(checkpoints or history.parent))
+        return
+    with distributed.world_from_environment() as world:
+        device = set_up(threads, seed)
+        teacher = patch(load_clip(clip.parent), finetuned, alpha)
+        spec, how = StudentSpec.from_config(student), AlignRecipe.from_config(recipe)
+        data = Store(store.parent, nomenclature)
+        given = {"recipe": recipe, "seed": seed, "data": data.digest, "nomenclature": nomenclature, "head": head}
+        given |= {"student": student, "clip": clip.parent / WEIGHTS_FILE, "finetuned": finetuned, "alpha": alpha}
+        saving = new_saving(train, checkpoints, monitor, **given)
+        trained, records = align(teacher, load_head(head), data, spec, how, seed, device, saving=saving, world=world)
+        if world.is_first:
+            write_history(history, records)
+            save_student(weights, trained, teacher.name)
+        remove_checkpoints(saving, world)
 
 
 if __name__ == "__main__":
-    job.run(main, globals().get("snakemake"))
+    distributed.run(main, globals().get("snakemake"))

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
-from bandbridge import job
 from bandbridge.catalogue import load_nomenclature
 from bandbridge.clip import new_clip, save_clip
 from bandbridge.device import set_up
 from bandbridge.store import Store
+from bandbridge.training import distributed
+from bandbridge.training.checkpoints import new_saving, remove_checkpoints
 from bandbridge.training.contrastive import pretrain
 from bandbridge.training.loop import write_history
 from bandbridge.training.recipes import ScratchRecipe
@@ -22,14 +23,27 @@ def main(
     history: Path,
     seed: int,
     threads: int,
+    checkpoints: Path | None = None,
+    monitor: Path | None = None,
+    train: dict | None = None,
+    processes: int = 1,
+    nodes: int = 1,
 ) -> None:
-    device = set_up(threads, seed)
-    clip = new_clip(name)
-    how = ScratchRecipe.from_config(recipe)
-    records = pretrain(clip, load_nomenclature(nomenclature), templates, Store(store.parent), how, seed, device)
-    save_clip(clip, directory.parent)
-    write_history(history, records)  # last, because it may lie in the directory
+    if distributed.to_launch(processes, nodes):
+        distributed.launch(Path(__file__), locals(), processes, nodes, Path(checkpoints or history.parent))
+        return
+    with distributed.world_from_environment() as world:
+        device = set_up(threads, seed)
+        clip, how = new_clip(name), ScratchRecipe.from_config(recipe)
+        data, classes = Store(store.parent), load_nomenclature(nomenclature)
+        given = {"recipe": recipe, "seed": seed, "data": data.digest, "name": name, "templates": list(templates)}
+        saving = new_saving(train, checkpoints, monitor, **given)
+        records = pretrain(clip, classes, templates, data, how, seed, device, saving=saving, world=world)
+        if world.is_first:
+            save_clip(clip, directory.parent)
+            write_history(history, records)  # last, because it may lie in the directory
+        remove_checkpoints(saving, world)
 
 
 if __name__ == "__main__":
-    job.run(main, globals().get("snakemake"))
+    distributed.run(main, globals().get("snakemake"))

@@ -3,10 +3,12 @@
 Draws come from a CPU generator, so that one seed gives the same changes on every device. A crop, its resize and its
 flips are one step: an antialiased bicubic resize is linear and separable, so each sample has one matrix for its rows
 and one for its columns.
+
+Every draw has the samples as its first axis, which is what `draws.rows_of_a_batch` needs to share a batch out.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -26,7 +28,7 @@ class Crops:
     """Per sample, what is cut out of a picture of `height` by `width` pixels and whether it is flipped.
 
     Attributes:
-        top, left, rows, columns: (n,) whole numbers as floats.
+        top, left, rows, columns: (n,) in pixels, as floats; whole numbers in the grid that they were drawn for.
         flip_rows, flip_columns: (n,) bool.
     """
 
@@ -38,6 +40,21 @@ class Crops:
     columns: Tensor
     flip_rows: Tensor
     flip_columns: Tensor
+
+    def on(self, height: int, width: int) -> "Crops":
+        """The same part of the ground in a picture of another size, to fractions of a pixel."""
+        if (height, width) == (self.height, self.width):
+            return self
+        down, across = height / self.height, width / self.width
+        return replace(
+            self,
+            height=height,
+            width=width,
+            top=self.top * down,
+            rows=self.rows * down,
+            left=self.left * across,
+            columns=self.columns * across,
+        )
 
 
 def draw_crops(n: int, height: int, width: int, scale: tuple[float, float], flip: float, generator: Generator) -> Crops:
@@ -90,7 +107,8 @@ def _resize_matrices(start: Tensor, length: Tensor, full: int, size: int, flip: 
     box = start.view(-1, 1, 1)
     centre = box + (out + 0.5) * scale
     weights = _keys((pixel + 0.5 - centre) / scale.clamp(min=1))
-    weights = weights * ((pixel >= box) & (pixel < box + length.view(-1, 1, 1)))
+    # Pixels that the box covers in part count, so that there is at least one.
+    weights = weights * ((pixel > box - 1) & (pixel < box + length.view(-1, 1, 1)))
     weights = weights / weights.sum(dim=-1, keepdim=True)
     return torch.where(flip.view(-1, 1, 1), weights.flip(1), weights)
 

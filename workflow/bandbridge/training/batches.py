@@ -66,6 +66,14 @@ class Batches:
         """Batches of a whole epoch."""
         return batch_count(self.samples, self._size)
 
+    def sizes(self, start: int = 0) -> list[int]:
+        """How many samples each batch of a pass has over all ranks, as `read` cuts them from `start` on."""
+        return [len(batch) for batch in batches(np.arange(self.samples), self._size, start=start)]
+
+    def names(self, order: Indices, number: int, most: int = 32) -> str:
+        """Which samples a batch of the pass in `order` has over all ranks, for messages."""
+        return self._named(batches(order, self._size)[number], most)
+
     def read(self, order: Indices | None = None, start: int = 0) -> Iterator[Batch]:
         """The batches of one pass in `order`, a permutation, or with every sample in its place.
 

@@ -14,6 +14,8 @@ from bandbridge.errors import UserError
 from bandbridge.heads import fill_templates
 from bandbridge.store import Store
 from bandbridge.training.augment import shift_and_zoom
+from bandbridge.training.checkpoints import Saving
+from bandbridge.training.distributed import ALONE, World
 from bandbridge.training.loop import Record, Terms, fit
 from bandbridge.training.losses import contrastive_loss
 from bandbridge.training.recipes import ScratchRecipe
@@ -65,8 +67,16 @@ def pretrain(
     recipe: ScratchRecipe,
     seed: int,
     device: torch.device,
+    *,
+    saving: Saving | None = None,
+    world: World = ALONE,
 ) -> list[Record]:
     """Train all of a CLIP on the store's train split, in place; returns the history.
+
+    A picture's wrong captions are those of the samples in its own process and its own micro-batch.
+
+    Args:
+        saving, world: see `loop.fit`.
 
     Raises:
         UserError: the store's labels are not one class of `nomenclature` a picture.
@@ -79,7 +89,7 @@ def pretrain(
     clip.model.to(device)
     stage = Pretraining(clip, fill_templates(templates, nomenclature.prompt_names), store, recipe)
     val = store.split("val") if "val" in store.splits else None
-    history = fit(stage, store.split("train"), val, recipe, seed, device)
+    history = fit(stage, store.split("train"), val, recipe, seed, device, saving=saving, world=world)
     with torch.no_grad():
         clip.model.logit_scale.clamp_(max=LARGEST_LOGIT_SCALE)  # type: ignore[operator]
     return history

@@ -9,6 +9,8 @@ from bandbridge.device import autocast
 from bandbridge.heads import Head, must_fit
 from bandbridge.store import Store
 from bandbridge.training.augment import rgb_view
+from bandbridge.training.checkpoints import Saving
+from bandbridge.training.distributed import ALONE, World
 from bandbridge.training.loop import Record, Terms, fit
 from bandbridge.training.losses import FrozenHead, label_loss
 from bandbridge.training.recipes import FinetuneRecipe
@@ -41,13 +43,25 @@ class Finetuning:
 
 
 def finetune(
-    clip: Clip, head: Head, store: Store, recipe: FinetuneRecipe, seed: int, device: torch.device
+    clip: Clip,
+    head: Head,
+    store: Store,
+    recipe: FinetuneRecipe,
+    seed: int,
+    device: torch.device,
+    *,
+    saving: Saving | None = None,
+    world: World = ALONE,
 ) -> list[Record]:
     """Train `clip.visual` on the store's train split, in place; returns the history.
+
+    Args:
+        saving, world: see `loop.fit`.
 
     Raises:
         UserError: the head's classes are not the store's.
     """
     must_fit(head, tuple(store.classes), store.attrs["dataset"])
     val = store.split("val") if "val" in store.splits else None
-    return fit(Finetuning(clip, head, store, recipe, device), store.split("train"), val, recipe, seed, device)
+    stage = Finetuning(clip, head, store, recipe, device)
+    return fit(stage, store.split("train"), val, recipe, seed, device, saving=saving, world=world)

@@ -1,26 +1,34 @@
-"""The training loop of every stage: optimiser, schedule, validation, history."""
+"""The training loop of every stage: optimiser, schedule, validation, checkpoints, any number of processes."""
 
-import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+import math
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 import torch
 from torch import Generator, Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
+from bandbridge.device import attention
 from bandbridge.errors import UserError
-from bandbridge.files import whole_file
 from bandbridge.order import epoch_order
 from bandbridge.progress import progress
 from bandbridge.training.batches import Batch, Batches, Split
+from bandbridge.training.checkpoints import Checkpoints, Content, Requeue, Saving, stop_signals
+from bandbridge.training.distributed import ALONE, World, spread
+from bandbridge.training.draws import rows_of_a_batch
+from bandbridge.training.encoders import prepare
+from bandbridge.training.gradients import Gradients
+from bandbridge.training.guard import WINDOW, Guard
+from bandbridge.training.history import Monitor, Record, short, write_history
 from bandbridge.training.recipes import Recipe
 from bandbridge.training.schedules import warmup_cosine
 
+__all__ = ["Record", "Stage", "State", "Terms", "fit", "write_history"]
+
 STEPS_PER_RECORD = 10
 
-Record = dict[str, Any]
 Terms = dict[str, Tensor]
 
 
@@ -39,6 +47,8 @@ class Stage(Protocol):
         """The loss of a batch and its parts, scalars; 'loss' is what is minimised.
 
         Encoders run in the recipe's precision, all else in float32: rounded pictures would be other pictures.
+        Where several processes or `accumulate` share a batch, the terms of the shares are averaged by their samples:
+        exact for means over samples; a contrastive loss then contrasts the samples of each share.
 
         Args:
             pixels: as stored, on the device.
@@ -52,115 +62,302 @@ class State:
     """All that changes in the course of training, the modules' weights aside.
 
     Attributes:
-        generator: on the CPU; draws the random changes to samples.
+        generator: on the CPU; draws the random changes to samples, alike in all processes.
+        scaler: of the loss, for float16; otherwise it does nothing.
         step, epoch: how many are done.
+        done: samples of the current epoch that are done, over all processes.
+        recent: the terms of the steps since the last record, over all processes.
     """
 
     optimiser: torch.optim.Optimizer
     generator: Generator
+    scaler: torch.amp.GradScaler
+    guard: Guard
     step: int = 0
     epoch: int = 0
+    done: int = 0
     history: list[Record] = field(default_factory=list)
+    recent: list[dict[str, float]] = field(default_factory=list)
 
 
-def fit(stage: Stage, train: Split, val: Split | None, recipe: Recipe, seed: int, device: torch.device) -> list[Record]:
+@dataclass(frozen=True)
+class Run:
+    """What stays the same in the course of training.
+
+    Attributes:
+        batches: batch_size of the recipe counts the samples of all processes and of all `accumulate` parts.
+        total: steps of the whole training.
+    """
+
+    stage: Stage
+    recipe: Recipe
+    seed: int
+    device: torch.device
+    world: World
+    batches: Batches
+    validation: Batches | None
+    total: int
+
+
+def fit(
+    stage: Stage,
+    train: Split,
+    val: Split | None,
+    recipe: Recipe,
+    seed: int,
+    device: torch.device,
+    *,
+    saving: Saving | None = None,
+    world: World = ALONE,
+) -> list[Record]:
     """Train a stage's module in place, on `device`, and leave it in eval mode.
 
-    Args:
-        val: validated on after each epoch; None for no validation.
-        seed: of the order of samples and of the random changes to them.
+    With `saving`, a run that was stopped goes on where its last checkpoint was and ends as if it had never stopped.
+    The checkpoints stay: whoever writes the trained weights removes them then.
 
-    Returns: a record of every tenth step (means since the last one) and of every epoch, for `write_history`.
+    Args:
+        val: validated on after epochs; None for no validation.
+        seed: of the order of samples and of the random changes to them.
+        saving: where checkpoints are kept; None for none.
+        world: the processes that train together.
+
+    Returns: a record of every tenth step (means since the last one) and of every validation, for `write_history`.
 
     Raises:
-        UserError: no samples to train on, or a loss that is not finite (the message names the step).
+        UserError: no samples to train on, an option that cannot be had here, or training that has gone wrong: a loss
+            that is not finite or grows without end (the message names the step and its samples).
+        Requeue: a signal asked to stop; the run is saved.
     """
     if len(train) == 0:
         raise UserError(f"{stage.name}: there are no training samples.")
-    batches = Batches(train, recipe.batch_size, device)
-    validation = Batches(val, recipe.batch_size, device) if val is not None and len(val) else None
-    state = _start(stage, recipe, seed)
-    total = recipe.epochs * len(batches)
-    recent: list[Terms] = []
-    for pixels, labels in progress(_all_batches(batches, state, recipe, seed), stage.name, total=total, unit="steps"):
-        recent.append(_update(stage, pixels, labels, state, recipe, total))
-        epoch_ends = state.step % len(batches) == 0
-        if epoch_ends or state.step % STEPS_PER_RECORD == 0:
-            state.history.append(_record(stage, state, recent))
-            recent.clear()
-        if epoch_ends and validation is not None:
-            state.history.append(_validate(stage, validation, state))
+    run = _run(stage, train, val, recipe, seed, device, world)
+    checkpoints = None if saving is None else Checkpoints(saving, world)
+    state = _start(run, checkpoints)
+    pending: list[Terms] = []
+    with (
+        stop_signals(checkpoints is not None) as stopped,
+        Gradients(state.optimiser.param_groups[0]["params"], world) as gradients,
+        Monitor(saving, world, state.history, state.step, device) as monitor,
+    ):
+        steps = monitor.clock.waiting(_all_batches(run, state))
+        if world.is_first:
+            steps = progress(steps, stage.name, total=run.total - state.step, unit="steps")
+        for batch, size in steps:
+            pending.append(_update(run, state, gradients, batch, size))
+            monitor.clock.count(size)
+            epoch_ends = state.done == run.batches.samples
+            if epoch_ends or state.step % STEPS_PER_RECORD == 0:
+                _settle(run, state, pending, checkpoints)
+                _add(state, monitor, _record(state))
+                monitor.speed(state.step, state.epoch + 1)
+            if epoch_ends and _validates(run, state, saving):
+                _add(state, monitor, _validate(run, state))
+            if checkpoints is not None and state.step < run.total:
+                stop, due = world.largest(stopped(), checkpoints.due)
+                if stop or due:
+                    _settle(run, state, pending, checkpoints)
+                    checkpoints.save(_content(run, state))
+                if stop:
+                    raise Requeue
     stage.trained.eval()
     return state.history
 
 
-def write_history(path: Path, history: Sequence[Record]) -> None:
-    """Write records as JSON, one object a line; numbers keep six significant digits."""
-    with whole_file(path) as part:
-        part.write_text("".join(json.dumps(record) + "\n" for record in history), encoding="utf-8")
+def _run(
+    stage: Stage, train: Split, val: Split | None, recipe: Recipe, seed: int, device: torch.device, world: World
+) -> Run:
+    if recipe.precision == "float16" and device.type != "cuda":
+        raise UserError("precision is 'float16', which needs a GPU; on a CPU use 'bfloat16' or 'float32'.")
+    prepare(stage.trained, recipe)
+    shared = {"rank": world.rank, "world": world.world_size}
+    batches = Batches(train, recipe.batch_size, device, **shared)
+    if min(batches.sizes()) < world.world_size:
+        raise UserError(
+            f"{stage.name}: {len(train)} training samples in batches of {recipe.batch_size} make one of "
+            f"{min(batches.sizes())}, too few for {world.world_size} processes; use a larger batch_size or fewer."
+        )
+    validation = None
+    if val is not None and len(val):
+        validation = Batches(val, recipe.batch_size, device)
+        if min(validation.sizes()) >= world.world_size > 1:
+            validation = Batches(val, recipe.batch_size, device, **shared)
+    return Run(stage, recipe, seed, device, world, batches, validation, recipe.epochs * len(batches))
 
 
-def _start(stage: Stage, recipe: Recipe, seed: int) -> State:
-    stage.trained.train()
+def _start(run: Run, checkpoints: Checkpoints | None) -> State:
+    run.stage.trained.train()
+    if not run.world.is_first:
+        torch.manual_seed(torch.initial_seed() + run.world.rank)  # dropout differs between processes
     # The fused step takes a third of the time of the others, on CPUs too.
     optimiser = torch.optim.AdamW(
-        [parameter for parameter in stage.trained.parameters() if parameter.requires_grad],
-        lr=recipe.learning_rate,
-        weight_decay=recipe.weight_decay,
+        [parameter for parameter in run.stage.trained.parameters() if parameter.requires_grad],
+        lr=run.recipe.learning_rate,
+        weight_decay=run.recipe.weight_decay,
         fused=True,
     )
-    return State(optimiser, Generator().manual_seed(seed))
+    scaler = torch.amp.GradScaler(run.device.type, enabled=run.recipe.precision == "float16")
+    state = State(optimiser, Generator().manual_seed(run.seed), scaler, Guard(run.recipe.warmup_steps))
+    content = None if checkpoints is None else checkpoints.load()
+    if content is not None:
+        _restore(run, state, content)
+        print(f"{run.stage.name}: goes on after step {state.step} of {run.total}.", flush=True)
+    spread(run.stage.trained, run.world)
+    return state
 
 
-def _all_batches(batches: Batches, state: State, recipe: Recipe, seed: int) -> Iterator[Batch]:
-    while state.epoch < recipe.epochs:
-        yield from batches.read(epoch_order(batches.samples, seed, state.epoch))
+def _all_batches(run: Run, state: State) -> Iterator[tuple[Batch, int]]:
+    """The batches that are left, each with its samples over all processes."""
+    while state.epoch < run.recipe.epochs:
+        order = epoch_order(run.batches.samples, run.seed, state.epoch)
+        start = state.done
+        yield from zip(run.batches.read(order, start), run.batches.sizes(start), strict=True)
         state.epoch += 1
+        state.done = 0
 
 
-def _update(stage: Stage, pixels: Tensor, labels: Tensor, state: State, recipe: Recipe, total: int) -> Terms:
-    """One step of the optimiser; returns the loss terms and the norm of the gradient before clipping."""
+def _update(run: Run, state: State, gradients: Gradients, batch: Batch, size: int) -> Terms:
+    """One step of the optimiser; returns this process's part of the loss terms, and the norm of the gradient."""
     group = state.optimiser.param_groups[0]
-    group["lr"] = recipe.learning_rate * warmup_cosine(state.step, recipe.warmup_steps, total)
-    terms = stage.terms(pixels, labels, state.generator)
+    group["lr"] = run.recipe.learning_rate * warmup_cosine(state.step, run.recipe.warmup_steps, run.total)
     state.optimiser.zero_grad(set_to_none=True)
-    terms["loss"].backward()
-    norm = clip_grad_norm_(group["params"], recipe.clip_norm)
-    state.optimiser.step()
+    sums: Terms = {}
+    drawn = state.generator.get_state()
+    first = size * run.world.rank // run.world.world_size
+    parts = _parts(len(batch[0]), run.recipe.accumulate)
+    for begin, end in parts:
+        # Each part draws for the whole batch.
+        state.generator.set_state(drawn)
+        with rows_of_a_batch(state.generator, first + begin, first + end, size):
+            terms = run.stage.terms(batch[0][begin:end], batch[1][begin:end], state.generator)
+        share = (end - begin) / size
+        with attention(run.device), gradients.summed(last=end == len(batch[0])):
+            state.scaler.scale(terms["loss"] * share).backward()
+        sums = {name: sums.get(name, 0) + term.detach() * share for name, term in terms.items()}
+    state.scaler.unscale_(state.optimiser)
+    norm = clip_grad_norm_(group["params"], run.recipe.clip_norm)
+    state.scaler.step(state.optimiser)
+    state.scaler.update()
     state.step += 1
-    return {name: term.detach() for name, term in terms.items()} | {"gradient_norm": norm}
+    state.done += size
+    return sums | {"gradient_norm": norm.detach() / run.world.world_size}
 
 
-def _record(stage: Stage, state: State, recent: list[Terms]) -> Record:
-    # Numbers leave the GPU here only, so that it never waits for a step to be looked at.
-    losses = torch.stack([terms["loss"] for terms in recent])
-    if not losses.isfinite().all():
-        step = state.step - len(recent) + 1 + int(losses.isfinite().logical_not().byte().argmax())
-        raise UserError(
-            f"{stage.name}: the loss is not finite at step {step} (epoch {state.epoch + 1}). "
-            "A lower learning_rate, more warmup_steps or precision: float32 usually mends that."
-        )
-    means = {name: torch.stack([terms[name] for terms in recent]).mean() for name in recent[0]}
+def _parts(n: int, count: int) -> list[tuple[int, int]]:
+    """Where the micro-batches of n samples begin and end; none is empty."""
+    count = min(count, n)
+    return [(n * part // count, n * (part + 1) // count) for part in range(count)]
+
+
+def _settle(run: Run, state: State, pending: list[Terms], checkpoints: Checkpoints | None) -> None:
+    """Take the numbers of the steps since the last time from the device, over all processes, and look at them.
+
+    Done every few steps only, so that a GPU never waits for a step to be looked at.
+    """
+    if not pending:
+        return
+    names = list(pending[0])
+    numbers = torch.stack([torch.stack([terms[name].float() for name in names]) for terms in pending]).cpu()
+    first = state.step - len(pending) + 1
+    pending.clear()
+    for step, values in enumerate(run.world.sums(numbers).tolist(), start=first):
+        terms = dict(zip(names, values, strict=True))
+        # A scaler skips the steps whose gradient was too large for float16, and scales the next ones less.
+        norm = 0.0 if state.scaler.is_enabled() else terms["gradient_norm"]
+        complaint = state.guard.complaint(step, terms["loss"], norm)
+        if complaint:
+            raise _gone_wrong(run, step, complaint, checkpoints)
+        state.recent.append(terms)
+
+
+def _gone_wrong(run: Run, step: int, complaint: str, checkpoints: Checkpoints | None) -> UserError:
+    epoch, number = divmod(step - 1, len(run.batches))
+    rate = run.recipe.learning_rate * warmup_cosine(step - 1, run.recipe.warmup_steps, run.total)
+    names = run.batches.names(epoch_order(run.batches.samples, run.seed, epoch), number)
+    latest = None if checkpoints is None else checkpoints.latest
+    return UserError(
+        f"{run.stage.name}: {complaint} at step {step} (epoch {epoch + 1}), learning rate {rate:.4g}, {names}. "
+        f"Last good checkpoint: {latest or 'none'}. "
+        "A lower learning_rate, more warmup_steps or precision: float32 usually mends that."
+    )
+
+
+def _record(state: State) -> Record:
+    means = {name: _mean([terms[name] for terms in state.recent]) for name in state.recent[0]}
+    state.recent.clear()
     rate = state.optimiser.param_groups[0]["lr"]
-    return {"step": state.step, "epoch": state.epoch + 1, "learning_rate": _short(rate), **_numbers(means)}
+    return {"step": state.step, "epoch": state.epoch + 1, "learning_rate": short(rate), **means}
+
+
+def _mean(values: list[float]) -> float | None:
+    """Of the finite ones: a step that a scaler skipped has no norm of its gradient."""
+    finite = [value for value in values if math.isfinite(value)]
+    return short(torch.tensor(finite).mean().item()) if finite else None
+
+
+def _add(state: State, monitor: Monitor, record: Record) -> None:
+    state.history.append(record)
+    monitor.record(record)
+
+
+def _validates(run: Run, state: State, saving: Saving | None) -> bool:
+    every = 1 if saving is None else saving.validate_epochs
+    return run.validation is not None and (state.step == run.total or (state.epoch + 1) % every == 0)
 
 
 @torch.inference_mode()
-def _validate(stage: Stage, batches: Batches, state: State) -> Record:
+def _validate(run: Run, state: State) -> Record:
     """Mean of each loss term over a split, without random changes."""
-    stage.trained.eval()
+    assert run.validation is not None
+    trained = run.stage.trained
+    trained.eval()
+    # Statistics that batch normalisation gathered differ between processes: those of rank 0 count.
+    spread(trained, run.world)
     sums: Terms = {}
-    for pixels, labels in batches.read():
-        terms = stage.terms(pixels, labels, None)
+    count = 0
+    for pixels, labels in run.validation.read():
+        terms = run.stage.terms(pixels, labels, None)
         sums = {name: sums.get(name, 0) + term * len(pixels) for name, term in terms.items()}
-    stage.trained.train()
-    means = {f"val_{name}": total / batches.samples for name, total in sums.items()}
-    return {"step": state.step, "epoch": state.epoch + 1, **_numbers(means)}
+        count += len(pixels)
+    trained.train()
+    found = torch.stack([*sums.values(), torch.tensor(float(count), device=run.device)]).cpu()
+    *totals, samples = run.world.sums(found).tolist()
+    means = {f"val_{name}": short(total / samples) for name, total in zip(sums, totals, strict=True)}
+    return {"step": state.step, "epoch": state.epoch + 1, **means}
 
 
-def _numbers(terms: Terms) -> Record:
-    return {name: _short(term.item()) for name, term in terms.items()}
+def _content(run: Run, state: State) -> Content:
+    """A checkpoint: everything that the rest of the run depends on."""
+    own: dict[str, Any] = {"generator": state.generator.get_state(), "torch": torch.get_rng_state()}
+    if run.device.type == "cuda":
+        own["cuda"] = torch.cuda.get_rng_state(run.device)
+    return {
+        "step": state.step,
+        "epoch": state.epoch,
+        "done": state.done,
+        "module": run.stage.trained.state_dict(),
+        "optimiser": state.optimiser.state_dict(),
+        "scaler": state.scaler.state_dict(),
+        "guard": {**asdict(state.guard), "recent": list(state.guard.recent)},
+        "history": state.history,
+        "recent": state.recent,
+        "ranks": run.world.gather(own),
+    }
 
 
-def _short(value: float) -> float:
-    return float(f"{value:.6g}")
+def _restore(run: Run, state: State, content: Content) -> None:
+    run.stage.trained.load_state_dict(content["module"])
+    state.optimiser.load_state_dict(content["optimiser"])
+    state.scaler.load_state_dict(content["scaler"])
+    guard = content["guard"]
+    state.guard = Guard(guard["warmup"], deque(guard["recent"], maxlen=WINDOW), guard["best"])
+    state.step, state.epoch, state.done = content["step"], content["epoch"], content["done"]
+    state.history, state.recent = content["history"], content["recent"]
+    ranks = content["ranks"]
+    # All processes draw the same changes to samples.
+    state.generator.set_state(ranks[0]["generator"])
+    # With more processes than before, the new ones begin their own draws, those of dropout.
+    if run.world.rank < len(ranks):
+        own = ranks[run.world.rank]
+        torch.set_rng_state(own["torch"])
+        if "cuda" in own and run.device.type == "cuda":
+            torch.cuda.set_rng_state(own["cuda"], run.device)

@@ -26,7 +26,8 @@ def label_loss(logits: Tensor, labels: Tensor, kind: str, smoothing: float = 0.0
         labels: (n, class) of 0 and 1.
         kind: 'single' or 'multi'.
         smoothing: multi-label only: targets are labels * (1 - smoothing) + smoothing / 2, as timm's
-            BinaryCrossEntropy with `smooth_dense` makes them.
+            BinaryCrossEntropy with `smooth_dense` makes them. Without `smooth_dense` timm leaves such targets as they
+            are, which is smoothing 0 here.
     """
     if kind == "single":
         return F.cross_entropy(logits, labels.argmax(dim=1))
@@ -34,7 +35,29 @@ def label_loss(logits: Tensor, labels: Tensor, kind: str, smoothing: float = 0.0
     return F.binary_cross_entropy_with_logits(logits, targets)
 
 
-def contrastive_loss(images: Tensor, captions: Tensor, classes: Tensor, logit_scale: Tensor) -> Tensor:
+def distillation_loss(student: Tensor, teacher: Tensor, kind: str, temperature: float = 1.0) -> Tensor:
+    """How far a student's embeddings are from the teacher's of the same samples, on average.
+
+    'mse' compares the embeddings as they are, the others their directions. 'infonce' is CLIP's loss with cosines
+    divided by `temperature`: each embedding has to find its partner among those of this call. So it depends on the
+    number of rows, which are those of one process and of one micro-batch alone.
+
+    Args:
+        student, teacher: (n, dim), not normalised; row i of one belongs to row i of the other.
+        kind: 'mse', 'cosine' (1 - cosine) or 'infonce'.
+    """
+    student, teacher = student.float(), teacher.float()
+    if kind == "mse":
+        return F.mse_loss(student, teacher)
+    if kind == "cosine":
+        return 1 - F.cosine_similarity(student, teacher, dim=-1).mean()
+    if kind == "infonce":
+        rows = torch.arange(len(student), device=student.device)
+        return contrastive_loss(student, teacher, rows, 1 / temperature)
+    raise ValueError(f"the distillation loss is {kind!r}; expected 'mse', 'cosine' or 'infonce'")
+
+
+def contrastive_loss(images: Tensor, captions: Tensor, classes: Tensor, logit_scale: Tensor | float) -> Tensor:
     """Symmetric contrastive loss in which every caption of an image's class is a positive.
 
     The target of a row is spread evenly over its positives; with one image a class this is CLIP's loss

@@ -15,7 +15,12 @@ class Recipe:
         weight_decay: applied to every parameter.
         warmup_steps: optimiser steps until `learning_rate` is reached.
         clip_norm: largest norm of all gradients together.
-        precision: of the forward pass: 'bfloat16' (autocast) or 'float32'.
+        batch_size: samples in one optimiser step, over all processes and micro-batches.
+        precision: of the forward pass: 'bfloat16' (autocast), 'float16' (autocast and loss scaling, GPUs only) or
+            'float32'.
+        accumulate: micro-batches that a step's samples are cut into.
+        checkpoint_gradients: keep few activations of the trained encoder and compute the others twice.
+        compile: run the trained encoder through torch.compile.
     """
 
     epochs: int
@@ -25,6 +30,9 @@ class Recipe:
     warmup_steps: int
     clip_norm: float
     precision: str
+    accumulate: int = 1
+    checkpoint_gradients: bool = False
+    compile: bool = False
 
     @classmethod
     def from_config(cls: type[R], values: Mapping[str, Any]) -> R:
@@ -72,16 +80,30 @@ class FinetuneRecipe(Recipe):
 
 @dataclass(frozen=True, kw_only=True)
 class AlignRecipe(Recipe):
-    """Distillation: loss = distillation_weight * MSE(student, teacher) + label_weight * label loss.
+    """Distillation: loss = distillation_weight * `loss`(student, teacher) + label_weight * label loss.
 
     `label_smoothing` as in `FinetuneRecipe`; `crop_scale` and `flip` as in `Augmentation`, alike for both encoders.
+
+    Attributes:
+        loss: 'mse', 'cosine' or 'infonce', see `losses.distillation_loss`.
+        label_weight, distillation_weight: 0 leaves a term out; it is not computed then.
+        temperature: of 'infonce'.
+        cache_teacher: compute the teacher's embeddings once instead of once an epoch; for pictures that do not change.
     """
 
+    loss: str = "mse"
     label_weight: float
     distillation_weight: float = 1.0
     label_smoothing: float
     crop_scale: tuple[float, float]
     flip: float
+    temperature: float = 0.07
+    cache_teacher: bool = False
+
+    @property
+    def changes_pictures(self) -> bool:
+        """Whether a picture's crop or its flips differ from epoch to epoch."""
+        return self.crop_scale != (1, 1) or self.flip != 0
 
 
 def _hashable(values: Mapping[str, Any]) -> dict[str, Any]:

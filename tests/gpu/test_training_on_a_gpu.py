@@ -1,0 +1,117 @@
+"""Training on a GPU: the precisions, compiled encoders, checkpoints. Without a GPU all of it is skipped."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
+
+from tiny import ALIGN, FINETUNE, MemoryStore, tiny_clip, tiny_head
+
+from bandbridge.device import set_up
+from bandbridge.training.align import Alignment
+from bandbridge.training.checkpoints import Requeue, Saving
+from bandbridge.training.finetune import Finetuning
+from bandbridge.training.loop import fit
+from bandbridge.training.recipes import AlignRecipe, FinetuneRecipe
+
+pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def gpu():
+    yield set_up(threads=2, seed=0)
+    torch.use_deterministic_algorithms(False)
+
+
+def finetune(device, saving=None, terms=None, **changes):
+    recipe = FinetuneRecipe.from_config(FINETUNE | {"epochs": 4} | changes)
+    store, clip = MemoryStore(modality="rgb", train=24), tiny_clip()
+    stage = Finetuning(clip, tiny_head(), store, recipe, device)
+    if terms is not None:
+        stage.terms = terms(stage.terms)
+    history = fit(stage, store.split("train"), store.split("val"), recipe, 3, device, saving=saving)
+    return clip.visual, history
+
+
+def losses(history, key="loss"):
+    return [record[key] for record in history if key in record]
+
+
+def test_a_gpu_trains_as_the_cpu_does(gpu):
+    torch.set_float32_matmul_precision("highest")
+    _, expected = finetune(CPU)
+    _, found = finetune(gpu)
+    assert losses(found) == pytest.approx(losses(expected), rel=1e-3)
+    assert losses(found, "val_loss") == pytest.approx(losses(expected, "val_loss"), rel=1e-3)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_precision_trains_as_float32_does_within_its_rounding(gpu, precision):
+    _, expected = finetune(gpu)
+    model, found = finetune(gpu, precision=precision)
+    assert losses(found) == pytest.approx(losses(expected), rel=0.05)
+    assert all(parameter.dtype == torch.float32 for parameter in model.parameters())
+    assert all(parameter.isfinite().all() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("changes", [{"compile": True}, {"checkpoint_gradients": True}, {"accumulate": 2}], ids=str)
+def test_ways_to_save_time_or_memory_change_the_loss_by_rounding_alone(gpu, changes):
+    _, expected = finetune(gpu)
+    _, found = finetune(gpu, **changes)
+    assert losses(found) == pytest.approx(losses(expected), rel=1e-2)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+def test_a_stopped_run_ends_with_the_same_weights(gpu, tmp_path, precision):
+    def stopping(terms):
+        calls = []
+
+        def watched(*arguments):
+            calls.append(None)
+            if len(calls) == 6:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return terms(*arguments)
+
+        return watched
+
+    how = Saving(tmp_path / "run", 60, 2, "a run")
+    whole, history = finetune(gpu, precision=precision)
+    with pytest.raises(Requeue):
+        finetune(gpu, how, stopping, precision=precision)
+    resumed, found = finetune(gpu, how, precision=precision)
+    assert all(torch.equal(one, other) for one, other in zip(whole.parameters(), resumed.parameters(), strict=True))
+    assert found == history
+
+
+def test_batches_come_from_pinned_memory_to_the_gpu(gpu):
+    seen = []
+
+    def watching(terms):
+        def watched(pixels, labels, generator):
+            seen.append((pixels.device.type, labels.device.type))
+            return terms(pixels, labels, generator)
+
+        return watched
+
+    finetune(gpu, terms=watching)
+    assert set(seen) == {("cuda", "cuda")}
+
+
+def test_an_alignment_learns_on_a_gpu(gpu):
+    from bandbridge.students import StudentSpec, new_student
+
+    store = MemoryStore(train=24)
+    spec = StudentSpec(
+        "vit_tiny_patch16_224", {"img_size": 16, "patch_size": 8, "depth": 1}, store.bands, "reflectance", 16
+    )
+    recipe = AlignRecipe.from_config(ALIGN | {"epochs": 20, "precision": "float16"})
+    torch.manual_seed(0)
+    stage = Alignment(tiny_clip(), new_student(spec, 8), tiny_head(), store, recipe, gpu)
+    history = fit(stage, store.split("train"), None, recipe, 0, gpu)
+    assert losses(history)[-1] < losses(history)[0]

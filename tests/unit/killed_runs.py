@@ -1,0 +1,115 @@
+"""Trains in processes of its own, which may kill themselves, and leaves weights and histories.
+
+    python killed_runs.py FOLDER '{"stage": "regression", "world": 2, "kills": [4, 7], "accumulate": 1}'
+
+Each life but the last kills a process in the midst of the step that `kills` says, counted from where the life began.
+Processes are forked, because each import of torch takes longer than such a training.
+"""
+
+import json
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from tiny import COMMON, FINETUNE, MemorySplit, MemoryStore, tiny_clip, tiny_head
+from torch import nn
+
+from bandbridge.training import checkpoints
+from bandbridge.training.checkpoints import Saving
+from bandbridge.training.distributed import world_from_environment
+from bandbridge.training.finetune import Finetuning
+from bandbridge.training.loop import fit, write_history
+from bandbridge.training.recipes import FinetuneRecipe, Recipe
+
+CPU = torch.device("cpu")
+EPOCHS = 8
+
+
+class Regression:
+    """A linear model with dropout on noisy samples."""
+
+    name = "Regression"
+
+    def __init__(self):
+        torch.manual_seed(0)
+        self.trained = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Dropout(0.2), nn.Linear(5, 3))
+
+    def terms(self, pixels, labels, generator):
+        if generator is not None:
+            pixels = pixels + 0.5 * torch.randn(pixels.shape, generator=generator)
+        return {"loss": (self.trained(pixels) - labels.float()).square().mean()}
+
+
+def regression(accumulate):
+    rng = np.random.default_rng(0)
+    pixels = rng.normal(size=(31, 4)).astype(np.float32)
+    data = MemorySplit(pixels, (pixels[:, :3] > 0).astype(np.uint8))
+    recipe = Recipe.from_config(COMMON | {"batch_size": 8, "epochs": EPOCHS, "accumulate": accumulate})
+    return Regression(), data, recipe
+
+
+def finetuning(accumulate):
+    store = MemoryStore(modality="rgb", train=130)
+    recipe = FinetuneRecipe.from_config(FINETUNE | {"batch_size": 64, "epochs": 3, "accumulate": accumulate})
+    return Finetuning(tiny_clip(), tiny_head(), store, recipe, CPU), store.split("train"), recipe
+
+
+def life(folder, options, name, kill):
+    """Train up to the kill or to the end; called in a process of its own."""
+    torch.set_num_threads(1)
+    make = {"regression": regression, "finetuning": finetuning}[options["stage"]]
+    stage, data, recipe = make(options["accumulate"])
+    terms, calls = stage.terms, []
+
+    def deadly(pixels, labels, generator):
+        calls.append(generator is not None)
+        if kill is not None and sum(calls) == kill:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return terms(pixels, labels, generator)
+
+    stage.terms = deadly
+    saving = Saving(folder / f"checkpoints-{name}", minutes=60, keep=2, identity="a run")
+    asked = []
+    # Every third step, so that a kill costs up to two.
+    checkpoints.Checkpoints.due = property(lambda _: asked.append(0) or len(asked) % 3 == 0)
+    with world_from_environment() as world:
+        history = fit(stage, data, data, recipe, 5, CPU, saving=saving, world=world)
+        if world.is_first:
+            torch.save(stage.trained.state_dict(), folder / f"{name}.pt")
+            write_history(folder / f"{name}.jsonl", history)
+
+
+def lives(folder, options, name, kills):
+    for kill in [*kills, None]:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        children = []
+        for rank in range(options["world"]):
+            child = os.fork()
+            if not child:
+                os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(options["world"])}
+                os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+                try:
+                    life(folder, options, name, kill if rank == options["world"] - 1 else None)
+                    code = 0
+                except RuntimeError as error:  # gloo's, when the other process is gone
+                    print(error, file=sys.stderr)
+                    code = 3
+                os._exit(code)
+            children.append(child)
+        codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+        expected = 0 if kill is None else -signal.SIGKILL
+        assert codes[-1] == expected, codes
+        assert kill is not None or codes[0] == 0, codes
+
+
+if __name__ == "__main__":
+    where, wanted = Path(sys.argv[1]), json.loads(sys.argv[2])
+    lives(where, wanted, "whole", [])
+    if wanted["kills"]:
+        lives(where, wanted, "killed", wanted["kills"])

@@ -1,0 +1,290 @@
+"""Several processes that train one model: who they are, what they say to each other, and how a script starts them."""
+
+import functools
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from bandbridge import job
+from bandbridge.errors import UserError
+from bandbridge.files import read_json, write_json
+
+EXIT_REQUEUE = 85  # to the scheduler: stopped as asked, run me again
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+FOLDER = "BANDBRIDGE_LAUNCH"  # where launcher and ranks leave each other word
+LAUNCHER = "BANDBRIDGE_LAUNCHER"  # its process id
+TIMEOUT = timedelta(minutes=30)  # rank 0 may write a large checkpoint while the others wait
+
+
+@dataclass(frozen=True)
+class World:
+    """This process among those that train together; numbers on the host go through gloo, gradients through NCCL.
+
+    Attributes:
+        rank: of all; 0 writes the files.
+        world_size: how many there are.
+        local_rank: on this machine; the number of its GPU.
+    """
+
+    rank: int = 0
+    world_size: int = 1
+    local_rank: int = 0
+
+    @property
+    def is_first(self) -> bool:
+        return self.rank == 0
+
+    def barrier(self) -> None:
+        """Wait until all processes are here."""
+        if self.world_size > 1:
+            self.largest(0.0)
+
+    def largest(self, *values: float) -> list[float]:
+        """The largest of each value over all processes."""
+        found = torch.tensor(values, dtype=torch.float64)
+        if self.world_size > 1:
+            dist.all_reduce(found, dist.ReduceOp.MAX)
+        return found.tolist()
+
+    def sums(self, values: Tensor) -> Tensor:
+        """The sum over all processes, in the order of their ranks, so that it is the same sum every time."""
+        if self.world_size == 1:
+            return values
+        found = [torch.empty_like(values) for _ in range(self.world_size)]
+        dist.all_gather(found, values.contiguous())
+        return torch.stack(found).sum(dim=0)
+
+    def reduce_mean(self, values: Mapping[str, float]) -> dict[str, float]:
+        """The mean of each value over all processes, which must have the same keys."""
+        means = self.sums(torch.tensor(list(values.values()), dtype=torch.float64)) / self.world_size
+        return dict(zip(values, means.tolist(), strict=True))
+
+    def from_first(self, value: Any) -> Any:
+        """What rank 0 has: any object that can be pickled."""
+        box = [value]
+        if self.world_size > 1:
+            dist.broadcast_object_list(box, 0)
+        return box[0]
+
+    def gather(self, value: Any) -> list[Any]:
+        """What each process has, rank by rank; on every process."""
+        found: list[Any] = [value]
+        if self.world_size > 1:
+            found = [None] * self.world_size
+            dist.all_gather_object(found, value)
+        return found
+
+
+ALONE = World(0, 1)
+
+
+@contextmanager
+def world_from_environment() -> Iterator[World]:
+    """The world that torchrun has set up (RANK, WORLD_SIZE, LOCAL_RANK), or `ALONE`; on a GPU of its own if possible.
+
+    Makes the process group and takes it down again.
+
+    Raises:
+        UserError: there are GPUs, but fewer than processes on this machine.
+    """
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        yield ALONE
+        return
+    found = World(int(os.environ["RANK"]), size, int(os.environ["LOCAL_RANK"]))
+    backend = "gloo"
+    if torch.cuda.is_available():
+        if found.local_rank >= torch.cuda.device_count():
+            raise UserError(
+                f"{os.environ.get('LOCAL_WORLD_SIZE', 'several')} processes are to train on this machine, each on a "
+                f"GPU of its own, but it has {torch.cuda.device_count()}; lower the number of GPUs asked for."
+            )
+        backend = "cpu:gloo,cuda:nccl"
+        torch.cuda.set_device(found.local_rank)  # from here on 'cuda' means this one
+    dist.init_process_group(backend, timeout=TIMEOUT)
+    try:
+        yield found
+    finally:
+        dist.destroy_process_group()
+
+
+def spread(module: nn.Module, world: World) -> None:
+    """Give every process the weights and buffers of rank 0."""
+    if world.world_size > 1:
+        for tensor in module.state_dict().values():
+            dist.broadcast(tensor, 0)
+
+
+class Requeue(SystemExit):
+    """A signal asked training to stop; what was done is saved. Ends the process with `EXIT_REQUEUE`."""
+
+    def __init__(self) -> None:
+        super().__init__(EXIT_REQUEUE)
+
+
+@contextmanager
+def on_stop_signals(do: Callable[[], None]) -> Iterator[None]:
+    """Within it SIGTERM and SIGUSR1 call `do` instead of ending the process."""
+    before: dict[signal.Signals, Any] = {}
+    for number in STOP_SIGNALS:
+        try:
+            before[number] = signal.signal(number, lambda *_: do())
+        except ValueError:  # not the main thread, which alone gets signals
+            break
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def stop_asked() -> bool:
+    """Whether the launcher of this rank asks it to stop, or is gone; rank 0 speaks for all."""
+    if os.environ.get("RANK") != "0" or FOLDER not in os.environ:
+        return False
+    try:
+        os.kill(int(os.environ[LAUNCHER]), 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    return (Path(os.environ[FOLDER]) / "stop").exists()
+
+
+def to_launch(processes: int, nodes: int) -> bool:
+    """Whether this process is to start others, rather than being the only one or one of them."""
+    return processes * nodes > 1 and FOLDER not in os.environ
+
+
+def launch(script: Path, arguments: Mapping[str, Any], processes: int, nodes: int, folder: Path) -> None:
+    """Run a script's `main` in several processes, under torchrun, and wait for them.
+
+    Where this is told to stop (SIGTERM, SIGUSR1), the ranks finish their step, save and end.
+
+    Args:
+        script: ends in `distributed.run(main, ...)`.
+        arguments: of its main, among them `threads`, for all processes of a machine together.
+        processes: on each machine.
+        nodes: machines; more than one need SLURM, which has given them to this job.
+        folder: that all machines see, for a folder of this launch's own.
+
+    Raises:
+        UserError: what a rank says has gone wrong.
+        Requeue: the ranks have stopped as asked.
+    """
+    here = folder / ".launch"
+    shutil.rmtree(here, ignore_errors=True)
+    here.mkdir(parents=True)
+    values = {name: str(value) if isinstance(value, Path) else value for name, value in arguments.items()}
+    write_json(here / "arguments.json", values | {"threads": max(1, int(arguments["threads"]) // processes)})
+    command = [*_launcher(processes, nodes), str(script), "--arguments", str(here / "arguments.json")]
+    # torchrun would kill ranks that take long to save: the signals pass it by.
+    environment = {FOLDER: str(here.absolute()), LAUNCHER: str(os.getpid()), "TORCHELASTIC_SIGNALS_TO_HANDLE": "SIGINT"}
+    job.share_package(Path(__file__).parents[2])
+    try:
+        with (
+            on_stop_signals((here / "stop").touch),
+            subprocess.Popen(command, env=os.environ | environment, preexec_fn=_ignore_stop_signals) as process,
+        ):
+            try:
+                code = process.wait()
+            except BaseException:
+                process.send_signal(signal.SIGINT)
+                raise
+        _judge(here, code)
+    finally:
+        shutil.rmtree(here, ignore_errors=True)
+        with suppress(OSError):  # it is not empty, or went with what the ranks have replaced
+            folder.rmdir()
+
+
+def _ignore_stop_signals() -> None:
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _launcher(processes: int, nodes: int) -> list[str]:
+    torchrun = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}", "--max-restarts=0"]
+    if nodes == 1:
+        return [*torchrun, "--standalone"]
+    if "SLURM_JOB_NODELIST" not in os.environ:
+        raise UserError(
+            f"{nodes} nodes are asked for, but this is no job of SLURM (SLURM_JOB_NODELIST is not set); "
+            "run it there with that many nodes, or set nodes to 1."
+        )
+    number = os.environ.get("SLURM_JOB_ID", "0")
+    hosts = subprocess.run(
+        ["scontrol", "show", "hostnames", os.environ["SLURM_JOB_NODELIST"]], capture_output=True, text=True, check=True
+    ).stdout.split()
+    if len(hosts) < nodes:
+        raise UserError(f"{nodes} nodes are asked for, but SLURM has given this job {len(hosts)}: {', '.join(hosts)}.")
+    srun = ["srun", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", "--kill-on-bad-exit=1"]
+    if "SLURM_CPUS_PER_TASK" in os.environ:  # srun does not take it over by itself
+        srun.append(f"--cpus-per-task={os.environ['SLURM_CPUS_PER_TASK']}")
+    # Jobs that share a machine must not meet at one port.
+    endpoint = f"{hosts[0]}:{20_000 + int(number) % 10_000}"
+    meeting = [f"--nnodes={nodes}", "--rdzv-backend=c10d", f"--rdzv-endpoint={endpoint}", f"--rdzv-id={number}"]
+    return [*srun, *torchrun, *meeting]
+
+
+def _judge(here: Path, code: int) -> None:
+    """Say what came of the ranks: what they left word of, rather than the exit code, which is torchrun's own."""
+    if code == 0:
+        return
+    if (here / "requeue").exists():
+        raise Requeue
+    # Ranks that lose another one fail in turn: a rank that says what the user can mend comes first.
+    for kind in ("user", "other"):
+        said = sorted(here.glob(f"{kind}-*.txt"), key=lambda path: path.stat().st_mtime_ns)
+        if said:
+            rank = said[0].stem.partition("-")[2]
+            raise UserError(said[0].read_text(encoding="utf-8") + ("" if kind == "user" else f" (rank {rank})"))
+    raise UserError(f"training in several processes ended with exit code {code}; the log says where.")
+
+
+def run(main: Callable[..., None], snakemake: Any = None) -> None:
+    """`job.run`, for a script that can be launched: with `--arguments FILE` it is a rank of such a launch."""
+    if "--arguments" not in sys.argv:
+        job.run(main, snakemake)
+        return
+    path = Path(sys.argv[sys.argv.index("--arguments") + 1])
+    values = read_json(path)
+    nothing: dict[str, Any] = {}
+    given = SimpleNamespace(
+        threads=1, params=values, input=nothing, output=nothing, resources=nothing, config=nothing, log=[]
+    )
+    job.run(_telling(main, path.parent), given)
+
+
+def _telling(main: Callable[..., None], here: Path) -> Callable[..., None]:
+    """`main`, which leaves word of how it failed."""
+    rank = os.environ.get("RANK", "0")
+
+    @functools.wraps(main)
+    def told(**arguments: Any) -> None:
+        try:
+            main(**arguments)
+        except Requeue:
+            (here / "requeue").touch()
+            raise
+        except UserError as error:
+            (here / f"user-{rank}.txt").write_text(str(error), encoding="utf-8")
+            raise
+        except Exception as error:
+            (here / f"other-{rank}.txt").write_text(f"{type(error).__name__}: {error}", encoding="utf-8")
+            raise
+
+    return told

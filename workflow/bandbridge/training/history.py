@@ -1,0 +1,162 @@
+"""What training reports as it goes: its history, its speed, TensorBoard's files."""
+
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TextIO, TypeVar
+
+import torch
+
+from bandbridge.files import whole_file
+from bandbridge.training.checkpoints import Saving
+from bandbridge.training.distributed import World
+
+Record = dict[str, Any]
+T = TypeVar("T")
+
+
+def write_history(path: Path, history: Sequence[Record]) -> None:
+    """Write records as JSON, one object a line; numbers keep six significant digits."""
+    with whole_file(path) as part:
+        part.write_text("".join(json.dumps(record) + "\n" for record in history), encoding="utf-8")
+
+
+def short(value: float) -> float:
+    """Six significant digits."""
+    return float(f"{value:.6g}")
+
+
+class Monitor:
+    """The files that grow while training goes on, of rank 0; on any other process it does nothing.
+
+    history.jsonl in the checkpoints' directory holds what the final history will. How fast it went differs from run to
+    run, so it has a file of its own, speed.jsonl in `saving.monitor`: samples per second, the share of time spent
+    waiting for data, the most memory in use so far. TensorBoard's files, if it is installed, are beside that.
+
+    Args:
+        history: of the steps done before, to begin with.
+        step: how many are done; what the files hold of later ones is dropped.
+    """
+
+    def __init__(
+        self, saving: Saving | None, world: World, history: Sequence[Record], step: int, device: torch.device
+    ) -> None:
+        self.clock = Clock()
+        self._device = device
+        self._files: dict[str, TextIO] = {}
+        self._board: Any = None
+        if saving is None or not world.is_first:
+            return
+        self._continue("history", saving.directory / "history.jsonl", history)
+        if saving.monitor is not None:
+            speed = saving.monitor / "speed.jsonl"
+            self._continue("speed", speed, [record for record in read_records(speed) if record["step"] <= step])
+            self._board = _tensorboard(saving.monitor / "tensorboard", step) if saving.tensorboard else None
+
+    def __enter__(self) -> "Monitor":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for file in self._files.values():
+            file.close()
+        if self._board is not None:
+            self._board.close()
+
+    def record(self, record: Record) -> None:
+        """Write a record of the history."""
+        self._write("history", record)
+
+    def speed(self, step: int, epoch: int) -> None:
+        """Write how fast it went since the last time."""
+        self._write("speed", {"step": step, "epoch": epoch, **self.clock.lap(), "memory_mb": _memory(self._device)})
+
+    def _continue(self, name: str, path: Path, records: Sequence[Record]) -> None:
+        try:
+            write_history(path, records)
+            self._files[name] = path.open("a", encoding="utf-8", buffering=1)
+        except OSError as error:
+            _lost(path, error)
+
+    def _write(self, name: str, record: Record) -> None:
+        if name in self._files:
+            try:
+                self._files[name].write(json.dumps(record) + "\n")
+            except OSError as error:
+                _lost(self._files.pop(name).name, error)
+        if self._board is not None:
+            for key, value in record.items():
+                if key not in ("step", "epoch") and value is not None:
+                    self._board.add_scalar(key, value, record["step"])
+
+
+class Clock:
+    """Counts samples and the time spent waiting for them."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+        self._waited = 0.0
+        self._samples = 0
+
+    def waiting(self, items: Iterable[T]) -> Iterator[T]:
+        """The items; the time until each is there is time spent waiting."""
+        left = iter(items)
+        while True:
+            start = time.perf_counter()
+            try:
+                item = next(left)
+            except StopIteration:
+                return
+            self._waited += time.perf_counter() - start
+            yield item
+
+    def count(self, samples: int) -> None:
+        self._samples += samples
+
+    def lap(self) -> Record:
+        """Samples a second and the share of time spent waiting, since the last lap."""
+        now = time.perf_counter()
+        seconds = now - self._start
+        found = {"samples_per_second": short(self._samples / seconds), "waiting": short(self._waited / seconds)}
+        self._start, self._waited, self._samples = now, 0.0, 0
+        return found
+
+
+def _memory(device: torch.device) -> float:
+    if device.type == "cuda":
+        return short(torch.cuda.max_memory_allocated() / 1024**2)
+    # Linux counts in KiB, macOS in bytes.
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return short(peak / (1024**2 if sys.platform == "darwin" else 1024))
+
+
+def read_records(path: Path) -> list[Record]:
+    """The records of a file that a kill may have cut off."""
+    found: list[Record] = []
+    if path.is_file():
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            try:
+                found.append(json.loads(line))
+            except json.JSONDecodeError:
+                break
+    return found
+
+
+def _tensorboard(directory: Path, step: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        print("TensorBoard is not installed, so none of its files are written (pip install tensorboard).")
+        return None
+    try:
+        return SummaryWriter(os.fspath(directory), purge_step=step + 1 if step else None)
+    except OSError as error:
+        _lost(directory, error)
+        return None
+
+
+def _lost(path: object, error: OSError) -> None:
+    print(f"Warning: {path} cannot be written ({error.strerror}); training goes on.", file=sys.stderr, flush=True)
