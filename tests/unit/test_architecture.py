@@ -15,8 +15,8 @@ LEVELS = [
     ["readers"],
     ["plan", "shards", "convert", "assemble"],
     ["order", "shard_reader", "store"],
-    ["device", "weights", "views"],
-    ["heads", "clip", "text_heads", "students"],
+    ["device", "torchscript", "weights", "views"],
+    ["heads", "clip_checkpoints", "clip", "text_heads", "backbones", "students"],
     ["training"],
     ["selection", "paint"],
     ["embeddings", "embed"],
@@ -26,7 +26,8 @@ LEVELS = [
     ["report_summary", "report_datasets", "report_run", "report"],
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
-WITH_TORCH = {"device", "weights", "views", "clip", "text_heads", "students", "training", "paint", "embed"}
+WITH_TORCH = {"device", "torchscript", "weights", "views", "clip_checkpoints", "clip", "text_heads", "backbones"}
+WITH_TORCH |= {"students", "training", "paint", "embed"}
 
 MODULES = [path for path in sorted(PACKAGE.rglob("*.py")) if path != PACKAGE / "__init__.py"]
 

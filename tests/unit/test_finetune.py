@@ -11,6 +11,7 @@ from bandbridge import views
 from bandbridge.clip import load_clip, save_clip
 from bandbridge.errors import UserError
 from bandbridge.paint import interpolate
+from bandbridge.training.checkpoints import Saving
 from bandbridge.training.finetune import Finetuning, finetune
 from bandbridge.training.recipes import FinetuneRecipe
 from bandbridge.weights import load_metadata, load_weights
@@ -78,6 +79,12 @@ def test_pictures_are_prepared_in_float32_whatever_the_precision():
         stage.terms(torch.from_numpy(data.pixels), torch.from_numpy(data.labels), torch.Generator().manual_seed(0))
     assert torch.equal(seen["float32"][0], seen["bfloat16"][0])
     assert seen["bfloat16"][1].dtype == torch.bfloat16
+
+
+def test_a_run_is_saved_where_that_is_asked(tmp_path):
+    saving = Saving(tmp_path / "checkpoints", 0.0, 2, "run")
+    finetune(tiny_clip(), tiny_head(), MemoryStore(), recipe(), 0, CPU, saving=saving)
+    assert list(saving.directory.iterdir())
 
 
 def test_a_head_of_other_classes_is_refused():

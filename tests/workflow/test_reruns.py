@@ -46,6 +46,19 @@ def test_a_students_value_reruns_the_student_alone(copied_run: Clone):
     assert not {"finetune", "scratch_clip", "zero_shot_head", "preprocess", "select_alpha"} & set(jobs)
 
 
+def test_a_students_own_recipe_is_its_own(copied_run: Clone):
+    common = after(copied_run, {"align": {"students": {"ms-vit": {"recipe": {}}}}})
+    assert common == []
+    jobs = after(copied_run, {"align": {"students": {"ms-vit": {"recipe": {"loss": "cosine"}}}}})
+    assert "align" in jobs
+    assert not {"finetune", "scratch_clip", "zero_shot_head", *STORE, "select_alpha"} & set(jobs)
+
+
+def test_how_training_runs_trains_nothing_anew(copied_run: Clone):
+    """The report alone, which shows the whole configuration."""
+    assert after(copied_run, {"train": {"checkpoint_minutes": 1, "gpus": 2, "tensorboard": False}}) == ["report"]
+
+
 def test_an_alpha_reruns_its_own_encoding_and_scores_and_the_selection(copied_run: Clone):
     jobs = after(copied_run, {"paint": {"alphas": [*ALPHAS, 0.25]}})
     # Behind the selection, which has yet to run, a plan also lists what may follow from it.

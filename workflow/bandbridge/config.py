@@ -23,7 +23,7 @@ from bandbridge.catalogue import (
     read_yaml,
 )
 from bandbridge.errors import UserError, did_you_mean
-from bandbridge.sensors import order_bands, sensor_of
+from bandbridge.sensors import SENSORS, order_bands, sensor_of
 
 # In these mappings a preset removes an entry of config.yaml by setting it to null.
 REMOVABLE = (("align", "students"), ("evaluate", "datasets"), ("datasets",), ("prompts",))
@@ -142,6 +142,7 @@ def _cross_faults(config: Mapping[str, Any]) -> Iterator[str]:
     yield from _nomenclature_faults(config)
     yield from _paint_faults(config)
     yield from _student_faults(config)
+    yield from _recipe_faults(config)
     yield from _probe_faults(config)
 
 
@@ -290,20 +291,44 @@ def _student_faults(config: Mapping[str, Any]) -> Iterator[str]:
         return
     if list(schema_faults(read_yaml("datasets", patching), "dataset")):
         return
-    pixels = load_dataset(patching, config["datasets"].get(patching)).primary
-    if config["align"]["students"] and pixels.is_rgb:
+    modalities = {item.name: item for item in load_dataset(patching, config["datasets"].get(patching)).modalities}
+    if config["align"]["students"] and next(iter(modalities.values())).is_rgb:
         yield (
             f"align.students: the patching data set {patching} has RGB pictures only; a student is aligned on bands: "
             "use a multispectral data set, or switch the alignment off with students: {}."
         )
         return
+    known = {band.name for sensor in SENSORS.values() for band in sensor.bands}
     for name, student in config["align"]["students"].items():
-        # Level-2A products have no B10, and students that expect it get zeros; no other band can be made up.
-        missing = [band for band in student["bands"] if band not in {*pixels.bands, "B10"}]
-        if missing:
+        modality = student.get("modality") or next(iter(modalities))
+        if modality not in modalities:
             yield (
-                f"align.students.{name}.bands has {', '.join(missing)}, which {patching} has not; "
-                f"it has: {', '.join(pixels.bands)}.{did_you_mean(missing[0], pixels.bands)}"
+                f"align.students.{name}.modality is '{modality}'; {patching} is converted to: {', '.join(modalities)} "
+                f"(datasets.{patching}.modalities).{did_you_mean(modality, modalities)}"
+            )
+            continue
+        there = modalities[modality].bands
+        # Bands of known sensors may be filled where the data lack them, as B10 is for Level-2A products.
+        fillable = set() if student.get("fill") == "error" else known
+        missing = [band for band in student["bands"] if band not in {*there, *fillable}]
+        if missing or not set(student["bands"]) & set(there):
+            lacking = missing or student["bands"]
+            yield (
+                f"align.students.{name}.bands has {', '.join(lacking)}, which {patching} has not; "
+                f"it has: {', '.join(there)}.{did_you_mean(lacking[0], there)}"
+            )
+
+
+def _recipe_faults(config: Mapping[str, Any]) -> Iterator[str]:
+    for name in config["align"]["students"]:
+        recipe = align_recipe(config, name)
+        where = f"align.students.{name}.recipe" if config["align"]["students"][name].get("recipe") else "align"
+        if not recipe["distillation_weight"] and not recipe["label_weight"]:
+            yield f"{where}: distillation_weight and label_weight are both 0; nothing would be learnt."
+        if recipe["cache_teacher"] and (list(recipe["crop_scale"]) != [1, 1] or recipe["flip"]):
+            yield (
+                f"{where}.cache_teacher is true, but pictures change from epoch to epoch, and with them what the "
+                "teacher sees: set crop_scale to [1, 1] and flip to 0, or cache_teacher to false."
             )
 
 
@@ -379,6 +404,17 @@ def scored_nomenclatures(config: Mapping[str, Any], dataset: str) -> tuple[str, 
         if task and task["dataset"] == dataset and task_nomenclature(config, role) not in names:
             names.append(task_nomenclature(config, role))
     return tuple(names)
+
+
+def align_recipe(config: Mapping[str, Any], student: str) -> dict[str, Any]:
+    """How a student is aligned: the values of `align`, with the student's own `recipe` laid over them."""
+    common = {key: value for key, value in config["align"].items() if key != "students"}
+    return {**common, **config["align"]["students"][student].get("recipe", {})}
+
+
+def student_facts(config: Mapping[str, Any], student: str) -> dict[str, Any]:
+    """What a student is, as the configuration states it; without how it is aligned."""
+    return {key: value for key, value in config["align"]["students"][student].items() if key != "recipe"}
 
 
 def evaluated(config: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:

@@ -15,14 +15,17 @@ rule align:
         "../../envs/torch.yaml"
     threads: 8
     resources:
-        gpu=1,
+        gpu=config["train"]["gpus"],
+        nodes=config["train"]["nodes"],
         mem_mb=lambda w, attempt: 16_000 * attempt,
         runtime=training_minutes,
     params:
+        checkpoints=results("align/{student}/checkpoints"),
+        monitor=logs("align/{student}"),
         nomenclature=task_nomenclature(config, "patching"),
         alpha=chosen_alpha,
-        student=lambda w: needs("align", "students", STUDENTS[w.student][0]),
-        recipe=needs("align", without=("students",)),
+        student=lambda w: student_facts(config, STUDENTS[w.student][0]),
+        recipe=lambda w: align_recipe(config, STUDENTS[w.student][0]),
         seed=config["seed"],
     message:
         "Aligning {wildcards.student} to the patched CLIP"

@@ -18,9 +18,13 @@ if uses_scratch(config):
             "../../envs/torch.yaml"
         threads: 8
         resources:
-            gpu=1,
+            gpu=config["train"]["gpus"],
+            nodes=config["train"]["nodes"],
             mem_mb=8_000,
         params:
+            # Beside the model's directory, which is replaced as a whole.
+            checkpoints=results("clip.checkpoints/{clip}"),
+            monitor=logs("clip/{clip}"),
             name=lambda w: CLIPS[w.clip][0],
             recipe=needs("clip", "scratch", without=("dataset", "prompts")),
             templates=templates(config, config["clip"]["scratch"]["prompts"]),
@@ -48,6 +52,7 @@ else:
         params:
             name=lambda w: CLIPS[w.clip][0],
             pretrained=lambda w: CLIPS[w.clip][1],
+            quick_gelu=config["clip"].get("quick_gelu"),
         message:
             "Loading {wildcards.clip}"
         script:

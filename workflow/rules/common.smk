@@ -11,9 +11,11 @@ from bandbridge.catalogue import (
 )
 from bandbridge.config import (
     absent_checkpoints,
+    align_recipe,
     clips,
     evaluated,
     scored_nomenclatures,
+    student_facts,
     students,
     task_nomenclature,
     templates,
@@ -162,8 +164,16 @@ def scored_splits(dataset):
     return [split for split in dataset_facts(dataset).splits if split != "train"]
 
 
-def has_bands(dataset):
-    return not dataset_facts(dataset).primary.is_rgb
+def students_of(dataset):
+    """The students that can encode a data set: it has the modality that they see."""
+    modalities = dataset_facts(dataset).modalities
+    there = {item.name for item in modalities} - {"rgb"}
+    return [
+        encoder
+        for encoder, (student, _) in STUDENTS.items()
+        if (student_facts(config, student).get("modality") or modalities[0].name)
+        in there
+    ]
 
 
 def fetched_clip():

@@ -68,7 +68,7 @@ rule embed_train:
         "../scripts/embed_sweep.py"
 
 
-for dataset in filter(has_bands, EVALUATED):
+for dataset in filter(students_of, EVALUATED):
 
     rule:
         name:

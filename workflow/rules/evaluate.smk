@@ -89,7 +89,7 @@ rule collect_metrics:
             for table in metrics_of(
                 [
                     *(patched(clip, alpha) for clip in CLIPS for alpha in ALPHAS),
-                    *(STUDENTS if has_bands(dataset) else []),
+                    *students_of(dataset),
                 ],
                 dataset,
             )

@@ -15,10 +15,13 @@ rule finetune:
         "../../envs/torch.yaml"
     threads: 8
     resources:
-        gpu=1,
+        gpu=config["train"]["gpus"],
+        nodes=config["train"]["nodes"],
         mem_mb=lambda w, attempt: 16_000 * attempt,
         runtime=training_minutes,
     params:
+        checkpoints=results("finetune/{clip}.{dataset}/checkpoints"),
+        monitor=logs("finetune/{clip}.{dataset}"),
         nomenclature=task_nomenclature(config, "patching"),
         recipe=needs("finetune"),
         seed=config["seed"],
