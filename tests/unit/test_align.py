@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from small_store import load_script, make_store
-from tiny import ALIGN, BANDS, STUDENT, MemoryStore, same_weights, tiny_clip, tiny_head
+from tiny import ALIGN, BANDS, STUDENT, MemoryStore, band_input, same_weights, tiny_clip, tiny_head
 
 from bandbridge import views
 from bandbridge.assemble import assemble
@@ -66,7 +66,7 @@ def test_the_loss_is_the_papers():
     found = stage.terms(pixels, labels, None)
 
     target = teacher.visual(teacher.inputs(views.rgb_composite(pixels, BANDS, store.composite)))
-    embedding = student(views.band_input(pixels, BANDS, STUDENT["bands"], 16, "reflectance"))
+    embedding = student(band_input(pixels, BANDS, STUDENT["bands"], 16, "reflectance"))
     logits = F.normalize(embedding, dim=-1) @ torch.from_numpy(tiny_head().weights).T * 10
     distillation = (embedding - target).square().mean()
     label = F.binary_cross_entropy_with_logits(logits, labels.float())

@@ -11,6 +11,7 @@ LEVELS = [
     ["errors", "files", "progress", "job", "runlock"],
     ["catalogue"],
     ["sensors"],
+    ["settings"],
     ["config", "tar_stream", "archives", "transfer", "download", "rasters"],
     ["readers"],
     ["plan", "shards", "convert", "assemble"],

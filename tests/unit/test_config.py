@@ -8,8 +8,9 @@ import pytest
 import yaml
 
 from bandbridge.catalogue import merged
-from bandbridge.config import clip_id, clips, evaluated, templates, validate
+from bandbridge.config import validate
 from bandbridge.errors import UserError
+from bandbridge.settings import clip_id, clips, evaluated, templates
 
 ROOT = Path(__file__).parents[2]
 DEMO = yaml.safe_load((ROOT / "config.yaml").read_text())

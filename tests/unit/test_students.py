@@ -6,9 +6,9 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 import torch
-from tiny import BANDS, STUDENT, MemorySplit, MemoryStore, same_weights
+from tiny import BANDS, STUDENT, MemorySplit, MemoryStore, band_input, same_weights
 
-from bandbridge import students, views
+from bandbridge import students
 from bandbridge.errors import UserError
 from bandbridge.students import StudentSpec, band_statistics, load_student, new_student, save_student
 from bandbridge.views import BandStatistics
@@ -26,7 +26,7 @@ def test_a_student_embeds_stored_pixels():
     student = new_student(spec(), 8, STATISTICS).eval()
     values = student.inputs(pixels, BANDS)
     assert values.shape == (3, 5, 16, 16)
-    expected = views.band_input(pixels, BANDS, STUDENT["bands"], 16, "standardise", STATISTICS)
+    expected = band_input(pixels, BANDS, STUDENT["bands"], 16, "standardise", STATISTICS)
     assert torch.equal(values, expected)
     assert student(values).shape == (3, 8)
 

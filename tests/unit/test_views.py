@@ -5,6 +5,7 @@ import open_clip
 import pytest
 import torch
 from PIL import Image
+from tiny import band_input
 
 from bandbridge import sensors, views
 from bandbridge.catalogue import Composite
@@ -76,7 +77,7 @@ def test_a_picture_of_the_right_size_is_only_normalised():
 
 def test_bands_are_ordered_by_name_and_b10_is_zero_where_absent():
     pixels = torch.from_numpy(digital_numbers())
-    found = views.band_input(pixels, BANDS, ("B8A", "B10", "B02"), 12, "reflectance")
+    found = band_input(pixels, BANDS, ("B8A", "B10", "B02"), 12, "reflectance")
     torch.testing.assert_close(found[:, 0], pixels[:, 3].float().div(10_000).clamp(0, 1))
     torch.testing.assert_close(found[:, 2], pixels[:, 0].float().div(10_000).clamp(0, 1))
     assert not found[:, 1].any()
@@ -84,13 +85,13 @@ def test_bands_are_ordered_by_name_and_b10_is_zero_where_absent():
 
 def test_another_absent_band_is_refused():
     with pytest.raises(UserError, match="B05"):
-        views.band_input(torch.zeros(1, 4, 2, 2), BANDS, ("B04", "B05"), 2, "reflectance")
+        band_input(torch.zeros(1, 4, 2, 2), BANDS, ("B04", "B05"), 2, "reflectance")
 
 
 def test_reflectance_is_resized_before_it_is_clipped():
     pixels = torch.zeros(1, 1, 8, 8)
     pixels[..., 4:] = 20_000
-    found = views.band_input(pixels, ("B02",), ("B02",), 16, "reflectance")
+    found = band_input(pixels, ("B02",), ("B02",), 16, "reflectance")
     expected = torch.nn.functional.interpolate(pixels, (16, 16), mode="bicubic", antialias=True) / 10_000
     torch.testing.assert_close(found, expected.clamp(0, 1))
     assert found.min() == 0
@@ -100,7 +101,7 @@ def test_reflectance_is_resized_before_it_is_clipped():
 def test_standardised_bands_use_the_statistics_and_an_absent_one_stays_zero():
     pixels = torch.from_numpy(digital_numbers())
     statistics = BandStatistics((100.0, 0.0), (50.0, 1.0))
-    found = views.band_input(pixels, BANDS, ("B03", "B10"), 12, "standardise", statistics)
+    found = band_input(pixels, BANDS, ("B03", "B10"), 12, "standardise", statistics)
     torch.testing.assert_close(found[:, 0], (pixels[:, 1].float() - 100) / 50)
     assert not found[:, 1].any()
 
@@ -108,4 +109,4 @@ def test_standardised_bands_use_the_statistics_and_an_absent_one_stays_zero():
 @pytest.mark.parametrize("scaling", ["standardise", "minmax"])
 def test_a_scaling_without_what_it_needs_is_refused(scaling):
     with pytest.raises(ValueError, match=scaling):
-        views.band_input(torch.zeros(1, 4, 2, 2), BANDS, ("B04",), 2, scaling)
+        band_input(torch.zeros(1, 4, 2, 2), BANDS, ("B04",), 2, scaling)

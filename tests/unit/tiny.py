@@ -4,9 +4,11 @@ import numpy as np
 import open_clip
 import torch
 
+from bandbridge import views
 from bandbridge.catalogue import Composite
 from bandbridge.clip import Clip
 from bandbridge.heads import Head
+from bandbridge.sensors import order_bands
 
 MODEL_CFG = {
     "embed_dim": 8,
@@ -122,3 +124,9 @@ STUDENT = {
 
 def same_weights(one, other):
     return set(one) == set(other) and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def band_input(pixels, bands, wanted, size, scaling, statistics=None):
+    """What a student that takes the wanted bands at this size is given, by the steps of `views`."""
+    positions = order_bands(bands, wanted)
+    return views.scale_bands(views.square_bands(pixels, positions, size), positions, scaling, statistics)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from bandbridge.config import students, task_nomenclature, uses_scratch
+from bandbridge.settings import students, task_nomenclature, uses_scratch
 from bandbridge.tables import Curve, dataset_title, headline, metric_name, number, short_title
 
 

@@ -98,10 +98,7 @@ class Student(nn.Module):
         spec = self.spec
         positions = spec.find(bands)
         self._tell_absent(positions)
-        values = views.select_bands(pixels, positions)
-        if values.shape[-2:] != (spec.image_size, spec.image_size):
-            values = views.resize(values, (spec.image_size, spec.image_size))
-        return self.scale(values, positions)
+        return self.scale(views.square_bands(pixels, positions, spec.image_size), positions)
 
     def scale(self, values: Tensor, positions: Sequence[int | None]) -> Tensor:
         """Bands in digital numbers (n, band, y, x), where `spec.find` found them, in the student's units."""

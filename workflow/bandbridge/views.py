@@ -81,29 +81,10 @@ def normalise(values: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
     return (values - shift) / scale
 
 
-def band_input(
-    pixels: Tensor,
-    bands: Sequence[str],
-    wanted: Sequence[str],
-    size: int,
-    scaling: str,
-    statistics: BandStatistics | None = None,
-) -> Tensor:
-    """A multispectral encoder's input: its bands in its order, square, resized, scaled.
-
-    Args:
-        pixels: (n, band, y, x), any numeric type; `bands` names the second axis.
-        wanted: the encoder's bands in order. B10, which Level-2A products lack, is then zero.
-        size: side of the result; where the pixels have another size, bicubic with antialiasing.
-        scaling, statistics: see `scale_bands`.
-
-    Returns: (n, wanted, size, size) float32. Raises `UserError` if another wanted band is absent.
-    """
-    positions = order_bands(bands, wanted)
+def square_bands(pixels: Tensor, positions: Sequence[int | None], size: int) -> Tensor:
+    """The bands at `positions` (see `select_bands`), resized to `size` by `size`: bicubic with antialiasing."""
     values = select_bands(pixels, positions)
-    if values.shape[-2:] != (size, size):
-        values = resize(values, (size, size))
-    return scale_bands(values, positions, scaling, statistics)
+    return values if values.shape[-2:] == (size, size) else resize(values, (size, size))
 
 
 def select_bands(pixels: Tensor, positions: Sequence[int | None]) -> Tensor:

@@ -9,7 +9,7 @@ from bandbridge.catalogue import (
     load_nomenclature,
     read_yaml,
 )
-from bandbridge.config import (
+from bandbridge.settings import (
     absent_checkpoints,
     align_recipe,
     clips,
