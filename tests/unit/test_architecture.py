@@ -22,7 +22,7 @@ LEVELS = [
     ["selection", "paint"],
     ["embeddings", "embed"],
     ["metrics"],
-    ["scoring", "curve"],
+    ["scoring", "scoring_probe", "scoring_retrieval", "curve"],
     ["table_formats", "tables", "plots", "plots_datasets", "report_quarantine"],
     ["report_summary", "report_datasets", "report_run", "report"],
 ]

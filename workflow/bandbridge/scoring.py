@@ -1,6 +1,6 @@
-"""From embeddings to rows of the metrics table: zero-shot classification, retrieval, linear probe."""
+"""From embeddings to rows of the metrics table: what every kind of scoring shares, and zero-shot classification."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,6 @@ from bandbridge.metrics.classification import (
     micro_average_precision,
     single_labels,
 )
-from bandbridge.metrics.retrieval import counterpart_ranks, median_rank, recall_at_ranks
 from bandbridge.metrics.rows import Row
 from bandbridge.store import Store
 
@@ -104,93 +103,20 @@ def zero_shot_rows(part: Labelled, head: Head, run: str, nomenclature: str, prom
             f"{part.embeddings.embedding.shape[1]}: they belong to different CLIPs. Delete both and run again."
         )
     logits = logits_from_head(part.embeddings.embedding, head.weights, head.logit_scale)
-    row = _row(attrs, task="zero-shot", run=run, nomenclature=nomenclature, prompts=prompts, seed=draws.seed)
-    return _classification_rows(row, part, logits, draws)
+    row = row_of(attrs, task="zero-shot", run=run, nomenclature=nomenclature, prompts=prompts, seed=draws.seed)
+    return classification_rows(row, part, logits, draws)
 
 
-def probe_rows(
-    train: Labelled, val: Labelled, test: Labelled, recipe: Mapping[str, Any], run: str, nomenclature: str, draws: Draws
-) -> list[Row]:
-    """Rows of a linear probe fitted on `train`, its C chosen on `val`: the headline on `val`, all metrics on `test`.
-
-    Args:
-        recipe: `C`, the grid, and `max_iterations`.
-
-    Raises:
-        UserError: train shows a single class of a single-label data set.
-    """
-    # Here and not above: a run scores far more than it probes, and scikit-learn takes longer to import than scoring.
-    from bandbridge.metrics.probe import fit_probe
-
-    attrs = test.embeddings.attrs
-    if train.kind == "single" and len(np.unique(single_labels(train.labels))) < 2:
-        raise UserError(f"{attrs['dataset']}: train shows one class only; a linear probe needs two or more.")
-    probe = fit_probe(
-        (train.embeddings.embedding, train.labels),
-        (val.embeddings.embedding, val.labels),
-        kind=train.kind,
-        grid=recipe["C"],
-        max_iterations=recipe["max_iterations"],
-    )
-    common = {"task": "linear-probe", "run": run, "nomenclature": nomenclature, "seed": draws.seed}
-    chosen = _row(val.embeddings.attrs, **common)(metric=HEADLINE[val.kind], value=probe.validation, n=len(val.labels))
-    scores = probe.scores(test.embeddings.embedding)
-    return [chosen, *_classification_rows(_row(attrs, **common), test, scores, draws)]
-
-
-def retrieval_rows(rgb: Embeddings, multispectral: Embeddings, ks: Sequence[int], run: str, draws: Draws) -> list[Row]:
-    """Rows of retrieval from RGB to multispectral and back; the encoder is the student, the gallery the whole split.
-
-    Intervals are over resampled queries, with the gallery as it is.
-
-    Raises:
-        UserError: the two sides are not of the same samples or width, or a k exceeds their number.
-    """
-    _must_be_counterparts(rgb, multispectral)
-    n = len(rgb.ids)
-    if max(ks) > n:
-        attrs = multispectral.attrs
-        raise UserError(
-            f"evaluate.retrieval.ks has {max(ks)}, and {attrs['dataset']} has {n} samples in {attrs['split']}; "
-            f"expected values in 1..{n}."
-        )
-    name, other = rgb.attrs["modality"], multispectral.attrs["modality"]
-    sides = {f"{name}->{other}": (rgb, multispectral), f"{other}->{name}": (multispectral, rgb)}
-    rows = []
-    for modality, (queries, gallery) in sides.items():
-        ranks = counterpart_ranks(queries.embedding, gallery.embedding)
-        row = partial(_row(multispectral.attrs, task="retrieval", run=run, seed=draws.seed), modality=modality, n=n)
-        rows += [
-            row(metric=f"recall@{k}", value=recall, **draws.of_mean(ranks <= k))
-            for k, recall in recall_at_ranks(ranks, ks).items()
-        ]
-        rows.append(row(metric="median_rank", value=median_rank(ranks)))
-    return rows
-
-
-def _must_be_counterparts(rgb: Embeddings, multispectral: Embeddings) -> None:
-    first, second = rgb.attrs["encoder"], multispectral.attrs["encoder"]
-    same_store = rgb.attrs["store_digest"] == multispectral.attrs["store_digest"]
-    if not same_store or not np.array_equal(rgb.ids, multispectral.ids):
-        raise UserError(
-            f"embeddings of {first} and {second} on {multispectral.attrs['dataset']} are not of the same samples "
-            f"({len(rgb.ids)} and {len(multispectral.ids)}). Delete both and run again."
-        )
-    if rgb.embedding.shape != multispectral.embedding.shape:
-        raise UserError(
-            f"{first} embeds in {rgb.embedding.shape[1]} dimensions, {second} in {multispectral.embedding.shape[1]}; "
-            "retrieval needs a student aligned to this CLIP."
-        )
-
-
-def _row(attrs: Mapping[str, Any], **common: Any) -> Callable[..., Row]:
+def row_of(attrs: Mapping[str, Any], **common: Any) -> Callable[..., Row]:
+    """Makes rows about the embeddings with these attributes; what is given here need not be repeated a row."""
     named = {key: attrs[key] for key in ("encoder", "clip", "alpha", "dataset", "modality", "split")}
     return partial(Row, **named, **common)
 
 
-def _classification_rows(
+def classification_rows(
     row: Callable[..., Row], part: Labelled, scores: NDArray[np.floating], draws: Draws
 ) -> list[Row]:
+    """Rows of all classification metrics of scores (sample, class): the headline with its interval, one row a class."""
     return (_single_rows if part.kind == "single" else _multi_rows)(row, part, scores, draws)
 
 

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from bandbridge import job
 from bandbridge.metrics.rows import write_rows
-from bandbridge.scoring import Draws, labelled, probe_rows
+from bandbridge.scoring import Draws, labelled
+from bandbridge.scoring_probe import probe_rows
 from bandbridge.store import Store
 
 

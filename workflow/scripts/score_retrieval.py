@@ -5,7 +5,8 @@ from pathlib import Path
 from bandbridge import job
 from bandbridge.embeddings import load_embeddings
 from bandbridge.metrics.rows import write_rows
-from bandbridge.scoring import Draws, retrieval_rows
+from bandbridge.scoring import Draws
+from bandbridge.scoring_retrieval import retrieval_rows
 
 
 def main(rgb: Path, multispectral: Path, ks: list, bootstrap: dict, run: str, seed: int, metrics: Path) -> None:
