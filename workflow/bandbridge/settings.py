@@ -51,6 +51,12 @@ def templates(config: Mapping[str, Any], prompts: str) -> tuple[str, ...]:
     return tuple(config["prompts"].get(prompts) or load_templates(prompts))
 
 
+def tasks(config: Mapping[str, Any], role: str) -> list[Mapping[str, Any]]:
+    """The tasks of a role, 'patching' or 'supported': none, one, or several in their order."""
+    given = config["tasks"][role]
+    return [] if not given else [given] if isinstance(given, Mapping) else list(given)
+
+
 def task_nomenclature(config: Mapping[str, Any], role: str) -> str:
     """The nomenclature of a task: the one it names, else its data set's first."""
     task = config["tasks"][role]
