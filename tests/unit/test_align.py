@@ -339,6 +339,7 @@ def test_the_script_interpolates_the_teacher_in_memory(tmp_path):
         tmp_path / "align" / "history.jsonl",
         0,
         1,
+        "tiny",
     )
     torch.use_deterministic_algorithms(False)
 

@@ -201,7 +201,7 @@ def test_the_sweep_script_writes_the_alphas_and_splits_its_outputs_name(
     ]
     load_script("embed_sweep").main(
         clip=clip_directory / "open_clip_config.json",
-        finetuned=fine_tuned,
+        finetuned=[fine_tuned],
         store=scene.path / "zarr.json",
         recipe=RECIPE,
         embeddings=markers,
@@ -223,3 +223,34 @@ def test_the_student_script_writes_the_splits_its_outputs_name(tmp_path, student
     found = {marker.parent: load_embeddings(marker.parent) for marker in markers}
     assert {path: embeddings.place for path, embeddings in found.items()} == {path: place_of(path) for path in found}
     assert [len(embeddings.ids) for embeddings in found.values()] == list(COUNTS.values())
+
+
+def test_a_sweep_that_was_stopped_goes_on_after_its_last_batch_with_the_same_numbers(
+    monkeypatch, clip_directory, fine_tuned, scene, swept, tmp_path
+):
+    reads = []
+    read = Samples.read
+
+    def failing(self, indices):
+        reads.append(list(indices))
+        if len(reads) == 4:
+            raise OSError("stopped")
+        return read(self, indices)
+
+    monkeypatch.setattr(Samples, "read", failing)
+    with pytest.raises(OSError, match="stopped"):
+        list(sweep(clip_directory, fine_tuned, [0, 0.3], scene, ["train"], BATCH, partial=tmp_path))
+    reads.clear()
+    monkeypatch.setattr(Samples, "read", lambda self, indices: reads.append(list(indices)) or read(self, indices))
+    first, second = sweep(clip_directory, fine_tuned, [0, 0.3], scene, ["train"], BATCH, partial=tmp_path)
+    assert 0 < min(min(part) for part in reads) <= 3 * BATCH
+    whole = list(sweep(clip_directory, fine_tuned, [0, 0.3], scene, ["train"], BATCH))
+    np.testing.assert_array_equal(first.embedding, whole[0].embedding)
+    np.testing.assert_array_equal(second.embedding, whole[1].embedding)
+
+
+def test_what_other_weights_left_half_done_is_not_used(clip_directory, fine_tuned, scene, tmp_path):
+    list(sweep(clip_directory, fine_tuned, [0.3], scene, ["val"], BATCH, partial=tmp_path))
+    (other,) = sweep(clip_directory, fine_tuned, [0.4], scene, ["val"], BATCH, partial=tmp_path)
+    (expected,) = sweep(clip_directory, fine_tuned, [0.4], scene, ["val"], BATCH)
+    np.testing.assert_array_equal(other.embedding, expected.embedding)

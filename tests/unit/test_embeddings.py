@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from bandbridge.embeddings import Embeddings, Place, load_embeddings, place_of, save_embeddings
+from bandbridge.embeddings import Embeddings, Growing, Place, load_embeddings, place_of, save_embeddings
 from bandbridge.errors import UserError
 
 ATTRS = {"encoder": "demo-vit@0.5", "clip": "demo-vit", "alpha": 0.5, "dataset": "scene", "split": "val"}
@@ -80,3 +80,36 @@ def test_a_path_says_whose_embeddings_it_holds():
 def test_a_path_of_another_form_is_an_error():
     with pytest.raises(ValueError, match=r"expected <encoder>/<dataset>\.<split>\.zarr"):
         place_of(Path("demo-vit@0.4/demo_scene.zarr"))
+
+
+def blocks(seed=0):
+    generator = np.random.default_rng(seed)
+    return [generator.normal(size=(2, n, 3)).astype(np.float32) for n in (4, 4, 1)]
+
+
+def test_growing_files_hold_what_was_added(tmp_path):
+    growing = Growing(tmp_path / "a", "key", 2)
+    for block in blocks():
+        growing.add(block)
+    np.testing.assert_array_equal(np.stack(growing.arrays()), np.concatenate(blocks(), axis=1))
+
+
+@pytest.mark.parametrize("damage", ["none", "longer", "shorter", "state", "key"])
+def test_another_process_goes_on_with_whole_batches_only(tmp_path, damage):
+    first, second, third = blocks()
+    growing = Growing(tmp_path / "a", "key", 2)
+    growing.add(first)
+    growing.add(second)
+    file = tmp_path / "a" / "1.float32"
+    if damage == "longer":  # killed while a batch was being written
+        file.write_bytes(file.read_bytes() + b"12345")
+    if damage == "shorter":
+        file.write_bytes(file.read_bytes()[:-1])
+    if damage == "state":
+        (tmp_path / "a" / "state.json").write_text("{")
+    again = Growing(tmp_path / "a", "another" if damage == "key" else "key", 2)
+    usable = damage in ("none", "longer")
+    assert again.rows == (8 if usable else 0)
+    for block in (third,) if usable else (first, second, third):
+        again.add(block)
+    np.testing.assert_array_equal(np.stack(again.arrays()), np.concatenate(blocks(), axis=1))

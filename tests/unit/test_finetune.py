@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from sklearn.metrics import accuracy_score, average_precision_score
 from small_store import load_script, make_store
 from tiny import FINETUNE, UNCHANGED, MemoryStore, same_weights, tiny_clip, tiny_head
 
@@ -105,9 +106,9 @@ def test_from_the_zero_shot_clip_to_the_patched_one_with_the_scripts(tmp_path, d
     load_script("head").main(clip, "digits-10", ["the digit {}."], head, 1)
     load_script("finetune").main(
         clip,
-        head,
-        digits.path / "zarr.json",
-        "digits-10",
+        [head],
+        [digits.path / "zarr.json"],
+        ["digits-10"],
         FINETUNE,
         weights,
         tmp_path / "finetune" / "history.jsonl",
@@ -119,6 +120,23 @@ def test_from_the_zero_shot_clip_to_the_patched_one_with_the_scripts(tmp_path, d
 
     assert load_metadata(weights)["clip"] == "tiny"
     assert (tmp_path / "finetune" / "history.jsonl").read_text().count("val_loss") == 2
+    assert (tmp_path / "finetune" / "history.jsonl").read_text().count("val_accuracy") == 2
     expected = interpolate(tiny_clip().visual.state_dict(), load_weights(weights), 0.5)
     assert same_weights(load_clip(patched.parent).visual.state_dict(), expected)
     assert not np.array_equal(expected["proj"], tiny_clip().visual.state_dict()["proj"])
+
+
+@pytest.mark.parametrize(("kind", "metric"), [("multi", "val_map"), ("single", "val_accuracy")])
+def test_validation_scores_the_zero_shot_classifier_as_scikit_learn_does(kind, metric):
+    store = MemoryStore("s2", kind, train=30)
+    clip, history = trained(store, epochs=1)
+    val = store.split("val")
+    rgb = views.rgb_image(torch.from_numpy(val.pixels), store.modality, store.bands, store.composite)
+    with torch.no_grad():
+        embeddings = F.normalize(clip.visual.eval()(clip.inputs(rgb)), dim=-1).numpy()
+    logits = embeddings @ tiny_head().weights.T
+    if kind == "single":
+        expected = accuracy_score(val.labels.argmax(axis=1), logits.argmax(axis=1))
+    else:
+        expected = average_precision_score(val.labels, logits, average="macro")
+    assert history[-1][metric] == pytest.approx(expected, abs=1e-4)

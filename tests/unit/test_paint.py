@@ -4,7 +4,7 @@ import pytest
 import torch
 from tiny import same_weights, tiny_clip
 
-from bandbridge.paint import interpolate, patch
+from bandbridge.paint import add_task_vectors, interpolate, patch
 from bandbridge.weights import save_weights
 
 
@@ -72,3 +72,24 @@ def test_patching_moves_the_image_encoder_alone(tmp_path):
     assert same_weights(patched.visual.state_dict(), expected)
     text = {name: tensor for name, tensor in zero_shot.model.state_dict().items() if not name.startswith("visual.")}
     assert same_weights({name: patched.model.state_dict()[name] for name in text}, text)
+
+
+def test_one_task_vector_is_the_line_itself():
+    zero_shot, fine_tuned = weights(0), weights(1)
+    added, mixed = add_task_vectors(zero_shot, [fine_tuned], [0.3]), interpolate(zero_shot, fine_tuned, 0.3)
+    for name in zero_shot:
+        torch.testing.assert_close(added[name], mixed[name])
+
+
+def test_task_vectors_add_up_each_with_its_own_coefficient():
+    start, first, second = weights(0), weights(1), weights(2)
+    added = add_task_vectors(start, [first, second], [0.5, 0.25])
+    for name in start:
+        expected = 0.25 * start[name] + 0.5 * first[name] + 0.25 * second[name]
+        torch.testing.assert_close(added[name], expected)
+    assert same_weights(add_task_vectors(start, [first, second], [0, 0]), start)
+
+
+def test_models_of_other_shapes_are_not_added():
+    with pytest.raises(ValueError, match="a is only in"):
+        add_task_vectors(weights(0), [weights(1), {"b": torch.zeros(5)}], [1, 1])

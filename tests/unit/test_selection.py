@@ -10,7 +10,7 @@ from bandbridge.selection import select_alpha
 
 ALPHAS = [0.0, 0.25, 0.5, 0.75, 1.0]
 PATCHING = [0.30, 0.40, 0.50, 0.60, 0.55]
-SUPPORTED = [0.90, 0.90, 0.89, 0.80, 0.50]
+SUPPORTED = [[0.90, 0.90, 0.89, 0.80, 0.50]]
 
 
 def test_mean_takes_the_best_mean_of_both_tasks():
@@ -27,35 +27,43 @@ def test_max_loss_takes_the_best_patching_score_among_those_that_keep_the_suppor
     assert f"{max_loss:g}" in reason
 
 
+def test_no_supported_task_of_several_may_lose_more_than_the_limit():
+    """The second task alone forbids what the first, and the mean of both, would allow."""
+    other = [0.50, 0.49, 0.45, 0.45, 0.45]
+    assert select_alpha(ALPHAS, PATCHING, [SUPPORTED[0], other], "max_loss", 0.01, 0.5)[0] == 0.25
+    better = [0.50, 0.60, 0.70, 0.80, 0.90]
+    assert select_alpha(ALPHAS, PATCHING, [SUPPORTED[0], better], "mean", 0.01, 0.5)[0] == 0.75
+
+
 def test_a_loss_of_exactly_the_limit_is_allowed():
-    assert select_alpha([0, 1], [0.1, 0.2], [0.3, 0.1 + 0.1], "max_loss", 0.1, 0)[0] == 1
+    assert select_alpha([0, 1], [0.1, 0.2], [[0.3, 0.1 + 0.1]], "max_loss", 0.1, 0)[0] == 1
 
 
 def test_fixed_needs_no_supported_task():
-    alpha, reason = select_alpha(ALPHAS, PATCHING, None, "fixed", 0.01, 0.5)
+    alpha, reason = select_alpha(ALPHAS, PATCHING, [], "fixed", 0.01, 0.5)
     assert alpha == 0.5
     assert "0.5000" in reason
 
 
 @pytest.mark.parametrize("criterion", ["mean", "max_loss"])
 def test_of_equally_good_alphas_the_smallest_is_taken(criterion):
-    assert select_alpha([1, 0.5, 0], [0.4, 0.4, 0.2], [0.6, 0.6, 0.6], criterion, 0, 0)[0] == 0.5
+    assert select_alpha([1, 0.5, 0], [0.4, 0.4, 0.2], [[0.6, 0.6, 0.6]], criterion, 0, 0)[0] == 0.5
 
 
 def test_rounding_breaks_no_tie():
     patching = [0.1, 0.3, 0.1 + 0.2]
-    assert select_alpha([0, 0.5, 1], patching, [0.5, 0.5, 0.5], "mean", 0, 0)[0] == 0.5
+    assert select_alpha([0, 0.5, 1], patching, [[0.5, 0.5, 0.5]], "mean", 0, 0)[0] == 0.5
 
 
 @pytest.mark.parametrize("criterion", ["mean", "max_loss"])
 def test_a_criterion_of_two_tasks_needs_both(criterion):
     with pytest.raises(UserError, match="fixed"):
-        select_alpha(ALPHAS, PATCHING, None, criterion, 0.01, 0.5)
+        select_alpha(ALPHAS, PATCHING, [], criterion, 0.01, 0.5)
 
 
 def test_a_fixed_alpha_off_the_grid_is_refused():
     with pytest.raises(UserError, match=r"0\.3.*0\.25"):
-        select_alpha(ALPHAS, PATCHING, None, "fixed", 0.01, 0.3)
+        select_alpha(ALPHAS, PATCHING, [], "fixed", 0.01, 0.3)
 
 
 def test_a_misspelt_criterion_is_explained():

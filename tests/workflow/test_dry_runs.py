@@ -76,6 +76,58 @@ def test_alignment_and_probe_can_be_switched_off(clone: Clone):
     assert {"patched_clip", "report"} <= jobs
 
 
+TWO_TASKS = {
+    "tasks": {
+        "patching": [{"dataset": "scene_crop", "prompts": "plain"}, {"dataset": "digits", "prompts": "digits"}],
+        "supported": None,
+    }
+}
+
+
+def test_two_tasks_are_patched_jointly_by_one_fine_tuning(clone: Clone):
+    clone.configure({**TWO_TASKS, "paint": {"several": "jointly"}})
+    jobs = clone.jobs()
+    assert jobs.count("finetune") == jobs.count("select_alpha") == jobs.count("patched_clip") == 1
+    assert jobs.count("embed_sweep_scene_crop_new") == jobs.count("embed_sweep_digits_new") == 1
+
+
+def test_two_tasks_are_patched_one_after_the_other(clone: Clone):
+    clone.configure({**TWO_TASKS, "paint": {"several": "sequentially"}})
+    jobs = clone.jobs()
+    assert jobs.count("finetune") == jobs.count("select_alpha") == 2
+    assert {"embed_sweep_demo-vit_digits_new", "embed_sweep_demo-vit-after-scene_crop_digits_new"} <= set(jobs)
+
+
+def test_two_tasks_are_patched_in_parallel_and_their_task_vectors_added(clone: Clone):
+    clone.configure({**TWO_TASKS, "paint": {"several": "in_parallel"}})
+    jobs = clone.jobs()
+    assert jobs.count("finetune") == 2
+    assert jobs.count("select_alpha") == 3
+    assert jobs.count("add_task_vectors") == jobs.count("patched_clip") == 1
+    # A part is scored on its own task alone, and never at alpha 0, which all lines share.
+    assert "embed_sweep_demo-vit-on-digits_digits_new" in jobs
+    assert "embed_sweep_demo-vit-on-digits_scene_crop_new" not in jobs
+    encoders = {"demo-vit": 3 * 3, "demo-vit-on-scene_crop": 2 * 2, "demo-vit-on-digits": 2, "ms-vit": 2}
+    assert jobs.count("score_zero_shot") == sum(encoders.values())
+
+
+def test_a_student_may_be_aligned_on_another_task_than_clip_is_patched_on(clone: Clone):
+    patched_on_digits = {"patching": {"dataset": "digits", "prompts": "digits"}, "supported": None}
+    clone.configure({"tasks": patched_on_digits})
+    refused = clone.snakemake("--dry-run")
+    assert refused.returncode != 0
+    assert "align.task" in refused.stderr + refused.stdout
+    clone.configure({"tasks": patched_on_digits, "align": {"task": {"dataset": "scene_crop", "prompts": "plain"}}})
+    assert {"finetune", "align"} <= set(clone.jobs())
+
+
+def test_a_sweep_can_be_spread_over_jobs(clone: Clone):
+    clone.configure({"embed": {"models_per_job": 2}})
+    jobs = clone.jobs()
+    assert {"embed_sweep_digits_new_0", "embed_sweep_digits_new_1"} <= set(jobs)
+    assert "embed_sweep_digits_new_2" not in jobs  # three alphas
+
+
 def test_fetch_plans_the_downloads_alone(clone: Clone):
     assert clone.jobs("fetch") == ["download", "download"]
 

@@ -21,7 +21,7 @@ from bandbridge.catalogue import (
 )
 from bandbridge.errors import UserError, did_you_mean
 from bandbridge.sensors import SENSORS, order_bands, sensor_of
-from bandbridge.settings import align_recipe, clips, evaluated, uses_scratch
+from bandbridge.settings import align_recipe, align_task, clips, evaluated, tasks, uses_scratch
 
 # In these mappings a preset removes an entry of config.yaml by setting it to null.
 REMOVABLE = (("align", "students"), ("evaluate", "datasets"), ("datasets",), ("prompts",))
@@ -144,11 +144,20 @@ def _cross_faults(config: Mapping[str, Any]) -> Iterator[str]:
     yield from _probe_faults(config)
 
 
+def _tasks(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every task with its key in the configuration."""
+    for role in ("patching", "supported"):
+        several = isinstance(config["tasks"][role], list)
+        for number, task in enumerate(tasks(config, role)):
+            yield f"tasks.{role}" + (f"[{number}]" if several else ""), task
+    if config["align"]["task"]:
+        yield "align.task", config["align"]["task"]
+
+
 def _named_datasets(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Every (key, data set name) of the configuration."""
-    for role, task in config["tasks"].items():
-        if task:
-            yield f"tasks.{role}.dataset", task["dataset"]
+    for key, task in _tasks(config):
+        yield f"{key}.dataset", task["dataset"]
     for name in config["evaluate"]["datasets"]:
         yield "evaluate.datasets", name
     for name in config["datasets"]:
@@ -203,7 +212,7 @@ def _fact_faults(facts: Mapping[str, Any]) -> Iterator[str]:
 
 def _prompt_faults(config: Mapping[str, Any]) -> Iterator[str]:
     known = sorted({*prompt_set_names(), *config["prompts"]})
-    named = [(f"tasks.{role}.prompts", task["prompts"]) for role, task in config["tasks"].items() if task]
+    named = [(f"{key}.prompts", task["prompts"]) for key, task in _tasks(config)]
     named += [(f"evaluate.datasets.{name}", p) for name, sets in config["evaluate"]["datasets"].items() for p in sets]
     if uses_scratch(config) and "scratch" in config["clip"]:
         named.append(("clip.scratch.prompts", config["clip"]["scratch"]["prompts"]))
@@ -216,18 +225,21 @@ def _prompt_faults(config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _task_faults(config: Mapping[str, Any]) -> Iterator[str]:
-    patching, supported = config["tasks"]["patching"], config["tasks"]["supported"]
-    if supported and supported["dataset"] == patching["dataset"]:
-        yield (
-            f"tasks.supported.dataset is '{supported['dataset']}', which is also the patching task; "
-            "the supported task is one that patching must leave alone: name another data set, or null."
-        )
-    for role, task in config["tasks"].items():
-        if task and "nomenclature" in task and task["dataset"] in dataset_names():
+    patching = [task["dataset"] for task in tasks(config, "patching")]
+    for task in tasks(config, "supported"):
+        if task["dataset"] in patching:
+            yield (
+                f"tasks.supported.dataset is '{task['dataset']}', which is also a patching task; "
+                "a supported task is one that patching must leave alone: name another data set, or null."
+            )
+    for name in sorted({name for name in patching if patching.count(name) > 1}):
+        yield f"tasks.patching lists the data set '{name}' twice; list each once."
+    for key, task in _tasks(config):
+        if "nomenclature" in task and task["dataset"] in dataset_names():
             allowed = load_dataset(task["dataset"]).nomenclatures
             if task["nomenclature"] not in allowed:
                 yield (
-                    f"tasks.{role}.nomenclature is '{task['nomenclature']}'; {task['dataset']} has: "
+                    f"{key}.nomenclature is '{task['nomenclature']}'; {task['dataset']} has: "
                     f"{', '.join(allowed)}.{did_you_mean(task['nomenclature'], allowed)}"
                 )
     yield from _clip_faults(config)
@@ -276,7 +288,7 @@ def _paint_faults(config: Mapping[str, Any]) -> Iterator[str]:
             yield f"paint.alphas lacks {end}, {meaning}; both ends of the line are needed."
     if select["criterion"] == "fixed" and select["alpha"] not in alphas:
         yield f"paint.select.alpha is {select['alpha']}, which is not in paint.alphas ({', '.join(map(str, alphas))})."
-    if select["criterion"] != "fixed" and not config["tasks"]["supported"]:
+    if select["criterion"] != "fixed" and not tasks(config, "supported"):
         yield (
             f"paint.select.criterion is '{select['criterion']}', which weighs the patching task against a supported "
             "task, and tasks.supported is null; use 'fixed'."
@@ -284,7 +296,7 @@ def _paint_faults(config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _student_faults(config: Mapping[str, Any]) -> Iterator[str]:
-    patching = config["tasks"]["patching"]["dataset"]
+    patching = align_task(config)["dataset"]
     if patching not in dataset_names():
         return
     if list(schema_faults(read_yaml("datasets", patching), "dataset")):
@@ -292,8 +304,8 @@ def _student_faults(config: Mapping[str, Any]) -> Iterator[str]:
     modalities = {item.name: item for item in load_dataset(patching, config["datasets"].get(patching)).modalities}
     if config["align"]["students"] and next(iter(modalities.values())).is_rgb:
         yield (
-            f"align.students: the patching data set {patching} has RGB pictures only; a student is aligned on bands: "
-            "use a multispectral data set, or switch the alignment off with students: {}."
+            f"align.students: the data set {patching} has RGB pictures only; a student is aligned on bands: name a "
+            "multispectral one in align.task, or switch the alignment off with students: {}."
         )
         return
     known = {band.name for sensor in SENSORS.values() for band in sensor.bands}

@@ -1,4 +1,4 @@
-"""The PAINT curve: scores of the patching and the supported task along the line from zero-shot to fine-tuned."""
+"""The PAINT curve: scores of the patching and the supported tasks along the line from zero-shot to fine-tuned."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -20,15 +20,16 @@ HEADLINES = ("accuracy", "map")
 class Point:
     """Headline scores, 0..1, at one alpha, on validation and test; None where there is no such score.
 
-    `mean_val` is the mean of both tasks on validation, or the patching task's score where it stands alone. `selected`
-    is 1 at the chosen alpha and 0 elsewhere.
+    Several patching tasks count by their mean, and so do several supported ones; the interval is that of a single
+    patching task. `mean_val` is the mean of both roles on validation, or the patching score where it stands alone.
+    `selected` is 1 at the chosen alpha and 0 elsewhere.
     """
 
     alpha: float
     patching_metric: str
     patching_val: float
-    patching_val_ci_low: float
-    patching_val_ci_high: float
+    patching_val_ci_low: float | None
+    patching_val_ci_high: float | None
     patching_test: float | None
     supported_metric: str | None
     supported_val: float | None
@@ -38,37 +39,55 @@ class Point:
 
 
 def read_curve(
-    metrics: "pd.DataFrame", alphas: Sequence[float], patching: Mapping[str, Any], supported: Mapping[str, Any] | None
-) -> list[Point]:
-    """The points of one CLIP's curve by rising alpha, none of them selected yet.
+    metrics: "pd.DataFrame",
+    alphas: Sequence[float],
+    patching: Sequence[Mapping[str, Any]],
+    supported: Sequence[Mapping[str, Any]],
+) -> tuple[list[Point], list[list[float]]]:
+    """The points of one line by rising alpha, none of them selected yet, and each supported task's validation scores.
 
     Args:
-        metrics: its zero-shot rows, as `rows.read_rows` gives them.
+        metrics: the zero-shot rows of its models, as `rows.read_rows` gives them.
         patching, supported: of each task `dataset`, `prompts` and, where the rows have several, `nomenclature`.
 
     Raises:
         UserError: a score on the validation split is missing or undefined.
     """
     points = []
+    each: list[list[float]] = [[] for _ in supported]
     for alpha in sorted(alphas):
-        ours = _headline(metrics, alpha, patching)
-        kept = _headline(metrics, alpha, supported) if supported else {}
-        both = [scores["val"]["value"] for scores in (ours, kept) if scores]
+        ours = [_headline(metrics, alpha, task) for task in patching]
+        kept = [_headline(metrics, alpha, task) for task in supported]
+        both = [mean for mean in (_mean(ours, "val"), _mean(kept, "val")) if mean is not None]
+        alone = ours[0]["val"] if len(ours) == 1 else {}
         points.append(
             Point(
                 alpha=alpha,
-                patching_metric=ours["val"]["metric"],
-                patching_val=ours["val"]["value"],
-                patching_val_ci_low=ours["val"]["ci_low"],
-                patching_val_ci_high=ours["val"]["ci_high"],
-                patching_test=ours.get("test", {}).get("value"),
-                supported_metric=kept.get("val", {}).get("metric"),
-                supported_val=kept.get("val", {}).get("value"),
-                supported_test=kept.get("test", {}).get("value"),
+                patching_metric=_metric(ours) or "",
+                patching_val=both[0],
+                patching_val_ci_low=alone.get("ci_low"),
+                patching_val_ci_high=alone.get("ci_high"),
+                patching_test=_mean(ours, "test"),
+                supported_metric=_metric(kept),
+                supported_val=_mean(kept, "val"),
+                supported_test=_mean(kept, "test"),
                 mean_val=sum(both) / len(both),
             )
         )
-    return points
+        for scores, found in zip(each, kept, strict=True):
+            scores.append(found["val"]["value"])
+    return points, each
+
+
+def _mean(tasks: Sequence[Mapping[str, Mapping[Any, Any]]], split: str) -> float | None:
+    """Of the tasks' scores on a split; None where one has none."""
+    found = [task[split]["value"] for task in tasks if split in task]
+    return sum(found) / len(found) if found and len(found) == len(tasks) else None
+
+
+def _metric(tasks: Sequence[Mapping[str, Mapping[Any, Any]]]) -> str | None:
+    names = {task["val"]["metric"] for task in tasks}
+    return names.pop() if len(names) == 1 else "mean" if names else None
 
 
 def write_curve(path: Path, points: Sequence[Point], selected: float) -> None:

@@ -1,6 +1,8 @@
 """Running encoders over a store: pixels in, embeddings out."""
 
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +16,11 @@ from torch.func import functional_call
 from bandbridge import views
 from bandbridge.clip import WEIGHTS_FILE, load_clip
 from bandbridge.device import best_device
-from bandbridge.embeddings import Embeddings
+from bandbridge.embeddings import Embeddings, Growing
 from bandbridge.files import checksum
 from bandbridge.paint import interpolate
 from bandbridge.progress import progress
-from bandbridge.store import Store
+from bandbridge.store import Samples, Store
 from bandbridge.students import load_student
 from bandbridge.training.batches import read_ahead
 from bandbridge.weights import load_metadata, load_weights
@@ -28,12 +30,16 @@ Encode = Callable[[Tensor], Tensor]
 
 def sweep(
     clip_directory: Path,
-    fine_tuned: Path,
+    fine_tuned: Path | None,
     alphas: Sequence[float],
     store: Store,
     splits: Sequence[str],
     batch_size: int,
     precision: str = "float32",
+    *,
+    line: str | None = None,
+    space: str | None = None,
+    partial: Path | None = None,
 ) -> Iterator[Embeddings]:
     """Embeddings of a store's RGB pictures by CLIP at each alpha between zero-shot and fine-tuned (PAINT, eq. 1).
 
@@ -42,9 +48,11 @@ def sweep(
     alpha. alpha 0 and 1 are exactly the two models.
 
     Args:
-        fine_tuned: safetensors file of the image encoder alone.
+        fine_tuned: safetensors file of the image encoder alone; None for alpha 0 alone.
         batch_size: samples encoded at a time.
         precision: 'float32', or 'bfloat16' for automatic mixed precision.
+        line, space: names of the PAINT line and of the CLIP whose text encoder belongs to it; the model's own if None.
+        partial: see `encode_split`.
 
     Yields:
         split by split, one `Embeddings` for each alpha, in the order of `alphas`.
@@ -53,8 +61,12 @@ def sweep(
     device = best_device()
     visual = clip.visual.to(device)
     zero_shot = dict(visual.state_dict())
-    tuned = {name: tensor.to(device) for name, tensor in load_weights(fine_tuned).items()}
-    digest = {"zero_shot": checksum(clip_directory / WEIGHTS_FILE), "fine_tuned": checksum(fine_tuned)}
+    tuned, digest = zero_shot, {"zero_shot": checksum(clip_directory / WEIGHTS_FILE)}
+    if fine_tuned is not None:
+        tuned = {name: tensor.to(device) for name, tensor in load_weights(fine_tuned).items()}
+        digest["fine_tuned"] = checksum(fine_tuned)
+    elif any(alphas):
+        raise ValueError(f"alphas {list(alphas)} without fine-tuned weights; only 0 needs none")
 
     def prepare(pixels: Tensor) -> Tensor:
         return clip.inputs(views.rgb_image(pixels, store.modality, store.bands, store.composite))
@@ -63,38 +75,52 @@ def sweep(
         return lambda values: functional_call(visual, interpolate(zero_shot, tuned, alpha), (values,))
 
     encoders = [encoder(alpha) for alpha in alphas]
+    key = f"{digest} {list(alphas)}"
     for split in splits:
-        embeddings = _encode(store, split, prepare, encoders, batch_size, precision, device)
+        embeddings = encode_split(
+            store, split, prepare, encoders, batch_size, precision, device, partial=partial, key=key
+        )
         for alpha, embedding in zip(alphas, embeddings, strict=True):
-            attrs = {"encoder": f"{clip.name}@{alpha:g}", "clip": clip.name, "alpha": alpha, "modality": "rgb"}
-            yield _described(embedding, store, split, {**attrs, "weights_digest": digest})
+            named = {"encoder": f"{line or clip.name}@{alpha:g}", "clip": space or clip.name}
+            attrs = {**named, "alpha": alpha, "modality": "rgb", "weights_digest": digest}
+            yield described(embedding, store, split, attrs)
 
 
 def embed_student(
-    student: Path, name: str, store: Store, splits: Sequence[str], batch_size: int, precision: str = "float32"
+    student: Path,
+    name: str,
+    store: Store,
+    splits: Sequence[str],
+    batch_size: int,
+    precision: str = "float32",
+    *,
+    partial: Path | None = None,
 ) -> Iterator[Embeddings]:
     """Embeddings of a store's bands by an aligned student, one `Embeddings` a split; arguments as for `sweep`."""
     device = best_device()
     encoder = load_student(student).to(device)
     store = Store(store.path, modality=encoder.spec.modality)
-    attrs = {"encoder": name, "clip": load_metadata(student)["clip"], "alpha": None, "modality": store.modality}
     digest = {"student": checksum(student)}
+    attrs = {"encoder": name, "clip": load_metadata(student)["clip"], "alpha": None, "modality": store.modality}
 
     def prepare(pixels: Tensor) -> Tensor:
         return encoder.inputs(pixels, store.bands)
 
     for split in splits:
-        (embedding,) = _encode(store, split, prepare, [encoder], batch_size, precision, device)
-        yield _described(embedding, store, split, {**attrs, "weights_digest": digest})
+        (embedding,) = encode_split(
+            store, split, prepare, [encoder], batch_size, precision, device, partial=partial, key=str(digest)
+        )
+        yield described(embedding, store, split, {**attrs, "weights_digest": digest})
 
 
-def _described(embedding: NDArray[np.float32], store: Store, split: str, attrs: dict[str, Any]) -> Embeddings:
+def described(embedding: NDArray[np.float32], store: Store, split: str, attrs: dict[str, Any]) -> Embeddings:
+    """Embeddings of all samples of a store's split, with what is to be said of the store added to `attrs`."""
     of_store = {"dataset": store.attrs["dataset"], "split": split, "store_digest": store.digest}
     return Embeddings(embedding, store.split(split).ids, {**attrs, **of_store})
 
 
 @torch.inference_mode()
-def _encode(
+def encode_split(
     store: Store,
     split: str,
     prepare: Encode,
@@ -102,18 +128,39 @@ def _encode(
     batch_size: int,
     precision: str,
     device: torch.device,
-) -> NDArray[np.float32]:
-    """(encoder, sample, dim): every sample of a split through `prepare` once and through each encoder."""
+    *,
+    partial: Path | None = None,
+    key: str = "",
+) -> list[NDArray[np.float32]]:
+    """(sample, dim) of each encoder: every sample of a split through `prepare` once and through each of them.
+
+    Args:
+        prepare: pixels as stored, on the device -> what the encoders take.
+        partial: a folder for what is done so far: it need not be in memory, and a killed process is continued, with
+            the same numbers. The arrays are mapped from there: remove it when they have been used.
+        key: what decides the numbers besides the store, the batch size and the precision, such as weights.
+    """
     samples = store.split(split)
-    label = f"Encoding {store.attrs['dataset']} {split}"
-    parts = [np.arange(len(samples))[at : at + batch_size] for at in range(0, len(samples), batch_size)]
-    batches = progress(read_ahead(samples.read, parts), label, total=len(parts), unit="batches")
-    mixed = torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
-    pieces = []
-    for pixels in batches:
-        values = prepare(torch.from_numpy(pixels).to(device))
-        # Left to itself, cuDNN convolves float32 in TF32.
-        with mixed, cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
-            outputs = torch.stack([encode(values) for encode in encoders])
-        pieces.append(outputs.float().cpu().numpy())
-    return np.concatenate(pieces, axis=1)
+    with tempfile.TemporaryDirectory() if partial is None else nullcontext(partial) as folder:
+        everything = f"{key} {store.digest} {store.modality} {split} {batch_size} {precision} {device.type}"
+        done = Growing(Path(folder) / split, everything, len(encoders))
+        starts = range(done.rows, len(samples), batch_size)
+        parts = [np.arange(at, min(at + batch_size, len(samples))) for at in starts]
+        label = f"Encoding {store.attrs['dataset']} {split}"
+        batches = progress(read_ahead(_reader(samples, device), parts), label, total=len(parts), unit="batches")
+        mixed = torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
+        for pixels in batches:
+            values = prepare(pixels.to(device, non_blocking=True))
+            # Left to itself, cuDNN convolves float32 in TF32.
+            with mixed, cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+                outputs = torch.stack([encode(values).float() for encode in encoders])
+            done.add(outputs.cpu().numpy())
+        return done.arrays() if partial else [np.array(array) for array in done.arrays()]
+
+
+def _reader(samples: Samples, device: torch.device) -> Callable[[NDArray[np.int64]], Tensor]:
+    def read(indices: NDArray[np.int64]) -> Tensor:
+        pixels = torch.from_numpy(samples.read(indices))
+        return pixels.pin_memory() if device.type == "cuda" else pixels
+
+    return read

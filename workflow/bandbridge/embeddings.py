@@ -1,8 +1,10 @@
 """Embeddings on disk: a small Zarr group an encoder, data set and split, readable without torch."""
 
+import hashlib
 import re
+import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 
 from bandbridge import __version__
 from bandbridge.errors import UserError
-from bandbridge.files import whole_directory
+from bandbridge.files import read_json, whole_directory, write_json
 
 ROWS_PER_CHUNK = 4096
 
@@ -29,6 +31,12 @@ class Place(NamedTuple):
     @property
     def alpha(self) -> float:
         return float(self.encoder.rpartition("@")[2])
+
+
+def partial_folder(paths: Sequence[Path]) -> Path:
+    """Where the job that makes these embeddings keeps what is done so far: beside them, and its own alone."""
+    name = hashlib.sha256("\n".join(sorted("/".join(path.parts[-2:]) for path in paths)).encode()).hexdigest()[:16]
+    return paths[0].parent.parent / ".partial" / name
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +77,9 @@ def save_embeddings(path: Path, embeddings: Embeddings) -> None:
     Raises:
         UserError: an embedding is not finite; the message counts them.
     """
-    broken = np.flatnonzero(~np.isfinite(embeddings.embedding).all(axis=1))
+    rows = range(0, len(embeddings.ids), ROWS_PER_CHUNK)
+    finite = [np.isfinite(embeddings.embedding[at : at + ROWS_PER_CHUNK]).all(axis=1) for at in rows]
+    broken = np.flatnonzero(~np.concatenate(finite)) if finite else np.empty(0, int)
     if broken.size:
         raise UserError(
             f"{path}: {broken.size} of {len(embeddings.ids)} embeddings are not finite, first that of sample "
@@ -90,6 +100,55 @@ def save_embeddings(path: Path, embeddings: Embeddings) -> None:
             # xarray looks for consolidated metadata first; Zarr 3 has it as an extension and says so each time.
             warnings.simplefilter("ignore", category=zarr.errors.ZarrUserWarning)
             zarr.consolidate_metadata(part, zarr_format=3)
+
+
+class Growing:
+    """What several encoders make of one split, in files that grow batch by batch and outlive a kill.
+
+    Args:
+        folder: of these files alone.
+        key: of everything that decides the numbers; what another key left there is thrown away.
+        encoders: how many.
+
+    Attributes:
+        rows: samples that are there from all encoders, also of an earlier process.
+    """
+
+    def __init__(self, folder: Path, key: str, encoders: int) -> None:
+        self._files = [folder / f"{number}.float32" for number in range(encoders)]
+        self._state = folder / "state.json"
+        self._key = key
+        self.rows, self._dim = self._found()
+        if not self.rows:
+            shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def _found(self) -> tuple[int, int]:
+        """Rows and width of what an earlier process left; (0, 0) where it is of no use."""
+        try:
+            state = read_json(self._state)
+            rows, dim = int(state["rows"]), int(state["dim"])
+            whole = all(path.stat().st_size >= 4 * rows * dim for path in self._files)
+        except (OSError, ValueError, KeyError, TypeError):
+            return 0, 0
+        return (rows, dim) if whole and state["key"] == self._key else (0, 0)
+
+    def add(self, outputs: NDArray[np.float32]) -> None:
+        """Append the outputs (encoder, n, dim) for the next n samples."""
+        self._dim = outputs.shape[2]
+        for path, output in zip(self._files, outputs, strict=True):
+            with path.open("r+b" if path.exists() else "wb") as file:
+                # What a kill left behind the last whole batch is written over.
+                file.seek(4 * self.rows * self._dim)
+                file.write(np.ascontiguousarray(output, dtype=np.float32).tobytes())
+        self.rows += outputs.shape[1]
+        write_json(self._state, {"key": self._key, "rows": self.rows, "dim": self._dim})
+
+    def arrays(self) -> list[NDArray[np.float32]]:
+        """(sample, dim) of each encoder, mapped from its file."""
+        if not self.rows:
+            return [np.empty((0, self._dim), np.float32) for _ in self._files]
+        return [np.memmap(path, np.float32, "r", shape=(self.rows, self._dim)) for path in self._files]
 
 
 def load_embeddings(path: Path) -> Embeddings:

@@ -1,6 +1,6 @@
 """PAINT: models on the line between a zero-shot and a fine-tuned image encoder (Ilharco et al. 2022)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from torch import Tensor
@@ -29,6 +29,28 @@ def patch(clip: Clip, fine_tuned: Path, alpha: float) -> Clip:
     mixed = interpolate(clip.visual.state_dict(), load_weights(fine_tuned), alpha)
     clip.visual.load_state_dict(mixed)
     return clip
+
+
+def add_task_vectors(
+    zero_shot: Mapping[str, Tensor], fine_tuned: Sequence[Mapping[str, Tensor]], coefficients: Sequence[float]
+) -> Weights:
+    """zero_shot + sum_i coefficient_i * (fine_tuned_i - zero_shot): patching in parallel (PAINT, section 5).
+
+    Types and buffers as in `interpolate`.
+
+    Raises:
+        ValueError: the models differ in a name or a shape (the message lists them).
+    """
+    for weights in fine_tuned:
+        _must_match(zero_shot, weights)
+    result = {name: tensor.clone() for name, tensor in zero_shot.items()}
+    for name, tensor in zero_shot.items():
+        if tensor.is_floating_point():
+            start = tensor.float()
+            parts = zip(fine_tuned, coefficients, strict=True)
+            total = start + sum(alpha * (weights[name].float() - start) for weights, alpha in parts)
+            result[name] = total.to(tensor.dtype)
+    return result
 
 
 def _mix(zero_shot: Tensor, fine_tuned: Tensor, alpha: float) -> Tensor:

@@ -12,7 +12,7 @@ TOLERANCE = 1e-9
 def select_alpha(
     alphas: Sequence[float],
     patching: Sequence[float],
-    supported: Sequence[float] | None,
+    supported: Sequence[Sequence[float]],
     criterion: str,
     max_loss: float,
     fixed: float,
@@ -21,9 +21,11 @@ def select_alpha(
 
     Args:
         alphas: where on the line, in any order; 0 is among them.
-        patching, supported: headline score (0..1) on the validation split at each alpha.
-        criterion: 'mean', the best mean of both scores; 'max_loss', the best patching score among those alphas whose
-            supported score is at most `max_loss` below that at 0; 'fixed', the value of `fixed`.
+        patching: headline score (0..1) on the validation split at each alpha, the mean over the patching tasks.
+        supported: of each supported task its scores at each alpha.
+        criterion: 'mean', the best mean of the patching score and the supported tasks' mean; 'max_loss', the best
+            patching score among those alphas at which no supported task scores more than `max_loss` below its score
+            at 0; 'fixed', the value of `fixed`.
         fixed: one of `alphas`.
 
     Raises:
@@ -37,19 +39,22 @@ def select_alpha(
     if criterion not in CRITERIA:
         hint = did_you_mean(criterion, CRITERIA)
         raise UserError(f"paint.select.criterion is '{criterion}'; allowed: {', '.join(CRITERIA)}.{hint}")
-    if supported is None:
+    if not supported:
         raise UserError(f"paint.select.criterion '{criterion}' weighs two tasks; without a supported one use 'fixed'.")
-    kept = dict(zip(alphas, supported, strict=True))
+    each = [dict(zip(alphas, scores_of_one, strict=True)) for scores_of_one in supported]
+    kept = {alpha: sum(task[alpha] for task in each) / len(each) for alpha in alphas}
     if criterion == "mean":
         best = _best({alpha: (scores[alpha] + kept[alpha]) / 2 for alpha in scores})
         return best, (
             f"alpha {best:g} has the best mean of both tasks on validation data: patching {scores[best]:.4f} and "
             f"supported {kept[best]:.4f}, against {scores[0]:.4f} and {kept[0]:.4f} at alpha 0."
         )
-    best = _best({alpha: scores[alpha] for alpha in scores if kept[alpha] >= kept[0] - max_loss - TOLERANCE})
+    allowed = [alpha for alpha in alphas if all(task[alpha] >= task[0] - max_loss - TOLERANCE for task in each)]
+    best = _best({alpha: scores[alpha] for alpha in allowed})
+    tasks = "the supported task" if len(each) == 1 else "each supported task"
     return best, (
         f"alpha {best:g} has the best patching score on validation data, {scores[best]:.4f} against {scores[0]:.4f} at "
-        f"alpha 0, among those that cost the supported task at most {max_loss:g} ({kept[0]:.4f} to {kept[best]:.4f})."
+        f"alpha 0, among those that cost {tasks} at most {max_loss:g} ({kept[0]:.4f} to {kept[best]:.4f})."
     )
 
 

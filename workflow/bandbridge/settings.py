@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -57,24 +58,103 @@ def tasks(config: Mapping[str, Any], role: str) -> list[Mapping[str, Any]]:
     return [] if not given else [given] if isinstance(given, Mapping) else list(given)
 
 
-def task_nomenclature(config: Mapping[str, Any], role: str) -> str:
+def all_tasks(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Every task of a run, and what the students are aligned on."""
+    named = config["align"].get("task")
+    return [*tasks(config, "patching"), *tasks(config, "supported"), *([named] if named else [])]
+
+
+def nomenclature_of(task: Mapping[str, Any]) -> str:
     """The nomenclature of a task: the one it names, else its data set's first."""
-    task = config["tasks"][role]
     return str(task.get("nomenclature") or load_dataset(task["dataset"]).nomenclature)
+
+
+def task_nomenclature(config: Mapping[str, Any], role: str) -> str:
+    """The nomenclature of a role's first task."""
+    return nomenclature_of(tasks(config, role)[0])
+
+
+def align_task(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the students are aligned on: `align.task`, else the first patching task."""
+    return config["align"].get("task") or tasks(config, "patching")[0]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A PAINT line: the models between one that it starts from and what a fine-tuning made of it.
+
+    Attributes:
+        name: its models are the encoders <name>@<alpha>.
+        clip: id of the CLIP whose text encoder and preprocessing it has.
+        patching: the tasks that it is to be better at.
+        kept: the tasks that must not suffer.
+        start: the line at whose chosen model it starts; None where it starts at the CLIP itself.
+        parts: lines whose task vectors, each times its own chosen alpha, add up to this one's; none for a line that
+            has a fine-tuning of its own.
+    """
+
+    name: str
+    clip: str
+    patching: tuple[Mapping[str, Any], ...]
+    kept: tuple[Mapping[str, Any], ...]
+    start: str | None = None
+    parts: tuple[str, ...] = ()
+
+    @property
+    def tag(self) -> str:
+        """Its patching tasks' data sets, for paths."""
+        return "+".join(task["dataset"] for task in self.patching)
+
+
+def lines(config: Mapping[str, Any]) -> dict[str, Line]:
+    """Every PAINT line of a run by name; one a CLIP where there is one patching task, or several patched jointly.
+
+    Sequentially, each further task has a line that starts at the model chosen on the line before, whose tasks are kept
+    from then on. In parallel, each task has a line of its own, and one more leads to the sum of their task vectors
+    (Ilharco et al. 2022, section 5).
+    """
+    patching, kept = tuple(tasks(config, "patching")), tuple(tasks(config, "supported"))
+    how = config["paint"].get("several", "jointly") if len(patching) > 1 else "jointly"
+    found = []
+    for clip in clips(config):
+        names = [clip]
+        if how == "sequentially":
+            names += [
+                f"{clip}-after-{'-'.join(task['dataset'] for task in patching[:n])}" for n in range(1, len(patching))
+            ]
+            for number, (name, task) in enumerate(zip(names, patching, strict=True)):
+                start = names[number - 1] if number else None
+                found.append(Line(name, clip, (task,), (*kept, *patching[:number]), start))
+            continue
+        parts = [f"{clip}-on-{task['dataset']}" for task in patching] if how == "in_parallel" else []
+        found += [Line(name, clip, (task,), kept) for name, task in zip(parts, patching, strict=False)]
+        found.append(Line(clip, clip, patching, kept, parts=tuple(parts)))
+    return {line.name: line for line in found}
+
+
+def final_lines(config: Mapping[str, Any]) -> dict[str, str]:
+    """CLIP -> the line whose chosen model is its patched model."""
+    return {line.clip: line.name for line in lines(config).values()}
+
+
+def model_at(line: Line, alpha: float) -> str:
+    """The name of a line's model among the encoders; the zero-shot model has one name on all lines of a CLIP."""
+    name = line.clip if line.start is None and not alpha else line.name
+    return f"{name}@{alpha:g}"
 
 
 def scored_nomenclatures(config: Mapping[str, Any], dataset: str) -> tuple[str, ...]:
     """What a data set is scored in: what `evaluate.nomenclatures` lists, else its first, and the tasks' own."""
     names = list(config["evaluate"]["nomenclatures"].get(dataset) or [load_dataset(dataset).nomenclature])
-    for role, task in config["tasks"].items():
-        if task and task["dataset"] == dataset and task_nomenclature(config, role) not in names:
-            names.append(task_nomenclature(config, role))
+    for task in all_tasks(config):
+        if task["dataset"] == dataset and nomenclature_of(task) not in names:
+            names.append(nomenclature_of(task))
     return tuple(names)
 
 
 def align_recipe(config: Mapping[str, Any], student: str) -> dict[str, Any]:
     """How a student is aligned: the values of `align`, with the student's own `recipe` laid over them."""
-    common = {key: value for key, value in config["align"].items() if key != "students"}
+    common = {key: value for key, value in config["align"].items() if key not in ("students", "task")}
     return {**common, **config["align"]["students"][student].get("recipe", {})}
 
 
@@ -86,7 +166,7 @@ def student_facts(config: Mapping[str, Any], student: str) -> dict[str, Any]:
 def evaluated(config: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     """Data set -> prompt sets to score it with: what `evaluate.datasets` lists and the tasks' own, in that order."""
     sets = {name: list(prompts) for name, prompts in config["evaluate"]["datasets"].items()}
-    for task in config["tasks"].values():
-        if task and task["prompts"] not in sets.setdefault(task["dataset"], []):
+    for task in [*tasks(config, "patching"), *tasks(config, "supported")]:
+        if task["prompts"] not in sets.setdefault(task["dataset"], []):
             sets[task["dataset"]].append(task["prompts"])
     return {name: tuple(prompts) for name, prompts in sets.items() if prompts}

@@ -1,9 +1,9 @@
 rule align:
     """Distil the patched CLIP into a multispectral student. The teacher is interpolated in memory."""
     input:
-        unpack(models_once_alpha_is_chosen),
-        head=lambda w: patching_head(clip_of(w.student)),
-        store=store(PATCHING),
+        unpack(lambda w: models_once_alpha_is_chosen(teacher(w.student))),
+        head=lambda w: task_head(clip_of(w.student), align_task(config)),
+        store=store(TAUGHT),
     output:
         weights=results("align/{student}/model.safetensors"),
         history=results("align/{student}/history.jsonl"),
@@ -22,8 +22,9 @@ rule align:
     params:
         checkpoints=results("align/{student}/checkpoints"),
         monitor=logs("align/{student}"),
-        nomenclature=task_nomenclature(config, "patching"),
-        alpha=chosen_alpha,
+        nomenclature=nomenclature_of(align_task(config)),
+        space=lambda w: clip_of(w.student),
+        alpha=lambda w: alpha_if_chosen(teacher(w.student)),
         student=lambda w: student_facts(config, STUDENTS[w.student][0]),
         recipe=lambda w: align_recipe(config, STUDENTS[w.student][0]),
         seed=config["seed"],

@@ -12,12 +12,17 @@ from bandbridge.catalogue import (
 from bandbridge.settings import (
     absent_checkpoints,
     align_recipe,
+    align_task,
+    all_tasks,
     clips,
     evaluated,
+    final_lines,
+    lines,
+    model_at,
+    nomenclature_of,
     scored_nomenclatures,
     student_facts,
     students,
-    task_nomenclature,
     templates,
     uses_scratch,
 )
@@ -29,6 +34,8 @@ wildcard_constraints:
     nomenclature=r"[A-Za-z0-9_-]+",
     prompts=r"[A-Za-z0-9_-]+",
     clip=r"[A-Za-z0-9_-]+",
+    line=r"[A-Za-z0-9_-]+",
+    tag=r"[A-Za-z0-9_+-]+",
     student=r"[A-Za-z0-9_-]+",
     alpha=r"[0-9.]+",
     encoder=r"[A-Za-z0-9_.@-]+",
@@ -98,33 +105,45 @@ def head(clip, dataset, nomenclature, prompts):
     return results(f"heads/{clip}/{dataset}.{nomenclature}.{prompts}.npz")
 
 
-def patching_head(clip):
-    """The head that stays frozen while the image encoder learns the patching task."""
-    return head(
-        clip,
-        PATCHING,
-        task_nomenclature(config, "patching"),
-        config["tasks"]["patching"]["prompts"],
-    )
+def task_head(clip, task):
+    """The head that stays frozen while an image encoder learns a task."""
+    return head(clip, task["dataset"], nomenclature_of(task), task["prompts"])
 
 
 def embedding(encoder, dataset, split):
     return results(f"embeddings/{encoder}/{dataset}.{split}.zarr/zarr.json")
 
 
-def patched(clip, alpha):
-    """The name of a CLIP at this alpha among the encoders."""
-    return f"{clip}@{float(alpha):g}"
-
-
 def clip_of(encoder):
     """The CLIP whose space an encoder maps to."""
-    return STUDENTS[encoder][1] if encoder in STUDENTS else encoder.split("@")[0]
+    if encoder in STUDENTS:
+        return STUDENTS[encoder][1]
+    return LINES[encoder.split("@")[0]].clip
+
+
+def stated(task):
+    """A task with the nomenclature that it leaves to its data set."""
+    return {**task, "nomenclature": nomenclature_of(task)}
+
+
+def of_line(line, path):
+    return results(f"paint/{line}.{LINES[line].tag}/{path}")
+
+
+def of_each_line(path):
+    """A file of every line's choice of alpha."""
+    return [of_line(line, path) for line in LINES]
+
+
+def finetuned(line):
+    """The weights at a line's end: of its own fine-tuning, or made of the task vectors of others."""
+    if LINES[line].parts:
+        return of_line(line, "sum.safetensors")
+    return results(f"finetune/{line}.{LINES[line].tag}/model.safetensors")
 
 
 def of_each_clip(path):
-    """A path with {clip} and {dataset} in it, for every CLIP that is patched."""
-    return [path.format(clip=clip, dataset=PATCHING) for clip in CLIPS]
+    return [path.format(clip=clip) for clip in CLIPS]
 
 
 def overrides(dataset, only=None, without=()):
@@ -150,13 +169,34 @@ def class_names_and_maps(dataset):
 
 
 CLIPS = clips(config)  # id -> name, weights
-PATCHING = config["tasks"]["patching"]["dataset"]
-SUPPORTED = (config["tasks"]["supported"] or {}).get("dataset")
+LINES = lines(config)  # name -> where it starts, its tasks
+PATCHED = final_lines(config)  # CLIP -> the line that its patched model is on
 EVALUATED = evaluated(config)  # data set -> prompt sets
-STUDENTS = students(config)  # encoder -> name in the configuration, teacher
+STUDENTS = students(config)  # encoder -> name in the configuration, CLIP
 ALPHAS = [f"{alpha:g}" for alpha in sorted(config["paint"]["alphas"])]
 SCRATCH = config["clip"]["scratch"]["dataset"] if uses_scratch(config) else None
-DATASETS = sorted({PATCHING, *EVALUATED, *filter(None, [SUPPORTED, SCRATCH])})
+TAUGHT = align_task(config)["dataset"]
+DATASETS = sorted(
+    {
+        *EVALUATED,
+        *filter(None, [SCRATCH]),
+        *(task["dataset"] for task in all_tasks(config)),
+    }
+)
+
+
+def datasets_of(line):
+    """What a line's models are scored on: everything, or, of a line that is a part of another, its own tasks."""
+    facts = LINES[line]
+    if any(line in other.parts for other in LINES.values()):
+        return [task["dataset"] for task in (*facts.patching, *facts.kept)]
+    return list(EVALUATED)
+
+
+def models_of(line):
+    """Its models among the encoders, those that no other line has as well."""
+    names = [model_at(LINES[line], float(alpha)) for alpha in ALPHAS]
+    return [name for name in names if name.split("@")[0] == line]
 
 
 def scored_splits(dataset):
@@ -199,67 +239,91 @@ def training_minutes(wildcards, attempt):
 # --- encoding ---------------------------------------------------------------------------------------------------------
 
 
-def sweep_batches(clip, dataset):
-    def is_encoded(alpha):
+def sweep_batches(line, dataset):
+    """Name of a job -> the models that it encodes a data set with; `embed.models_per_job` spreads them over several.
+
+    Where a line is made of others, whose alphas are chosen against the zero-shot model, that has a job of its own.
+    """
+
+    def is_encoded(model):
         return all(
-            Path(embedding(patched(clip, alpha), dataset, split)).exists()
+            Path(embedding(model, dataset, split)).exists()
             for split in scored_splits(dataset)
         )
 
-    encoded = [alpha for alpha in ALPHAS if is_encoded(alpha)]
-    new = [alpha for alpha in ALPHAS if alpha not in encoded]
-    return {
-        name: alphas for name, alphas in (("encoded", encoded), ("new", new)) if alphas
+    zero_shot = [f"{line}@0"] if LINES[line].parts else []
+    models = [model for model in models_of(line) if model not in zero_shot]
+    encoded = [model for model in models if is_encoded(model)]
+    new = [model for model in models if model not in encoded]
+    size = config["embed"]["models_per_job"] or len(ALPHAS)
+    batches = {
+        "_".join([name, *([str(at // size)] * (len(models) > size))]): models[
+            at : at + size
+        ]
+        for name, models in (("encoded", encoded), ("new", new))
+        for at in range(0, len(models), size)
     }
+    return {**batches, **({"zero_shot": zero_shot} if zero_shot else {})}
 
 
 # --- what waits for alpha ---------------------------------------------------------------------------------------------
 
 
-def selected_alpha(clip):
+def selected_alpha(line):
     """The chosen alpha; Snakemake waits for the choice wherever an input function asks."""
-    chosen = checkpoints.select_alpha.get(clip=clip, dataset=PATCHING).output.selected
+    chosen = checkpoints.select_alpha.get(
+        line=line, tag=LINES[line].tag
+    ).output.selected
     return json.loads(Path(chosen).read_text())["alpha"]
 
 
-def teacher(wildcards):
-    """The CLIP of a rule about CLIPs, or about a student."""
-    return (
-        STUDENTS[wildcards.student][1]
-        if "student" in wildcards.keys()
-        else wildcards.clip
-    )
+def chosen_model(line):
+    """The encoder that was chosen on a line."""
+    return model_at(LINES[line], float(selected_alpha(line)))
 
 
-def chosen_alpha(wildcards):
+def alpha_if_chosen(line):
     """The same for params, which Snakemake also evaluates before the choice is made."""
-    selected = Path(results(f"paint/{teacher(wildcards)}.{PATCHING}/selected.json"))
+    selected = Path(of_line(line, "selected.json"))
     return json.loads(selected.read_text())["alpha"] if selected.exists() else None
 
 
-def models_once_alpha_is_chosen(wildcards):
-    """Both ends of the line. What depends on alpha waits for the choice, and an unchanged choice reruns nothing."""
-    clip = teacher(wildcards)
-    selected_alpha(clip)
+def start_of(line):
+    """The model that a line starts at, an open_clip directory: CLIP, or what was chosen on another line."""
+    start = LINES[line].start
+    directory = results(f"clip/{LINES[line].clip}")
+    if start:
+        selected_alpha(start)
+        directory = of_line(start, "patched")
     return dict(
-        clip=results(f"clip/{clip}/open_clip_config.json"),
-        clip_weights=results(f"clip/{clip}/open_clip_model.safetensors"),
-        finetuned=results(f"finetune/{clip}.{PATCHING}/model.safetensors"),
+        clip=f"{directory}/open_clip_config.json",
+        clip_weights=f"{directory}/open_clip_model.safetensors",
     )
+
+
+def models_once_alpha_is_chosen(line):
+    """Both ends of a line. What depends on alpha waits for the choice, and an unchanged choice reruns nothing."""
+    selected_alpha(line)
+    return dict(**start_of(line), finetuned=finetuned(line))
+
+
+def teacher(student):
+    """The line on which a student's teacher was chosen."""
+    return PATCHED[STUDENTS[student][1]]
 
 
 def aligned(student):
     """A student's weights. Whatever stands behind the alignment must wait for alpha by itself as well: Snakemake
     looks again only at jobs that wait, and would otherwise rerun the rest although the choice has not changed.
     """
-    selected_alpha(clip_of(student))
+    selected_alpha(teacher(student))
     return results(f"align/{student}/model.safetensors")
 
 
 def encoded(encoder, dataset, split):
     """What an encoder made of a split, for whoever reads it."""
     if encoder in STUDENTS:
-        selected_alpha(clip_of(encoder))  # for the same reason
+        selected_alpha(teacher(encoder))  # for the same reason
     return embedding(encoder, dataset, split)
 
 
@@ -298,21 +362,31 @@ def metrics_of(encoders, dataset):
     if dataset in probed_datasets():
         tables += [
             probe_metrics(encoder, dataset, nomenclature)
-            for encoder in (*(patched(clip, 0) for clip in CLIPS), *aligned)
+            for encoder in (*(f"{clip}@0" for clip in CLIPS), *aligned)
             for nomenclature in scored_nomenclatures(config, dataset)
         ]
     return tables
 
 
+def encoders_of(dataset):
+    """Every encoder that is known beforehand to be scored on a data set."""
+    models = [
+        model
+        for line in LINES
+        if dataset in datasets_of(line)
+        for model in models_of(line)
+    ]
+    return [*models, *students_of(dataset)]
+
+
 def metrics_of_the_chosen(wildcards):
-    """Those of the patched model alone; they wait for alpha."""
-    chosen = {clip: patched(clip, selected_alpha(clip)) for clip in CLIPS}
+    """Those of the patched models alone; they wait for alpha."""
     return [
         probe_metrics(encoder, dataset, nomenclature)
-        for clip, encoder in chosen.items()
+        for encoder in map(chosen_model, PATCHED.values())
         for dataset in probed_datasets()
         for nomenclature in scored_nomenclatures(config, dataset)
-        if encoder != patched(clip, 0)
+        if not encoder.endswith("@0")
     ]
 
 
@@ -320,7 +394,11 @@ def metrics_of_the_chosen(wildcards):
 
 
 def histories():
-    paths = of_each_clip(results("finetune/{clip}.{dataset}/history.jsonl"))
+    paths = [
+        results(f"finetune/{line}.{facts.tag}/history.jsonl")
+        for line, facts in LINES.items()
+        if not facts.parts
+    ]
     paths += [results(f"align/{student}/history.jsonl") for student in STUDENTS]
     first = of_each_clip(results("clip/{clip}/history.jsonl")) if SCRATCH else []
     return [*first, *paths]

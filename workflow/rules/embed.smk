@@ -5,55 +5,57 @@
 # runs only when something it reads has changed, and new ones another. So an alpha added later is encoded alone.
 
 
-for clip, dataset in product(CLIPS, EVALUATED):
-    for batch, alphas in sweep_batches(clip, dataset).items():
+for line, dataset in product(LINES, EVALUATED):
+    if dataset in datasets_of(line):
+        for batch, models in sweep_batches(line, dataset).items():
 
-        rule:
-            name:
-                "_".join(["embed_sweep", *([clip] * (len(CLIPS) > 1)), dataset, batch])
-            input:
-                clip=results(f"clip/{clip}/open_clip_config.json"),
-                clip_weights=results(f"clip/{clip}/open_clip_model.safetensors"),
-                finetuned=results(f"finetune/{clip}.{PATCHING}/model.safetensors"),
-                store=store(dataset),
-            output:
-                embeddings=[
-                    embedding(patched(clip, alpha), dataset, split)
-                    for alpha in alphas
-                    for split in scored_splits(dataset)
-                ],
-            log:
-                logs(f"embed/{clip}.{dataset}.{batch}.log"),
-            benchmark:
-                logs(f"embed/{clip}.{dataset}.{batch}.tsv")
-            conda:
-                "../../envs/torch.yaml"
-            threads: 8
-            resources:
-                gpu=1,
-                mem_mb=lambda w, attempt: 16_000 * attempt,
-            params:
-                # Which alphas and splits is read from the outputs' names: as a param it would rerun the encoded ones.
-                recipe=needs("embed"),
-            message:
-                f"Encoding {dataset} with {clip} at {len(alphas)} alphas"
-            script:
-                "../scripts/embed_sweep.py"
+            rule:
+                name:
+                    "_".join(
+                        ["embed_sweep", *([line] * (len(LINES) > 1)), dataset, batch]
+                    )
+                input:
+                    unpack(lambda w, line=line: start_of(line)),
+                    finetuned=[] if batch == "zero_shot" else finetuned(line),
+                    store=store(dataset),
+                output:
+                    embeddings=[
+                        embedding(model, dataset, split)
+                        for model in models
+                        for split in scored_splits(dataset)
+                    ],
+                log:
+                    logs(f"embed/{line}.{dataset}.{batch}.log"),
+                benchmark:
+                    logs(f"embed/{line}.{dataset}.{batch}.tsv")
+                conda:
+                    "../../envs/torch.yaml"
+                threads: 8
+                resources:
+                    gpu=1,
+                    mem_mb=lambda w, attempt: 16_000 * attempt,
+                params:
+                    # Which models and splits is read from the outputs' names: as a param it would rerun the encoded ones.
+                    recipe=needs("embed", without=("models_per_job",)),
+                    space=LINES[line].clip,
+                message:
+                    f"Encoding {dataset} with {line} at {len(models)} alphas"
+                script:
+                    "../scripts/embed_sweep.py"
 
 
 rule embed_train:
-    """Encode a data set's train split with CLIP at one alpha, for the linear probe."""
+    """Encode a data set's train split with a line's model at one alpha, for the linear probe."""
     input:
-        clip=results("clip/{clip}/open_clip_config.json"),
-        clip_weights=results("clip/{clip}/open_clip_model.safetensors"),
-        finetuned=results(f"finetune/{{clip}}.{PATCHING}/model.safetensors"),
+        unpack(lambda w: start_of(w.line)),
+        finetuned=lambda w: [] if w.alpha == "0" else finetuned(w.line),
         store=lambda w: store(w.dataset),
     output:
-        embeddings=[results("embeddings/{clip}@{alpha}/{dataset}.train.zarr/zarr.json")],
+        embeddings=[results("embeddings/{line}@{alpha}/{dataset}.train.zarr/zarr.json")],
     log:
-        logs("embed/{clip}@{alpha}.{dataset}.train.log"),
+        logs("embed/{line}@{alpha}.{dataset}.train.log"),
     benchmark:
-        logs("embed/{clip}@{alpha}.{dataset}.train.tsv")
+        logs("embed/{line}@{alpha}.{dataset}.train.tsv")
     conda:
         "../../envs/torch.yaml"
     threads: 8
@@ -61,7 +63,8 @@ rule embed_train:
         gpu=1,
         mem_mb=lambda w, attempt: 16_000 * attempt,
     params:
-        recipe=needs("embed"),
+        recipe=needs("embed", without=("models_per_job",)),
+        space=lambda w: LINES[w.line].clip,
     message:
         "Encoding the train split of {wildcards.dataset} at alpha {wildcards.alpha}"
     script:
@@ -92,7 +95,7 @@ for dataset in filter(students_of, EVALUATED):
             gpu=1,
             mem_mb=lambda w, attempt: 16_000 * attempt,
         params:
-            recipe=needs("embed"),
+            recipe=needs("embed", without=("models_per_job",)),
         message:
             f"Encoding {dataset} with {{wildcards.student}}"
         script:

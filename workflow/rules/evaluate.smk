@@ -32,11 +32,7 @@ rule score_zero_shot:
 rule score_retrieval:
     """Retrieval between the patched CLIP's RGB and the student's multispectral embeddings of the test split."""
     input:
-        rgb=lambda w: encoded(
-            patched(clip_of(w.student), selected_alpha(clip_of(w.student))),
-            w.dataset,
-            "test",
-        ),
+        rgb=lambda w: encoded(chosen_model(teacher(w.student)), w.dataset, "test"),
         multispectral=lambda w: encoded(w.student, w.dataset, "test"),
     output:
         metrics=results("metrics/{student}/retrieval.{dataset}.csv"),
@@ -86,13 +82,7 @@ rule collect_metrics:
         metrics=[
             table
             for dataset in EVALUATED
-            for table in metrics_of(
-                [
-                    *(patched(clip, alpha) for clip in CLIPS for alpha in ALPHAS),
-                    *students_of(dataset),
-                ],
-                dataset,
-            )
+            for table in metrics_of(encoders_of(dataset), dataset)
         ],
         chosen=metrics_of_the_chosen,
     output:

@@ -1,16 +1,18 @@
 rule finetune:
-    """Fine-tune CLIP's image encoder under the frozen text head (PAINT, step 1)."""
+    """Fine-tune CLIP's image encoder under the frozen text head (PAINT, step 1), on one task or on several jointly."""
     input:
-        clip=results("clip/{clip}/open_clip_config.json"),
-        head=lambda w: patching_head(w.clip),
-        store=lambda w: store(w.dataset),
+        unpack(lambda w: start_of(w.line)),
+        heads=lambda w: [
+            task_head(LINES[w.line].clip, task) for task in LINES[w.line].patching
+        ],
+        stores=lambda w: [store(task["dataset"]) for task in LINES[w.line].patching],
     output:
-        weights=results("finetune/{clip}.{dataset}/model.safetensors"),
-        history=results("finetune/{clip}.{dataset}/history.jsonl"),
+        weights=results("finetune/{line}.{tag}/model.safetensors"),
+        history=results("finetune/{line}.{tag}/history.jsonl"),
     log:
-        logs("finetune/{clip}.{dataset}.log"),
+        logs("finetune/{line}.{tag}.log"),
     benchmark:
-        logs("finetune/{clip}.{dataset}.tsv")
+        logs("finetune/{line}.{tag}.tsv")
     conda:
         "../../envs/torch.yaml"
     threads: 8
@@ -20,12 +22,14 @@ rule finetune:
         mem_mb=lambda w, attempt: 16_000 * attempt,
         runtime=training_minutes,
     params:
-        checkpoints=results("finetune/{clip}.{dataset}/checkpoints"),
-        monitor=logs("finetune/{clip}.{dataset}"),
-        nomenclature=task_nomenclature(config, "patching"),
+        checkpoints=results("finetune/{line}.{tag}/checkpoints"),
+        monitor=logs("finetune/{line}.{tag}"),
+        nomenclatures=lambda w: [
+            nomenclature_of(task) for task in LINES[w.line].patching
+        ],
         recipe=needs("finetune"),
         seed=config["seed"],
     message:
-        "Fine-tuning {wildcards.clip} on {wildcards.dataset}"
+        "Fine-tuning {wildcards.line} on {wildcards.tag}"
     script:
         "../scripts/finetune.py"

@@ -3,55 +3,76 @@ checkpoint select_alpha:
     input:
         metrics=lambda w: [
             zero_shot_metrics(
-                patched(w.clip, alpha),
+                model_at(LINES[w.line], float(alpha)),
                 task["dataset"],
-                task_nomenclature(config, role),
+                nomenclature_of(task),
                 task["prompts"],
             )
-            for role, task in config["tasks"].items()
-            if task
+            for task in (*LINES[w.line].patching, *LINES[w.line].kept)
             for alpha in ALPHAS
         ],
     output:
-        curve=results("paint/{clip}.{dataset}/curve.csv"),
-        selected=results("paint/{clip}.{dataset}/selected.json"),
+        curve=results("paint/{line}.{tag}/curve.csv"),
+        selected=results("paint/{line}.{tag}/selected.json"),
     log:
-        logs("paint/{clip}.{dataset}.select.log"),
+        logs("paint/{line}.{tag}.select.log"),
     benchmark:
-        logs("paint/{clip}.{dataset}.select.tsv")
+        logs("paint/{line}.{tag}.select.tsv")
     conda:
         "../../envs/data.yaml"
     params:
         alphas=ALPHAS,
-        tasks={
-            role: task and {**task, "nomenclature": task_nomenclature(config, role)}
-            for role, task in config["tasks"].items()
-        },
+        patching=lambda w: [stated(task) for task in LINES[w.line].patching],
+        supported=lambda w: [stated(task) for task in LINES[w.line].kept],
         select=needs("paint", "select"),
     message:
-        "Choosing alpha"
+        "Choosing alpha for {wildcards.line} on {wildcards.tag}"
     script:
         "../scripts/select_alpha.py"
+
+
+rule add_task_vectors:
+    """The end of a line whose tasks are patched in parallel: CLIP and the task vectors of the tasks' own lines."""
+    input:
+        unpack(lambda w: start_of(w.line)),
+        finetuned=lambda w: [finetuned(part) for part in LINES[w.line].parts],
+        selected=lambda w: [
+            of_line(part, "selected.json") for part in LINES[w.line].parts
+        ],
+    output:
+        weights=results("paint/{line}.{tag}/sum.safetensors"),
+    log:
+        logs("paint/{line}.{tag}.sum.log"),
+    benchmark:
+        logs("paint/{line}.{tag}.sum.tsv")
+    conda:
+        "../../envs/torch.yaml"
+    resources:
+        mem_mb=8_000,
+    message:
+        "Adding the task vectors of {wildcards.tag}"
+    script:
+        "../scripts/add_task_vectors.py"
 
 
 rule patched_clip:
     """Write the patched model, at the chosen alpha, as a model that open_clip loads by itself."""
     input:
-        unpack(models_once_alpha_is_chosen),
+        unpack(lambda w: models_once_alpha_is_chosen(w.line)),
     output:
-        directory=results("paint/{clip}.{dataset}/patched/open_clip_config.json"),
-        model=results("paint/{clip}.{dataset}/patched/open_clip_model.safetensors"),
+        directory=results("paint/{line}.{tag}/patched/open_clip_config.json"),
+        model=results("paint/{line}.{tag}/patched/open_clip_model.safetensors"),
     log:
-        logs("paint/{clip}.{dataset}.patched.log"),
+        logs("paint/{line}.{tag}.patched.log"),
     benchmark:
-        logs("paint/{clip}.{dataset}.patched.tsv")
+        logs("paint/{line}.{tag}.patched.tsv")
     conda:
         "../../envs/torch.yaml"
     resources:
         mem_mb=8_000,
     params:
-        alpha=chosen_alpha,
+        alpha=lambda w: alpha_if_chosen(w.line),
     message:
-        "Writing the patched model"
+        "Writing the patched model of {wildcards.line}"
     script:
         "../scripts/patch.py"

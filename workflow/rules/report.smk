@@ -11,8 +11,8 @@ rule tables:
     """The tables of a paper, as CSV, Markdown and LaTeX."""
     input:
         metrics=results("metrics.csv"),
-        curves=of_each_clip(results("paint/{clip}.{dataset}/curve.csv")),
-        selected=of_each_clip(results("paint/{clip}.{dataset}/selected.json")),
+        curves=of_each_line("curve.csv"),
+        selected=of_each_line("selected.json"),
     output:
         tables=TABLES,
     log:
@@ -29,8 +29,8 @@ rule report:
     """One page that shows the run and opens without a network."""
     input:
         metrics=results("metrics.csv"),
-        curves=of_each_clip(results("paint/{clip}.{dataset}/curve.csv")),
-        selected=of_each_clip(results("paint/{clip}.{dataset}/selected.json")),
+        curves=of_each_line("curve.csv"),
+        selected=of_each_line("selected.json"),
         histories=histories(),
         stores=[store(dataset) for dataset in DATASETS],
         quarantines=[quarantine(dataset) for dataset in DATASETS],

@@ -28,6 +28,7 @@ def main(
     history: Path,
     seed: int,
     threads: int,
+    space: str,
     checkpoints: Path | None = None,
     monitor: Path | None = None,
     train: dict | None = None,
@@ -48,7 +49,7 @@ def main(
         trained, records = align(teacher, load_head(head), data, spec, how, seed, device, saving=saving, world=world)
         if world.is_first:
             write_history(history, records)
-            save_student(weights, trained, teacher.name)
+            save_student(weights, trained, space)
         remove_checkpoints(saving, world)
 
 

@@ -1,21 +1,23 @@
 """Encode a data set's bands with an aligned student."""
 
+import shutil
 from pathlib import Path
 
 import torch
 
 from bandbridge import job
 from bandbridge.embed import embed_student
-from bandbridge.embeddings import place_of, save_embeddings
+from bandbridge.embeddings import partial_folder, place_of, save_embeddings
 from bandbridge.store import Store
 
 
 def main(student: Path, store: Path, recipe: dict, embeddings: list[Path], threads: int) -> None:
     torch.set_num_threads(threads)
     paths = {place_of(marker.parent): marker.parent for marker in embeddings}
-    name = student.parent.name
-    for result in embed_student(student, name, Store(store.parent), [place.split for place in paths], **recipe):
+    name, splits, partial = student.parent.name, [place.split for place in paths], partial_folder(list(paths.values()))
+    for result in embed_student(student, name, Store(store.parent), splits, **recipe, partial=partial):
         save_embeddings(paths[result.place], result)
+    shutil.rmtree(partial)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Fine-tune CLIP's image encoder on one data set's RGB pictures, under its frozen zero-shot head."""
+"""Fine-tune CLIP's image encoder on RGB pictures under the frozen zero-shot head, of one task or of several jointly."""
 
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from bandbridge.store import Store
 from bandbridge.training import distributed
 from bandbridge.training.checkpoints import new_saving, remove_checkpoints
 from bandbridge.training.finetune import finetune
+from bandbridge.training.joint import finetune_jointly
 from bandbridge.training.loop import write_history
 from bandbridge.training.recipes import FinetuneRecipe
 from bandbridge.weights import save_weights
@@ -16,9 +17,9 @@ from bandbridge.weights import save_weights
 
 def main(
     clip: Path,
-    head: Path,
-    store: Path,
-    nomenclature: str,
+    heads: list[Path],
+    stores: list[Path],
+    nomenclatures: list,
     recipe: dict,
     weights: Path,
     history: Path,
@@ -36,10 +37,15 @@ def main(
     with distributed.world_from_environment() as world:
         device = set_up(threads, seed)
         model, how = load_clip(clip.parent), FinetuneRecipe.from_config(recipe)
-        data = Store(store.parent, nomenclature)
-        given = {"recipe": recipe, "seed": seed, "data": data.digest, "nomenclature": nomenclature, "head": head}
+        data = [Store(path.parent, name) for path, name in zip(stores, nomenclatures, strict=True)]
+        given = {"recipe": recipe, "seed": seed, "data": [store.digest for store in data], "tasks": nomenclatures}
+        given |= {f"head {number}": path for number, path in enumerate(heads)}
         saving = new_saving(train, checkpoints, monitor, clip=clip.parent / WEIGHTS_FILE, **given)
-        records = finetune(model, load_head(head), data, how, seed, device, saving=saving, world=world)
+        classifiers, how_run = [load_head(path) for path in heads], {"saving": saving, "world": world}
+        if len(data) == 1:
+            records = finetune(model, classifiers[0], data[0], how, seed, device, **how_run)
+        else:
+            records = finetune_jointly(model, classifiers, data, how, seed, device, **how_run)
         if world.is_first:
             write_history(history, records)
             save_weights(weights, model.visual.state_dict(), {"clip": model.name})

@@ -9,13 +9,14 @@ from bandbridge.metrics.rows import read_rows
 from bandbridge.selection import select_alpha
 
 
-def main(metrics: list[Path], alphas: list, tasks: dict, select: dict, curve: Path, selected: Path) -> None:
-    patching, supported = tasks["patching"], tasks["supported"]
-    points = read_curve(read_rows(metrics), [float(alpha) for alpha in alphas], patching, supported)
+def main(
+    metrics: list[Path], alphas: list, patching: list, supported: list, select: dict, curve: Path, selected: Path
+) -> None:
+    points, kept = read_curve(read_rows(metrics), [float(alpha) for alpha in alphas], patching, supported)
     alpha, reason = select_alpha(
         alphas=[point.alpha for point in points],
         patching=[point.patching_val for point in points],
-        supported=[point.supported_val for point in points] if supported else None,
+        supported=kept,
         criterion=select["criterion"],
         max_loss=select["max_loss"],
         fixed=select["alpha"],

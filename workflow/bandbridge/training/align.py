@@ -16,7 +16,7 @@ from bandbridge.training.augment import Crops, crop, draw_crops
 from bandbridge.training.batches import Split, read_ahead
 from bandbridge.training.checkpoints import Saving
 from bandbridge.training.distributed import ALONE, World
-from bandbridge.training.loop import Record, Terms, fit
+from bandbridge.training.loop import Predictions, Record, Terms, fit
 from bandbridge.training.losses import FrozenHead, distillation_loss, label_loss
 from bandbridge.training.recipes import AlignRecipe
 from bandbridge.training.splits import PairedStore, TaughtSplit
@@ -62,11 +62,26 @@ class Alignment:
 
     def terms(self, pixels: Tensor, labels: Tensor, generator: Generator | None) -> Terms:
         """As every stage's. Labels may go on with the teacher's embeddings, see `taught`."""
+        pictures, bands, crops = self._views(pixels, generator)
+        return self._losses(self._embed(bands, crops), pictures, labels, crops)
+
+    def validation(self, pixels: Tensor, labels: Tensor) -> tuple[Terms, dict[str, Predictions]]:
+        pictures, bands, crops = self._views(pixels, None)
+        embedding = self._embed(bands, crops)
+        predictions = self._store.label_kind, self._head(embedding), labels[:, : len(self._head.weights)]
+        return self._losses(embedding, pictures, labels, crops), {"": predictions}
+
+    def _views(self, pixels: Tensor, generator: Generator | None) -> tuple[Tensor, Tensor, Crops | None]:
+        """The pixels of the teacher's pictures and of the student's bands, and how both are cropped."""
         pictures, bands = (pixels, pixels) if self._paired is None else self._paired.unpack(pixels)
-        crops = None if generator is None else self._draw(pictures, generator)
+        return pictures, bands, None if generator is None else self._draw(pictures, generator)
+
+    def _embed(self, bands: Tensor, crops: Crops | None) -> Tensor:
         values = self._student_input(bands, crops)
         with autocast(values.device, self._recipe.precision):
-            embedding = self._student(values)
+            return self._student(values)
+
+    def _losses(self, embedding: Tensor, pictures: Tensor, labels: Tensor, crops: Crops | None) -> Terms:
         classes = len(self._head.weights)
         weighted, terms = [], {}
         if self._recipe.distillation_weight:

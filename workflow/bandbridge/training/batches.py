@@ -41,6 +41,9 @@ class Batches:
     Args:
         rank, world: this process and how many there are; it gets its share of each batch.
         prefetch: batches in memory besides the one in use.
+
+    Attributes:
+        shared: whether this process has its share of the samples and not all.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class Batches:
         prefetch: int = PREFETCH,
     ) -> None:
         self.samples = len(split)
+        self.shared = world > 1
         self._split = split
         self._size = size
         self._device = device

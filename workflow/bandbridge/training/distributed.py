@@ -2,8 +2,10 @@
 
 import functools
 import os
+import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -25,7 +27,7 @@ from bandbridge.files import read_json, write_json
 EXIT_REQUEUE = 85  # to the scheduler: stopped as asked, run me again
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 FOLDER = "BANDBRIDGE_LAUNCH"  # where launcher and ranks leave each other word
-LAUNCHER = "BANDBRIDGE_LAUNCHER"  # its process id
+LAUNCHER = "BANDBRIDGE_LAUNCHER"  # its process id and machine
 TIMEOUT = timedelta(minutes=30)  # rank 0 may write a large checkpoint while the others wait
 
 
@@ -155,12 +157,14 @@ def stop_asked() -> bool:
     """Whether the launcher of this rank asks it to stop, or is gone; rank 0 speaks for all."""
     if os.environ.get("RANK") != "0" or FOLDER not in os.environ:
         return False
-    try:
-        os.kill(int(os.environ[LAUNCHER]), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        pass
+    number, _, machine = os.environ[LAUNCHER].partition("@")
+    if machine == socket.gethostname():
+        try:
+            os.kill(int(number), 0)
+        except ProcessLookupError:
+            return True
+        except PermissionError:
+            pass
     return (Path(os.environ[FOLDER]) / "stop").exists()
 
 
@@ -192,12 +196,18 @@ def launch(script: Path, arguments: Mapping[str, Any], processes: int, nodes: in
     write_json(here / "arguments.json", values | {"threads": max(1, int(arguments["threads"]) // processes)})
     command = [*_launcher(processes, nodes), str(script), "--arguments", str(here / "arguments.json")]
     # torchrun would kill ranks that take long to save: the signals pass it by.
-    environment = {FOLDER: str(here.absolute()), LAUNCHER: str(os.getpid()), "TORCHELASTIC_SIGNALS_TO_HANDLE": "SIGINT"}
+    environment = os.environ | {
+        FOLDER: str(here.absolute()),
+        LAUNCHER: f"{os.getpid()}@{socket.gethostname()}",
+        "TORCHELASTIC_SIGNALS_TO_HANDLE": "SIGINT",
+    }
+    if nodes > 1:
+        environment = _outside_of_a_step(environment)
     job.share_package(Path(__file__).parents[2])
     try:
         with (
             on_stop_signals((here / "stop").touch),
-            subprocess.Popen(command, env=os.environ | environment, preexec_fn=_ignore_stop_signals) as process,
+            subprocess.Popen(command, env=environment, preexec_fn=_ignore_stop_signals) as process,
         ):
             try:
                 code = process.wait()
@@ -220,24 +230,41 @@ def _launcher(processes: int, nodes: int) -> list[str]:
     torchrun = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}", "--max-restarts=0"]
     if nodes == 1:
         return [*torchrun, "--standalone"]
-    if "SLURM_JOB_NODELIST" not in os.environ:
+    if "SLURM_JOB_ID" not in os.environ:
         raise UserError(
-            f"{nodes} nodes are asked for, but this is no job of SLURM (SLURM_JOB_NODELIST is not set); "
+            f"{nodes} nodes are asked for, but this is no job of SLURM (SLURM_JOB_ID is not set); "
             "run it there with that many nodes, or set nodes to 1."
         )
-    number = os.environ.get("SLURM_JOB_ID", "0")
-    hosts = subprocess.run(
-        ["scontrol", "show", "hostnames", os.environ["SLURM_JOB_NODELIST"]], capture_output=True, text=True, check=True
-    ).stdout.split()
-    if len(hosts) < nodes:
-        raise UserError(f"{nodes} nodes are asked for, but SLURM has given this job {len(hosts)}: {', '.join(hosts)}.")
+    number = os.environ["SLURM_JOB_ID"]
+    # Of the whole job: the variables of a step, which this may be in, know of the step's nodes alone.
+    hosts = _ask("scontrol", "show", "hostnames", _ask("squeue", "--noheader", f"--jobs={number}", "--format=%N"))
+    names = hosts.split()
+    if len(names) < nodes:
+        raise UserError(f"{nodes} nodes are asked for, but SLURM has given this job {len(names)}: {', '.join(names)}.")
     srun = ["srun", f"--nodes={nodes}", f"--ntasks={nodes}", "--ntasks-per-node=1", "--kill-on-bad-exit=1"]
+    srun.append("--overlap")  # the step that this runs in holds all that the job has
     if "SLURM_CPUS_PER_TASK" in os.environ:  # srun does not take it over by itself
         srun.append(f"--cpus-per-task={os.environ['SLURM_CPUS_PER_TASK']}")
-    # Jobs that share a machine must not meet at one port.
-    endpoint = f"{hosts[0]}:{20_000 + int(number) % 10_000}"
+    # SLURM tells every step to stop as well, and torchrun's end would be that of its ranks.
+    srun += ["sh", "-c", 'trap "" TERM USR1; exec "$@"', "sh"]
+    # SLURM reaches a node by its address, which need not be its name. Jobs that share one must not meet at one port.
+    address = re.search(r"\bNodeAddr=(\S+)", _ask("scontrol", "show", "node", names[0], "--oneliner"))
+    endpoint = f"{address[1] if address else names[0]}:{20_000 + int(number) % 10_000}"
     meeting = [f"--nnodes={nodes}", "--rdzv-backend=c10d", f"--rdzv-endpoint={endpoint}", f"--rdzv-id={number}"]
     return [*srun, *torchrun, *meeting]
+
+
+def _ask(*command: str) -> str:
+    """What one of SLURM's programs says."""
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def _outside_of_a_step(environment: Mapping[str, str]) -> dict[str, str]:
+    """Without what SLURM has told this step, which srun would take for wishes about the next one."""
+    kept = {"SLURM_JOB_ID", "SLURM_CONF"}
+    return {
+        name: value for name, value in environment.items() if name in kept or not name.startswith(("SLURM_", "SRUN_"))
+    }
 
 
 def _judge(here: Path, code: int) -> None:

@@ -11,7 +11,7 @@ from bandbridge.store import Store
 from bandbridge.training.augment import rgb_view
 from bandbridge.training.checkpoints import Saving
 from bandbridge.training.distributed import ALONE, World
-from bandbridge.training.loop import Record, Terms, fit
+from bandbridge.training.loop import Predictions, Record, Terms, fit
 from bandbridge.training.losses import FrozenHead, label_loss
 from bandbridge.training.recipes import FinetuneRecipe
 
@@ -28,12 +28,21 @@ class Finetuning:
         self._recipe = recipe
 
     def terms(self, pixels: Tensor, labels: Tensor, generator: Generator | None) -> Terms:
+        return self._loss(self._logits(pixels, generator), labels)
+
+    def validation(self, pixels: Tensor, labels: Tensor) -> tuple[Terms, dict[str, Predictions]]:
+        logits = self._logits(pixels, None)
+        return self._loss(logits, labels), {"": (self._store.label_kind, logits, labels)}
+
+    def _loss(self, logits: Tensor, labels: Tensor) -> Terms:
+        return {"loss": label_loss(logits, labels, self._store.label_kind, self._recipe.label_smoothing)}
+
+    def _logits(self, pixels: Tensor, generator: Generator | None) -> Tensor:
         rgb = views.rgb_image(pixels, self._store.modality, self._store.bands, self._store.composite)
         values = self._inputs(rgb, generator)
         with autocast(values.device, self._recipe.precision):
             embeddings = self.trained(values)
-        logits = self._head(embeddings)
-        return {"loss": label_loss(logits, labels, self._store.label_kind, self._recipe.label_smoothing)}
+        return self._head(embeddings)
 
     def _inputs(self, rgb: Tensor, generator: Generator | None) -> Tensor:
         if generator is None:

@@ -4,7 +4,8 @@ import math
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from itertools import chain
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Generator, Tensor, nn
@@ -24,8 +25,9 @@ from bandbridge.training.guard import WINDOW, Guard
 from bandbridge.training.history import Monitor, Record, short, write_history
 from bandbridge.training.recipes import Recipe
 from bandbridge.training.schedules import warmup_cosine
+from bandbridge.training.validation import Predictions, headlines
 
-__all__ = ["Record", "Stage", "State", "Terms", "fit", "write_history"]
+__all__ = ["Predictions", "Record", "Stage", "State", "Terms", "fit", "write_history"]
 
 STEPS_PER_RECORD = 10
 
@@ -55,6 +57,13 @@ class Stage(Protocol):
             labels: (n, class) of 0 and 1, on the device.
             generator: draws the random changes to the pictures; None for validation, which changes nothing.
         """
+
+
+class ScoredStage(Stage, Protocol):
+    """A stage whose validation is scored like a zero-shot classifier, besides its loss."""
+
+    def validation(self, pixels: Tensor, labels: Tensor) -> tuple[Terms, dict[str, Predictions]]:
+        """`terms` without changes to the pictures, and what is predicted, by task; '' where there is one task alone."""
 
 
 @dataclass
@@ -306,23 +315,36 @@ def _validates(run: Run, state: State, saving: Saving | None) -> bool:
 
 @torch.inference_mode()
 def _validate(run: Run, state: State) -> Record:
-    """Mean of each loss term over a split, without random changes."""
+    """Mean of each loss term over a split, without random changes, and how well its labels are predicted."""
     assert run.validation is not None
     trained = run.stage.trained
     trained.eval()
     # Statistics that batch normalisation gathered differ between processes: those of rank 0 count.
     spread(trained, run.world)
+    scored = hasattr(run.stage, "validation")
     sums: Terms = {}
     count = 0
+    predicted: dict[str, list[Predictions]] = {}
     for pixels, labels in run.validation.read():
-        terms = run.stage.terms(pixels, labels, None)
+        terms, predictions = (
+            cast(ScoredStage, run.stage).validation(pixels, labels)
+            if scored
+            else (run.stage.terms(pixels, labels, None), {})
+        )
         sums = {name: sums.get(name, 0) + term * len(pixels) for name, term in terms.items()}
         count += len(pixels)
+        for task, (kind, logits, truth) in predictions.items():
+            predicted.setdefault(task, []).append((kind, logits.float().cpu(), truth.cpu()))
     trained.train()
     found = torch.stack([*sums.values(), torch.tensor(float(count), device=run.device)]).cpu()
     *totals, samples = run.world.sums(found).tolist()
     means = {f"val_{name}": short(total / samples) for name, total in zip(sums, totals, strict=True)}
-    return {"step": state.step, "epoch": state.epoch + 1, **means}
+    if run.validation.shared:
+        parts = run.world.gather(predicted)
+        predicted = {
+            task: [batch for part in parts for batch in part.get(task, [])] for task in sorted({*chain(*parts)})
+        }
+    return {"step": state.step, "epoch": state.epoch + 1, **means, **headlines(predicted)}
 
 
 def _content(run: Run, state: State) -> Content:

@@ -1,0 +1,78 @@
+"""Fine-tuning on several tasks jointly."""
+
+import numpy as np
+import pytest
+import torch
+from tiny import FINETUNE, UNCHANGED, MemoryStore, same_weights, tiny_clip, tiny_head
+
+from bandbridge.errors import UserError
+from bandbridge.training.finetune import finetune
+from bandbridge.training.joint import JointFinetuning, Union, finetune_jointly
+from bandbridge.training.recipes import FinetuneRecipe
+
+CPU = torch.device("cpu")
+FIRST = MemoryStore("s2", "multi", classes=3, side=12, train=14)
+SECOND = MemoryStore("rgb", "single", classes=4, side=20, train=9, seed=1)
+SECOND.attrs = {"dataset": "another"}
+
+
+def recipe(**changes):
+    return FinetuneRecipe.from_config(FINETUNE | changes)
+
+
+def test_a_union_returns_each_sample_s_own_pixels_and_labels():
+    union = Union([FIRST, SECOND])
+    split = union.split("train")
+    order = np.random.default_rng(0).permutation(len(split))
+    pixels, labels = torch.from_numpy(split.read(order)), torch.from_numpy(split.labels[order])
+    for task, (store, start) in enumerate([(FIRST, 0), (SECOND, 14)]):
+        own = labels[:, 0] == task
+        places = order[own.numpy()] - start
+        data = store.split("train")
+        assert np.array_equal(union.unpack(pixels[own], task).numpy(), data.pixels[places])
+        assert np.array_equal(union.labels(labels[own], task).numpy(), data.labels[places])
+    assert len(split) == 23
+
+
+def test_the_union_of_one_task_trains_as_the_task_alone():
+    alone, jointly = tiny_clip(), tiny_clip()
+    finetune(alone, tiny_head(), FIRST, recipe(), 0, CPU)
+    finetune_jointly(jointly, [tiny_head()], [FIRST], recipe(), 0, CPU)
+    assert same_weights(alone.visual.state_dict(), jointly.visual.state_dict())
+
+
+def test_a_batch_s_loss_is_the_mean_over_samples_of_each_task_s_own():
+    """Against the tasks' own losses, weighted by their samples; pictures of one size, so that nothing is resized."""
+    other = MemoryStore("rgb", "single", classes=4, side=12, train=9, seed=1)
+    other.attrs = {"dataset": "another"}
+    how, clip, heads = recipe(augmentation=UNCHANGED), tiny_clip(), [tiny_head(3), tiny_head(4, 1)]
+    union = Union([FIRST, other])
+    split = union.split("val")
+    everything = np.arange(len(split))
+    batch = torch.from_numpy(split.read(everything)), torch.from_numpy(split.labels)
+    with torch.no_grad():
+        both = JointFinetuning(clip, heads, union, how, CPU).terms(*batch, None)["loss"]
+        each = [
+            JointFinetuning(clip, [head], Union([store]), how, CPU).terms(
+                torch.from_numpy(Union([store]).split("val").read(np.arange(6))),
+                torch.from_numpy(Union([store]).split("val").labels),
+                None,
+            )["loss"]
+            for head, store in zip(heads, (FIRST, other), strict=True)
+        ]
+    torch.testing.assert_close(both, sum(each) / 2)
+
+
+def test_both_tasks_are_learnt():
+    clip = tiny_clip()
+    history = finetune_jointly(
+        clip, [tiny_head(3), tiny_head(4, 1)], [FIRST, SECOND], recipe(epochs=8, learning_rate=1e-2), 0, CPU
+    )
+    validations = [record for record in history if "val_loss" in record]
+    assert validations[-1]["val_loss"] < validations[0]["val_loss"]
+    assert {"val_map/memory", "val_accuracy/another"} <= set(validations[-1])
+
+
+def test_a_head_of_other_classes_is_refused():
+    with pytest.raises(UserError, match="The zero-shot head has the classes"):
+        finetune_jointly(tiny_clip(), [tiny_head(3), tiny_head(3)], [FIRST, SECOND], recipe(), 0, CPU)

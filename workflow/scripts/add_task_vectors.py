@@ -1,0 +1,20 @@
+"""Add the task vectors of several fine-tunings to CLIP's image encoder, each times the alpha chosen on its own line."""
+
+from pathlib import Path
+
+from bandbridge import job
+from bandbridge.clip import load_clip
+from bandbridge.files import read_json
+from bandbridge.paint import add_task_vectors
+from bandbridge.weights import load_weights, save_weights
+
+
+def main(clip: Path, finetuned: list[Path], selected: list[Path], weights: Path) -> None:
+    model = load_clip(clip.parent)
+    coefficients = [read_json(path)["alpha"] for path in selected]
+    ends = [load_weights(path) for path in finetuned]
+    save_weights(weights, add_task_vectors(model.visual.state_dict(), ends, coefficients), {"clip": model.name})
+
+
+if __name__ == "__main__":
+    job.run(main, globals().get("snakemake"))
