@@ -6,19 +6,27 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import accuracy_score, average_precision_score, balanced_accuracy_score, recall_score
+from sklearn.metrics import (
+    accuracy_score,
+    average_precision_score,
+    balanced_accuracy_score,
+    recall_score,
+    top_k_accuracy_score,
+)
+from sklearn.metrics import confusion_matrix as sklearn_confusion_matrix
 
 from bandbridge.metrics.classification import (
     accuracy,
     average_precision,
     class_accuracy,
+    confusion_matrix,
     logits_from_head,
     mean_of_defined,
     micro_average_precision,
-    rank_class,
     single_labels,
+    top_k_accuracy,
+    top_k_hits,
     unit_rows,
-    weighted_average_precision,
 )
 
 seeds = st.integers(0, 2**32 - 1)
@@ -69,23 +77,6 @@ def test_macro_map_averages_the_defined_classes_and_micro_map_takes_all_pairs(se
         assert np.isnan(micro)
 
 
-@quick
-@given(seed=seeds, n=st.integers(2, 40), levels=st.sampled_from([1, 2, 5, 10**6]), resamples=st.integers(1, 5))
-def test_weighted_average_precision_is_that_of_scikit_learn_with_sample_weights(seed, n, levels, resamples):
-    labels, scores = (array[:, 0] for array in labels_and_scores(seed, n, 1, levels))
-    weights = np.random.default_rng(seed).integers(0, 3, size=(n, resamples)).astype(float)
-    ranking = rank_class(labels, scores)
-    if ranking is None:
-        assert not defined(labels[:, None])[0]
-        return
-    for found, weight in zip(weighted_average_precision(ranking, weights), weights.T, strict=True):
-        if weight[labels == 1].any() and weight[labels == 0].any():
-            expected = average_precision_score(labels, scores, sample_weight=weight)
-            assert found == pytest.approx(expected, abs=1e-6)
-        else:
-            assert np.isnan(found)
-
-
 def test_a_class_with_a_nan_score_is_undefined_and_left_out_of_micro_map():
     labels, scores = labels_and_scores(seed=1, n=30, classes=3, levels=1000)
     scores[4, 1] = np.nan
@@ -116,6 +107,39 @@ def test_accuracies_are_those_of_scikit_learn(seed, n, classes):
     assert mean_of_defined(per_class) == pytest.approx(balanced, abs=1e-6)
 
 
+@quick
+@given(seed=seeds, n=st.integers(1, 30), classes=st.integers(1, 6))
+def test_the_confusion_matrix_is_that_of_scikit_learn(seed, n, classes):
+    truth, predicted = np.random.default_rng(seed).integers(0, classes, size=(2, n))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a single class
+        expected = sklearn_confusion_matrix(truth, predicted, labels=range(classes))
+    np.testing.assert_array_equal(confusion_matrix(truth, predicted, classes), expected)
+
+
+@quick
+@given(seed=seeds, n=st.integers(1, 30), classes=st.integers(3, 8), k=st.integers(1, 7))
+def test_top_k_accuracy_is_that_of_scikit_learn(seed, n, classes, k):
+    generator = np.random.default_rng(seed)
+    truth, scores = generator.integers(0, classes, size=n), generator.normal(size=(n, classes))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # k as large as the number of classes
+        expected = top_k_accuracy_score(truth, scores, k=k, labels=range(classes))
+    assert top_k_accuracy(truth, scores, k) == pytest.approx(expected, abs=1e-6)
+
+
+@quick
+@given(seed=seeds, n=st.integers(1, 30), classes=st.integers(1, 8), levels=st.integers(1, 4))
+def test_of_tied_classes_the_first_is_better_as_for_argmax(seed, n, classes, levels):
+    generator = np.random.default_rng(seed)
+    truth, scores = generator.integers(0, classes, size=n), generator.integers(0, levels, size=(n, classes))
+    best_first = np.argsort(-scores, axis=1, kind="stable")
+    for k in range(1, classes + 1):
+        expected = (best_first[:, :k] == truth[:, None]).any(axis=1)
+        np.testing.assert_array_equal(top_k_hits(truth, scores, k), expected)
+    np.testing.assert_array_equal(top_k_hits(truth, scores, 1), truth == scores.argmax(axis=1))
+
+
 def test_scores_agree_with_torchmetrics():
     torch = pytest.importorskip("torch")
     functional = pytest.importorskip("torchmetrics.functional.classification")
@@ -129,6 +153,11 @@ def test_scores_agree_with_torchmetrics():
     truth = np.random.default_rng(0).integers(0, 6, size=200)
     found = functional.multiclass_accuracy(s, torch.from_numpy(truth), num_classes=6, average="none").numpy()
     np.testing.assert_allclose(class_accuracy(truth, scores.argmax(axis=1), 6), found, atol=1e-6)
+    distinct = np.random.default_rng(1).normal(size=(200, 6)).astype(np.float32)
+    top3 = functional.multiclass_accuracy(
+        torch.from_numpy(distinct), torch.from_numpy(truth), num_classes=6, average="micro", top_k=3
+    )
+    assert top_k_accuracy(truth, distinct, 3) == pytest.approx(float(top3), abs=1e-6)
 
 
 def test_logits_are_scaled_cosines_whatever_the_lengths():
@@ -153,4 +182,6 @@ def test_a_sample_without_exactly_one_label_is_no_single_label(row):
 def test_metrics_of_no_samples_are_undefined():
     empty = np.empty(0, dtype=int)
     assert np.isnan(accuracy(empty, empty))
+    assert np.isnan(top_k_accuracy(empty, np.empty((0, 6)), 5))
+    assert confusion_matrix(empty, empty, 2).tolist() == [[0, 0], [0, 0]]
     assert np.isnan(class_accuracy(empty, empty, 2)).all()

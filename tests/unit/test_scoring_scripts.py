@@ -7,13 +7,15 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import average_precision_score
+from sklearn.metrics import average_precision_score, confusion_matrix, f1_score, top_k_accuracy_score
 from small_store import COUNTS, load_script, make_store
 
 from bandbridge.embeddings import Embeddings, save_embeddings
 from bandbridge.errors import UserError
 from bandbridge.files import read_json
 from bandbridge.heads import Head, save_head
+from bandbridge.metrics.calibration import multi_label_ece, single_label_ece
+from bandbridge.metrics.draws import load_draws
 from bandbridge.metrics.retrieval import counterpart_ranks
 from bandbridge.metrics.rows import Row, read_rows, write_rows
 
@@ -76,7 +78,7 @@ def saved_head(root, store, classes=None, dim=DIM):
     return root / "head.npz"
 
 
-def score_zero_shot(tmp_path, store, markers, head=None, name="zero-shot.csv"):
+def score_zero_shot(tmp_path, store, markers, head=None, name="zero-shot.csv", **options):
     metrics = tmp_path / name
     load_script("score_zero_shot").main(
         embeddings=markers,
@@ -85,9 +87,15 @@ def score_zero_shot(tmp_path, store, markers, head=None, name="zero-shot.csv"):
         nomenclature=store.nomenclature,
         prompts="plain",
         metrics=metrics,
-        **COMMON,
+        **COMMON | options,
     )
     return read_rows([metrics])
+
+
+def cosines(store, embedding):
+    vectors = class_vectors(store)
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return embedding / np.linalg.norm(embedding, axis=1, keepdims=True) @ unit.T
 
 
 def value(frame, **where):
@@ -109,34 +117,103 @@ def test_a_multi_label_set_is_scored_by_average_precision(tmp_path, scene):
     for split, part in parts.items():
         rows = frame[frame["split"] == split]
         labels = scene.split(split).labels
-        unit = part.embedding / np.linalg.norm(part.embedding, axis=1, keepdims=True)
-        vectors = class_vectors(scene)
-        scores = unit @ (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).T
+        scores = cosines(scene, part.embedding)
         assert value(rows, metric="map") == pytest.approx(average_precision_score(labels, scores), abs=1e-6)
         micro = average_precision_score(labels, scores, average="micro")
         assert value(rows, metric="micro_map") == pytest.approx(micro, abs=1e-6)
         for index, name in enumerate(scene.classes):
             expected = average_precision_score(labels[:, index], scores[:, index])
             assert value(rows, metric="average_precision", class_=name) == pytest.approx(expected, abs=1e-6)
-        assert len(rows) == 2 + len(scene.classes)
+        assert value(rows, metric="ece") == pytest.approx(multi_label_ece(labels, 100 * scores), abs=1e-4)
+        per_class = len(scene.classes)
+        assert len(rows) == (3 + per_class if split == "val" else 5 + 2 * per_class)
+        overall = rows[(rows["class"] == "") & (rows["metric"] != "ece")]
+        assert (overall["ci_low"] < overall["ci_high"]).all()
+        assert (overall["n"] == COUNTS[split]).all()
         headline = rows[rows["metric"] == "map"].iloc[0]
         assert headline["ci_low"] <= headline["value"] <= headline["ci_high"]
-        assert headline["n"] == COUNTS[split]
         carrying = rows[rows["metric"] == "average_precision"].set_index("class")["n"]
         assert carrying.to_dict() == dict(zip(scene.classes, labels.sum(axis=0), strict=True))
+
+
+def test_f1_on_test_is_at_the_thresholds_that_are_best_on_val(tmp_path, scene):
+    parts = {split: embeddings_of(scene, split, noise=3.0) for split in ("val", "test")}
+    frame = score_zero_shot(tmp_path, scene, [saved(tmp_path, part) for part in parts.values()])
+    assert set(frame[frame["metric"].str.contains("f1")]["split"]) == {"test"}
+    scores = {split: cosines(scene, part.embedding) for split, part in parts.items()}
+    truth = {split: scene.split(split).labels for split in parts}
+    predicted = []
+    for index, name in enumerate(scene.classes):
+        on_val, labels = scores["val"][:, index], truth["val"][:, index]
+        threshold = max(np.sort(on_val)[::-1], key=lambda at: f1_score(labels, on_val >= at))
+        predicted.append(scores["test"][:, index] >= threshold - 1e-6)
+        expected = f1_score(truth["test"][:, index], predicted[-1], zero_division=np.nan)
+        assert value(frame, metric="class_f1", class_=name) == pytest.approx(expected, nan_ok=True)
+    predicted = np.stack(predicted, axis=1)
+    for average in ("macro", "micro"):
+        expected = f1_score(truth["test"], predicted, average=average, zero_division=np.nan)
+        assert value(frame, metric=f"{average}_f1") == pytest.approx(expected)
+
+
+def test_without_a_val_split_there_is_no_f1(tmp_path, scene):
+    frame = score_zero_shot(tmp_path, scene, [saved(tmp_path, embeddings_of(scene, "test"))])
+    assert set(frame["metric"]) == {"map", "micro_map", "average_precision", "ece"}
 
 
 def test_a_single_label_set_is_scored_by_accuracy(tmp_path, digits):
     part = embeddings_of(digits, "test", noise=3.0)
     frame = score_zero_shot(tmp_path, digits, [saved(tmp_path, part)])
-    truth = digits.split("test").labels.argmax(axis=1)
-    vectors = class_vectors(digits)
-    predicted = (part.embedding @ (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).T).argmax(axis=1)
+    truth, scores = digits.split("test").labels.argmax(axis=1), cosines(digits, part.embedding)
+    predicted = scores.argmax(axis=1)
     assert value(frame, metric="accuracy") == pytest.approx((truth == predicted).mean())
+    top5 = top_k_accuracy_score(truth, scores, k=5, labels=range(10))
+    assert value(frame, metric="top5_accuracy") == pytest.approx(top5)
+    assert value(frame, metric="ece") == pytest.approx(single_label_ece(truth, 100 * scores), abs=1e-4)
     per_class = [(predicted[truth == index] == index).mean() for index in range(10)]
     assert value(frame, metric="mean_class_accuracy") == pytest.approx(np.mean(per_class))
     found = frame[frame["metric"] == "class_accuracy"].set_index("class")["value"]
     np.testing.assert_allclose(found[list(digits.classes)], per_class)
+    assert frame[frame["ci_low"].notna()]["metric"].tolist() == ["accuracy", "mean_class_accuracy", "top5_accuracy"]
+
+
+def test_the_confusion_matrix_of_test_has_a_row_for_each_pair_of_classes_that_occurs(tmp_path, digits):
+    parts = {split: embeddings_of(digits, split, noise=3.0) for split in ("val", "test")}
+    frame = score_zero_shot(tmp_path, digits, [saved(tmp_path, part) for part in parts.values()])
+    found = frame[frame["metric"] == "confusion"]
+    assert set(found["split"]) == {"test"}
+    truth, predicted = (
+        array.argmax(axis=1) for array in (digits.split("test").labels, cosines(digits, parts["test"].embedding))
+    )
+    shares = confusion_matrix(truth, predicted, normalize="true")
+    cells = {
+        f"{digits.classes[i]} -> {digits.classes[j]}": (shares[i, j], np.sum(truth == i))
+        for i, j in np.argwhere(shares)
+    }
+    assert {row["class"]: (pytest.approx(row["value"]), row["n"]) for _, row in found.iterrows()} == cells
+
+
+@pytest.mark.parametrize(("name", "headline"), [("scene", "map"), ("digits", "accuracy")])
+def test_the_draws_of_the_headline_are_kept_beside_the_rows(tmp_path, request, name, headline):
+    store = request.getfixturevalue(name)
+    markers = [saved(tmp_path, embeddings_of(store, split, noise=3.0)) for split in ("val", "test")]
+    files = [tmp_path / "a.draws.npz", tmp_path / "b.draws.npz"]
+    frame = score_zero_shot(tmp_path, store, markers, draws=files[0])
+    score_zero_shot(tmp_path, store, markers[::-1], name="b.csv", draws=files[1])
+    assert files[0].read_bytes() == files[1].read_bytes()
+    with np.load(files[0]) as file:
+        kinds = (headline, "value")
+        assert set(file.files) == {"meta", *(f"{split}/{kind}" for split in ("val", "test") for kind in kinds)}
+        assert file[f"test/{headline}"].shape == (BOOTSTRAP["resamples"],)
+        assert file[f"test/{headline}"].dtype == np.float64
+    draws = load_draws(files[0])
+    assert (draws.meta["seed"], draws.meta["resamples"]) == (COMMON["seed"], BOOTSTRAP["resamples"])
+    for split in ("val", "test"):
+        row = frame[(frame["metric"] == headline) & (frame["split"] == split)].iloc[0]
+        assert draws.meta["n"][split] == row["n"]
+        assert draws.values[split] == pytest.approx(row["value"])
+        np.testing.assert_allclose(
+            np.quantile(draws.resampled[split], [0.025, 0.975]), row[["ci_low", "ci_high"]].tolist()
+        )
 
 
 def test_the_same_embeddings_give_the_same_bytes(tmp_path, scene):
@@ -242,7 +319,9 @@ def test_a_linear_probe_is_scored_on_test_and_chosen_on_val(tmp_path, name):
     assert set(frame["prompts"]) == {""}
     assert frame[frame["split"] == "val"]["metric"].tolist() == [headline]
     test = frame[frame["split"] == "test"]
-    assert len(test) == 2 + len(store.classes)
+    per_class = {"map": "average_precision", "accuracy": "class_accuracy"}[headline]
+    assert len(test[test["metric"] == per_class]) == len(store.classes)
+    assert not {"ece", "macro_f1"} & set(test["metric"])
     # The embeddings point where their classes do: a probe finds that out.
     assert value(test, metric=headline) > 0.6
 
@@ -250,8 +329,8 @@ def test_a_linear_probe_is_scored_on_test_and_chosen_on_val(tmp_path, name):
 # --- choosing alpha --------------------------------------------------------------------------------------------------
 
 TASKS = {
-    "patching": {"dataset": "demo_scene", "prompts": "satellite"},
-    "supported": {"dataset": "digits", "prompts": "digits"},
+    "patching": [{"dataset": "demo_scene", "prompts": "satellite"}],
+    "supported": [{"dataset": "digits", "prompts": "digits"}],
 }
 SELECT = {"criterion": "max_loss", "max_loss": 0.01, "alpha": 0.5}
 ALPHAS = ["0", "0.5", "1"]
@@ -288,7 +367,7 @@ def curve_metrics(tmp_path, patching=PATCHING, supported=SUPPORTED):
 
 def choose(tmp_path, metrics, tasks=TASKS, **select):
     paths = {"curve": tmp_path / "curve.csv", "selected": tmp_path / "selected.json"}
-    load_script("select_alpha").main(metrics=metrics, alphas=ALPHAS, tasks=tasks, select=SELECT | select, **paths)
+    load_script("select_alpha").main(metrics=metrics, alphas=ALPHAS, **tasks, select=SELECT | select, **paths)
     return pd.read_csv(paths["curve"]), read_json(paths["selected"])
 
 
@@ -322,7 +401,7 @@ def test_test_scores_have_no_say_in_the_choice(tmp_path):
 
 
 def test_a_patching_task_alone_has_a_curve_too(tmp_path):
-    tasks = TASKS | {"supported": None}
+    tasks = TASKS | {"supported": []}
     metrics = [path for path in curve_metrics(tmp_path) if path.name.startswith("demo_scene")]
     curve, selected = choose(tmp_path, metrics, tasks, criterion="fixed", alpha=1)
     assert curve["supported_val"].isna().all()
@@ -346,7 +425,9 @@ def test_an_undefined_validation_score_is_an_error(tmp_path):
 
 def test_collecting_puts_all_rows_in_one_table(tmp_path):
     parts = curve_metrics(tmp_path)
-    load_script("collect_metrics").main(metrics=parts[:4], chosen=parts[4:], table=tmp_path / "metrics.csv")
+    load_script("collect_metrics").main(
+        zero_shot=parts[:2], shown=parts[2:3], chosen=parts[3:-1], gains=parts[-1], table=tmp_path / "metrics.csv"
+    )
     lines = (tmp_path / "metrics.csv").read_text().splitlines()
     assert sorted(lines[1:]) == sorted(line for part in parts for line in part.read_text().splitlines()[1:])
 
@@ -354,7 +435,9 @@ def test_collecting_puts_all_rows_in_one_table(tmp_path):
 def test_collecting_the_same_rows_twice_is_an_error(tmp_path):
     parts = curve_metrics(tmp_path)
     with pytest.raises(UserError, match="two rows for run demo"):
-        load_script("collect_metrics").main(metrics=parts, chosen=[parts[0]], table=tmp_path / "metrics.csv")
+        load_script("collect_metrics").main(
+            zero_shot=parts, shown=[], chosen=[], gains=parts[0], table=tmp_path / "metrics.csv"
+        )
 
 
 def test_scoring_does_not_wait_for_torch_or_scikit_learn():

@@ -1,6 +1,6 @@
 """From embeddings to rows of the metrics table: what every kind of scoring shares, and zero-shot classification."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -12,20 +12,32 @@ from numpy.typing import NDArray
 from bandbridge.embeddings import Embeddings, load_embeddings
 from bandbridge.errors import UserError
 from bandbridge.heads import Head
-from bandbridge.metrics.bootstrap import macro_map_interval, mean_interval
+from bandbridge.metrics.bootstrap import bootstrap, percentile_interval
+from bandbridge.metrics.calibration import multi_label_ece, single_label_ece
 from bandbridge.metrics.classification import (
-    accuracy,
     average_precision,
     class_accuracy,
+    confusion_matrix,
     logits_from_head,
-    mean_of_defined,
-    micro_average_precision,
     single_labels,
+    top_k_hits,
+)
+from bandbridge.metrics.draws import HeadlineDraws
+from bandbridge.metrics.resampled import (
+    Statistic,
+    f1,
+    macro_map,
+    mean_class_accuracy,
+    mean_of,
+    micro_map,
+    on_all_samples,
 )
 from bandbridge.metrics.rows import Row
+from bandbridge.metrics.thresholds import best_thresholds, class_f1
 from bandbridge.store import Store
 
 HEADLINE = {"single": "accuracy", "multi": "map"}
+CONFUSED_CLASSES = 50  # a confusion matrix of more is not read
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,21 +58,27 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Draws:
-    """Bootstrap resamples: how many, the level of the interval (0..1), the seed they are drawn with."""
+    """Bootstrap resamples: how many, the level of the interval (0..1), the seed they are drawn with, threads."""
 
     resamples: int
     level: float
     seed: int
+    threads: int = 1
+
+    def of(self, statistics: Mapping[str, Statistic], n: int) -> dict[str, NDArray[np.floating]]:
+        """Each metric in each resample of n samples, (resamples,)."""
+        return bootstrap(statistics, n, self.resamples, self.seed, self.threads)
+
+    def interval(self, resampled: NDArray[np.floating]) -> dict[str, float]:
+        """A row's bounds."""
+        low, high = percentile_interval(resampled, self.level)
+        return {"ci_low": low, "ci_high": high}
 
     def of_mean(self, values: NDArray[Any]) -> dict[str, float]:
-        return _interval(mean_interval(values, self.resamples, self.level, self.seed))
+        return self.interval(self.of({"mean": mean_of(values)}, len(values))["mean"])
 
     def of_map(self, labels: NDArray[Any], scores: NDArray[Any]) -> dict[str, float]:
-        return _interval(macro_map_interval(labels, scores, self.resamples, self.level, self.seed))
-
-
-def _interval(bounds: tuple[float, float]) -> dict[str, float]:
-    return {"ci_low": bounds[0], "ci_high": bounds[1]}
+        return self.interval(self.of({"map": macro_map(labels, scores)}, len(labels))["map"])
 
 
 def labelled(path: Path, store: Store) -> Labelled:
@@ -85,12 +103,35 @@ def labelled(path: Path, store: Store) -> Labelled:
     return Labelled(embeddings, samples.labels, tuple(store.classes), store.label_kind)
 
 
-def zero_shot_rows(part: Labelled, head: Head, run: str, nomenclature: str, prompts: str, draws: Draws) -> list[Row]:
-    """Rows of zero-shot classification of one split: the headline with its interval, means, one row a class.
+def zero_shot(
+    parts: Sequence[Labelled], head: Head, run: str, nomenclature: str, prompts: str, draws: Draws
+) -> tuple[list[Row], HeadlineDraws]:
+    """Rows of zero-shot classification of an encoder's splits of one data set, and its headline in every resample.
+
+    Of a multi-label data set with a split val, the F1 on test is that at the thresholds that are best on val.
 
     Raises:
         UserError: the head is of other classes than the labels, or of another CLIP than the embeddings.
     """
+    logits = {part.embeddings.attrs["split"]: _logits(part, head, nomenclature) for part in parts}
+    held_out = [part.labels for part in parts if part.kind == "multi" and part.embeddings.attrs["split"] == "val"]
+    thresholds = best_thresholds(held_out[0], logits["val"]) if held_out else None
+    common = {"run": run, "nomenclature": nomenclature, "prompts": prompts, "seed": draws.seed}
+    rows: list[Row] = []
+    resampled, n, values = {}, {}, {}
+    for part in parts:
+        attrs, scores = part.embeddings.attrs, logits[part.embeddings.attrs["split"]]
+        split, row = attrs["split"], row_of(attrs, task="zero-shot", **common)
+        found, headline = _classified(row, part, scores, draws, thresholds if split == "test" else None)
+        rows += [*found, row(metric="ece", value=_calibration_error(part, scores), n=len(part.labels))]
+        values[split], resampled[split], n[split] = found[0].value, headline, len(part.labels)
+    attrs = parts[0].embeddings.attrs
+    meta = {key: attrs[key] for key in ("encoder", "clip", "alpha", "dataset", "modality", "store_digest")}
+    meta |= {**common, "metric": HEADLINE[parts[0].kind], "resamples": draws.resamples, "n": n}
+    return rows, HeadlineDraws(meta, values, resampled)
+
+
+def _logits(part: Labelled, head: Head, nomenclature: str) -> NDArray[np.float32]:
     attrs = part.embeddings.attrs
     if head.classes != part.classes:
         raise UserError(
@@ -102,9 +143,7 @@ def zero_shot_rows(part: Labelled, head: Head, run: str, nomenclature: str, prom
             f"the head has {head.weights.shape[1]} dimensions and the embeddings of {attrs['encoder']} have "
             f"{part.embeddings.embedding.shape[1]}: they belong to different CLIPs. Delete both and run again."
         )
-    logits = logits_from_head(part.embeddings.embedding, head.weights, head.logit_scale)
-    row = row_of(attrs, task="zero-shot", run=run, nomenclature=nomenclature, prompts=prompts, seed=draws.seed)
-    return classification_rows(row, part, logits, draws)
+    return logits_from_head(part.embeddings.embedding, head.weights, head.logit_scale)
 
 
 def row_of(attrs: Mapping[str, Any], **common: Any) -> Callable[..., Row]:
@@ -116,29 +155,79 @@ def row_of(attrs: Mapping[str, Any], **common: Any) -> Callable[..., Row]:
 def classification_rows(
     row: Callable[..., Row], part: Labelled, scores: NDArray[np.floating], draws: Draws
 ) -> list[Row]:
-    """Rows of all classification metrics of scores (sample, class): the headline with its interval, one row a class."""
-    return (_single_rows if part.kind == "single" else _multi_rows)(row, part, scores, draws)
+    """Rows of classification by scores (sample, class), without what needs thresholds or probabilities.
+
+    The headline comes first. Metrics over all classes have intervals; then one row a class, and on the test split of a
+    single-label data set of up to 50 classes the cells of the confusion matrix that are not empty.
+    """
+    return _classified(row, part, scores, draws, None)[0]
 
 
-def _single_rows(row: Callable[..., Row], part: Labelled, scores: NDArray[np.floating], draws: Draws) -> list[Row]:
-    truth, predicted = single_labels(part.labels), scores.argmax(axis=1)
-    per_class = class_accuracy(truth, predicted, len(part.classes))
-    n = len(truth)
-    return [
-        row(metric="accuracy", value=accuracy(truth, predicted), n=n, **draws.of_mean(truth == predicted)),
-        row(metric="mean_class_accuracy", value=float(mean_of_defined(per_class)), n=n),
-        *_class_rows(row, part, "class_accuracy", per_class),
-    ]
-
-
-def _multi_rows(row: Callable[..., Row], part: Labelled, scores: NDArray[np.floating], draws: Draws) -> list[Row]:
-    per_class = average_precision(part.labels, scores)
+def _classified(
+    row: Callable[..., Row],
+    part: Labelled,
+    scores: NDArray[np.floating],
+    draws: Draws,
+    thresholds: NDArray[np.floating] | None,
+) -> tuple[list[Row], NDArray[np.floating]]:
+    """The rows, the headline first, and the headline's resamples (resamples,)."""
+    single = part.kind == "single"
+    statistics = _single_statistics(part, scores) if single else _multi_statistics(part, scores, thresholds)
     n = len(part.labels)
-    return [
-        row(metric="map", value=float(mean_of_defined(per_class)), n=n, **draws.of_map(part.labels, scores)),
-        row(metric="micro_map", value=micro_average_precision(part.labels, scores), n=n),
-        *_class_rows(row, part, "average_precision", per_class),
+    resampled = draws.of(statistics, n)
+    rows = [
+        row(metric=metric, value=on_all_samples(statistic, n), n=n, **draws.interval(resampled[metric]))
+        for metric, statistic in statistics.items()
     ]
+    rows += _single_details(row, part, scores) if single else _multi_details(row, part, scores, thresholds)
+    return rows, resampled[HEADLINE[part.kind]]
+
+
+def _single_statistics(part: Labelled, scores: NDArray[np.floating]) -> dict[str, Statistic]:
+    truth, classes = single_labels(part.labels), len(part.classes)
+    hits = truth == scores.argmax(axis=1)
+    statistics = {"accuracy": mean_of(hits), "mean_class_accuracy": mean_class_accuracy(truth, hits, classes)}
+    return statistics | ({"top5_accuracy": mean_of(top_k_hits(truth, scores, 5))} if classes > 5 else {})
+
+
+def _multi_statistics(
+    part: Labelled, scores: NDArray[np.floating], thresholds: NDArray[np.floating] | None
+) -> dict[str, Statistic]:
+    statistics = {"map": macro_map(part.labels, scores), "micro_map": micro_map(part.labels, scores)}
+    return statistics | ({} if thresholds is None else f1(part.labels, scores, thresholds))
+
+
+def _single_details(row: Callable[..., Row], part: Labelled, scores: NDArray[np.floating]) -> list[Row]:
+    truth, predicted, classes = single_labels(part.labels), scores.argmax(axis=1), len(part.classes)
+    rows = _class_rows(row, part, "class_accuracy", class_accuracy(truth, predicted, classes))
+    if part.embeddings.attrs["split"] == "test" and classes <= CONFUSED_CLASSES:
+        confused = confusion_matrix(truth, predicted, classes)
+        samples = confused.sum(axis=1)
+        rows += [
+            row(
+                metric="confusion",
+                class_=f"{part.classes[true]} -> {part.classes[taken]}",
+                value=float(confused[true, taken] / samples[true]),
+                n=int(samples[true]),
+            )
+            for true, taken in np.argwhere(confused)
+        ]
+    return rows
+
+
+def _multi_details(
+    row: Callable[..., Row], part: Labelled, scores: NDArray[np.floating], thresholds: NDArray[np.floating] | None
+) -> list[Row]:
+    rows = _class_rows(row, part, "average_precision", average_precision(part.labels, scores))
+    if thresholds is None:
+        return rows
+    return rows + _class_rows(row, part, "class_f1", class_f1(part.labels, scores, thresholds))
+
+
+def _calibration_error(part: Labelled, logits: NDArray[np.floating]) -> float:
+    if part.kind == "single":
+        return single_label_ece(single_labels(part.labels), logits)
+    return multi_label_ece(part.labels, logits)
 
 
 def _class_rows(row: Callable[..., Row], part: Labelled, metric: str, values: NDArray[np.floating]) -> list[Row]:

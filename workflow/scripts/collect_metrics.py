@@ -6,8 +6,8 @@ from bandbridge import job
 from bandbridge.metrics.rows import merge_rows
 
 
-def main(metrics: list[Path], chosen: list[Path], table: Path) -> None:
-    merge_rows(metrics + chosen, table)
+def main(zero_shot: list[Path], shown: list[Path], chosen: list[Path], gains: Path, table: Path) -> None:
+    merge_rows([*zero_shot, *shown, *chosen, gains], table)
 
 
 if __name__ == "__main__":

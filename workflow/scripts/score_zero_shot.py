@@ -4,8 +4,9 @@ from pathlib import Path
 
 from bandbridge import job
 from bandbridge.heads import load_head
+from bandbridge.metrics.draws import save_draws
 from bandbridge.metrics.rows import write_rows
-from bandbridge.scoring import Draws, labelled, zero_shot_rows
+from bandbridge.scoring import Draws, labelled, zero_shot
 from bandbridge.store import Store
 
 
@@ -19,11 +20,15 @@ def main(
     bootstrap: dict,
     seed: int,
     metrics: Path,
+    draws: Path | None = None,
+    threads: int = 1,
 ) -> None:
-    classifier, source, draws = load_head(head), Store(store.parent, nomenclature), Draws(**bootstrap, seed=seed)
+    source, resamples = Store(store.parent, nomenclature), Draws(**bootstrap, seed=seed, threads=threads)
     parts = [labelled(marker.parent, source) for marker in embeddings]
-    scores = [zero_shot_rows(part, classifier, run, nomenclature, prompts, draws) for part in parts]
-    write_rows(metrics, [row for rows in scores for row in rows])
+    rows, headline = zero_shot(parts, load_head(head), run, nomenclature, prompts, resamples)
+    if draws is not None:
+        save_draws(draws, headline)
+    write_rows(metrics, rows)
 
 
 if __name__ == "__main__":

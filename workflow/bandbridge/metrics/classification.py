@@ -1,10 +1,9 @@
 """Zero-shot scores, accuracies and average precision: arrays in, numbers out."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_array
+
+from bandbridge.metrics.ranking import pairs_ranking, rank_class, weighted_average_precision
 
 Floats = NDArray[np.floating]
 Integers = NDArray[np.integer]
@@ -46,6 +45,31 @@ def accuracy(truth: Integers, predicted: Integers) -> float:
     return float(np.mean(truth == predicted)) if len(truth) else float("nan")
 
 
+def top_k_hits(truth: Integers, scores: Floats, k: int) -> NDArray[np.bool_]:
+    """Whether the true class is among the k best scored ones, (n,); of equal scores the first class counts as better.
+
+    So with k = 1 a hit is where `argmax` finds the true class.
+
+    Args:
+        truth: (n,) indices of classes.
+        scores: (n, class).
+    """
+    own = scores[np.arange(len(truth)), truth][:, None]
+    earlier = np.arange(scores.shape[1]) < truth[:, None]
+    better = np.count_nonzero(scores > own, axis=1) + np.count_nonzero((scores == own) & earlier, axis=1)
+    return better < k
+
+
+def top_k_accuracy(truth: Integers, scores: Floats, k: int) -> float:
+    """Share of samples whose true class is among the k best scored ones; NaN without samples."""
+    return float(np.mean(top_k_hits(truth, scores, k))) if len(truth) else float("nan")
+
+
+def confusion_matrix(truth: Integers, predicted: Integers, classes: int) -> Integers:
+    """How many samples of each class (row) were taken for each class (column), (class, class)."""
+    return np.bincount(truth * classes + predicted, minlength=classes**2).reshape(classes, classes)
+
+
 def class_accuracy(truth: Integers, predicted: Integers, classes: int) -> Floats:
     """Accuracy among the samples of each class (its recall), (classes,); NaN for a class without samples."""
     samples = np.bincount(truth, minlength=classes)
@@ -61,70 +85,6 @@ def mean_of_defined(values: Floats) -> Floats:
     return np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
 
 
-@dataclass(frozen=True)
-class Ranking:
-    """One class's samples from the highest score down, cut into runs at every threshold where recall grows.
-
-    A run ends with the last sample whose score equals that of some positive sample; negatives scoring below every
-    positive one are in no run.
-
-    Args:
-        positives: (runs, n), 1 where the run holds the sample and the sample carries the class.
-        samples: (runs, n), 1 where the run holds the sample.
-    """
-
-    positives: csr_array
-    samples: csr_array
-
-
-def rank_class(labels: ArrayLike, scores: ArrayLike) -> Ranking | None:
-    """Sort one class's samples by score, ties together; None where average precision is undefined.
-
-    It is undefined for a class without positives or without negatives, and where a score is NaN (a class without a
-    classifier).
-
-    Args:
-        labels: (n,), 1 where the sample carries the class.
-        scores: (n,).
-    """
-    positive, score = np.asarray(labels) != 0, np.asarray(scores)
-    if positive.all() or not positive.any() or np.isnan(score).any():
-        return None
-    order = np.argsort(score, kind="stable")[::-1]
-    ascending, positives = score[order[::-1]], order[positive[order]]
-    reached = len(score) - np.searchsorted(ascending, score[positives], side="left")
-    ends, first = np.unique(reached, return_index=True)
-    return Ranking(
-        positives=_runs(positives, np.append(first, len(positives)), len(score)),
-        samples=_runs(order[: ends[-1]], np.append(0, ends), len(score)),
-    )
-
-
-def _runs(order: Integers, bounds: Integers, n: int) -> csr_array:
-    return csr_array((np.ones(len(order)), order, bounds), shape=(len(bounds) - 1, n))
-
-
-def weighted_average_precision(ranking: Ranking, weights: NDArray[np.float64]) -> Floats:
-    """Average precision of one ranking under many weightings of its samples at a time.
-
-    AP = sum over thresholds t of (R_t - R_(t-1)) P_t, without interpolation, as in scikit-learn. Precision and recall
-    count each sample with its weight, so that the counts of a bootstrap resample give the resample's AP.
-
-    Args:
-        weights: (n, r) non-negative, one column a weighting.
-
-    Returns:
-        (r,), NaN where the weights leave no positive or no negative.
-    """
-    gained = ranking.positives @ weights
-    true_positives, retrieved = gained.cumsum(axis=0), (ranking.samples @ weights).cumsum(axis=0)
-    precision = np.divide(true_positives, retrieved, out=np.zeros_like(retrieved), where=retrieved > 0)
-    positives = true_positives[-1]
-    defined = (positives > 0) & (positives < weights.sum(axis=0))
-    area = (gained * precision).sum(axis=0)
-    return np.divide(area, positives, out=np.full(area.shape, np.nan), where=defined)
-
-
 def average_precision(labels: ArrayLike, scores: ArrayLike) -> Floats:
     """Average precision of each class (as sklearn.metrics.average_precision_score), NaN where undefined.
 
@@ -136,13 +96,14 @@ def average_precision(labels: ArrayLike, scores: ArrayLike) -> Floats:
         (class,). NaN for a class without positives or without negatives, and for one with a NaN among its scores.
     """
     truth, values = np.asarray(labels), np.asarray(scores)
-    once = np.ones((len(truth), 1))
+    once = np.ones((len(truth), 1), np.int16)
     rankings = [rank_class(truth[:, index], values[:, index]) for index in range(truth.shape[1])]
     return np.array([weighted_average_precision(r, once)[0] if r else np.nan for r in rankings])
 
 
 def micro_average_precision(labels: ArrayLike, scores: ArrayLike) -> float:
     """Average precision of all (sample, class) pairs as one ranking; classes with a NaN among their scores left out."""
-    truth, values = np.asarray(labels), np.asarray(scores)
-    scored = ~np.isnan(values).any(axis=0)
-    return float(average_precision(truth[:, scored].reshape(-1, 1), values[:, scored].reshape(-1, 1))[0])
+    ranking = pairs_ranking(labels, scores)
+    if ranking is None:
+        return float("nan")
+    return float(weighted_average_precision(ranking, np.ones((len(np.asarray(labels)), 1), np.int16))[0])

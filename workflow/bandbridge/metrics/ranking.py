@@ -1,0 +1,122 @@
+"""Average precision of one ranking under many weightings of its samples at a time."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_array
+
+Floats = NDArray[np.floating]
+Integers = NDArray[np.integer]
+
+# Sums of counts are exact in 16 bits, which takes half the time of 32: a row adds up to 1,024 counts of up to 31.
+LONGEST_ROW, LARGEST_COUNT = 2**10, 31
+ROWS_AT_A_TIME = 256  # times 128 resamples, in the processor's cache
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """A ranking from the highest score down, cut into rows: at every threshold where recall grows, and now and then.
+
+    A row that gains positives ends with the last entry whose score equals theirs; entries that score below every
+    positive one are in no row.
+
+    Attributes:
+        chunks: matrices (rows, n) of some rows each: the positives that a row gains, and the entries it retrieves, by
+            sample.
+        entries: entries that each sample has in the ranking: 1, or the number of classes where all are ranked as one.
+    """
+
+    chunks: tuple[tuple[csr_array, csr_array], ...]
+    entries: int = 1
+
+
+def exact_sums(rows: csr_array) -> Callable[[NDArray[Any]], NDArray[Any]]:
+    """Sums by row of weights (n, r), exact and in 16 bits wherever they fit: (k, r) of matrix (k, n) of up to 2.
+
+    As quick as a product with int16 weights of at most LARGEST_COUNT, which would overflow.
+    """
+    piece = LONGEST_ROW // 2
+    starts = [np.arange(start, end, piece) for start, end in pairwise(rows.indptr)]
+    of_row = np.append(0, np.cumsum([len(part) for part in starts]))
+    bounds = np.concatenate([*starts, rows.indptr[-1:]])
+    pieces = csr_array((rows.data.astype(np.int16), rows.indices, bounds), shape=(len(bounds) - 1, rows.shape[1]))
+    ones = np.ones(len(bounds) - 1, np.int32)
+    collect = csr_array((ones, np.arange(len(ones)), of_row), shape=(rows.shape[0], len(ones)))
+    return lambda weights: collect @ (pieces @ weights)
+
+
+def rank_class(labels: ArrayLike, scores: ArrayLike, entries: int = 1) -> Ranking | None:
+    """Sort entries by score, ties together; None where average precision is undefined.
+
+    It is undefined without positives or without negatives, and where a score is NaN (a class without a classifier).
+
+    Args:
+        labels: (n * entries,), 1 where the entry is positive; entries i * entries ... of sample i follow each other.
+        scores: (n * entries,).
+    """
+    positive, score = np.asarray(labels) != 0, np.asarray(scores)
+    if positive.all() or not positive.any() or np.isnan(score).any():
+        return None
+    order = np.argsort(score)[::-1]
+    gained = order[positive[order]]
+    # With the score of each positive entry, so many are retrieved: all that score as much.
+    retrieved = len(score) - np.searchsorted(score[order[::-1]], score[gained], side="left")
+    bounds = np.union1d(np.arange(0, retrieved[-1], LONGEST_ROW), retrieved)
+    gained_bounds = np.searchsorted(retrieved, bounds, side="right")
+    n = len(score) // entries
+    chunks = zip(_rows(gained // entries, gained_bounds, n), _rows(order // entries, bounds, n), strict=True)
+    return Ranking(tuple(chunks), entries)
+
+
+def _rows(samples: Integers, bounds: Integers, n: int) -> Iterator[csr_array]:
+    """Matrices that sum the samples between bounds, some rows at a time."""
+    samples = samples.astype(np.int32)
+    for start in range(0, len(bounds) - 1, ROWS_AT_A_TIME):
+        cuts = bounds[start : start + ROWS_AT_A_TIME + 1]
+        dtype = np.int16 if np.diff(cuts).max() <= LONGEST_ROW else np.int32
+        ones, chosen = np.ones(cuts[-1] - cuts[0], dtype), samples[cuts[0] : cuts[-1]]
+        yield csr_array((ones, chosen, (cuts - cuts[0]).astype(np.int32)), shape=(len(cuts) - 1, n))
+
+
+def weighted_average_precision(ranking: Ranking, weights: NDArray[Any], total: NDArray[Any] | None = None) -> Floats:
+    """Average precision of one ranking under many weightings of its samples at a time.
+
+    AP = sum over thresholds t of (R_t - R_(t-1)) P_t, without interpolation, as in scikit-learn. Precision and recall
+    count each sample with its weight, so that the counts of a bootstrap resample give the resample's AP.
+
+    Args:
+        weights: (n, r) non-negative, one column a weighting; int16 ones are at most LARGEST_COUNT.
+        total: (r,) their sums, if they are known already.
+
+    Returns:
+        (r,), NaN where the weights leave no positive or no negative.
+    """
+    everything = (weights.sum(axis=0) if total is None else total) * ranking.entries
+    exact = np.int32 if everything.max(initial=0) < 2**31 else np.int64
+    dtype = np.dtype(np.float64 if np.issubdtype(weights.dtype, np.floating) else exact)
+    positives: NDArray[Any] = np.zeros(len(everything), dtype)
+    retrieved, area = positives, np.zeros(len(everything))
+    for gained_rows, retrieved_rows in ranking.chunks:
+        gained = gained_rows @ weights
+        true_positives = positives + np.cumsum(gained, axis=0, dtype=dtype)
+        entries = retrieved + np.cumsum(retrieved_rows @ weights, axis=0, dtype=dtype)
+        positives, retrieved = true_positives[-1], entries[-1].copy()
+        entries += entries == 0  # no true positives either: the quotient is 0
+        area += np.einsum("ij,ij->j", gained, true_positives / entries)
+    defined = (positives > 0) & (positives < everything)
+    return np.divide(area, positives, out=np.full(len(everything), np.nan), where=defined)
+
+
+def pairs_ranking(labels: ArrayLike, scores: ArrayLike) -> Ranking | None:
+    """All (sample, class) pairs as one ranking; classes with a NaN among their scores left out.
+
+    Args:
+        labels, scores: (n, class).
+    """
+    truth, values = np.asarray(labels), np.asarray(scores)
+    scored = ~np.isnan(values).any(axis=0)
+    return rank_class(truth[:, scored].ravel(), values[:, scored].ravel(), max(1, int(scored.sum())))
