@@ -1,4 +1,4 @@
-"""From embeddings to rows of the metrics table: retrieval between two modalities."""
+"""From embeddings to rows of the metrics table: retrieval between two modalities, and of images by text."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -7,9 +7,18 @@ import numpy as np
 
 from bandbridge.embeddings import Embeddings
 from bandbridge.errors import UserError
-from bandbridge.metrics.retrieval import counterpart_ranks, median_rank, recall_at_ranks
+from bandbridge.heads import Head, must_fit
+from bandbridge.metrics.classification import average_precision, logits_from_head, mean_of_defined
+from bandbridge.metrics.retrieval import (
+    label_average_precision,
+    median_rank,
+    mutual_ranks,
+    recall_at_ranks,
+    top_k,
+)
 from bandbridge.metrics.rows import Row
-from bandbridge.scoring import Draws, row_of
+from bandbridge.metrics.text_retrieval import found_by_text
+from bandbridge.scoring import Draws, Labelled, row_of
 
 
 def retrieval_rows(rgb: Embeddings, multispectral: Embeddings, ks: Sequence[int], run: str, draws: Draws) -> list[Row]:
@@ -20,19 +29,12 @@ def retrieval_rows(rgb: Embeddings, multispectral: Embeddings, ks: Sequence[int]
     Raises:
         UserError: the two sides are not of the same samples or width, or a k exceeds their number.
     """
-    _must_be_counterparts(rgb, multispectral)
+    must_be_counterparts(rgb, multispectral)
     n = len(rgb.ids)
-    if max(ks) > n:
-        attrs = multispectral.attrs
-        raise UserError(
-            f"evaluate.retrieval.ks has {max(ks)}, and {attrs['dataset']} has {n} samples in {attrs['split']}; "
-            f"expected values in 1..{n}."
-        )
-    name, other = rgb.attrs["modality"], multispectral.attrs["modality"]
-    sides = {f"{name}->{other}": (rgb, multispectral), f"{other}->{name}": (multispectral, rgb)}
+    _must_have(multispectral, n, "evaluate.retrieval.ks", max(ks))
+    both = mutual_ranks(rgb.embedding, multispectral.embedding)
     rows = []
-    for modality, (queries, gallery) in sides.items():
-        ranks = counterpart_ranks(queries.embedding, gallery.embedding)
+    for modality, ranks in zip(_directions(rgb, multispectral), both, strict=True):
         row = partial(row_of(multispectral.attrs, task="retrieval", run=run, seed=draws.seed), modality=modality, n=n)
         rows += [
             row(metric=f"recall@{k}", value=recall, **draws.of_mean(ranks <= k))
@@ -42,7 +44,59 @@ def retrieval_rows(rgb: Embeddings, multispectral: Embeddings, ks: Sequence[int]
     return rows
 
 
-def _must_be_counterparts(rgb: Embeddings, multispectral: Embeddings) -> None:
+def label_retrieval_rows(
+    rgb: Labelled, multispectral: Labelled, k: int, run: str, nomenclature: str, draws: Draws
+) -> list[Row]:
+    """Rows of retrieval by shared labels, both ways: mean average precision within the top k, `label_map@<k>`.
+
+    Samples without a label are neither queries nor in the gallery. Intervals are over resampled queries.
+
+    Raises:
+        UserError: as for `retrieval_rows`.
+    """
+    must_be_counterparts(rgb.embeddings, multispectral.embeddings)
+    _must_have(multispectral.embeddings, len(rgb.labels), "evaluate.retrieval.label_map_k", k)
+    sides = (rgb.embeddings.embedding, multispectral.embeddings.embedding)
+    common = {"task": "retrieval", "run": run, "nomenclature": nomenclature, "seed": draws.seed}
+    rows = []
+    for modality, pair in zip(_directions(rgb.embeddings, multispectral.embeddings), (sides, sides[::-1]), strict=True):
+        precision = label_average_precision(top_k(*pair, k)[0], rgb.labels, rgb.labels)
+        row = partial(row_of(multispectral.embeddings.attrs, **common), modality=modality)
+        precision = precision[~np.isnan(precision)]
+        value = float(mean_of_defined(precision))
+        rows.append(row(metric=f"label_map@{k}", value=value, n=len(precision), **draws.of_mean(precision)))
+    return rows
+
+
+def text_retrieval_rows(
+    part: Labelled, head: Head, ks: Sequence[int], run: str, nomenclature: str, prompts: str, draws: Draws
+) -> list[Row]:
+    """Rows of retrieving images by the class vectors of a head: means over the classes that have images.
+
+    The interval of `map` is over resampled images. `precision@k` and `recall@k` have none: resampling draws images
+    twice, and copies would crowd the first k.
+
+    Raises:
+        UserError: the head is of other classes or of another CLIP than the embeddings, or a k exceeds the images.
+    """
+    attrs = part.embeddings.attrs
+    must_fit(head, part.classes, attrs["dataset"])
+    must_share_space(part.embeddings, head)
+    n = len(part.labels)
+    _must_have(part.embeddings, n, "evaluate.text_retrieval.ks", max(ks))
+    common = {"task": "text-retrieval", "run": run, "nomenclature": nomenclature, "prompts": prompts}
+    row = partial(row_of(attrs, **common, seed=draws.seed), modality=f"text->{attrs['modality']}", n=n)
+    rows = []
+    for k, found in found_by_text(head.weights, part.embeddings.embedding, part.labels, ks).items():
+        rows.append(row(metric=f"precision@{k}", value=float(mean_of_defined(found.precision))))
+        rows.append(row(metric=f"recall@{k}", value=float(mean_of_defined(found.recall))))
+    cosines = logits_from_head(part.embeddings.embedding, head.weights, 1.0)
+    value = float(mean_of_defined(average_precision(part.labels, cosines)))
+    return [*rows, row(metric="map", value=value, **draws.of_map(part.labels, cosines))]
+
+
+def must_be_counterparts(rgb: Embeddings, multispectral: Embeddings) -> None:
+    """Raise a `UserError` unless two embeddings are of the same samples and of equal width."""
     first, second = rgb.attrs["encoder"], multispectral.attrs["encoder"]
     same_store = rgb.attrs["store_digest"] == multispectral.attrs["store_digest"]
     if not same_store or not np.array_equal(rgb.ids, multispectral.ids):
@@ -54,4 +108,26 @@ def _must_be_counterparts(rgb: Embeddings, multispectral: Embeddings) -> None:
         raise UserError(
             f"{first} embeds in {rgb.embedding.shape[1]} dimensions, {second} in {multispectral.embedding.shape[1]}; "
             "retrieval needs a student aligned to this CLIP."
+        )
+
+
+def must_share_space(embeddings: Embeddings, head: Head) -> None:
+    """Raise a `UserError` unless embeddings have the width of a head's class vectors."""
+    if head.weights.shape[1] != embeddings.embedding.shape[1]:
+        raise UserError(
+            f"the head has {head.weights.shape[1]} dimensions and the embeddings of {embeddings.attrs['encoder']} have "
+            f"{embeddings.embedding.shape[1]}: they belong to different CLIPs. Delete both and run again."
+        )
+
+
+def _directions(rgb: Embeddings, multispectral: Embeddings) -> tuple[str, str]:
+    name, other = rgb.attrs["modality"], multispectral.attrs["modality"]
+    return f"{name}->{other}", f"{other}->{name}"
+
+
+def _must_have(embeddings: Embeddings, n: int, key: str, k: int) -> None:
+    attrs = embeddings.attrs
+    if k > n:
+        raise UserError(
+            f"{key} has {k}, and {attrs['dataset']} has {n} samples in {attrs['split']}; expected values in 1..{n}."
         )

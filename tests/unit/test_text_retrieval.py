@@ -1,0 +1,45 @@
+"""Retrieval of images by the text of a class, against a full sort."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bandbridge.metrics.text_retrieval import found_by_text
+
+quick = settings(max_examples=60, deadline=None)
+
+
+@quick
+@given(seed=st.integers(0, 2**32 - 1), n=st.integers(1, 40), classes=st.integers(1, 6), whole_numbers=st.booleans())
+def test_precision_and_recall_are_those_of_a_full_sort(seed, n, classes, whole_numbers):
+    generator = np.random.default_rng(seed)
+    values = generator.integers(-1, 2, (n + classes, 3)) if whole_numbers else generator.normal(size=(n + classes, 3))
+    texts, images = values[:classes], values[classes:]
+    labels = (generator.random((n, classes)) < 0.3).astype(np.uint8)
+    ks = sorted({1, (n + 1) // 2, n})
+    found = found_by_text(texts, images, labels, ks)
+    length = np.outer(np.linalg.norm(texts, axis=1), np.linalg.norm(images, axis=1))
+    cosines = np.divide(texts @ images.T, length, out=np.zeros_like(length), where=length > 0).round(6)
+    for index in range(classes):
+        order = sorted(range(n), key=lambda image: (-cosines[index, image], image))
+        carried = labels[order, index]
+        for k in ks:
+            if carried.any():
+                assert found[k].precision[index] == pytest.approx(carried[:k].mean())
+                assert found[k].recall[index] == pytest.approx(carried[:k].sum() / carried.sum())
+            else:
+                assert np.isnan([found[k].precision[index], found[k].recall[index]]).all()
+
+
+def test_all_images_of_a_class_are_found_among_all_images():
+    labels = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 0], [1, 0, 0]])
+    found = found_by_text(np.eye(3), np.random.default_rng(0).normal(size=(4, 3)), labels, [4])[4]
+    np.testing.assert_array_equal(found.recall, [1, 1, np.nan])
+    np.testing.assert_array_equal(found.precision, [3 / 4, 2 / 4, np.nan])
+
+
+@pytest.mark.parametrize("ks", [[0, 1], [1, 5]])
+def test_a_k_outside_the_images_is_an_error(ks):
+    with pytest.raises(ValueError, match=r"expected 1\.\.4"):
+        found_by_text(np.eye(3), np.ones((4, 3)), np.ones((4, 3)), ks)

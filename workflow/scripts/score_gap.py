@@ -1,0 +1,37 @@
+"""Measure how two encoders, or images and texts, lie to each other: the modality gap.
+
+With `multispectral`, that of a student to the patched CLIP `rgb` that taught it; without, that of the CLIP `rgb` itself
+to zero-shot CLIP and to the class vectors of a head, where they are given.
+"""
+
+from pathlib import Path
+
+from bandbridge import job
+from bandbridge.embeddings import load_embeddings
+from bandbridge.heads import load_head
+from bandbridge.metrics.rows import write_rows
+from bandbridge.scoring_gap import encoder_gap_rows, student_gap_rows
+
+
+def main(
+    rgb: Path,
+    run: str,
+    seed: int,
+    metrics: Path,
+    multispectral: Path | None = None,
+    zero_shot: Path | None = None,
+    head: Path | None = None,
+    nomenclature: str = "",
+    prompts: str = "",
+) -> None:
+    encoder = load_embeddings(rgb.parent)
+    if multispectral is not None:
+        write_rows(metrics, student_gap_rows(encoder, load_embeddings(multispectral.parent), run, seed))
+        return
+    before = load_embeddings(zero_shot.parent) if zero_shot else None
+    classes = load_head(head) if head else None
+    write_rows(metrics, encoder_gap_rows(encoder, before, classes, run, seed, nomenclature, prompts))
+
+
+if __name__ == "__main__":
+    job.run(main, globals().get("snakemake"))

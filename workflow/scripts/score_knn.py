@@ -1,0 +1,30 @@
+"""Classify the test split by the nearest training samples of one encoder's frozen embeddings, and score it."""
+
+from pathlib import Path
+
+from bandbridge import job
+from bandbridge.metrics.rows import write_rows
+from bandbridge.scoring import Draws, labelled
+from bandbridge.scoring_knn import knn_rows
+from bandbridge.store import Store
+
+
+def main(
+    train: Path,
+    test: Path,
+    store: Path,
+    recipe: dict,
+    run: str,
+    nomenclature: str,
+    bootstrap: dict,
+    seed: int,
+    metrics: Path,
+    threads: int = 1,
+) -> None:
+    source = Store(store.parent, nomenclature)
+    parts = [labelled(marker.parent, source) for marker in (train, test)]
+    write_rows(metrics, knn_rows(*parts, recipe, run, nomenclature, Draws(**bootstrap, seed=seed, threads=threads)))
+
+
+if __name__ == "__main__":
+    job.run(main, globals().get("snakemake"))
