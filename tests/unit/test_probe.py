@@ -2,35 +2,19 @@
 
 import numpy as np
 import pytest
+from probe_samples import clusters, tags
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from bandbridge.metrics.probe import fit_probe
-
-
-def clusters(classes, n=60, dim=5, seed=0, spread=1.5):
-    """Embeddings around one centre a class, with one-hot labels."""
-    generator = np.random.default_rng(seed)
-    truth = np.arange(n) % classes
-    centres = 3 * np.random.default_rng(99).normal(size=(classes, dim))
-    embedding = (centres[truth] + spread * generator.normal(size=(n, dim))) * np.arange(1, dim + 1) + 7
-    return embedding.astype(np.float32), np.eye(classes, dtype=np.uint8)[truth]
-
-
-def tags(n=80, dim=6, classes=4, seed=0):
-    """Embeddings with labels that are noisy half-spaces."""
-    generator = np.random.default_rng(seed)
-    embedding = generator.normal(size=(n, dim))
-    directions = np.random.default_rng(99).normal(size=(dim, classes))
-    return embedding, (embedding @ directions + generator.normal(size=(n, classes)) > 0.5).astype(np.uint8)
+from bandbridge.metrics.probe import GRADIENT, fit_probe
 
 
 @pytest.mark.parametrize("classes", [2, 3, 5])
 def test_single_label_logits_are_those_of_scikit_learn(classes):
     train, validation = clusters(classes), clusters(classes, seed=1)
     probe = fit_probe(train, validation, "single", grid=[0.1], max_iterations=500)
-    pipeline = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=500))
+    pipeline = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=500, tol=GRADIENT))
     pipeline.fit(train[0].astype(np.float64), train[1].argmax(axis=1))
     expected = pipeline.decision_function(validation[0].astype(np.float64))
     found = probe.scores(validation[0])
@@ -45,7 +29,7 @@ def test_multi_label_logits_are_one_regression_a_class():
     probe = fit_probe(train, validation, "multi", grid=[1.0], max_iterations=500)
     scaler = StandardScaler().fit(train[0])
     for index in range(4):
-        model = LogisticRegression(max_iter=500).fit(scaler.transform(train[0]), train[1][:, index])
+        model = LogisticRegression(max_iter=500, tol=GRADIENT).fit(scaler.transform(train[0]), train[1][:, index])
         expected = model.decision_function(scaler.transform(validation[0]))
         np.testing.assert_allclose(probe.scores(validation[0])[:, index], expected, atol=1e-6)
 

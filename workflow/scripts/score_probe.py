@@ -20,10 +20,12 @@ def main(
     bootstrap: dict,
     seed: int,
     metrics: Path,
+    threads: int = 1,
 ) -> None:
     source = Store(store.parent, nomenclature)
     parts = [labelled(marker.parent, source) for marker in (train, val, test)]
-    write_rows(metrics, probe_rows(*parts, recipe, run, nomenclature, Draws(**bootstrap, seed=seed)))
+    draws = Draws(**bootstrap, seed=seed, threads=threads)
+    write_rows(metrics, probe_rows(*parts, recipe, run, nomenclature, draws))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Linear probe: logistic regression on frozen embeddings, its strength chosen on validation."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,44 @@ from bandbridge.metrics.classification import accuracy, average_precision, mean_
 
 Floats = NDArray[np.floating]
 Integers = NDArray[np.integer]
+Part = tuple[Floats, Integers]
+Fit = tuple[Floats, Floats]
+
+# Training values (samples x dimensions x classes) above which `is_large` asks for a solver that takes all classes at
+# once: about where that is the faster one even with torch, whose import takes two seconds, to be loaded first.
+LARGE = 2**22
+# Largest gradient of the mean loss that scikit-learn stops at. At its default of 1e-4 the weights of a weak penalty are
+# off by a tenth and mAP by half a point, so that encoders would differ by how they were solved.
+GRADIENT = 1e-6
+ROWS_AT_A_TIME = 2**14
+
+
+@dataclass(frozen=True)
+class Solver:
+    """A way to fit logistic regressions; all of them minimise the same convex loss, so that they agree.
+
+    Args:
+        name: what a log calls it.
+        dtype: of the features that it takes.
+        solve: (features (n, d), truth, values of C in ascending order, iterations at most) -> weights (class, d) and
+            bias (class,) for each C. Truth (n,) holds class indices: one multinomial regression, of three classes or
+            more. Truth (n, class) of 0 and 1: one binary regression a column. Every class or value is shown.
+    """
+
+    name: str
+    dtype: type[np.floating]
+    solve: Callable[[Floats, Integers, Sequence[float], int], Iterable[Fit]]
+
+
+def _with_scikit_learn(features: Floats, truth: Integers, grid: Sequence[float], max_iterations: int) -> Iterator[Fit]:
+    for C in grid:
+        regression = LogisticRegression(C=C, max_iter=max_iterations, tol=GRADIENT)
+        columns = [truth] if truth.ndim == 1 else list(truth.T)
+        fits = [(fitted.coef_, fitted.intercept_) for fitted in (regression.fit(features, each) for each in columns)]
+        yield np.concatenate([weights for weights, _ in fits]), np.concatenate([bias for _, bias in fits])
+
+
+SCIKIT_LEARN = Solver("scikit-learn", np.float64, _with_scikit_learn)
 
 
 @dataclass(frozen=True)
@@ -38,20 +76,29 @@ class Probe:
         A class that train never shows scores -inf (single label); one that train shows in all samples or in none
         scores NaN, which is undefined (multi-label).
         """
-        return _scores(_standardised(embedding, self.mean, self.deviation), self.weights, self.bias)
+        scores = np.empty((len(embedding), len(self.weights)))
+        for rows in _blocks(len(embedding)):
+            scores[rows] = (_double(embedding[rows]) - self.mean) / self.deviation @ self.weights.T + self.bias
+        return scores
+
+
+def is_large(train: Part) -> bool:
+    """Whether samples x dimensions x classes of `train` are more than LARGE."""
+    return train[0].size * train[1].shape[1] > LARGE
 
 
 def fit_probe(
-    train: tuple[Floats, Integers],
-    validation: tuple[Floats, Integers],
+    train: Part,
+    validation: Part,
     kind: str,
     grid: Sequence[float],
     max_iterations: int,
+    solver: Solver = SCIKIT_LEARN,
 ) -> Probe:
     """Fit a logistic regression on `train` for each C of the grid and keep the one that is best on `validation`.
 
-    Features are standardised with the mean and deviation of `train`. Single label: multinomial; multi-label: one
-    binary regression a class, with one C for all. Ties go to the smallest C. L-BFGS from zero: deterministic.
+    Features are standardised with the mean and deviation of `train`. Single label: multinomial, binary of two
+    classes; multi-label: one binary regression a class, with one C for all. Ties go to the smallest C. Deterministic.
 
     Args:
         train, validation: embeddings (n, d) and labels (n, class) of 0 and 1.
@@ -61,50 +108,63 @@ def fit_probe(
     Raises:
         ValueError: train shows fewer than two classes (single label), or a sample without exactly one.
     """
-    scaler = StandardScaler().fit(np.asarray(train[0], dtype=np.float64))
-    mean, deviation = scaler.mean_, scaler.scale_
-    features, held_out = (_standardised(part[0], mean, deviation) for part in (train, validation))
-    fit, score = (_fit_single, _accuracy) if kind == "single" else (_fit_multi, _macro_map)
-    fits = ((C, *fit(features, train[1], LogisticRegression(C=C, max_iter=max_iterations))) for C in sorted(grid))
-    probes = [
-        Probe(C, score(validation[1], _scores(held_out, weights, bias)), mean, deviation, weights, bias)
-        for C, weights, bias in fits
-    ]
-    return max(probes, key=lambda probe: probe.validation)
+    mean, deviation = _moments(train[0])
+    features = np.empty(train[0].shape, dtype=solver.dtype)
+    for rows in _blocks(len(features)):
+        features[rows] = (_double(train[0][rows]) - mean) / deviation
+    fit = _fit_single if kind == "single" else _fit_multi
+    grid, probes = sorted(grid), []
+    for C, (weights, bias) in zip(grid, fit(features, train[1], grid, max_iterations, solver), strict=True):
+        probe = Probe(C, float("nan"), mean, deviation, weights, bias)
+        probes.append(replace(probe, validation=headline(validation[1], probe.scores(validation[0]), kind)))
+    return max(probes, key=lambda probe: np.nan_to_num(probe.validation, nan=-1))
 
 
-def _standardised(embedding: Floats, mean: Floats, deviation: Floats) -> Floats:
-    return (np.asarray(embedding, dtype=np.float64) - mean) / deviation
-
-
-def _scores(features: Floats, weights: Floats, bias: Floats) -> Floats:
-    return features @ weights.T + bias
-
-
-def _fit_single(features: Floats, labels: Integers, regression: LogisticRegression) -> tuple[Floats, Floats]:
-    truth = single_labels(labels)
-    if len(np.unique(truth)) < 2:
-        raise ValueError("a linear probe needs at least two classes in train")
-    regression.fit(features, truth)
-    coefficients, intercepts = regression.coef_, regression.intercept_
-    if len(coefficients) == 1:  # of two classes scikit-learn scores the second against the first
-        coefficients, intercepts = np.vstack([0 * coefficients, coefficients]), np.append(0, intercepts)
-    weights, bias = np.zeros((labels.shape[1], features.shape[1])), np.full(labels.shape[1], -np.inf)
-    weights[regression.classes_], bias[regression.classes_] = coefficients, intercepts
-    return weights, bias
-
-
-def _fit_multi(features: Floats, labels: Integers, regression: LogisticRegression) -> tuple[Floats, Floats]:
-    weights, bias = np.full((labels.shape[1], features.shape[1]), np.nan), np.full(labels.shape[1], np.nan)
-    for index in np.flatnonzero(labels.any(axis=0) & ~labels.all(axis=0)):
-        regression.fit(features, labels[:, index])
-        weights[index], bias[index] = regression.coef_[0], regression.intercept_[0]
-    return weights, bias
-
-
-def _accuracy(labels: Integers, scores: Floats) -> float:
-    return accuracy(single_labels(labels), scores.argmax(axis=1))
-
-
-def _macro_map(labels: Integers, scores: Floats) -> float:
+def headline(labels: Integers, scores: Floats, kind: str) -> float:
+    """Accuracy (single label) or macro mAP (multi-label), 0..1, of scores (n, class)."""
+    if kind == "single":
+        return accuracy(single_labels(labels), scores.argmax(axis=1))
     return float(mean_of_defined(average_precision(labels, scores)))
+
+
+def _double(array: Floats) -> NDArray[np.float64]:
+    return np.asarray(array, dtype=np.float64)
+
+
+def _blocks(n: int) -> list[slice]:
+    """So that a large set is never held in float64 as a whole."""
+    return [slice(start, start + ROWS_AT_A_TIME) for start in range(0, n, ROWS_AT_A_TIME)]
+
+
+def _moments(embedding: Floats) -> tuple[Floats, Floats]:
+    scaler = StandardScaler()
+    for rows in _blocks(len(embedding)):
+        scaler.partial_fit(_double(embedding[rows]))
+    return scaler.mean_, scaler.scale_
+
+
+def _fit_single(
+    features: Floats, labels: Integers, grid: Sequence[float], max_iterations: int, solver: Solver
+) -> Iterator[Fit]:
+    shown, truth = np.unique(single_labels(labels), return_inverse=True)
+    if len(shown) < 2:
+        raise ValueError("a linear probe needs at least two classes in train")
+    truth = truth[:, None] if len(shown) == 2 else truth
+    for coefficients, intercepts in solver.solve(features, truth, grid, max_iterations):
+        weights, bias = np.zeros((labels.shape[1], features.shape[1])), np.full(labels.shape[1], -np.inf)
+        # Of two classes the one regression scores the second against the first.
+        bias[shown] = 0
+        weights[shown[-len(coefficients) :]], bias[shown[-len(coefficients) :]] = coefficients, intercepts
+        yield weights, bias
+
+
+def _fit_multi(
+    features: Floats, labels: Integers, grid: Sequence[float], max_iterations: int, solver: Solver
+) -> Iterator[Fit]:
+    mixed = labels.any(axis=0) & ~labels.all(axis=0)
+    fits = solver.solve(features, labels[:, mixed], grid, max_iterations) if mixed.any() else [None for _ in grid]
+    for fit in fits:
+        weights, bias = np.full((labels.shape[1], features.shape[1]), np.nan), np.full(labels.shape[1], np.nan)
+        if fit is not None:
+            weights[mixed], bias[mixed] = fit
+        yield weights, bias

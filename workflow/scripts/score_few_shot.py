@@ -1,0 +1,30 @@
+"""Fit linear probes on a few samples a class of one encoder's frozen embeddings, several times, and score them."""
+
+from pathlib import Path
+
+from bandbridge import job
+from bandbridge.metrics.rows import write_rows
+from bandbridge.scoring import Draws, labelled
+from bandbridge.scoring_probe import few_shot_rows
+from bandbridge.store import Store
+
+
+def main(
+    train: Path,
+    val: Path,
+    test: Path,
+    store: Path,
+    recipe: dict,
+    run: str,
+    nomenclature: str,
+    bootstrap: dict,
+    seed: int,
+    metrics: Path,
+) -> None:
+    source = Store(store.parent, nomenclature)
+    parts = [labelled(marker.parent, source) for marker in (train, val, test)]
+    write_rows(metrics, few_shot_rows(*parts, recipe, run, nomenclature, Draws(**bootstrap, seed=seed)))
+
+
+if __name__ == "__main__":
+    job.run(main, globals().get("snakemake"))
