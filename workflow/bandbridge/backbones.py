@@ -41,7 +41,7 @@ def new_backbone(name: str, channels: int, options: Mapping[str, Any]) -> nn.Mod
     try:
         return timm.create_model(name, in_chans=channels, num_classes=0, **options)
     except (TypeError, RuntimeError, ValueError, AssertionError) as error:
-        raise UserError(f"timm cannot make the student's backbone '{name}': {error}") from error
+        raise UserError(f"timm cannot make the backbone '{name}': {error}") from error
 
 
 def load_backbone(trunk: nn.Module, path: Path, bands: Sequence[str], widen: bool = False) -> str:
@@ -142,7 +142,7 @@ def _must_fit(trunk: nn.Module, found: Weights, path: Path) -> None:
     faults["has other shapes"] = shapes
     if any(faults.values()):
         listed = "; ".join(f"{what}: {list_some(names)}" for what, names in faults.items() if names)
-        raise UserError(f"{path} does not fit the student's backbone. It {listed}.{_advice(found, own)}")
+        raise UserError(f"{path} does not fit the backbone. It {listed}.{_advice(found, own)}")
 
 
 def _advice(found: Weights, own: Weights) -> str:

@@ -1,0 +1,46 @@
+"""Running an encoder other than our own over a store."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from bandbridge import encoders
+from bandbridge.device import best_device
+from bandbridge.embed import described, encode_split
+from bandbridge.embeddings import Embeddings
+from bandbridge.store import Store
+
+
+def embed_encoder(
+    directory: Path,
+    store: Store,
+    splits: Sequence[str],
+    batch_size: int,
+    precision: str = "float32",
+    *,
+    partial: Path | None = None,
+) -> Iterator[Embeddings]:
+    """Embeddings of a store by the encoder of a directory, one `Embeddings` a split.
+
+    Args:
+        directory: see `encoders.load`.
+        batch_size: samples encoded at a time.
+        precision: 'float32', or 'bfloat16' for automatic mixed precision.
+        partial: see `embed.encode_split`.
+    """
+    device = best_device()
+    encoder = encoders.load(directory).to(device)
+    seen = encoder.view(store)
+    modality = "rgb" if encoder.facts.is_rgb else seen.modality
+    attrs = {"encoder": encoder.name, "clip": encoder.text_space, "alpha": None, "modality": modality}
+    key = f"{encoder.facts} {encoder.weights_digest}"
+
+    def prepare(pixels: Tensor) -> Tensor:
+        return encoder.inputs(pixels, seen)
+
+    for split in splits:
+        (embedding,) = encode_split(
+            seen, split, prepare, [encoder.encode], batch_size, precision, device, partial=partial, key=key
+        )
+        yield described(embedding, seen, split, {**attrs, "weights_digest": encoder.weights_digest})

@@ -1,0 +1,197 @@
+"""Published or local weights of an encoder other than our own, brought into a directory that `encoders.load` reads.
+
+An open_clip model ends as an open_clip model directory, as `clip.fetch_clip` makes it, so that zero-shot heads are
+built from it as from any CLIP. Every directory has `encoder.json`: the facts, and where the weights came from.
+"""
+
+import re
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bandbridge import __version__, encoder_torchgeo
+from bandbridge.backbones import load_backbone
+from bandbridge.catalogue import Source
+from bandbridge.clip import CONFIG_FILE, fetch_clip
+from bandbridge.download import fetch
+from bandbridge.encoder_facts import EncoderFacts, facts_of
+from bandbridge.encoder_satmae import load_satmae
+from bandbridge.encoders import MARKER, MODEL_FILE, PATCH_FILE, PATCH_WEIGHT, new_model
+from bandbridge.errors import UserError
+from bandbridge.files import checksum, read_json, whole_directory, write_json
+from bandbridge.weights import Weights, load_checkpoint, save_weights
+
+# torch.hub's custom: the end of a file's name is the beginning of its sha256.
+NAMED_SHA256 = re.compile(r"-([0-9a-f]{8,64})\.[a-z]+$")
+
+
+def fetch_encoder(content: Mapping[str, Any], archives: Path, directory: Path, checkpoint: str | None = None) -> None:
+    """Bring an encoder's weights into `directory`, downloading them into `archives` where they are not there.
+
+    Args:
+        content: of the encoder's file, see `encoder_facts.encoder_content`.
+        checkpoint: a local file (for open_clip also a model directory) in place of the published weights.
+
+    Raises:
+        UserError: the weights cannot be had, are other than stated, or do not fit the architecture; or a library that
+            builds the encoder is not installed.
+    """
+    facts = facts_of(content, checkpoint)
+    try:
+        path, files = _weights(facts, archives)
+        with _checkpoint(path, facts, directory.parent) as file, _numpy_scalars():
+            bring = _fetch_open_clip if facts.kind == "open_clip" else _fetch
+            done = bring(facts, file, directory)
+        if facts.kind == "open_clip":
+            _check_size(facts, directory)
+    except UserError as error:
+        raise UserError(f"encoder {facts.name}: {error}") from error
+    print(f"{done}.")
+    about = {"encoder": dict(content), "checkpoint": checkpoint, "files": files, "bandbridge_version": __version__}
+    write_json(directory / MARKER, about)
+
+
+# --- where the weights are --------------------------------------------------------------------------------------------
+
+
+def _weights(facts: EncoderFacts, archives: Path) -> tuple[Path | None, list[dict[str, str]]]:
+    """The file or directory with the weights (None where a library fetches them by tag), and what to note of it."""
+    if facts.checkpoint is not None:
+        path = Path(facts.checkpoint)
+        if not path.exists():
+            raise UserError(f"checkpoint is {path}, which is not there; give a local file, or leave checkpoint out.")
+        if path.is_dir() and not (facts.kind == "open_clip" and facts.is_rgb):
+            raise UserError(f"checkpoint is {path}, a directory; only an open_clip model of pictures may come as one.")
+        return path, [{"file": str(path), **({"sha256": checksum(path)} if path.is_file() else {})}]
+    source = encoder_torchgeo.published(facts) if facts.kind == "torchgeo" and facts.tag else facts.source
+    if source is None:
+        return None, [{"tag": f"{facts.architecture}.{facts.tag}"}]
+    path = fetch(source, archives)
+    digest = checksum(path)
+    _check_unpinned(source, path, digest)
+    return path, [{"file": source.file, "sha256": digest}]
+
+
+def _check_unpinned(source: Source, path: Path, digest: str) -> None:
+    """What can be said of a file whose publisher states no checksum."""
+    if source.sha256 or source.md5:
+        return
+    named = NAMED_SHA256.search(source.file)
+    if named is None:
+        print(f"Warning: nobody states a checksum of {source.file}; {MARKER} records the sha256 that it has, {digest}.")
+    elif not digest.startswith(named[1]):
+        raise UserError(
+            f"{path}: sha256 is {digest}, but by its name it begins with {named[1]}. Delete it to download it again."
+        )
+
+
+@contextmanager
+def _checkpoint(path: Path | None, facts: EncoderFacts, scratch: Path) -> Iterator[Path | None]:
+    """The checkpoint itself; where the facts name a member of a .zip, it is in `scratch` while the block lasts."""
+    if path is None or facts.member is None or path.suffix != ".zip":
+        yield path
+        return
+    scratch.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory(dir=scratch, prefix=".member-") as folder:
+        names = [name for name in archive.namelist() if Path(name).name == facts.member]
+        if len(names) != 1:
+            there = ", ".join(name for name in archive.namelist() if not name.endswith("/"))
+            raise UserError(f"{path}: expected one {facts.member} in it, found {len(names)}; it has {there}.")
+        yield Path(archive.extract(names[0], folder))
+
+
+@contextmanager
+def _numpy_scalars() -> Iterator[None]:
+    """Let a checkpoint hold NumPy numbers beside its tensors, as open_clip's training leaves its best score there."""
+    scalar = np.float64(0).__reduce__()[0]
+    kinds = [type(np.dtype(name)) for name in ("float16", "float32", "float64", "int32", "int64", "bool")]
+    named: list[Any] = [(scalar, f"{module}.multiarray.scalar") for module in ("numpy.core", "numpy._core")]
+    with torch.serialization.safe_globals([*named, np.dtype, *kinds]):
+        yield
+
+
+# --- by kind ----------------------------------------------------------------------------------------------------------
+
+
+def _fetch_open_clip(facts: EncoderFacts, path: Path | None, directory: Path) -> str:
+    where = f"{facts.architecture} {facts.tag}" if path is None else path.name
+    if path is None or path.is_dir() or (facts.is_rgb and not facts.prefix):
+        fetch_clip(facts.architecture, str(path or facts.tag), directory, None if _own(path) else facts.quick_gelu)
+        return f"{where}: loaded into {facts.architecture}"
+    state = _under(facts.prefix, load_checkpoint(path), path)
+    wide = None if facts.is_rgb else _narrow(state, facts, path)
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".checkpoint-") as folder:
+        file = Path(folder, "checkpoint.safetensors")
+        save_weights(file, {name: value.clone() for name, value in state.items()}, {})
+        fetch_clip(facts.architecture, str(file), directory, facts.quick_gelu)
+    if wide is not None:
+        save_weights(directory / PATCH_FILE, {PATCH_WEIGHT: wide}, {})
+    return f"{where}: loaded into {facts.architecture} for {facts.channels} bands"
+
+
+def _check_size(facts: EncoderFacts, directory: Path) -> None:
+    """The size that pictures are prepared in is the model's own; a file that says another is wrong."""
+    size = read_json(directory / CONFIG_FILE)["preprocess_cfg"]["size"]
+    found = size if isinstance(size, int) else size[0]
+    if found != facts.image_size:
+        raise UserError(f"input.size is {facts.image_size}, but {facts.architecture} takes pictures of {found}.")
+
+
+def _own(path: Path | None) -> bool:
+    """Whether weights bring their own activation, which then counts: an open_clip model directory does."""
+    return path is not None and path.is_dir()
+
+
+def _under(prefix: str, state: Weights, path: Path) -> Weights:
+    found = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+    if not found:
+        first = next(iter(state), "none")
+        raise UserError(f"{path}: no name in it begins with weights.prefix '{prefix}'; the first is {first}.")
+    return found
+
+
+def _narrow(state: Weights, facts: EncoderFacts, path: Path) -> Tensor:
+    """Take the patch embedding of all bands out, and leave zeros for three, so that open_clip can build the model."""
+    wide = state.get(PATCH_WEIGHT)
+    if wide is None or wide.ndim != 4 or wide.shape[1] != facts.channels:
+        found = "missing" if wide is None else tuple(wide.shape)
+        raise UserError(f"{path}: {PATCH_WEIGHT} is {found}; expected one of the {facts.channels} input.bands.")
+    state[PATCH_WEIGHT] = torch.zeros(wide.shape[0], 3, *wide.shape[2:])
+    return wide.float()
+
+
+def _fetch(facts: EncoderFacts, path: Path | None, directory: Path) -> str:
+    model = new_model(facts)
+    done = f"{facts.architecture}.{facts.tag}: loaded"
+    if path is None:
+        model = _timm_by_tag(facts)
+    elif facts.kind == "timm":
+        done = load_backbone(model, path, facts.bands or ("red", "green", "blue"))
+    elif facts.kind == "satmae":
+        done = load_satmae(model, load_checkpoint(path), path)  # type: ignore[arg-type]
+    else:
+        done = encoder_torchgeo.load_torchgeo(facts, model, path)
+    with whole_directory(directory) as part:
+        save_weights(part / MODEL_FILE, model.state_dict(), {"encoder": facts.name})
+    return done
+
+
+def _timm_by_tag(facts: EncoderFacts) -> nn.Module:
+    import timm
+
+    name = f"{facts.architecture}.{facts.tag}"
+    if name not in timm.list_pretrained(f"{facts.architecture}*"):
+        known = ", ".join(timm.list_pretrained(f"{facts.architecture}.*"))
+        raise UserError(f"weights.tag is '{facts.tag}'; timm has {known or 'no weights of this architecture'}.")
+    try:
+        return timm.create_model(name, pretrained=True, in_chans=facts.channels, num_classes=0, **facts.options)
+    except (RuntimeError, OSError, ValueError) as error:
+        raise UserError(f"{name} cannot be fetched: {error}") from error

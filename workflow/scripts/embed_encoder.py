@@ -1,0 +1,24 @@
+"""Encode a data set with an encoder that is not our own; the outputs' names say which splits."""
+
+import shutil
+from pathlib import Path
+
+import torch
+
+from bandbridge import job
+from bandbridge.embeddings import partial_folder, place_of, save_embeddings
+from bandbridge.encoder_embed import embed_encoder
+from bandbridge.store import Store
+
+
+def main(encoder: Path, store: Path, recipe: dict, embeddings: list[Path], threads: int) -> None:
+    torch.set_num_threads(threads)
+    paths = {place_of(marker.parent): marker.parent for marker in embeddings}
+    splits, partial = [place.split for place in paths], partial_folder(list(paths.values()))
+    for result in embed_encoder(encoder.parent, Store(store.parent), splits, **recipe, partial=partial):
+        save_embeddings(paths[result.place], result)
+    shutil.rmtree(partial)
+
+
+if __name__ == "__main__":
+    job.run(main, globals().get("snakemake"))

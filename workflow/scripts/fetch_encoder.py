@@ -1,0 +1,14 @@
+"""Fetch the weights of an encoder that is not our own, and keep it as `encoders.load` reads it."""
+
+from pathlib import Path
+
+from bandbridge import job
+from bandbridge.encoder_fetch import fetch_encoder
+
+
+def main(facts: dict, archives: Path, encoder: Path, checkpoint: Path | None = None) -> None:
+    fetch_encoder(facts, archives, encoder.parent, None if checkpoint is None else str(checkpoint))
+
+
+if __name__ == "__main__":
+    job.run(main, globals().get("snakemake"))
