@@ -8,8 +8,15 @@ from bandbridge.table_formats import write_table
 from bandbridge.tables import all_tables, read_curves
 
 
-def main(metrics: Path, curves: list[Path], selected: list[Path], tables: list[Path]) -> None:
-    by_name = all_tables(read_rows([metrics]), read_curves(curves, selected))
+def main(
+    metrics: Path,
+    curves: list[Path],
+    selected: list[Path],
+    tables: list[Path],
+    students: dict | None = None,
+    look: dict | None = None,
+) -> None:
+    by_name = all_tables(read_rows([metrics]), read_curves(curves, selected), students=students, **(look or {}))
     for path in tables:
         write_table(by_name[path.stem], path)
 

@@ -1,0 +1,111 @@
+"""The LaTeX tables compile as they are, and fit a page."""
+
+import re
+import shutil
+import subprocess
+
+import pytest
+from full_rows import frame, full_curve, full_rows
+from synthetic_run import make_run
+
+from bandbridge.table_formats import to_latex
+from bandbridge.tables import Cell, Column, Line, Table, all_tables
+
+FACTS = {
+    "all-bands": {"Loss": "MSE + 0.05 labels", "Bands": "13 bands"},
+    "rgb-labels-alone": {"Loss": "labels", "Bands": "B04 B03 B02"},
+}
+# Everything a table may hold that LaTeX has an opinion on.
+HARD = r"a_b & 50 % of #1 {x} $ ~ ^ \ < > | α → − † ‡"
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory):
+    metrics = frame(full_rows(), tmp_path_factory.mktemp("metrics"))
+    return all_tables(metrics, [full_curve()], students=FACTS)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    return all_tables(*make_run(tmp_path_factory.mktemp("run")).read())
+
+
+@pytest.fixture
+def compiled(tmp_path):
+    """Compile tables in an article, and return the log."""
+    if shutil.which("pdflatex") is None:
+        pytest.skip("pdflatex is not installed")
+
+    def run(tables):
+        packages = r"\usepackage{booktabs}\usepackage{graphicx}"
+        body = "\n\\clearpage\n".join(map(to_latex, tables))
+        document = f"\\documentclass{{article}}{packages}\\begin{{document}}\nText.\n{body}\n\\end{{document}}\n"
+        (tmp_path / "tables.tex").write_text(document, encoding="utf-8")
+        command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "tables.tex"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", timeout=120)
+        assert done.returncode == 0, done.stdout[-2000:]
+        assert (tmp_path / "tables.pdf").stat().st_size > 0
+        return (tmp_path / "tables.log").read_text(encoding="utf-8", errors="replace")
+
+    return run
+
+
+def test_all_tables_of_a_run_compile_and_fit_their_pages(compiled, full):
+    log = compiled(full.values())
+    assert "Overfull" not in log
+    assert "Float too large" not in log
+
+
+def test_all_tables_of_the_demo_compile_and_fit_their_pages(compiled, small):
+    log = compiled(small.values())
+    assert "Overfull" not in log
+    assert "Float too large" not in log
+
+
+def test_a_table_of_many_models_and_difficult_names_goes_on_on_further_pages(compiled):
+    columns = tuple(Column(f"{HARD} {index}", HARD, f"key {index}", f"{HARD}, {HARD}") for index in range(3))
+    cell = Cell(12.3, 11.2, 13.4, gain=1.1, p=0.01)
+    lines = tuple(Line((f"{HARD} {index}",), (cell,) * 3) for index in range(120))
+    table = Table("hard", HARD, ("Model",), columns, lines, HARD)
+    log = compiled([table])
+    assert "Float too large" not in log
+    assert to_latex(table).count(r"\caption") > 3
+    assert to_latex(table).count(r"\label") == 1
+
+
+def test_every_number_of_a_table_that_is_cut_up_is_there_once():
+    columns = tuple(Column(f"Group {index // 3}", "accuracy", str(index)) for index in range(30))
+    lines = tuple(Line((f"Model {row}",), tuple(Cell(100.0 * row + index) for index in range(30))) for row in range(50))
+    latex = to_latex(Table("many", "Many.", ("Model",), columns, lines))
+    shown = re.findall(r"(?<!\d)\d+\.0", latex)
+    assert sorted(shown, key=float) == [f"{value}.0" for row in range(50) for value in range(100 * row, 100 * row + 30)]
+    assert latex.count(r"\begin{tabular}") > 2
+
+
+def test_a_narrow_table_is_set_in_the_documents_own_size(small):
+    assert r"\normalsize" in to_latex(small["paint"]).split(r"\begin{tabular}")[0]
+
+
+def test_a_wide_table_has_smaller_letters_and_intervals_under_its_numbers(full):
+    latex = to_latex(full["classification"])
+    assert r"\scriptsize" in latex.split(r"\begin{tabular}")[0]
+    assert r"\\[-2pt]" in latex
+
+
+def test_data_sets_go_by_their_short_titles_where_they_stay_distinct():
+    columns = (
+        Column("EuroSAT (13 bands)", "a", "a"),
+        Column("EuroSAT (RGB)", "a", "b"),
+        Column("ImageNet (1k)", "a", "c"),
+    )
+    table = Table("t", "c", ("Model",), columns, (Line(("m",), (Cell(1), Cell(1), Cell(1))),))
+    latex = to_latex(table)
+    assert "EuroSAT (13 bands)" in latex
+    assert "EuroSAT (RGB)" in latex
+    assert "{ImageNet}" in latex
+
+
+def test_published_figures_stand_below_a_rule(full):
+    latex = to_latex(full["linear_probe"])
+    assert latex.count(r"\midrule") > latex.count(r"\toprule")
+    assert r"DOFA ViT-L \ddag{}" in latex

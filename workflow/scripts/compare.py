@@ -1,0 +1,16 @@
+"""Compare finished runs with the first of them: tables, changes with intervals, and what was configured otherwise."""
+
+from pathlib import Path
+
+from bandbridge import job
+from bandbridge.compare import compare_runs
+from bandbridge.compare_page import write_comparison
+
+
+def main(runs: list[Path], out: Path) -> None:
+    write_comparison(compare_runs(runs), out)
+    print(f"Compared: {out / 'index.html'}")
+
+
+if __name__ == "__main__":
+    job.run(main, globals().get("snakemake"))
