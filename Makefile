@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check format lock fetch clean
+.PHONY: help setup doctor demo test check format docs compare lock fetch clean
 
 PYTHON ?= python3.11
 BIN := .venv/bin
@@ -22,6 +22,9 @@ $(INSTALLED): requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
 	@touch $@
 
+doctor: ## check this machine (packages, GPU, disk, network) and the configuration; say what is missing
+	@"$$(command -v $(BIN)/python || command -v $(PYTHON) || echo python3)" -m bandbridge.doctor $(if $(PRESET),--configfile $(PRESET))
+
 demo: $(INSTALLED) ## run the embedded demo from download to report
 	@echo "Running the demo: patch a small CLIP on a Sentinel-2 scene, align a 13-band student, evaluate, report."
 	@snakemake --quiet host reason
@@ -29,6 +32,10 @@ demo: $(INSTALLED) ## run the embedded demo from download to report
 test: check ## check the code, then run all tests
 	@echo "Running the tests ..."
 	@pytest -q -n 2
+
+test-slurm: $(INSTALLED) ## test the slurm profile on a cluster that is started for it (root on Debian)
+	@echo "Starting a SLURM cluster on this machine, and testing on it ..."
+	@python tests/slurm/cluster.py pytest -q tests/slurm
 
 check: $(INSTALLED) ## linters, formatters and types, changing nothing
 	@echo "Checking style, types and the workflow ..."
@@ -42,6 +49,12 @@ format: $(INSTALLED) ## format the code and mend what the linters can mend
 	@ruff check --quiet --fix .
 	@ruff format --quiet .
 	@snakefmt Snakefile workflow/rules
+
+docs: $(INSTALLED) ## write docs/configuration.md anew from the schema and config.yaml
+	@$(BIN)/python -m bandbridge.config_reference > docs/configuration.md.part && mv docs/configuration.md.part docs/configuration.md
+
+compare: $(INSTALLED) ## put finished runs side by side: make compare RUNS="demo seed-1"
+	@python workflow/scripts/compare.py --runs $(RUNS:%=results/%) --out results/comparisons/$(subst $() ,-,$(strip $(RUNS)))
 
 fetch: $(INSTALLED) ## bring what needs a network, so that the rest runs offline
 	@snakemake --quiet host reason -- fetch

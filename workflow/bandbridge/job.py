@@ -36,9 +36,25 @@ def run(main: Callable[..., None], snakemake: Any = None) -> None:
         _stop(error, log)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            _unforeseen(error, log)
             raise
-        where = f" ({error.filename})" if error.filename else ""
-        _stop(UserError(f"the disk or the quota is full{where}; make room and run again, nothing done is lost"), log)
+        _stop(_full(f" ({error.filename})" if error.filename else ""), log)
+    except Exception as error:
+        # safetensors says so in words alone.
+        if "No space left on device" in str(error):
+            _stop(_full(""), log)
+        _unforeseen(error, log)
+        raise
+
+
+def _full(where: str) -> UserError:
+    return UserError(f"the disk or the quota is full{where}; make room and run again, nothing done is lost")
+
+
+def _unforeseen(error: Exception, log: Path | None) -> None:
+    """Say on the terminal what kind of error it is and where its traceback will be."""
+    if log is not None:
+        print(f"\nUnforeseen, {type(error).__name__}: {error}\n(traceback in the log: {log})\n", file=_terminal, flush=True)
 
 
 def _open_log(snakemake: Any) -> Path | None:

@@ -6,6 +6,7 @@ a finished shard has them in the order of the index, so that equal samples make 
 """
 
 import hashlib
+import errno
 import os
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -60,7 +61,7 @@ class Appender:
         start = file.seek(0, os.SEEK_END)
         written = file.write(chunk)
         if written != len(chunk):  # a disk that is full may take a part
-            raise OSError(f"{file.name}: only {written:,} of {len(chunk):,} bytes could be written")
+            raise OSError(errno.ENOSPC, f"only {written:,} of {len(chunk):,} bytes could be written", file.name)
         return start
 
     def __enter__(self) -> Self:

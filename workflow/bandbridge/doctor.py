@@ -1,0 +1,127 @@
+"""What this machine has and lacks for a run, a line a check: `python -m bandbridge.doctor`, `make doctor`.
+
+It has to speak where nothing is installed yet: what needs packages is imported where it is called, and a check that
+breaks is a line of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bandbridge import doctor_machine
+from bandbridge.doctor_machine import MISSING, NOTE, OK, SECONDS, Check, Checks
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def diagnose(
+    config: Mapping[str, Any] | None, faults: Sequence[str] = (), lock: Path = ROOT / "requirements.lock"
+) -> list[Check]:
+    """Every check, in the order in which to mend things; never raises, and takes some ten seconds at the most.
+
+    Args:
+        config: a valid configuration; None where there is none, and what depends on it is left out.
+        faults: why there is none.
+    """
+    checks: list[tuple[str, Callable[[], Iterable[Check]]]] = [
+        ("Python", doctor_machine.python),
+        ("packages", lambda: doctor_machine.packages(lock)),
+        ("torch", doctor_machine.torch),
+        ("memory", doctor_machine.memory),
+        ("threads", doctor_machine.threads),
+        ("SLURM", doctor_machine.slurm),
+        ("configuration", lambda: configuration(config, faults)),
+    ]
+    if config is not None:
+        from bandbridge import doctor_data
+
+        checks += [
+            ("data", lambda: doctor_data.data(config)),
+            ("folders", lambda: doctor_data.folders(config)),
+        ]
+    return [check for what, ask in together(checks) for check in ask]
+
+
+def together(checks: Sequence[tuple[str, Callable[[], Iterable[Check]]]]) -> list[tuple[str, list[Check]]]:
+    """All checks at once, in their order; one that fails or takes too long is a note."""
+    answers: dict[int, list[Check]] = {}
+
+    def ask(number: int, what: str, check: Callable[[], Iterable[Check]]) -> None:
+        try:
+            answers[number] = list(check())
+        except Exception as error:
+            answers[number] = [Check(NOTE, what, f"could not be checked ({type(error).__name__}: {error})")]
+
+    # Threads that hang in the network must not keep the process from ending.
+    running = [threading.Thread(target=ask, args=(number, *check), daemon=True) for number, check in enumerate(checks)]
+    for thread in running:
+        thread.start()
+    end = time.monotonic() + SECONDS + 1
+    for thread in running:
+        thread.join(max(0.0, end - time.monotonic()))
+    late = "took too long to check"
+    return [(what, answers.get(number, [Check(NOTE, what, late)])) for number, (what, _) in enumerate(checks)]
+
+
+def read_configuration(files: Sequence[Path]) -> tuple[dict[str, Any] | None, list[str]]:
+    """The configuration of the given files, each laid over those before; None and its faults where it is not valid."""
+    try:
+        import yaml
+
+        from bandbridge.catalogue import merged
+        from bandbridge.config import validate
+        from bandbridge.errors import UserError
+    except ImportError as error:
+        return None, [f"cannot be read without its packages ({error}); run make setup"]
+    config: dict[str, Any] = {}
+    for file in files:
+        try:
+            content = yaml.safe_load(file.read_text(encoding="utf-8"))
+        except OSError as error:
+            return None, [f"{file} cannot be read ({error.strerror}). Run this in the repository's folder"]
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            return None, [f"{file} is no YAML: {' '.join(str(error).split())}"]
+        if not isinstance(content, dict):
+            return None, [f"{file} holds no keys; the repository's config.yaml shows what it should hold"]
+        config = merged(config, content)
+    try:
+        return validate(config, source=" + ".join(map(str, files))), []
+    except UserError as error:
+        return None, str(error).splitlines()
+
+
+def configuration(config: Mapping[str, Any] | None, faults: Sequence[str]) -> Checks:
+    if config is not None:
+        yield Check(OK, "configuration", f"valid, run '{config['run']}'")
+    for fault in faults:
+        yield Check(MISSING, "configuration", fault)
+
+
+# --- the command ------------------------------------------------------------------------------------------------------
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print every check; 1 where something is missing that a run needs."""
+    parser = argparse.ArgumentParser(prog="python -m bandbridge.doctor", description="Check this machine for a run.")
+    parser.add_argument("--configfile", nargs="*", default=[], help="presets to lay over config.yaml, as for snakemake")
+    given = parser.parse_args(arguments)
+    config, faults = read_configuration([Path("config.yaml"), *map(Path, given.configfile)])
+    checks = diagnose(config, faults)
+    print("\n".join(map(str, checks)))
+    missing = sum(check.state == MISSING for check in checks)
+    if missing:
+        print(f"\n{missing} {'thing is' if missing == 1 else 'things are'} missing.")
+    else:
+        notes = sum(check.state == NOTE for check in checks)
+        print(f"\nNothing is missing; {notes} {'note' if notes == 1 else 'notes'}.")
+    return 1 if missing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
