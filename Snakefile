@@ -1,5 +1,6 @@
 """From CLIP to multispectral satellite images: patch, align, evaluate (docs/architecture.md)."""
 
+import signal
 import sys
 from pathlib import Path
 
@@ -10,13 +11,16 @@ min_version("9.0")
 
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 
-from bandbridge import job, runlock
+from bandbridge import job, overview, runlock
 from bandbridge.config import validate
 from bandbridge.errors import UserError
 
 
 configfile: "config.yaml"
 
+
+# SLURM's warning before the time limit reaches every process of a job; it is meant for trainings.
+signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 job.share_package(Path(workflow.basedir) / "workflow")
 
@@ -30,6 +34,7 @@ include: "workflow/rules/common.smk"
 include: "workflow/rules/download.smk"
 include: "workflow/rules/preprocess.smk"
 include: "workflow/rules/clip.smk"
+include: "workflow/rules/encoders.smk"
 include: "workflow/rules/heads.smk"
 include: "workflow/rules/finetune.smk"
 include: "workflow/rules/embed.smk"
@@ -45,6 +50,7 @@ rule all:
     input:
         report=results("report/index.html"),
         tables=TABLES,
+        config=results("config.yaml"),
         patched=[
             of_line(line, "patched/open_clip_config.json") for line in PATCHED.values()
         ],
@@ -56,6 +62,7 @@ rule fetch:
     input:
         archives=[files(dataset) for dataset in DATASETS],
         clip=fetched_clip(),
+        encoders=[brought(encoder) for encoder in OTHERS],
     localrule: True
 
 
@@ -72,14 +79,12 @@ onstart:
         )
     except UserError as error:
         raise WorkflowError(str(error)) from None
+    print(f"\n{overview.opening(config, workflow)}\n", file=sys.stderr)
 
 
 onsuccess:
-    if Path(results("report/index.html")).exists():
-        print(
-            f"\nDone. Report: {results('report/index.html')}\nTables: {results('tables')}/\n",
-            file=sys.stderr,
-        )
+    if told := overview.closing(config):
+        print(f"\n{told}\n", file=sys.stderr)
 
 
 onerror:

@@ -11,24 +11,29 @@ LEVELS = [
     ["errors", "files", "progress", "job", "runlock"],
     ["catalogue"],
     ["sensors"],
-    ["settings"],
-    ["config", "tar_stream", "archives", "transfer", "download", "rasters"],
+    ["settings", "resources"],
+    ["config", "encoder_facts", "tar_stream", "archives", "transfer", "download", "rasters"],
     ["readers"],
     ["plan", "shards", "convert", "assemble"],
     ["order", "shard_reader", "store"],
     ["device", "torchscript", "weights", "views"],
     ["heads", "clip_checkpoints", "clip", "text_heads", "backbones", "students"],
-    ["metrics"],
+    ["encoder_inputs", "encoder_satmae", "encoder_torchgeo", "encoders", "encoder_fetch"],
+    ["metrics", "probe_solver"],
     ["training"],
     ["selection", "paint"],
-    ["embeddings", "embed"],
-    ["scoring", "scoring_probe", "scoring_retrieval", "curve"],
-    ["table_formats", "tables", "plots", "plots_datasets", "report_quarantine"],
-    ["report_summary", "report_datasets", "report_run", "report"],
+    ["embeddings", "embed", "encoder_embed"],
+    ["scoring", "scoring_gains", "scoring_probe", "scoring_knn", "scoring_retrieval", "scoring_gap", "curve"],
+    ["galleries", "projection"],
+    ["published", "tables_base", "tables_scores", "tables_spaces", "tables_study", "table_formats", "tables"],
+    ["plots", "plots_models", "plots_datasets", "plots_space", "figures"],
+    ["report_summary", "report_datasets", "report_quarantine", "report_run", "report_spaces", "report_curves", "report_models", "report_probes", "report"],
+    ["compare", "compare_page", "doctor_machine", "doctor_data", "doctor", "overview", "config_reference"],
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
 WITH_TORCH = {"device", "torchscript", "weights", "views", "clip_checkpoints", "clip", "text_heads", "backbones"}
-WITH_TORCH |= {"students", "training", "paint", "embed"}
+WITH_TORCH |= {"students", "training", "paint", "embed", "probe_solver", "encoder_inputs", "encoder_satmae"}
+WITH_TORCH |= {"encoder_torchgeo", "encoders", "encoder_fetch", "encoder_embed"}
 
 MODULES = [path for path in sorted(PACKAGE.rglob("*.py")) if path != PACKAGE / "__init__.py"]
 

@@ -1,5 +1,6 @@
 """The configuration: checked against its schema and against itself before any job starts."""
 
+import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
@@ -19,9 +20,10 @@ from bandbridge.catalogue import (
     prompt_set_names,
     read_yaml,
 )
+from bandbridge.encoder_facts import encoder_names, load_encoder_facts
 from bandbridge.errors import UserError, did_you_mean
 from bandbridge.sensors import SENSORS, order_bands, sensor_of
-from bandbridge.settings import align_recipe, align_task, clips, evaluated, tasks, uses_scratch
+from bandbridge.settings import align_recipe, align_task, clips, evaluated, other_encoders, tasks, uses_scratch
 
 # In these mappings a preset removes an entry of config.yaml by setting it to null.
 REMOVABLE = (("align", "students"), ("evaluate", "datasets"), ("datasets",), ("prompts",))
@@ -99,7 +101,10 @@ def _explain(error: ValidationError) -> str:
             return f"{key} is {_shown(found)}; allowed: {', '.join(map(str, wanted))}.{did_you_mean(found, wanted)}"
         case "type":
             names = [wanted] if isinstance(wanted, str) else wanted
-            return f"{key} is {_shown(found)}; expected {' or '.join(TYPE_NAMES[name] for name in names)}."
+            hint = ""
+            if isinstance(found, str) and re.fullmatch(r"[-+.\de]*\d[-+.\de]*", found):
+                hint = " On the command line, numbers inside braces arrive as text: use --configfile."
+            return f"{key} is {_shown(found)}; expected {' or '.join(TYPE_NAMES[name] for name in names)}.{hint}"
         case "minimum" | "exclusiveMinimum" | "maximum" | "exclusiveMaximum":
             relation = {"minimum": "at least", "exclusiveMinimum": "more than", "maximum": "at most"}
             return f"{key} is {found}; expected {relation.get(str(error.validator), 'less than')} {wanted}."
@@ -141,6 +146,7 @@ def _cross_faults(config: Mapping[str, Any]) -> Iterator[str]:
     yield from _paint_faults(config)
     yield from _student_faults(config)
     yield from _recipe_faults(config)
+    yield from _encoder_faults(config)
     yield from _probe_faults(config)
 
 
@@ -340,6 +346,23 @@ def _recipe_faults(config: Mapping[str, Any]) -> Iterator[str]:
                 f"{where}.cache_teacher is true, but pictures change from epoch to epoch, and with them what the "
                 "teacher sees: set crop_scale to [1, 1] and flip to 0, or cache_teacher to false."
             )
+
+
+def _encoder_faults(config: Mapping[str, Any]) -> Iterator[str]:
+    known = encoder_names()
+    for name in other_encoders(config):
+        if name not in known:
+            yield (
+                f"evaluate.encoders names '{name}'; there are (workflow/encoders/): {', '.join(known)}."
+                f"{did_you_mean(name, known)}"
+            )
+            continue
+        try:
+            load_encoder_facts(name)
+        except UserError as error:
+            yield str(error)
+        if name in {*clips(config), *config["align"]["students"]}:
+            yield f"evaluate.encoders names '{name}', as is a CLIP or a student of this run; rename that one."
 
 
 def _probe_faults(config: Mapping[str, Any]) -> Iterator[str]:

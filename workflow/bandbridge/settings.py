@@ -14,13 +14,25 @@ def uses_scratch(config: Mapping[str, Any]) -> bool:
     return any(source == "scratch" for _, source in clips(config).values())
 
 
+def other_encoders(config: Mapping[str, Any]) -> dict[str, str | None]:
+    """The encoders that are not made here: name -> a local checkpoint in place of the published weights, or None."""
+    named = [{"name": entry} if isinstance(entry, str) else entry for entry in config["evaluate"]["encoders"]]
+    return {entry["name"]: entry.get("checkpoint") for entry in named}
+
+
 def absent_checkpoints(config: Mapping[str, Any]) -> list[str]:
-    """A sentence for each student's checkpoint that is not there, so that a run finds out before its first job."""
-    return [
+    """A sentence for each checkpoint that is not there, so that a run finds out before its first job."""
+    absent = [
         f"align.students.{name}.pretrained: {student['pretrained']} is not there; put the checkpoint there, "
         "or set it to null to start from random weights."
         for name, student in config["align"]["students"].items()
         if student["pretrained"] and not Path(student["pretrained"]).is_file()
+    ]
+    return absent + [
+        f"evaluate.encoders: the checkpoint of {name}, {checkpoint}, is not there; put it there, or name the encoder "
+        "alone to fetch its published weights."
+        for name, checkpoint in other_encoders(config).items()
+        if checkpoint and not Path(checkpoint).exists()
     ]
 
 

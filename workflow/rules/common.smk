@@ -1,6 +1,7 @@
 # Paths and names that the rules share. Paths are made here and nowhere else.
 
 import json
+import re
 from itertools import product
 
 from bandbridge.catalogue import (
@@ -20,6 +21,7 @@ from bandbridge.settings import (
     lines,
     model_at,
     nomenclature_of,
+    other_encoders,
     scored_nomenclatures,
     student_facts,
     students,
@@ -27,6 +29,7 @@ from bandbridge.settings import (
     uses_scratch,
 )
 from bandbridge.download import missing_manual, own_files
+from bandbridge.encoder_facts import encoder_content, load_encoder_facts, sees
 
 
 wildcard_constraints:
@@ -36,7 +39,8 @@ wildcard_constraints:
     clip=r"[A-Za-z0-9_-]+",
     line=r"[A-Za-z0-9_-]+",
     tag=r"[A-Za-z0-9_+-]+",
-    student=r"[A-Za-z0-9_-]+",
+    student="|".join(map(re.escape, students(config))) or "none",
+    other="|".join(map(re.escape, other_encoders(config))) or "none",
     alpha=r"[0-9.]+",
     encoder=r"[A-Za-z0-9_.@-]+",
     split="train|val|test",
@@ -114,8 +118,13 @@ def embedding(encoder, dataset, split):
     return results(f"embeddings/{encoder}/{dataset}.{split}.zarr/zarr.json")
 
 
+def space_of(encoder):
+    """Whose text encoder an encoder's embeddings belong to: another encoder's own, or a CLIP's."""
+    return encoder if encoder in OTHERS else clip_of(encoder)
+
+
 def clip_of(encoder):
-    """The CLIP whose space an encoder maps to."""
+    """The CLIP whose space one of our encoders maps to."""
     if encoder in STUDENTS:
         return STUDENTS[encoder][1]
     return LINES[encoder.split("@")[0]].clip
@@ -175,6 +184,10 @@ EVALUATED = evaluated(config)  # data set -> prompt sets
 STUDENTS = students(config)  # encoder -> name in the configuration, CLIP
 ALPHAS = [f"{alpha:g}" for alpha in sorted(config["paint"]["alphas"])]
 SCRATCH = config["clip"]["scratch"]["dataset"] if uses_scratch(config) else None
+OTHERS = {
+    name: load_encoder_facts(name, checkpoint)
+    for name, checkpoint in other_encoders(config).items()
+}
 TAUGHT = align_task(config)["dataset"]
 DATASETS = sorted(
     {
@@ -214,6 +227,19 @@ def students_of(dataset):
         if (student_facts(config, student).get("modality") or modalities[0].name)
         in there
     ]
+
+
+def others_of(dataset):
+    """The encoders not made here that can encode a data set."""
+    return [
+        name for name, facts in OTHERS.items() if sees(facts, dataset_facts(dataset))
+    ]
+
+
+def text_model(name):
+    """The open_clip directory whose text encoder makes heads."""
+    folder = "encoders" if name in OTHERS else "clip"
+    return results(f"{folder}/{name}/open_clip_config.json")
 
 
 def fetched_clip():
@@ -336,58 +362,137 @@ def zero_shot_metrics(encoder, dataset, nomenclature, prompts):
     )
 
 
-def retrieval_metrics(student, dataset):
-    return results(f"metrics/{student}/retrieval.{dataset}.csv")
+def draws(encoder, dataset, nomenclature, prompts):
+    """The headline of the same in each bootstrap resample."""
+    return results(
+        f"metrics/{encoder}/zero-shot.{dataset}.{nomenclature}.{prompts}.draws.npz"
+    )
 
 
-def probe_metrics(encoder, dataset, nomenclature):
-    return results(f"metrics/{encoder}/linear-probe.{dataset}.{nomenclature}.csv")
+def own_prompts(dataset):
+    """The prompt set that stands for a data set where one is enough: its task's, or the first."""
+    own = [task["prompts"] for task in all_tasks(config) if task["dataset"] == dataset]
+    return next(
+        (prompts for prompts in own if prompts in EVALUATED[dataset]),
+        EVALUATED[dataset][0],
+    )
 
 
 def probed_datasets():
     return (config["evaluate"]["linear_probe"] or {}).get("datasets", [])
 
 
-def metrics_of(encoders, dataset):
-    """The tables of encoders on one data set that are known beforehand."""
-    tables = [
-        zero_shot_metrics(encoder, dataset, nomenclature, prompts)
-        for encoder in encoders
-        for nomenclature in scored_nomenclatures(config, dataset)
-        for prompts in EVALUATED[dataset]
-    ]
-    aligned = [encoder for encoder in encoders if encoder in STUDENTS]
-    if config["evaluate"]["retrieval"]:
-        tables += [retrieval_metrics(student, dataset) for student in aligned]
-    if dataset in probed_datasets():
-        tables += [
-            probe_metrics(encoder, dataset, nomenclature)
-            for encoder in (*(f"{clip}@0" for clip in CLIPS), *aligned)
-            for nomenclature in scored_nomenclatures(config, dataset)
-        ]
-    return tables
-
-
 def encoders_of(dataset):
-    """Every encoder that is known beforehand to be scored on a data set."""
+    """Every encoder that is known beforehand to be scored zero-shot on a data set."""
     models = [
         model
         for line in LINES
         if dataset in datasets_of(line)
         for model in models_of(line)
     ]
-    return [*models, *students_of(dataset)]
+    others = [name for name in others_of(dataset) if OTHERS[name].has_text]
+    return [*models, *students_of(dataset), *others]
+
+
+def shown_encoders(dataset):
+    """Those that are scored in every way and known beforehand; the patched models are the others."""
+    return [
+        *(f"{clip}@0" for clip in CLIPS),
+        *students_of(dataset),
+        *others_of(dataset),
+    ]
+
+
+def metrics_of(encoder, dataset):
+    """The tables of one encoder on one data set, zero-shot classification aside."""
+    evaluate, folder = config["evaluate"], results(f"metrics/{encoder}")
+    splits, tables = dataset_facts(dataset).splits, []
+    has_text = encoder not in OTHERS or OTHERS[encoder].has_text
+    nomenclatures = scored_nomenclatures(config, dataset)
+    if "test" in splits:
+        if evaluate["retrieval"] and encoder in STUDENTS:
+            tables.append(f"retrieval.{dataset}")
+        if evaluate["gap"]:
+            tables.append(f"gap.{dataset}")
+        if evaluate["text_retrieval"] and has_text:
+            prompts = own_prompts(dataset)
+            tables += [f"text-retrieval.{dataset}.{n}.{prompts}" for n in nomenclatures]
+    if dataset in probed_datasets():
+        kinds = ["linear-probe"]
+        kinds += ["few-shot"] if evaluate["linear_probe"]["shots"] else []
+        kinds += ["knn"] if evaluate["knn"] else []
+        tables += [f"{kind}.{dataset}.{n}" for kind in kinds for n in nomenclatures]
+    return [f"{folder}/{table}.csv" for table in tables]
 
 
 def metrics_of_the_chosen(wildcards):
-    """Those of the patched models alone; they wait for alpha."""
+    """Those of the patched models; they wait for alpha."""
     return [
-        probe_metrics(encoder, dataset, nomenclature)
-        for encoder in map(chosen_model, PATCHED.values())
-        for dataset in probed_datasets()
-        for nomenclature in scored_nomenclatures(config, dataset)
-        if not encoder.endswith("@0")
+        table
+        for model in map(chosen_model, PATCHED.values())
+        if not model.endswith("@0")
+        for dataset in EVALUATED
+        for table in metrics_of(model, dataset)
     ]
+
+
+def sides_of_the_gap(wildcards):
+    """What an encoder's embeddings are held against."""
+    encoder, dataset = wildcards.encoder, wildcards.dataset
+    own = encoded(encoder, dataset, "test")
+    if encoder in STUDENTS:
+        taught_by = encoded(chosen_model(teacher(encoder)), dataset, "test")
+        return dict(rgb=taught_by, multispectral=own)
+    sides = dict(rgb=own)
+    if encoder not in OTHERS:
+        sides["zero_shot"] = embedding(f"{clip_of(encoder)}@0", dataset, "test")
+    if encoder not in OTHERS or OTHERS[encoder].has_text:
+        nomenclature = scored_nomenclatures(config, dataset)[0]
+        sides["head"] = head(
+            space_of(encoder), dataset, nomenclature, own_prompts(dataset)
+        )
+    return sides
+
+
+# What each encoder's gain is over; `<line>@selected` is the line's model at the alpha that is chosen.
+REFERENCES = {
+    **{model_at(line, 1): {"gain": f"{line.clip}@0"} for line in LINES.values()},
+    **{f"{name}@selected": {"gain": f"{line.clip}@0"} for name, line in LINES.items()},
+    **{
+        student: {
+            "gain": f"{clip}@0",
+            "gain_over_patched": f"{PATCHED[clip]}@selected",
+        }
+        for student, (_, clip) in STUDENTS.items()
+        if any(student in students_of(dataset) for dataset in EVALUATED)
+    },
+}
+
+
+def draws_of_the_shown(wildcards):
+    """Of the encoders that gain and of those that they gain over."""
+    chosen = {f"{line}@selected": chosen_model(line) for line in LINES}
+    named = {
+        *REFERENCES,
+        *(other for kinds in REFERENCES.values() for other in kinds.values()),
+    }
+    encoders = sorted({chosen.get(name, name) for name in named})
+    return [
+        draws(encoder, dataset, nomenclature, prompts)
+        for encoder in encoders
+        for dataset in EVALUATED
+        if is_scored(encoder, dataset)
+        for nomenclature in scored_nomenclatures(config, dataset)
+        for prompts in EVALUATED[dataset]
+    ]
+
+
+def is_scored(encoder, dataset):
+    """Whether one of our encoders is scored on a data set."""
+    if encoder in STUDENTS:
+        return encoder in students_of(dataset)
+    line = encoder.split("@")[0]
+    return encoder.endswith("@0") or dataset in datasets_of(line)
 
 
 # --- the report -------------------------------------------------------------------------------------------------------

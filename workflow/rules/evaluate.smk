@@ -7,11 +7,14 @@ rule score_zero_shot:
         embeddings=lambda w: [
             encoded(w.encoder, w.dataset, split) for split in scored_splits(w.dataset)
         ],
-        head=lambda w: head(clip_of(w.encoder), w.dataset, w.nomenclature, w.prompts),
+        head=lambda w: head(space_of(w.encoder), w.dataset, w.nomenclature, w.prompts),
         store=lambda w: store(w.dataset),
     output:
         metrics=results(
             "metrics/{encoder}/zero-shot.{dataset}.{nomenclature}.{prompts}.csv"
+        ),
+        draws=results(
+            "metrics/{encoder}/zero-shot.{dataset}.{nomenclature}.{prompts}.draws.npz"
         ),
     log:
         logs("metrics/{encoder}/zero-shot.{dataset}.{nomenclature}.{prompts}.log"),
@@ -29,26 +32,99 @@ rule score_zero_shot:
         "../scripts/score_zero_shot.py"
 
 
+rule score_gains:
+    """What patching and alignment gain over zero-shot CLIP, and over each other, with paired intervals."""
+    input:
+        draws=draws_of_the_shown,
+        selected=of_each_line("selected.json"),
+    output:
+        metrics=results("metrics/gains.csv"),
+    log:
+        logs("metrics/gains.log"),
+    conda:
+        "../../envs/data.yaml"
+    params:
+        references=REFERENCES,
+        starts={name: model_at(line, 0) for name, line in LINES.items()},
+        bootstrap=needs("evaluate", "bootstrap"),
+    message:
+        "Weighing the gains"
+    script:
+        "../scripts/score_gains.py"
+
+
 rule score_retrieval:
     """Retrieval between the patched CLIP's RGB and the student's multispectral embeddings of the test split."""
     input:
         rgb=lambda w: encoded(chosen_model(teacher(w.student)), w.dataset, "test"),
         multispectral=lambda w: encoded(w.student, w.dataset, "test"),
+        store=lambda w: store(w.dataset),
     output:
         metrics=results("metrics/{student}/retrieval.{dataset}.csv"),
     log:
         logs("metrics/{student}/retrieval.{dataset}.log"),
     conda:
         "../../envs/data.yaml"
+    threads: 2
     params:
         run=config["run"],
+        nomenclature=lambda w: scored_nomenclatures(config, w.dataset)[0],
         ks=lambda w: needs("evaluate", "retrieval", "ks"),
+        label_map_k=lambda w: needs("evaluate", "retrieval", "label_map_k"),
         bootstrap=needs("evaluate", "bootstrap"),
         seed=config["seed"],
     message:
         "Retrieval between RGB and {wildcards.student} on {wildcards.dataset}"
     script:
         "../scripts/score_retrieval.py"
+
+
+rule score_text_retrieval:
+    """Retrieval of the images of a class by its name."""
+    input:
+        embeddings=lambda w: encoded(w.encoder, w.dataset, "test"),
+        head=lambda w: head(space_of(w.encoder), w.dataset, w.nomenclature, w.prompts),
+        store=lambda w: store(w.dataset),
+    output:
+        metrics=results(
+            "metrics/{encoder}/text-retrieval.{dataset}.{nomenclature}.{prompts}.csv"
+        ),
+    log:
+        logs("metrics/{encoder}/text-retrieval.{dataset}.{nomenclature}.{prompts}.log"),
+    conda:
+        "../../envs/data.yaml"
+    params:
+        run=config["run"],
+        nomenclature="{nomenclature}",
+        prompts="{prompts}",
+        ks=lambda w: needs("evaluate", "text_retrieval", "ks"),
+        bootstrap=needs("evaluate", "bootstrap"),
+        seed=config["seed"],
+    message:
+        "Retrieval by the class names of {wildcards.dataset} with {wildcards.encoder}"
+    script:
+        "../scripts/score_text_retrieval.py"
+
+
+rule score_gap:
+    """The modality gap: a student against the patched CLIP, a CLIP against zero-shot CLIP and its own class names."""
+    input:
+        unpack(sides_of_the_gap),
+    output:
+        metrics=results("metrics/{encoder}/gap.{dataset}.csv"),
+    log:
+        logs("metrics/{encoder}/gap.{dataset}.log"),
+    conda:
+        "../../envs/data.yaml"
+    params:
+        run=config["run"],
+        nomenclature=lambda w: scored_nomenclatures(config, w.dataset)[0],
+        prompts=lambda w: own_prompts(w.dataset),
+        seed=config["seed"],
+    message:
+        "Modality gap of {wildcards.encoder} on {wildcards.dataset}"
+    script:
+        "../scripts/score_gap.py"
 
 
 rule score_probe:
@@ -63,10 +139,13 @@ rule score_probe:
     log:
         logs("metrics/{encoder}/linear-probe.{dataset}.{nomenclature}.log"),
     conda:
-        "../../envs/data.yaml"
+        "../../envs/torch.yaml"
+    threads: 2
     params:
         run=config["run"],
-        recipe=lambda w: needs("evaluate", "linear_probe", without=("datasets",)),
+        recipe=lambda w: needs(
+            "evaluate", "linear_probe", without=("datasets", "shots", "repeats")
+        ),
         nomenclature="{nomenclature}",
         bootstrap=needs("evaluate", "bootstrap"),
         seed=config["seed"],
@@ -76,15 +155,73 @@ rule score_probe:
         "../scripts/score_probe.py"
 
 
+rule score_few_shot:
+    """Linear probes on a few samples of each class."""
+    input:
+        train=lambda w: encoded(w.encoder, w.dataset, "train"),
+        val=lambda w: encoded(w.encoder, w.dataset, "val"),
+        test=lambda w: encoded(w.encoder, w.dataset, "test"),
+        store=lambda w: store(w.dataset),
+    output:
+        metrics=results("metrics/{encoder}/few-shot.{dataset}.{nomenclature}.csv"),
+    log:
+        logs("metrics/{encoder}/few-shot.{dataset}.{nomenclature}.log"),
+    conda:
+        "../../envs/torch.yaml"
+    params:
+        run=config["run"],
+        recipe=lambda w: needs("evaluate", "linear_probe", without=("datasets",)),
+        nomenclature="{nomenclature}",
+        bootstrap=needs("evaluate", "bootstrap"),
+        seed=config["seed"],
+    message:
+        "Probes of {wildcards.encoder} on a few samples of {wildcards.dataset}"
+    script:
+        "../scripts/score_few_shot.py"
+
+
+rule score_knn:
+    """Classification by the nearest training samples."""
+    input:
+        train=lambda w: encoded(w.encoder, w.dataset, "train"),
+        test=lambda w: encoded(w.encoder, w.dataset, "test"),
+        store=lambda w: store(w.dataset),
+    output:
+        metrics=results("metrics/{encoder}/knn.{dataset}.{nomenclature}.csv"),
+    log:
+        logs("metrics/{encoder}/knn.{dataset}.{nomenclature}.log"),
+    conda:
+        "../../envs/data.yaml"
+    params:
+        run=config["run"],
+        recipe=lambda w: needs("evaluate", "knn"),
+        nomenclature="{nomenclature}",
+        bootstrap=needs("evaluate", "bootstrap"),
+        seed=config["seed"],
+    message:
+        "Nearest neighbours of {wildcards.encoder} on {wildcards.dataset}"
+    script:
+        "../scripts/score_knn.py"
+
+
 rule collect_metrics:
     """One tidy table of every number."""
     input:
-        metrics=[
+        zero_shot=[
+            zero_shot_metrics(encoder, dataset, nomenclature, prompts)
+            for dataset in EVALUATED
+            for encoder in encoders_of(dataset)
+            for nomenclature in scored_nomenclatures(config, dataset)
+            for prompts in EVALUATED[dataset]
+        ],
+        shown=[
             table
             for dataset in EVALUATED
-            for table in metrics_of(encoders_of(dataset), dataset)
+            for encoder in shown_encoders(dataset)
+            for table in metrics_of(encoder, dataset)
         ],
         chosen=metrics_of_the_chosen,
+        gains=results("metrics/gains.csv"),
     output:
         table=results("metrics.csv"),
     log:

@@ -1,7 +1,7 @@
 rule zero_shot_head:
     """Turn class names and templates into the frozen text head."""
     input:
-        clip=results("clip/{clip}/open_clip_config.json"),
+        clip=lambda w: text_model(w.clip),
     output:
         head=results("heads/{clip}/{dataset}.{nomenclature}.{prompts}.npz"),
     log:

@@ -2,9 +2,27 @@
 
 TABLES = [
     results(f"tables/{name}.{extension}")
-    for name in ("classification", "retrieval", "linear_probe", "paint")
+    for name in (
+        "classification",
+        "details",
+        "prompts",
+        "retrieval",
+        "text_retrieval",
+        "linear_probe",
+        "few_shot",
+        "gap",
+        "ablations",
+        "paint",
+    )
     for extension in ("csv", "md", "tex")
 ]
+
+
+def what_students_are(wildcards):
+    # Imported here, because planning a run has no need of pandas.
+    from bandbridge.tables import ablation_facts
+
+    return ablation_facts(config)
 
 
 rule tables:
@@ -19,10 +37,50 @@ rule tables:
         logs("tables.log"),
     conda:
         "../../envs/report.yaml"
+    params:
+        students=what_students_are,
+        look=needs("tables"),
     message:
         "Making the tables"
     script:
         "../scripts/tables.py"
+
+
+rule record_config:
+    """The run's whole configuration, checked, beside its results: for whoever reads them, and to compare runs."""
+    output:
+        config=results("config.yaml"),
+    log:
+        logs("config.log"),
+    localrule: True
+    conda:
+        "../../envs/report.yaml"
+    params:
+        settings=config,
+    message:
+        "Recording the configuration"
+    script:
+        "../scripts/record_config.py"
+
+
+rule compare:
+    """Finished runs side by side: snakemake compare --config "compare=[demo, seed-1]"."""
+    log:
+        f"{config['log_root']}/compare.log",
+    localrule: True
+    conda:
+        "../../envs/report.yaml"
+    params:
+        runs=[
+            run if "/" in run else f"{config['results_root']}/{run}"
+            for run in config["compare"]
+        ],
+        out=f"{config['results_root']}/comparisons/"
+        + "-".join(run.strip("/").split("/")[-1] for run in config["compare"]),
+    message:
+        "Comparing {params.runs}"
+    script:
+        "../scripts/compare.py"
 
 
 rule report:
