@@ -1,5 +1,6 @@
 """Scripts take the same arguments from Snakemake and from the command line."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -76,8 +77,8 @@ def test_arguments_come_from_the_rule_by_name(tmp_path: Path):
         output=Named(embeddings="one.zarr"),
         params=Named(alpha="0.5", options={"k": 1}, only_a_trigger=3),
         threads=2,
-        resources={"gpu": 4, "mem_mb": 100},
-        config={"train": {"nodes": 1}, "seed": 0},
+        resources={"gpu": 1, "mem_mb": 100},  # a profile caps these
+        config={"train": {"gpus": 4, "nodes": 1}, "seed": 0},
         log=[],
     )
     job.run(main, rule)
@@ -88,7 +89,7 @@ def test_arguments_come_from_the_rule_by_name(tmp_path: Path):
         "threads": 2,
         "options": {"k": 1},
         "processes": 4,
-        "train": {"nodes": 1},
+        "train": {"gpus": 4, "nodes": 1},
     }
 
 
@@ -98,3 +99,32 @@ def test_a_rule_that_lacks_an_argument_says_which():
     rule = SimpleNamespace(input=Named(), output=Named(), params=Named(), threads=1, resources={}, config={}, log=[])
     with pytest.raises(TypeError, match="'store'"):
         job.run(main, rule)
+
+
+def run_under_snakemake(tmp_path: Path, body: str) -> subprocess.CompletedProcess:
+    """A script whose main does `body`, as a job with a log."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from types import SimpleNamespace as S\n"
+        "from bandbridge import job\n"
+        f"def main():\n    {body}\n"
+        f"rule = S(input={{}}, output={{}}, params={{}}, threads=1, config={{}}, log=[{str(tmp_path / 'job.log')!r}])\n"
+        "job.run(main, rule)\n"
+    )
+    package = {"PYTHONPATH": str(Path(job.__file__).parents[1])}
+    return subprocess.run([sys.executable, script], env=os.environ | package, capture_output=True, text=True)
+
+
+def test_an_error_nobody_foresaw_is_named_on_the_terminal_and_its_traceback_is_in_the_log(tmp_path: Path):
+    called = run_under_snakemake(tmp_path, "raise ZeroDivisionError('by nought')")
+    assert called.returncode != 0
+    assert "Unforeseen, ZeroDivisionError: by nought" in called.stderr
+    assert str(tmp_path / "job.log") in called.stderr
+    assert "Traceback" not in called.stderr
+    assert "Traceback" in (tmp_path / "job.log").read_text()
+
+
+def test_a_full_disk_is_told_as_such(tmp_path: Path):
+    called = run_under_snakemake(tmp_path, "raise OSError(28, 'No space left on device', 'model.safetensors')")
+    assert called.returncode == 1
+    assert "the disk or the quota is full (model.safetensors); make room and run again" in called.stderr

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
+from bandbridge import progress
 from bandbridge.errors import UserError
 
 
@@ -54,7 +55,8 @@ def _full(where: str) -> UserError:
 def _unforeseen(error: Exception, log: Path | None) -> None:
     """Say on the terminal what kind of error it is and where its traceback will be."""
     if log is not None:
-        print(f"\nUnforeseen, {type(error).__name__}: {error}\n(traceback in the log: {log})\n", file=_terminal, flush=True)
+        told = f"\nUnforeseen, {type(error).__name__}: {error}\n(traceback in the log: {log})\n"
+        print(told, file=progress.terminal or sys.stderr, flush=True)
 
 
 def _open_log(snakemake: Any) -> Path | None:
@@ -64,31 +66,27 @@ def _open_log(snakemake: Any) -> Path | None:
     path.parent.mkdir(parents=True, exist_ok=True)
     stream = path.open("w", encoding="utf-8", buffering=1)
     # The terminal keeps standard error, under another number, for the paragraph that explains a failure.
-    global _terminal
-    _terminal = os.fdopen(os.dup(2), "w", encoding="utf-8")
+    progress.terminal = os.fdopen(os.dup(2), "w", encoding="utf-8")
     os.dup2(stream.fileno(), 1)
     os.dup2(stream.fileno(), 2)
     return path
 
 
-_terminal: Any = sys.stderr
-
-
 def _stop(error: UserError, log: Path | None) -> NoReturn:
     print(f"Error: {error}", file=sys.stderr, flush=True)
     if log is not None:
-        print(f"\n{error}\n(log: {log})\n", file=_terminal, flush=True)
+        print(f"\n{error}\n(log: {log})\n", file=progress.terminal or sys.stderr, flush=True)
     sys.exit(1)
 
 
 def _from_snakemake(main: Callable[..., None], snakemake: Any) -> dict[str, Any]:
-    resources = snakemake.resources
-    # How a job runs, which is no reason to run it again: params would be one.
+    train = snakemake.config.get("train", {})
+    # How a job runs, which is no reason to run it again: params would be one. Not from the resources, which a profile caps.
     named: dict[str, Any] = {
         "threads": snakemake.threads,
-        "processes": resources.get("gpu", 1),
-        "nodes": resources.get("nodes", 1),
-        "train": snakemake.config.get("train", {}),
+        "processes": train.get("gpus", 1),
+        "nodes": train.get("nodes", 1),
+        "train": train,
     }
     for group in (snakemake.params, snakemake.input, snakemake.output):
         named.update(group.items())

@@ -150,7 +150,8 @@ def fit(
     ):
         steps = monitor.clock.waiting(_all_batches(run, state))
         if world.is_first:
-            steps = progress(steps, stage.name, total=run.total - state.step, unit="steps")
+            left = run.total - state.step
+            steps = progress(steps, stage.name, total=left, unit="steps", note=lambda: _note(state.history))
         for batch, size in steps:
             pending.append(_update(run, state, gradients, batch, size))
             monitor.clock.count(size)
@@ -301,6 +302,14 @@ def _mean(values: list[float]) -> float | None:
     """Of the finite ones: a step that a scaler skipped has no norm of its gradient."""
     finite = [value for value in values if math.isfinite(value)]
     return short(torch.tensor(finite).mean().item()) if finite else None
+
+
+def _note(history: list[Record]) -> str:
+    """The latest loss, and the latest score on validation."""
+    latest: dict[str, Any] = {}
+    for record in history[-STEPS_PER_RECORD:]:
+        latest |= {name: value for name, value in record.items() if name == "loss" or name.startswith("val_")}
+    return ", ".join(f"{name} {value:.4g}" for name, value in latest.items() if value is not None)
 
 
 def _add(state: State, monitor: Monitor, record: Record) -> None:
