@@ -11,12 +11,15 @@ min_version("9.0")
 
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 
-from bandbridge import job, overview, runlock
+from bandbridge import job, overview, runlock, slurm
 from bandbridge.config import validate
 from bandbridge.errors import UserError
 
 
 configfile: "config.yaml"
+
+
+report: "workflow/report/workflow.rst"
 
 
 # SLURM's warning before the time limit reaches every process of a job; it is meant for trainings.
@@ -30,7 +33,13 @@ except UserError as error:
     raise WorkflowError(str(error)) from None
 
 
+if config["container"]:
+
+    container: config["container"]
+
+
 include: "workflow/rules/common.smk"
+include: "workflow/rules/resources.smk"
 include: "workflow/rules/download.smk"
 include: "workflow/rules/preprocess.smk"
 include: "workflow/rules/clip.smk"
@@ -50,7 +59,6 @@ rule all:
     input:
         report=results("report/index.html"),
         tables=TABLES,
-        config=results("config.yaml"),
         patched=[
             of_line(line, "patched/open_clip_config.json") for line in PATCHED.values()
         ],
@@ -63,10 +71,16 @@ rule fetch:
         archives=[files(dataset) for dataset in DATASETS],
         clip=fetched_clip(),
         encoders=[brought(encoder) for encoder in OTHERS],
+        weights=[
+            path
+            for student in config["align"]["students"]
+            for path in first_weights(student)
+        ],
     localrule: True
 
 
 onstart:
+    slurm.mend_status_query()
     by_hand = absent_checkpoints(config)
     by_hand += [
         step for dataset in DATASETS for step in still_to_fetch_by_hand(dataset)
@@ -88,6 +102,8 @@ onsuccess:
 
 
 onerror:
+    for cure in slurm.cures_of(log):
+        print(f"\nSLURM: {cure}.", file=sys.stderr)
     print(
         f"\nThe run stopped; the logs are under {logs('')}. Mended, the same command continues it.\n",
         file=sys.stderr,

@@ -2,9 +2,9 @@
 
     python benchmarks/sweep.py [clip] [share]      ViT-B-32 and a twentieth of the samples; or any CLIP of open_clip
 
-11 alphas of a model with random weights, over 2,000 samples scored in three nomenclatures, 500 of a second data set and
-500 of a supported task, or a share of these; samples of 12 x 120 x 120 cut from the demo's scene, and pictures. The loop
-does what scripts written for one model and one nomenclature at a time do: for each alpha and each nomenclature it reads
+11 alphas of a model with random weights, over 2,000 samples scored in three nomenclatures, 500 of a second data set
+and 500 of a supported task, or a share of these; samples of 12 x 120 x 120 cut from the demo's scene, and pictures. The
+loop does what scripts written for one model and one nomenclature at a time do: for each alpha and nomenclature it reads
 tar.gz files of pickled tensors, decodes, preprocesses with open_clip's transform, and encodes. 'Bare' are the forward
 passes alone, on batches already in memory. bfloat16, two threads; the parts take turns.
 """
@@ -22,8 +22,8 @@ import rasterio
 import torch
 from PIL import Image
 
-ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / "workflow"), str(ROOT / "tests" / "unit")]
+sys.path.insert(0, str(Path(__file__).parents[1] / "workflow"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "unit"))
 
 from small_store import small_dataset, write_store
 
@@ -37,7 +37,7 @@ from bandbridge.weights import save_weights
 
 THREADS, BATCH, ROUNDS = 2, 100, 2
 ALPHAS = [alpha / 10 for alpha in range(11)]
-SCENE = ROOT / "tests" / "data" / "scene_crop"
+SCENE = Path(__file__).parents[1] / "tests" / "data" / "scene_crop"
 # Data set -> samples, and how many nomenclatures it is scored in.
 TASKS = {"bigearthnet_v1": (2_000, 3), "eurosat_ms": (500, 1), "eurosat_rgb": (500, 1)}
 

@@ -9,14 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import zarr
-from small_store import random_samples, small_dataset, write_store
+from small_store import load_script, random_samples, small_dataset, write_store
 from zarr.codecs import BloscCodec
 
 from bandbridge.catalogue import load_nomenclature
 from bandbridge.curve import Point
+from bandbridge.embeddings import Embeddings, save_embeddings
+from bandbridge.heads import Head, save_head
 from bandbridge.metrics.rows import Row, read_rows, write_rows
 from bandbridge.readers import Rejected
 from bandbridge.shards import LEVEL
+from bandbridge.store import Store
 from bandbridge.tables import read_curves
 
 ALPHAS = (0.0, 0.4, 0.7, 1.0)
@@ -37,7 +40,13 @@ CONFIG = {
     },
     "finetune": {"epochs": 15},
     "paint": {"alphas": list(ALPHAS)},
-    "align": {"students": {"ms-vit": {"backbone": "vit_tiny", "bands": ["B02", "B03", "B08"]}}, "epochs": 40},
+    "align": {
+        "students": {"ms-vit": {"backbone": "vit_tiny", "bands": ["B02", "B03", "B08"], "pretrained": None}},
+        "epochs": 40,
+        "loss": "mse",
+        "distillation_weight": 1.0,
+        "label_weight": 0.1,
+    },
     "evaluate": {"bootstrap": {"level": 0.95}},
     "report": {"title": "A run", "description": "Made up for a test."},
 }
@@ -78,10 +87,15 @@ def config_of(students=True, supported=True):
     return config
 
 
-def make_run(root, *, students=True, supported=True, probe=True, selected=SELECTED):
-    """Write a run's figures below `root`, with or without what a configuration can switch off."""
+def make_run(root, *, students=True, supported=True, probe=True, selected=SELECTED, further=False):
+    """Write a run's figures below `root`, with or without what a configuration can switch off.
+
+    Args:
+        further: with gains, confusions, few-shot probes, neighbours, gaps and retrieval by text as well.
+    """
     run = Run(root, config_of(students, supported))
-    write_rows(run.metrics, list(metric_rows(students, supported, probe)))
+    rows = list(metric_rows(students, supported, probe))
+    write_rows(run.metrics, [*rows, *(further_rows(rows) if further else [])])
     run.curves[0].parent.mkdir(parents=True, exist_ok=True)
     write_points(run.curves[0], supported, selected)
     choice = {"alpha": selected, "criterion": "max_loss", "reason": "It is the best of those that cost little."}
@@ -146,6 +160,57 @@ def retrieval_rows(row):
             yield dataclasses.replace(of_side, metric=f"recall@{k}", value=share * k**0.5, ci_low=0.01, ci_high=0.9)
 
 
+GAINS = {"demo-vit@0.4": (0.037, 0.012, 0.061, 0.004), "ms-vit": (0.0921, 0.05, 0.13, 0.0001)}
+
+
+def further_rows(rows):
+    """What the scores of a run's rows entail beside them: differences, confusions, probes on few samples, gaps."""
+    for row in rows:
+        if row.task != "zero-shot" or row.split != "test" or row.metric not in ("map", "accuracy") or row.class_:
+            continue
+        bare = dataclasses.replace(row, ci_low=None, ci_high=None)
+        yield dataclasses.replace(bare, metric="ece", value=0.12)
+        if row.encoder in GAINS:
+            value, low, high, p = GAINS[row.encoder]
+            if row.metric == "accuracy":
+                value, low, high, p = -0.0024, -0.006, 0.001, 0.3
+            gained = dataclasses.replace(bare, metric=f"{row.metric}_gain", value=value, ci_low=low, ci_high=high)
+            yield gained
+            yield dataclasses.replace(bare, metric=f"{row.metric}_gain_p", value=p)
+        if row.encoder == "ms-vit":
+            over = f"{row.metric}_gain_over_patched"
+            yield dataclasses.replace(bare, metric=over, value=0.0547, ci_low=0.02, ci_high=0.09)
+            yield dataclasses.replace(bare, metric=f"{over}_p", value=0.01)
+        if row.metric == "accuracy":
+            yield from confusion_rows(bare, load_nomenclature(row.nomenclature).classes)
+        if row.prompts == "satellite" and row.encoder in ("demo-vit@0", "demo-vit@0.4", "ms-vit"):
+            yield from frozen_rows(dataclasses.replace(bare, prompts=""), row.value)
+        if row.encoder == "ms-vit" and row.prompts == "satellite":
+            for index, metric in enumerate(("centroid_distance", "alignment", "cosine")):
+                yield dataclasses.replace(
+                    bare, task="gap", nomenclature="", prompts="", modality="rgb-s2", metric=metric, value=0.3 + index
+                )
+            named = dataclasses.replace(bare, task="text-retrieval", modality="text->s2")
+            for metric, value in (("precision@5", 0.5), ("recall@5", 0.2), ("map", 0.4)):
+                yield dataclasses.replace(named, metric=metric, value=value)
+
+
+def confusion_rows(row, classes):
+    for index, name in enumerate(classes):
+        other = classes[(index + 1) % len(classes)]
+        for predicted, share in ((name, row.value), (other, 1 - row.value)):
+            yield dataclasses.replace(row, metric="confusion", class_=f"{name} -> {predicted}", value=share, n=9)
+
+
+def frozen_rows(row, value):
+    yield dataclasses.replace(row, task="knn", value=value + 0.05, ci_low=value, ci_high=value + 0.1)
+    for k in (1, 5, 20):
+        score = value + 0.03 * k**0.5
+        yield dataclasses.replace(
+            row, task="few-shot", metric=f"{row.metric}@{k}", value=score, ci_low=score - 0.05, ci_high=score + 0.05
+        )
+
+
 def write_points(path, supported, selected):
     columns = [field.name for field in dataclasses.fields(Point)]
     with path.open("w", encoding="utf-8", newline="") as file:
@@ -195,6 +260,65 @@ def make_data(root):
         sources = {"sources": [{"file": f"{name}.zip", "sha256": "ab" * 32, "md5": None}]}
         write_store(stores[-1], dataset, samples, 1, sources, quarantines[-1], max_quarantined_share=0.5)
     return stores, quarantines
+
+
+def make_parts(root, store, nomenclature="osm-landuse-8", width=16):
+    """A gallery and a projection of made-up embeddings of a store's test split, written by the rules' scripts."""
+    opened = Store(store)
+    ids, name = opened.split("test").ids, opened.attrs["dataset"]
+    generator = np.random.default_rng(0)
+    paths = {}
+    for encoder, alpha, modality, shift in (
+        ("demo-vit@0", 0.0, "rgb", 0.0),
+        ("demo-vit@0.4", 0.4, "rgb", 1.0),
+        ("ms-vit", None, "s2", 1.2),
+    ):
+        attrs = {"encoder": encoder, "clip": "demo-vit", "alpha": alpha, "dataset": name, "split": "test"}
+        attrs |= {"modality": modality, "store_digest": opened.digest, "weights_digest": "ef" * 32}
+        values = generator.normal(shift, 1, (len(ids), width)).astype(np.float32)
+        path = root / "embeddings" / encoder / f"{name}.test.zarr"
+        save_embeddings(path, Embeddings(values, ids, attrs))
+        paths[encoder] = path / "zarr.json"
+    vectors = generator.normal(size=(len(opened.classes), width)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    head = root / "heads" / f"{name}.npz"
+    save_head(head, Head(vectors, 100.0, opened.classes, tuple((f"a photo of {c}.",) for c in opened.classes)))
+    common = {"head": head, "store": store / "zarr.json", "nomenclature": nomenclature, "seed": 0}
+    common |= {"multispectral": [paths["ms-vit"]]}
+    gallery, projection = (root / "report_parts" / f"{what}.ms-vit.{name}.json" for what in ("gallery", "projection"))
+    load_script("gallery").main(rgb=paths["demo-vit@0.4"], gallery=gallery, **common)
+    load_script("projection").main(
+        zero_shot=paths["demo-vit@0"], patched=paths["demo-vit@0.4"], projection=projection, **common
+    )
+    return gallery, projection
+
+
+def make_report(root, *, parts=True, **options):
+    """A run with all that it can have, and its report as the rule's script writes it: the run and the page."""
+    stores, quarantines = make_data(root / "data")
+    run = make_run(root / "run", **options)
+    load_script("tables").main(run.metrics, run.curves, run.selected, run.tables)
+    histories = [write_history(run.root / "finetune" / "demo-vit.demo_scene" / "history.jsonl")]
+    if run.config["align"]["students"]:
+        histories.append(write_history(run.root / "align" / "ms-vit" / "history.jsonl"))
+    write_benchmark(run.root / "logs" / "demo" / "finetune" / "demo-vit.demo_scene.tsv", 75.2, "1210.0")
+    gallery, projection = make_parts(run.root, stores[0]) if parts else (None, None)
+    path = run.root / "report" / "index.html"
+    load_script("report").main(
+        run.metrics,
+        run.curves,
+        run.selected,
+        histories,
+        [store / "zarr.json" for store in stores],
+        quarantines,
+        run.tables,
+        [run.root / "logs" / "demo"],
+        run.config,
+        path,
+        galleries=[gallery] if gallery else [],
+        projections=[projection] if projection else [],
+    )
+    return run, path
 
 
 def write_plain_store(path, modalities, nomenclatures, pixels, labels, **attributes):

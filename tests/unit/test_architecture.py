@@ -8,10 +8,10 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "workflow" / "bandbridge"
 
 LEVELS = [
-    ["errors", "files", "progress", "job", "runlock"],
+    ["errors", "files", "progress", "job", "runlock", "resources", "slurm"],
     ["catalogue"],
     ["sensors"],
-    ["settings", "resources"],
+    ["settings"],
     ["config", "encoder_facts", "tar_stream", "archives", "transfer", "download", "rasters"],
     ["readers"],
     ["plan", "shards", "convert", "assemble"],
@@ -27,7 +27,10 @@ LEVELS = [
     ["galleries", "projection"],
     ["published", "tables_base", "tables_scores", "tables_spaces", "tables_study", "table_formats", "tables"],
     ["plots", "plots_models", "plots_datasets", "plots_space", "figures"],
-    ["report_summary", "report_datasets", "report_quarantine", "report_run", "report_spaces", "report_curves", "report_models", "report_probes", "report"],
+    [
+        f"report{part}"
+        for part in ("_summary", "_datasets", "_quarantine", "_run", "_spaces", "_curves", "_models", "_probes", "")
+    ],
     ["compare", "compare_page", "doctor_machine", "doctor_data", "doctor", "overview", "config_reference"],
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}

@@ -92,7 +92,7 @@ def snakemake(words: list[str]) -> None:
         item.split("=", 1) for group in given.config or [] for item in ([group] if isinstance(group, str) else group)
     ]
     validate(merged(config, {key: yaml.safe_load(value) for key, value in values}))
-    for profile in filter(None, [given.profile]):
+    for profile in given.profile or []:
         assert (ROOT / profile / "config.yaml").is_file()
     text = (ROOT / "Snakefile").read_text() + "".join(
         path.read_text() for path in (ROOT / "workflow/rules").glob("*.smk")

@@ -1,6 +1,8 @@
 """The conda environments and the lock file name the same versions."""
 
+import ast
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,3 +32,47 @@ def test_every_direct_dependency_is_locked():
 
 def test_the_lock_names_no_address():
     assert "://" not in (ROOT / "requirements.lock").read_text()
+
+
+# What a module is imported as -> the package that brings it, where the names differ. TorchGeo is an extra of the user's.
+PACKAGES = {"yaml": "pyyaml", "PIL": "pillow", "sklearn": "scikit-learn", "open_clip": "open-clip-torch"}
+PACKAGES |= {"google_crc32c": "google-crc32c"}
+EXTRAS = {"torchgeo"}
+
+
+def imported(path: Path) -> set[str]:
+    """Dotted names of what a file imports, also inside functions."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return names
+
+
+def packages_behind(script: Path) -> set[str]:
+    """Packages that a script needs, by itself or by way of our own modules."""
+    found, left, seen = set(), [script], set()
+    while left:
+        path = left.pop()
+        if path in seen:
+            continue
+        seen.add(path)
+        for name in imported(path):
+            top = name.split(".")[0]
+            if top == "bandbridge":
+                module = ROOT / "workflow" / Path(*name.split("."))
+                left += [file for file in (module.with_suffix(".py"), module / "__init__.py") if file.is_file()]
+            elif top not in sys.stdlib_module_names | EXTRAS:
+                found.add(PACKAGES.get(top, top).lower().replace("_", "-"))
+    return found
+
+
+@pytest.mark.parametrize("rules", sorted((ROOT / "workflow" / "rules").glob("*.smk")), ids=lambda path: path.stem)
+def test_a_script_s_environment_has_all_that_it_imports(rules: Path):
+    for environment, script in re.findall(r"envs/(\w+)\.yaml.*?scripts/(\w+)\.py", rules.read_text(), re.DOTALL):
+        *_, requirements = yaml.safe_load((ROOT / "envs" / f"{environment}.yaml").read_text())["dependencies"]
+        there = {requirement.split("==")[0].lower().replace("_", "-") for requirement in requirements["pip"]}
+        lacking = packages_behind(ROOT / "workflow" / "scripts" / f"{script}.py") - there
+        assert not lacking, f"{script}.py runs in envs/{environment}.yaml, which lacks {lacking}"

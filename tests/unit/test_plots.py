@@ -1,14 +1,17 @@
 """Figures: that they show what they are given, and fit into a page."""
 
 import re
+from itertools import combinations
 from xml.etree import ElementTree
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_rgb
+from PIL import Image
 from synthetic_run import ALPHAS, make_run
 
-from bandbridge import plots, plots_datasets
+from bandbridge import figures, plots, plots_datasets, plots_models
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -19,7 +22,7 @@ def curve(tmp_path_factory):
 
 
 def texts(figure, name="figure"):
-    root = ElementTree.fromstring(plots.svg(figure, name))
+    root = ElementTree.fromstring(figures.svg(figure, name))
     return ["".join(element.itertext()) for element in root.iter(f"{SVG}text")]
 
 
@@ -70,13 +73,13 @@ def test_validation_scores_have_a_panel_of_their_own():
 
 
 def test_a_long_history_is_thinned():
-    figure = plots.training_curves(history(steps=5 * plots.MOST_STEPS))
-    assert all(len(line.get_xdata()) <= plots.MOST_STEPS for axes in figure.axes for line in axes.lines)
+    figure = plots.training_curves(history(steps=5 * figures.MOST_STEPS))
+    assert all(len(line.get_xdata()) <= figures.MOST_STEPS for axes in figure.axes for line in axes.lines)
 
 
 def test_a_class_without_a_score_keeps_its_line():
     scores = pd.DataFrame({"Zero-shot": [0.2, np.nan], "Patched": [0.4, np.nan]}, index=["farm", "wetland"])
-    assert {"farm", "wetland", "Zero-shot", "Patched"} <= set(texts(plots.per_class(scores)))
+    assert {"farm", "wetland", "Zero-shot", "Patched"} <= set(texts(plots_models.per_class(scores)))
 
 
 # --- data sets -------------------------------------------------------------------------------------------------------
@@ -139,7 +142,7 @@ def test_a_map_of_half_a_million_samples_is_small():
     shown = plots_datasets.shown_places(pd.DataFrame({"split": splits, "lat": lat, "lon": lon}))
     assert len(shown) == plots_datasets.MOST_POINTS
     assert shown["split"].value_counts(normalize=True).min() > 0.3
-    assert len(plots.svg(plots_datasets.sample_map(shown), "map")) < 160_000
+    assert len(figures.svg(plots_datasets.sample_map(shown), "map")) < 160_000
 
 
 def test_a_lonely_sample_is_on_the_map():
@@ -195,14 +198,14 @@ def test_degrees_name_their_side_of_the_world(value, sides, digits, text):
 
 
 def test_svg_holds_no_finer_coordinates_than_a_screen_shows(curve):
-    text = plots.svg(plots.paint_curve(curve, "Digits"), "front")
+    text = figures.svg(plots.paint_curve(curve, "Digits"), "front")
     assert not re.findall(r' (?:d|x|y|transform)="[^"]*\.\d{3}', text)
 
 
 def test_svg_takes_its_colours_and_fonts_from_the_page(curve):
-    text = plots.svg(plots.paint_curve(curve, "Digits"), "front")
-    assert not [colour for colour in plots.COLOURS.values() if colour in text]
-    assert set(re.findall(r"var\(--(\w+)\)", text)) <= set(plots.COLOURS)
+    text = figures.svg(plots.paint_curve(curve, "Digits"), "front")
+    assert not [colour for colour in figures.COLOURS.values() if colour in text]
+    assert set(re.findall(r"var\(--(\w+)\)", text)) <= set(figures.COLOURS)
     assert "var(--ink)" in text
     assert "DejaVu" not in text
     assert "<?xml" not in text
@@ -210,7 +213,7 @@ def test_svg_takes_its_colours_and_fonts_from_the_page(curve):
 
 def test_svg_ids_do_not_clash_with_those_of_another_figure(curve):
     def ids(name):
-        text = plots.svg(plots.paint_curve(curve, "Digits"), name)
+        text = figures.svg(plots.paint_curve(curve, "Digits"), name)
         found, used = re.findall(r' id="([^"]+)"', text), re.findall(r'(?:href="|url\()#([^")]+)', text)
         assert set(used) == set(found)
         assert len(found) == len(set(found))
@@ -220,5 +223,86 @@ def test_svg_ids_do_not_clash_with_those_of_another_figure(curve):
 
 
 def test_svg_is_the_same_each_time(curve):
-    first, second = (plots.svg(plots.paint_by_alpha(curve, "Digits"), "alpha") for _ in range(2))
+    first, second = (figures.svg(plots.paint_by_alpha(curve, "Digits"), "alpha") for _ in range(2))
     assert first == second
+
+
+# --- marks, legends, files -------------------------------------------------------------------------------------------
+
+
+def test_every_point_of_the_curve_can_be_asked_for_its_alpha(curve):
+    text = figures.svg(plots.paint_curve(curve, "Digits"), "front")
+    tips = re.findall(r'data-tip="([^"]*)"', text)
+    assert len(tips) == 2 * len(ALPHAS)
+    assert sum("selected" in tip for tip in tips) == 2
+    assert "α = 0.7, test&#10;Demo scene: mAP 42.7 %&#10;Digits: accuracy 95.6 %" in tips
+    ElementTree.fromstring(text)
+
+
+def test_intervals_are_told_where_there_are_any(curve):
+    spans = {("patching", "test", 0.7): (0.4, 0.45)}
+    text = figures.svg(plots.paint_curve(curve, "Digits", spans), "front")
+    assert "mAP 42.7 % (40.0 to 45.0)" in text
+    assert text.count(" to ") == 1
+
+
+def test_points_that_are_not_drawn_have_no_tip():
+    scores = pd.DataFrame({"Zero-shot": [0.2, np.nan], "Patched": [0.4, 0.1]}, index=["farm", "wetland"])
+    text = figures.svg(plots_models.per_class(scores), "classes")
+    assert re.findall(r'data-tip="([^"]*)"', text) == [
+        "farm&#10;Zero-shot: 20.0 %",
+        "farm&#10;Patched: 40.0 %",
+        "wetland&#10;Patched: 10.0 %",
+    ]
+
+
+def test_tips_cannot_break_out_of_their_attribute():
+    scores = pd.DataFrame({'<b> "x"': [0.2], "Patched": [0.4]}, index=['a "b" <c> & d'])
+    root = ElementTree.fromstring(figures.svg(plots_models.per_class(scores), "classes"))
+    tips = [element.get("data-tip") for element in root.iter() if element.get("data-tip")]
+    assert tips[0] == 'a "b" <c> & d\n<b> "x": 20.0 %'
+
+
+def test_a_figure_is_kept_as_pdf_png_and_csv_with_its_legend_and_shown_without(tmp_path, curve):
+    data = pd.DataFrame({"alpha": [0.0, 1 / 3]})
+    plot = figures.Album(tmp_path).plot(plots.paint_curve(curve, "Digits"), "Curve of α/1", "Caption.", "Words.", data)
+    assert plot.files == (
+        "figures/curve-of-alpha-1.pdf",
+        "figures/curve-of-alpha-1.png",
+        "figures/curve-of-alpha-1.csv",
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        file.removeprefix("figures/") for file in plot.files
+    )
+    assert (tmp_path / "curve-of-alpha-1.csv").read_text() == "alpha\n0\n0.3333333333\n"
+    assert (tmp_path / "curve-of-alpha-1.pdf").read_bytes().startswith(b"%PDF")
+    with Image.open(tmp_path / "curve-of-alpha-1.png") as picture:
+        assert picture.size == (1260, 1020)
+        assert picture.convert("RGB").getpixel((2, 2)) == (255, 255, 255)
+    assert [(key.series, key.label) for key in plot.keys] == [("validation", "validation"), ("test", "test")]
+    assert "validation" not in texts_of(plot.svg)
+    assert {"validation", "test"} <= set(re.findall(r'data-series="([^"]*)"', plot.svg))
+
+
+def test_figures_of_one_run_are_the_same_bytes_each_time(tmp_path, curve):
+    for name in ("one", "two"):
+        figures.Album(tmp_path / name).plot(plots.paint_by_alpha(curve, "Digits"), "curve", "", "", curve.points)
+    for path in (tmp_path / "one").iterdir():
+        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes(), path.name
+
+
+def test_colours_of_models_stay_apart_for_the_colour_blind():
+    # Viénot, Brettel and Mollon's (1999) dichromats: distances in linear light of what they see.
+    protan = np.array([[0.11238, 0.88762, 0], [0.11238, 0.88762, 0], [0.00401, -0.00401, 1]])
+    deutan = np.array([[0.29275, 0.70725, 0], [0.29275, 0.70725, 0], [-0.02234, 0.02234, 1]])
+    inks = [np.array(to_rgb(figures.COLOURS[name])) ** 2.2 for name in figures.MODEL_COLOURS]
+    for seen_by in (protan, deutan):
+        seen = [np.clip(seen_by @ ink, 0, 1) ** (1 / 2.2) for ink in inks]
+        # Beside colour, every model has a marker of its own.
+        for first, second in combinations(range(3), 2):
+            assert np.linalg.norm(seen[first] - seen[second]) > 0.1
+    assert len(set(figures.MODEL_MARKERS)) == len(figures.MODEL_COLOURS)
+
+
+def texts_of(svg):
+    return {"".join(element.itertext()) for element in ElementTree.fromstring(svg).iter(f"{SVG}text")}

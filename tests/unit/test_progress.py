@@ -34,10 +34,7 @@ def test_a_job_whose_errors_go_to_a_log_is_live_on_the_terminal_as_well(capsys, 
     screen = Screen()
     monkeypatch.setattr(module, "terminal", screen)
     monkeypatch.setattr(module, "SECONDS_BEFORE_BAR", 0)
-    shown = []
-    for item in progress(range(2000), "Working", note=lambda: f"loss {item:g}"):
-        shown.append(item)
-    assert shown == list(range(2000))
+    assert list(progress(range(2000), "Working", note=lambda: "loss 0.5")) == list(range(2000))
     assert "Working" in screen.getvalue()
     assert "Working: 2000 it in" in capsys.readouterr().err
 

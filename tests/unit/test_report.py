@@ -8,15 +8,20 @@ import sys
 from html.parser import HTMLParser
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from small_store import load_script
-from synthetic_run import CLASSES, make_data, make_run, write_benchmark, write_history
+from synthetic_run import CLASSES, SCENE, SELECTED, make_data, make_run, write_benchmark, write_history
 
 from bandbridge import report_run
+from bandbridge.catalogue import dataset_names, load_dataset
+from bandbridge.figures import Album
 from bandbridge.metrics.rows import read_rows
 from bandbridge.report import write_report
-from bandbridge.report_run import costs, duration
+from bandbridge.report_models import confusions
+from bandbridge.report_probes import probe_plots
+from bandbridge.report_run import METHOD, bibtex, costs, duration, references
 from bandbridge.report_summary import key_figures, scratch_note, summary, what_was_run
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
@@ -143,9 +148,11 @@ def test_numbers_of_the_tables_are_those_of_the_metrics(run, page):
 
 def test_every_figure_is_described_in_words(page):
     drawings = [attrs for tag, attrs in page.elements if attrs.get("class") == "drawing"]
-    assert len(drawings) == 2 + 1 + 2 + 5  # PAINT, classes, trainings; of the data sets counts, values, and one map
+    # PAINT, classes, probes, trainings; of the data sets counts, values, and one map.
+    assert len(drawings) == 2 + 1 + 1 + 2 + 5
     assert all(attrs["role"] == "img" and len(attrs["aria-label"]) > 20 for attrs in drawings)
-    assert len(page.all("svg")) == len(drawings)
+    pictures = [attrs for attrs in page.all("svg") if attrs.get("aria-hidden") != "true"]
+    assert len(pictures) == len(drawings)
     assert (
         "At alpha 0.4 (selected): patching task 38.0\u00a0%, supported task 99.4\u00a0%." in drawings[0]["aria-label"]
     )
@@ -155,6 +162,38 @@ def test_classes_with_their_scores_are_listed_and_undefined_ones_dashed(page):
     for name in CLASSES:
         assert name in page.text
     assert "wetland 0 – – – –" in page.text
+
+
+def test_figures_are_files_beside_the_page_with_their_numbers(run, page):
+    links = {attrs["href"] for attrs in page.all("a") if attrs.get("href", "").startswith("figures/")}
+    folder = run.root / "report" / "figures"
+    assert {f"figures/{path.name}" for path in folder.iterdir()} == links
+    stems = {path.stem for path in folder.iterdir()}
+    assert {"paint-demo-vit-demo-scene-front", "classes-demo-scene-osm-landuse-8"} <= stems
+    assert len(links) == 3 * len(stems)
+    points = pd.read_csv(folder / "paint-demo-vit-demo-scene-front.csv")
+    chosen = points[(points["selected"] == 1) & (points["split"] == "test") & (points["task"] == "patching")].iloc[0]
+    assert (chosen["alpha"], chosen["value"]) == (SELECTED, SCENE[1])
+    assert (chosen["ci_low"], chosen["ci_high"]) == (pytest.approx(SCENE[1] - 0.03), pytest.approx(SCENE[1] + 0.04))
+    assert (folder / "cost.pdf").exists() is False  # one stage has nothing to be compared with
+
+
+def test_a_figure_that_is_gone_leaves_no_file(tmp_path):
+    run = make_run(tmp_path)
+    for _ in range(2):
+        write_report(tmp_path / "page.html", run.config, *run.read(), figures=tmp_path / "figures")
+        assert not (tmp_path / "figures" / "old.png").exists()
+        (tmp_path / "figures" / "old.png").write_bytes(b"")
+
+
+def test_several_processes_draw_the_same_page(tmp_path):
+    run = make_run(tmp_path, further=True)
+    pages = []
+    for processes in (1, 2):
+        path = tmp_path / f"{processes}.html"
+        write_report(path, run.config, *run.read(), processes=processes)
+        pages.append(re.sub(r"\d\d:\d\d UTC", "", path.read_text(encoding="utf-8")))
+    assert pages[0] == pages[1]
 
 
 def test_the_page_carries_the_files_of_its_tables(run, page):
@@ -175,7 +214,7 @@ def test_what_the_user_wrote_is_escaped(tmp_path):
     run = make_run(tmp_path)
     run.config["report"]["title"] = "<script>alert(1)</script> & more"
     page = bare_page(run)
-    assert len(page.all("script")) == 1
+    assert len(page.all("script")) == 2
     assert "<script>alert(1)</script> & more" in page.text
 
 
@@ -193,7 +232,7 @@ def test_switched_off_stages_leave_a_whole_page(tmp_path, options, words):
     assert page.faults == []
     for word in words:
         assert word in page.text
-    for heading in ("Summary", "Patching", "Zero-shot classification", "Cross-modal retrieval", "Linear probe", "Cost"):
+    for heading in ("Summary", "Patching", "Zero-shot classification", "Retrieval", "Probes on frozen", "Cost"):
         assert heading in page.text
     assert not re.search(r"\bnan\b", page.text, re.IGNORECASE)
     curves = [attrs for _, attrs in page.elements if "Line through" in attrs.get("aria-label", "")]
@@ -203,6 +242,45 @@ def test_switched_off_stages_leave_a_whole_page(tmp_path, options, words):
 def test_torch_is_not_imported():
     code = "import sys, bandbridge.report; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_run_without_patching_compares_its_students_with_the_clip_they_were_aligned_to(tmp_path):
+    run = make_run(tmp_path)
+    metrics, _ = run.read()
+    metrics = metrics[metrics["alpha"].isna() | (metrics["alpha"] == 0)]
+    path = tmp_path / "page.html"
+    write_report(path, run.config, metrics, [])
+    page = Page(path.read_text(encoding="utf-8"))
+    assert page.faults == []
+    assert "No model was patched in this run. The student ms-vit sees 3 bands, was aligned to demo-vit" in page.text
+    assert "43.5\u00a0% mAP, 9.2 points above it." in " ".join(page.words)
+
+
+def test_a_data_set_without_validation_leaves_a_whole_page(tmp_path):
+    run = make_run(tmp_path)
+    metrics, curves = run.read()
+    metrics = metrics[(metrics["dataset"] != "digits") | (metrics["split"] != "val")]
+    for curve in curves:
+        curve.points.loc[:, "supported_val"] = float("nan")
+    path = tmp_path / "page.html"
+    write_report(path, run.config, metrics, curves)
+    page = Page(path.read_text(encoding="utf-8"))
+    assert page.faults == []
+    assert "Digits" in page.text or "digits" in page.text
+    assert not re.search(r"\bnan\b", page.text, re.IGNORECASE)
+
+
+def test_several_tasks_of_a_role_are_all_in_the_summary(tmp_path):
+    run = make_run(tmp_path)
+    task = run.config["tasks"]["supported"]
+    metrics, curves = run.read()
+    other = metrics[metrics["dataset"] == "digits"].assign(dataset="resisc45", nomenclature="resisc45-45")
+    config = copy.deepcopy(run.config)
+    config["tasks"]["supported"] = [task, {"dataset": "resisc45", "prompts": "digits"}]
+    text = summary(config, pd.concat([metrics, other], ignore_index=True), curves)
+    assert "on Handwritten digits from 99.6" in text
+    assert "and lowered accuracy on NWPU-RESISC45 from 99.6" in text
+    assert len(key_figures(config, pd.concat([metrics, other], ignore_index=True), curves)) == 4
 
 
 # --- the words -------------------------------------------------------------------------------------------------------
@@ -215,6 +293,21 @@ def test_the_summary_says_what_the_figures_say(run):
         "digits from 99.6 % to 99.4 %. The student ms-vit sees 3 bands, was aligned to the patched model and reaches "
         "43.5 % mAP, 5.5 points above it."
     )
+
+
+def test_measured_gains_are_told_with_their_intervals_and_whether_chance_could_do_as_much(tmp_path):
+    run = make_run(tmp_path, further=True)
+    text = summary(run.config, *run.read()).replace("\u00a0", " ")
+    assert text == (
+        "Patching with α = 0.4 raised mAP on Demo scene from 34.3 % to 38.0 % (+3.7 points, 95 % interval +1.2 to "
+        "+6.1); it lowered accuracy on Handwritten digits from 99.6 % to 99.4 % (−0.2 points, interval −0.6 to +0.1, "
+        "which chance could do). The student ms-vit sees 3 bands, was aligned to the patched model and reaches 43.5 % "
+        "mAP, 5.5 points above it (interval +2.0 to +9.0)."
+    )
+    patched, supported, student = key_figures(run.config, *run.read())
+    assert (patched.interval, patched.verdict) == ("+1.2 to +6.1", "p = 0.004")
+    assert supported.verdict == "p = 0.30: chance could do as much"
+    assert student.interval == "+2.0 to +9.0"
 
 
 def test_the_summary_tells_when_nothing_changed(tmp_path):
@@ -259,6 +352,28 @@ def test_a_data_set_shows_what_it_was_made_of_and_what_was_left_out(page):
         assert text in page.text
 
 
+# --- confusions, probes ----------------------------------------------------------------------------------------------
+
+
+def test_confusions_stand_beside_each_other_with_their_largest_cells(tmp_path):
+    run = make_run(tmp_path, further=True)
+    (confusion,) = confusions(run.config, *run.read(), Album())
+    assert list(confusion.largest.columns) == ["true", "predicted", "samples", "Zero-shot (α = 0)", "Patched (α = 0.4)"]
+    assert confusion.largest["Patched (α = 0.4)"].tolist() == pytest.approx([0.6] * 10)
+    assert set(confusion.largest["true"] + confusion.largest["predicted"]) >= {"01", "90"}
+    assert confusion.plot.svg.count("data-tip=") == 20 + 10  # what is under half a per cent is not seen
+
+
+def test_probes_have_a_mark_for_each_kind_and_model(tmp_path):
+    run = make_run(tmp_path, further=True)
+    ((title, (probes, shots)),) = probe_plots(run.config, *run.read(), Album())
+    assert title == "Demo scene"
+    assert [key.label for key in probes.keys] == ["zero-shot", "nearest neighbours", "linear probe"]
+    assert probes.svg.count("data-tip=") == 9
+    assert shots.svg.count("data-tip=") == 9
+    assert "Aligned (ms-vit)&#10;20 samples a class: 56.9 % (51.9 to 61.9)" in shots.svg
+
+
 # --- cost and provenance ---------------------------------------------------------------------------------------------
 
 
@@ -283,6 +398,20 @@ def test_benchmarks_that_are_not_there_are_left_out(tmp_path):
 )
 def test_durations_are_read_at_a_glance(seconds, text):
     assert duration(seconds) == text
+
+
+def test_bibtex_has_the_method_and_what_the_data_sets_ask_to_cite():
+    text = bibtex(["helber2019eurosat", "https://example.org", "helber2019eurosat"])
+    assert [line[line.index("{") + 1 : -1] for line in text.splitlines() if line.startswith("@")] == [
+        *METHOD,
+        "helber2019eurosat",
+    ]
+    assert text.count("{") == text.count("}")
+
+
+def test_every_data_set_of_the_catalogue_can_be_cited():
+    keys = {key for name in dataset_names() for key in load_dataset(name).cite}
+    assert {key for key in keys if "://" not in key} <= set(references())
 
 
 def test_code_outside_a_clone_has_no_commit(tmp_path, monkeypatch):

@@ -59,6 +59,7 @@ def make_clone(folder: Path) -> Clone:
     for name in ("workflow", "envs", "profiles"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "Snakefile", folder)
+    (folder / "slurm").symlink_to("profiles/slurm")
     # The scene is brought as a user would bring one: a data set file, and the files where archives are looked for.
     shutil.copy(Path(__file__).parent / "scene_crop.yaml", folder / "workflow" / "datasets")
     shutil.copytree(SCENE, folder / "data" / "archives" / "scene_crop")

@@ -65,8 +65,33 @@ def test_what_is_fetched_by_hand_stops_the_run_before_any_job(clone: Clone):
     called = clone.snakemake("--cores", "1", "--configfile", "workflow/presets/paper.yaml")
     assert called.returncode != 0
     assert "ILSVRC2012_img_val.tar" in called.stderr
-    assert "align.students.ssl4eo-vit-small.pretrained" in called.stderr
     assert not (clone.root / "results").exists()
+
+
+def test_a_student_s_checkpoint_that_is_not_there_stops_the_run_before_any_job(clone: Clone):
+    clone.configure({"align": {"students": {"ms-vit": {"pretrained": "nowhere.pth"}}}})
+    called = clone.snakemake("--cores", "1")
+    assert called.returncode != 0
+    assert "align.students.ms-vit.pretrained: nowhere.pth is not there" in called.stderr
+    assert not (clone.root / "results").exists()
+
+
+def test_published_weights_that_a_student_starts_from_are_fetched(clone: Clone):
+    clone.configure({"align": {"students": {"ms-vit": {"pretrained": "ssl4eo-moco-vit-s-16"}}}})
+    assert "fetch_weights" in clone.jobs()
+    assert clone.jobs("fetch").count("fetch_weights") == 1
+
+
+def test_another_encoder_is_fetched_encodes_and_is_scored(clone: Clone):
+    satmae = {"name": "satmae-vit-l-8", "checkpoint": "x.pth"}
+    clone.configure({"evaluate": {"encoders": ["remoteclip-vit-b-32", satmae]}})
+    jobs = clone.jobs()
+    assert {"fetch_encoder_remoteclip-vit-b-32", "fetch_encoder_satmae-vit-l-8"} <= set(jobs)
+    # Pictures have no bands for SatMAE, which has no text side either.
+    assert jobs.count("embed_other_scene_crop") == 2
+    assert jobs.count("embed_other_digits") == 1
+    alone = clone.snakemake("--cores", "1")
+    assert "the checkpoint of satmae-vit-l-8, x.pth, is not there" in alone.stderr
 
 
 def test_alignment_and_probe_can_be_switched_off(clone: Clone):

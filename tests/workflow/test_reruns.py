@@ -8,6 +8,8 @@ VIEWS = ["collect_metrics", "report", "tables"]
 STORE = ["download", "plan", "convert", "preprocess"]
 PROMPT_SETS = ["mine", "plain"]
 ALPHAS = SMALL["paint"]["alphas"]
+PROBES = ["score_probe", "score_few_shot", "score_knn"]
+SHOWN = ["score_gap", "score_text_retrieval", "gallery", "projection"]
 
 
 def after(run: Clone, changes: dict[str, Any]) -> list[str]:
@@ -31,13 +33,13 @@ def test_a_retrieval_k_reruns_retrieval_and_the_views(copied_run: Clone):
 def test_a_template_reruns_its_head_and_its_scores(copied_run: Clone):
     jobs = after(copied_run, {"prompts": {"mine": ["land use: {}", "{} from above"]}})
     encoders = len(ALPHAS) + 1  # and the student
-    assert jobs == sorted(["zero_shot_head", *["score_zero_shot"] * encoders, *VIEWS])
+    assert jobs == sorted(["zero_shot_head", *["score_zero_shot"] * encoders, "score_gains", *VIEWS])
 
 
 def test_the_alignments_learning_rate_reruns_the_student_alone(copied_run: Clone):
     jobs = after(copied_run, {"align": {"learning_rate": 0.002}})
-    student = ["align", "embed_student_scene_crop", "score_retrieval", "score_probe"]
-    assert jobs == sorted([*student, *["score_zero_shot"] * len(PROMPT_SETS), *VIEWS])
+    student = ["align", "embed_student_scene_crop", *SHOWN, "score_retrieval", *PROBES]
+    assert jobs == sorted([*student, *["score_zero_shot"] * len(PROMPT_SETS), "score_gains", *VIEWS])
 
 
 def test_a_students_value_reruns_the_student_alone(copied_run: Clone):
@@ -62,8 +64,8 @@ def test_how_training_runs_trains_nothing_anew(copied_run: Clone):
 def test_an_alpha_reruns_its_own_encoding_and_scores_and_the_selection(copied_run: Clone):
     jobs = after(copied_run, {"paint": {"alphas": [*ALPHAS, 0.25]}})
     # Behind the selection, which has yet to run, a plan also lists what may follow from it.
-    may_follow = {"align", "patched_clip", "embed_student_scene_crop", "score_retrieval", "score_probe"}
-    own = {"embed_sweep_digits_new", "embed_sweep_scene_crop_new", "score_zero_shot"}
+    may_follow = {"align", "patched_clip", "embed_student_scene_crop", "score_retrieval", *PROBES, *SHOWN}
+    own = {"score_gains", "embed_sweep_digits_new", "embed_sweep_scene_crop_new", "score_zero_shot"}
     assert set(jobs) - may_follow == {*own, "select_alpha", *VIEWS}
     assert jobs.count("score_zero_shot") == len(PROMPT_SETS) + 1 + len(PROMPT_SETS)  # the alpha's, and the student's
 
@@ -78,7 +80,9 @@ def test_another_criterion_reruns_the_selection_and_no_encoding(copied_run: Clon
 def test_an_evaluation_data_set_brings_its_own_jobs_alone(copied_run: Clone):
     jobs = after(copied_run, {"evaluate": {"datasets": {"eurosat_100": ["plain"]}}})
     own = [*STORE, "zero_shot_head", "embed_sweep_eurosat_100_new", "embed_student_eurosat_100"]
-    scores = ["score_zero_shot"] * (len(ALPHAS) + 1) + ["score_retrieval"]
+    scores = ["score_zero_shot"] * (len(ALPHAS) + 1) + ["score_retrieval", "score_gains"]
+    # The zero-shot model, the patched one and the student; galleries and projections are of students alone.
+    scores += 3 * ["score_gap", "score_text_retrieval"] + ["gallery", "projection"]
     assert jobs == sorted([*own, *scores, *VIEWS])
 
 
@@ -119,5 +123,23 @@ def test_an_alpha_that_does_not_change_the_choice_aligns_nothing(copied_run: Clo
     """Run for real: only after the selection has been made again is it known that nothing follows."""
     copied_run.configure({"paint": {"alphas": [*ALPHAS, 0.75]}})
     own = ["embed_sweep_digits_new", "embed_sweep_scene_crop_new", *["score_zero_shot"] * (len(PROMPT_SETS) + 1)]
-    assert copied_run.run() == sorted([*own, "select_alpha", *VIEWS])
+    assert copied_run.run() == sorted([*own, "select_alpha", "score_gains", *VIEWS])
     assert copied_run.jobs() == []
+
+
+def test_a_template_and_a_k_rerun_what_their_plans_say_for_real(copied_run: Clone):
+    copied_run.configure({"prompts": {"mine": ["{} from above"]}, "evaluate": {"retrieval": {"ks": [1, 2]}}})
+    planned = copied_run.jobs()
+    scores = ["score_zero_shot"] * (len(ALPHAS) + 1) + ["score_retrieval", "score_gains"]
+    assert planned == sorted(["zero_shot_head", *scores, *VIEWS])
+    assert copied_run.run() == planned
+    assert copied_run.jobs() == []
+
+
+def test_shots_rerun_the_probes_on_few_samples_alone(copied_run: Clone):
+    jobs = after(copied_run, {"evaluate": {"linear_probe": {"shots": [2]}}})
+    assert jobs == sorted(["score_few_shot"] * 3 + VIEWS)
+
+
+def test_a_table_s_look_reruns_the_tables_and_the_report(copied_run: Clone):
+    assert after(copied_run, {"tables": {"decimals": 2}}) == ["report", "tables"]

@@ -41,6 +41,9 @@ def results(finished_run: Clone) -> Path:
         "report/index.html",
         *(f"tables/{name}.{kind}" for name in ("classification", "retrieval") for kind in ("csv", "md", "tex")),
         *(f"tables/{name}.{kind}" for name in ("linear_probe", "paint") for kind in ("csv", "md", "tex")),
+        "config.yaml",
+        "report_parts/gallery.ms-vit.scene_crop.json",
+        "report_parts/projection.demo-vit.digits.json",
         *(f"embeddings/demo-vit@{alpha}/scene_crop.test.zarr" for alpha in ALPHAS),
         "embeddings/ms-vit/scene_crop.train.zarr",
     ],
@@ -55,7 +58,10 @@ def test_metrics_have_every_column_and_one_value_a_row(results: Path):
     assert list(rows[0]) == list(COLUMNS)
     encoders = {row["encoder"] for row in rows if row["task"] == "zero-shot"}
     assert encoders == {f"demo-vit@{alpha}" for alpha in ALPHAS} | {"ms-vit"}
-    assert {row["task"] for row in rows} == {"zero-shot", "retrieval", "linear-probe"}
+    tasks = {"zero-shot", "retrieval", "text-retrieval", "linear-probe", "few-shot", "knn", "gap"}
+    assert {row["task"] for row in rows} == tasks
+    gains = {row["encoder"] for row in rows if row["metric"] == "map_gain"}
+    assert gains == {"demo-vit@0.5", "demo-vit@1", "ms-vit"}
     headline = [row for row in rows if row["metric"] in ("map", "accuracy") and row["task"] == "zero-shot"]
     assert all(float(row["ci_low"]) <= float(row["ci_high"]) for row in headline)
 

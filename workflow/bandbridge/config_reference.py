@@ -30,6 +30,7 @@ RERUNS = {
     "store_root": "what is not there",
     "results_root": "what is not there",
     "log_root": "nothing but the report",
+    "container": "nothing but the report",
     "clip": "the CLIP and all that follows",
     "clip.scratch.dataset": "the CLIP and all that follows",
     "tasks": "the fine-tuning and all that follows",
@@ -52,6 +53,7 @@ RERUNS = {
     "evaluate.encoders": "that encoder's embeddings and scores",
     "evaluate.bootstrap": "all scores",
     "tables": "the tables and the report",
+    "compare": "nothing",
     "report": "the report",
 }
 

@@ -45,7 +45,7 @@ def fetch_encoder(content: Mapping[str, Any], archives: Path, directory: Path, c
     """
     facts = facts_of(content, checkpoint)
     try:
-        path, files = _weights(facts, archives)
+        path, files = bring_weights(facts, archives)
         with _checkpoint(path, facts, directory.parent) as file, _numpy_scalars():
             bring = _fetch_open_clip if facts.kind == "open_clip" else _fetch
             done = bring(facts, file, directory)
@@ -61,7 +61,7 @@ def fetch_encoder(content: Mapping[str, Any], archives: Path, directory: Path, c
 # --- where the weights are --------------------------------------------------------------------------------------------
 
 
-def _weights(facts: EncoderFacts, archives: Path) -> tuple[Path | None, list[dict[str, str]]]:
+def bring_weights(facts: EncoderFacts, archives: Path) -> tuple[Path | None, list[dict[str, str]]]:
     """The file or directory with the weights (None where a library fetches them by tag), and what to note of it."""
     if facts.checkpoint is not None:
         path = Path(facts.checkpoint)

@@ -81,7 +81,7 @@ def _stop(error: UserError, log: Path | None) -> NoReturn:
 
 def _from_snakemake(main: Callable[..., None], snakemake: Any) -> dict[str, Any]:
     train = snakemake.config.get("train", {})
-    # How a job runs, which is no reason to run it again: params would be one. Not from the resources, which a profile caps.
+    # How a job runs is no reason to run it again, as params would be; and a profile caps resources.
     named: dict[str, Any] = {
         "threads": snakemake.threads,
         "processes": train.get("gpus", 1),
@@ -124,7 +124,7 @@ def _convert(value: Any, hint: Any) -> Any:
     if hint == list[Path]:
         return [Path(value)] if isinstance(value, str) else [Path(item) for item in value]
     if hint == Path | None:
-        return Path(value)
+        return Path(value) if value else None  # an input function of a rule gives [] for none
     if hint in (Path, int, float, str):
         return hint(value)
     return value

@@ -14,7 +14,7 @@ from matplotlib.path import Path
 from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
 from numpy.typing import NDArray
 
-from bandbridge.plots import COLOURS, MODEL_COLOURS, SPLIT_COLOURS, SPLIT_NAMES, WIDTH, shortened, styled
+from bandbridge.figures import COLOURS, MODEL_COLOURS, SPLIT_COLOURS, SPLIT_NAMES, WIDTH, mark, shortened, styled
 
 MOST_POINTS = 4000
 # Up to so many bands lie over each other; up to so many have a curve each; of more, their quantiles are drawn.
@@ -40,7 +40,10 @@ def class_counts(counts: pd.DataFrame) -> Figure:
     left = np.zeros(len(counts))
     for split, values in counts.items():
         colour = COLOURS[SPLIT_COLOURS[str(split)]]
-        axes.barh(y, values, left=left, height=0.62, color=colour, label=SPLIT_NAMES[str(split)])
+        name = SPLIT_NAMES[str(split)]
+        bars = axes.barh(y, values, left=left, height=0.62, color=colour, label=name)
+        for bar, (label, value) in zip(bars, values.items(), strict=True):
+            mark(bar, name, [f"{label}\n{value:,} {name} samples"], [str(label)])
         left += values.to_numpy()
     axes.set_yticks(y, shortened(counts.index))
     axes.set_ylim(len(counts) - 0.5, -0.5)
@@ -99,8 +102,8 @@ def _overlaid(shares: Sequence[NDArray], edges: NDArray, bands: Sequence[str], v
     named = {"red": "orange", "green": "green", "blue": "blue"}
     for band, share, colour, line in zip(bands, shares, MODEL_COLOURS[1:], ("-", "--", ":"), strict=False):
         shade = COLOURS[named.get(band.lower(), colour)]
-        axes.stairs(share, edges, fill=True, color=shade, alpha=0.1, linewidth=0)
-        axes.stairs(share, edges, color=shade, linestyle=line, linewidth=1.2, label=band)
+        mark(axes.stairs(share, edges, fill=True, color=shade, alpha=0.1, linewidth=0), band)
+        mark(axes.stairs(share, edges, color=shade, linestyle=line, linewidth=1.2, label=band), band)
     axes.set_ylim(bottom=0)
     axes.set_ylabel("pixels a bin, %")
     figure.legend(loc="outside upper left", ncols=len(bands))
@@ -117,7 +120,8 @@ def _below_each_other(shares: Sequence[NDArray], edges: NDArray, bands: Sequence
         axes.stairs(top, edges, baseline=row + 0.4, fill=True, color=COLOURS["blue"], alpha=0.25, linewidth=0)
         axes.stairs(top, edges, baseline=None, color=COLOURS["blue"], linewidth=0.9)
         middle = float(np.median(column))
-        axes.plot([middle, middle], [row + 0.4, row - 0.4], color=COLOURS["orange"], linewidth=1.2)
+        (line,) = axes.plot([middle, middle], [row + 0.4, row - 0.4], color=COLOURS["orange"], linewidth=1.2)
+        mark(line, "median", [f"{bands[row]}\nmedian {_with_commas(middle, None)}"], [str(bands[row])])
     axes.plot([], [], color=COLOURS["orange"], linewidth=1.2, label="median")
     axes.set_yticks(np.arange(len(bands)), shortened(bands), color=COLOURS["ink"])
     axes.set_ylim(len(bands) - 0.5, -0.5)
@@ -196,7 +200,7 @@ def sample_map(places: pd.DataFrame) -> Figure:
     for split, colour in SPLIT_COLOURS.items():
         points = places.loc[places["split"] == split, ["lon", "lat"]].to_numpy(float)
         if len(points):
-            axes.add_patch(_dots(points, size, COLOURS[colour]))
+            mark(axes.add_patch(_dots(points, size, COLOURS[colour])), SPLIT_NAMES[split])
             axes.plot([], [], marker="o", linestyle="none", color=COLOURS[colour], label=SPLIT_NAMES[split])
     axes.set_xlim(west, east)
     axes.set_ylim(south, north)

@@ -1,37 +1,50 @@
 """The report: one self-contained HTML page, a view of metrics.csv and of what the run left beside it."""
 
 import base64
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import multiprocessing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from bandbridge import __version__, plots
+from bandbridge import __version__
 from bandbridge.catalogue import WORKFLOW
-from bandbridge.files import whole_file
-from bandbridge.plots import Plot
+from bandbridge.figures import Album
+from bandbridge.files import whole_directory, whole_file
+from bandbridge.report_curves import paint_plots, short_titles, training_name, training_plot
 from bandbridge.report_datasets import dataset_page
-from bandbridge.report_run import costs, provenance, total_cost
-from bandbridge.report_summary import key_figures, percent, scratch_note, summary, what_was_run
+from bandbridge.report_models import class_scores, confusions
+from bandbridge.report_probes import probe_plots
+from bandbridge.report_run import bibtex, cost_plot, costs, provenance, total_cost
+from bandbridge.report_spaces import galleries, projections
+from bandbridge.report_summary import key_figures, scratch_note, summary, task_scores, what_was_run
+from bandbridge.settings import tasks
 from bandbridge.table_formats import column_groups, used_extras
-from bandbridge.tables import PER_CLASS, Curve, all_tables, metric_name, number, short_title, shown_models
+from bandbridge.tables import Curve, Table, ablation_facts, all_tables, number
 
 MEDIA_TYPES = {".csv": "text/csv", ".md": "text/markdown", ".tex": "text/x-tex"}
+# The section of each table; what is not named here stands with the classification.
+SECTIONS = {
+    "paint": "patching",
+    "retrieval": "retrieval",
+    "text_retrieval": "retrieval",
+    "linear_probe": "probes",
+    "few_shot": "probes",
+    "knn": "probes",
+    "gap": "space",
+}
+# A section of these says so where the run has no such figures.
+EXPECTED = ("classification", "paint", "retrieval", "linear_probe")
+TABLE_OPTIONS = ("models", "datasets", "decimals", "published")
 
-
-@dataclass(frozen=True)
-class ClassScores:
-    """Scores of one data set's classes: a plot, and a frame with class, samples and a column a model."""
-
-    title: str
-    plot: Plot
-    scores: pd.DataFrame
-    samples: pd.Series
+Job = Callable[[], Any]
+_jobs: Sequence[Job] = ()
 
 
 def write_report(
@@ -45,9 +58,13 @@ def write_report(
     quarantines: Sequence[Path] = (),
     tables: Sequence[Path] = (),
     benchmarks: Sequence[Path] = (),
+    gallery_files: Sequence[Path] = (),
+    projection_files: Sequence[Path] = (),
     checksums: Mapping[str, str] | None = None,
+    figures: Path | None = None,
+    processes: int = 1,
 ) -> None:
-    """Write the page.
+    """Write the page, and its figures as files.
 
     Args:
         config: the run's validated configuration.
@@ -55,9 +72,67 @@ def write_report(
         stores: Zarr directories, and beside them, in the same order, `quarantines`.
         tables: the table files, to be downloaded from the page.
         benchmarks: Snakemake's benchmark files; those that do not exist are left out.
+        gallery_files, projection_files: what the scripts `gallery` and `projection` wrote.
         checksums: name -> SHA-256 of what the page was made from.
+        figures: a folder beside the page, made anew, for every figure as PDF, PNG and CSV; None for no files.
+        processes: that draw at once.
     """
     stages = costs(benchmarks, config["run"])
+    scores = _main_scores(config, metrics)
+    with _album(figures) as album:
+        drawn = draw(
+            {
+                **{
+                    f"data {store.name}": partial(dataset_page, store, quarantine, album)
+                    for store, quarantine in zip(stores, quarantines, strict=True)
+                },
+                "galleries": partial(galleries, gallery_files, scores, album),
+                "projections": partial(projections, projection_files, scores, album),
+                "classes": partial(class_scores, config, metrics, curves, album),
+                "confusions": partial(confusions, config, metrics, curves, album),
+                "probes": partial(probe_plots, config, metrics, curves, album),
+                "cost": partial(cost_plot, stages, album),
+                **{
+                    f"paint {index}": partial(paint_plots, curve, config, metrics, album)
+                    for index, curve in enumerate(curves)
+                },
+                **{f"training {path}": partial(training_plot, path, album) for path in histories},
+            },
+            processes,
+        )
+    datasets = [drawn[f"data {store.name}"] for store in stores]
+    shown, left_out = drawn["galleries"]
+    page = _template().render(
+        version=__version__,
+        style=_asset("style.css"),
+        code=_asset("report.js"),
+        config=config,
+        story=what_was_run(config),
+        scratch=scratch_note(config),
+        summary=summary(config, metrics, curves),
+        key_figures=key_figures(config, metrics, curves),
+        curves=[(curve, short_titles(curve.dataset), drawn[f"paint {index}"]) for index, curve in enumerate(curves)],
+        sections=_sections(config, metrics, curves),
+        downloads=downloads(tables),
+        per_class=drawn["classes"],
+        confusions=drawn["confusions"],
+        galleries=shown,
+        galleries_left_out=left_out,
+        probes=drawn["probes"],
+        projections=drawn["projections"],
+        trainings=[(training_name(path), drawn[f"training {path}"]) for path in histories],
+        datasets=datasets,
+        costs=stages,
+        cost_plot=drawn["cost"],
+        total_cost=total_cost(stages),
+        provenance=provenance(config, checksums or {}),
+        bibtex=bibtex(key for data in datasets for key in data.cite),
+    )
+    with whole_file(report) as part:
+        part.write_text(page, encoding="utf-8")
+
+
+def _template() -> Template:
     environment = Environment(
         loader=FileSystemLoader(WORKFLOW / "report"),
         autoescape=True,
@@ -66,108 +141,66 @@ def write_report(
         lstrip_blocks=True,
     )
     environment.filters.update(number=number, groups=column_groups, extras=used_extras)
-    page = environment.get_template("report.html.j2").render(
-        version=__version__,
-        style=Markup((WORKFLOW / "report" / "style.css").read_text(encoding="utf-8")),
-        config=config,
-        story=what_was_run(config),
-        scratch=scratch_note(config),
-        summary=summary(config, metrics, curves),
-        key_figures=key_figures(config, metrics, curves),
-        curves=[(curve, paint_plots(curve, config)) for curve in curves],
-        tables=all_tables(metrics, curves),
-        downloads=downloads(tables),
-        per_class=class_scores(config, metrics, curves),
-        trainings={training_name(path): training_plot(path) for path in histories},
-        datasets=[dataset_page(*paths) for paths in zip(stores, quarantines, strict=True)],
-        costs=stages,
-        total_cost=total_cost(stages),
-        provenance=provenance(config, checksums or {}),
-    )
-    with whole_file(report) as part:
-        part.write_text(page, encoding="utf-8")
+    return environment.get_template("report.html.j2")
 
 
-# --- figures ---------------------------------------------------------------------------------------------------------
+def _asset(name: str) -> Markup:
+    return Markup((WORKFLOW / "report" / name).read_text(encoding="utf-8"))
 
 
-def paint_plots(curve: Curve, config: Mapping[str, Any]) -> list[Plot]:
-    """The PAINT curve as a front (where a supported task was watched) and against alpha."""
-    supported = short_title(config["tasks"]["supported"]["dataset"]) if curve.has_supported else ""
-    ends = [_spoken_point(curve, alpha) for alpha in dict.fromkeys([0.0, curve.selected, 1.0])]
-    name = f"paint-{curve.clip}-{curve.dataset}"
-    result = []
-    if curve.has_supported:
-        caption = (
-            f"Each point is the model at one α: the supported task ({supported}) to the right, the patching task "
-            "upwards. Better is up and to the right; the ring marks the selected α."
-        )
-        svg = plots.svg(plots.paint_curve(curve, supported), f"{name}-front")
-        result.append(Plot(Markup(svg), caption, f"Line through {len(curve.points)} points. {' '.join(ends)}"))
-    caption = "The same scores against α; the vertical line is the selected α"
-    caption += ", the band the bootstrap interval on validation data." if "patching_val_ci_low" in curve.points else "."
-    svg = plots.svg(plots.paint_by_alpha(curve, supported), f"{name}-alpha")
-    return [*result, Plot(Markup(svg), caption, f"Scores against alpha. {' '.join(ends)}")]
+@contextmanager
+def _album(folder: Path | None) -> Iterator[Album]:
+    if folder is None:
+        yield Album()
+        return
+    with whole_directory(folder) as part:
+        yield Album(part, folder.name)
 
 
-def _spoken_point(curve: Curve, alpha: float) -> str:
-    point = curve.at(alpha)
-    name = f"At alpha {alpha:g}{' (selected)' if alpha == curve.selected else ''}"
-    text = f"{name}: patching task {percent(point['patching_test'])}"
-    return f"{text}, supported task {percent(point['supported_test'])}." if curve.has_supported else f"{text}."
+# --- drawing ---------------------------------------------------------------------------------------------------------
 
 
-def training_name(path: Path) -> str:
-    """What a history.jsonl tells of, from its place: <stage>/<what was trained>/history.jsonl."""
-    stage, what = path.parent.parent.name, path.parent.name
-    if stage == "finetune":
-        clip, _, dataset = what.rpartition(".")
-        return f"Fine-tuning {clip} on {short_title(dataset)}"
-    return {"align": f"Aligning {what}", "clip": f"Training {what} from scratch"}.get(stage, what)
+def draw(jobs: Mapping[str, Job], processes: int) -> dict[str, Any]:
+    """What each job returns, several at a time; a figure takes longer to draw than to hand over."""
+    global _jobs
+    if processes < 2 or len(jobs) < 2:
+        return {name: job() for name, job in jobs.items()}
+    # Forked workers find the jobs, and the frames in them, in the memory that they share.
+    _jobs = list(jobs.values())
+    try:
+        with ProcessPoolExecutor(min(processes, len(jobs)), multiprocessing.get_context("fork")) as pool:
+            return dict(zip(jobs, pool.map(_do, range(len(_jobs))), strict=True))
+    finally:
+        _jobs = ()
 
 
-def training_plot(path: Path) -> Plot:
-    """Loss, validation and learning rate of one training."""
-    with path.open(encoding="utf-8") as file:
-        history = [json.loads(line) for line in file]
-    losses = [line["loss"] for line in history if "loss" in line]
-    caption = f"{history[-1]['step']:,} steps; the loss went from {losses[0]:.3g} to {losses[-1]:.3g}."
-    drawing = plots.svg(plots.training_curves(history), f"training-{path.parent.parent.name}-{path.parent.name}")
-    return Plot(Markup(drawing), caption, f"{training_name(path)}. {caption}")
+def _do(number: int) -> Any:
+    return _jobs[number]()
 
 
-def class_scores(config: Mapping[str, Any], metrics: pd.DataFrame, curves: Sequence[Curve]) -> list[ClassScores]:
-    """Per-class scores of every data set with one prompt set: the task's own, or the first."""
-    rows = metrics[(metrics["task"] == "zero-shot") & metrics["metric"].isin(PER_CLASS)]
-    names = shown_models(rows, curves)
-    own = {task["dataset"]: task["prompts"] for task in config["tasks"].values() if task}
-    result = []
-    for dataset, nomenclature in rows[["dataset", "nomenclature"]].drop_duplicates().itertuples(index=False, name=None):
-        group = rows[(rows["dataset"] == dataset) & (rows["nomenclature"] == nomenclature)]
-        prompts = own.get(dataset, group["prompts"].iloc[0])
-        split = "test" if "test" in set(group["split"]) else "val"
-        group = group[(group["prompts"] == prompts) & (group["split"] == split) & group["encoder"].isin(names)]
-        if len(group):
-            metric = metric_name(group["metric"].iloc[0])
-            caption = f"{metric[0].upper()}{metric[1:]} in %, {nomenclature}, prompts {prompts}, {split} split."
-            result.append(_class_scores(short_title(dataset), caption, f"{dataset}-{nomenclature}", group, names))
-    return result
+# --- tables ----------------------------------------------------------------------------------------------------------
 
 
-def _class_scores(title: str, caption: str, key: str, rows: pd.DataFrame, names: Mapping[str, str]) -> ClassScores:
-    scores = rows.pivot(index="class", columns="encoder", values="value")
-    scores = scores[[name for name in names if name in scores]].rename(columns=names)
-    # The second model is the patched one; where it is the first, there is nothing to sort by.
-    gain = scores.iloc[:, min(1, scores.shape[1] - 1)] - scores.iloc[:, 0]
-    scores = scores.loc[gain.sort_values(ascending=False, kind="stable").index]
-    shown, order = scores, "A line a class, those that patching helped most on top."
-    if len(scores) > plots.MOST_CLASSES:
-        half = plots.MOST_CLASSES // 2
-        shown = pd.concat([scores.iloc[:half], scores.iloc[-half:]])
-        order = f"The {half} classes that patching helped most, and the {half} it helped least, of {len(scores):,}."
-    alt = f"{caption} {len(scores)} classes, {', '.join(map(str, scores.columns))}; the numbers are in the table below."
-    plot = Plot(Markup(plots.svg(plots.per_class(shown), f"classes-{key}")), f"{caption} {order}", alt)
-    return ClassScores(title, plot, 100 * scores, rows.groupby("class")["n"].max())
+def _sections(config: Mapping[str, Any], metrics: pd.DataFrame, curves: Sequence[Curve]) -> dict[str, list[Table]]:
+    """Section -> the tables in it that have lines, and those that say that their stage was switched off."""
+    options = {key: value for key, value in (config.get("tables") or {}).items() if key in TABLE_OPTIONS}
+    sections: dict[str, list[Table]] = {
+        name: [] for name in ("patching", "classification", "retrieval", "probes", "space")
+    }
+    for table in all_tables(metrics, curves, students=ablation_facts(config), **options).values():
+        if table.lines or table.name in EXPECTED:
+            sections[SECTIONS.get(table.name, "classification")].append(table)
+    return sections
+
+
+def _main_scores(config: Mapping[str, Any], metrics: pd.DataFrame) -> dict[str, float]:
+    """Encoder -> its headline score on the first task, by which the page chooses whose pictures it shows."""
+    for role in ("patching", "supported"):
+        for task in tasks(config, role):
+            scores = task_scores(metrics, task)
+            if scores:
+                return dict(scores.values)
+    return {}
 
 
 def downloads(tables: Sequence[Path]) -> dict[str, list[tuple[str, str]]]:

@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
-from bandbridge import plots, plots_datasets
-from bandbridge.plots import MOST_CLASSES, Plot, svg
+from bandbridge import plots_datasets
+from bandbridge.figures import MOST_CLASSES, SPLIT_NAMES, Album, Plot
 from bandbridge.report_quarantine import Quarantine, percent, read_quarantine
 from bandbridge.sensors import composite
 from bandbridge.store import Samples, Store
 
+NO_FILES = Album()
 MOST_THUMBNAILS = 96
 MOST_CLASSES_SHOWN = 48
 SMALLEST_EDGE, LARGEST_EDGE = 64, 160
@@ -75,7 +75,7 @@ class DatasetPage:
     digest: str
 
 
-def dataset_page(path: Path, quarantine: Path) -> DatasetPage:
+def dataset_page(path: Path, quarantine: Path, album: Album = NO_FILES) -> DatasetPage:
     """All that the page shows of one store; pixels are read of some hundred samples, drawn with a fixed seed."""
     store = Store(path)
     attrs = store.attrs
@@ -87,9 +87,9 @@ def dataset_page(path: Path, quarantine: Path) -> DatasetPage:
         name=name,
         title=attrs["title"],
         facts=_facts(views, splits, {modality: shape for modality, (_, shape, _) in drawn.items()}),
-        classes=tuple(_class_counts(path, nomenclature) for nomenclature in attrs["nomenclatures"]),
-        bands=tuple(_band_values(view, *drawn[view.modality]) for view in views),
-        map=_map(name, splits),
+        classes=tuple(_class_counts(path, nomenclature, album) for nomenclature in attrs["nomenclatures"]),
+        bands=tuple(_band_values(view, *drawn[view.modality], album) for view in views),
+        map=_map(name, splits, album),
         gallery=list(_gallery(store, splits)),
         multi_label=store.label_kind == "multi",
         quarantine=read_quarantine(quarantine, attrs["counts"]),
@@ -115,7 +115,7 @@ def _facts(
     kind = {"multi": "several labels a sample", "single": "one label a sample"}[store.label_kind]
     classes = [f"{len(names):,} classes of {name}" for name, names in store.attrs["nomenclatures"].items()]
     facts = {
-        "Samples": ", ".join(f"{len(split):,} {plots.SPLIT_NAMES[name]}" for name, split in splits.items()),
+        "Samples": ", ".join(f"{len(split):,} {SPLIT_NAMES[name]}" for name, split in splits.items()),
         "Labels": f"{', '.join(classes)}; {kind}",
     }
     for view in views:
@@ -164,7 +164,7 @@ def _source_line(source: Mapping[str, Any]) -> tuple[str, str]:
 # --- classes ---------------------------------------------------------------------------------------------------------
 
 
-def _class_counts(path: Path, nomenclature: str) -> ClassCounts:
+def _class_counts(path: Path, nomenclature: str, album: Album) -> ClassCounts:
     native = Store(path)
     store = native if nomenclature == native.nomenclature else Store(path, nomenclature)
     splits = {name: store.split(name) for name in store.splits}
@@ -177,8 +177,9 @@ def _class_counts(path: Path, nomenclature: str) -> ClassCounts:
         caption += f" {without:,} {'sample has' if without == 1 else 'samples have'} no class in it."
     alt = f"Bars: samples of each class of {nomenclature} in each split; the numbers are in the table below. {caption}"
     figure = plots_datasets.class_counts(largest_first.iloc[:MOST_CLASSES])
-    drawing = Markup(svg(figure, f"counts-{store.attrs['dataset']}-{nomenclature}"))
-    return ClassCounts(nomenclature, counts, samples, Plot(drawing, caption, alt))
+    data = counts.rename_axis("class").reset_index()
+    plot = album.plot(figure, f"counts-{store.attrs['dataset']}-{nomenclature}", caption, alt, data)
+    return ClassCounts(nomenclature, counts, samples, plot)
 
 
 def _counts_caption(store: Store, largest_first: pd.DataFrame) -> str:
@@ -192,7 +193,7 @@ def _counts_caption(store: Store, largest_first: pd.DataFrame) -> str:
     missing = list(training.index[training == 0])
     if missing:
         which = ", ".join(missing) if len(missing) <= MOST_MISSING_NAMED else f"{len(missing):,} classes"
-        text += f" Without a {plots.SPLIT_NAMES[str(training.name)]} sample: {which}."
+        text += f" Without a {SPLIT_NAMES[str(training.name)]} sample: {which}."
     return text
 
 
@@ -215,7 +216,7 @@ def _draw_pixels(store: Store) -> tuple[NDArray, tuple[int, int], int]:
     return np.concatenate(values), shape, len(rows)
 
 
-def _band_values(store: Store, values: NDArray, shape: tuple[int, int], read: int) -> BandValues:
+def _band_values(store: Store, values: NDArray, shape: tuple[int, int], read: int, album: Album) -> BandValues:
     kept = [number for number, band in enumerate(store.bands) if band not in store.facts["zero_bands"]]
     bands, values = [store.bands[number] for number in kept], values[:, kept]
     quantiles = pd.DataFrame(np.quantile(values, list(QUANTILES.values()), axis=0).T, bands, list(QUANTILES))
@@ -235,7 +236,7 @@ def _band_values(store: Store, values: NDArray, shape: tuple[int, int], read: in
         outside = _outside(values, span)
     of, split = store.attrs["counts"], _main_split(store.splits)
     drawn = f"{read:,} of {of[split]:,}" if read < of[split] else f"all {read:,}"
-    much = f"{drawn} {plots.SPLIT_NAMES[split]} samples{', drawn at random' if read < of[split] else ''}"
+    much = f"{drawn} {SPLIT_NAMES[split]} samples{', drawn at random' if read < of[split] else ''}"
     pixels = f", {PIXELS_READ} pixels of each" if shape[0] * shape[1] > PIXELS_READ else ""
     left_out = store.facts["zero_bands"]
     zeros = f" Left out, since models are given zeros for it: {', '.join(left_out)}." if left_out else ""
@@ -245,7 +246,8 @@ def _band_values(store: Store, values: NDArray, shape: tuple[int, int], read: in
     )
     more = "; the others are in the table below" if len(bands) > MOST_BANDS_LISTED else ""
     alt = f"{caption} Medians: {medians}{more}."
-    return BandValues(store.modality, Plot(Markup(svg(figure, f"bands-{name}")), caption, alt), quantiles)
+    data = quantiles.rename_axis("band").reset_index()
+    return BandValues(store.modality, album.plot(figure, f"bands-{name}", caption, alt, data), quantiles)
 
 
 def _span(values: NDArray) -> tuple[float, float]:
@@ -271,7 +273,7 @@ def _number(value: float) -> str:
 # --- places ----------------------------------------------------------------------------------------------------------
 
 
-def _map(dataset: str, splits: Mapping[str, Samples]) -> Plot | None:
+def _map(dataset: str, splits: Mapping[str, Samples], album: Album) -> Plot | None:
     frames = [
         pd.DataFrame({"split": name, "lat": split.lat, "lon": split.lon})
         for name, split in splits.items()
@@ -283,8 +285,8 @@ def _map(dataset: str, splits: Mapping[str, Samples]) -> Plot | None:
     places["lon"] = plots_datasets.unbroken(places["lon"])
     shown = plots_datasets.shown_places(places)
     caption = _map_caption(places, shown, sum(map(len, splits.values())))
-    drawing = Markup(svg(plots_datasets.sample_map(shown), f"map-{dataset}"))
-    return Plot(drawing, caption, f"Map of the samples, coloured by split. {caption}")
+    alt = f"Map of the samples, coloured by split. {caption}"
+    return album.plot(plots_datasets.sample_map(shown), f"map-{dataset}", caption, alt, shown)
 
 
 def _map_caption(places: pd.DataFrame, shown: pd.DataFrame, samples: int) -> str:

@@ -2,8 +2,9 @@
 
 import json
 import platform
+import re
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -13,8 +14,12 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from bandbridge import __version__
+from bandbridge import __version__, plots
 from bandbridge.catalogue import WORKFLOW
+from bandbridge.figures import Album, Plot
+
+# What every run rests on, before its data sets.
+METHOD = ("zavras2025mind", "ilharco2022patching", "radford2021learning")
 
 PACKAGES = (
     "snakemake",
@@ -80,6 +85,29 @@ def costs(benchmarks: Sequence[Path], run: str) -> list[Cost]:
         for stage, group in frame.groupby("stage", sort=False)
     ]
     return sorted(stages, key=lambda cost: -cost.seconds)
+
+
+def cost_plot(stages: Sequence[Cost], album: Album) -> Plot | None:
+    """Time and memory of each stage as a figure; None where there are not two to compare."""
+    if len(stages) < 2:
+        return None
+    frame = pd.DataFrame(
+        {
+            "stage": [cost.stage for cost in stages],
+            "jobs": [cost.jobs for cost in stages],
+            "seconds": [cost.seconds for cost in stages],
+            "longest_seconds": [cost.longest for cost in stages],
+            "peak_megabytes": [cost.memory for cost in stages],
+        }
+    ).astype({"peak_megabytes": float})
+    by_stage = frame.set_index("stage")
+    figure = plots.stage_costs(by_stage["seconds"], by_stage["peak_megabytes"])
+    caption = (
+        "Time of each stage's jobs together, and the most memory that one of them held; both axes are logarithmic."
+    )
+    longest = stages[0]
+    alt = f"{caption} The longest: {longest.stage}, {longest.time}. The numbers are in the table below."
+    return album.plot(figure, "cost", caption, alt, frame)
 
 
 def total_cost(stages: Sequence[Cost]) -> Cost:
@@ -160,3 +188,20 @@ def _versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
+
+
+# --- what to cite ----------------------------------------------------------------------------------------------------
+
+
+def bibtex(keys: Iterable[str]) -> str:
+    """BibTeX entries of the method and of these keys, each once; what is not a key of references.bib is left out."""
+    known = references()
+    wanted = dict.fromkeys([*METHOD, *keys])
+    return "\n\n".join(known[key] for key in wanted if key in known)
+
+
+def references() -> dict[str, str]:
+    """Key -> entry of workflow/report/references.bib."""
+    text = (WORKFLOW / "report" / "references.bib").read_text(encoding="utf-8")
+    entries = [entry.strip() for entry in re.split(r"\n(?=@)", text) if entry.strip()]
+    return {entry[entry.index("{") + 1 : entry.index(",")]: entry for entry in entries}

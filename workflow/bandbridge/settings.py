@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bandbridge.catalogue import load_dataset, load_templates
+from bandbridge.catalogue import WORKFLOW, load_dataset, load_templates, read_yaml
 
 
 def uses_scratch(config: Mapping[str, Any]) -> bool:
@@ -24,9 +24,11 @@ def absent_checkpoints(config: Mapping[str, Any]) -> list[str]:
     """A sentence for each checkpoint that is not there, so that a run finds out before its first job."""
     absent = [
         f"align.students.{name}.pretrained: {student['pretrained']} is not there; put the checkpoint there, "
-        "or set it to null to start from random weights."
+        "name an encoder of workflow/encoders/, or set it to null to start from random weights."
         for name, student in config["align"]["students"].items()
-        if student["pretrained"] and not Path(student["pretrained"]).is_file()
+        if student["pretrained"]
+        and published_weights(config, student["pretrained"]) is None
+        and not Path(student["pretrained"]).is_file()
     ]
     return absent + [
         f"evaluate.encoders: the checkpoint of {name}, {checkpoint}, is not there; put it there, or name the encoder "
@@ -171,8 +173,21 @@ def align_recipe(config: Mapping[str, Any], student: str) -> dict[str, Any]:
 
 
 def student_facts(config: Mapping[str, Any], student: str) -> dict[str, Any]:
-    """What a student is, as the configuration states it; without how it is aligned."""
-    return {key: value for key, value in config["align"]["students"][student].items() if key != "recipe"}
+    """What a student is, as the configuration states it; without how it is aligned.
+
+    Weights that are named after a file of workflow/encoders are the path that they are fetched to.
+    """
+    stated = {key: value for key, value in config["align"]["students"][student].items() if key != "recipe"}
+    fetched = published_weights(config, stated["pretrained"])
+    return stated if fetched is None else {**stated, "pretrained": str(fetched)}
+
+
+def published_weights(config: Mapping[str, Any], pretrained: str | None) -> Path | None:
+    """Where the weights of an encoder of workflow/encoders are fetched to; None where `pretrained` names none."""
+    if not pretrained or not (WORKFLOW / "encoders" / f"{pretrained}.yaml").is_file():
+        return None
+    file = read_yaml("encoders", pretrained)["weights"]["file"]
+    return Path(config["data_root"]) / "archives" / "encoders" / str(file)
 
 
 def evaluated(config: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:

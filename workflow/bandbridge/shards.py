@@ -5,8 +5,8 @@ codec, index at the end). Its chunks may stand in any order, so that a sample ca
 a finished shard has them in the order of the index, so that equal samples make equal files.
 """
 
-import hashlib
 import errno
+import hashlib
 import os
 from collections import OrderedDict
 from collections.abc import Iterable

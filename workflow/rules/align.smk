@@ -4,6 +4,7 @@ rule align:
         unpack(lambda w: models_once_alpha_is_chosen(teacher(w.student))),
         head=lambda w: task_head(clip_of(w.student), align_task(config)),
         store=store(TAUGHT),
+        first=lambda w: first_weights(STUDENTS[w.student][0]),
     output:
         weights=results("align/{student}/model.safetensors"),
         history=results("align/{student}/history.jsonl"),
@@ -15,10 +16,14 @@ rule align:
         "../../envs/torch.yaml"
     threads: 8
     resources:
-        gpu=config["train"]["gpus"],
-        nodes=config["train"]["nodes"],
-        mem_mb=lambda w, attempt: 16_000 * attempt,
-        runtime=training_minutes,
+        gpu=TRAINING_GPUS,
+        gres=NODE_GPUS,
+        nodes=TRAINING["nodes"],
+        gpu_model=TRAINING_GPU_MODEL,
+        slurm_partition=GPU_PARTITION,
+        slurm_extra=WARNING,
+        mem_mb=memory(aligning),
+        runtime=minutes(aligning),
     params:
         checkpoints=results("align/{student}/checkpoints"),
         monitor=logs("align/{student}"),

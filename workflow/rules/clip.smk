@@ -18,9 +18,14 @@ if uses_scratch(config):
             "../../envs/torch.yaml"
         threads: 8
         resources:
-            gpu=config["train"]["gpus"],
-            nodes=config["train"]["nodes"],
-            mem_mb=8_000,
+            gpu=TRAINING_GPUS,
+            gres=NODE_GPUS,
+            nodes=TRAINING["nodes"],
+            gpu_model=TRAINING_GPU_MODEL,
+            slurm_partition=GPU_PARTITION,
+            slurm_extra=WARNING,
+            mem_mb=memory(pretraining),
+            runtime=minutes(pretraining),
         params:
             # Beside the model's directory, which is replaced as a whole.
             checkpoints=results("clip.checkpoints/{clip}"),

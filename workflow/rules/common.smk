@@ -22,6 +22,7 @@ from bandbridge.settings import (
     model_at,
     nomenclature_of,
     other_encoders,
+    published_weights,
     scored_nomenclatures,
     student_facts,
     students,
@@ -40,9 +41,11 @@ wildcard_constraints:
     line=r"[A-Za-z0-9_-]+",
     tag=r"[A-Za-z0-9_+-]+",
     student="|".join(map(re.escape, students(config))) or "none",
+    file=r"[^/]+",
     other="|".join(map(re.escape, other_encoders(config))) or "none",
     alpha=r"[0-9.]+",
     encoder=r"[A-Za-z0-9_.@-]+",
+    shown=r"[A-Za-z0-9_-]+",
     split="train|val|test",
     stream="[a-z][a-z0-9]*",
     share="[0-9]+",
@@ -256,10 +259,6 @@ def needs(*keys, without=()):
         if without
         else value
     )
-
-
-def training_minutes(wildcards, attempt):
-    return 240 * attempt
 
 
 # --- encoding ---------------------------------------------------------------------------------------------------------

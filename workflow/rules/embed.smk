@@ -33,7 +33,22 @@ for line, dataset in product(LINES, EVALUATED):
                 threads: 8
                 resources:
                     gpu=1,
-                    mem_mb=lambda w, attempt: 16_000 * attempt,
+                    gpu_model=GPU_MODEL,
+                    slurm_partition=GPU_PARTITION,
+                    mem_mb=memory(
+                        encoding(
+                            lambda w, line=line: clip_cost(LINES[line].clip),
+                            scored_splits(dataset),
+                            len(models),
+                        )
+                    ),
+                    runtime=minutes(
+                        encoding(
+                            lambda w, line=line: clip_cost(LINES[line].clip),
+                            scored_splits(dataset),
+                            len(models),
+                        )
+                    ),
                 params:
                     # Which models and splits is read from the outputs' names: as a param it would rerun the encoded ones.
                     recipe=needs("embed", without=("models_per_job",)),
@@ -61,7 +76,10 @@ rule embed_train:
     threads: 8
     resources:
         gpu=1,
-        mem_mb=lambda w, attempt: 16_000 * attempt,
+        gpu_model=GPU_MODEL,
+        slurm_partition=GPU_PARTITION,
+        mem_mb=memory(encoding(lambda w: clip_cost(LINES[w.line].clip), ["train"])),
+        runtime=minutes(encoding(lambda w: clip_cost(LINES[w.line].clip), ["train"])),
     params:
         recipe=needs("embed", without=("models_per_job",)),
         space=lambda w: LINES[w.line].clip,
@@ -93,7 +111,24 @@ for dataset in filter(students_of, EVALUATED):
         threads: 8
         resources:
             gpu=1,
-            mem_mb=lambda w, attempt: 16_000 * attempt,
+            gpu_model=GPU_MODEL,
+            slurm_partition=GPU_PARTITION,
+            mem_mb=memory(
+                encoding(
+                    lambda w: demands.student_network(
+                        student_facts(config, STUDENTS[w.student][0])
+                    ),
+                    dataset_facts(dataset).splits,
+                )
+            ),
+            runtime=minutes(
+                encoding(
+                    lambda w: demands.student_network(
+                        student_facts(config, STUDENTS[w.student][0])
+                    ),
+                    dataset_facts(dataset).splits,
+                )
+            ),
         params:
             recipe=needs("embed", without=("models_per_job",)),
         message:

@@ -5,6 +5,21 @@ def brought(encoder):
     return results(f"encoders/{encoder}/encoder.json")
 
 
+# File of published weights that students start from -> the encoder that they are of.
+FIRST_WEIGHTS = {
+    path.name: student["pretrained"]
+    for student in config["align"]["students"].values()
+    if (path := published_weights(config, student["pretrained"]))
+}
+
+
+def first_weights(student):
+    """What a student's weights are fetched to, where they are."""
+    name = config["align"]["students"][student]["pretrained"]
+    path = published_weights(config, name)
+    return [] if path is None else [str(path)]
+
+
 for encoder, facts in OTHERS.items():
 
     rule:
@@ -30,6 +45,23 @@ for encoder, facts in OTHERS.items():
             "../scripts/fetch_encoder.py"
 
 
+rule fetch_weights:
+    """Fetch the published weights that a student starts from."""
+    output:
+        weights=f"{config['data_root']}/archives/encoders/{{file}}",
+    log:
+        logs("encoders/{file}.log"),
+    localrule: True
+    conda:
+        "../../envs/torch.yaml"
+    params:
+        facts=lambda w: encoder_content(FIRST_WEIGHTS[w.file]),
+    message:
+        "Fetching {wildcards.file}"
+    script:
+        "../scripts/fetch_weights.py"
+
+
 for dataset in filter(others_of, EVALUATED):
 
     rule:
@@ -52,7 +84,14 @@ for dataset in filter(others_of, EVALUATED):
         threads: 8
         resources:
             gpu=1,
-            mem_mb=lambda w, attempt: 16_000 * attempt,
+            gpu_model=GPU_MODEL,
+            slurm_partition=GPU_PARTITION,
+            mem_mb=memory(
+                encoding(lambda w: demands.UNKNOWN, dataset_facts(dataset).splits)
+            ),
+            runtime=minutes(
+                encoding(lambda w: demands.UNKNOWN, dataset_facts(dataset).splits)
+            ),
         params:
             recipe=needs("embed", without=("models_per_job",)),
         message:

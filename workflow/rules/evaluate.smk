@@ -20,6 +20,9 @@ rule score_zero_shot:
         logs("metrics/{encoder}/zero-shot.{dataset}.{nomenclature}.{prompts}.log"),
     conda:
         "../../envs/data.yaml"
+    resources:
+        mem_mb=memory(scoring),
+        runtime=minutes(scoring),
     params:
         run=config["run"],
         nomenclature="{nomenclature}",
@@ -43,6 +46,9 @@ rule score_gains:
         logs("metrics/gains.log"),
     conda:
         "../../envs/data.yaml"
+    resources:
+        mem_mb=memory(small),
+        runtime=minutes(small),
     params:
         references=REFERENCES,
         starts={name: model_at(line, 0) for name, line in LINES.items()},
@@ -66,6 +72,9 @@ rule score_retrieval:
     conda:
         "../../envs/data.yaml"
     threads: 2
+    resources:
+        mem_mb=memory(scoring),
+        runtime=minutes(scoring),
     params:
         run=config["run"],
         nomenclature=lambda w: scored_nomenclatures(config, w.dataset)[0],
@@ -93,6 +102,9 @@ rule score_text_retrieval:
         logs("metrics/{encoder}/text-retrieval.{dataset}.{nomenclature}.{prompts}.log"),
     conda:
         "../../envs/data.yaml"
+    resources:
+        mem_mb=memory(scoring),
+        runtime=minutes(scoring),
     params:
         run=config["run"],
         nomenclature="{nomenclature}",
@@ -110,12 +122,16 @@ rule score_gap:
     """The modality gap: a student against the patched CLIP, a CLIP against zero-shot CLIP and its own class names."""
     input:
         unpack(sides_of_the_gap),
+        store=lambda w: store(w.dataset),
     output:
         metrics=results("metrics/{encoder}/gap.{dataset}.csv"),
     log:
         logs("metrics/{encoder}/gap.{dataset}.log"),
     conda:
         "../../envs/data.yaml"
+    resources:
+        mem_mb=memory(scoring),
+        runtime=minutes(scoring),
     params:
         run=config["run"],
         nomenclature=lambda w: scored_nomenclatures(config, w.dataset)[0],
@@ -141,6 +157,9 @@ rule score_probe:
     conda:
         "../../envs/torch.yaml"
     threads: 2
+    resources:
+        mem_mb=memory(probing),
+        runtime=minutes(probing),
     params:
         run=config["run"],
         recipe=lambda w: needs(
@@ -168,6 +187,9 @@ rule score_few_shot:
         logs("metrics/{encoder}/few-shot.{dataset}.{nomenclature}.log"),
     conda:
         "../../envs/torch.yaml"
+    resources:
+        mem_mb=memory(probing),
+        runtime=minutes(probing),
     params:
         run=config["run"],
         recipe=lambda w: needs("evaluate", "linear_probe", without=("datasets",)),
@@ -192,6 +214,9 @@ rule score_knn:
         logs("metrics/{encoder}/knn.{dataset}.{nomenclature}.log"),
     conda:
         "../../envs/data.yaml"
+    resources:
+        mem_mb=memory(scoring),
+        runtime=minutes(scoring),
     params:
         run=config["run"],
         recipe=lambda w: needs("evaluate", "knn"),
@@ -228,6 +253,9 @@ rule collect_metrics:
         logs("metrics.log"),
     conda:
         "../../envs/data.yaml"
+    resources:
+        mem_mb=memory(small),
+        runtime=minutes(small),
     message:
         "Collecting the metrics"
     script:

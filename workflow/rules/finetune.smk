@@ -17,10 +17,14 @@ rule finetune:
         "../../envs/torch.yaml"
     threads: 8
     resources:
-        gpu=config["train"]["gpus"],
-        nodes=config["train"]["nodes"],
-        mem_mb=lambda w, attempt: 16_000 * attempt,
-        runtime=training_minutes,
+        gpu=TRAINING_GPUS,
+        gres=NODE_GPUS,
+        nodes=TRAINING["nodes"],
+        gpu_model=TRAINING_GPU_MODEL,
+        slurm_partition=GPU_PARTITION,
+        slurm_extra=WARNING,
+        mem_mb=memory(finetuning),
+        runtime=minutes(finetuning),
     params:
         checkpoints=results("finetune/{line}.{tag}/checkpoints"),
         monitor=logs("finetune/{line}.{tag}"),

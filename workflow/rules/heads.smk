@@ -11,7 +11,8 @@ rule zero_shot_head:
     conda:
         "../../envs/torch.yaml"
     resources:
-        mem_mb=4_000,
+        mem_mb=memory(small_with_torch),
+        runtime=minutes(small_with_torch),
     params:
         nomenclature="{nomenclature}",
         classes=lambda w: load_nomenclature(w.nomenclature),

@@ -20,6 +20,9 @@ checkpoint select_alpha:
         logs("paint/{line}.{tag}.select.tsv")
     conda:
         "../../envs/data.yaml"
+    resources:
+        mem_mb=memory(small),
+        runtime=minutes(small),
     params:
         alphas=ALPHAS,
         patching=lambda w: [stated(task) for task in LINES[w.line].patching],
@@ -48,7 +51,8 @@ rule add_task_vectors:
     conda:
         "../../envs/torch.yaml"
     resources:
-        mem_mb=8_000,
+        mem_mb=memory(small_with_torch),
+        runtime=minutes(small_with_torch),
     message:
         "Adding the task vectors of {wildcards.tag}"
     script:
@@ -69,7 +73,8 @@ rule patched_clip:
     conda:
         "../../envs/torch.yaml"
     resources:
-        mem_mb=8_000,
+        mem_mb=memory(small_with_torch),
+        runtime=minutes(small_with_torch),
     params:
         alpha=lambda w: alpha_if_chosen(w.line),
     message:

@@ -11,7 +11,8 @@ rule plan:
     conda:
         "../../envs/data.yaml"
     resources:
-        mem_mb=2_000,
+        mem_mb=memory(joining),
+        runtime=minutes(joining),
     params:
         dataset="{dataset}",
         overrides=lambda w: overrides(w.dataset, without=["convert_jobs"]),
@@ -37,7 +38,8 @@ rule convert:
     conda:
         "../../envs/data.yaml"
     resources:
-        mem_mb=2_000,
+        mem_mb=memory(converting),
+        runtime=minutes(converting),
     params:
         dataset="{dataset}",
         overrides=lambda w: overrides(w.dataset, without=["convert_jobs"]),
@@ -68,7 +70,8 @@ rule preprocess:
     conda:
         "../../envs/data.yaml"
     resources:
-        mem_mb=2_000,
+        mem_mb=memory(joining),
+        runtime=minutes(joining),
     params:
         dataset="{dataset}",
         overrides=lambda w: overrides(w.dataset, without=["convert_jobs"]),

@@ -32,11 +32,26 @@ rule tables:
         curves=of_each_line("curve.csv"),
         selected=of_each_line("selected.json"),
     output:
-        tables=TABLES,
+        tables=[
+            (
+                report(
+                    path,
+                    caption="../report/table.rst",
+                    category="Tables",
+                    labels={"table": Path(path).stem},
+                )
+                if path.endswith(".csv")
+                else path
+            )
+            for path in TABLES
+        ],
     log:
         logs("tables.log"),
     conda:
         "../../envs/report.yaml"
+    resources:
+        mem_mb=memory(small),
+        runtime=minutes(small),
     params:
         students=what_students_are,
         look=needs("tables"),
@@ -44,23 +59,6 @@ rule tables:
         "Making the tables"
     script:
         "../scripts/tables.py"
-
-
-rule record_config:
-    """The run's whole configuration, checked, beside its results: for whoever reads them, and to compare runs."""
-    output:
-        config=results("config.yaml"),
-    log:
-        logs("config.log"),
-    localrule: True
-    conda:
-        "../../envs/report.yaml"
-    params:
-        settings=config,
-    message:
-        "Recording the configuration"
-    script:
-        "../scripts/record_config.py"
 
 
 rule compare:
@@ -83,6 +81,102 @@ rule compare:
         "../scripts/compare.py"
 
 
+# What the report shows of embeddings: of each student, and of a patched CLIP on data sets that no student of it sees.
+PICTURED = [
+    (shown, dataset)
+    for dataset in EVALUATED
+    if "test" in scored_splits(dataset)
+    for clip, line in PATCHED.items()
+    for shown in (
+        [student for student in students_of(dataset) if STUDENTS[student][1] == clip]
+        or [line]
+    )
+]
+
+
+def parts_of_the_report(kind):
+    return [
+        results(f"report_parts/{kind}.{shown}.{dataset}.json")
+        for shown, dataset in PICTURED
+    ]
+
+
+def pictured_line(shown):
+    return teacher(shown) if shown in STUDENTS else shown
+
+
+def pictured_head(wildcards):
+    dataset = wildcards.dataset
+    return head(
+        LINES[pictured_line(wildcards.shown)].clip,
+        dataset,
+        scored_nomenclatures(config, dataset)[0],
+        own_prompts(dataset),
+    )
+
+
+def pictured_student(wildcards):
+    """A student's embeddings; nothing where a CLIP is shown by itself."""
+    if wildcards.shown not in STUDENTS:
+        return []
+    return encoded(wildcards.shown, wildcards.dataset, "test")
+
+
+rule gallery:
+    """What stands nearest to a picture among the samples that a student sees, and to the name of a class."""
+    input:
+        rgb=lambda w: encoded(chosen_model(pictured_line(w.shown)), w.dataset, "test"),
+        multispectral=pictured_student,
+        head=pictured_head,
+        store=lambda w: store(w.dataset),
+    output:
+        gallery=results("report_parts/gallery.{shown}.{dataset}.json"),
+    log:
+        logs("report_parts/gallery.{shown}.{dataset}.log"),
+    conda:
+        "../../envs/report.yaml"
+    resources:
+        mem_mb=memory(scoring),
+        runtime=minutes(scoring),
+    params:
+        nomenclature=lambda w: scored_nomenclatures(config, w.dataset)[0],
+        seed=config["seed"],
+    message:
+        "Picturing retrieval by {wildcards.shown} on {wildcards.dataset}"
+    script:
+        "../scripts/gallery.py"
+
+
+rule projection:
+    """The embedding space before and after patching and alignment, projected to two axes."""
+    input:
+        zero_shot=lambda w: embedding(
+            f"{LINES[pictured_line(w.shown)].clip}@0", w.dataset, "test"
+        ),
+        patched=lambda w: encoded(
+            chosen_model(pictured_line(w.shown)), w.dataset, "test"
+        ),
+        multispectral=pictured_student,
+        head=pictured_head,
+        store=lambda w: store(w.dataset),
+    output:
+        projection=results("report_parts/projection.{shown}.{dataset}.json"),
+    log:
+        logs("report_parts/projection.{shown}.{dataset}.log"),
+    conda:
+        "../../envs/report.yaml"
+    resources:
+        mem_mb=memory(scoring),
+        runtime=minutes(scoring),
+    params:
+        nomenclature=lambda w: scored_nomenclatures(config, w.dataset)[0],
+        seed=config["seed"],
+    message:
+        "Projecting the embeddings of {wildcards.shown} on {wildcards.dataset}"
+    script:
+        "../scripts/projection.py"
+
+
 rule report:
     """One page that shows the run and opens without a network."""
     input:
@@ -93,12 +187,32 @@ rule report:
         stores=[store(dataset) for dataset in DATASETS],
         quarantines=[quarantine(dataset) for dataset in DATASETS],
         tables=TABLES,
+        galleries=parts_of_the_report("gallery"),
+        projections=parts_of_the_report("projection"),
     output:
-        report=results("report/index.html"),
+        report=report(
+            results("report/index.html"),
+            caption="../report/page.rst",
+            category="Report",
+            labels={"page": "The run"},
+        ),
+        figures=report(
+            directory(results("report/figures")),
+            patterns=["{figure}.png"],
+            caption="../report/figure.rst",
+            category="Figures",
+            labels={"figure": "{figure}"},
+        ),
+        # The run's whole configuration, as it was checked: for whoever reads the results, and to compare runs.
+        settings=results("config.yaml"),
     log:
         logs("report.log"),
     conda:
         "../../envs/report.yaml"
+    threads: 4
+    resources:
+        mem_mb=memory(small),
+        runtime=minutes(small),
     params:
         config=config,
         benchmarks=logs(""),

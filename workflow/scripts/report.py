@@ -1,10 +1,12 @@
-"""Write the run's report: one self-contained HTML page."""
+"""Write the run's report: one self-contained HTML page, and its figures as files beside it."""
 
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from bandbridge import job
-from bandbridge.files import checksum
+from bandbridge.files import checksum, whole_file
 from bandbridge.metrics.rows import read_rows
 from bandbridge.report import write_report
 from bandbridge.tables import read_curves
@@ -21,7 +23,16 @@ def main(
     benchmarks: list[Path],
     config: dict[str, Any],
     report: Path,
+    galleries: list[Path] = [],  # noqa: B006 (read, never written)
+    projections: list[Path] = [],  # noqa: B006
+    threads: int = 1,
+    settings: Path | None = None,
 ) -> None:
+    if settings is not None:
+        with whole_file(settings) as part:
+            part.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    sources = {metrics.name: metrics}
+    sources |= {f"{path.parent.name}/{path.name}": path for path in (*curves, *selected)}
     write_report(
         report,
         config,
@@ -32,7 +43,11 @@ def main(
         quarantines=quarantines,
         tables=tables,
         benchmarks=benchmarks,
-        checksums={metrics.name: checksum(metrics)},
+        gallery_files=galleries,
+        projection_files=projections,
+        checksums={name: checksum(path) for name, path in sources.items()},
+        figures=report.parent / "figures",
+        processes=threads,
     )
 
 

@@ -1,0 +1,129 @@
+"""Trainings that a cluster interrupts end as if it had not."""
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+from runs import FINETUNED, Run, finished, processes_of, sacct, slurm, wait_for
+
+WEIGHTS = f"{FINETUNED}/model.safetensors"
+HISTORY = f"{FINETUNED}/history.jsonl"
+LONG = {"finetune": {"epochs": 10}, "train": {"checkpoint_minutes": 0.03}}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(local_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    run = local_run.copy(tmp_path_factory.mktemp("undisturbed") / "clone").without("finetune", "paint", "align")
+    run.configure(LONG)
+    return finished(run, "--cores", "2", "--", WEIGHTS)
+
+
+def in_the_middle(run: Run, *options: str) -> "tuple[subprocess.Popen[bytes], str]":
+    """The workflow, and the SLURM job of its fine-tuning, which has written a checkpoint."""
+    run.configure(LONG)
+    process = run.start("--profile", "slurm", *options, "--", WEIGHTS)
+    wait_for(lambda: process.poll() is not None or list(run.root.glob(f"{FINETUNED}/checkpoints/*-*-*.pt")))
+    assert process.poll() is None, run.log()
+    return process, run.submitted()[-1]
+
+
+def ended_as(undisturbed: Run, run: Run, process: "subprocess.Popen[bytes]") -> None:
+    code = process.wait(400)
+    assert code == 0, run.log()
+    for path in (WEIGHTS, HISTORY):
+        assert (run.root / path).read_bytes() == (undisturbed.root / path).read_bytes()
+    said = next((run.root / "logs/small/finetune").glob("*.log")).read_text()
+    assert "goes on after step" in said
+    assert not (run.root / FINETUNED / "checkpoints").exists()
+
+
+def soon(job: str) -> None:
+    """SLURM lets a job that it queues again wait for two minutes."""
+    wait_for(lambda: "PENDING" in slurm("squeue", "--noheader", f"--jobs={job}", "--format=%T"))
+    slurm("scontrol", "update", f"JobId={job}", "StartTime=now")
+
+
+@pytest.mark.parametrize("name", ["TERM", "USR1"])
+def test_told_to_stop(heads_done: Run, undisturbed: Run, name: str):
+    """USR1 is what SLURM warns with before the time is up."""
+    process, job = in_the_middle(heads_done)
+    slurm("scancel", f"--signal={name}", job)
+    ended_as(undisturbed, heads_done, process)
+    first, *_ = sacct(*heads_done.submitted())
+    assert first["State"] == "FAILED"
+    assert len(heads_done.submitted()) == 2
+
+
+def test_killed_outright(heads_done: Run, undisturbed: Run):
+    process, _ = in_the_middle(heads_done)
+    for number in processes_of(heads_done.root, "finetune.py"):
+        os.kill(number, signal.SIGKILL)
+    ended_as(undisturbed, heads_done, process)
+
+
+def test_cancelled(heads_done: Run, undisturbed: Run):
+    """The plugin alone would wait for a job 'CANCELLED by 0' for ever."""
+    process, job = in_the_middle(heads_done)
+    slurm("scancel", job)
+    ended_as(undisturbed, heads_done, process)
+
+
+def test_pushed_aside_and_queued_again_by_slurm(heads_done: Run, undisturbed: Run):
+    process, job = in_the_middle(heads_done)
+    slurm("scontrol", "requeue", job)
+    soon(job)
+    ended_as(undisturbed, heads_done, process)
+    assert heads_done.submitted() == [job]
+    assert [row["State"] for row in sacct(job)][-1] == "COMPLETED"
+    assert len(sacct(job)) == 2
+
+
+def test_over_its_memory(heads_done: Run, undisturbed: Run):
+    """The first attempt has less than a process with torch needs."""
+    heads_done.configure(LONG)
+    memory = "finetune:mem_mb=400 if attempt == 1 else 8000"
+    finished(heads_done, "--profile", "slurm", "--set-resources", memory, "--", WEIGHTS)
+    assert (heads_done.root / WEIGHTS).read_bytes() == (undisturbed.root / WEIGHTS).read_bytes()
+    killed, whole = sacct(*heads_done.submitted())
+    assert (killed["ReqMem"], whole["ReqMem"]) == ("400M", "8000M")
+    assert killed["State"] != "COMPLETED"
+
+
+def test_over_its_time(heads_done: Run, undisturbed: Run):
+    """It hangs, so that SLURM's warning is in vain."""
+    time = "finetune:runtime=1 if attempt == 1 else 30"
+    process, _ = in_the_middle(heads_done, "--set-resources", time)
+    for number in processes_of(heads_done.root, "finetune.py"):
+        os.kill(number, signal.SIGSTOP)
+    ended_as(undisturbed, heads_done, process)
+    late, whole = sacct(*heads_done.submitted())
+    assert (late["State"], late["TimelimitRaw"]) == ("TIMEOUT", "1")
+    assert (whole["State"], whole["TimelimitRaw"]) == ("COMPLETED", "30")
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize("partition", ["spare", "leftover"])
+def test_pushed_aside_by_a_job_of_higher_priority(heads_done: Run, undisturbed: Run, partition: str):
+    """SLURM would queue jobs of `spare` again and cancel those of `leftover`; a training ends itself before it does."""
+    profile = heads_done.root / "profiles/slurm/config.yaml"
+    profile.write_text(profile.read_text().replace("gpu_partition: gpu\n", f"gpu_partition: {partition}\n"))
+    process, job = in_the_middle(heads_done)
+    slurm("sbatch", "--partition=urgent", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap", "sleep 1")
+    ended_as(undisturbed, heads_done, process)
+    first, *_ = heads_done.submitted()
+    assert first == job
+
+
+@pytest.mark.alone
+def test_a_nodes_daemon_stopped_and_started(heads_done: Run, undisturbed: Run):
+    """SLURM takes the node for dead and queues the job again."""
+    process, job = in_the_middle(heads_done)
+    folder = Path(os.environ["BANDBRIDGE_TEST_CLUSTER"])
+    node = sacct(job)[-1]["NodeList"]
+    os.kill(int((folder / f"slurmd-{node}.pid").read_text()), signal.SIGKILL)
+    wait_for(lambda: "down" in slurm("sinfo", "--noheader", f"--nodes={node}", "--format=%T"))
+    subprocess.run(["slurmd", "-N", node], check=True, env=os.environ | {"PATH": f"{os.environ['PATH']}:/usr/sbin"})
+    soon(job)
+    ended_as(undisturbed, heads_done, process)

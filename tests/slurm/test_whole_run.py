@@ -1,0 +1,57 @@
+"""A whole small run through SLURM: the same numbers, each job where and with what its rule asks for."""
+
+import re
+import shlex
+
+from runs import Run, finished, sacct
+
+
+def test_the_metrics_are_those_of_a_local_run(slurm_run: Run, local_run: Run):
+    table = "results/small/metrics.csv"
+    assert (slurm_run.root / table).read_bytes() == (local_run.root / table).read_bytes()
+
+
+def test_every_job_got_what_its_rule_asks_for(slurm_run: Run):
+    """Training and encoding a GPU and eight cores, the rest one core; memory and time as sbatch was told."""
+    calls = [shlex.split(call) for call in re.findall(r"sbatch call: (sbatch .*?) --wrap", slurm_run.output)]
+    told = {call[call.index("--comment") + 1]: call for call in calls}
+    rows = sacct(*slurm_run.submitted())
+    on_gpus = ("scratch_clip", "finetune", "align", "embed_")
+    rules = set()
+    for row in rows:
+        assert row["State"] == "COMPLETED", row
+        rule = row["Comment"].removeprefix("rule_").partition("_wildcards_")[0]
+        rules.add(rule)
+        given = dict(item.split("=", 1) for item in row["ReqTRES"].split(","))
+        needs_gpu = rule.startswith(on_gpus)
+        assert (row["Partition"], given.get("gres/gpu", "0")) == (("gpu", "1") if needs_gpu else ("cpu", "0")), row
+        if needs_gpu:
+            assert row["AllocCPUS"] == "8", row
+        call = told[row["Comment"]]
+        assert row["TimelimitRaw"] == call[call.index("-t") + 1], row
+        assert row["ReqMem"] == f"{call[call.index('--mem') + 1]}M", row
+    assert {"convert", "scratch_clip", "zero_shot_head", "finetune", "embed_train", "align", "select_alpha"} <= rules
+
+
+def test_scores_share_jobs(slurm_run: Run):
+    ran = re.findall(r"^Finished jobid: \d+ \(Rule: (\w+)\)", slurm_run.output, re.MULTILINE)
+    assert len(slurm_run.submitted()) < len(ran)
+    assert "score_zero_shot" in ran
+
+
+def test_nothing_is_submitted_where_nothing_has_changed_and_a_title_submits_the_report_alone(slurm_run: Run, tmp_path):
+    copy = slurm_run.copy(tmp_path / "clone")
+    assert finished(copy, "--profile", "slurm").submitted() == []
+    copy.configure({"report": {"title": "Another"}})
+    rows = sacct(*finished(copy, "--profile", "slurm").submitted())
+    assert len(rows) == 1
+    assert re.findall(r"^Finished jobid: \d+ \(Rule: (\w+)\)", copy.output, re.MULTILINE)[0] == "report"
+
+
+def test_a_retrieval_k_submits_retrieval_and_the_views(slurm_run: Run, tmp_path):
+    copy = slurm_run.copy(tmp_path / "clone")
+    copy.configure({"evaluate": {"retrieval": {"ks": [1, 2]}}})
+    finished(copy, "--profile", "slurm")
+    ran = re.findall(r"^Finished jobid: \d+ \(Rule: (\w+)\)", copy.output, re.MULTILINE)
+    assert sorted(set(ran) - {"all"}) == ["collect_metrics", "report", "score_retrieval", "tables"]
+    assert len(copy.submitted()) == 3

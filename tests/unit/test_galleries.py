@@ -1,0 +1,188 @@
+"""Galleries and projections: what is nearest is shown, what is right is marked, and gaps are those of the space."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from small_store import load_script, make_store
+from synthetic_run import make_data, make_parts
+
+from bandbridge.embeddings import Embeddings
+from bandbridge.errors import UserError
+from bandbridge.figures import Album
+from bandbridge.files import read_json
+from bandbridge.galleries import NEAREST, QUERIES, Labels, draw_queries, make_gallery, nearest, read_labels
+from bandbridge.heads import Head
+from bandbridge.projection import make_projection, principal_axes
+from bandbridge.report_spaces import MOST_GALLERIES, galleries, projections
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return make_store(tmp_path_factory.mktemp("store"), "demo_scene")
+
+
+def embeddings(store, values, encoder="demo-vit@0.4", modality="rgb"):
+    attrs = {"encoder": encoder, "clip": "demo-vit", "dataset": "demo_scene", "split": "test", "modality": modality}
+    ids = store.split("test").ids
+    return Embeddings(np.asarray(values, np.float32), ids, attrs | {"store_digest": store.digest})
+
+
+@pytest.fixture(scope="module")
+def twins(store):
+    """Both sides of a student that places every sample where its composite is."""
+    values = np.random.default_rng(0).normal(size=(len(store.split("test")), 12))
+    return embeddings(store, values), embeddings(store, 3 * values, "ms-vit", "s2")
+
+
+def head_of(store, vectors):
+    return Head(np.asarray(vectors, np.float32), 100.0, store.classes, tuple((f"a {c}.",) for c in store.classes))
+
+
+def test_a_perfect_student_finds_each_counterpart_first(store, twins):
+    made = make_gallery(store.path, store.nomenclature, *twins, None, seed=0)
+    assert len(made["images"]) == QUERIES
+    for query in made["images"]:
+        assert query["rank"] == 1
+        assert query["hits"][0] == {"id": query["id"], "cosine": 1.0, "own": True, "right": True}
+        assert len(query["hits"]) == NEAREST
+
+
+def test_hits_are_right_where_they_share_a_class_with_the_query(store, twins):
+    made = make_gallery(store.path, store.nomenclature, *twins, None, seed=0)
+    labels = read_labels(store.path, store.nomenclature, "test")
+    verdicts = set()
+    for query in made["images"]:
+        for hit in query["hits"]:
+            assert hit["right"] == bool(set(labels.of(query["id"])) & set(labels.of(hit["id"])))
+            verdicts.add(hit["right"])
+    assert verdicts == {True, False}
+
+
+def test_a_name_finds_the_images_that_lie_along_its_vector(store):
+    samples = store.split("test")
+    values = samples.labels + 0.001
+    made = make_gallery(
+        store.path, store.nomenclature, embeddings(store, values), None, head_of(store, np.eye(len(store.classes))), 0
+    )
+    assert made["images"] == []
+    for query in made["texts"]:
+        carriers = int(samples.labels[:, store.classes.index(query["class"])].sum())
+        assert query["samples"] == carriers
+        assert [hit["right"] for hit in query["hits"]] == [rank < carriers for rank in range(NEAREST)]
+
+
+def test_every_picture_that_is_shown_is_there_once(store, twins):
+    made = make_gallery(store.path, store.nomenclature, *twins, head_of(store, np.eye(8, 12)), seed=0)
+    shown = {query["id"] for query in made["images"]}
+    shown |= {hit["id"] for query in (*made["images"], *made["texts"]) for hit in query["hits"]}
+    assert set(made["pictures"]) == set(made["labels"]) == shown
+    assert all(uri.startswith("data:image/png;base64,") for uri in made["pictures"].values())
+
+
+def test_sides_of_other_samples_are_refused(store, twins):
+    rgb, student = twins
+    other = dataclasses.replace(student, ids=student.ids[::-1])
+    with pytest.raises(UserError, match="not of the same samples"):
+        make_gallery(store.path, store.nomenclature, rgb, other, None, seed=0)
+
+
+def test_the_same_seed_draws_the_same_queries_of_different_classes():
+    labels = [("a",), ("a",), ("b",), (), ("c", "a"), ("b",)]
+    rows = draw_queries(labels, seed=3, count=2)
+    assert rows == draw_queries(labels, seed=3, count=2)
+    assert not set(labels[rows[0]]) & set(labels[rows[1]])
+    assert sorted(draw_queries(labels, seed=3, count=99)) == [0, 1, 2, 4, 5]
+
+
+@given(st.integers(2, 30), st.integers(1, 4), st.integers(0, 5))
+def test_nearest_are_the_largest_cosines_in_falling_order(n, queries, seed):
+    generator = np.random.default_rng(seed)
+    asked, gallery = generator.normal(size=(queries, 3)), generator.normal(size=(n, 3))
+    order, cosines = nearest(asked, gallery, 2)
+    every = (asked / np.linalg.norm(asked, axis=1, keepdims=True)) @ (
+        gallery / np.linalg.norm(gallery, axis=1, keepdims=True)
+    ).T
+    np.testing.assert_allclose(cosines, -np.sort(-every, axis=1)[:, :2], atol=1e-5)
+    np.testing.assert_allclose(np.take_along_axis(every, order, 1), cosines, atol=1e-5)
+
+
+# --- projections -----------------------------------------------------------------------------------------------------
+
+
+def test_principal_axes_are_those_of_the_largest_variance():
+    generator = np.random.default_rng(0)
+    rows = generator.normal(size=(500, 4)) * [0.1, 5, 0.2, 1]
+    _, axes, explained = principal_axes(rows)
+    assert np.abs(axes[0]).argmax() == 1
+    assert np.abs(axes[1]).argmax() == 3
+    assert (axes[np.arange(2), np.abs(axes).argmax(axis=1)] > 0).all()
+    assert explained[0] > explained[1] > 0
+    assert explained.sum() <= 1
+
+
+def test_gaps_are_distances_of_centroids_in_the_space_itself(store):
+    n, width = len(store.split("test")), 6
+    before = embeddings(store, np.tile(np.eye(width)[0], (n, 1)), "demo-vit@0")
+    after = embeddings(store, np.tile(np.eye(width)[1], (n, 1)))
+    student = embeddings(store, np.tile(np.eye(width)[2], (n, 1)), "ms-vit", "s2")
+    head = head_of(store, np.tile(np.eye(width)[1], (len(store.classes), 1)))
+    made = make_projection(before, after, student, head, Labels(store.classes, {}), seed=0)
+    assert [group["kind"] for group in made["after"]] == ["rgb", "student", "text"]
+    assert [group["gap"] for group in made["after"]] == [None, pytest.approx(2**0.5, abs=1e-3), 0.0]
+    assert made["before"][1]["gap"] == pytest.approx(2**0.5, abs=1e-3)
+
+
+def test_a_projection_without_a_student_has_images_and_names(store, twins):
+    made = make_projection(twins[0], twins[0], None, head_of(store, np.eye(8, 12)), Labels(store.classes, {}), seed=0)
+    assert made["student"] is None
+    assert [group["kind"] for group in made["after"]] == ["rgb", "text"]
+    assert len(made["after"][0]["points"]) == made["shown"] == made["samples"]
+
+
+def test_encoders_of_different_spaces_are_refused(store, twins):
+    narrow = embeddings(store, np.ones((len(store.split("test")), 5)))
+    with pytest.raises(UserError, match="same samples and width"):
+        make_projection(twins[0], narrow, None, head_of(store, np.eye(8, 12)), Labels(store.classes, {}), seed=0)
+
+
+def test_a_clip_without_students_has_a_gallery_of_names_and_a_projection(tmp_path):
+    stores, _ = make_data(tmp_path)
+    make_parts(tmp_path, stores[0])
+    embedded = tmp_path / "embeddings"
+    sides = [embedded / name / "demo_scene.test.zarr" / "zarr.json" for name in ("demo-vit@0", "demo-vit@0.4")]
+    common = {"head": tmp_path / "heads" / "demo_scene.npz", "store": stores[0] / "zarr.json", "seed": 0}
+    common |= {"nomenclature": "osm-landuse-8", "multispectral": []}
+    load_script("gallery").main(rgb=sides[1], gallery=tmp_path / "g.json", **common)
+    load_script("projection").main(zero_shot=sides[0], patched=sides[1], projection=tmp_path / "p.json", **common)
+    ((gallery,), _) = galleries([tmp_path / "g.json"], {}, Album())
+    assert gallery.images == ()
+    assert len(gallery.texts) == 8
+    (space,) = projections([tmp_path / "p.json"], {}, Album())
+    assert [key.label for key in space.plot.keys] == ["RGB images", "class names"]
+
+
+# --- on the page -----------------------------------------------------------------------------------------------------
+
+
+def test_the_page_shows_the_galleries_of_the_best_students_one_of_each_data_set_first(tmp_path):
+    stores, _ = make_data(tmp_path)
+    gallery, projection = make_parts(tmp_path, stores[0])
+    made = read_json(gallery)
+    paths = []
+    for student in range(MOST_GALLERIES):
+        for dataset in ("demo_scene", "digits"):
+            paths.append(tmp_path / f"{student}.{dataset}.json")
+            one = made | {"encoder": f"s{student}", "dataset": dataset}
+            paths[-1].write_text(json.dumps(one), encoding="utf-8")
+    scores = {f"s{student}": student / 100 for student in range(MOST_GALLERIES)}
+    shown, left_out = galleries(paths, scores, Album(tmp_path / "figures"))
+    assert len(shown) == left_out == MOST_GALLERIES
+    assert [item.title for item in shown[:3]] == ["Demo scene, s9", "Handwritten digits, s9", "Demo scene, s8"]
+    assert shown[0].files == tuple(f"figures/gallery-s9-demo-scene.{kind}" for kind in ("pdf", "png", "csv"))
+    (space,) = projections([projection], {}, Album())
+    assert "RGB images to multispectral images" in space.plot.alt
+    assert space.plot.svg.count("data-tip=") == 8 * 3 + 8 * 2

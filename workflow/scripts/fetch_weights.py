@@ -1,0 +1,15 @@
+"""Fetch the published weights of an encoder, and check them; what else the encoder is does not matter."""
+
+from pathlib import Path
+
+from bandbridge import job
+from bandbridge.encoder_facts import facts_of
+from bandbridge.encoder_fetch import bring_weights
+
+
+def main(facts: dict, weights: Path) -> None:
+    bring_weights(facts_of(facts), weights.parent)
+
+
+if __name__ == "__main__":
+    job.run(main, globals().get("snakemake"))

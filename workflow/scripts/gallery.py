@@ -1,0 +1,28 @@
+"""Show what retrieval brings: queries with their nearest samples, as small pictures in a JSON file for the report."""
+
+from pathlib import Path
+
+from bandbridge import job
+from bandbridge.embeddings import load_embeddings
+from bandbridge.files import write_json
+from bandbridge.galleries import make_gallery
+from bandbridge.heads import load_head
+
+
+def main(
+    rgb: Path,
+    store: Path,
+    nomenclature: str,
+    seed: int,
+    gallery: Path,
+    multispectral: list[Path] = [],  # noqa: B006 (none where a CLIP is shown by itself)
+    head: Path | None = None,
+) -> None:
+    student = load_embeddings(multispectral[0].parent) if multispectral else None
+    names = load_head(head) if head else None
+    made = make_gallery(store.parent, nomenclature, load_embeddings(rgb.parent), student, names, seed)
+    write_json(gallery, made)
+
+
+if __name__ == "__main__":
+    job.run(main, globals().get("snakemake"))

@@ -1,0 +1,31 @@
+"""Project the embedding space before and after patching and alignment to two axes, as a JSON file for the report."""
+
+from pathlib import Path
+
+from bandbridge import job
+from bandbridge.embeddings import load_embeddings
+from bandbridge.files import write_json
+from bandbridge.galleries import read_labels
+from bandbridge.heads import load_head
+from bandbridge.projection import make_projection
+
+
+def main(
+    zero_shot: Path,
+    patched: Path,
+    head: Path,
+    store: Path,
+    nomenclature: str,
+    seed: int,
+    projection: Path,
+    multispectral: list[Path] = [],  # noqa: B006 (none where a CLIP is shown by itself)
+) -> None:
+    before = load_embeddings(zero_shot.parent)
+    student = load_embeddings(multispectral[0].parent) if multispectral else None
+    labels = read_labels(store.parent, nomenclature, before.attrs["split"])
+    made = make_projection(before, load_embeddings(patched.parent), student, load_head(head), labels, seed)
+    write_json(projection, made)
+
+
+if __name__ == "__main__":
+    job.run(main, globals().get("snakemake"))
