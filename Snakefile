@@ -39,6 +39,7 @@ if config["container"]:
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/scores.smk"
 include: "workflow/rules/resources.smk"
 include: "workflow/rules/download.smk"
 include: "workflow/rules/preprocess.smk"

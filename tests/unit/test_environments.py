@@ -34,7 +34,7 @@ def test_the_lock_names_no_address():
     assert "://" not in (ROOT / "requirements.lock").read_text()
 
 
-# What a module is imported as -> the package that brings it, where the names differ. TorchGeo is an extra of the user's.
+# What a module is imported as -> the package that brings it, where they differ. TorchGeo is an extra of the user's.
 PACKAGES = {"yaml": "pyyaml", "PIL": "pillow", "sklearn": "scikit-learn", "open_clip": "open-clip-torch"}
 PACKAGES |= {"google_crc32c": "google-crc32c"}
 EXTRAS = {"torchgeo"}

@@ -197,3 +197,14 @@ def evaluated(config: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
         if task["prompts"] not in sets.setdefault(task["dataset"], []):
             sets[task["dataset"]].append(task["prompts"])
     return {name: tuple(prompts) for name, prompts in sets.items() if prompts}
+
+
+def compared_runs(config: Mapping[str, Any]) -> list[str]:
+    """The folders of the runs to compare: as they are given, or by their names below `results_root`."""
+    named = (Path(run) for run in config["compare"])
+    return [str(run if len(run.parts) > 1 else Path(config["results_root"]) / run) for run in named]
+
+
+def comparison_folder(config: Mapping[str, Any]) -> str:
+    """Where their comparison is written to."""
+    return str(Path(config["results_root"]) / "comparisons" / "-".join(Path(run).name for run in config["compare"]))

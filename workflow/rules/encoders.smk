@@ -1,25 +1,6 @@
 # Encoders that are not made here: published or local weights, kept so that the rest of the workflow need not know whose.
 
 
-def brought(encoder):
-    return results(f"encoders/{encoder}/encoder.json")
-
-
-# File of published weights that students start from -> the encoder that they are of.
-FIRST_WEIGHTS = {
-    path.name: student["pretrained"]
-    for student in config["align"]["students"].values()
-    if (path := published_weights(config, student["pretrained"]))
-}
-
-
-def first_weights(student):
-    """What a student's weights are fetched to, where they are."""
-    name = config["align"]["students"][student]["pretrained"]
-    path = published_weights(config, name)
-    return [] if path is None else [str(path)]
-
-
 for encoder, facts in OTHERS.items():
 
     rule:

@@ -18,13 +18,6 @@ TABLES = [
 ]
 
 
-def what_students_are(wildcards):
-    # Imported here, because planning a run has no need of pandas.
-    from bandbridge.tables import ablation_facts
-
-    return ablation_facts(config)
-
-
 rule tables:
     """The tables of a paper, as CSV, Markdown and LaTeX."""
     input:
@@ -69,57 +62,12 @@ rule compare:
     conda:
         "../../envs/report.yaml"
     params:
-        runs=[
-            run if "/" in run else f"{config['results_root']}/{run}"
-            for run in config["compare"]
-        ],
-        out=f"{config['results_root']}/comparisons/"
-        + "-".join(run.strip("/").split("/")[-1] for run in config["compare"]),
+        runs=compared_runs(config),
+        out=comparison_folder(config),
     message:
         "Comparing {params.runs}"
     script:
         "../scripts/compare.py"
-
-
-# What the report shows of embeddings: of each student, and of a patched CLIP on data sets that no student of it sees.
-PICTURED = [
-    (shown, dataset)
-    for dataset in EVALUATED
-    if "test" in scored_splits(dataset)
-    for clip, line in PATCHED.items()
-    for shown in (
-        [student for student in students_of(dataset) if STUDENTS[student][1] == clip]
-        or [line]
-    )
-]
-
-
-def parts_of_the_report(kind):
-    return [
-        results(f"report_parts/{kind}.{shown}.{dataset}.json")
-        for shown, dataset in PICTURED
-    ]
-
-
-def pictured_line(shown):
-    return teacher(shown) if shown in STUDENTS else shown
-
-
-def pictured_head(wildcards):
-    dataset = wildcards.dataset
-    return head(
-        LINES[pictured_line(wildcards.shown)].clip,
-        dataset,
-        scored_nomenclatures(config, dataset)[0],
-        own_prompts(dataset),
-    )
-
-
-def pictured_student(wildcards):
-    """A student's embeddings; nothing where a CLIP is shown by itself."""
-    if wildcards.shown not in STUDENTS:
-        return []
-    return encoded(wildcards.shown, wildcards.dataset, "test")
 
 
 rule gallery:
