@@ -18,15 +18,22 @@ def samples(seed, classes=5, n=300, dim=8):
     return centres[truth] + generator.normal(size=(n, dim)), truth
 
 
+def has_a_clear_last_neighbour(rows, k):
+    """Queries whose k-th neighbour is nearer than the next by more than what is a tie here (a cosine of 1e-6)."""
+    distance, _ = NearestNeighbors(n_neighbors=k + 1, metric="cosine").fit(rows[:250]).kneighbors(rows[250:])
+    return distance[:, k] - distance[:, k - 1] > 1e-5
+
+
 @quick
 @given(seed=st.integers(0, 2**32 - 1), k=st.integers(1, 25))
 def test_equal_weights_give_the_class_shares_of_scikit_learn(seed, k):
     rows, truth = samples(seed)
     train, test = (rows[:250], np.eye(5)[truth[:250]]), rows[250:]
     peer = KNeighborsClassifier(k, metric="cosine", algorithm="brute").fit(train[0], truth[:250])
+    clear = has_a_clear_last_neighbour(rows, k)
     expected = np.zeros((50, 5))
     expected[:, peer.classes_] = peer.predict_proba(test)
-    np.testing.assert_allclose(knn_scores(train, test, k, temperature=None), expected, atol=1e-12)
+    np.testing.assert_allclose(knn_scores(train, test, k, temperature=None)[clear], expected[clear], atol=1e-12)
 
 
 @quick
@@ -38,7 +45,8 @@ def test_each_neighbour_votes_for_all_its_classes_with_its_weight(seed, k, tempe
     weights = np.exp((1 - distance) / temperature)
     expected = (weights[:, :, None] * labels[nearest]).sum(axis=1) / weights.sum(axis=1, keepdims=True)
     scores = knn_scores((rows[:250], labels), rows[250:], k, temperature)
-    np.testing.assert_allclose(scores, expected, atol=1e-4)
+    clear = has_a_clear_last_neighbour(rows, k)
+    np.testing.assert_allclose(scores[clear], expected[clear], atol=1e-4)
     assert scores.max() <= 1 + 1e-12
 
 

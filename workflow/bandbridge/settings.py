@@ -178,7 +178,7 @@ def student_facts(config: Mapping[str, Any], student: str) -> dict[str, Any]:
     Weights that are named after a file of workflow/encoders are the path that they are fetched to.
     """
     stated = {key: value for key, value in config["align"]["students"][student].items() if key != "recipe"}
-    fetched = published_weights(config, stated["pretrained"])
+    fetched = published_weights(config, stated.get("pretrained"))
     return stated if fetched is None else {**stated, "pretrained": str(fetched)}
 
 
