@@ -16,6 +16,7 @@ from bandbridge.catalogue import (
     load_templates,
     merged,
     nomenclature_names,
+    prompt_set,
     prompt_set_names,
     read_yaml,
 )
@@ -182,3 +183,19 @@ def test_an_unknown_name_lists_what_there_is():
         UserError, match=r"'digit' is not in workflow/datasets; there are: .*digits.* Did you mean 'digits'"
     ):
         load_dataset("digit")
+
+
+def test_a_prompt_set_may_have_names_and_sentences_of_a_class_s_own():
+    nomenclature = load_nomenclature("digits-10")
+    first, second, *_ = nomenclature.classes
+    given = {"templates": ["the digit {}."], "names": {first: "nought"}, "classes": {second: ["a stroke", "it is {}"]}}
+    sentences = prompt_set(given).sentences(nomenclature)
+    assert sentences[0] == ("the digit nought.",)
+    assert sentences[1] == ("a stroke", f"it is {nomenclature.prompt_names[1]}")
+    assert sentences[2] == (f"the digit {nomenclature.prompt_names[2]}.",)
+    assert prompt_set(["{}!"]).sentences(nomenclature)[2] == (f"{nomenclature.prompt_names[2]}!",)
+
+
+def test_a_class_without_a_sentence_is_an_error():
+    with pytest.raises(UserError, match="no prompts for"):
+        prompt_set({"classes": {"0": ["nought"]}}).sentences(load_nomenclature("digits-10"))

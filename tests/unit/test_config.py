@@ -68,6 +68,12 @@ def test_every_preset_is_valid(preset: Path):
         ),
         ("tasks/patching", [{"dataset": "demo_scene", "prompts": "plane"}], ["tasks.patching[0].prompts", "'plain'"]),
         ("tasks/patching", [], ["tasks.patching"]),
+        (
+            "prompts",
+            {"satellite": {"templates": ["{}"], "classes": {"forrest": ["trees"]}}},
+            ["prompt set 'satellite'", "'forrest'", "no class of demo_scene", "Did you mean 'forest'"],
+        ),
+        ("prompts", {"satellite": {"classes": {"forest": ["trees"]}}}, ["has no templates"]),
         ("paint/several", "sequentialy", ["Did you mean 'sequentially'"]),
         ("align/task", {"dataset": "digits", "prompts": "digits"}, ["RGB pictures only", "align.task"]),
         ("tasks/supported", {"dataset": "demo_scene", "prompts": "plain"}, ["also a patching task", "another"]),

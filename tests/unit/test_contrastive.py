@@ -7,7 +7,7 @@ import torch
 from small_store import load_script, make_store
 from tiny import SCRATCH, MemoryStore, same_weights, tiny_clip
 
-from bandbridge.catalogue import Nomenclature
+from bandbridge.catalogue import Nomenclature, prompt_set
 from bandbridge.clip import load_clip
 from bandbridge.errors import UserError
 from bandbridge.text_heads import build_head
@@ -34,7 +34,7 @@ def trained(store, seed=0, **changes):
 def test_pictures_find_their_captions_after_training(store):
     clip, history = trained(store, epochs=25, batch_size=12, learning_rate=1e-2, shift=0.02)
     val = store.split("val")
-    head = FrozenHead(build_head(clip, NOMENCLATURE, TEMPLATES), CPU)
+    head = FrozenHead(build_head(clip, NOMENCLATURE, prompt_set(TEMPLATES)), CPU)
     with torch.inference_mode():
         logits = head(clip.visual(clip.inputs(torch.from_numpy(val.pixels).permute(0, 3, 1, 2))))
     assert (logits.argmax(dim=1) == torch.from_numpy(val.labels).argmax(dim=1)).all()

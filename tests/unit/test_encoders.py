@@ -16,7 +16,7 @@ from torchvision.transforms import functional as F
 from bandbridge import clip as clips
 from bandbridge import views
 from bandbridge.backbones import new_backbone
-from bandbridge.catalogue import load_nomenclature
+from bandbridge.catalogue import load_nomenclature, prompt_set
 from bandbridge.clip import load_clip
 from bandbridge.embeddings import load_embeddings
 from bandbridge.encoder_facts import encoder_content, facts_of, load_encoder_facts
@@ -192,7 +192,7 @@ def test_the_directory_of_a_clip_for_bands_serves_heads_as_any_clips(tmp_path):
     with torch.inference_mode():
         assert torch.equal(clip.model.encode_text(tokens), model.encode_text(tokens))
     assert not clip.model.visual.conv1.weight.any()  # nobody takes it for an encoder of pictures
-    head = build_head(clip, load_nomenclature("eurosat-10"), ["a photo of {}."])
+    head = build_head(clip, load_nomenclature("eurosat-10"), prompt_set(["a photo of {}."]))
     assert head.weights.shape == (10, 8)
     assert torch.equal(load_weights(directory / PATCH_FILE)[PATCH_WEIGHT], model.visual.conv1.weight)
 

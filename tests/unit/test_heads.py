@@ -10,7 +10,7 @@ import torch
 from tiny import tiny_clip, tiny_head
 
 from bandbridge import text_heads
-from bandbridge.catalogue import Nomenclature
+from bandbridge.catalogue import Nomenclature, prompt_set
 from bandbridge.errors import UserError
 from bandbridge.heads import fill_templates, load_head, must_fit, save_head
 
@@ -20,7 +20,7 @@ NOMENCLATURE = Nomenclature("n", "N", ("Inland water", "Forest", "Sand"), ("inla
 
 def test_the_head_is_open_clips_zero_shot_classifier():
     clip = tiny_clip()
-    head = text_heads.build_head(clip, NOMENCLATURE, TEMPLATES)
+    head = text_heads.build_head(clip, NOMENCLATURE, prompt_set(TEMPLATES))
     expected = open_clip.build_zero_shot_classifier(clip.model, clip.tokenizer, NOMENCLATURE.prompt_names, TEMPLATES)
     np.testing.assert_allclose(head.weights, expected.T.numpy(), atol=1e-6)
     assert head.weights.dtype == np.float32

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from tiny import tiny_clip, tiny_head
 
-from bandbridge.catalogue import Nomenclature
+from bandbridge.catalogue import Nomenclature, prompt_set
 from bandbridge.text_heads import build_head
 from bandbridge.training.losses import FrozenHead, contrastive_loss, distillation_loss, label_loss
 
@@ -56,7 +56,7 @@ def test_the_head_is_open_clips_zero_shot_classifier():
     clip = tiny_clip()
     templates = ["a photo of {}.", "{} from above.", "{}."]
     nomenclature = Nomenclature("n", "N", ("a", "b", "c"), ("rivers", "sea and ocean", "forest"))
-    head = build_head(clip, nomenclature, templates)
+    head = build_head(clip, nomenclature, prompt_set(templates))
     theirs = open_clip.build_zero_shot_classifier(clip.model, clip.tokenizer, nomenclature.prompt_names, templates)
     images = torch.randn(5, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():

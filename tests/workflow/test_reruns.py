@@ -119,21 +119,18 @@ def test_the_seed_reruns_training_and_no_store(copied_run: Clone):
     assert not set(STORE) & set(jobs)
 
 
-def test_an_alpha_that_does_not_change_the_choice_aligns_nothing(copied_run: Clone):
+def test_an_alpha_a_template_and_a_k_rerun_their_own_jobs_and_nothing_behind_an_unchanged_choice(copied_run: Clone):
     """Run for real: only after the selection has been made again is it known that nothing follows."""
-    copied_run.configure({"paint": {"alphas": [*ALPHAS, 0.75]}})
-    own = ["embed_sweep_digits_new", "embed_sweep_scene_crop_new", *["score_zero_shot"] * (len(PROMPT_SETS) + 1)]
-    # Not even the gains are weighed again: the same alpha is chosen, and selected.json has the same bytes.
-    assert copied_run.run() == sorted([*own, "select_alpha", *VIEWS])
-    assert copied_run.jobs() == []
-
-
-def test_a_template_and_a_k_rerun_what_their_plans_say_for_real(copied_run: Clone):
-    copied_run.configure({"prompts": {"mine": ["{} from above"]}, "evaluate": {"retrieval": {"ks": [1, 2]}}})
-    planned = copied_run.jobs()
-    scores = ["score_zero_shot"] * (len(ALPHAS) + 1) + ["score_retrieval", "score_gains"]
-    assert planned == sorted(["zero_shot_head", *scores, *VIEWS])
-    assert copied_run.run() == planned
+    copied_run.configure(
+        {
+            "paint": {"alphas": [*ALPHAS, 0.75]},
+            "prompts": {"mine": ["{} from above"]},
+            "evaluate": {"retrieval": {"ks": [1, 2]}},
+        }
+    )
+    alpha = ["embed_sweep_digits_new", "embed_sweep_scene_crop_new", *["score_zero_shot"] * 2, "select_alpha"]
+    template = ["zero_shot_head", *["score_zero_shot"] * (len(ALPHAS) + 2), "score_gains"]
+    assert copied_run.run() == sorted([*alpha, *template, "score_retrieval", *VIEWS])
     assert copied_run.jobs() == []
 
 

@@ -302,9 +302,47 @@ def label_map(source: Nomenclature, target: Nomenclature) -> NDArray[np.uint8]:
     return matrix
 
 
+@dataclass(frozen=True)
+class PromptSet:
+    """What a zero-shot head is made of.
+
+    Attributes:
+        templates: each has one '{}' that takes a class's prompt name.
+        names: class -> a prompt name of its own, in place of the nomenclature's.
+        classes: class -> its own sentences, in place of the filled templates; a '{}' in them takes the prompt name.
+    """
+
+    templates: tuple[str, ...]
+    names: Mapping[str, str] = field(default_factory=dict)
+    classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def sentences(self, nomenclature: Nomenclature) -> tuple[tuple[str, ...], ...]:
+        """Of each class of a nomenclature, in its order.
+
+        Raises:
+            UserError: a class has none.
+        """
+        found = []
+        for name, usual in zip(nomenclature.classes, nomenclature.prompt_names, strict=True):
+            called = self.names.get(name, usual)
+            found.append(tuple(text.replace("{}", called) for text in self.classes.get(name, self.templates)))
+        empty = [name for name, texts in zip(nomenclature.classes, found, strict=True) if not texts]
+        if empty:
+            raise UserError(f"no prompts for {', '.join(empty)} of {nomenclature.name}; add templates, or their own.")
+        return tuple(found)
+
+
+def prompt_set(content: Sequence[str] | Mapping[str, Any]) -> PromptSet:
+    """A prompt set as it is written: a list of templates, or a mapping of `templates`, `names` and `classes`."""
+    if not isinstance(content, Mapping):
+        return PromptSet(tuple(content))
+    classes = {name: tuple(texts) for name, texts in content.get("classes", {}).items()}
+    return PromptSet(tuple(content.get("templates", ())), dict(content.get("names", {})), classes)
+
+
 def load_templates(name: str) -> tuple[str, ...]:
-    """The templates of a prompt set; each has one '{}' that takes the class's prompt name."""
-    return tuple(read_yaml("prompts", name)["templates"])
+    """The templates of a prompt set of `workflow/prompts/`."""
+    return prompt_set(read_yaml("prompts", name)).templates
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

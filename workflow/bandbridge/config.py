@@ -1,7 +1,7 @@
 """The configuration: checked against its schema and against itself before any job starts."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -17,13 +17,14 @@ from bandbridge.catalogue import (
     load_dataset,
     load_nomenclature,
     nomenclature_names,
+    prompt_set,
     prompt_set_names,
     read_yaml,
 )
 from bandbridge.encoder_facts import encoder_names, load_encoder_facts
 from bandbridge.errors import UserError, did_you_mean
 from bandbridge.sensors import SENSORS, order_bands, sensor_of
-from bandbridge.settings import align_recipe, align_task, clips, evaluated, other_encoders, tasks, uses_scratch
+from bandbridge.settings import align_recipe, align_task, clips, evaluated, other_encoders, prompts, tasks, uses_scratch
 
 # In these mappings a preset removes an entry of config.yaml by setting it to null.
 REMOVABLE = (("align", "students"), ("evaluate", "datasets"), ("datasets",), ("prompts",))
@@ -227,6 +228,26 @@ def _prompt_faults(config: Mapping[str, Any]) -> Iterator[str]:
             yield (
                 f"{key} names the prompt set '{name}'; there are (workflow/prompts/ and `prompts`): "
                 f"{', '.join(known)}.{did_you_mean(name, known)}"
+            )
+    for dataset, sets in evaluated(config).items():
+        if dataset in dataset_names():
+            yield from _prompted_class_faults(config, dataset, [name for name in sets if name in known])
+
+
+def _prompted_class_faults(config: Mapping[str, Any], dataset: str, sets: Sequence[str]) -> Iterator[str]:
+    """Classes with names or sentences of their own that the data set has not."""
+    known = set(nomenclature_names()) & set(load_dataset(dataset).nomenclatures)
+    classes = {name for nomenclature in known for name in load_nomenclature(nomenclature).classes}
+    for name in sets:
+        own = prompt_set(prompts(config, name))
+        for unknown in sorted({*own.names, *own.classes} - classes):
+            yield (
+                f"the prompt set '{name}' has words of its own for '{unknown}', which is no class of {dataset}."
+                f"{did_you_mean(unknown, sorted(classes))}"
+            )
+        if not own.templates and classes - set(own.classes):
+            yield (
+                f"the prompt set '{name}' has no templates, and some classes of {dataset} no sentences; add templates."
             )
 
 

@@ -1,5 +1,6 @@
 """The file of a zero-shot head: unit class vectors from prompts, readable without torch."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +37,8 @@ def save_head(path: Path, head: Head) -> None:
             weights=head.weights,
             logit_scale=np.float64(head.logit_scale),
             classes=np.array(head.classes),
-            prompts=np.array(head.prompts),
+            # As text, because classes may have different numbers of sentences.
+            prompts=np.array([json.dumps(sentences) for sentences in head.prompts]),
         )
 
 
@@ -47,7 +49,7 @@ def load_head(path: Path) -> Head:
             weights=file["weights"],
             logit_scale=float(file["logit_scale"]),
             classes=tuple(file["classes"].tolist()),
-            prompts=tuple(tuple(row) for row in file["prompts"].tolist()),
+            prompts=tuple(tuple(json.loads(text)) for text in file["prompts"].tolist()),
         )
 
 

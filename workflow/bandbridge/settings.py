@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bandbridge.catalogue import WORKFLOW, load_dataset, load_templates, read_yaml
+from bandbridge.catalogue import WORKFLOW, load_dataset, prompt_set, read_yaml
 
 
 def uses_scratch(config: Mapping[str, Any]) -> bool:
@@ -61,9 +61,21 @@ def students(config: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
     }
 
 
-def templates(config: Mapping[str, Any], prompts: str) -> tuple[str, ...]:
-    """The templates of a prompt set: the config's own, or those of `workflow/prompts/`."""
-    return tuple(config["prompts"].get(prompts) or load_templates(prompts))
+def prompts(config: Mapping[str, Any], name: str) -> list[str] | dict[str, Any]:
+    """What a prompt set is made of, as it is written: the config's own, or that of `workflow/prompts/`.
+
+    A list of templates where there is no more to it, otherwise a mapping; see `catalogue.prompt_set`.
+    """
+    written = config["prompts"].get(name) or read_yaml("prompts", name)
+    if not isinstance(written, Mapping):
+        return list(written)
+    parts = {key: written[key] for key in ("templates", "names", "classes") if written.get(key)}
+    return list(parts["templates"]) if set(parts) == {"templates"} else parts
+
+
+def templates(config: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    """The templates of a prompt set."""
+    return prompt_set(prompts(config, name)).templates
 
 
 def tasks(config: Mapping[str, Any], role: str) -> list[Mapping[str, Any]]:

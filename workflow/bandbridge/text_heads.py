@@ -7,23 +7,23 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from bandbridge.catalogue import Nomenclature
+from bandbridge.catalogue import Nomenclature, PromptSet
 from bandbridge.clip import Clip
 from bandbridge.device import best_device
-from bandbridge.heads import Head, fill_templates
+from bandbridge.heads import Head
 
 SENTENCES_AT_A_TIME = 256
 
 
-def build_head(clip: Clip, nomenclature: Nomenclature, templates: Sequence[str]) -> Head:
-    """The zero-shot head of a nomenclature: every template filled with every class's prompt name."""
+def build_head(clip: Clip, nomenclature: Nomenclature, prompts: PromptSet) -> Head:
+    """The zero-shot head of a nomenclature, from each class's sentences."""
     clip.model.to(best_device())
-    prompts = fill_templates(templates, nomenclature.prompt_names)
+    sentences = prompts.sentences(nomenclature)
     return Head(
-        weights=text_head(clip, prompts),
+        weights=text_head(clip, sentences),
         logit_scale=clip.logit_scale,
         classes=nomenclature.classes,
-        prompts=tuple(tuple(sentences) for sentences in prompts),
+        prompts=sentences,
     )
 
 

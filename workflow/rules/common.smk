@@ -24,6 +24,7 @@ from bandbridge.settings import (
     model_at,
     nomenclature_of,
     other_encoders,
+    prompts,
     published_weights,
     scored_nomenclatures,
     student_facts,

@@ -16,7 +16,7 @@ rule zero_shot_head:
     params:
         nomenclature="{nomenclature}",
         classes=lambda w: load_nomenclature(w.nomenclature),
-        templates=lambda w: templates(config, w.prompts),
+        prompts=lambda w: prompts(config, w.prompts),
     message:
         "Text head of {wildcards.dataset} from the prompts {wildcards.prompts}"
     script:

@@ -5,15 +5,15 @@ from pathlib import Path
 import torch
 
 from bandbridge import job
-from bandbridge.catalogue import load_nomenclature
+from bandbridge.catalogue import load_nomenclature, prompt_set
 from bandbridge.clip import load_clip
 from bandbridge.heads import save_head
 from bandbridge.text_heads import build_head
 
 
-def main(clip: Path, nomenclature: str, templates: list, head: Path, threads: int) -> None:
+def main(clip: Path, nomenclature: str, prompts: list | dict, head: Path, threads: int) -> None:
     torch.set_num_threads(threads)
-    save_head(head, build_head(load_clip(clip.parent), load_nomenclature(nomenclature), templates))
+    save_head(head, build_head(load_clip(clip.parent), load_nomenclature(nomenclature), prompt_set(prompts)))
 
 
 if __name__ == "__main__":
