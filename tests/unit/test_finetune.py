@@ -14,6 +14,7 @@ from bandbridge.errors import UserError
 from bandbridge.paint import interpolate
 from bandbridge.training.checkpoints import Saving
 from bandbridge.training.finetune import Finetuning, finetune
+from bandbridge.training.history import read_records
 from bandbridge.training.recipes import FinetuneRecipe
 from bandbridge.weights import load_metadata, load_weights
 
@@ -140,3 +141,22 @@ def test_validation_scores_the_zero_shot_classifier_as_scikit_learn_does(kind, m
     else:
         expected = average_precision_score(val.labels, logits, average="macro")
     assert history[-1][metric] == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_script_in_two_processes_learns_what_it_learns_in_one(tmp_path, digits):
+    clip, head = tmp_path / "clip" / "tiny" / "open_clip_config.json", tmp_path / "head.npz"
+    save_clip(tiny_clip(), clip.parent)
+    load_script("head").main(clip, "digits-10", ["the digit {}."], head, 1)
+    stores, recipe = [digits.path / "zarr.json"], FINETUNE | {"batch_size": 6}
+    learnt = []
+    for processes in (1, 2):
+        folder = tmp_path / str(processes)
+        folder.mkdir()
+        weights, history = folder / "model.safetensors", folder / "history.jsonl"
+        load_script("finetune").main(
+            clip, [head], stores, ["digits-10"], recipe, weights, history, 0, 2, processes=processes
+        )
+        learnt.append([record["loss"] for record in read_records(history) if "loss" in record])
+    torch.use_deterministic_algorithms(False)
+    assert learnt[1] == pytest.approx(learnt[0], rel=1e-5)
+    assert len(learnt[0]) >= 2

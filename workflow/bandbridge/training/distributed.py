@@ -173,6 +173,13 @@ def to_launch(processes: int, nodes: int) -> bool:
     return processes * nodes > 1 and FOLDER not in os.environ
 
 
+def _as_text(value: Any) -> Any:
+    """A path, and any in a list, as JSON can hold it."""
+    if isinstance(value, list):
+        return [_as_text(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
 def launch(script: Path, arguments: Mapping[str, Any], processes: int, nodes: int, folder: Path) -> None:
     """Run a script's `main` in several processes, under torchrun, and wait for them.
 
@@ -192,7 +199,7 @@ def launch(script: Path, arguments: Mapping[str, Any], processes: int, nodes: in
     here = folder / ".launch"
     shutil.rmtree(here, ignore_errors=True)
     here.mkdir(parents=True)
-    values = {name: str(value) if isinstance(value, Path) else value for name, value in arguments.items()}
+    values = {name: _as_text(value) for name, value in arguments.items()}
     write_json(here / "arguments.json", values | {"threads": max(1, int(arguments["threads"]) // processes)})
     command = [*_launcher(processes, nodes), str(script), "--arguments", str(here / "arguments.json")]
     # torchrun would kill ranks that take long to save: the signals pass it by.
