@@ -1,6 +1,6 @@
 """The sweep over alpha: one pass over the pixels for all of them, against a loop that reads anew for each.
 
-    python benchmarks/sweep.py [clip] [share]      ViT-B-32 and a twentieth of the samples: a quarter of an hour; or any CLIP of open_clip
+    python benchmarks/sweep.py [clip] [share]      ViT-B-32 and a twentieth of the samples; or any CLIP of open_clip
 
 11 alphas of a model with random weights, over 2,000 samples scored in three nomenclatures, 500 of a second data set
 and 500 of a supported task, or a share of these; samples of 12 x 120 x 120 cut from the demo's scene, and pictures. The
