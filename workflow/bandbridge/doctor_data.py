@@ -125,13 +125,20 @@ def _index(wheel: str | None) -> tuple[str, ...]:
     """The address of the package index that pip would ask for a wheel."""
     if wheel is None:
         return ()
-    told = os.environ.get("PIP_INDEX_URL") or _pip_setting("global.index-url") or "https://pypi.org/simple"
-    return (f"{told.rstrip('/')}/{wheel.split('==')[0]}/",)
+    told = os.environ.get("PIP_INDEX_URL") or _pip_setting("global.index-url") or _pip_default()
+    return (f"{told.rstrip('/')}/{wheel.split('==')[0]}/",) if told else ()
 
 
 def _pip_setting(name: str) -> str:
     command = [sys.executable, "-m", "pip", "config", "get", name]
     return subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False).stdout.strip()
+
+
+def _pip_default() -> str:
+    """The index that pip asks unless it is told otherwise; '' where there is no pip to say."""
+    code = "from pip._internal.models.index import PyPI; print(PyPI.simple_url)"
+    called = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=SECONDS, check=False)
+    return called.stdout.strip()
 
 
 def needs_hub(config: Mapping[str, Any]) -> bool:
