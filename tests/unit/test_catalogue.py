@@ -13,7 +13,6 @@ from bandbridge.catalogue import (
     label_map,
     load_dataset,
     load_nomenclature,
-    load_templates,
     merged,
     nomenclature_names,
     prompt_set,
@@ -138,7 +137,7 @@ def test_a_nomenclature_has_a_prompt_name_for_each_class(name):
 
 @pytest.mark.parametrize("name", prompt_set_names())
 def test_a_template_has_one_place_for_the_class(name):
-    templates = load_templates(name)
+    templates = prompt_set(read_yaml("prompts", name)).templates
     assert templates
     assert all(template.count("{}") == 1 and template.format("x") for template in templates)
 

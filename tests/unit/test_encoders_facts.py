@@ -13,11 +13,11 @@ from bandbridge.encoder_facts import (
     encoder_names,
     facts_of,
     load_encoder_facts,
-    requested,
     sees,
 )
 from bandbridge.errors import UserError
 from bandbridge.sensors import SENTINEL_2
+from bandbridge.settings import other_encoders
 
 PICTURES, BANDS, GROUPS = "remoteclip-vit-b-32", "llama3-ms-clip-base", "satmae-vit-l-8"
 ALL = tuple(band.name for band in SENTINEL_2.bands)
@@ -162,4 +162,4 @@ def test_encoders_of_bands_see_data_sets_that_have_some_or_all_of_them():
 
 def test_the_configs_list_of_encoders_names_them_with_or_without_a_checkpoint():
     entries = [PICTURES, {"name": BANDS, "checkpoint": "/data/mine.pt"}]
-    assert requested(entries) == {PICTURES: None, BANDS: "/data/mine.pt"}
+    assert other_encoders({"evaluate": {"encoders": entries}}) == {PICTURES: None, BANDS: "/data/mine.pt"}

@@ -20,7 +20,7 @@ from reading import read_all
 from scipy.io import savemat
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
 
-from bandbridge.catalogue import load_dataset, load_nomenclature, load_templates
+from bandbridge.catalogue import load_dataset, load_nomenclature, read_yaml
 from bandbridge.errors import UserError
 from bandbridge.readers import Rejected, Sample, reader
 from bandbridge.readers.options import FolderOptions, parse_options
@@ -336,7 +336,9 @@ def test_imagenets_names_and_templates_are_open_clips():
     wordnet_ids = (Path(timm.__file__).parent / "data/_info/imagenet_synsets.txt").read_text().split()
     assert list(nomenclature.classes) == wordnet_ids == sorted(wordnet_ids)
     assert list(nomenclature.prompt_names) == list(IMAGENET_CLASSNAMES)
-    assert list(load_templates("imagenet-80")) == [template("{}") for template in OPENAI_IMAGENET_TEMPLATES]
+    assert read_yaml("prompts", "imagenet-80")["templates"] == [
+        template("{}") for template in OPENAI_IMAGENET_TEMPLATES
+    ]
 
 
 # --- pictures ------------------------------------------------------------------------------------------------------

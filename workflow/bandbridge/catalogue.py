@@ -340,11 +340,6 @@ def prompt_set(content: Sequence[str] | Mapping[str, Any]) -> PromptSet:
     return PromptSet(tuple(content.get("templates", ())), dict(content.get("names", {})), classes)
 
 
-def load_templates(name: str) -> tuple[str, ...]:
-    """The templates of a prompt set of `workflow/prompts/`."""
-    return prompt_set(read_yaml("prompts", name)).templates
-
-
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """`base` with the values of `over` laid on top, mapping by mapping."""
     result = dict(base)

@@ -1,6 +1,6 @@
 """Encoders other than our own as data: the YAML files of `workflow/encoders`, checked and typed, without torch."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -141,12 +141,6 @@ def facts_of(content: Mapping[str, Any], checkpoint: str | None = None) -> Encod
         cite=tuple(content.get("cite", ())),
         checkpoint=checkpoint,
     )
-
-
-def requested(entries: Sequence[str | Mapping[str, str]]) -> dict[str, str | None]:
-    """Encoders as the config lists them, a name or {name, checkpoint}: each name with its checkpoint, if it has one."""
-    named = [{"name": entry} if isinstance(entry, str) else entry for entry in entries]
-    return {entry["name"]: entry.get("checkpoint") for entry in named}
 
 
 def sees(facts: EncoderFacts, dataset: Dataset) -> bool:

@@ -95,11 +95,6 @@ def nomenclature_of(task: Mapping[str, Any]) -> str:
     return str(task.get("nomenclature") or load_dataset(task["dataset"]).nomenclature)
 
 
-def task_nomenclature(config: Mapping[str, Any], role: str) -> str:
-    """The nomenclature of a role's first task."""
-    return nomenclature_of(tasks(config, role)[0])
-
-
 def align_task(config: Mapping[str, Any]) -> Mapping[str, Any]:
     """What the students are aligned on: `align.task`, else the first patching task."""
     return config["align"].get("task") or tasks(config, "patching")[0]

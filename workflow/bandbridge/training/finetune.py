@@ -39,16 +39,18 @@ class Finetuning:
 
     def _logits(self, pixels: Tensor, generator: Generator | None) -> Tensor:
         rgb = views.rgb_image(pixels, self._store.modality, self._store.bands, self._store.composite)
-        values = self._inputs(rgb, generator)
+        values = inputs(self._clip, rgb, self._recipe, generator)
         with autocast(values.device, self._recipe.precision):
             embeddings = self.trained(values)
         return self._head(embeddings)
 
-    def _inputs(self, rgb: Tensor, generator: Generator | None) -> Tensor:
-        if generator is None:
-            return self._clip.inputs(rgb)
-        values = rgb_view(rgb, self._clip.image_size, self._recipe.augmentation, generator)
-        return views.normalise(values, self._clip.mean, self._clip.std)
+
+def inputs(clip: Clip, rgb: Tensor, recipe: FinetuneRecipe, generator: Generator | None) -> Tensor:
+    """Pictures (n, 3, y, x) uint8 as the image encoder takes them, changed at random unless `generator` is None."""
+    if generator is None:
+        return clip.inputs(rgb)
+    values = rgb_view(rgb, clip.image_size, recipe.augmentation, generator)
+    return views.normalise(values, clip.mean, clip.std)
 
 
 def finetune(

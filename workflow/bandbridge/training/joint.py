@@ -15,10 +15,10 @@ from bandbridge.device import autocast
 from bandbridge.errors import UserError
 from bandbridge.heads import Head, must_fit
 from bandbridge.store import Store
-from bandbridge.training.augment import rgb_view
 from bandbridge.training.batches import Split
 from bandbridge.training.checkpoints import Saving
 from bandbridge.training.distributed import ALONE, World
+from bandbridge.training.finetune import inputs
 from bandbridge.training.loop import Predictions, Record, Terms, fit
 from bandbridge.training.losses import FrozenHead, label_loss
 from bandbridge.training.recipes import FinetuneRecipe
@@ -133,7 +133,7 @@ class JointFinetuning:
         rgb = torch.empty(len(pixels), 3, *self._size, dtype=torch.uint8, device=pixels.device)
         for number, own in rows.items():
             rgb[own] = self._pictures(self._union.unpack(pixels[own], number), number)
-        values = self._inputs(rgb, generator)
+        values = inputs(self._clip, rgb, self._recipe, generator)
         with autocast(values.device, self._recipe.precision):
             embeddings = self.trained(values)
         return {
@@ -151,12 +151,6 @@ class JointFinetuning:
         if tuple(rgb.shape[-2:]) == self._size:
             return rgb
         return (views.resize(rgb.float(), self._size) + 0.5).floor().clamp(0, 255).to(torch.uint8)
-
-    def _inputs(self, rgb: Tensor, generator: Generator | None) -> Tensor:
-        if generator is None:
-            return self._clip.inputs(rgb)
-        values = rgb_view(rgb, self._clip.image_size, self._recipe.augmentation, generator)
-        return views.normalise(values, self._clip.mean, self._clip.std)
 
 
 def finetune_jointly(
