@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from torch import nn
 
-from bandbridge.device import autocast, set_up
+from bandbridge.clip import new_clip
+from bandbridge.device import autocast, cast_layers, set_up
 
 
 @pytest.fixture(autouse=True)
@@ -43,3 +45,33 @@ def test_attention_has_the_gradient_it_has_elsewhere():
     with autocast(torch.device("cpu"), "float32"):
         found = gradient()
     torch.testing.assert_close(found, gradient())
+
+
+@torch.inference_mode()
+def test_layers_cast_once_give_what_autocast_gives():
+    torch.manual_seed(0)
+    visual = new_clip("demo-vit").visual.eval()
+    pictures = torch.randn(5, 3, 32, 32)
+    with autocast(torch.device("cpu"), "bfloat16"):
+        expected = visual(pictures)
+        cast_layers(visual, "bfloat16")
+        found = visual(pictures)
+    torch.testing.assert_close(found, expected, atol=0.02 * expected.abs().max().item(), rtol=0)
+    types = {name: weight.dtype for name, weight in visual.named_parameters()}
+    assert types["transformer.resblocks.0.attn.in_proj_weight"] == types["conv1.weight"] == torch.bfloat16
+    assert types["ln_post.weight"] == types["positional_embedding"] == torch.float32
+
+
+def test_layers_that_compute_with_their_weights_are_not_cast():
+    class Standardised(nn.Conv2d):
+        pass
+
+    model = nn.Sequential(Standardised(3, 4, 1), nn.Conv2d(3, 4, 1))
+    cast_layers(model, "bfloat16")
+    assert [layer.weight.dtype for layer in model] == [torch.float32, torch.bfloat16]
+
+
+def test_layers_stay_as_they_are_for_float32():
+    model = nn.Linear(2, 3)
+    cast_layers(model, "float32")
+    assert model.weight.dtype == torch.float32

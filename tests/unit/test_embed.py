@@ -5,7 +5,7 @@ import pytest
 import torch
 from small_store import COUNTS, load_script, make_store
 
-from bandbridge import views
+from bandbridge import embed, views
 from bandbridge.clip import load_clip, new_clip, save_clip
 from bandbridge.embed import embed_student, sweep
 from bandbridge.embeddings import load_embeddings, place_of
@@ -159,6 +159,12 @@ def test_bfloat16_rounds_and_hands_on_float32(swept, clip_directory, fine_tuned,
     assert 0 < np.abs(rounded.embedding - exact).max() < 0.05 * np.abs(exact).max()
 
 
+def test_how_many_batches_wait_for_a_model_changes_no_number(monkeypatch, swept, clip_directory, fine_tuned, scene):
+    monkeypatch.setattr(embed, "HELD_BYTES", 1)
+    for embeddings in sweep(clip_directory, fine_tuned, [0, 0.3, 1], scene, ["test"], BATCH):
+        np.testing.assert_array_equal(embeddings.embedding, swept[embeddings.attrs["alpha"], "test"].embedding)
+
+
 def test_the_batch_size_changes_no_more_than_rounding(swept, clip_directory, fine_tuned, scene):
     (whole,) = sweep(clip_directory, fine_tuned, [0.3], scene, ["val"], batch_size=1000)
     np.testing.assert_allclose(whole.embedding, swept[0.3, "val"].embedding, atol=1e-5)
@@ -228,6 +234,7 @@ def test_the_student_script_writes_the_splits_its_outputs_name(tmp_path, student
 def test_a_sweep_that_was_stopped_goes_on_after_its_last_batch_with_the_same_numbers(
     monkeypatch, clip_directory, fine_tuned, scene, swept, tmp_path
 ):
+    monkeypatch.setattr(embed, "HELD_BYTES", 1)  # so that each batch is encoded before the next is read
     reads = []
     read = Samples.read
 

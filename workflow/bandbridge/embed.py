@@ -11,11 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.backends import cudnn
-from torch.func import functional_call
 
 from bandbridge import views
 from bandbridge.clip import WEIGHTS_FILE, load_clip
-from bandbridge.device import best_device
+from bandbridge.device import best_device, cast_layers
 from bandbridge.embeddings import Embeddings, Growing
 from bandbridge.files import checksum
 from bandbridge.paint import interpolate
@@ -26,6 +25,9 @@ from bandbridge.training.batches import read_ahead
 from bandbridge.weights import load_metadata, load_weights
 
 Encode = Callable[[Tensor], Tensor]
+
+# Prepared values that wait for all models to see them: the more, the seldomer a model is mixed anew.
+HELD_BYTES = 2**28
 
 
 def sweep(
@@ -44,8 +46,8 @@ def sweep(
     """Embeddings of a store's RGB pictures by CLIP at each alpha between zero-shot and fine-tuned (PAINT, eq. 1).
 
     A batch is read, composited and preprocessed once and encoded with every alpha. Weights are interpolated anew for
-    each batch, a small part of the time it takes to encode with them, so that three models are in memory and not one an
-    alpha. alpha 0 and 1 are exactly the two models.
+    each few batches, a small part of the time it takes to encode with them, so that four models are in memory and not
+    one an alpha. alpha 0 and 1 are exactly the two models.
 
     Args:
         fine_tuned: safetensors file of the image encoder alone; None for alpha 0 alone.
@@ -59,8 +61,8 @@ def sweep(
     """
     clip = load_clip(clip_directory)
     device = best_device()
-    visual = clip.visual.to(device)
-    zero_shot = dict(visual.state_dict())
+    visual = clip.visual.to(device).requires_grad_(False)
+    zero_shot = {name: tensor.clone() for name, tensor in visual.state_dict().items()}
     tuned, digest = zero_shot, {"zero_shot": checksum(clip_directory / WEIGHTS_FILE)}
     if fine_tuned is not None:
         tuned = {name: tensor.to(device) for name, tensor in load_weights(fine_tuned).items()}
@@ -71,14 +73,19 @@ def sweep(
     def prepare(pixels: Tensor) -> Tensor:
         return clip.inputs(views.rgb_image(pixels, store.modality, store.bands, store.composite))
 
-    def encoder(alpha: float) -> Encode:
-        return lambda values: functional_call(visual, interpolate(zero_shot, tuned, alpha), (values,))
+    def at(alpha: float) -> Callable[[], Encode]:
+        def ready() -> Encode:
+            visual.load_state_dict(interpolate(zero_shot, tuned, alpha))
+            return visual
 
-    encoders = [encoder(alpha) for alpha in alphas]
+        return ready
+
+    cast_layers(visual, precision)
+    models = [at(alpha) for alpha in alphas]
     key = f"{digest} {list(alphas)}"
     for split in splits:
         embeddings = encode_split(
-            store, split, prepare, encoders, batch_size, precision, device, partial=partial, key=key
+            store, split, prepare, models, batch_size, precision, device, partial=partial, key=key
         )
         for alpha, embedding in zip(alphas, embeddings, strict=True):
             named = {"encoder": f"{line or clip.name}@{alpha:g}", "clip": space or clip.name}
@@ -99,6 +106,7 @@ def embed_student(
     """Embeddings of a store's bands by an aligned student, one `Embeddings` a split; arguments as for `sweep`."""
     device = best_device()
     encoder = load_student(student).to(device)
+    cast_layers(encoder, precision)
     store = Store(store.path, modality=encoder.spec.modality)
     digest = {"student": checksum(student)}
     attrs = {"encoder": name, "clip": load_metadata(student)["clip"], "alpha": None, "modality": store.modality}
@@ -108,7 +116,7 @@ def embed_student(
 
     for split in splits:
         (embedding,) = encode_split(
-            store, split, prepare, [encoder], batch_size, precision, device, partial=partial, key=str(digest)
+            store, split, prepare, [lambda: encoder], batch_size, precision, device, partial=partial, key=str(digest)
         )
         yield described(embedding, store, split, {**attrs, "weights_digest": digest})
 
@@ -124,7 +132,7 @@ def encode_split(
     store: Store,
     split: str,
     prepare: Encode,
-    encoders: Sequence[Encode],
+    models: Sequence[Callable[[], Encode]],
     batch_size: int,
     precision: str,
     device: torch.device,
@@ -132,10 +140,11 @@ def encode_split(
     partial: Path | None = None,
     key: str = "",
 ) -> list[NDArray[np.float32]]:
-    """(sample, dim) of each encoder: every sample of a split through `prepare` once and through each of them.
+    """(sample, dim) of each model: every sample of a split through `prepare` once and through each of them.
 
     Args:
-        prepare: pixels as stored, on the device -> what the encoders take.
+        prepare: pixels as stored, on the device -> what the models take.
+        models: what readies each, called again for each few batches; another one is readied only when it has done them.
         partial: a folder for what is done so far: it need not be in memory, and a killed process is continued, with
             the same numbers. The arrays are mapped from there: remove it when they have been used.
         key: what decides the numbers besides the store, the batch size and the precision, such as weights.
@@ -143,19 +152,42 @@ def encode_split(
     samples = store.split(split)
     with tempfile.TemporaryDirectory() if partial is None else nullcontext(partial) as folder:
         everything = f"{key} {store.digest} {store.modality} {split} {batch_size} {precision} {device.type}"
-        done = Growing(Path(folder) / split, everything, len(encoders))
+        done = Growing(Path(folder) / split, everything, len(models))
         starts = range(done.rows, len(samples), batch_size)
         parts = [np.arange(at, min(at + batch_size, len(samples))) for at in starts]
-        label = f"Encoding {store.attrs['dataset']} {split}"
-        batches = progress(read_ahead(_reader(samples, device), parts), label, total=len(parts), unit="batches")
+        pixels = read_ahead(_reader(samples, device), parts)
+        prepared = (prepare(batch.to(device, non_blocking=True)) for batch in pixels)
         mixed = torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
-        for pixels in batches:
-            values = prepare(pixels.to(device, non_blocking=True))
-            # Left to itself, cuDNN convolves float32 in TF32.
-            with mixed, cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
-                outputs = torch.stack([encode(values).float() for encode in encoders])
-            done.add(outputs.cpu().numpy())
+
+        def encode() -> Iterator[None]:
+            for batches in _held(prepared):
+                outputs = []
+                for ready in models:
+                    model = ready()
+                    for values in batches:
+                        # Left to itself, cuDNN convolves float32 in TF32.
+                        with mixed, cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+                            outputs.append(model(values).float())
+                        yield
+                rows = torch.cat(outputs).cpu().numpy()
+                done.add(rows.reshape(len(models), -1, rows.shape[1]))
+
+        label = f"Encoding {store.attrs['dataset']} {split}"
+        for _ in progress(encode(), label, total=len(parts) * len(models), unit="batches"):
+            pass
         return done.arrays() if partial else [np.array(array) for array in done.arrays()]
+
+
+def _held(prepared: Iterator[Tensor]) -> Iterator[list[Tensor]]:
+    """Batches, several together, of HELD_BYTES at most; a larger one alone."""
+    held: list[Tensor] = []
+    for values in prepared:
+        if held and sum(batch.nbytes for batch in [*held, values]) > HELD_BYTES:
+            yield held
+            held = []
+        held.append(values)
+    if held:
+        yield held
 
 
 def _reader(samples: Samples, device: torch.device) -> Callable[[NDArray[np.int64]], Tensor]:

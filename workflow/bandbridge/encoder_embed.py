@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import Tensor
 
 from bandbridge import encoders
-from bandbridge.device import best_device
+from bandbridge.device import best_device, cast_layers
 from bandbridge.embed import described, encode_split
 from bandbridge.embeddings import Embeddings
 from bandbridge.store import Store
@@ -31,6 +31,8 @@ def embed_encoder(
     """
     device = best_device()
     encoder = encoders.load(directory).to(device)
+    if encoder.clip is not None:
+        cast_layers(encoder.model, precision)
     seen = encoder.view(store)
     modality = "rgb" if encoder.facts.is_rgb else seen.modality
     attrs = {"encoder": encoder.name, "clip": encoder.text_space, "alpha": None, "modality": modality}
@@ -41,6 +43,6 @@ def embed_encoder(
 
     for split in splits:
         (embedding,) = encode_split(
-            seen, split, prepare, [encoder.encode], batch_size, precision, device, partial=partial, key=key
+            seen, split, prepare, [lambda: encoder.encode], batch_size, precision, device, partial=partial, key=key
         )
         yield described(embedding, seen, split, {**attrs, "weights_digest": encoder.weights_digest})

@@ -23,6 +23,9 @@ GPU_RATE = 5e12
 READ_SAMPLES, READ_BYTES = 1_000, 10e6
 # The memory of a sample from the store until its batch has been used: as stored, as float32, augmented, read ahead.
 COPIES = 40
+# A sweep holds its two ends, the model between them and the weights it mixes, whatever the number of alphas; and a few
+# prepared batches.
+SWEPT_MODELS, HELD_MB = 5, 600
 # A weight as float32, its gradient, AdamW's two moments, and their copies in a checkpoint.
 BYTES_A_TRAINED_WEIGHT = 32
 MOST_ATTEMPTS = 3  # whose growth counts: what three times the memory does not cure is a fault
@@ -150,7 +153,9 @@ def encoding(store: Stored, network: Network, models: int, batch_size: int, spli
     """Splits of a store, read once and encoded by several models of one architecture."""
     samples = sum(store.samples.get(split, 0) for split in splits)
     seconds = samples * (models * network.operations / GPU_RATE + 1 / READ_SAMPLES)
-    memory = TORCH_MB + (models + 2) * network.weights * 4 / 1e6 + batch_size * store.sample_bytes * COPIES / 1e6
+    memory = (
+        TORCH_MB + HELD_MB + SWEPT_MODELS * network.weights * 4 / 1e6 + batch_size * store.sample_bytes * COPIES / 1e6
+    )
     return _ask(memory, SHORT + seconds / 60)
 
 
