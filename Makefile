@@ -35,7 +35,8 @@ test: check ## check the code, then run all tests
 
 test-slurm: $(INSTALLED) ## test the slurm profile on a cluster that is started for it (root on Debian)
 	@echo "Starting a SLURM cluster on this machine, and testing on it ..."
-	@python tests/slurm/cluster.py pytest -q -n 2 --dist loadfile -m "not alone" tests/slurm
+	@python tests/slurm/cluster.py sh -c \
+		'pytest -q -n 2 --dist loadfile -m "not alone" tests/slurm && pytest -q -m alone tests/slurm'
 
 check: $(INSTALLED) ## linters, formatters and types, changing nothing
 	@echo "Checking style, types and the workflow ..."

@@ -26,11 +26,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def local_run(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Run:
-    """A small run that has ended, without SLURM, one for all test processes."""
-    shared = tmp_path_factory.getbasetemp() if worker_id == "master" else tmp_path_factory.getbasetemp().parent
-    folder = shared / "local"
-    with FileLock(shared / "local.lock"):
+def local_run() -> Run:
+    """A small run that has ended, without SLURM, one for all test processes while the cluster is up."""
+    folder = Path(os.environ["BANDBRIDGE_TEST_CLUSTER"]) / "local"
+    with FileLock(f"{folder}.lock"):
         if not (folder / "results/small/report/index.html").exists():
             return finished(new_run(folder), "--cores", "2")
     return Run(folder)

@@ -6,18 +6,24 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from runs import FINETUNED, Run, finished, processes_of, sacct, slurm, wait_for
 
 WEIGHTS = f"{FINETUNED}/model.safetensors"
 HISTORY = f"{FINETUNED}/history.jsonl"
-LONG = {"finetune": {"epochs": 10}, "train": {"checkpoint_minutes": 0.03}}
+# Long enough that a checkpoint is seen, however fast the machine.
+LONG = {"finetune": {"epochs": 20}, "train": {"checkpoint_minutes": 0.02}}
 
 
 @pytest.fixture(scope="module")
-def undisturbed(local_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    run = local_run.copy(tmp_path_factory.mktemp("undisturbed") / "clone").without("finetune", "paint", "align")
-    run.configure(LONG)
-    return finished(run, "--cores", "2", "--", WEIGHTS)
+def undisturbed(local_run: Run) -> Run:
+    folder = local_run.root.parent / "undisturbed"
+    with FileLock(f"{folder}.lock"):
+        if not (folder / WEIGHTS).exists():
+            run = local_run.copy(folder).without("finetune", "paint", "align")
+            run.configure(LONG)
+            return finished(run, "--cores", "2", "--", WEIGHTS)
+    return Run(folder)
 
 
 def in_the_middle(run: Run, *options: str) -> "tuple[subprocess.Popen[bytes], str]":
@@ -127,5 +133,7 @@ def test_a_nodes_daemon_stopped_and_started(heads_done: Run, undisturbed: Run):
     os.kill(int((folder / f"slurmd-{node}.pid").read_text()), signal.SIGKILL)
     wait_for(lambda: "down" in slurm("sinfo", "--noheader", f"--nodes={node}", "--format=%T"))
     subprocess.run(["slurmd", "-N", node], check=True, env=os.environ | {"PATH": f"{os.environ['PATH']}:/usr/sbin"})
+    # It ends what still runs there of the job; a start before that would put the node out of service.
+    wait_for(lambda: subprocess.run(["pgrep", "--full", rf"slurmstepd: \[{job}\."], capture_output=True).returncode)
     soon(job)
     ended_as(undisturbed, heads_done, process)

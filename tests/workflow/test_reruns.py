@@ -1,5 +1,6 @@
 """What reruns after a change, job by job: a rule depends on exactly the config values it uses."""
 
+import shutil
 from typing import Any
 
 from clones import SMALL, Clone
@@ -119,18 +120,29 @@ def test_the_seed_reruns_training_and_no_store(copied_run: Clone):
     assert not set(STORE) & set(jobs)
 
 
-def test_an_alpha_a_template_and_a_k_rerun_their_own_jobs_and_nothing_behind_an_unchanged_choice(copied_run: Clone):
+def test_an_alpha_a_template_a_k_and_a_data_set_run_their_own_jobs_and_nothing_behind_an_unchanged_choice(
+    copied_run: Clone,
+):
     """Run for real: only after the selection has been made again is it known that nothing follows."""
+    shutil.copytree(copied_run.root / "data/archives/scene_crop", copied_run.root / "data/archives/other_crop")
+    datasets = copied_run.root / "workflow" / "datasets"
+    other = (datasets / "scene_crop.yaml").read_text().replace("name: scene_crop", "name: other_crop")
+    (datasets / "other_crop.yaml").write_text(other)
     copied_run.configure(
         {
             "paint": {"alphas": [*ALPHAS, 0.75]},
             "prompts": {"mine": ["{} from above"]},
-            "evaluate": {"retrieval": {"ks": [1, 2]}},
+            "evaluate": {"retrieval": {"ks": [1, 2]}, "datasets": {"other_crop": ["plain"]}},
         }
     )
     alpha = ["embed_sweep_digits_new", "embed_sweep_scene_crop_new", *["score_zero_shot"] * 2, "select_alpha"]
     template = ["zero_shot_head", *["score_zero_shot"] * (len(ALPHAS) + 2), "score_gains"]
-    assert copied_run.run() == sorted([*alpha, *template, "score_retrieval", *VIEWS])
+    k = ["score_retrieval"]
+    # Its classes and templates are those of scene_crop, so a head is there.
+    data_set = [*STORE, "embed_sweep_other_crop_new", "embed_student_other_crop", "score_retrieval"]
+    data_set += [*["score_zero_shot"] * (len(ALPHAS) + 2), *3 * ["score_gap", "score_text_retrieval"]]
+    data_set += ["gallery", "projection"]
+    assert copied_run.run() == sorted([*alpha, *template, *k, *data_set, *VIEWS])
     assert copied_run.jobs() == []
 
 
