@@ -197,7 +197,10 @@ def _create(source: str, **options: Any) -> nn.Module:
         return _open_clip().create_model_from_pretrained(source, return_transform=False, **options)
     except (RuntimeError, OSError, ValueError) as error:
         origin = options.get("pretrained", "its own weights")
-        raise UserError(f"{source}, {origin}: cannot be loaded. {error}") from error
+        raise UserError(
+            f"{source}, {origin}: cannot be loaded. {error}\nWithout a network, bring the weights beforehand with "
+            "'snakemake fetch' where there is one, or set clip.pretrained to the path of a local checkpoint."
+        ) from error
 
 
 def _model_config(name: str) -> dict[str, Any]:

@@ -184,7 +184,7 @@ def _attempt(session: requests.Session, url: str, part: Part, expected: Expected
                 part.write(data)
                 meter.add(len(data))
     except (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError) as error:
-        raise InterruptedTransferError(error) from error
+        raise InterruptedTransferError(_in_brief(error)) from error
     except requests.RequestException as error:
         raise MirrorError(error) from error
     total = part.said.get("total")
@@ -194,6 +194,20 @@ def _attempt(session: requests.Session, url: str, part: Part, expected: Expected
         size = part.size
         part.restart({})
         raise InterruptedTransferError(f"{size:,} bytes came, {total:,} were promised")
+
+
+def _in_brief(error: Exception) -> str:
+    """What happened to a connection, without the layers of libraries that it passed."""
+    inner = error.args[0] if error.args and isinstance(error.args[0], Exception) else error
+    reason = getattr(inner, "reason", None) or inner
+    if isinstance(reason, urllib3.exceptions.NameResolutionError):
+        return "no network, or no such host"
+    if type(reason) is urllib3.exceptions.ConnectTimeoutError:  # a subclass is for connections that are refused
+        return f"no answer within {TIMEOUT[0]} s"
+    if isinstance(reason, urllib3.exceptions.ReadTimeoutError):
+        return f"nothing more came for {TIMEOUT[1]} s"
+    # "HTTPSConnection(host='...', port=443): Failed to establish a new connection: [Errno 111] Connection refused"
+    return str(reason).rpartition("connection: ")[2] or type(reason).__name__
 
 
 def _conditions(url: str, part: Part, expected: Expected) -> dict[str, str]:
