@@ -83,7 +83,7 @@ for (const group of all(".tabs")) {
 
 const tip = make("div", { id: "tip", hidden: "" });
 const spoken = make("div", { class: "unseen", role: "status" });
-document.body.append(tip, spoken);
+document.querySelector("main").append(tip, spoken);
 const SVG = "http://www.w3.org/2000/svg";
 const REACH = 28; // pixels from a point within which the pointer means it
 
@@ -176,7 +176,8 @@ for (const drawing of all(".drawing")) {
     spoken.textContent = there[next].dataset.tip.replaceAll("\n", ", ");
   });
 }
-document.body.append(make("p", { id: "walk", class: "unseen" }, "Arrow keys walk through the points."));
+// Figures are described by it; by itself it is neither seen nor read out.
+document.body.append(make("p", { id: "walk", hidden: "" }, "Arrow keys walk through the points."));
 
 // A legend's entry hides what it names, and shows it again.
 for (const figure of all("figure")) {
