@@ -1,15 +1,18 @@
 """The sweep over alpha: one pass over the pixels for all of them, against a loop that reads anew for each.
 
-    python benchmarks/sweep.py [clip] [share] [rounds]    ViT-B-32, a twentieth of the samples, the better of two rounds
+    python benchmarks/sweep.py                                       ViT-B-32, a twentieth of the samples
+    python benchmarks/sweep.py --clip demo-vit --share 0.1 --rounds 2   the better of two rounds
+    python benchmarks/sweep.py --share 0.2 --no-loops                without the ways that take longest
 
 11 alphas of a model with random weights, over 2,000 samples scored in three nomenclatures, 500 of a second data set
 and 500 of a supported task, or a share of these; samples of 12 x 120 x 120 cut from the demo's scene, and pictures. The
 loop does what scripts written for one model and one nomenclature at a time do: for each alpha and nomenclature it reads
 tar.gz files of pickled tensors, decodes, preprocesses with open_clip's transform, and encodes. 'Bare' are the forward
-passes alone, on batches already in memory. bfloat16, two threads; the parts take turns. The loop and the bare passes
-have their weights cast beforehand as ours are; 'under autocast alone' is what the bare passes take without.
+passes alone, on batches already in memory, with weights cast to bfloat16 beforehand, as ours are. The loop has them as
+scripts have them, cast by autocast at each call; and once more cast beforehand. Two threads; the parts take turns.
 """
 
+import argparse
 import sys
 import tarfile
 import tempfile
@@ -44,7 +47,14 @@ SCENE = Path(__file__).parents[1] / "tests" / "data" / "scene_crop"
 TASKS = {"bigearthnet_v1": (2_000, 3), "eurosat_ms": (500, 1), "eurosat_rgb": (500, 1)}
 
 
-def main(name: str = "ViT-B-32", share: float = 0.05, rounds: int = 2) -> None:
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clip", default="ViT-B-32", help="a CLIP of open_clip or the demo's")
+    parser.add_argument("--share", type=float, default=0.05, help="of the samples")
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--no-loops", action="store_true")
+    given = parser.parse_args()
+    name, share = given.clip, given.share
     torch.set_num_threads(THREADS)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -54,15 +64,14 @@ def main(name: str = "ViT-B-32", share: float = 0.05, rounds: int = 2) -> None:
         clip = load_clip(root / "clip")
         stores = {dataset: make_store(root, dataset, round(count * share)) for dataset, (count, _) in TASKS.items()}
         tars = {dataset: make_tar(root, store) for dataset, store in stores.items()}
-        as_it_is = load_clip(root / "clip").visual
+        as_it_is = load_clip(root / "clip")
         cast_layers(clip.visual, "bfloat16")
-        ways = {
-            "BandBridge: one pass": lambda: [ours(root, store) for store in stores.values()],
-            "reading anew for each alpha and nomenclature": lambda: loop(clip, root, stores, tars),
-            "bare forward passes": lambda: bare(clip.visual, clip.image_size, stores),
-            "bare forward passes under autocast alone": lambda: bare(as_it_is, clip.image_size, stores),
-        }
-        seconds = {way: min(timed(run) for _ in range(rounds)) for way, run in ways.items()}
+        ways = {"BandBridge: one pass": lambda: [ours(root, store) for store in stores.values()]}
+        if not given.no_loops:
+            ways["reading anew for each alpha and nomenclature"] = lambda: loop(as_it_is, root, stores, tars)
+            ways["the same, weights cast beforehand"] = lambda: loop(clip, root, stores, tars)
+        ways["bare forward passes"] = lambda: bare(clip, stores)
+        seconds = {way: min(timed(run) for _ in range(given.rounds)) for way, run in ways.items()}
     samples = sum(round(count * share) for count, _ in TASKS.values())
     print(f"\n{name}, {len(ALPHAS)} alphas, {samples} samples, {THREADS} threads, bfloat16\n")
     print("| way | seconds | BandBridge is |\n|---|--:|--:|")
@@ -165,17 +174,17 @@ def picture(pixels: torch.Tensor, store: Store) -> Image.Image:
 
 
 @torch.inference_mode()
-def bare(visual: torch.nn.Module, side: int, stores: dict[str, Store]) -> None:
+def bare(clip: Clip, stores: dict[str, Store]) -> None:
     for store in stores.values():
         left = len(store.split("test"))
         while left:
             size = min(left, BATCH)
-            values = torch.randn(size, 3, side, side)
+            values = torch.randn(size, 3, clip.image_size, clip.image_size)
             for _ in ALPHAS:
                 with torch.autocast("cpu", dtype=torch.bfloat16):
-                    visual(values)
+                    clip.visual(values)
             left -= size
 
 
 if __name__ == "__main__":
-    main(*(kind(text) for kind, text in zip((str, float, int), sys.argv[1:], strict=False)))
+    main()

@@ -17,7 +17,7 @@ from bandbridge.clip import WEIGHTS_FILE, load_clip
 from bandbridge.device import best_device, cast_layers
 from bandbridge.embeddings import Embeddings, Growing
 from bandbridge.files import checksum
-from bandbridge.paint import interpolate
+from bandbridge.paint import interpolate_into
 from bandbridge.progress import progress
 from bandbridge.store import Samples, Store
 from bandbridge.students import load_student
@@ -46,7 +46,7 @@ def sweep(
     """Embeddings of a store's RGB pictures by CLIP at each alpha between zero-shot and fine-tuned (PAINT, eq. 1).
 
     A batch is read, composited and preprocessed once and encoded with every alpha. Weights are interpolated anew for
-    each few batches, a small part of the time it takes to encode with them, so that four models are in memory and not
+    each few batches, a small part of the time it takes to encode with them, so that three models are in memory and not
     one an alpha. alpha 0 and 1 are exactly the two models.
 
     Args:
@@ -75,7 +75,7 @@ def sweep(
 
     def at(alpha: float) -> Callable[[], Encode]:
         def ready() -> Encode:
-            visual.load_state_dict(interpolate(zero_shot, tuned, alpha))
+            interpolate_into(visual.state_dict(), zero_shot, tuned, alpha)
             return visual
 
         return ready

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from bandbridge.clip import Clip
@@ -18,10 +19,35 @@ def interpolate(zero_shot: Mapping[str, Tensor], fine_tuned: Mapping[str, Tensor
     Raises:
         ValueError: alpha outside [0, 1], or the two models differ in a name or a shape (the message lists them).
     """
+    mixed = {name: torch.empty_like(tensor) for name, tensor in zero_shot.items()}
+    interpolate_into(mixed, zero_shot, fine_tuned, alpha)
+    return mixed
+
+
+@torch.no_grad()
+def interpolate_into(
+    target: Mapping[str, Tensor], zero_shot: Mapping[str, Tensor], fine_tuned: Mapping[str, Tensor], alpha: float
+) -> None:
+    """What `interpolate` returns, written to tensors that are there, such as a model's, in their dtype.
+
+    Takes no more memory than the largest tensor, which leaves the arithmetic in the processor's cache.
+    """
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha is {alpha}, expected a number in [0, 1]")
     _must_match(zero_shot, fine_tuned)
-    return {name: _mix(tensor, fine_tuned[name], alpha) for name, tensor in zero_shot.items()}
+    largest = max((tensor.numel() for tensor in zero_shot.values()), default=0)
+    device = next((tensor.device for tensor in zero_shot.values()), None)
+    scratch = torch.empty(2, largest, device=device)
+    for name, tensor in zero_shot.items():
+        if not tensor.is_floating_point() or alpha == 0:
+            target[name].copy_(tensor)
+        elif alpha == 1:
+            target[name].copy_(fine_tuned[name].to(tensor.dtype))
+        else:
+            start, end = (row[: tensor.numel()].view_as(tensor) for row in scratch)
+            torch.mul(tensor.float(), 1 - alpha, out=start)
+            torch.mul(fine_tuned[name].float(), alpha, out=end)
+            target[name].copy_(start.add_(end).to(tensor.dtype))
 
 
 def patch(clip: Clip, fine_tuned: Path, alpha: float) -> Clip:
@@ -51,14 +77,6 @@ def add_task_vectors(
             total = start + sum(alpha * (weights[name].float() - start) for weights, alpha in parts)
             result[name] = total.to(tensor.dtype)
     return result
-
-
-def _mix(zero_shot: Tensor, fine_tuned: Tensor, alpha: float) -> Tensor:
-    if not zero_shot.is_floating_point() or alpha == 0:
-        return zero_shot.clone()
-    if alpha == 1:
-        return fine_tuned.to(zero_shot.dtype, copy=True)
-    return ((1 - alpha) * zero_shot.float() + alpha * fine_tuned.float()).to(zero_shot.dtype)
 
 
 def _must_match(zero_shot: Mapping[str, Tensor], fine_tuned: Mapping[str, Tensor]) -> None:

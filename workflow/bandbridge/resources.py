@@ -23,9 +23,8 @@ GPU_RATE = 5e12
 READ_SAMPLES, READ_BYTES = 1_000, 10e6
 # The memory of a sample from the store until its batch has been used: as stored, as float32, augmented, read ahead.
 COPIES = 40
-# A sweep holds its two ends, the model between them and the weights it mixes, whatever the number of alphas; and a few
-# prepared batches.
-SWEPT_MODELS, HELD_MB = 5, 600
+# A sweep holds its two ends and the model between them, whatever the number of alphas, and a few prepared batches.
+SWEPT_MODELS, HELD_MB = 4, 600
 # A weight as float32, its gradient, AdamW's two moments, and their copies in a checkpoint.
 BYTES_A_TRAINED_WEIGHT = 32
 MOST_ATTEMPTS = 3  # whose growth counts: what three times the memory does not cure is a fault
