@@ -10,7 +10,7 @@ import yaml
 from bandbridge.catalogue import merged
 from bandbridge.config import validate
 from bandbridge.errors import UserError
-from bandbridge.settings import clip_id, clips, evaluated, templates
+from bandbridge.settings import absent_checkpoints, clip_id, clips, evaluated, templates
 
 ROOT = Path(__file__).parents[2]
 DEMO = yaml.safe_load((ROOT / "config.yaml").read_text())
@@ -96,6 +96,7 @@ def test_every_preset_is_valid(preset: Path):
         ),
         ("embed/precision", "float16", ["embed.precision is 'float16'", "bfloat16, float32"]),
         ("clip/name", ["ViT-B-32", "ViT-B-16"], ["clip.name lists several"]),
+        ("clip/name", "ViT-B32", ["clip.name is 'ViT-B32'", "open_clip", "Did you mean 'ViT-B-32'?"]),
         ("evaluate/nomenclatures", {"digits": ["digits-11"]}, ["evaluate.nomenclatures.digits names 'digits-11'"]),
         ("clip/scratch", MISSING, ["clip.scratch is missing"]),
         ("clip/scratch/dataset", "demo_scene", ["multi-label", "need one class"]),
@@ -153,3 +154,24 @@ def test_the_users_templates_come_before_the_repositorys():
 def test_a_clip_is_named_after_its_architecture(name: str, expected: str):
     assert clip_id(name) == expected
     assert list(clips(changed("clip/name", name))) == [expected]
+
+
+@pytest.mark.parametrize("source", ["scratch", "openai", "laion2b_s34b_b79k", "hf-hub:someone/some-clip"])
+def test_weights_that_are_no_file_are_not_looked_for(source: str):
+    assert absent_checkpoints(changed("clip/pretrained", source)) == []
+
+
+@pytest.mark.parametrize("name", ["weights.pt", "folder/clip"])
+def test_a_checkpoint_that_is_not_there_is_found_out_before_the_first_job(tmp_path: Path, name: str):
+    path = tmp_path / name
+    (said,) = absent_checkpoints(changed("clip/pretrained", str(path)))
+    assert said.startswith(f"clip.pretrained: {path} is not there")
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+    assert absent_checkpoints(changed("clip/pretrained", str(path))) == []
+
+
+def test_a_directory_says_itself_what_it_is(tmp_path: Path):
+    config = changed("clip/name", "my-clip")
+    config["clip"]["pretrained"] = str(tmp_path)
+    assert validate(config)

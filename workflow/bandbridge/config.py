@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -23,6 +24,7 @@ from bandbridge.catalogue import (
 )
 from bandbridge.encoder_facts import encoder_names, load_encoder_facts
 from bandbridge.errors import UserError, did_you_mean
+from bandbridge.resources import clip_architectures
 from bandbridge.sensors import SENSORS, order_bands, sensor_of
 from bandbridge.settings import align_recipe, align_task, clips, evaluated, other_encoders, prompts, tasks, uses_scratch
 
@@ -288,6 +290,16 @@ def _clip_faults(config: Mapping[str, Any]) -> Iterator[str]:
         yield f"clip.name: {', '.join(names)} come to the same name in paths; give each another one."
     if uses_scratch(config) and several > 1:
         yield "clip.pretrained is 'scratch', which trains one CLIP; clip.name lists several."
+    known = clip_architectures()
+    own = [name for name, path in known.items() if path.parent.name == "clip_configs"]
+    for name, source in clips(config).values():
+        # A model directory, of a disk or a hub, says itself what it is; and without open_clip not all are known here.
+        named = not (source.startswith("hf-hub:") or Path(source).is_dir()) and len(known) > len(own)
+        if named and name.replace("/", "-") not in known:
+            yield (
+                f"clip.name is '{name}'; workflow/clip_configs has {', '.join(own)}, and open_clip "
+                f"{len(known) - len(own)} more.{did_you_mean(name, known)}"
+            )
 
 
 def _nomenclature_faults(config: Mapping[str, Any]) -> Iterator[str]:

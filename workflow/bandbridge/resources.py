@@ -108,11 +108,24 @@ def vit(image_size: int, patch_size: int, width: int, layers: int) -> Network:
 
 def clip_network(name: str) -> Network:
     """The image encoder of an architecture of `workflow/clip_configs` or open_clip, without importing the latter."""
-    for path in _clip_configs(name):
+    path = clip_architectures().get(name.replace("/", "-"))
+    if path is not None:
         vision = json.loads(path.read_text(encoding="utf-8"))["vision_cfg"]
         if all(isinstance(vision.get(key), int) for key in ("image_size", "patch_size", "width", "layers")):
             return vit(vision["image_size"], vision["patch_size"], vision["width"], vision["layers"])
     return UNKNOWN
+
+
+def clip_architectures() -> dict[str, Path]:
+    """Architectures of open_clip, without importing it, and of `workflow/clip_configs`: name -> description.
+
+    Only the latter where open_clip is not installed, as on a login node.
+    """
+    folders = [Path(__file__).parents[1] / "clip_configs"]
+    found = importlib.util.find_spec(OPEN_CLIP)
+    if found is not None and found.origin is not None:
+        folders.insert(0, Path(found.origin).parent / "model_configs")
+    return {path.stem: path for folder in folders for path in sorted(folder.glob("*.json"))}
 
 
 def student_network(student: Mapping[str, Any]) -> Network:
@@ -196,12 +209,3 @@ def size_of(folder: Path) -> int:
 def _ask(memory: float, minutes: float) -> Ask:
     """In whole half gigabytes and tens of minutes."""
     return Ask(500 * math.ceil(memory / 500), 10 * math.ceil(minutes / 10))
-
-
-def _clip_configs(name: str) -> list[Path]:
-    folders = [Path(__file__).parents[1] / "clip_configs"]
-    found = importlib.util.find_spec(OPEN_CLIP)
-    if found is not None and found.origin is not None:
-        folders.append(Path(found.origin).parent / "model_configs")
-    paths = [folder / f"{name.replace('/', '-')}.json" for folder in folders]
-    return [path for path in paths if path.is_file()]

@@ -8,6 +8,8 @@ from typing import Any
 
 from bandbridge.catalogue import WORKFLOW, load_dataset, prompt_set, read_yaml
 
+WEIGHTS_SUFFIXES = {".bin", ".pt", ".pth", ".safetensors"}
+
 
 def uses_scratch(config: Mapping[str, Any]) -> bool:
     """Whether the CLIP to start from is trained here rather than loaded."""
@@ -23,6 +25,13 @@ def other_encoders(config: Mapping[str, Any]) -> dict[str, str | None]:
 def absent_checkpoints(config: Mapping[str, Any]) -> list[str]:
     """A sentence for each checkpoint that is not there, so that a run finds out before its first job."""
     absent = [
+        f"clip.pretrained: {source} is not there; put the checkpoint there, or name weights of open_clip (openai)."
+        for _, source in clips(config).values()
+        if not source.startswith("hf-hub:")
+        and ("/" in source or Path(source).suffix in WEIGHTS_SUFFIXES)
+        and not Path(source).exists()
+    ]
+    absent += [
         f"align.students.{name}.pretrained: {student['pretrained']} is not there; put the checkpoint there, "
         "name an encoder of workflow/encoders/, or set it to null to start from random weights."
         for name, student in config["align"]["students"].items()
