@@ -51,7 +51,10 @@ SIZES = {
 
 
 def overhead(jobs: int, ways: list[str]) -> None:
-    rows = []
+    first = None
+    print(
+        f"| {jobs} jobs | submissions | submitting, ms a job | until the end, s a job | ratio |\n|---|--:|--:|--:|--:|"
+    )
     for way in ways:
         with tempfile.TemporaryDirectory() as folder:
             (Path(folder) / "Snakefile").write_text(SNAKEFILE.format(jobs=jobs))
@@ -61,13 +64,9 @@ def overhead(jobs: int, ways: list[str]) -> None:
             seconds = time.monotonic() - start
             if called.returncode:
                 sys.exit(called.stdout + called.stderr)
-            rows.append((way, _submitting(called.stderr), seconds, _submissions(called.stderr)))
-    print(
-        f"| {jobs} jobs | submissions | submitting, ms a job | until the end, s a job | ratio |\n|---|--:|--:|--:|--:|"
-    )
-    for way, submitting, seconds, submissions in rows:
-        ratio = seconds / rows[0][2]
-        print(f"| {way} | {submissions} | {1000 * submitting / jobs:.0f} | {seconds / jobs:.2f} | {ratio:.2f} |")
+        first = first or seconds
+        counts = f"{_submissions(called.stderr)} | {1000 * _submitting(called.stderr) / jobs:.0f}"
+        print(f"| {way} | {counts} | {seconds / jobs:.2f} | {seconds / first:.2f} |", flush=True)
 
 
 def _submissions(log: str) -> int:
