@@ -65,8 +65,10 @@ def overhead(jobs: int, ways: list[str]) -> None:
             if called.returncode:
                 sys.exit(called.stdout + called.stderr)
         first = first or seconds
-        counts = f"{_submissions(called.stderr)} | {1000 * _submitting(called.stderr) / jobs:.0f}"
-        print(f"| {way} | {counts} | {seconds / jobs:.2f} | {seconds / first:.2f} |", flush=True)
+        submissions = _submissions(called.stderr)
+        # One submission is one line of the log, and no time between two.
+        submitting = f"{1000 * _submitting(called.stderr) / jobs:.0f}" if submissions > 1 else ""
+        print(f"| {way} | {submissions} | {submitting} | {seconds / jobs:.2f} | {seconds / first:.2f} |", flush=True)
 
 
 def _submissions(log: str) -> int:

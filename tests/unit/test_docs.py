@@ -28,7 +28,21 @@ PAGES = [
 SCHEMA = yaml.safe_load(config_reference.SCHEMA.read_text())
 DEMO = yaml.safe_load((ROOT / "config.yaml").read_text())
 # Programs that are no part of the repository and need no test.
-ELSEWHERE = {"cd", "git", "ls", "less", "sbatch", "squeue", "tensorboard", "tail"}
+ELSEWHERE = {
+    "cd",
+    "git",
+    "ls",
+    "less",
+    "nano",
+    "sacctmgr",
+    "sbatch",
+    "sinfo",
+    "source",
+    "squeue",
+    "tail",
+    "tensorboard",
+}
+ELSEWHERE |= {"tmux"}
 
 
 def prose(page: Path) -> str:
@@ -100,6 +114,25 @@ def snakemake(words: list[str]) -> None:
     rules = set(re.findall(r"^\s*(?:rule|checkpoint) (\w+):", text, re.MULTILINE))
     targets = [target for target in given.targets or [] if "/" not in target and "." not in target]
     assert set(targets) <= rules
+
+
+def planned() -> list[str]:
+    """The documented runs, but those that need a container, what a reader names, or finished runs to compare."""
+    return sorted(
+        command
+        for command in {command for _, command in commands()}
+        if command.startswith("snakemake") and not re.search(r"<|--sdm|compare|--report|--forcerun", command)
+    )
+
+
+@pytest.mark.parametrize("command", planned())
+def test_a_run_of_the_documentation_can_be_planned(tmp_path: Path, command: str):
+    (tmp_path / "my.yaml").write_text(next(blocks(ROOT / "docs" / "tutorial.md", "yaml")))
+    words = [str(tmp_path / word) if word == "my.yaml" else word for word in shlex.split(command)]
+    at = words.index("--") if "--" in words else 1
+    words[at:at] = ["--dry-run"]
+    called = subprocess.run([sys.executable, "-m", *words], cwd=ROOT, capture_output=True, text=True)
+    assert called.returncode == 0, called.stdout + called.stderr
 
 
 def python(words: list[str]) -> None:
