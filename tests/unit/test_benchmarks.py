@@ -15,5 +15,8 @@ def test_a_benchmark_finds_what_it_imports(path: Path, monkeypatch: pytest.Monke
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except SystemExit as exit:  # it compares with packages that nothing else needs
+        pytest.skip(str(exit))
     assert callable(module.main)

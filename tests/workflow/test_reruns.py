@@ -138,8 +138,7 @@ def test_an_alpha_a_template_a_k_and_a_data_set_run_their_own_jobs_and_nothing_b
     alpha = ["embed_sweep_digits_new", "embed_sweep_scene_crop_new", *["score_zero_shot"] * 2, "select_alpha"]
     template = ["zero_shot_head", *["score_zero_shot"] * (len(ALPHAS) + 2), "score_gains"]
     k = ["score_retrieval"]
-    # Its classes and templates are those of scene_crop, so a head is there.
-    data_set = [*STORE, "embed_sweep_other_crop_new", "embed_student_other_crop", "score_retrieval"]
+    data_set = [*STORE, "zero_shot_head", "embed_sweep_other_crop_new", "embed_student_other_crop", "score_retrieval"]
     data_set += [*["score_zero_shot"] * (len(ALPHAS) + 2), *3 * ["score_gap", "score_text_retrieval"]]
     data_set += ["gallery", "projection"]
     assert copied_run.run() == sorted([*alpha, *template, *k, *data_set, *VIEWS])
