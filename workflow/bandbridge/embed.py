@@ -26,7 +26,7 @@ from bandbridge.weights import load_metadata, load_weights
 
 Encode = Callable[[Tensor], Tensor]
 
-# Prepared values that wait for all models to see them: the more, the seldomer a model is mixed anew.
+# Prepared values that all models see before the next ones are read: with more, a model is mixed anew less often.
 HELD_BYTES = 2**28
 
 

@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,6 @@ SWEPT_MODELS, HELD_MB = 4, 600
 # A weight as float32, its gradient, AdamW's two moments, and their copies in a checkpoint.
 BYTES_A_TRAINED_WEIGHT = 32
 MOST_ATTEMPTS = 3  # whose growth counts: what three times the memory does not cure is a fault
-
-OPEN_CLIP = "open_clip"
 
 
 @dataclass(frozen=True)
@@ -116,13 +115,14 @@ def clip_network(name: str) -> Network:
     return UNKNOWN
 
 
+@cache  # asked for each job, and a hundred files
 def clip_architectures() -> dict[str, Path]:
     """Architectures of open_clip, without importing it, and of `workflow/clip_configs`: name -> description.
 
     Only the latter where open_clip is not installed, as on a login node.
     """
     folders = [Path(__file__).parents[1] / "clip_configs"]
-    found = importlib.util.find_spec(OPEN_CLIP)
+    found = importlib.util.find_spec("open_clip")
     if found is not None and found.origin is not None:
         folders.insert(0, Path(found.origin).parent / "model_configs")
     return {path.stem: path for folder in folders for path in sorted(folder.glob("*.json"))}
