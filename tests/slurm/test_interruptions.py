@@ -46,9 +46,14 @@ def ended_as(undisturbed: Run, run: Run, process: "subprocess.Popen[bytes]") -> 
 
 
 def soon(job: str) -> None:
-    """SLURM lets a job that it queues again wait for two minutes."""
-    wait_for(lambda: "PENDING" in slurm("squeue", "--noheader", f"--jobs={job}", "--format=%T"))
-    slurm("scontrol", "update", f"JobId={job}", "StartTime=now")
+    """SLURM lets a job that it queues again wait for two minutes; it may have started again by now."""
+
+    def waits() -> bool:
+        return "PENDING" in slurm("squeue", "--noheader", f"--jobs={job}", "--format=%T")
+
+    wait_for(lambda: waits() or len(sacct(job)) > 1)
+    if waits():
+        slurm("scontrol", "update", f"JobId={job}", "StartTime=now")
 
 
 @pytest.mark.parametrize("name", ["TERM", "USR1"])
