@@ -27,12 +27,24 @@ def undisturbed(local_run: Run) -> Run:
 
 
 def in_the_middle(run: Run, *options: str) -> "tuple[subprocess.Popen[bytes], str]":
-    """The workflow, and the SLURM job of its fine-tuning, which has written a checkpoint."""
+    """The workflow, and the SLURM job of its fine-tuning, which has written a checkpoint and been halted there.
+
+    Left alone, it may be done before SLURM gets round to what a test asks of it.
+    """
     run.configure(LONG)
     process = run.start("--profile", "slurm", *options, "--", WEIGHTS)
     wait_for(lambda: process.poll() is not None or list(run.root.glob(f"{FINETUNED}/checkpoints/*-*-*.pt")))
     assert process.poll() is None, run.log()
+    send(signal.SIGSTOP, run)
     return process, run.submitted()[-1]
+
+
+def send(number: signal.Signals, run: Run) -> None:
+    """To the fine-tuning's processes; SLURM itself lets those go on that it ends."""
+    processes = processes_of(run.root, "finetune.py")
+    assert processes
+    for process in processes:
+        os.kill(process, number)
 
 
 def ended_as(undisturbed: Run, run: Run, process: "subprocess.Popen[bytes]") -> None:
@@ -61,6 +73,7 @@ def test_told_to_stop(heads_done: Run, undisturbed: Run, name: str):
     """USR1 is what SLURM warns with before the time is up."""
     process, job = in_the_middle(heads_done)
     slurm("scancel", f"--signal={name}", job)
+    send(signal.SIGCONT, heads_done)
     ended_as(undisturbed, heads_done, process)
     first, *_ = sacct(*heads_done.submitted())
     assert first["State"] == "FAILED"
@@ -69,8 +82,7 @@ def test_told_to_stop(heads_done: Run, undisturbed: Run, name: str):
 
 def test_killed_outright(heads_done: Run, undisturbed: Run):
     process, _ = in_the_middle(heads_done)
-    for number in processes_of(heads_done.root, "finetune.py"):
-        os.kill(number, signal.SIGKILL)
+    send(signal.SIGKILL, heads_done)
     ended_as(undisturbed, heads_done, process)
 
 
@@ -106,8 +118,6 @@ def test_over_its_time(heads_done: Run, undisturbed: Run):
     """It hangs, so that SLURM's warning is in vain."""
     time = "finetune:runtime=1 if attempt == 1 else 30"
     process, _ = in_the_middle(heads_done, "--set-resources", time)
-    for number in processes_of(heads_done.root, "finetune.py"):
-        os.kill(number, signal.SIGSTOP)
     ended_as(undisturbed, heads_done, process)
     late, whole = sacct(*heads_done.submitted())
     # The warning comes at once where the limit is below its two minutes: then it may end before its time is up.
