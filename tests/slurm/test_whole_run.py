@@ -39,19 +39,5 @@ def test_scores_share_jobs(slurm_run: Run):
     assert "score_zero_shot" in ran
 
 
-def test_nothing_is_submitted_where_nothing_has_changed_and_a_title_submits_the_report_alone(slurm_run: Run, tmp_path):
-    copy = slurm_run.copy(tmp_path / "clone")
-    assert finished(copy, "--profile", "slurm").submitted() == []
-    copy.configure({"report": {"title": "Another"}})
-    rows = sacct(*finished(copy, "--profile", "slurm").submitted())
-    assert len(rows) == 1
-    assert re.findall(r"^Finished jobid: \d+ \(Rule: (\w+)\)", copy.output, re.MULTILINE)[0] == "report"
-
-
-def test_a_retrieval_k_submits_retrieval_and_the_views(slurm_run: Run, tmp_path):
-    copy = slurm_run.copy(tmp_path / "clone")
-    copy.configure({"evaluate": {"retrieval": {"ks": [1, 2]}}})
-    finished(copy, "--profile", "slurm")
-    ran = re.findall(r"^Finished jobid: \d+ \(Rule: (\w+)\)", copy.output, re.MULTILINE)
-    assert sorted(set(ran) - {"all"}) == ["collect_metrics", "report", "score_retrieval", "tables"]
-    assert len(copy.submitted()) == 3
+def test_typed_again_it_submits_nothing(slurm_run: Run, tmp_path):
+    assert finished(slurm_run.copy(tmp_path / "clone"), "--profile", "slurm").submitted() == []

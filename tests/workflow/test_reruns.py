@@ -1,16 +1,10 @@
 """What reruns after a change, job by job: a rule depends on exactly the config values it uses."""
 
-import shutil
 from typing import Any
 
-from clones import SMALL, Clone
-
-VIEWS = ["collect_metrics", "report", "tables"]
-STORE = ["download", "plan", "convert", "preprocess"]
-PROMPT_SETS = ["mine", "plain"]
-ALPHAS = SMALL["paint"]["alphas"]
-PROBES = ["score_probe", "score_few_shot", "score_knn"]
-SHOWN = ["score_gap", "score_text_retrieval", "gallery", "projection"]
+import pytest
+from changes import ALPHA, ALPHAS, CHANGES, PROBES, PROMPT_SETS, SHOWN, STORE, VIEWS
+from clones import Clone
 
 
 def after(run: Clone, changes: dict[str, Any]) -> list[str]:
@@ -18,29 +12,10 @@ def after(run: Clone, changes: dict[str, Any]) -> list[str]:
     return run.jobs()
 
 
-def test_nothing_reruns_without_a_change(copied_run: Clone):
-    assert after(copied_run, {}) == []
-
-
-def test_a_title_reruns_the_report_alone(copied_run: Clone):
-    assert after(copied_run, {"report": {"title": "Another"}}) == ["report"]
-
-
-def test_a_retrieval_k_reruns_retrieval_and_the_views(copied_run: Clone):
-    jobs = after(copied_run, {"evaluate": {"retrieval": {"ks": [1, 2]}}})
-    assert jobs == sorted(["score_retrieval", *VIEWS])
-
-
-def test_a_template_reruns_its_head_and_its_scores(copied_run: Clone):
-    jobs = after(copied_run, {"prompts": {"mine": ["land use: {}", "{} from above"]}})
-    encoders = len(ALPHAS) + 1  # and the student
-    assert jobs == sorted(["zero_shot_head", *["score_zero_shot"] * encoders, "score_gains", *VIEWS])
-
-
-def test_the_alignments_learning_rate_reruns_the_student_alone(copied_run: Clone):
-    jobs = after(copied_run, {"align": {"learning_rate": 0.002}})
-    student = ["align", "embed_student_scene_crop", *SHOWN, "score_retrieval", *PROBES]
-    assert jobs == sorted([*student, *["score_zero_shot"] * len(PROMPT_SETS), "score_gains", *VIEWS])
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_change_reruns_what_uses_it_and_nothing_else(copied_run: Clone, name: str):
+    CHANGES[name].make(copied_run)
+    assert copied_run.jobs() == CHANGES[name].jobs
 
 
 def test_a_students_value_reruns_the_student_alone(copied_run: Clone):
@@ -76,15 +51,6 @@ def test_another_criterion_reruns_the_selection_and_no_encoding(copied_run: Clon
     assert "select_alpha" in jobs
     assert not {job for job in jobs if job.startswith("embed_sweep")}
     assert not {"finetune", "zero_shot_head", "preprocess"} & set(jobs)
-
-
-def test_an_evaluation_data_set_brings_its_own_jobs_alone(copied_run: Clone):
-    jobs = after(copied_run, {"evaluate": {"datasets": {"eurosat_100": ["plain"]}}})
-    own = [*STORE, "zero_shot_head", "embed_sweep_eurosat_100_new", "embed_student_eurosat_100"]
-    scores = ["score_zero_shot"] * (len(ALPHAS) + 1) + ["score_retrieval", "score_gains"]
-    # The zero-shot model, the patched one and the student; galleries and projections are of students alone.
-    scores += 3 * ["score_gap", "score_text_retrieval"] + ["gallery", "projection"]
-    assert jobs == sorted([*own, *scores, *VIEWS])
 
 
 def test_a_fine_tuning_value_reruns_what_follows_it(copied_run: Clone):
@@ -124,15 +90,13 @@ def test_an_alpha_a_template_a_k_and_a_data_set_run_their_own_jobs_and_nothing_b
     copied_run: Clone,
 ):
     """Run for real: only after the selection has been made again is it known that nothing follows."""
-    shutil.copytree(copied_run.root / "data/archives/scene_crop", copied_run.root / "data/archives/other_crop")
-    datasets = copied_run.root / "workflow" / "datasets"
-    other = (datasets / "scene_crop.yaml").read_text().replace("name: scene_crop", "name: other_crop")
-    (datasets / "other_crop.yaml").write_text(other)
+    other_crop = CHANGES["an evaluation data set"]
+    other_crop.files(copied_run)
     copied_run.configure(
         {
-            "paint": {"alphas": [*ALPHAS, 0.75]},
+            **ALPHA.config,
             "prompts": {"mine": ["{} from above"]},
-            "evaluate": {"retrieval": {"ks": [1, 2]}, "datasets": {"other_crop": ["plain"]}},
+            "evaluate": {"retrieval": {"ks": [1, 2]}, **other_crop.config["evaluate"]},
         }
     )
     alpha = ["embed_sweep_digits_new", "embed_sweep_scene_crop_new", *["score_zero_shot"] * 2, "select_alpha"]

@@ -1,0 +1,80 @@
+"""Changes of the small configuration, each with the jobs that must run after it."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from clones import SMALL, Clone
+
+VIEWS = ["collect_metrics", "report", "tables"]
+STORE = ["download", "plan", "convert", "preprocess"]
+PROMPT_SETS = ["mine", "plain"]
+ALPHAS = SMALL["paint"]["alphas"]
+PROBES = ["score_probe", "score_few_shot", "score_knn"]
+SHOWN = ["score_gap", "score_text_retrieval", "gallery", "projection"]
+
+
+def _bring_another_crop(clone: Clone) -> None:
+    """The scene once more, as a data set of another name."""
+    shutil.copytree(clone.root / "data/archives/scene_crop", clone.root / "data/archives/other_crop")
+    datasets = clone.root / "workflow" / "datasets"
+    other = (datasets / "scene_crop.yaml").read_text().replace("name: scene_crop", "name: other_crop")
+    (datasets / "other_crop.yaml").write_text(other)
+
+
+@dataclass(frozen=True)
+class Change:
+    """What a user edits, and the rules of the jobs that run then, one entry a job, sorted."""
+
+    config: dict[str, Any]
+    jobs: list[str]
+    files: Callable[[Clone], None] = field(default=lambda clone: None)
+
+    def make(self, clone: Clone) -> None:
+        self.files(clone)
+        clone.configure(self.config)
+
+
+CHANGES = {
+    "nothing": Change({}, []),
+    "a title": Change({"report": {"title": "Another"}}, ["report"]),
+    "a retrieval k": Change({"evaluate": {"retrieval": {"ks": [1, 2]}}}, sorted(["score_retrieval", *VIEWS])),
+    "a template": Change(
+        {"prompts": {"mine": ["land use: {}", "{} from above"]}},
+        # Every alpha, and the student.
+        sorted(["zero_shot_head", *["score_zero_shot"] * (len(ALPHAS) + 1), "score_gains", *VIEWS]),
+    ),
+    "the alignment's learning rate": Change(
+        {"align": {"learning_rate": 0.002}},
+        sorted(
+            [
+                *("align", "embed_student_scene_crop", *["score_zero_shot"] * len(PROMPT_SETS), *PROBES, *SHOWN),
+                *("score_retrieval", "score_gains", *VIEWS),
+            ]
+        ),
+    ),
+    "an evaluation data set": Change(
+        {"evaluate": {"datasets": {"other_crop": ["plain"]}}},
+        sorted(
+            [
+                *(*STORE, "zero_shot_head", "embed_sweep_other_crop_new", "embed_student_other_crop"),
+                *(*["score_zero_shot"] * (len(ALPHAS) + 1), "score_retrieval", "score_gains"),
+                # The zero-shot model, the patched one and the student; galleries and projections are of students alone.
+                *(*3 * ["score_gap", "score_text_retrieval"], "gallery", "projection", *VIEWS),
+            ]
+        ),
+        _bring_another_crop,
+    ),
+}
+
+# A plan also lists what may follow from a selection that has yet to run, so these are known after a run.
+ALPHA = Change(
+    {"paint": {"alphas": [*ALPHAS, 0.75]}},
+    sorted(
+        [
+            *("embed_sweep_digits_new", "embed_sweep_scene_crop_new", *["score_zero_shot"] * (len(PROMPT_SETS) + 1)),
+            *("select_alpha", *VIEWS),
+        ]
+    ),
+)
