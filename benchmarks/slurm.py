@@ -63,7 +63,9 @@ def overhead(jobs: int, ways: list[str]) -> None:
             called = subprocess.run(command, cwd=folder, capture_output=True, text=True)
             seconds = time.monotonic() - start
             if called.returncode:
-                sys.exit(called.stdout + called.stderr)
+                print(f"| {way} | failed after {seconds:.0f} s | | | |", flush=True)
+                print(called.stderr[-2000:], file=sys.stderr)
+                continue
         first = first or seconds
         submissions = _submissions(called.stderr)
         # One submission is one line of the log, and no time between two.
