@@ -17,6 +17,6 @@ def test_submits_what_uses_the_change_and_nothing_else(local_run: Run, tmp_path:
     finished(run, "--profile", "slurm")
     ran = re.findall(r"^Finished jobid: \d+ \(Rule: (\w+)\)", run.output, re.MULTILINE)
     assert sorted(rule for rule in ran if rule != "all") == CHANGED[name].jobs
-    # The rest is submitted, many in one job of SLURM.
+    # All but downloads are submitted, scores many in one job of SLURM.
     on_the_cluster = [rule for rule in CHANGED[name].jobs if rule != "download"]
     assert min(1, len(on_the_cluster)) <= len(run.submitted()) <= len(on_the_cluster)
