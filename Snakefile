@@ -13,7 +13,9 @@ sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 
 from bandbridge import job, overview, runlock, slurm
 from bandbridge.config import validate
+from bandbridge.cpu import slow_precision
 from bandbridge.errors import UserError
+from bandbridge.settings import configured_precisions
 
 
 configfile: "config.yaml"
@@ -94,6 +96,10 @@ onstart:
         )
     except UserError as error:
         raise WorkflowError(str(error)) from None
+    # Jobs elsewhere have another processor, and those on a GPU do not use this one.
+    on_this_cpu = workflow.local_exec and not Path("/dev/nvidiactl").exists()
+    if on_this_cpu and (warning := slow_precision(configured_precisions(config))):
+        print(f"Warning: {warning}.", file=sys.stderr)
     print(f"\n{overview.opening(config, workflow)}\n", file=sys.stderr)
 
 

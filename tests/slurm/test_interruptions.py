@@ -53,7 +53,7 @@ def ended_as(undisturbed: Run, run: Run, process: "subprocess.Popen[bytes]") -> 
     for path in (WEIGHTS, HISTORY):
         assert (run.root / path).read_bytes() == (undisturbed.root / path).read_bytes()
     said = next((run.root / "logs/small/finetune").glob("*.log")).read_text()
-    assert "goes on after step" in said
+    assert "resumes after step" in said
     assert not (run.root / FINETUNED / "checkpoints").exists()
 
 

@@ -94,7 +94,7 @@ def test_every_preset_is_valid(preset: Path):
             {"distillation_weight": 0, "label_weight": 0},
             ["align.students.ms-vit.recipe", "are both 0"],
         ),
-        ("embed/precision", "float16", ["embed.precision is 'float16'", "bfloat16, float32"]),
+        ("embed/precision", "half", ["embed.precision is 'half'", "auto, bfloat16, float16, float32"]),
         ("clip/name", ["ViT-B-32", "ViT-B-16"], ["clip.name lists several"]),
         ("clip/name", "ViT-B32", ["clip.name is 'ViT-B32'", "open_clip", "Did you mean 'ViT-B-32'?"]),
         ("evaluate/nomenclatures", {"digits": ["digits-11"]}, ["evaluate.nomenclatures.digits names 'digits-11'"]),

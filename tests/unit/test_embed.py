@@ -56,7 +56,7 @@ def student(tmp_path_factory):
         "vit_tiny_patch16_224", {"img_size": 16, "patch_size": 8, "depth": 1}, STUDENT_BANDS, "reflectance", 16
     )
     path = tmp_path_factory.mktemp("align") / "ms-vit" / "model.safetensors"
-    save_student(path, new_student(spec, embed_dim=128), clip="demo-vit")
+    save_student(path, new_student(spec, embed_dim=128), clip="demo-vit", precision="float32")
     return path
 
 
@@ -142,6 +142,7 @@ def test_embeddings_say_what_they_are_of(swept, clip_directory, fine_tuned, scen
             "zero_shot": checksum(clip_directory / "open_clip_model.safetensors"),
             "fine_tuned": checksum(fine_tuned),
         },
+        "precision": "float32 (as configured)",
     }
 
 
@@ -191,6 +192,7 @@ def test_a_student_encodes_its_bands(student, scene):
         "modality": "s2",
         "store_digest": scene.digest,
         "weights_digest": {"student": checksum(student)},
+        "precision": "float32 (as configured)",
     }
 
 

@@ -356,6 +356,7 @@ def test_the_scripts_embed_a_store_of_pictures(tmp_path, pictures_store):
             "modality": "rgb",
             "store_digest": pictures_store.digest,
             "weights_digest": {"open_clip": checksum(directory / clips.WEIGHTS_FILE)},
+            "precision": "float32 (as configured)",
         }
     assert not list((tmp_path / "embeddings" / ".partial").iterdir())
 

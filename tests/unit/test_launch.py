@@ -75,7 +75,7 @@ def test_a_launched_training_that_is_told_to_stop_asks_to_be_run_again_and_ends_
     again, whole = start(tmp_path / "stopped"), start(tmp_path / "whole")
     code, out, error = ended(again)
     assert code == 0, error
-    assert "goes on after step" in out
+    assert "resumes after step" in out
     assert ended(whole)[0] == 0
     found, expected = (torch.load(tmp_path / name / "out.pt", weights_only=True) for name in ("stopped", "whole"))
     assert all(torch.equal(found[name], expected[name]) for name in expected)

@@ -93,7 +93,8 @@ def test_the_history_has_steps_and_epochs(monkeypatch, tmp_path):
     monkeypatch.setattr(loop, "STEPS_PER_RECORD", 2)
     stage = Regression()
     history = fit(stage, split(15), split(4), recipe(), 0, CPU)
-    assert [(record["step"], record["epoch"], "val_loss" in record) for record in history] == [
+    assert history[0] == {"step": 0, "epoch": 1, "precision": "float32 (as configured)"}
+    assert [(record["step"], record["epoch"], "val_loss" in record) for record in history[1:]] == [
         (2, 1, False),
         (3, 1, False),
         (3, 1, True),
@@ -101,8 +102,8 @@ def test_the_history_has_steps_and_epochs(monkeypatch, tmp_path):
         (6, 2, False),
         (6, 2, True),
     ]
-    assert set(history[0]) == {"step", "epoch", "learning_rate", "loss", "worst", "gradient_norm"}
-    assert set(history[2]) == {"step", "epoch", "val_loss", "val_worst"}
+    assert set(history[1]) == {"step", "epoch", "learning_rate", "loss", "worst", "gradient_norm"}
+    assert set(history[3]) == {"step", "epoch", "val_loss", "val_worst"}
     write_history(tmp_path / "history.jsonl", history)
     lines = (tmp_path / "history.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == history

@@ -72,7 +72,7 @@ def assert_same_step(module, plain, loss, rate, weight_decay):
         moved = expected * (1 - rate * weight_decay) - rate * gradient / (gradient.abs() + 1e-8)
         # Where a gradient is next to nothing, rounding decides how far the first step goes.
         off = (found - moved).abs() > rate / 50 + 1e-7 * moved.abs()
-        assert off.float().mean() < 1e-3, name
+        assert off.sum() <= 1 + off.numel() / 1000, name
 
 
 def test_a_step_of_patching():
@@ -82,7 +82,7 @@ def test_a_step_of_patching():
     history = finetune(clip, HEAD, store, FinetuneRecipe.from_config(ONE_STEP | values), 0, CPU)
     split = store.split("train")
     loss = label_loss(plain(picture(split.pixels)), split.labels, 0.2)
-    assert history[0]["loss"] == pytest.approx(loss.item(), rel=1e-5)
+    assert history[1]["loss"] == pytest.approx(loss.item(), rel=1e-5)
     assert_same_step(clip.visual, plain, loss, 1e-5, 0.5)
 
 
@@ -106,5 +106,5 @@ def test_a_step_of_alignment():
     with torch.no_grad():
         targets = teacher.visual(picture(split.pixels))
     loss = (embeddings - targets).square().mean() + 0.05 * label_loss(embeddings, split.labels, 0.0)
-    assert history[0]["loss"] == pytest.approx(loss.item(), rel=1e-5)
+    assert history[1]["loss"] == pytest.approx(loss.item(), rel=1e-5)
     assert_same_step(trained, plain, loss, 1e-4, 0.01)

@@ -35,7 +35,7 @@ def test_a_run_killed_at_ten_random_steps_ends_as_if_it_had_never_been(tmp_path,
     draws = random.Random(world)
     kills = [draws.randint(1, 6) for _ in range(10)]
     done = train(tmp_path / "run", world=world, kills=kills)
-    assert "goes on after step" in done.stdout
+    assert "resumes after step" in done.stdout
     whole, killed = weights(tmp_path / "run" / "whole.pt"), weights(tmp_path / "run" / "killed.pt")
     assert whole.keys() == killed.keys()
     assert all(torch.equal(whole[name], killed[name]) for name in whole)

@@ -33,7 +33,7 @@ def test_a_student_embeds_stored_pixels():
 
 def test_a_student_is_rebuilt_from_its_file_alone(tmp_path):
     student = new_student(spec(), 8, STATISTICS).eval()
-    save_student(tmp_path / "model.safetensors", student, clip="tiny")
+    save_student(tmp_path / "model.safetensors", student, clip="tiny", precision="float32")
     loaded = load_student(tmp_path / "model.safetensors")
     assert loaded.spec == student.spec
     assert loaded.statistics == STATISTICS
@@ -48,7 +48,7 @@ def test_the_file_may_travel_without_the_backbones_checkpoint(tmp_path):
     backbone = new_student(spec(), 8, STATISTICS).trunk.state_dict()
     save_weights(tmp_path / "backbone.safetensors", backbone, {})
     pretrained = new_student(spec(pretrained=str(tmp_path / "backbone.safetensors")), 8, STATISTICS)
-    save_student(tmp_path / "model.safetensors", pretrained, clip="tiny")
+    save_student(tmp_path / "model.safetensors", pretrained, clip="tiny", precision="float32")
     (tmp_path / "backbone.safetensors").unlink()
     assert same_weights(load_student(tmp_path / "model.safetensors").trunk.state_dict(), backbone)
 
@@ -87,7 +87,7 @@ def test_a_file_of_before_there_were_modalities_and_fills_is_still_loaded(tmp_pa
 
 def test_every_field_of_a_student_travels_in_its_file(tmp_path):
     chosen = spec(modality="s2", fill="mean", scaling="reflectance")
-    save_student(tmp_path / "model.safetensors", new_student(chosen, 8, STATISTICS), clip="tiny")
+    save_student(tmp_path / "model.safetensors", new_student(chosen, 8, STATISTICS), clip="tiny", precision="float32")
     assert load_student(tmp_path / "model.safetensors").spec == chosen
 
 

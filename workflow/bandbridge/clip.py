@@ -1,7 +1,7 @@
 """CLIP models as open_clip model directories: fetched, made anew, loaded, saved."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -99,11 +99,11 @@ def load_clip(directory: Path) -> Clip:
     return _clip(directory.name, model, _open_clip().get_tokenizer(source), model_cfg)
 
 
-def save_clip(clip: Clip, directory: Path) -> None:
-    """Write a CLIP as a directory that open_clip loads by itself ('local-dir:...')."""
+def save_clip(clip: Clip, directory: Path, metadata: Mapping[str, str] | None = None) -> None:
+    """Write a CLIP as a directory that open_clip loads by itself ('local-dir:...'), `metadata` in the weights' file."""
     with whole_directory(directory) as part:
         write_json(part / CONFIG_FILE, {"model_cfg": clip.model_cfg, "preprocess_cfg": clip.preprocess_cfg})
-        weights.save_weights(part / WEIGHTS_FILE, clip.model.state_dict(), {})
+        weights.save_weights(part / WEIGHTS_FILE, clip.model.state_dict(), metadata or {})
         if hasattr(clip.tokenizer, "save_pretrained"):
             clip.tokenizer.save_pretrained(part)
 

@@ -136,9 +136,7 @@ def _devices(facts: Mapping[str, Any], driver: bool) -> Checks:
         if facts["bf16"]:
             yield Check(OK, "GPU", f"{names}, bfloat16")
         else:
-            yield Check(
-                NOTE, "GPU", f"{names}, without bfloat16", "Set finetune.precision and align.precision to float16"
-            )
+            yield Check(NOTE, "GPU", f"{names}, without bfloat16", "precision: auto computes in float16 or float32")
     elif driver:
         yield Check(
             NOTE, "GPU", "there is an NVIDIA driver, but torch sees no GPU", "See nvidia-smi, and CUDA_VISIBLE_DEVICES"

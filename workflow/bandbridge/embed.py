@@ -14,7 +14,7 @@ from torch.backends import cudnn
 
 from bandbridge import views
 from bandbridge.clip import WEIGHTS_FILE, load_clip
-from bandbridge.device import best_device, cast_layers
+from bandbridge.device import DTYPES, announce_precision, best_device, cast_layers
 from bandbridge.embeddings import Embeddings, Growing
 from bandbridge.files import checksum
 from bandbridge.paint import interpolate_into
@@ -52,7 +52,7 @@ def sweep(
     Args:
         fine_tuned: safetensors file of the image encoder alone; None for alpha 0 alone.
         batch_size: samples encoded at a time.
-        precision: 'float32', or 'bfloat16' for automatic mixed precision.
+        precision: of the encoder, see `device.settle_precision`; embeddings are float32 in any case.
         line, space: names of the PAINT line and of the CLIP whose text encoder belongs to it; the model's own if None.
         partial: see `encode_split`.
 
@@ -80,16 +80,17 @@ def sweep(
 
         return ready
 
-    cast_layers(visual, precision)
+    computes = announce_precision(f"Encoding {store.attrs['dataset']}", precision, device)
+    cast_layers(visual, computes.name)
     models = [at(alpha) for alpha in alphas]
     key = f"{digest} {list(alphas)}"
     for split in splits:
         embeddings = encode_split(
-            store, split, prepare, models, batch_size, precision, device, partial=partial, key=key
+            store, split, prepare, models, batch_size, computes.name, device, partial=partial, key=key
         )
         for alpha, embedding in zip(alphas, embeddings, strict=True):
             named = {"encoder": f"{line or clip.name}@{alpha:g}", "clip": space or clip.name}
-            attrs = {**named, "alpha": alpha, "modality": "rgb", "weights_digest": digest}
+            attrs = {**named, "alpha": alpha, "modality": "rgb", "weights_digest": digest, "precision": str(computes)}
             yield described(embedding, store, split, attrs)
 
 
@@ -106,19 +107,27 @@ def embed_student(
     """Embeddings of a store's bands by an aligned student, one `Embeddings` a split; arguments as for `sweep`."""
     device = best_device()
     encoder = load_student(student).to(device)
-    cast_layers(encoder, precision)
+    computes = announce_precision(f"Encoding {store.attrs['dataset']}", precision, device)
+    cast_layers(encoder, computes.name)
     store = Store(store.path, modality=encoder.spec.modality)
-    digest = {"student": checksum(student)}
-    attrs = {"encoder": name, "clip": load_metadata(student)["clip"], "alpha": None, "modality": store.modality}
+    attrs = {
+        "encoder": name,
+        "clip": load_metadata(student)["clip"],
+        "alpha": None,
+        "modality": store.modality,
+        "weights_digest": {"student": checksum(student)},
+        "precision": str(computes),
+    }
+    key = str(attrs["weights_digest"])
 
     def prepare(pixels: Tensor) -> Tensor:
         return encoder.inputs(pixels, store.bands)
 
     for split in splits:
         (embedding,) = encode_split(
-            store, split, prepare, [lambda: encoder], batch_size, precision, device, partial=partial, key=str(digest)
+            store, split, prepare, [lambda: encoder], batch_size, computes.name, device, partial=partial, key=key
         )
-        yield described(embedding, store, split, {**attrs, "weights_digest": digest})
+        yield described(embedding, store, split, attrs)
 
 
 def described(embedding: NDArray[np.float32], store: Store, split: str, attrs: dict[str, Any]) -> Embeddings:
@@ -144,6 +153,7 @@ def encode_split(
 
     Args:
         prepare: pixels as stored, on the device -> what the models take.
+        precision: 'bfloat16', 'float16' or 'float32'; weights may be cast already, see `device.cast_layers`.
         models: what readies each, called again for each few batches; another one is readied only when it has done them.
         partial: a folder for what is done so far: it need not be in memory, and a killed process is continued, with
             the same numbers. The arrays are mapped from there: remove it when they have been used.
@@ -157,7 +167,8 @@ def encode_split(
         parts = [np.arange(at, min(at + batch_size, len(samples))) for at in starts]
         pixels = read_ahead(_reader(samples, device), parts)
         prepared = (prepare(batch.to(device, non_blocking=True)) for batch in pixels)
-        mixed = torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bfloat16")
+        dtype = DTYPES[precision]
+        mixed = torch.autocast(device.type, dtype=dtype or torch.bfloat16, enabled=dtype is not None)
 
         def encode() -> Iterator[None]:
             for batches in _held(prepared):

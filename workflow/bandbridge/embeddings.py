@@ -47,7 +47,8 @@ class Embeddings:
         embedding: (sample, dim) float32, before normalisation.
         ids: (sample,) text, in the store's order.
         attrs: encoder, clip, alpha (None for a student), dataset, split, modality ('rgb' for a picture or a composite,
-            otherwise the store's), store_digest, weights_digest (sha256 of each weights file the encoder is made of).
+            otherwise the store's), store_digest, weights_digest (sha256 of each weights file the encoder is made of),
+            precision (and why).
     """
 
     embedding: NDArray[np.float32]

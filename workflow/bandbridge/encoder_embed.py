@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import Tensor
 
 from bandbridge import encoders
-from bandbridge.device import best_device, cast_layers
+from bandbridge.device import announce_precision, best_device, cast_layers
 from bandbridge.embed import described, encode_split
 from bandbridge.embeddings import Embeddings
 from bandbridge.store import Store
@@ -26,13 +26,14 @@ def embed_encoder(
     Args:
         directory: see `encoders.load`.
         batch_size: samples encoded at a time.
-        precision: 'float32', or 'bfloat16' for automatic mixed precision.
+        precision: of the encoder, see `device.settle_precision`; embeddings are float32 in any case.
         partial: see `embed.encode_split`.
     """
     device = best_device()
     encoder = encoders.load(directory).to(device)
+    computes = announce_precision(f"Encoding {store.attrs['dataset']}", precision, device)
     if encoder.clip is not None:
-        cast_layers(encoder.model, precision)
+        cast_layers(encoder.model, computes.name)
     seen = encoder.view(store)
     modality = "rgb" if encoder.facts.is_rgb else seen.modality
     attrs = {"encoder": encoder.name, "clip": encoder.text_space, "alpha": None, "modality": modality}
@@ -43,6 +44,8 @@ def embed_encoder(
 
     for split in splits:
         (embedding,) = encode_split(
-            seen, split, prepare, [lambda: encoder.encode], batch_size, precision, device, partial=partial, key=key
+            seen, split, prepare, [lambda: encoder.encode], batch_size, computes.name, device, partial=partial, key=key
         )
-        yield described(embedding, seen, split, {**attrs, "weights_digest": encoder.weights_digest})
+        yield described(
+            embedding, seen, split, {**attrs, "weights_digest": encoder.weights_digest, "precision": str(computes)}
+        )

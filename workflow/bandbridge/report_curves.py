@@ -116,8 +116,12 @@ def training_plot(path: Path, album: Album) -> Plot:
     """Loss, validation and learning rate of one training."""
     with path.open(encoding="utf-8") as file:
         history = [json.loads(line) for line in file]
+    computed = [line["precision"] for line in history if "precision" in line]
+    history = [line for line in history if "precision" not in line]
     losses = [line["loss"] for line in history if "loss" in line]
     caption = f"{history[-1]['step']:,} steps; the loss went from {losses[0]:.3g} to {losses[-1]:.3g}."
+    if computed:
+        caption += f" Computed in {', then in '.join(computed)}."
     name = f"training-{path.parent.parent.name}-{path.parent.name}"
     figure = plots.training_curves(history)
     return album.plot(figure, name, caption, f"{training_name(path)}. {caption}", pd.DataFrame(history))

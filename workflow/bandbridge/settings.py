@@ -47,6 +47,13 @@ def absent_checkpoints(config: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def configured_precisions(config: Mapping[str, Any]) -> set[str]:
+    """The precisions that a run's stages are configured with."""
+    scratch = [config["clip"]["scratch"]["precision"]] if uses_scratch(config) else []
+    aligned = [align_recipe(config, student)["precision"] for student in config["align"]["students"]]
+    return {config["finetune"]["precision"], config["embed"]["precision"], *scratch, *aligned}
+
+
 def clip_id(name: str) -> str:
     """A CLIP's name in paths and tables: its architecture's name, safe in a path."""
     return re.sub(r"[^A-Za-z0-9_-]+", "-", Path(name).stem).strip("-")

@@ -141,11 +141,18 @@ def new_student(spec: StudentSpec, embed_dim: int, statistics: BandStatistics | 
     return student
 
 
-def save_student(path: Path, student: Student, clip: str) -> None:
-    """Write a student so that `load_student` needs nothing but the file; `clip` names the CLIP it is aligned to."""
+def save_student(path: Path, student: Student, clip: str, precision: str) -> None:
+    """Write a student so that `load_student` needs nothing but the file.
+
+    Args:
+        clip: name of the CLIP it is aligned to.
+        precision: what it was trained in, for whoever reads the file.
+    """
     statistics = None if student.statistics is None else asdict(student.statistics)
     description = {"student": asdict(student.spec), "statistics": statistics, "embed_dim": student.embed_dim}
-    weights.save_weights(path, student.state_dict(), {"clip": clip, "bandbridge": json.dumps(description)})
+    weights.save_weights(
+        path, student.state_dict(), {"clip": clip, "precision": precision, "bandbridge": json.dumps(description)}
+    )
 
 
 def load_student(path: Path) -> Student:

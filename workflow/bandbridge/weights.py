@@ -1,6 +1,7 @@
 """Weights in files: safetensors with metadata, written whole; checkpoints from elsewhere, never unpickled."""
 
 import argparse
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -24,6 +25,19 @@ def save_weights(path: Path, weights: Mapping[str, Tensor], metadata: Mapping[st
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     with whole_file(path) as part:
         save_file(tensors, part, metadata=dict(metadata))
+        _sort_header(part)
+
+
+def _sort_header(path: Path) -> None:
+    """Rewrite a safetensors file's header with its keys in order: the library writes metadata in a random one."""
+    with path.open("r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(text) <= size:
+            file.seek(8)
+            file.write(text.ljust(size))
 
 
 def load_weights(path: Path) -> Weights:

@@ -11,7 +11,7 @@ from bandbridge.students import StudentSpec, save_student
 from bandbridge.training import distributed
 from bandbridge.training.align import align
 from bandbridge.training.checkpoints import new_saving, remove_checkpoints
-from bandbridge.training.loop import write_history
+from bandbridge.training.loop import precisions, write_history
 from bandbridge.training.recipes import AlignRecipe
 
 
@@ -49,7 +49,7 @@ def main(
         trained, records = align(teacher, load_head(head), data, spec, how, seed, device, saving=saving, world=world)
         if world.is_first:
             write_history(history, records)
-            save_student(weights, trained, space)
+            save_student(weights, trained, space, "; ".join(precisions(records)))
         remove_checkpoints(saving, world)
 
 

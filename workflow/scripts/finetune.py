@@ -10,7 +10,7 @@ from bandbridge.training import distributed
 from bandbridge.training.checkpoints import new_saving, remove_checkpoints
 from bandbridge.training.finetune import finetune
 from bandbridge.training.joint import finetune_jointly
-from bandbridge.training.loop import write_history
+from bandbridge.training.loop import precisions, write_history
 from bandbridge.training.recipes import FinetuneRecipe
 from bandbridge.weights import save_weights
 
@@ -48,7 +48,8 @@ def main(
             records = finetune_jointly(model, classifiers, data, how, seed, device, **how_run)
         if world.is_first:
             write_history(history, records)
-            save_weights(weights, model.visual.state_dict(), {"clip": model.name})
+            metadata = {"clip": model.name, "precision": "; ".join(precisions(records))}
+            save_weights(weights, model.visual.state_dict(), metadata)
         remove_checkpoints(saving, world)
 
 

@@ -9,7 +9,7 @@ from bandbridge.store import Store
 from bandbridge.training import distributed
 from bandbridge.training.checkpoints import new_saving, remove_checkpoints
 from bandbridge.training.contrastive import pretrain
-from bandbridge.training.loop import write_history
+from bandbridge.training.loop import precisions, write_history
 from bandbridge.training.recipes import ScratchRecipe
 
 
@@ -40,7 +40,7 @@ def main(
         saving = new_saving(train, checkpoints, monitor, **given)
         records = pretrain(clip, classes, templates, data, how, seed, device, saving=saving, world=world)
         if world.is_first:
-            save_clip(clip, directory.parent)
+            save_clip(clip, directory.parent, {"precision": "; ".join(precisions(records))})
             write_history(history, records)  # last, because it may lie in the directory
         remove_checkpoints(saving, world)
 

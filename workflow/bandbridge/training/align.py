@@ -6,7 +6,7 @@ from torch import Generator, Tensor, nn
 
 from bandbridge import views
 from bandbridge.clip import Clip
-from bandbridge.device import autocast
+from bandbridge.device import autocast, settle_precision
 from bandbridge.errors import UserError
 from bandbridge.heads import Head, must_fit
 from bandbridge.progress import progress
@@ -54,6 +54,7 @@ class Alignment:
         self._head = FrozenHead(head, device)
         self._store = store
         self._recipe = recipe
+        self._precision = settle_precision(recipe.precision, device).name
         self._device = device
         self._paired = paired
         self._bands = tuple(store.bands if paired is None else paired.second.bands)
@@ -78,7 +79,7 @@ class Alignment:
 
     def _embed(self, bands: Tensor, crops: Crops | None) -> Tensor:
         values = self._student_input(bands, crops)
-        with autocast(values.device, self._recipe.precision):
+        with autocast(values.device, self._precision):
             return self._student(values)
 
     def _losses(self, embedding: Tensor, pictures: Tensor, labels: Tensor, crops: Crops | None) -> Terms:
@@ -121,7 +122,7 @@ class Alignment:
     @torch.no_grad()
     def _target(self, pictures: Tensor, crops: Crops | None) -> Tensor:
         values = self._teacher_input(pictures, crops)
-        with autocast(values.device, self._recipe.precision):
+        with autocast(values.device, self._precision):
             return self._encoder(values)
 
     def _draw(self, pictures: Tensor, generator: Generator) -> Crops:

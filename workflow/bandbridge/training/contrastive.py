@@ -9,7 +9,7 @@ from torch import Generator, Tensor, nn
 from bandbridge import views
 from bandbridge.catalogue import Nomenclature
 from bandbridge.clip import Clip
-from bandbridge.device import autocast
+from bandbridge.device import autocast, settle_precision
 from bandbridge.errors import UserError
 from bandbridge.heads import fill_templates
 from bandbridge.store import Store
@@ -33,6 +33,7 @@ class Pretraining:
         self._store = store
         self._recipe = recipe
         device = next(clip.model.parameters()).device
+        self._precision = settle_precision(recipe.precision, device).name
         # (class, template, token)
         self._captions = torch.stack([clip.tokenizer(sentences) for sentences in captions]).to(device)
 
@@ -42,7 +43,7 @@ class Pretraining:
         if generator is not None:
             values = shift_and_zoom(values, self._recipe.shift, self._recipe.zoom, generator)
         classes = labels.argmax(dim=1)
-        with autocast(values.device, self._recipe.precision):
+        with autocast(values.device, self._precision):
             images = self._clip.visual(values)
             captions = self._caption_embeddings(classes, generator)
         scale = self._clip.model.logit_scale.clamp(max=LARGEST_LOGIT_SCALE).exp()  # type: ignore[operator]

@@ -5,7 +5,7 @@ from torch import Generator, Tensor, nn
 
 from bandbridge import views
 from bandbridge.clip import Clip
-from bandbridge.device import autocast
+from bandbridge.device import autocast, settle_precision
 from bandbridge.heads import Head, must_fit
 from bandbridge.store import Store
 from bandbridge.training.augment import rgb_view
@@ -26,6 +26,7 @@ class Finetuning:
         self._head = FrozenHead(head, device)
         self._store = store
         self._recipe = recipe
+        self._precision = settle_precision(recipe.precision, device).name
 
     def terms(self, pixels: Tensor, labels: Tensor, generator: Generator | None) -> Terms:
         return self._loss(self._logits(pixels, generator), labels)
@@ -40,7 +41,7 @@ class Finetuning:
     def _logits(self, pixels: Tensor, generator: Generator | None) -> Tensor:
         rgb = views.rgb_image(pixels, self._store.modality, self._store.bands, self._store.composite)
         values = inputs(self._clip, rgb, self._recipe, generator)
-        with autocast(values.device, self._recipe.precision):
+        with autocast(values.device, self._precision):
             embeddings = self.trained(values)
         return self._head(embeddings)
 

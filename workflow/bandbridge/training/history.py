@@ -25,6 +25,11 @@ def write_history(path: Path, history: Sequence[Record]) -> None:
         part.write_text("".join(json.dumps(record) + "\n" for record in history), encoding="utf-8")
 
 
+def precisions(history: Sequence[Record]) -> list[str]:
+    """What a training computed in, 'float32 (why)': one entry, or several where it was resumed on other hardware."""
+    return [record["precision"] for record in history if "precision" in record]
+
+
 def short(value: float) -> float:
     """Six significant digits."""
     return float(f"{value:.6g}")
@@ -89,7 +94,7 @@ class Monitor:
                 _lost(self._files.pop(name).name, error)
         if self._board is not None:
             for key, value in record.items():
-                if key not in ("step", "epoch") and value is not None:
+                if key not in ("step", "epoch") and isinstance(value, int | float):
                     self._board.add_scalar(key, value, record["step"])
 
 

@@ -11,7 +11,7 @@ from torch import Generator, Tensor, nn
 
 from bandbridge import views
 from bandbridge.clip import Clip
-from bandbridge.device import autocast
+from bandbridge.device import autocast, settle_precision
 from bandbridge.errors import UserError
 from bandbridge.heads import Head, must_fit
 from bandbridge.store import Store
@@ -105,6 +105,7 @@ class JointFinetuning:
         self._heads = [FrozenHead(head, device) for head in heads]
         self._union = union
         self._recipe = recipe
+        self._precision = settle_precision(recipe.precision, device).name
         shapes = [
             shape[:2] if store.modality == "rgb" else shape[-2:]
             for store, (_, shape) in zip(union.stores, union.layouts, strict=True)
@@ -134,7 +135,7 @@ class JointFinetuning:
         for number, own in rows.items():
             rgb[own] = self._pictures(self._union.unpack(pixels[own], number), number)
         values = inputs(self._clip, rgb, self._recipe, generator)
-        with autocast(values.device, self._recipe.precision):
+        with autocast(values.device, self._precision):
             embeddings = self.trained(values)
         return {
             self._union.stores[number].attrs["dataset"]: (

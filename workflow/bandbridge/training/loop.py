@@ -11,7 +11,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
-from bandbridge.device import attention
+from bandbridge.device import Precision, announce_precision, attention, settle_precision
 from bandbridge.errors import UserError
 from bandbridge.order import epoch_order
 from bandbridge.progress import progress
@@ -22,12 +22,12 @@ from bandbridge.training.draws import rows_of_a_batch
 from bandbridge.training.encoders import prepare
 from bandbridge.training.gradients import Gradients
 from bandbridge.training.guard import WINDOW, Guard
-from bandbridge.training.history import Monitor, Record, short, write_history
+from bandbridge.training.history import Monitor, Record, precisions, short, write_history
 from bandbridge.training.recipes import Recipe
 from bandbridge.training.schedules import warmup_cosine
 from bandbridge.training.validation import Predictions, headlines
 
-__all__ = ["Predictions", "Record", "Stage", "State", "Terms", "fit", "write_history"]
+__all__ = ["Predictions", "Record", "Stage", "State", "Terms", "fit", "precisions", "write_history"]
 
 STEPS_PER_RECORD = 10
 
@@ -95,6 +95,7 @@ class Run:
 
     Attributes:
         batches: batch_size of the recipe counts the samples of all processes and of all `accumulate` parts.
+        precision: of the forward passes, which decides whether the loss is scaled.
         total: steps of the whole training.
     """
 
@@ -102,6 +103,7 @@ class Run:
     recipe: Recipe
     seed: int
     device: torch.device
+    precision: Precision
     world: World
     batches: Batches
     validation: Batches | None
@@ -130,7 +132,8 @@ def fit(
         saving: where checkpoints are kept; None for none.
         world: the processes that train together.
 
-    Returns: a record of every tenth step (means since the last one) and of every validation, for `write_history`.
+    Returns: a record of the precision (another one where a resumed run changes it), of every tenth step (means since
+    the last one) and of every validation, for `write_history`.
 
     Raises:
         UserError: no samples to train on, an option that cannot be had here, or training that has gone wrong: a loss
@@ -176,8 +179,7 @@ def fit(
 def _run(
     stage: Stage, train: Split, val: Split | None, recipe: Recipe, seed: int, device: torch.device, world: World
 ) -> Run:
-    if recipe.precision == "float16" and device.type != "cuda":
-        raise UserError("precision is 'float16', which needs a GPU; on a CPU use 'bfloat16' or 'float32'.")
+    precision = settle_precision(recipe.precision, device)
     prepare(stage.trained, recipe)
     shared = {"rank": world.rank, "world": world.world_size}
     batches = Batches(train, recipe.batch_size, device, **shared)
@@ -191,7 +193,7 @@ def _run(
         validation = Batches(val, recipe.batch_size, device)
         if min(validation.sizes()) >= world.world_size > 1:
             validation = Batches(val, recipe.batch_size, device, **shared)
-    return Run(stage, recipe, seed, device, world, batches, validation, recipe.epochs * len(batches))
+    return Run(stage, recipe, seed, device, precision, world, batches, validation, recipe.epochs * len(batches))
 
 
 def _start(run: Run, checkpoints: Checkpoints | None) -> State:
@@ -205,14 +207,30 @@ def _start(run: Run, checkpoints: Checkpoints | None) -> State:
         weight_decay=run.recipe.weight_decay,
         fused=True,
     )
-    scaler = torch.amp.GradScaler(run.device.type, enabled=run.recipe.precision == "float16")
+    scaler = torch.amp.GradScaler(run.device.type, enabled=run.precision.name == "float16")
     state = State(optimiser, Generator().manual_seed(run.seed), scaler, Guard(run.recipe.warmup_steps))
     content = None if checkpoints is None else checkpoints.load()
     if content is not None:
         _restore(run, state, content)
-        print(f"{run.stage.name}: goes on after step {state.step} of {run.total}.", flush=True)
+        print(f"{run.stage.name}: resumes after step {state.step} of {run.total}.", flush=True)
+    _note_precision(run, state)
     spread(run.stage.trained, run.world)
     return state
+
+
+def _note_precision(run: Run, state: State) -> None:
+    """Report what the training computes in, and keep it in the history, also where a resumed one changes it."""
+    before = precisions(state.history)
+    if run.world.is_first and before and before[-1].partition(" ")[0] != run.precision.name:
+        print(
+            f"{run.stage.name}: until step {state.step} it computed in {before[-1]}, on this machine it continues in "
+            f"{run.precision}; set a precision other than 'auto' to have one on all machines.",
+            flush=True,
+        )
+    elif run.world.is_first:
+        announce_precision(run.stage.name, run.recipe.precision, run.device)
+    if not before or before[-1] != str(run.precision):
+        state.history.append({"step": state.step, "epoch": state.epoch + 1, "precision": str(run.precision)})
 
 
 def _all_batches(run: Run, state: State) -> Iterator[tuple[Batch, int]]:
@@ -287,7 +305,7 @@ def _gone_wrong(run: Run, step: int, complaint: str, checkpoints: Checkpoints | 
     return UserError(
         f"{run.stage.name}: {complaint} at step {step} (epoch {epoch + 1}), learning rate {rate:.4g}, {names}. "
         f"Last good checkpoint: {latest or 'none'}. "
-        "A lower learning_rate, more warmup_steps or precision: float32 usually mends that."
+        "A lower learning_rate, more warmup_steps or precision: float32 usually helps."
     )
 
 
@@ -378,7 +396,9 @@ def _content(run: Run, state: State) -> Content:
 def _restore(run: Run, state: State, content: Content) -> None:
     run.stage.trained.load_state_dict(content["module"])
     state.optimiser.load_state_dict(content["optimiser"])
-    state.scaler.load_state_dict(content["scaler"])
+    # A checkpoint of a machine that computed in another precision holds no state of a scaler.
+    if state.scaler.is_enabled() and content["scaler"]:
+        state.scaler.load_state_dict(content["scaler"])
     guard = content["guard"]
     state.guard = Guard(guard["warmup"], deque(guard["recent"], maxlen=WINDOW), guard["best"])
     state.step, state.epoch, state.done = content["step"], content["epoch"], content["done"]

@@ -16,8 +16,8 @@ class Recipe:
         warmup_steps: optimiser steps until `learning_rate` is reached.
         clip_norm: largest norm of all gradients together.
         batch_size: samples in one optimiser step, over all processes and micro-batches.
-        precision: of the forward pass: 'bfloat16' (autocast), 'float16' (autocast and loss scaling, GPUs only) or
-            'float32'.
+        precision: of the forward pass: 'bfloat16' (autocast), 'float16' (autocast and loss scaling, GPUs only),
+            'float32', or 'auto' for what the hardware computes fast, see `device.settle_precision`.
         accumulate: micro-batches that a step's samples are cut into.
         checkpoint_gradients: keep few activations of the trained encoder and compute the others twice.
         compile: run the trained encoder through torch.compile.
