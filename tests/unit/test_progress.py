@@ -35,6 +35,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lines come as fast as they can, on terminals alone."""
     monkeypatch.setattr(module, "SECONDS_BEFORE_FIRST_LINE", 0.01)
     monkeypatch.setattr(module, "SECONDS_ON_A_TERMINAL", 0.01)
+    monkeypatch.setattr(module, "SECONDS_BETWEEN_RELAYS", 0.01)
 
 
 def wait_for_lines(stream: io.StringIO, count: int) -> list[str]:
@@ -125,7 +126,7 @@ def test_the_loops_of_another_process_are_relayed(impatient: None, monkeypatch: 
     screen = Screen()
     monkeypatch.setattr(module, "terminal", screen)
     monkeypatch.setattr(module, "relayed", tmp_path / "progress.txt")
-    with tracked("Training", "steps", 5), relay(tmp_path / "progress.txt", seconds=0.01):
+    with tracked("Training", "steps", 5), relay(tmp_path / "progress.txt"):
         while not (tmp_path / "progress.txt").exists():
             time.sleep(0.01)
     with reporting("finetune", Path("job.log")):

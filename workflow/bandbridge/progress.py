@@ -15,6 +15,7 @@ T = TypeVar("T")
 SECONDS_BEFORE_FIRST_LINE = 5.0
 SECONDS_ON_A_TERMINAL = 10.0
 SECONDS_IN_A_FILE = 60.0
+SECONDS_BETWEEN_RELAYS = 5.0
 QUIET = "BANDBRIDGE_QUIET"  # set in the environment of jobs that must leave the terminal alone
 
 # Where a job whose standard error is its log still reaches the user.
@@ -120,7 +121,7 @@ def reporting(job: str, log: Path | None) -> Iterator[None]:
 
 
 @contextmanager
-def relay(path: Path, seconds: float = SECONDS_BEFORE_FIRST_LINE) -> Iterator[None]:
+def relay(path: Path) -> Iterator[None]:
     """While it lasts, keep in a file how far this process is, for another one to tell (`relayed`)."""
 
     def write() -> None:
@@ -128,7 +129,7 @@ def relay(path: Path, seconds: float = SECONDS_BEFORE_FIRST_LINE) -> Iterator[No
         beside.write_text(_loop(), encoding="utf-8")
         os.replace(beside, path)
 
-    with _regularly(write, seconds, seconds):
+    with _regularly(write, SECONDS_BETWEEN_RELAYS, SECONDS_BETWEEN_RELAYS):
         yield
 
 
