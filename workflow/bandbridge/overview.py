@@ -1,8 +1,10 @@
 """What a run says at the terminal: its plan in words as it begins, its headline figures as it ends.
 
-Both are courtesies: `opening` and `closing` never raise, and say less where less is known.
+Both are courtesies: `opening` and `closing` never raise, and say less where less is known. A dry run, which
+calls none of Snakemake's hooks, ends with the plan.
 """
 
+import atexit
 import csv
 import json
 import re
@@ -13,7 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bandbridge.catalogue import load_dataset
+from bandbridge.catalogue import Source, load_dataset
+from bandbridge.download import missing_manual, to_download
+from bandbridge.progress import duration
 from bandbridge.settings import (
     all_tasks,
     clips,
@@ -58,13 +62,18 @@ MOST_LINES = 4
 
 @dataclass(frozen=True)
 class PlannedJob:
-    """A job that Snakemake is about to run; `benchmark` is where its time will be written."""
+    """A job that Snakemake is about to run.
+
+    Attributes:
+        benchmark: where its time will be written.
+        waits: for alpha to be chosen, which decides what it does and whether it has to.
+    """
 
     rule: str
     reason: str = NOT_MADE
     benchmark: Path | None = None
     threads: int = 1
-    checkpoint: bool = False
+    waits: bool = False
 
     @property
     def stage(self) -> str:
@@ -77,6 +86,23 @@ def opening(config: Mapping[str, Any], workflow: Any) -> str:
         return plan_text(config, planned_jobs(workflow), _cores(workflow))
     except Exception:
         return ""
+
+
+def plan_a_dry_run(config: Mapping[str, Any], workflow: Any) -> None:
+    """Print the plan after Snakemake's own, if what `workflow` is about to do turns out to be a dry run."""
+
+    def tell() -> None:
+        # Only then is there an executor; --lint, --summary, --dag and the like have none.
+        if workflow.dryrun and planned_jobs(workflow):
+            print(f"\n{opening(config, workflow)}", flush=True)
+
+    if workflow.output_settings.dryrun and not is_quiet(workflow):
+        atexit.register(tell)
+
+
+def is_quiet(workflow: Any) -> bool:
+    """Whether the user wants to hear nothing (`--quiet all`)."""
+    return "ALL" in {kind.name for kind in workflow.output_settings.quiet or ()}
 
 
 def closing(config: Mapping[str, Any]) -> str:
@@ -94,15 +120,18 @@ def closing(config: Mapping[str, Any]) -> str:
 def planned_jobs(workflow: Any) -> list[PlannedJob]:
     """The jobs to do, from Snakemake's graph of jobs, which is not documented; none where it is not as expected."""
     try:
+        jobs = list(workflow.dag.needrun_jobs(exclude_finished=False))
+        choices = [job for job in jobs if job.is_checkpoint]
+        waiting = {*workflow.dag.bfs(workflow.dag.depending, *choices)} - {*choices}
         return [
             PlannedJob(
                 job.rule.name,
                 _reason(workflow.dag.reason(job)),
                 Path(str(job.benchmark)) if job.benchmark else None,
                 int(job.threads),
-                bool(job.is_checkpoint),
+                job in waiting,
             )
-            for job in workflow.dag.needrun_jobs()
+            for job in jobs
             if job.output
         ]
     except Exception:
@@ -128,44 +157,80 @@ def plan_text(config: Mapping[str, Any], jobs: Sequence[PlannedJob], cores: int 
         jobs: those to do; where there are none (they may not be known), the stages alone are named.
         cores: that the jobs share; None for no estimate of the time.
     """
-    told = stages(config)
-    by_stage = {stage: [job for job in jobs if job.stage == stage] for stage in ORDER}
-    shown = [stage for stage in ORDER if stage in told and (by_stage[stage] or not jobs)]
     first = all(job.reason in (NOT_MADE, FOLLOWS) for job in jobs) and not (_results(config) / "metrics.csv").exists()
-    width = max((len(told[stage]) for stage in shown), default=0)
-    told_lines = [
-        f"Run '{config['run']}', seed {config['seed']}{' (nothing of it is there yet)' * (first and bool(jobs))}:"
-    ]
+    certain = [job for job in jobs if not job.waits]
+    waiting = [job for job in jobs if job.waits]
+    told = [f"Run '{config['run']}', seed {config['seed']}{' (nothing of it exists yet)' * (first and bool(jobs))}:"]
+    told += _stage_lines(stages(config), certain, first) if jobs else _stage_lines(stages(config))
+    if waiting:
+        told.append("Then, depending on the alpha that is chosen:")
+        told += _stage_lines(stages(config) | after_the_choice(config), waiting, first)
+    if jobs:
+        depend = f", {len(waiting):,} of which depend on alpha; the choice may add more" * bool(waiting)
+        told.append(f"{_counted(len(jobs), 'job')} in all{depend}. {_time(config, jobs, cores)}".rstrip())
+    return "\n".join(told)
+
+
+def _stage_lines(
+    words: Mapping[str, str], jobs: Sequence[PlannedJob] | None = None, first: bool = False
+) -> Iterable[str]:
+    """A line for each stage that has jobs; for each stage where the jobs are not known."""
+    by_stage = {stage: [job for job in jobs or () if job.stage == stage] for stage in words}
+    shown = [stage for stage in ORDER if stage in words and (jobs is None or by_stage[stage])]
+    width = max((len(words[stage]) for stage in shown), default=0)
     for stage in shown:
-        line = f"  {stage:<11} {told[stage]:<{width}}"
+        line = f"  {stage:<11} {words[stage]:<{width}}"
         if by_stage[stage]:
             line += f"  {_counted(len(by_stage[stage]), 'job')}{'' if first else f': {_why(by_stage[stage])}'}"
-        told_lines.append(line.rstrip())
-    if jobs:
-        more = ", more once alpha is chosen" if any(job.checkpoint for job in jobs) else ""
-        told_lines.append(f"{_counted(len(jobs), 'job')} in all{more}. {_time(config, jobs, cores)}".rstrip())
-    return "\n".join(told_lines)
+        yield line.rstrip()
 
 
 def stages(config: Mapping[str, Any]) -> dict[str, str]:
     """What each stage of a run does, in words; stages that are switched off are left out."""
-    patching = tasks(config, "patching")
-    epochs = _counted(config["finetune"]["epochs"], "epoch")
+    patching = " and ".join(task["dataset"] for task in tasks(config, "patching"))
     told = {
-        "Data": ", ".join(_datasets(config)),
-        "CLIP": ", ".join(_clip(config, name, source) for name, source in clips(config).values()),
-        "Patching": f"fine-tune on {' and '.join(task['dataset'] for task in patching)} for {epochs}, "
-        f"then {len(config['paint']['alphas'])} alphas",
+        "Data": _data(config),
+        "CLIP": ", ".join(_clip(name, source) for name, source in clips(config).values()),
+        "Patching": f"fine-tune on {patching} for {_counted(config['finetune']['epochs'], 'epoch')}, "
+        f"encode at {len(config['paint']['alphas'])} alphas, choose alpha",
     }
     if aligned := students(config):
-        told["Alignment"] = f"{', '.join(aligned)}, for {_counted(config['align']['epochs'], 'epoch')}"
-    told["Evaluation"] = f"on {', '.join(_with_samples(config, name) for name in evaluated(config))}"
+        told["Alignment"] = f"align {', '.join(aligned)} for {_counted(config['align']['epochs'], 'epoch')}"
+    told["Evaluation"] = f"score on {', '.join(_with_samples(config, name) for name in evaluated(config))}"
     told["Report"] = f"{_results(config) / 'report' / 'index.html'}, and tables"
     return told
 
 
-def _clip(config: Mapping[str, Any], name: str, source: str) -> str:
-    return f"{name}, trained from scratch" if source == "scratch" else f"{name}, weights: {source}"
+def after_the_choice(config: Mapping[str, Any]) -> dict[str, str]:
+    """What is left of the stages that begin before alpha is chosen."""
+    scored = ["the chosen model", *students(config)]
+    return {"Patching": "write the patched model", "Evaluation": f"score {', '.join(scored)}"}
+
+
+def _clip(name: str, source: str) -> str:
+    return f"train {name} from scratch" if source == "scratch" else f"load {name} (weights: {source})"
+
+
+def _data(config: Mapping[str, Any]) -> str:
+    """'download demo_scene (5 MB), read digits'."""
+    words: dict[str, list[str]] = {"copy manually first:": [], "download": [], "read": []}
+    for name in _datasets(config):
+        facts = load_dataset(name, config["datasets"].get(name, {}))
+        folder = Path(config["data_root"]) / "archives" / facts.archives
+        if missing_manual(facts, folder):
+            words["copy manually first:"].append(name)
+        elif missing := to_download(facts, folder):
+            words["download"].append(f"{name}{_size(missing)}")
+        else:
+            words["read"].append(name)
+    return ", ".join(f"{verb} {', '.join(names)}" for verb, names in words.items() if names)
+
+
+def _size(sources: Sequence[Source]) -> str:
+    """' (5 MB)'; empty where the publisher of one does not state it."""
+    sizes = [file.size for source in sources for file in source.parts or (source,)]
+    known = [size for size in sizes if size is not None]
+    return f" ({sum(known) / 1e6:,.0f} MB)" if len(known) == len(sizes) else ""
 
 
 def _datasets(config: Mapping[str, Any]) -> list[str]:
@@ -200,7 +265,7 @@ def _time(config: Mapping[str, Any], jobs: Sequence[PlannedJob], cores: int | No
     # A job of as many threads as there are cores has the machine to itself; others share it.
     wall = sum(seconds * min(job.threads, cores) / cores for job, seconds in measured)
     known = "" if len(measured) == len(jobs) else f", which are known for {len(measured)} of the jobs"
-    return f"About {_duration(wall)} on {_counted(cores, 'core')} by the times of earlier runs{known}."
+    return f"About {duration(wall)} on {_counted(cores, 'core')} by the times of earlier runs{known}."
 
 
 def _seconds(config: Mapping[str, Any], benchmark: Path | None) -> float | None:
@@ -226,13 +291,6 @@ def _measured(path: Path) -> float | None:
             return sum(float(row["s"]) for row in csv.DictReader(file, delimiter="\t")) or None
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def _duration(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    if minutes < 1:
-        return f"{max(1, round(seconds))} s"
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60:,} h {minutes % 60:02d} min"
 
 
 def _counted(number: int, what: str) -> str:

@@ -1,16 +1,74 @@
-"""Progress of long loops: a bar on a terminal, one line a minute in a log file."""
+"""Progress of long jobs: plain lines on the terminal, which several jobs share, and in the log."""
 
+import contextlib
+import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TextIO, TypeVar
 
 T = TypeVar("T")
-SECONDS_BETWEEN_LINES = 60.0
-SECONDS_BEFORE_BAR = 3.0
+SECONDS_BEFORE_FIRST_LINE = 5.0
+SECONDS_ON_A_TERMINAL = 10.0
+SECONDS_IN_A_FILE = 60.0
+SECONDS_BETWEEN_RELAYS = 5.0
+QUIET = "BANDBRIDGE_QUIET"  # set in the environment of jobs that must leave the terminal alone
 
 # Where a job whose standard error is its log still reaches the user.
 terminal: TextIO | None = None
+# What another process writes of its loops, where that one does the work (`relay`).
+relayed: Path | None = None
+
+
+@dataclass(eq=False)
+class Loop:
+    """How far a loop is.
+
+    Attributes:
+        done, total: in `unit`; None where the total is not known.
+        note: what else to tell, such as the loss so far.
+        first: how much was done before, in an earlier run.
+    """
+
+    label: str
+    unit: str
+    total: int | None = None
+    done: int = 0
+    note: str = ""
+    first: int = 0
+    start: float = field(default_factory=lambda: time.monotonic())
+
+    def begin(self, done: int, total: int | None) -> None:
+        """Count from here on; the time left follows from what is done after this."""
+        self.first, self.done, self.total, self.start = done, done, total, time.monotonic()
+
+    def __str__(self) -> str:
+        """'Fine-tuning demo-vit on demo_scene: 340 of 1,200 steps, loss 1.23, 40 s left'."""
+        of = "" if self.total is None else f" of {self.total:,}"
+        parts = [f"{self.label}: {self.done:,}{of} {self.unit}", self.note]
+        if self.total is not None and self.done > self.first:
+            left = (time.monotonic() - self.start) / (self.done - self.first) * (self.total - self.done)
+            parts.append(f"{duration(left)} left")
+        return ", ".join(filter(None, parts))
+
+
+# Those that are under way, the innermost last.
+_loops: list[Loop] = []
+
+
+@contextmanager
+def tracked(label: str, unit: str, total: int | None = None, done: int = 0) -> Iterator[Loop]:
+    """A loop that `reporting` tells of while it lasts; the caller counts in `done`."""
+    loop = Loop(label, unit, total, done, first=done)
+    _loops.append(loop)
+    try:
+        yield loop
+    finally:
+        _loops.remove(loop)
 
 
 def progress(
@@ -19,40 +77,112 @@ def progress(
     total: int | None = None,
     unit: str = "it",
     note: Callable[[], str] = lambda: "",
+    done: int = 0,
 ) -> Iterator[T]:
-    """Iterate over `items` and tell how far it is: in the log, and live on the terminal if there is one.
+    """Iterate over `items` and count them for `reporting`; at the end, say how many there were and how long it took.
 
     Args:
+        total: of the items, those `done` in an earlier run included; by default, their number.
         note: what else to tell, such as the loss so far.
     """
     if total is None and isinstance(items, Sized):
-        total = len(items)
-    if not sys.stderr.isatty():
-        items = _told(items, label, total, unit, note)
-    screen = next((stream for stream in (sys.stderr, terminal) if stream is not None and stream.isatty()), None)
-    return iter(items) if screen is None else _shown(items, label, total, unit, note, screen)
-
-
-def _shown(
-    items: Iterable[T], label: str, total: int | None, unit: str, note: Callable[[], str], screen: TextIO
-) -> Iterator[T]:
-    from tqdm import tqdm
-
-    shown = {"desc": label, "total": total, "unit": unit, "file": screen, "dynamic_ncols": True}
-    with tqdm(items, **shown, leave=False, delay=SECONDS_BEFORE_BAR) as bar:
-        for item in bar:
+        total = done + len(items)
+    with tracked(label, unit, total, done) as loop:
+        for item in items:
             yield item
-            bar.set_postfix_str(note(), refresh=False)
+            loop.done += 1
+            loop.note = note()
+    seconds = time.monotonic() - loop.start
+    print(f"{label}: {loop.done - done:,} {unit} in {seconds:.1f} s", file=sys.stderr, flush=True)
 
 
-def _told(items: Iterable[T], label: str, total: int | None, unit: str, note: Callable[[], str]) -> Iterator[T]:
-    start = last = time.monotonic()
-    done = 0
-    for done, item in enumerate(items, start=1):
-        yield item
-        now = time.monotonic()
-        if now - last >= SECONDS_BETWEEN_LINES:
-            last = now
-            text = f"{label}: {done} of {total or '?'} {unit}, {done / (now - start):.1f} a second"
-            print(", ".join(filter(None, [text, note()])), file=sys.stderr)
-    print(f"{label}: {done} {unit} in {time.monotonic() - start:.1f} s", file=sys.stderr, flush=True)
+@contextmanager
+def reporting(job: str, log: Path | None) -> Iterator[None]:
+    """While it lasts, tell how far the job is: every 10 s on a terminal, once a minute in a file.
+
+    A step may take minutes and a job may have no loop at all, so the lines come from a thread of their own.
+
+    Args:
+        job: what to call it on the terminal where it has no loop.
+        log: the file that standard error goes to; None where that is the terminal itself.
+    """
+    with contextlib.ExitStack() as lines:
+        lines.enter_context(_lines(sys.stderr, _loop))
+        if log is not None and terminal is not None and not os.environ.get(QUIET):
+            start = time.monotonic()
+            names_log = iter([f" (log: {log})"])  # once; it would be most of the line
+
+            def line() -> str:
+                state = _loop() or _relayed() or f"{job}: running for {duration(time.monotonic() - start)}"
+                return state + next(names_log, "")
+
+            lines.enter_context(_lines(terminal, line))
+        yield
+
+
+@contextmanager
+def relay(path: Path) -> Iterator[None]:
+    """While it lasts, keep in a file how far this process is, for another one to tell (`relayed`)."""
+
+    def write() -> None:
+        beside = path.with_suffix(".part")
+        beside.write_text(_loop(), encoding="utf-8")
+        os.replace(beside, path)
+
+    with _regularly(write, SECONDS_BETWEEN_RELAYS, SECONDS_BETWEEN_RELAYS):
+        yield
+
+
+def duration(seconds: float) -> str:
+    """'40 s', '12 min', '3 h 05 min'."""
+    minutes = round(seconds / 60)
+    if minutes < 2:
+        return f"{max(1, round(seconds))} s"
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60:,} h {minutes % 60:02d} min"
+
+
+def _loop() -> str:
+    return "".join(map(str, _loops[-1:]))
+
+
+def _relayed() -> str:
+    try:
+        return "" if relayed is None else relayed.read_text(encoding="utf-8")
+    except OSError:
+        return ""
+
+
+@contextmanager
+def _lines(stream: TextIO, line: Callable[[], str]) -> Iterator[None]:
+    """Write a line to `stream` as often as it can bear, where there is something to say."""
+
+    def write() -> None:
+        if text := line():
+            stream.write(f"{text}\n")
+            stream.flush()
+
+    on_screen = stream.isatty()
+    first = SECONDS_BEFORE_FIRST_LINE if on_screen else SECONDS_IN_A_FILE
+    with _regularly(write, first, SECONDS_ON_A_TERMINAL if on_screen else SECONDS_IN_A_FILE):
+        yield
+
+
+@contextmanager
+def _regularly(do: Callable[[], None], first: float, seconds: float) -> Iterator[None]:
+    """Call `do` after `first` seconds and then every few, in a thread; progress that cannot be told is no failure."""
+    over = threading.Event()
+
+    def call() -> None:
+        wait = first
+        while not over.wait(wait):
+            wait = seconds
+            with contextlib.suppress(OSError, ValueError):  # a terminal or a folder that is gone
+                do()
+
+    thread = threading.Thread(target=call, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join(1)  # no longer: a terminal that is held takes no line

@@ -8,7 +8,6 @@ import os
 import random
 import re
 import shutil
-import sys
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -20,8 +19,9 @@ import requests
 import urllib3
 
 from bandbridge.errors import UserError
-from bandbridge.progress import SECONDS_BETWEEN_LINES
+from bandbridge.progress import Loop, tracked
 
+MEGABYTE = 1_000_000
 CHUNK = 2**16  # what is lost at most when a connection breaks
 TIMEOUT = (20, 60)  # seconds to connect, and to wait for the next bytes
 FRUITLESS_ATTEMPTS = 6  # without a byte more than ever before
@@ -150,7 +150,7 @@ def transfer(url: str, part: Part, expected: Expected) -> None:
         UserError: the disk has no room for it.
     """
     most, fruitless = part.size, 0
-    with requests.Session() as session, _Meter(expected.file) as meter:
+    with requests.Session() as session, tracked(f"Downloading {expected.file}", "MB") as meter:
         while True:
             try:
                 _attempt(session, url, part, expected, meter)
@@ -164,7 +164,7 @@ def transfer(url: str, part: Part, expected: Expected) -> None:
                 sleep(backoff if interruption.wait is None else interruption.wait)
 
 
-def _attempt(session: requests.Session, url: str, part: Part, expected: Expected, meter: "_Meter") -> None:
+def _attempt(session: requests.Session, url: str, part: Part, expected: Expected, meter: Loop) -> None:
     if part.size and part.size == part.said.get("total"):
         return
     # What a server compresses on the way would neither have the file's size nor its checksum.
@@ -178,11 +178,12 @@ def _attempt(session: requests.Session, url: str, part: Part, expected: Expected
                 raise InterruptedTransferError("the server has less than what is there; beginning anew")
             _check_answer(response, expected)
             _begin(response, url, part, expected)
-            meter.begin(part.size, part.said.get("total"))
+            total = part.said.get("total")
+            meter.begin(round(part.size / MEGABYTE), total and round(total / MEGABYTE))
             response.raw.enforce_content_length = False  # counted below, in our own words
             for data in response.raw.stream(CHUNK, decode_content=False):
                 part.write(data)
-                meter.add(len(data))
+                meter.done = round(part.size / MEGABYTE)
     except (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError) as error:
         raise InterruptedTransferError(_in_brief(error)) from error
     except requests.RequestException as error:
@@ -293,41 +294,3 @@ def _retry_after(stated: str | None) -> float | None:
     except ValueError:
         return None
     return min(max(0.0, then - time.time()), LONGEST_RETRY_AFTER)
-
-
-class _Meter:
-    """How many bytes have come: a bar on a terminal, one line a minute in a log file."""
-
-    def __init__(self, label: str) -> None:
-        self._label = label
-        self._bar: Any = None
-        self._done = 0
-        self._total: int | None = None
-        self._last = time.monotonic()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-    def begin(self, done: int, total: int | None) -> None:
-        self._done, self._total = done, total
-        if sys.stderr.isatty():
-            from tqdm import tqdm
-
-            self._bar = self._bar or tqdm(desc=self._label, unit="B", unit_scale=True)
-            self._bar.total, self._bar.n = total, done
-            self._bar.refresh()
-
-    def add(self, size: int) -> None:
-        self._done += size
-        if self._bar is not None:
-            self._bar.update(size)
-        elif time.monotonic() - self._last >= SECONDS_BETWEEN_LINES:
-            self._last = time.monotonic()
-            whole = "?" if self._total is None else f"{self._total / 1e6:,.0f}"
-            print(f"{self._label}: {self._done / 1e6:,.0f} of {whole} MB", file=sys.stderr, flush=True)

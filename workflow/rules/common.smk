@@ -32,7 +32,7 @@ from bandbridge.settings import (
     templates,
     uses_scratch,
 )
-from bandbridge.download import missing_manual, own_files
+from bandbridge.download import doing, missing_manual, own_files
 from bandbridge.encoder_facts import encoder_content, load_encoder_facts, sees
 
 

@@ -19,7 +19,8 @@ rule download:
         ),
         sources=lambda w: read_yaml("datasets", w.dataset)["sources"],
         archives=lambda w: archives(w.dataset),
+        doing=lambda w: doing(dataset_facts(w.dataset)),
     message:
-        "Downloading {wildcards.dataset}"
+        "{params.doing}"
     script:
         "../scripts/download.py"

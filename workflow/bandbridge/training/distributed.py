@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -20,13 +20,14 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from bandbridge import job
+from bandbridge import job, progress
 from bandbridge.errors import UserError
 from bandbridge.files import read_json, write_json
 
 EXIT_REQUEUE = 85  # to the scheduler: stopped as asked, run me again
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 FOLDER = "BANDBRIDGE_LAUNCH"  # where launcher and ranks leave each other word
+PROGRESS = "progress.txt"  # in that folder: how far rank 0 is
 LAUNCHER = "BANDBRIDGE_LAUNCHER"  # its process id and machine
 TIMEOUT = timedelta(minutes=30)  # rank 0 may write a large checkpoint while the others wait
 
@@ -208,6 +209,7 @@ def launch(script: Path, arguments: Mapping[str, Any], processes: int, nodes: in
         LAUNCHER: f"{os.getpid()}@{socket.gethostname()}",
         "TORCHELASTIC_SIGNALS_TO_HANDLE": "SIGINT",
     }
+    progress.relayed = here / PROGRESS
     if nodes > 1:
         environment = _outside_of_a_step(environment)
     job.share_package(Path(__file__).parents[2])
@@ -310,7 +312,9 @@ def _telling(main: Callable[..., None], here: Path) -> Callable[..., None]:
     @functools.wraps(main)
     def told(**arguments: Any) -> None:
         try:
-            main(**arguments)
+            # The terminal is the launcher's, which may be on another machine.
+            with progress.relay(here / PROGRESS) if rank == "0" else nullcontext():
+                main(**arguments)
         except Requeue:
             (here / "requeue").touch()
             raise

@@ -153,8 +153,9 @@ def fit(
     ):
         steps = monitor.clock.waiting(_all_batches(run, state))
         if world.is_first:
-            left = run.total - state.step
-            steps = progress(steps, stage.name, total=left, unit="steps", note=lambda: _note(state.history))
+            if saving is not None:
+                print(f"{stage.name}: checkpoints every {saving.minutes:g} min in {saving.directory}", flush=True)
+            steps = progress(steps, stage.name, run.total, "steps", lambda: _note(state.history), done=state.step)
         for batch, size in steps:
             pending.append(_update(run, state, gradients, batch, size))
             monitor.clock.count(size)
