@@ -86,7 +86,7 @@ def test_every_source_is_pinned_or_says_why_not_and_has_an_address(dataset):
 
 def test_level_1c_composites_become_white_at_3558(dataset):
     # The demo scene's sun is low; its file says so.
-    if dataset.primary.product == "L1C" and dataset.name != "demo_scene":
+    if dataset.primary.product == "L1C" and dataset.archives != "demo_scene":
         assert dataset.primary.composite.divisor == 3558
 
 
