@@ -68,7 +68,7 @@ class Alignment:
     def validation(self, pixels: Tensor, labels: Tensor) -> tuple[Terms, dict[str, Predictions]]:
         pictures, bands, crops = self._views(pixels, None)
         embedding = self._embed(bands, crops)
-        predictions = self._store.label_kind, self._head(embedding), labels[:, : len(self._head.weights)]
+        predictions = self._store.headline, self._head(embedding), labels[:, : len(self._head.weights)]
         return self._losses(embedding, pictures, labels, crops), {"": predictions}
 
     def _views(self, pixels: Tensor, generator: Generator | None) -> tuple[Tensor, Tensor, Crops | None]:

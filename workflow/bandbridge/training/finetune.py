@@ -32,7 +32,7 @@ class Finetuning:
 
     def validation(self, pixels: Tensor, labels: Tensor) -> tuple[Terms, dict[str, Predictions]]:
         logits = self._logits(pixels, None)
-        return self._loss(logits, labels), {"": (self._store.label_kind, logits, labels)}
+        return self._loss(logits, labels), {"": (self._store.headline, logits, labels)}
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Terms:
         return {"loss": label_loss(logits, labels, self._store.label_kind, self._recipe.label_smoothing)}
