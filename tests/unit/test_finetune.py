@@ -15,6 +15,7 @@ from bandbridge.paint import interpolate
 from bandbridge.training.checkpoints import Saving
 from bandbridge.training.finetune import Finetuning, finetune
 from bandbridge.training.history import read_records
+from bandbridge.training.losses import class_weights, label_loss
 from bandbridge.training.recipes import FinetuneRecipe
 from bandbridge.weights import load_metadata, load_weights
 
@@ -62,6 +63,34 @@ def test_a_step_is_the_paper_s_step_in_plain_torch():
         if name.endswith("attn.in_proj_bias"):
             continue  # the keys' bias has no gradient but rounding, which AdamW blows up
         torch.testing.assert_close(clip.visual.state_dict()[name], tensor, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["multi", "single"])
+@pytest.mark.parametrize("how", ["balanced", "root"])
+def test_classes_are_weighted_by_their_samples_in_train(kind, how):
+    store = MemoryStore(kind=kind)
+    train, val = store.split("train"), store.split("val")
+    train.labels[:8] = [1, 0, 0]
+    weights = torch.from_numpy(class_weights(train.labels, kind, how))
+    assert len(set(weights.tolist())) > 1
+    batch = torch.from_numpy(val.pixels), torch.from_numpy(val.labels)
+    stage = Finetuning(tiny_clip(), tiny_head(), store, recipe(class_weights=how), CPU)
+    terms, predicted = stage.validation(*batch)
+    logits, labels = predicted[""][1:]
+    torch.testing.assert_close(terms["loss"], label_loss(logits, labels, kind, 0.2, weights))
+    plain = Finetuning(tiny_clip(), tiny_head(), store, recipe(), CPU).validation(*batch)[0]["loss"]
+    torch.testing.assert_close(plain, label_loss(logits, labels, kind, 0.2))
+    assert not torch.isclose(plain, terms["loss"])
+
+
+@pytest.mark.parametrize("kind", ["multi", "single"])
+def test_a_weighted_step_does_not_depend_on_how_it_is_cut(kind):
+    store = MemoryStore(kind=kind, train=10)
+    store.split("train").labels[:4] = [1, 0, 0]
+    changes = {"epochs": 1, "batch_size": 10, "class_weights": "balanced", "augmentation": UNCHANGED}
+    whole, cut = (trained(store, **changes, accumulate=parts)[1] for parts in (1, 3))
+    assert cut[0]["loss"] == pytest.approx(whole[0]["loss"], rel=1e-5)
+    assert cut[0]["gradient_norm"] == pytest.approx(whole[0]["gradient_norm"], rel=1e-4)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

@@ -20,7 +20,7 @@ from bandbridge.training.checkpoints import Saving
 from bandbridge.training.distributed import ALONE, World
 from bandbridge.training.finetune import inputs
 from bandbridge.training.loop import Predictions, Record, Terms, fit
-from bandbridge.training.losses import FrozenHead, label_loss
+from bandbridge.training.losses import FrozenHead, label_loss, train_weights
 from bandbridge.training.recipes import FinetuneRecipe
 
 
@@ -92,7 +92,8 @@ class UnionSplit:
 class JointFinetuning:
     """Stage: the image encoder alone learns; each sample's logits are those of its own task's zero-shot head.
 
-    The loss is the mean over samples, whatever their task, so that a task counts by its size. Pictures are brought to
+    The loss is the mean over samples, whatever their task, so that a task counts by its size; classes are weighted
+    within their task. Pictures are brought to
     the size of the largest task's before they are changed at random.
     """
 
@@ -105,6 +106,7 @@ class JointFinetuning:
         self._heads = [FrozenHead(head, device) for head in heads]
         self._union = union
         self._recipe = recipe
+        self._weights = [train_weights(store, recipe.class_weights, device) for store in union.stores]
         shapes = [
             shape[:2] if store.modality == "rgb" else shape[-2:]
             for store, (_, shape) in zip(union.stores, union.layouts, strict=True)
@@ -124,9 +126,10 @@ class JointFinetuning:
         return self._loss(by_task, len(pixels)), predicted
 
     def _loss(self, by_task: dict[int, tuple[Tensor, Tensor]], samples: int) -> Terms:
-        smoothing = self._recipe.label_smoothing
+        smoothing, stores = self._recipe.label_smoothing, self._union.stores
         losses = [
-            label_loss(logits, labels, self._union.stores[task].label_kind, smoothing) * (len(labels) / samples)
+            label_loss(logits, labels, stores[task].label_kind, smoothing, self._weights[task])
+            * (len(labels) / samples)
             for task, (logits, labels) in by_task.items()
         ]
         return {"loss": torch.stack(losses).sum()}
