@@ -25,7 +25,7 @@ DRAWN = 1_000
 SEED = 0
 KINDS = {
     "multi": "map, micro_map, macro_f1, micro_f1",
-    "single": "accuracy, top5_accuracy, mean_class_accuracy",
+    "single": "accuracy, top5_accuracy, balanced_accuracy",
 }
 
 Data = tuple[np.ndarray, np.ndarray]
@@ -50,7 +50,7 @@ def by_bandbridge(kind: str, data: Data, resamples: int, threads: int) -> tuple[
     """Seconds once, seconds for the resamples, values by metric."""
     from bandbridge.metrics.bootstrap import bootstrap
     from bandbridge.metrics.classification import top_k_hits
-    from bandbridge.metrics.resampled import f1, macro_map, mean_class_accuracy, mean_of, micro_map
+    from bandbridge.metrics.resampled import balanced_accuracy, f1, macro_map, mean_of, micro_map
     from bandbridge.metrics.thresholds import best_thresholds
 
     labels, scores = data
@@ -60,7 +60,7 @@ def by_bandbridge(kind: str, data: Data, resamples: int, threads: int) -> tuple[
         statistics = {
             "accuracy": mean_of(hits),
             "top5_accuracy": mean_of(top_k_hits(labels, scores, 5)),
-            "mean_class_accuracy": mean_class_accuracy(labels, hits, scores.shape[1]),
+            "balanced_accuracy": balanced_accuracy(labels, hits, scores.shape[1]),
         }
     else:
         thresholds = best_thresholds(labels, scores)
@@ -84,7 +84,7 @@ def by_scikit_learn(kind: str, data: Data, resamples: int, threads: int) -> tupl
         ways: dict[str, Callable] = {
             "accuracy": lambda row: metrics.accuracy_score(labels[row], predicted[row]),
             "top5_accuracy": lambda row: metrics.top_k_accuracy_score(labels[row], scores[row], k=5, labels=classes),
-            "mean_class_accuracy": lambda row: metrics.balanced_accuracy_score(labels[row], predicted[row]),
+            "balanced_accuracy": lambda row: metrics.balanced_accuracy_score(labels[row], predicted[row]),
         }
     else:
         predicted = (scores >= best_thresholds(labels, scores)).astype(np.uint8)

@@ -19,7 +19,9 @@ from scipy.special import expit, softmax
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "workflow"))
 
-from bandbridge.metrics.probe import LARGE, SCIKIT_LEARN, Part, Probe, fit_probe, headline
+from bandbridge.catalogue import headline_metric
+from bandbridge.metrics.probe import LARGE, SCIKIT_LEARN, Part, Probe, fit_probe
+from bandbridge.metrics.resampled import headline_score
 from bandbridge.probe_solver import TORCH
 
 GRID = [0.01, 0.1, 1, 10]
@@ -69,7 +71,7 @@ def main(sets: list[tuple[str, int, int, int]], solvers: list) -> None:
             probe = fit_probe(train, validation, kind, GRID, 1000, solver)
             seconds = time.perf_counter() - start
             first = first or seconds
-            score = headline(test[1], probe.scores(test[0]), kind)
+            score = headline_score(headline_metric(kind), test[1], probe.scores(test[0]))
             name = f"{n:,} x {dim} x {classes}, {kind}"
             print(
                 f"| {name} | {n * dim * classes / LARGE:.2f} | {solver.name} | {seconds:.2f} | {seconds / first:.2f} "

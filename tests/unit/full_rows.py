@@ -77,7 +77,7 @@ def _zero_shot(row):
         others = (
             ("micro_map", "macro_f1", "micro_f1", "ece")
             if metric == "map"
-            else ("top5_accuracy", "mean_class_accuracy", "ece")
+            else ("top5_accuracy", "balanced_accuracy", "ece")
         )
         for other in others:
             yield dataclasses.replace(of_set, metric=other, value=score(row.encoder, prompts, other))

@@ -78,6 +78,25 @@ def test_the_loss_is_the_papers():
     torch.testing.assert_close(alone["loss"], 2 * label)
 
 
+@pytest.mark.parametrize("cache_teacher", [False, True])
+def test_the_label_term_of_one_class_per_sample_is_cross_entropy_with_the_weights_of_train(cache_teacher):
+    store = MemoryStore(kind="single", side=16)
+    data = store.split("train")
+    data.labels[:8] = [1, 0, 0]
+    student = new_student(spec(scaling="reflectance"), 8).eval()
+    still = recipe(crop_scale=[1, 1], flip=0.0, class_weights="balanced")
+    stage = Alignment(tiny_clip(1), student, tiny_head(), store, still, CPU)
+    pixels, classes = torch.from_numpy(data.pixels), torch.from_numpy(data.labels.argmax(axis=1))
+    labels = torch.from_numpy((stage.taught(data, training=False) if cache_teacher else data).labels)
+    found = stage.terms(pixels, labels, None)
+    embedding = student(band_input(pixels, BANDS, STUDENT["bands"], 16, "reflectance"))
+    logits = F.normalize(embedding, dim=-1) @ torch.from_numpy(tiny_head().weights).T * 10
+    weights = len(classes) / (3 * torch.bincount(classes))
+    # Over all of train the weights have mean 1, so that torch's mean by weights is the mean by samples.
+    torch.testing.assert_close(found["label"], F.cross_entropy(logits, classes, weight=weights))
+    torch.testing.assert_close(found["loss"], found["distillation"] + 0.05 * found["label"])
+
+
 def test_a_term_without_weight_is_not_computed():
     store = MemoryStore(side=16)
     data = store.split("train")

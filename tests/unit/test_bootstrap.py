@@ -6,12 +6,21 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import average_precision_score, balanced_accuracy_score, f1_score
+from sklearn.metrics import accuracy_score, average_precision_score, balanced_accuracy_score, f1_score
 
 from bandbridge.metrics import bootstrap as bootstrap_module
 from bandbridge.metrics.bootstrap import bootstrap, percentile_interval, resample_counts
 from bandbridge.metrics.ranking import LARGEST_COUNT
-from bandbridge.metrics.resampled import f1, macro_map, mean_class_accuracy, mean_of, micro_map, on_all_samples
+from bandbridge.metrics.resampled import (
+    balanced_accuracy,
+    f1,
+    headline_score,
+    headline_statistic,
+    macro_map,
+    mean_of,
+    micro_map,
+    on_all_samples,
+)
 
 quick = settings(max_examples=60, deadline=None)
 seeds = st.integers(0, 2**32 - 1)
@@ -78,13 +87,34 @@ def test_means_are_those_of_a_plain_loop(seed, n, resamples, is_hit):
 
 @quick
 @given(seed=seeds, n=st.integers(1, 15), classes=st.integers(1, 5))
-def test_mean_class_accuracies_are_those_of_scikit_learn(seed, n, classes):
+def test_balanced_accuracies_are_those_of_scikit_learn(seed, n, classes):
     truth, predicted = np.random.default_rng(seed).integers(0, classes, size=(2, n))
-    statistic = mean_class_accuracy(truth, truth == predicted, classes)
+    statistic = balanced_accuracy(truth, truth == predicted, classes)
     found = bootstrap({"mean": statistic}, n, RESAMPLES, seed)["mean"]
     rows = drawn_samples(n, RESAMPLES, seed)
     expected = [quiet(balanced_accuracy_score, truth[row], predicted[row]) for row in rows]
     np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@quick
+@given(seed=seeds, n=st.integers(1, 15), classes=st.integers(2, 5))
+def test_headlines_of_one_class_per_sample_are_those_of_scikit_learn(seed, n, classes):
+    generator = np.random.default_rng(seed)
+    truth, scores = generator.integers(0, classes, size=n), generator.normal(size=(n, classes))
+    labels, predicted = np.eye(classes, dtype=np.uint8)[truth], scores.argmax(axis=1)
+    rows = drawn_samples(n, RESAMPLES, seed)
+    for metric, theirs in {"accuracy": accuracy_score, "balanced_accuracy": balanced_accuracy_score}.items():
+        found = bootstrap({metric: headline_statistic(metric, labels, scores)}, n, RESAMPLES, seed)[metric]
+        np.testing.assert_allclose(found, [quiet(theirs, truth[row], predicted[row]) for row in rows], atol=1e-6)
+        assert headline_score(metric, labels, scores) == pytest.approx(quiet(theirs, truth, predicted))
+
+
+@quick
+@given(seed=seeds, n=st.integers(1, 15), classes=st.integers(1, 4))
+def test_the_headline_of_several_classes_per_sample_is_macro_map(seed, n, classes):
+    labels, scores = multi_label(seed, n, classes, 5)
+    np.testing.assert_equal(headline_score("map", labels, scores), on_all_samples(macro_map(labels, scores), n))
+    assert headline_score("map", labels, scores) == pytest.approx(plain_macro_map(labels, scores), nan_ok=True)
 
 
 @quick

@@ -10,6 +10,7 @@ from bandbridge.catalogue import (
     conversion_facts,
     dataset_names,
     expand_bands,
+    headline_metric,
     label_map,
     load_dataset,
     load_nomenclature,
@@ -86,14 +87,21 @@ def test_every_source_is_pinned_or_says_why_not_and_has_an_address(dataset):
 
 def test_level_1c_composites_become_white_at_3558(dataset):
     # The demo scene's sun is low; its file says so.
-    if dataset.primary.product == "L1C" and dataset.name != "demo_scene":
+    if dataset.primary.product == "L1C" and dataset.archives != "demo_scene":
         assert dataset.primary.composite.divisor == 3558
 
 
 def test_a_conversion_depends_on_what_is_read_and_not_on_what_is_said_about_it():
     own = load_dataset("demo_scene")
     facts = conversion_facts(own)
-    for change in ({"title": "x"}, {"licence": "x"}, {"description": "x"}, {"convert_jobs": 7}, {"cite": ("x",)}):
+    for change in (
+        {"headline": "x"},
+        {"title": "x"},
+        {"licence": "x"},
+        {"description": "x"},
+        {"convert_jobs": 7},
+        {"cite": ("x",)},
+    ):
         assert conversion_facts(dataclasses.replace(own, **change)) == facts
     for change in ({"label_kind": "single"}, {"options": {**own.options, "size": 8}}, {"reader": "folder"}):
         assert conversion_facts(dataclasses.replace(own, **change)) != facts
@@ -117,6 +125,27 @@ def test_labels_are_mapped_class_by_class_and_some_have_no_counterpart():
     wrong = dataclasses.replace(coarse, maps={"fine": (("oak", "pin"), ())})
     with pytest.raises(UserError, match=r"coarse: maps.fine names 'pin', no class there. Did you mean 'pine'"):
         label_map(fine, wrong)
+
+
+@pytest.mark.parametrize(
+    ("name", "headline"), [("demo_scene", "map"), ("digits", "accuracy"), ("demo_land_cover", "balanced_accuracy")]
+)
+def test_a_data_set_has_the_headline_of_its_kind_unless_its_file_names_another(name, headline):
+    assert load_dataset(name).headline == headline
+
+
+@pytest.mark.parametrize(
+    ("kind", "stated", "allowed"),
+    [
+        ("multi", "accuracy", "map"),
+        ("single", "map", "accuracy, balanced_accuracy"),
+        ("single", "balanced", "accuracy"),
+    ],
+)
+def test_a_headline_must_suit_the_labels(kind, stated, allowed):
+    message = f"set: headline is '{stated}'; allowed for labels of kind {kind}: {allowed}"
+    with pytest.raises(UserError, match=message):
+        headline_metric(kind, stated, "set")
 
 
 def test_the_modalities_to_convert_can_be_chosen():

@@ -99,6 +99,8 @@ def test_every_preset_is_valid(preset: Path):
         ("clip/name", "ViT-B32", ["clip.name is 'ViT-B32'", "open_clip", "Did you mean 'ViT-B-32'?"]),
         ("evaluate/nomenclatures", {"digits": ["digits-11"]}, ["evaluate.nomenclatures.digits names 'digits-11'"]),
         ("clip/scratch", MISSING, ["clip.scratch is missing"]),
+        ("finetune/class_weights", "inverse", ["finetune.class_weights is 'inverse'", "balanced, root"]),
+        ("align/students/ms-vit/recipe", {"class_weights": "roots"}, ["class_weights is 'roots'", "mean 'root'?"]),
         ("clip/scratch/dataset", "demo_scene", ["multi-label", "need one class"]),
     ],
 )

@@ -8,14 +8,17 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from probe_samples import clusters, tags
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from small_store import load_script, make_store
 
+from bandbridge.catalogue import headline_metric
 from bandbridge.embeddings import Embeddings, save_embeddings
 from bandbridge.errors import UserError
 from bandbridge.metrics.few_shot import few_shot, orders, shots_of, t_interval
-from bandbridge.metrics.probe import GRADIENT, fit_probe, headline
+from bandbridge.metrics.probe import GRADIENT, fit_probe
+from bandbridge.metrics.resampled import headline_score
 from bandbridge.metrics.rows import read_rows
 from bandbridge.scoring import Draws, Labelled
 from bandbridge.scoring_probe import few_shot_rows
@@ -100,6 +103,30 @@ def test_a_repeat_is_a_probe_on_its_draw_with_c_chosen_on_validation():
         assert accuracy == best.score(test[0], test[1].argmax(axis=1))
 
 
+def test_by_another_metric_c_is_chosen_and_the_repeat_is_scored():
+    """Of classes of very unequal size, against scikit-learn."""
+    parts = [unequal_clusters(seed) for seed in range(3)]
+    train, validation, test = parts
+    found = run(*parts, "single", shots=[3], metric="balanced_accuracy", grid=[0.001, 0.1, 10])[3]
+    differs = False
+    for value, order in zip(found, orders(len(train[1]), 3, seed=0), strict=True):
+        rows = shots_of(train[1], 3, order)
+        probes = [fit_probe((train[0][rows], train[1][rows]), validation, "single", [C], 500) for C in (0.001, 0.1, 10)]
+        predicted = [[probe.scores(part[0]).argmax(axis=1) for part in (validation, test)] for probe in probes]
+        scores = [[balanced_accuracy_score(p[1].argmax(axis=1), y) for p, y in zip((validation, test), ys, strict=True)]
+                  for ys in predicted]  # fmt: skip
+        best = max(range(3), key=lambda at: scores[at][0])
+        assert value == pytest.approx(scores[best][1])
+        differs |= best != max(range(3), key=lambda at: probes[at].validation)
+    assert differs
+
+
+def unequal_clusters(seed):
+    embedding, labels = clusters(4, n=200, seed=seed, spread=6)
+    kept = np.random.default_rng(seed).random(200) < [1, 0.7, 0.2, 0.1] @ labels.T
+    return embedding[kept], labels[kept]
+
+
 @pytest.mark.parametrize("kind", ["single", "multi"])
 def test_with_shots_enough_it_is_the_probe_on_all_of_train(kind):
     train, validation, test = (clusters(3, seed=s, spread=5) if kind == "single" else tags(seed=s) for s in range(3))
@@ -107,7 +134,8 @@ def test_with_shots_enough_it_is_the_probe_on_all_of_train(kind):
     train = (train[0][labelled], train[1][labelled])
     full = fit_probe(train, validation, kind, [0.1, 1.0], 500)
     found = run(train, validation, test, kind, shots=[1000])[1000]
-    np.testing.assert_array_equal(found, headline(test[1], full.scores(test[0]), kind))
+    metric = headline_metric(kind)
+    np.testing.assert_array_equal(found, headline_score(metric, test[1], full.scores(test[0])))
 
 
 @pytest.mark.parametrize("kind", ["single", "multi"])
@@ -170,7 +198,7 @@ def embeddings_of(store, split):
     return Embeddings(embedding.astype(np.float32), samples.ids, attrs)
 
 
-@pytest.mark.parametrize("name", ["demo_scene", "digits"])
+@pytest.mark.parametrize("name", ["demo_scene", "digits", "demo_land_cover"])
 def test_rows_hold_the_mean_over_repeats_on_test(tmp_path, name):
     store = make_store(tmp_path, name, {"train": 60, "val": 20, "test": 20}, side=8)
     parts = {split: embeddings_of(store, split) for split in ("train", "val", "test")}
@@ -189,7 +217,7 @@ def test_rows_hold_the_mean_over_repeats_on_test(tmp_path, name):
         )
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
     frame = read_rows([tmp_path / "a.csv"])
-    metric = "map" if store.label_kind == "multi" else "accuracy"
+    metric = {"demo_scene": "map", "digits": "accuracy", "demo_land_cover": "balanced_accuracy"}[name]
     assert frame["metric"].tolist() == [f"{metric}@1", f"{metric}@4"]
     assert set(frame["task"]) == {"few-shot"}
     assert set(frame["split"]) == {"test"}
@@ -197,14 +225,14 @@ def test_rows_hold_the_mean_over_repeats_on_test(tmp_path, name):
     assert (frame["ci_low"] <= frame["value"]).all()
     assert (frame["value"] <= frame["ci_high"]).all()
     arrays_of = [(part.embedding, store.split(split).labels) for split, part in parts.items()]
-    values = run(*arrays_of, store.label_kind, grid=RECIPE["C"], seed=SEED)
+    values = run(*arrays_of, store.label_kind, grid=RECIPE["C"], seed=SEED, metric=metric)
     np.testing.assert_allclose(frame["value"], [values[k].mean() for k in (1, 4)])
 
 
 def test_one_repeat_leaves_the_interval_empty(tmp_path):
     store = make_store(tmp_path, "digits", {"train": 40, "val": 20, "test": 20}, side=8)
     parts = [
-        Labelled(embeddings_of(store, split), store.split(split).labels, tuple(store.classes), store.label_kind)
+        Labelled(embeddings_of(store, split), store.split(split).labels, store.classes, store.label_kind, "accuracy")
         for split in ("train", "val", "test")
     ]
     rows = few_shot_rows(*parts, RECIPE | {"repeats": 1}, "demo", store.nomenclature, Draws(10, 0.95, 0))
@@ -215,6 +243,6 @@ def test_one_repeat_leaves_the_interval_empty(tmp_path):
 def test_a_train_split_of_one_class_is_an_error(tmp_path):
     store = make_store(tmp_path, "digits", {"train": 20, "val": 20, "test": 20}, side=8)
     labels = np.eye(10, dtype=np.uint8)[np.zeros(20, dtype=int)]
-    part = Labelled(embeddings_of(store, "train"), labels, tuple(store.classes), "single")
+    part = Labelled(embeddings_of(store, "train"), labels, store.classes, "single", "accuracy")
     with pytest.raises(UserError, match="digits: train shows one class only"):
         few_shot_rows(part, part, part, RECIPE, "demo", store.nomenclature, Draws(10, 0.95, 0))

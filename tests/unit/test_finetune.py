@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from sklearn.metrics import accuracy_score, average_precision_score
+from sklearn.metrics import accuracy_score, average_precision_score, balanced_accuracy_score
 from small_store import load_script, make_store
 from tiny import FINETUNE, UNCHANGED, MemoryStore, same_weights, tiny_clip, tiny_head
 
@@ -15,6 +15,7 @@ from bandbridge.paint import interpolate
 from bandbridge.training.checkpoints import Saving
 from bandbridge.training.finetune import Finetuning, finetune
 from bandbridge.training.history import read_records
+from bandbridge.training.losses import class_weights, label_loss
 from bandbridge.training.recipes import FinetuneRecipe
 from bandbridge.weights import load_metadata, load_weights
 
@@ -62,6 +63,34 @@ def test_a_step_is_the_paper_s_step_in_plain_torch():
         if name.endswith("attn.in_proj_bias"):
             continue  # the keys' bias has no gradient but rounding, which AdamW blows up
         torch.testing.assert_close(clip.visual.state_dict()[name], tensor, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["multi", "single"])
+@pytest.mark.parametrize("how", ["balanced", "root"])
+def test_classes_are_weighted_by_their_samples_in_train(kind, how):
+    store = MemoryStore(kind=kind)
+    train, val = store.split("train"), store.split("val")
+    train.labels[:8] = [1, 0, 0]
+    weights = torch.from_numpy(class_weights(train.labels, kind, how))
+    assert len(set(weights.tolist())) > 1
+    batch = torch.from_numpy(val.pixels), torch.from_numpy(val.labels)
+    stage = Finetuning(tiny_clip(), tiny_head(), store, recipe(class_weights=how), CPU)
+    terms, predicted = stage.validation(*batch)
+    logits, labels = predicted[""][1:]
+    torch.testing.assert_close(terms["loss"], label_loss(logits, labels, kind, 0.2, weights))
+    plain = Finetuning(tiny_clip(), tiny_head(), store, recipe(), CPU).validation(*batch)[0]["loss"]
+    torch.testing.assert_close(plain, label_loss(logits, labels, kind, 0.2))
+    assert not torch.isclose(plain, terms["loss"])
+
+
+@pytest.mark.parametrize("kind", ["multi", "single"])
+def test_a_weighted_step_does_not_depend_on_how_it_is_cut(kind):
+    store = MemoryStore(kind=kind, train=10)
+    store.split("train").labels[:4] = [1, 0, 0]
+    changes = {"epochs": 1, "batch_size": 10, "class_weights": "balanced", "augmentation": UNCHANGED}
+    whole, cut = (trained(store, **changes, accumulate=parts)[1] for parts in (1, 3))
+    assert cut[0]["loss"] == pytest.approx(whole[0]["loss"], rel=1e-5)
+    assert cut[0]["gradient_norm"] == pytest.approx(whole[0]["gradient_norm"], rel=1e-4)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -127,9 +156,13 @@ def test_from_the_zero_shot_clip_to_the_patched_one_with_the_scripts(tmp_path, d
     assert not np.array_equal(expected["proj"], tiny_clip().visual.state_dict()["proj"])
 
 
-@pytest.mark.parametrize(("kind", "metric"), [("multi", "val_map"), ("single", "val_accuracy")])
+@pytest.mark.parametrize(
+    ("kind", "metric"), [("multi", "map"), ("single", "accuracy"), ("single", "balanced_accuracy")]
+)
 def test_validation_scores_the_zero_shot_classifier_as_scikit_learn_does(kind, metric):
-    store = MemoryStore("s2", kind, train=30)
+    store = MemoryStore("s2", kind, train=30, headline=metric)
+    if kind == "single":
+        store.split("val").labels[3:] = store.split("val").labels[0]  # classes of unequal size
     clip, history = trained(store, epochs=1)
     val = store.split("val")
     rgb = views.rgb_image(torch.from_numpy(val.pixels), store.modality, store.bands, store.composite)
@@ -137,10 +170,11 @@ def test_validation_scores_the_zero_shot_classifier_as_scikit_learn_does(kind, m
         embeddings = F.normalize(clip.visual.eval()(clip.inputs(rgb)), dim=-1).numpy()
     logits = embeddings @ tiny_head().weights.T
     if kind == "single":
-        expected = accuracy_score(val.labels.argmax(axis=1), logits.argmax(axis=1))
+        theirs = {"accuracy": accuracy_score, "balanced_accuracy": balanced_accuracy_score}[metric]
+        expected = theirs(val.labels.argmax(axis=1), logits.argmax(axis=1))
     else:
         expected = average_precision_score(val.labels, logits, average="macro")
-    assert history[-1][metric] == pytest.approx(expected, abs=1e-4)
+    assert history[-1][f"val_{metric}"] == pytest.approx(expected, abs=1e-4)
 
 
 def test_the_script_in_two_processes_learns_what_it_learns_in_one(tmp_path, digits):

@@ -8,6 +8,7 @@ from tiny import FINETUNE, UNCHANGED, MemoryStore, same_weights, tiny_clip, tiny
 from bandbridge.errors import UserError
 from bandbridge.training.finetune import finetune
 from bandbridge.training.joint import JointFinetuning, Union, finetune_jointly
+from bandbridge.training.losses import class_weights, label_loss
 from bandbridge.training.recipes import FinetuneRecipe
 
 CPU = torch.device("cpu")
@@ -61,6 +62,24 @@ def test_a_batch_s_loss_is_the_mean_over_samples_of_each_task_s_own():
             for head, store in zip(heads, (FIRST, other), strict=True)
         ]
     torch.testing.assert_close(both, sum(each) / 2)
+
+
+def test_classes_are_weighted_within_their_task():
+    first, second = MemoryStore("s2", "multi", side=12), MemoryStore("rgb", "single", classes=4, side=12, seed=1)
+    second.attrs = {"dataset": "another"}
+    for store in (first, second):
+        store.split("train").labels[:8] = np.eye(len(store.classes), dtype=np.uint8)[0]
+    heads, how = [tiny_head(3), tiny_head(4, 1)], recipe(class_weights="root")
+    union = Union([first, second])
+    split = union.split("val")
+    batch = torch.from_numpy(split.read(np.arange(12))), torch.from_numpy(split.labels)
+    terms, predicted = JointFinetuning(tiny_clip(), heads, union, how, CPU).validation(*batch)
+    assert [metric for metric, _, _ in predicted.values()] == ["map", "accuracy"]
+    losses = []
+    for store, (_, logits, labels) in zip((first, second), predicted.values(), strict=True):
+        weights = torch.from_numpy(class_weights(store.split("train").labels, store.label_kind, "root"))
+        losses.append(label_loss(logits, labels, store.label_kind, 0.2, weights))
+    torch.testing.assert_close(terms["loss"], sum(losses) / 2)
 
 
 def test_both_tasks_are_learnt():

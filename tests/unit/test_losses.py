@@ -1,15 +1,17 @@
 """Losses, against the libraries' own."""
 
+import numpy as np
 import open_clip
 import pytest
 import timm.loss
 import torch
 import torch.nn.functional as F
+from sklearn.utils.class_weight import compute_class_weight
 from tiny import tiny_clip, tiny_head
 
 from bandbridge.catalogue import Nomenclature, prompt_set
 from bandbridge.text_heads import build_head
-from bandbridge.training.losses import FrozenHead, contrastive_loss, distillation_loss, label_loss
+from bandbridge.training.losses import FrozenHead, class_weights, contrastive_loss, distillation_loss, label_loss
 
 
 @pytest.fixture
@@ -43,6 +45,68 @@ def test_the_single_label_loss_is_cross_entropy_whatever_the_smoothing(logits):
     classes = torch.tensor([0, 3, 1, 1, 2, 0, 3])
     labels = F.one_hot(classes, 4).to(torch.uint8)
     torch.testing.assert_close(label_loss(logits, labels, "single", 0.2), F.cross_entropy(logits, classes))
+
+
+# --- class weights ---------------------------------------------------------------------------------------------------
+
+CLASSES = np.array([0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 3])  # nine, four, none and one sample
+ONE_HOT = np.eye(4, dtype=np.uint8)[CLASSES]
+
+
+def test_balanced_weights_are_those_of_scikit_learn():
+    found = class_weights(ONE_HOT, "single", "balanced")
+    expected = compute_class_weight("balanced", classes=np.array([0, 1, 3]), y=CLASSES)
+    np.testing.assert_allclose(found[[0, 1, 3]], expected, rtol=1e-6)
+    assert found[2] == 1
+
+
+def test_weights_are_worked_out_by_hand():
+    # Inverse roots 1/3, 1/2, 1; their sum over the fourteen samples is 3 + 2 + 1 = 6.
+    np.testing.assert_allclose(class_weights(ONE_HOT, "single", "root"), np.array([1 / 3, 1 / 2, 3 / 7, 1]) * 14 / 6)
+    # Of several classes per sample, each class has one term in each sample: the mean is that over classes.
+    labels = np.array([[1, 1, 0], [1, 0, 0], [1, 0, 0], [1, 0, 0]], np.uint8)
+    np.testing.assert_allclose(class_weights(labels, "multi", "balanced"), [0.4, 1.6, 1])
+    np.testing.assert_allclose(class_weights(labels, "multi", "root"), [2 / 3, 4 / 3, 1])
+
+
+@pytest.mark.parametrize("how", ["balanced", "root"])
+def test_the_weights_of_all_terms_have_mean_one(how):
+    assert class_weights(ONE_HOT, "single", how)[CLASSES].mean() == pytest.approx(1, abs=1e-6)
+    labels = np.random.default_rng(0).random((50, 6)) < [0.9, 0.5, 0.2, 0.1, 0.05, 0.3]
+    assert class_weights(labels.astype(np.uint8), "multi", how).mean() == pytest.approx(1, abs=1e-6)
+    equal = np.eye(3, dtype=np.uint8)[[0, 1, 2, 0, 1, 2]]
+    np.testing.assert_array_equal(class_weights(equal, "single", how), np.ones(3))
+
+
+def test_the_weighted_single_label_loss_is_torchs_over_samples(logits):
+    classes, weights = torch.tensor([0, 3, 1, 1, 2, 0, 3]), torch.tensor([0.5, 1.0, 2.0, 3.0])
+    found = label_loss(logits, F.one_hot(classes, 4), "single", weights=weights)
+    # torch divides by the sum of the weights.
+    torch.testing.assert_close(found, F.cross_entropy(logits, classes, weight=weights) * weights[classes].mean())
+    by_hand = [-weights[own] * row.log_softmax(0)[own] for row, own in zip(logits, classes, strict=True)]
+    torch.testing.assert_close(found, sum(by_hand) / 7)
+    parts = [
+        label_loss(logits[at], F.one_hot(classes[at], 4), "single", weights=weights) for at in ([0, 1], range(2, 7))
+    ]
+    torch.testing.assert_close(found, (2 * parts[0] + 5 * parts[1]) / 7)
+
+
+def test_weights_multiply_both_terms_of_a_class_of_a_multi_label_loss(logits, labels):
+    weights = torch.tensor([0.5, 1.0, 2.0, 0.5])
+    found = label_loss(logits, labels, "multi", 0.2, weights)
+    columns = [label_loss(logits[:, [at]], labels[:, [at]], "multi", 0.2) for at in range(4)]
+    torch.testing.assert_close(found, sum(weights[at] * columns[at] for at in range(4)) / 4)
+
+
+@pytest.mark.parametrize("kind", ["single", "multi"])
+def test_equal_weights_change_nothing(logits, labels, kind):
+    labels[:, 0] = 1  # argmax finds the first
+    torch.testing.assert_close(
+        label_loss(logits, labels, kind, 0.2, torch.ones(4)), label_loss(logits, labels, kind, 0.2)
+    )
+
+
+# --- heads and distillation ------------------------------------------------------------------------------------------
 
 
 def test_head_logits_are_scaled_cosines():

@@ -248,6 +248,23 @@ def test_a_finished_run_ends_with_its_gains_and_the_report_in_five_lines(config:
     ]
 
 
+def test_a_task_is_told_by_its_data_set_s_own_headline(config: dict[str, Any]):
+    config["tasks"]["patching"] = {"dataset": "demo_land_cover", "prompts": "satellite"}
+    config["align"]["students"] = {}
+    finished(config, {("demo-vit@0", "digits"): 0.9})
+    folder = Path(config["results_root"]) / "demo"
+    (folder / "paint/demo-vit.demo_scene").rename(folder / "paint/demo-vit.demo_land_cover")
+    common = {"dataset": "demo_land_cover", "nomenclature": "demo-land-cover-6", "prompts": "satellite"}
+    common |= {"task": "zero-shot", "split": "test"}
+    with (folder / "metrics.csv").open("a", newline="") as file:
+        for encoder, value in (("demo-vit@0", 0.1), ("demo-vit@0.9", 0.25)):
+            for metric, factor in (("accuracy", 2), ("balanced_accuracy", 1)):
+                row = {"encoder": encoder, "metric": metric, "value": factor * value}
+                csv.DictWriter(file, COLUMNS).writerow({**common, **row})
+    expected = "  demo_land_cover, balanced accuracy in %: zero-shot 10.0, patched (alpha 0.9) 25.0 (+15.0)"
+    assert headline_text(config).splitlines()[1] == expected
+
+
 def test_several_tasks_have_a_line_each_and_the_last_line_counts(config: dict[str, Any]):
     scene = config["tasks"]["patching"]
     config["tasks"] = {"patching": [scene, {"dataset": "digits", "prompts": "digits"}], "supported": None}

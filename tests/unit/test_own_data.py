@@ -139,10 +139,9 @@ def test_the_example_of_two_modalities_runs(described):
     assert radar["p2"].pixels.dtype == np.float32
 
 
-def test_the_scene_example_runs(described):
-    folder = described / "my_scene"
-    dataset = load_dataset("my_scene")
-    for band in dataset.primary.bands:
+def write_scene(folder, bands):
+    """Bands of 512 x 768 pixels, and squares of polygons on them."""
+    for band in bands:
         step = 10 if band in ("B02", "B03", "B04", "B08") else 20
         size = (10 * 512 // step, 10 * 768 // step)
         place = {"crs": "EPSG:32633", "transform": from_origin(500_000, 5_800_000, step, step)}
@@ -151,8 +150,23 @@ def test_the_scene_example_runs(described):
                for y in range(5) for x in range(8)]  # fmt: skip
     cover = [("maize", "broadleaf", "unknown", "water")[at % 4] for at in range(len(squares))]
     geopandas.GeoDataFrame({"cover": cover}, geometry=squares, crs=32633).to_file(folder / "land.gpkg")
+
+
+def test_the_scene_example_runs(described):
+    folder, dataset = described / "my_scene", load_dataset("my_scene")
+    write_scene(folder, dataset.primary.bands)
     splits, samples = read_all(dataset, folder)
     assert set(splits.values()) == {"train", "val", "test"}
     assert {label for sample in samples.values() for label in sample.labels} == {"maize", "311", "water"}
     assert {sample.pixels.shape for sample in samples.values()} == {(10, 64, 64)}
     assert {sample.date for sample in samples.values()} == {"2024-06-01"}
+
+
+def test_the_example_of_a_scene_with_one_class_per_sample_runs(described):
+    dataset = load_dataset("my_land_cover")
+    folder = described / dataset.archives
+    write_scene(folder, dataset.primary.bands)
+    splits, samples = read_all(dataset, folder)
+    assert set(splits.values()) == {"train", "val", "test"}
+    assert {sample.labels for sample in samples.values()} == {("maize",), ("311",), ("water",)}
+    assert {sample.pixels.shape for sample in samples.values()} == {(10, 16, 16)}

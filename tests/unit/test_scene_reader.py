@@ -3,6 +3,7 @@
 import dataclasses
 import shutil
 import zipfile
+from itertools import product
 from pathlib import Path
 
 import geopandas
@@ -20,8 +21,8 @@ from shapely.geometry import box
 from bandbridge.catalogue import load_dataset, load_nomenclature
 from bandbridge.errors import UserError
 from bandbridge.readers import reader
-from bandbridge.readers.options import SceneOptions
-from bandbridge.readers.scene import Grid, choose_windows, label_map, read_bands, read_grid, read_polygons
+from bandbridge.readers.options import SceneOptions, parse_options
+from bandbridge.readers.scene import Grid, block_split, choose_windows, label_map, read_bands, read_grid, read_polygons
 
 CROP = Path(__file__).parents[1] / "data" / "scene_crop"
 CLASSES = load_nomenclature("osm-landuse-8").classes
@@ -39,6 +40,9 @@ OPTIONS = {
 }
 # Ten squares of ten metres a side, north up, in UTM zone 33.
 SMALL = Grid(10, 10, from_origin(330_000, 5_820_000, 10, 10), rasterio.CRS.from_epsg(32633))
+
+
+STRIDES = st.integers(1, 9)
 
 
 def crop(**options):
@@ -159,17 +163,18 @@ def test_a_zip_and_a_folder_give_the_same_samples(samples, tmp_path):
 @given(
     shape=st.tuples(st.integers(8, 60), st.integers(8, 60)),
     size=st.integers(1, 12),
-    stride=st.integers(1, 9),
+    stride=STRIDES | st.fixed_dictionaries(dict.fromkeys(("train", "val", "test"), STRIDES)),
+    kind=st.sampled_from(["single", "multi"]),
     block=st.integers(1, 30),
     rows=st.integers(1, 4).flatmap(
         lambda width: st.lists(st.text("tve.", min_size=width, max_size=width), min_size=1, max_size=4)
     ),
 )
 @settings(max_examples=60, deadline=None)
-def test_no_pixel_is_shared_between_splits(shape, size, stride, block, rows):
+def test_no_pixel_is_shared_between_splits(shape, size, stride, kind, block, rows):
     options = SceneOptions("{band}", "x", "y", size=size, stride=stride, block=block, blocks=tuple(rows))
     owner = np.full(shape, "", dtype="<U5")
-    for window in choose_windows(np.ones(shape, np.uint16), 1, options)[0]:
+    for window in choose_windows(np.ones(shape, np.uint16), 1, options, kind)[0]:
         place = owner[window.row : window.row + size, window.col : window.col + size]
         assert place.shape == (size, size)
         assert np.isin(place, ["", window.split]).all()
@@ -178,12 +183,95 @@ def test_no_pixel_is_shared_between_splits(shape, size, stride, block, rows):
 
 def test_each_sample_that_fits_a_block_is_found():
     options = SceneOptions("{band}", "x", "y", size=4, stride=2, block=8, blocks=("t.", "ve"))
-    windows, left_out = choose_windows(np.ones((16, 16), np.uint16), 1, options)
+    windows, left_out = choose_windows(np.ones((16, 16), np.uint16), 1, options, "multi")
     assert left_out == {"not inside blocks of one split": 49 - len(windows)}
     assert {window.split for window in windows} == {"train", "val", "test"}
     assert [(window.row, window.col) for window in windows if window.split == "train"] == [
         (row, col) for row in (0, 2, 4) for col in (0, 2, 4)
     ]
+
+
+def test_each_split_has_samples_at_its_own_stride():
+    strides = {"train": 2, "val": 4, "test": 3}
+    options = SceneOptions("{band}", "x", "y", size=4, stride=strides, block=8, blocks=("tv", "e."))
+    windows, left_out = choose_windows(np.ones((16, 16), np.uint16), 1, options, "multi")
+    places = {split: [(w.row, w.col) for w in windows if w.split == split] for split in strides}
+    assert places == {
+        "train": list(product((0, 2, 4), (0, 2, 4))),
+        "val": list(product((0, 4), (8, 12))),
+        "test": list(product((9, 12), (0, 3))),
+    }
+    # Of the places that two of the grids share, each is one.
+    unused = {place for stride in (2, 3, 4) for place in product(range(0, 13, stride), repeat=2)}
+    inside = {(row, col) for row, col in unused if block_split(row, col, options)}
+    assert left_out == {"not inside blocks of one split": len(unused - inside)}
+
+
+# --- one class per sample ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("pixels", "found"),
+    [
+        ([1, 1, 1, 2], (0,)),
+        ([0, 2, 2, 2], (1,)),
+        ([1, 1, 2, 2], "no class on 0.6 of the area"),
+        ([0, 0, 1, 1], "no class on 0.6 of the area"),
+        ([3, 3, 3, 1], "a class left out on 0.6 of the area"),
+        ([3, 3, 1, 0], "no class on 0.6 of the area"),
+    ],
+)
+def test_a_sample_has_the_class_that_dominates_it_or_is_none(pixels, found):
+    """Quarters of a sample: 1 and 2 are its classes, 3 is left out."""
+    options = SceneOptions("{band}", "x", "y", size=4, stride=4, block=4, blocks=("t",), dominant_share=0.6)
+    area = np.repeat(np.array(pixels, np.uint16), 4).reshape(4, 4)
+    windows, left_out = choose_windows(area, 2, options, "single")
+    assert [window.classes for window in windows] == ([found] if isinstance(found, tuple) else [])
+    assert left_out == ({} if isinstance(found, tuple) else {found: 1})
+
+
+def test_a_class_on_exactly_the_share_dominates():
+    options = SceneOptions("{band}", "x", "y", size=4, stride=4, block=4, blocks=("t",), dominant_share=0.75)
+    area = np.repeat(np.array([1, 1, 2, 1], np.uint16), 4).reshape(4, 4)
+    assert choose_windows(area, 2, options, "single")[0][0].classes == (0,)
+
+
+LAND_COVER = {name: OPTIONS[name] for name in ("archive", "polygons", "resampling", "block", "blocks")}
+
+
+def test_the_land_cover_of_a_scene_is_its_polygons_joined_and_left_out(polygons, bands, capsys):
+    dataset = load_dataset("demo_land_cover", LAND_COVER | {"stride": 8})
+    splits, found = read_all(dataset, CROP)
+    told = capsys.readouterr().err
+    assert "left out: a class left out on 0.6 of the area" in told
+    names = load_nomenclature("demo-land-cover-6").classes
+    joined = dataset.options["class_map"]
+    labels = label_map(polygons, "fclass", joined, names, bands[1])
+    assert len(found) == len(splits) > 100
+    for sample in found.values():
+        row, col = (int(part) for part in sample.id.split("_")[-2:])
+        area = labels[row : row + 16, col : col + 16]
+        assert sample.pixels.shape == (len(BANDS), 16, 16)
+        (label,) = sample.labels
+        assert (area == names.index(label) + 1).mean() >= 0.6
+    assert {sample.labels[0] for sample in found.values()} <= set(names)
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "message"),
+    [
+        (
+            "demo_land_cover",
+            "label_share",
+            "label_share belongs to labels of kind multi, and labels.kind is single; use ",
+        ),
+        ("demo_scene", "dominant_share", "dominant_share belongs to labels of kind single, and labels.kind is multi"),
+    ],
+)
+def test_an_option_of_the_other_kind_of_labels_is_refused(name, option, message):
+    dataset = load_dataset(name, {option: 0.6, "archive": str(CROP)})
+    with pytest.raises(UserError, match=message):
+        reader(dataset).plan(dataset, CROP)
 
 
 # --- bands ---------------------------------------------------------------------------------------------------------
@@ -320,11 +408,20 @@ def test_a_class_map_translates_and_leaves_out(capsys):
     frame = squares((7, 0, 0, 2, 2), (8, 4, 4, 6, 6), (9, 0, 8, 1, 9), field="code")
     found = label_map(frame, "code", {7: "forest", "8": None, "9": "water"}, CLASSES, SMALL)
     assert dict(zip(*np.unique(found, return_counts=True), strict=True)) == {
-        0: 95,
+        0: 91,
+        len(CLASSES) + 1: 4,
         CLASSES.index("forest") + 1: 4,
         CLASSES.index("water") + 1: 1,
     }
     assert "1 of 3 polygons" in capsys.readouterr().err
+
+
+def test_a_polygon_left_out_lies_beneath_all_others_whatever_its_size():
+    frame = squares(("wetland", 0, 0, 2, 2), ("meadow", 0, 0, 5, 5), ("wetland", 4, 4, 8, 8))
+    found = label_map(frame, "fclass", {"wetland": None}, ["meadow"], SMALL)
+    assert (found[:5, :5] == 1).all()
+    assert (found == 2).sum() == 15
+    assert (found == 0).sum() == 100 - 25 - 15
 
 
 def test_polygons_without_a_value_are_counted(capsys):
@@ -363,6 +460,8 @@ def test_a_shapefile_is_read_with_its_side_files(polygons, tmp_path):
         ({"sizes": 32}, r"options of demo_scene: 'sizes' is not an option of the scene reader. Did you mean 'size'"),
         ({"size": 0}, "size is 0, expected a whole number from 1"),
         ({"stride": 1.5}, "stride is 1.5, expected a whole number"),
+        ({"stride": {"train": 8, "val": 0, "test": 8}}, "stride of val is 0, expected a whole number from 1"),
+        ({"stride": {"train": 8, "test": 8}}, "expected a whole number, or one for each of train, val, test"),
         ({"label_share": 5}, "label_share is 5, expected a share from 0 to 1"),
         (
             {"resampling": "linear"},
@@ -378,6 +477,11 @@ def test_a_shapefile_is_read_with_its_side_files(polygons, tmp_path):
 def test_wrong_options_are_explained(changes, message):
     with pytest.raises(UserError, match=message):
         plan(**changes)
+
+
+def test_a_share_that_two_classes_could_have_is_no_dominant_one():
+    with pytest.raises(UserError, match=r"dominant_share is 0.5, expected more than 0.5, up to 1"):
+        parse_options(SceneOptions, load_dataset("demo_land_cover", {"dominant_share": 0.5}))
 
 
 def test_an_unknown_reader_is_explained():

@@ -7,7 +7,14 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import average_precision_score, confusion_matrix, f1_score, top_k_accuracy_score
+from sklearn.metrics import (
+    accuracy_score,
+    average_precision_score,
+    balanced_accuracy_score,
+    confusion_matrix,
+    f1_score,
+    top_k_accuracy_score,
+)
 from small_store import COUNTS, load_script, make_store
 
 from bandbridge.embeddings import Embeddings, save_embeddings
@@ -39,6 +46,12 @@ def scene(root):
 def digits(root):
     """A single-label store of pictures."""
     return make_store(root, "digits", {"val": 20, "test": 30}, side=8)
+
+
+@pytest.fixture(scope="module")
+def land_cover(root):
+    """A single-label store whose headline is balanced accuracy."""
+    return make_store(root, "demo_land_cover", {"val": 20, "test": 33})
 
 
 def class_vectors(store):
@@ -170,10 +183,20 @@ def test_a_single_label_set_is_scored_by_accuracy(tmp_path, digits):
     assert value(frame, metric="top5_accuracy") == pytest.approx(top5)
     assert value(frame, metric="ece") == pytest.approx(single_label_ece(truth, 100 * scores), abs=1e-4)
     per_class = [(predicted[truth == index] == index).mean() for index in range(10)]
-    assert value(frame, metric="mean_class_accuracy") == pytest.approx(np.mean(per_class))
+    assert value(frame, metric="balanced_accuracy") == pytest.approx(np.mean(per_class))
     found = frame[frame["metric"] == "class_accuracy"].set_index("class")["value"]
     np.testing.assert_allclose(found[list(digits.classes)], per_class)
-    assert frame[frame["ci_low"].notna()]["metric"].tolist() == ["accuracy", "mean_class_accuracy", "top5_accuracy"]
+    assert frame[frame["ci_low"].notna()]["metric"].tolist() == ["accuracy", "balanced_accuracy", "top5_accuracy"]
+
+
+def test_a_set_whose_headline_is_balanced_accuracy_has_both_accuracies(tmp_path, land_cover):
+    part = embeddings_of(land_cover, "test", noise=3.0)
+    frame = score_zero_shot(tmp_path, land_cover, [saved(tmp_path, part)])
+    truth = land_cover.split("test").labels.argmax(axis=1)
+    predicted = cosines(land_cover, part.embedding).argmax(axis=1)
+    assert value(frame, metric="balanced_accuracy") == pytest.approx(balanced_accuracy_score(truth, predicted))
+    assert value(frame, metric="accuracy") == pytest.approx(accuracy_score(truth, predicted))
+    assert accuracy_score(truth, predicted) != balanced_accuracy_score(truth, predicted)
 
 
 def test_the_confusion_matrix_of_test_has_a_row_for_each_pair_of_classes_that_occurs(tmp_path, digits):
@@ -192,7 +215,9 @@ def test_the_confusion_matrix_of_test_has_a_row_for_each_pair_of_classes_that_oc
     assert {row["class"]: (pytest.approx(row["value"]), row["n"]) for _, row in found.iterrows()} == cells
 
 
-@pytest.mark.parametrize(("name", "headline"), [("scene", "map"), ("digits", "accuracy")])
+@pytest.mark.parametrize(
+    ("name", "headline"), [("scene", "map"), ("digits", "accuracy"), ("land_cover", "balanced_accuracy")]
+)
 def test_the_draws_of_the_headline_are_kept_beside_the_rows(tmp_path, request, name, headline):
     store = request.getfixturevalue(name)
     markers = [saved(tmp_path, embeddings_of(store, split, noise=3.0)) for split in ("val", "test")]
@@ -301,10 +326,11 @@ def test_a_k_above_the_number_of_samples_is_an_error(tmp_path, scene):
 # --- linear probe ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["demo_scene", "digits"])
-def test_a_linear_probe_is_scored_on_test_and_chosen_on_val(tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "headline"), [("demo_scene", "map"), ("digits", "accuracy"), ("demo_land_cover", "balanced_accuracy")]
+)
+def test_a_linear_probe_is_scored_on_test_and_chosen_on_val(tmp_path, name, headline):
     store = make_store(tmp_path, name, {"train": 40, "val": 20, "test": 20}, side=8)
-    headline = "map" if store.label_kind == "multi" else "accuracy"
     markers = {split: saved(tmp_path, embeddings_of(store, split)) for split in COUNTS}
     load_script("score_probe").main(
         **markers,
@@ -319,7 +345,7 @@ def test_a_linear_probe_is_scored_on_test_and_chosen_on_val(tmp_path, name):
     assert set(frame["prompts"]) == {""}
     assert frame[frame["split"] == "val"]["metric"].tolist() == [headline]
     test = frame[frame["split"] == "test"]
-    per_class = {"map": "average_precision", "accuracy": "class_accuracy"}[headline]
+    per_class = "average_precision" if headline == "map" else "class_accuracy"
     assert len(test[test["metric"] == per_class]) == len(store.classes)
     assert not {"ece", "macro_f1"} & set(test["metric"])
     # The embeddings point where their classes do: a probe finds that out.
@@ -329,8 +355,8 @@ def test_a_linear_probe_is_scored_on_test_and_chosen_on_val(tmp_path, name):
 # --- choosing alpha --------------------------------------------------------------------------------------------------
 
 TASKS = {
-    "patching": [{"dataset": "demo_scene", "prompts": "satellite"}],
-    "supported": [{"dataset": "digits", "prompts": "digits"}],
+    "patching": [{"dataset": "demo_scene", "prompts": "satellite", "metric": "map"}],
+    "supported": [{"dataset": "digits", "prompts": "digits", "metric": "accuracy"}],
 }
 SELECT = {"criterion": "max_loss", "max_loss": 0.01, "alpha": 0.5}
 ALPHAS = ["0", "0.5", "1"]
@@ -389,6 +415,23 @@ def test_the_curve_has_a_line_for_each_alpha_and_marks_the_chosen_one(tmp_path):
     assert selected["alpha"] == 0.5
     assert selected["criterion"] == "max_loss"
     assert "0.5000" in selected["reason"]
+
+
+def test_the_headline_of_a_task_decides_and_its_other_metrics_do_not(tmp_path):
+    """Accuracy rises where balanced accuracy, which the task is judged by, falls."""
+    tasks = TASKS | {"patching": [{"dataset": "demo_land_cover", "prompts": "plain", "metric": "balanced_accuracy"}]}
+    metrics = curve_metrics(tmp_path)
+    for index, alpha in enumerate(ALPHAS):
+        common = {"run": "demo", "encoder": f"demo-vit@{alpha}", "clip": "demo-vit", "alpha": float(alpha), "n": 9}
+        common |= {"dataset": "demo_land_cover", "prompts": "plain", "modality": "rgb", "task": "zero-shot", "seed": 0}
+        values = {"accuracy": (0.1, 0.5, 0.9)[index], "balanced_accuracy": (0.3, 0.2, 0.1)[index]}
+        rows = [Row(**common, split="val", metric=metric, value=value) for metric, value in values.items()]
+        metrics.append(tmp_path / f"cover.{alpha}.csv")
+        write_rows(metrics[-1], rows)
+    curve, selected = choose(tmp_path, metrics, tasks, max_loss=1.0)
+    assert curve["patching_metric"].tolist() == ["balanced_accuracy"] * 3
+    assert curve["patching_val"].tolist() == [0.3, 0.2, 0.1]
+    assert selected["alpha"] == 0
 
 
 def test_test_scores_have_no_say_in_the_choice(tmp_path):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import xarray
 import zarr
-from small_store import small_dataset, write_store
+from small_store import make_store, small_dataset, write_store
 
 from bandbridge.catalogue import Composite, Modality, load_dataset, load_nomenclature
 from bandbridge.errors import UserError
@@ -93,6 +93,14 @@ def test_labels_places_and_facts_are_kept(written):
     assert written.classes == classes
     assert written.composite == SCENE.primary.composite
     assert (written.modality, written.label_kind, written.splits) == ("s2", "multi", ("train", "val", "test"))
+
+
+def test_a_store_has_its_data_set_s_headline_and_one_without_the_headline_of_its_kind(tmp_path):
+    store = make_store(tmp_path, "demo_land_cover", {"val": 6})
+    assert store.headline == "balanced_accuracy"
+    group = zarr.open_group(store.path, mode="r+")
+    del group.attrs["headline"]
+    assert Store(store.path).headline == "accuracy"
 
 
 def test_the_attributes_say_where_it_came_from(written):

@@ -4,13 +4,14 @@ import csv
 import io
 import re
 
+import pandas as pd
 import pytest
 from small_store import load_script
 from synthetic_run import ALPHAS, SCENE, SELECTED, make_run
 
 from bandbridge.metrics.rows import read_rows
 from bandbridge.table_formats import latex_escape, to_csv, to_latex, to_markdown, write_table
-from bandbridge.tables import all_tables, number, shown_models
+from bandbridge.tables import all_tables, main_metric, number, shown_models
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +55,41 @@ def test_an_rgb_encoder_without_alpha_goes_by_its_name(run):
     metrics, curves = run.read()
     metrics.loc[metrics["encoder"] == "ms-vit", "modality"] = "rgb"
     assert shown_models(metrics, curves)["ms-vit"] == "ms-vit"
+
+
+def with_balanced_accuracy(metrics, dataset):
+    """The rows of the digits as another data set's, with balanced accuracies beside the accuracies."""
+    metrics = metrics.replace({"dataset": {"digits": dataset}})
+    balanced = metrics[(metrics["dataset"] == dataset) & (metrics["metric"] == "accuracy")]
+    balanced = balanced.assign(metric="balanced_accuracy", value=balanced["value"] / 2)
+    return pd.concat([metrics, balanced], ignore_index=True)
+
+
+def test_the_data_set_s_headline_is_shown_and_the_other_accuracy_is_a_detail(run):
+    metrics, curves = run.read()
+    shown = all_tables(with_balanced_accuracy(metrics, "demo_land_cover"), curves)
+    (column,) = (column for column in shown["classification"].columns if "demo_land_cover" in column.key)
+    assert (column.label, column.key.rpartition("/")[2]) == ("balanced accuracy", "balanced_accuracy")
+    before = all_tables(metrics, curves)["classification"]
+    (plain,) = (column for column in before.columns if "digits" in column.key)
+    whole = defined(before, plain)
+    assert defined(shown["classification"], column) == pytest.approx([value / 2 for value in whole], abs=0.06)
+    keys = {column.key: column for column in shown["details"].columns}
+    assert "balanced_accuracy" not in keys
+    assert defined(shown["details"], keys["accuracy"]) == pytest.approx(whole, abs=0.01)
+
+
+def defined(table, column):
+    """A column's numbers, empty cells left out."""
+    return [float(record[column.key]) for record in records(table) if record[column.key]]
+
+
+def test_a_data_set_outside_the_catalogue_has_accuracy_for_its_headline(run):
+    metrics, curves = run.read()
+    shown = all_tables(with_balanced_accuracy(metrics, "elsewhere"), curves)
+    (column,) = (column for column in shown["classification"].columns if "elsewhere" in column.key)
+    assert column.key.rpartition("/")[2] == "accuracy"
+    assert main_metric("digits", ["balanced_accuracy"]) == "balanced_accuracy"
 
 
 def test_classification_holds_the_headline_of_every_prompt_set_in_percent(run, tables):

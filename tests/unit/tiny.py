@@ -5,7 +5,7 @@ import open_clip
 import torch
 
 from bandbridge import views
-from bandbridge.catalogue import Composite
+from bandbridge.catalogue import Composite, headline_metric
 from bandbridge.clip import Clip
 from bandbridge.heads import Head
 from bandbridge.sensors import order_bands
@@ -58,10 +58,11 @@ class MemorySplit:
 class MemoryStore:
     """Random samples, brighter with their class, in splits train and val."""
 
-    def __init__(self, modality="s2", kind="multi", classes=3, side=12, train=14, seed=0):
+    def __init__(self, modality="s2", kind="multi", classes=3, side=12, train=14, seed=0, headline=None):
         rng = np.random.default_rng(seed)
         self.modality = modality
         self.label_kind = kind
+        self.headline = headline_metric(kind, headline)
         self.classes = tuple("abcdefgh"[:classes])
         self.bands = () if modality == "rgb" else BANDS
         self.composite = None if modality == "rgb" else Composite(("B04", "B03", "B02"), 3558.0)

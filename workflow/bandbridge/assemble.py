@@ -339,6 +339,7 @@ def _facts(dataset: Dataset) -> dict[str, Any]:
         "modalities": {modality.name: _modality_facts(modality) for modality in dataset.modalities},
         "nomenclatures": {name: item.classes for name, item in nomenclatures.items()},
         "label_kind": dataset.label_kind,
+        "headline": dataset.headline,
         "licence": dataset.licence,
         "attribution": dataset.attribution,
         "cite": dataset.cite,

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from bandbridge.errors import UserError, did_you_mean
 
 WORKFLOW = Path(__file__).resolve().parents[1]
+# Kind of labels -> the metrics that may stand for a data set; the first does unless the data set's file names another.
+HEADLINES = {"single": ("accuracy", "balanced_accuracy"), "multi": ("map",)}
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ class Dataset:
 
     Attributes:
         modalities: those to convert, the one that RGB pictures are made of first.
+        headline: the metric that stands for it, see `headline_metric`.
         nomenclatures: the one its labels are published in, then those they can be mapped to.
         label_stream: a stream of label rasters beside the modalities, None where labels come with the pixels.
         archives: the folder of its downloads, its own name unless it shares them with another data set.
@@ -104,6 +107,7 @@ class Dataset:
     reader: str
     modalities: tuple[Modality, ...]
     label_kind: str
+    headline: str
     nomenclatures: tuple[str, ...]
     label_stream: str | None
     splits: tuple[str, ...]
@@ -174,7 +178,8 @@ def load_dataset(name: str, overrides: Mapping[str, Any] | None = None) -> Datas
     """A data set by name, with the config's `datasets.<name>` values laid over the file's options.
 
     Raises:
-        UserError: there is no such data set, or the option `modalities` or `treatment` is none of the possible.
+        UserError: there is no such data set, or its headline or the option `modalities` or `treatment` is none of the
+            possible.
     """
     facts = read_yaml("datasets", name)
     options = merged(facts.get("options", {}), overrides or {})
@@ -185,6 +190,7 @@ def load_dataset(name: str, overrides: Mapping[str, Any] | None = None) -> Datas
         reader=facts["reader"],
         modalities=_modalities(name, facts["modalities"], options.get("modalities"), options.get("treatment")),
         label_kind=facts["labels"]["kind"],
+        headline=headline_metric(facts["labels"]["kind"], facts.get("headline"), name),
         nomenclatures=tuple(facts["labels"]["nomenclatures"]),
         label_stream=facts["labels"].get("stream"),
         splits=tuple(facts.get("splits", ("train", "val", "test"))),
@@ -196,6 +202,26 @@ def load_dataset(name: str, overrides: Mapping[str, Any] | None = None) -> Datas
         cite=tuple(facts.get("cite", ())),
         options={key: value for key, value in options.items() if key not in COMMON_OPTIONS},
     )
+
+
+def headline_metric(kind: str, stated: str | None = None, dataset: str = "") -> str:
+    """The metric that stands for a data set wherever one number does: PAINT's curve, alpha, gains, tables, the report.
+
+    Args:
+        kind: of its labels, 'single' or 'multi'.
+        stated: what the data set's file says; None for the kind's own: accuracy, macro mAP.
+        dataset: its name, for the error.
+
+    Raises:
+        UserError: `stated` is no headline for labels of this kind.
+    """
+    allowed = HEADLINES[kind]
+    if stated is not None and stated not in allowed:
+        raise UserError(
+            f"{dataset}: headline is '{stated}'; allowed for labels of kind {kind}: {', '.join(allowed)}."
+            f"{did_you_mean(stated, allowed)}"
+        )
+    return stated or allowed[0]
 
 
 def conversion_facts(dataset: Dataset) -> dict[str, Any]:

@@ -13,8 +13,6 @@ from bandbridge.metrics.rows import format_cell
 if TYPE_CHECKING:
     import pandas as pd
 
-HEADLINES = ("accuracy", "map")
-
 
 @dataclass(frozen=True)
 class Point:
@@ -48,7 +46,8 @@ def read_curve(
 
     Args:
         metrics: the zero-shot rows of its models, as `rows.read_rows` gives them.
-        patching, supported: of each task `dataset`, `prompts` and, where the rows have several, `nomenclature`.
+        patching, supported: of each task `dataset`, `prompts`, `metric` (its headline) and, where the rows have
+            several, `nomenclature`.
 
     Raises:
         UserError: a score on the validation split is missing or undefined.
@@ -101,10 +100,8 @@ def write_curve(path: Path, points: Sequence[Point], selected: float) -> None:
 
 def _headline(metrics: "pd.DataFrame", alpha: float, task: Mapping[str, Any]) -> dict[str, dict[Any, Any]]:
     """Split -> the row of a task's headline metric at one alpha."""
-    rows = metrics[
-        (metrics["task"] == "zero-shot") & metrics["metric"].isin(HEADLINES) & ((metrics["alpha"] - alpha).abs() < 1e-9)
-    ]
-    for key in ("dataset", "prompts", "nomenclature"):
+    rows = metrics[(metrics["task"] == "zero-shot") & ((metrics["alpha"] - alpha).abs() < 1e-9)]
+    for key in ("dataset", "prompts", "nomenclature", "metric"):
         if key in task:
             rows = rows[rows[key] == task[key]]
     by_split = {str(row["split"]): dict(row) for _, row in rows.iterrows()}

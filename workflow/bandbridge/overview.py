@@ -56,7 +56,7 @@ STAGES = {
     "Evaluation": ("",),
 }
 ORDER = ("Data", "CLIP", "Patching", "Alignment", "Evaluation", "Report")
-METRICS = {"map": "mAP", "accuracy": "accuracy"}
+METRICS = {"map": "mAP", "accuracy": "accuracy", "balanced_accuracy": "balanced accuracy"}
 MOST_LINES = 4
 
 
@@ -352,9 +352,8 @@ def _headlines(
 def _headline(task: Mapping[str, Any], rows: Sequence[Mapping[str, str]], shown: Mapping[str, str]) -> str:
     """'digits, accuracy in %: zero-shot 99.3, patched (alpha 0.9) 97.8 (-1.5)'; each gain is over the one before."""
     dataset = load_dataset(task["dataset"])
-    metric = "map" if dataset.label_kind == "multi" else "accuracy"
     split = "test" if "test" in dataset.splits else "val"
-    wanted = (dataset.name, nomenclature_of(task), task["prompts"], metric, split)
+    wanted = (dataset.name, nomenclature_of(task), task["prompts"], dataset.headline, split)
     keys = ("dataset", "nomenclature", "prompts", "metric", "split")
     scores = {row["encoder"]: float(row["value"]) for row in rows if tuple(row[key] for key in keys) == wanted}
     parts, before = [], None
@@ -366,4 +365,4 @@ def _headline(task: Mapping[str, Any], rows: Sequence[Mapping[str, str]], shown:
         # Every student is measured against the patched model, which comes second.
         before = score if number < 2 else before
     where = "" if split == "test" else " (val)"
-    return f"{dataset.name}{where}, {METRICS[metric]} in %: {', '.join(parts)}" if parts else ""
+    return f"{dataset.name}{where}, {METRICS[dataset.headline]} in %: {', '.join(parts)}" if parts else ""

@@ -64,7 +64,7 @@ def _intervals(curve: Curve, config: Mapping[str, Any], metrics: pd.DataFrame) -
             & (metrics["nomenclature"] == nomenclature_of(own[0]))
             & (metrics["class"] == "")
         ]
-        rows = rows[(rows["metric"] == main_metric(rows["metric"])) & rows["ci_low"].notna()]
+        rows = rows[(rows["metric"] == main_metric(own[0]["dataset"], rows["metric"])) & rows["ci_low"].notna()]
         ends = {(row.encoder, row.split): (row.ci_low, row.ci_high) for row in rows.itertuples()}
         for alpha in curve.points["alpha"]:
             encoder = model_at(line, alpha) if line else f"{curve.clip}@{alpha:g}"

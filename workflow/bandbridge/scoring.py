@@ -25,9 +25,9 @@ from bandbridge.metrics.classification import (
 from bandbridge.metrics.draws import HeadlineDraws
 from bandbridge.metrics.resampled import (
     Statistic,
+    balanced_accuracy,
     f1,
     macro_map,
-    mean_class_accuracy,
     mean_of,
     micro_map,
     on_all_samples,
@@ -36,7 +36,6 @@ from bandbridge.metrics.rows import Row
 from bandbridge.metrics.thresholds import best_thresholds, class_f1
 from bandbridge.store import Store
 
-HEADLINE = {"single": "accuracy", "multi": "map"}
 CONFUSED_CLASSES = 50  # a confusion matrix of more is not read
 
 
@@ -48,12 +47,14 @@ class Labelled:
         labels: (sample, class) of 0 and 1.
         classes: names of the classes.
         kind: 'single' or 'multi'.
+        headline: the metric that stands for the data set.
     """
 
     embeddings: Embeddings
     labels: NDArray[np.uint8]
     classes: tuple[str, ...]
     kind: str
+    headline: str
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ def labelled(path: Path, store: Store) -> Labelled:
         )
     if not rows.all():
         embeddings = replace(embeddings, embedding=embeddings.embedding[rows], ids=embeddings.ids[rows])
-    return Labelled(embeddings, samples.labels, tuple(store.classes), store.label_kind)
+    return Labelled(embeddings, samples.labels, tuple(store.classes), store.label_kind, store.headline)
 
 
 def zero_shot(
@@ -127,7 +128,7 @@ def zero_shot(
         values[split], resampled[split], n[split] = found[0].value, headline, len(part.labels)
     attrs = parts[0].embeddings.attrs
     meta = {key: attrs[key] for key in ("encoder", "clip", "alpha", "dataset", "modality", "store_digest")}
-    meta |= {**common, "metric": HEADLINE[parts[0].kind], "resamples": draws.resamples, "n": n}
+    meta |= {**common, "metric": parts[0].headline, "resamples": draws.resamples, "n": n}
     return rows, HeadlineDraws(meta, values, resampled)
 
 
@@ -172,7 +173,8 @@ def _classified(
 ) -> tuple[list[Row], NDArray[np.floating]]:
     """The rows, the headline first, and the headline's resamples (resamples,)."""
     single = part.kind == "single"
-    statistics = _single_statistics(part, scores) if single else _multi_statistics(part, scores, thresholds)
+    found = _single_statistics(part, scores) if single else _multi_statistics(part, scores, thresholds)
+    statistics = {part.headline: found[part.headline], **found}
     n = len(part.labels)
     resampled = draws.of(statistics, n)
     rows = [
@@ -180,13 +182,13 @@ def _classified(
         for metric, statistic in statistics.items()
     ]
     rows += _single_details(row, part, scores) if single else _multi_details(row, part, scores, thresholds)
-    return rows, resampled[HEADLINE[part.kind]]
+    return rows, resampled[part.headline]
 
 
 def _single_statistics(part: Labelled, scores: NDArray[np.floating]) -> dict[str, Statistic]:
     truth, classes = single_labels(part.labels), len(part.classes)
     hits = truth == scores.argmax(axis=1)
-    statistics = {"accuracy": mean_of(hits), "mean_class_accuracy": mean_class_accuracy(truth, hits, classes)}
+    statistics = {"accuracy": mean_of(hits), "balanced_accuracy": balanced_accuracy(truth, hits, classes)}
     return statistics | ({"top5_accuracy": mean_of(top_k_hits(truth, scores, 5))} if classes > 5 else {})
 
 

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from bandbridge.errors import UserError
-from bandbridge.metrics.classification import accuracy, average_precision, mean_of_defined, single_labels
 from bandbridge.metrics.knn import knn_scores
+from bandbridge.metrics.resampled import headline_statistic, on_all_samples
 from bandbridge.metrics.rows import Row
-from bandbridge.scoring import HEADLINE, Draws, Labelled, row_of
+from bandbridge.scoring import Draws, Labelled, row_of
 
 TEMPERATURE = 0.07
 
@@ -31,11 +31,8 @@ def knn_rows(
         )
     neighbours = (train.embeddings.embedding, train.labels)
     scores = knn_scores(neighbours, test.embeddings.embedding, k, recipe.get("temperature", TEMPERATURE))
-    if test.kind == "single":
-        truth, predicted = single_labels(test.labels), scores.argmax(axis=1)
-        value, interval = accuracy(truth, predicted), draws.of_mean(truth == predicted)
-    else:
-        value = float(mean_of_defined(average_precision(test.labels, scores)))
-        interval = draws.of_map(test.labels, scores)
+    metric, n = test.headline, len(test.labels)
+    statistic = headline_statistic(metric, test.labels, scores)
+    interval = draws.interval(draws.of({metric: statistic}, n)[metric])
     row = row_of(attrs, task="knn", run=run, nomenclature=nomenclature, seed=draws.seed)
-    return [row(metric=HEADLINE[test.kind], value=value, n=len(test.labels), **interval)]
+    return [row(metric=metric, value=on_all_samples(statistic, n), n=n, **interval)]

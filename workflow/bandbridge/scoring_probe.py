@@ -8,7 +8,7 @@ import numpy as np
 from bandbridge.errors import UserError
 from bandbridge.metrics.classification import mean_of_defined, single_labels
 from bandbridge.metrics.rows import Row
-from bandbridge.scoring import HEADLINE, Draws, Labelled, classification_rows, row_of
+from bandbridge.scoring import Draws, Labelled, classification_rows, row_of
 
 if TYPE_CHECKING:
     from bandbridge.metrics.probe import Part, Solver
@@ -32,11 +32,13 @@ def probe_rows(
 
     _check_classes(train)
     solver = solver_for(_part(train))
-    probe = fit_probe(_part(train), _part(val), train.kind, recipe["C"], recipe["max_iterations"], solver)
+    probe = fit_probe(
+        _part(train), _part(val), train.kind, recipe["C"], recipe["max_iterations"], solver, train.headline
+    )
     print(f"Probe of {train.embeddings.attrs['encoder']}: solved with {solver.name}, C = {probe.C:g}")
     common = {"task": "linear-probe", "run": run, "nomenclature": nomenclature, "seed": draws.seed}
     on_val = row_of(val.embeddings.attrs, **common)
-    chosen = on_val(metric=HEADLINE[val.kind], value=probe.validation, n=len(val.labels))
+    chosen = on_val(metric=val.headline, value=probe.validation, n=len(val.labels))
     scores = probe.scores(test.embeddings.embedding)
     return [chosen, *classification_rows(row_of(test.embeddings.attrs, **common), test, scores, draws)]
 
@@ -67,13 +69,14 @@ def few_shot_rows(
         max_iterations=recipe["max_iterations"],
         seed=draws.seed,
         solver_for=solver_for,
+        metric=test.headline,
     )
     row = row_of(test.embeddings.attrs, task="few-shot", run=run, nomenclature=nomenclature, seed=draws.seed)
     rows = []
     for k, repeats in values.items():
         low, high = t_interval(repeats, draws.level)
         mean = float(mean_of_defined(repeats))
-        rows.append(row(metric=f"{HEADLINE[test.kind]}@{k}", value=mean, ci_low=low, ci_high=high, n=len(test.labels)))
+        rows.append(row(metric=f"{test.headline}@{k}", value=mean, ci_low=low, ci_high=high, n=len(test.labels)))
     return rows
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import zarr
 from numpy.typing import ArrayLike, NDArray
 
-from bandbridge.catalogue import Composite
+from bandbridge.catalogue import Composite, headline_metric
 from bandbridge.errors import UserError, did_you_mean
 from bandbridge.shard_reader import ShardReader
 
@@ -37,6 +37,7 @@ class Store:
             )
         self.digest: str = self.attrs["digest"]
         self.label_kind: str = self.attrs["label_kind"]
+        self.headline: str = headline_metric(self.label_kind, self.attrs.get("headline"), self.attrs["dataset"])
         self.splits = tuple(self.attrs["counts"])
         self.modality = self._chosen("modalities", modality)
         self.nomenclature = self._chosen("nomenclatures", nomenclature)

@@ -22,7 +22,7 @@ METRIC_NAMES = {
     "average_precision": "AP",
     "accuracy": "accuracy",
     "top5_accuracy": "top-5 accuracy",
-    "mean_class_accuracy": "mean class accuracy",
+    "balanced_accuracy": "balanced accuracy",
     "class_accuracy": "class accuracy",
     "macro_f1": "macro F1",
     "micro_f1": "micro F1",
@@ -214,9 +214,15 @@ def metric_name(metric: str) -> str:
     return METRIC_NAMES.get(metric, metric)
 
 
-def main_metric(metrics: Iterable[str]) -> str:
-    """The metric that stands for a data set: macro mAP where there is one (multi-label), accuracy otherwise."""
-    return "map" if "map" in set(metrics) else "accuracy"
+def main_metric(dataset: str, metrics: Iterable[str]) -> str:
+    """The metric that stands for a data set among those there are: its headline.
+
+    Of a data set that is not in the catalogue, or was scored when its headline was another: macro mAP where there is
+    one (multi-label), otherwise accuracy, otherwise balanced accuracy.
+    """
+    there = set(metrics)
+    stated = [load_dataset(dataset).headline] if dataset in dataset_names() else []
+    return next((metric for metric in (*stated, "map", "accuracy", "balanced_accuracy") if metric in there), "accuracy")
 
 
 def modality_name(modality: str) -> str:
@@ -296,9 +302,10 @@ def headline(metrics: pd.DataFrame, task: str) -> pd.DataFrame:
     """The rows of a task that carry its data set's main metric, on the test split (on val where there is no test)."""
     rows = metrics[(metrics["task"] == task) & (metrics["class"] == "")]
     keep = []
-    for _, group in rows.groupby(["dataset", "nomenclature"], sort=False):
+    for (dataset, _), group in rows.groupby(["dataset", "nomenclature"], sort=False):
         split = "test" if "test" in set(group["split"]) else "val"
-        keep.append(group[(group["metric"] == main_metric(group["metric"])) & (group["split"] == split)])
+        metric = main_metric(str(dataset), group["metric"])
+        keep.append(group[(group["metric"] == metric) & (group["split"] == split)])
     return pd.concat(keep, ignore_index=True) if keep else rows
 
 

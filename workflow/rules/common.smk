@@ -137,8 +137,9 @@ def clip_of(encoder):
 
 
 def stated(task):
-    """A task with the nomenclature that it leaves to its data set."""
-    return {**task, "nomenclature": nomenclature_of(task)}
+    """A task with what its data set decides: the nomenclature that it leaves open, and the headline metric."""
+    metric = dataset_facts(task["dataset"]).headline
+    return {**task, "nomenclature": nomenclature_of(task), "metric": metric}
 
 
 def of_line(line, path):

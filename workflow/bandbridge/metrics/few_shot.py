@@ -6,8 +6,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit
 
+from bandbridge.catalogue import headline_metric
 from bandbridge.metrics.bootstrap import Interval
-from bandbridge.metrics.probe import SCIKIT_LEARN, Integers, Part, Solver, fit_probe, headline
+from bandbridge.metrics.probe import SCIKIT_LEARN, Integers, Part, Solver, fit_probe
+from bandbridge.metrics.resampled import headline_score
 
 
 def shots_of(labels: ArrayLike, k: int, order: Integers) -> NDArray[np.integer]:
@@ -43,6 +45,7 @@ def few_shot(
     max_iterations: int,
     seed: int,
     solver_for: Callable[[Part], Solver] = lambda _: SCIKIT_LEARN,
+    metric: str | None = None,
 ) -> dict[int, NDArray[np.float64]]:
     """The headline on `test` of probes fitted on k samples a class of `train`, each k of `shots`: (repeats,) values.
 
@@ -52,18 +55,19 @@ def few_shot(
     Args:
         train, validation, test: embeddings (n, d) and labels (n, class) of 0 and 1.
         kind: 'single' or 'multi'.
+        metric: the headline; None for that of the kind.
 
     Raises:
         ValueError: train shows fewer than two classes (single label), or a sample without exactly one.
     """
-    embedding, labels = train
+    (embedding, labels), metric = train, metric or headline_metric(kind)
     values: dict[int, list[float]] = {k: [] for k in shots}
     for order in orders(len(labels), repeats, seed):
         for k in shots:
             rows = shots_of(labels, k, order)
             few = (embedding[rows], labels[rows])
-            probe = fit_probe(few, validation, kind, grid, max_iterations, solver_for(few))
-            values[k].append(headline(test[1], probe.scores(test[0]), kind))
+            probe = fit_probe(few, validation, kind, grid, max_iterations, solver_for(few), metric)
+            values[k].append(headline_score(metric, test[1], probe.scores(test[0])))
     return {k: np.array(found) for k, found in values.items()}
 
 

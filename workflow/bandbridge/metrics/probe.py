@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from bandbridge.metrics.classification import accuracy, average_precision, mean_of_defined, single_labels
+from bandbridge.catalogue import headline_metric
+from bandbridge.metrics.classification import single_labels
+from bandbridge.metrics.resampled import headline_score
 
 Floats = NDArray[np.floating]
 Integers = NDArray[np.integer]
@@ -58,7 +60,7 @@ class Probe:
 
     Args:
         C: inverse strength of the L2 penalty, the best of the grid on validation.
-        validation: what C was best at: accuracy (single label) or macro mAP (multi-label), 0..1.
+        validation: what C was best at, the headline on validation, 0..1.
         mean, deviation: (d,) of the features in train.
         weights, bias: (class, d) and (class,) on standardised features.
     """
@@ -94,6 +96,7 @@ def fit_probe(
     grid: Sequence[float],
     max_iterations: int,
     solver: Solver = SCIKIT_LEARN,
+    metric: str | None = None,
 ) -> Probe:
     """Fit a logistic regression on `train` for each C of the grid and keep the one that is best on `validation`.
 
@@ -104,6 +107,7 @@ def fit_probe(
         train, validation: embeddings (n, d) and labels (n, class) of 0 and 1.
         kind: 'single' or 'multi'.
         grid: values of C, above 0.
+        metric: by which C is chosen; None for the headline of the kind.
 
     Raises:
         ValueError: train shows fewer than two classes (single label), or a sample without exactly one.
@@ -113,18 +117,11 @@ def fit_probe(
     for rows in _blocks(len(features)):
         features[rows] = (_double(train[0][rows]) - mean) / deviation
     fit = _fit_single if kind == "single" else _fit_multi
-    grid, probes = sorted(grid), []
+    grid, probes, metric = sorted(grid), [], metric or headline_metric(kind)
     for C, (weights, bias) in zip(grid, fit(features, train[1], grid, max_iterations, solver), strict=True):
         probe = Probe(C, float("nan"), mean, deviation, weights, bias)
-        probes.append(replace(probe, validation=headline(validation[1], probe.scores(validation[0]), kind)))
+        probes.append(replace(probe, validation=headline_score(metric, validation[1], probe.scores(validation[0]))))
     return max(probes, key=lambda probe: np.nan_to_num(probe.validation, nan=-1))
-
-
-def headline(labels: Integers, scores: Floats, kind: str) -> float:
-    """Accuracy (single label) or macro mAP (multi-label), 0..1, of scores (n, class)."""
-    if kind == "single":
-        return accuracy(single_labels(labels), scores.argmax(axis=1))
-    return float(mean_of_defined(average_precision(labels, scores)))
 
 
 def _double(array: Floats) -> NDArray[np.float64]:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
-from bandbridge.metrics.classification import mean_of_defined
+from bandbridge.metrics.classification import mean_of_defined, single_labels
 from bandbridge.metrics.ranking import Ranking, exact_sums, pairs_ranking, rank_class, weighted_average_precision
 from bandbridge.metrics.thresholds import f1_of_sums, f1_terms
 
@@ -32,8 +32,28 @@ def mean_of(values: ArrayLike) -> Statistic:
     return lambda counts: hits(counts)[0] / len(counts)
 
 
-def mean_class_accuracy(truth: NDArray[np.integer], hits: NDArray[np.bool_], classes: int) -> Statistic:
-    """Mean over classes of the share of their samples that are hits; a class that a resample lacks is left out.
+def headline_statistic(metric: str, labels: ArrayLike, scores: ArrayLike) -> Statistic:
+    """'accuracy', 'balanced_accuracy' (single label) or 'map' (multi-label), as a data set's headline is named.
+
+    Args:
+        labels, scores: (n, class), labels of 0 and 1.
+    """
+    if metric == "map":
+        return macro_map(labels, scores)
+    truth, values = single_labels(labels), np.asarray(scores)
+    hits = truth == values.argmax(axis=1)
+    return mean_of(hits) if metric == "accuracy" else balanced_accuracy(truth, hits, values.shape[1])
+
+
+def headline_score(metric: str, labels: ArrayLike, scores: ArrayLike) -> float:
+    """The same on all samples, 0..1; NaN where it is undefined."""
+    return on_all_samples(headline_statistic(metric, labels, scores), len(np.asarray(labels)))
+
+
+def balanced_accuracy(truth: NDArray[np.integer], hits: NDArray[np.bool_], classes: int) -> Statistic:
+    """Mean over classes of the share of their samples that are hits (as sklearn.metrics.balanced_accuracy_score).
+
+    A class that a resample lacks is left out of its mean.
 
     Args:
         truth: (n,) indices of classes.

@@ -25,9 +25,10 @@ class SceneOptions:
     class_field: str  # the polygons' column that holds the class
     class_map: Mapping[str, str | None] = field(default_factory=dict)  # value -> class, or null to leave it out
     size: int = 64
-    stride: int = 64
-    labelled_share: float = 0.3  # a sample needs this share of labelled area
-    label_share: float = 0.05  # a class counts from this share
+    stride: int | Mapping[str, int] = 64  # pixels from one sample to the next; or split -> pixels
+    dominant_share: float = 0.6  # one class per sample: it must cover this share
+    labelled_share: float = 0.3  # several: a sample needs this share of labelled area
+    label_share: float = 0.05  # several: a class counts from this share
     resampling: str = "bilinear"  # of the coarser bands
     block: int = 256
     blocks: tuple[str, ...] = ("tv", "et")  # rows of split letters, repeated over the scene
@@ -36,14 +37,30 @@ class SceneOptions:
 
     def __post_init__(self) -> None:
         _check("{band}" in self.rasters, f"rasters is '{self.rasters}', expected a pattern with {{band}}")
-        for name in ("size", "stride", "block"):
+        for name in ("size", "block"):
             _check_whole(name, getattr(self, name), least=1)
-        for name in ("labelled_share", "label_share"):
+        self._check_stride()
+        for name in ("dominant_share", "labelled_share", "label_share"):
             _check_share(name, getattr(self, name))
+        # Up to one half, two classes could cover that share.
+        above_half = f"dominant_share is {self.dominant_share}, expected more than 0.5, up to 1"
+        _check(self.dominant_share > 0.5, above_half)
         _check_choice("resampling", self.resampling, RESAMPLINGS)
         self._check_blocks()
         if self.acquired:
             date.fromisoformat(self.acquired)
+
+    @property
+    def strides(self) -> Mapping[str, int]:
+        """Split -> pixels from one of its samples to the next."""
+        return self.stride if isinstance(self.stride, Mapping) else dict.fromkeys(SPLIT_LETTERS.values(), self.stride)
+
+    def _check_stride(self) -> None:
+        splits = list(SPLIT_LETTERS.values())
+        expected = f"stride is {self.stride}, expected a whole number, or one for each of {', '.join(splits)}"
+        _check(set(self.strides) == set(splits), expected)
+        for split, stride in self.strides.items():
+            _check_whole(f"stride of {split}" if isinstance(self.stride, Mapping) else "stride", stride, least=1)
 
     def _check_blocks(self) -> None:
         letters = {*SPLIT_LETTERS, UNUSED_LETTER}

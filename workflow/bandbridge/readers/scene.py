@@ -1,4 +1,4 @@
-"""A scene: band rasters of any resolutions and a polygon file with a class field, cut into multi-label samples."""
+"""A scene: band rasters of any resolutions and a polygon file with a class field, cut into labelled samples."""
 
 import sys
 import tempfile
@@ -29,6 +29,8 @@ from bandbridge.readers import Planned, Rejected, Sample, images_path
 from bandbridge.readers.options import SPLIT_LETTERS, SceneOptions, parse_options
 
 WGS84 = "EPSG:4326"
+# The options that decide about labels, by their kind.
+LABEL_OPTIONS = {"single": ("dominant_share",), "multi": ("labelled_share", "label_share")}
 
 
 @dataclass(frozen=True)
@@ -43,28 +45,30 @@ class Grid:
 
 @dataclass(frozen=True)
 class Window:
-    """A sample's place: its first row and column, the split of its blocks, the share of each class in its area."""
+    """A sample's place: its first row and column, the split of its blocks, the indices of its classes."""
 
     row: int
     col: int
     split: str
-    shares: NDArray[np.float64]
+    classes: tuple[int, ...]
 
 
 def plan(dataset: Dataset, archives: Path) -> Sequence[Planned]:
     """Samples of a scene, each inside blocks of one split, so that no pixel of the grid is shared between splits.
 
-    A class is a label of a sample where its polygons cover `label_share` of it. Where polygons overlap, the smaller
-    one counts, and of two equal ones the later: a pond counts in its meadow. How many possible samples were left out,
-    and why, goes to standard error.
+    Labels of kind 'multi' are the classes whose polygons cover `label_share` of a sample; the label of kind 'single'
+    is the class that covers `dominant_share` of it. Where polygons overlap, the smaller one counts, and of two equal
+    ones the later: a pond counts in its meadow. How many possible samples were left out, and why, goes to standard
+    error.
 
     Raises:
-        UserError: a band or the polygons are missing or found twice, bands differ in extent or reference system, or
-            the class field is absent or holds values that are no class of the nomenclature.
+        UserError: a band or the polygons are missing or found twice, bands differ in extent or reference system, the
+            class field is absent or holds values that are no class of the nomenclature, or an option belongs to
+            labels of the other kind.
     """
     options, path = _options(dataset), images_path(dataset, archives)
     grid = read_grid(path, options.rasters, dataset.primary.bands)
-    windows, left_out = choose_windows(*_labels(dataset, options, path, grid), options)
+    windows, left_out = choose_windows(*_labels(dataset, options, path, grid), options, dataset.label_kind)
     reasons = "".join(f"; {count} left out: {reason}" for reason, count in sorted(left_out.items()))
     _log(f"{len(windows)} samples of {len(windows) + left_out.total()} places{reasons}")
     return [Planned(_sample_id(dataset.name, window, grid), window.split) for window in windows]
@@ -78,16 +82,15 @@ def read(dataset: Dataset, archives: Path, stream: str, wanted: Collection[str])
     options, path = _options(dataset), images_path(dataset, archives)
     pixels, grid = read_bands(path, options.rasters, dataset.primary.bands, options.resampling)
     labels, n_classes = _labels(dataset, options, path, grid)
-    windows, _ = choose_windows(labels, n_classes, options)
+    windows, _ = choose_windows(labels, n_classes, options, dataset.label_kind)
     windows = [window for window in windows if _sample_id(dataset.name, window, grid) in wanted]
     classes = load_nomenclature(dataset.nomenclature).classes
     centres = [(window.row + options.size / 2, window.col + options.size / 2) for window in windows]
     for window, (lat, lon) in zip(windows, _to_wgs84(centres, grid), strict=True):
-        shares = zip(classes, window.shares, strict=True)
         yield Sample(
             id=_sample_id(dataset.name, window, grid),
             pixels=pixels[:, window.row : window.row + options.size, window.col : window.col + options.size].copy(),
-            labels=tuple(name for name, share in shares if share >= options.label_share),
+            labels=tuple(classes[index] for index in window.classes),
             lat=lat,
             lon=lon,
             date=options.acquired,
@@ -98,6 +101,13 @@ def _options(dataset: Dataset) -> SceneOptions:
     if len(dataset.modalities) > 1:
         names = ", ".join(modality.name for modality in dataset.modalities)
         raise UserError(f"{dataset.name}: the scene reader reads one modality, not {names}; use the table reader")
+    for kind, label_options in LABEL_OPTIONS.items():
+        wrong = [name for name in label_options if dataset.options.get(name) is not None]
+        if wrong and kind != dataset.label_kind:
+            raise UserError(
+                f"options of {dataset.name}: {wrong[0]} belongs to labels of kind {kind}, and labels.kind is "
+                f"{dataset.label_kind}; use {' and '.join(LABEL_OPTIONS[dataset.label_kind])}"
+            )
     return parse_options(SceneOptions, dataset)
 
 
@@ -220,7 +230,8 @@ def label_map(
 ) -> NDArray[np.uint16]:
     """The class of each pixel of a grid: (y, x), 0 where there is none, i + 1 for `classes[i]`.
 
-    A pixel belongs to a polygon that holds its centre. Where polygons overlap, the smaller one counts.
+    A pixel belongs to a polygon that holds its centre. Where polygons overlap, the smaller one counts. Polygons that
+    the map leaves out (null) lie beneath all others: `len(classes) + 1` where there are only such.
     """
     if field not in polygons.columns:
         columns = [str(column) for column in polygons.columns]
@@ -229,14 +240,17 @@ def label_map(
         )
     if polygons.crs is None:
         raise UserError("the polygons state no reference system; give them one (geopandas' set_crs, or a .prj file)")
-    numbers = _class_numbers(polygons[field], class_map, classes)
+    excluded = len(classes) + 1
+    numbers = _class_numbers(polygons[field], class_map, classes, excluded)
     frame = polygons[["geometry"]].assign(number=numbers).to_crs(grid.crs)
     usable = frame["number"].notna() & frame.geom_type.isin(["Polygon", "MultiPolygon"]) & ~frame.is_empty
-    if not usable.all():
-        _log(f"{(~usable).sum()} of {len(usable)} polygons have no class, no area, or a class mapped to null")
+    unlabelled = ~usable | (frame["number"] == excluded)
+    if unlabelled.any():
+        _log(f"{unlabelled.sum()} of {len(usable)} polygons have no class, no area, or a class mapped to null")
     frame = frame[usable]
-    # Painted from the largest to the smallest; the sort is stable, so of equal ones the later is painted last.
-    frame = frame.iloc[np.argsort(-frame.area.to_numpy(), kind="stable")]
+    # Painted from the largest to the smallest, after those left out; the sort is stable, so of equal ones the later is
+    # painted last.
+    frame = frame.iloc[np.lexsort((-frame.area.to_numpy(), frame["number"].to_numpy() != excluded))]
     if frame.empty:
         return np.zeros((grid.height, grid.width), np.uint16)
     shapes = zip(frame.geometry, frame["number"].astype(int), strict=True)
@@ -244,14 +258,15 @@ def label_map(
 
 
 def _class_numbers(
-    values: Sequence[object], class_map: Mapping[str, str | None], classes: Sequence[str]
-) -> list[object]:
-    """i + 1 of each polygon's class; None where it has no value or the map leaves it out."""
+    values: Sequence[object], class_map: Mapping[str, str | None], classes: Sequence[str], excluded: int
+) -> list[int | None]:
+    """i + 1 of each polygon's class, `excluded` where the map leaves it out; None where it has no value."""
     translated = {str(value): name for value, name in class_map.items()}
-    numbers: dict[str | None, int | None] = {name: index + 1 for index, name in enumerate(classes)}
-    numbers[None] = None
-    names = [translated.get(str(value), str(value)) if _given(value) else None for value in values]
-    unknown = Counter(name for name in names if name not in numbers)
+    numbers: dict[str | None, int] = {name: index + 1 for index, name in enumerate(classes)}
+    numbers[None] = excluded
+    valued = [_given(value) for value in values]
+    names = [translated.get(str(value), str(value)) for value in values]
+    unknown = Counter(name for name, has_value in zip(names, valued, strict=True) if has_value and name not in numbers)
     if unknown:
         listed = ", ".join(
             f"{name} ({count})" for name, count in sorted(unknown.items(), key=lambda item: str(item[0]))
@@ -260,7 +275,7 @@ def _class_numbers(
             f"polygons have values that are no class of the nomenclature: {listed}; its classes: {', '.join(classes)}. "
             "Map each value to a class, or to null to leave it out, with the option class_map"
         )
-    return [numbers[name] for name in names]
+    return [numbers[name] if has_value else None for name, has_value in zip(names, valued, strict=True)]
 
 
 def _given(value: object) -> bool:
@@ -271,28 +286,67 @@ def _given(value: object) -> bool:
 
 
 def choose_windows(
-    labels: NDArray[np.uint16], n_classes: int, options: SceneOptions
+    labels: NDArray[np.uint16], n_classes: int, options: SceneOptions, kind: str
 ) -> tuple[list[Window], Counter[str]]:
-    """Places of samples, row by row: inside blocks of one split, with enough labelled area and at least one label.
+    """Places of samples, row by row: inside blocks of one split, with labels that the options accept.
+
+    Args:
+        labels: (y, x) as `label_map` makes them.
+        kind: 'multi' for the classes on at least `label_share` of the area, of which `labelled_share` has a class;
+            'single' for the one class on at least `dominant_share`.
 
     Returns:
         The places, and how many others were left out for which reason.
     """
-    size = options.size
     chosen, left_out = [], Counter[str]()
-    for row, col in product(*(range(0, length - size + 1, options.stride) for length in labels.shape)):
-        split = block_split(row, col, options)
-        counts = np.bincount(labels[row : row + size, col : col + size].ravel(), minlength=n_classes + 1)
-        shares = counts[1:] / size**2
+    for row, col, split in _places(labels.shape, options):
         if split is None:
             left_out["not inside blocks of one split"] += 1
-        elif shares.sum() < options.labelled_share:
-            left_out[f"labelled on less than {options.labelled_share:g} of the area"] += 1
-        elif shares.max() < options.label_share:
-            left_out[f"no class on {options.label_share:g} of the area"] += 1
+            continue
+        area = labels[row : row + options.size, col : col + options.size]
+        shares = np.bincount(area.ravel(), minlength=n_classes + 2)[1:] / area.size
+        classes, reason = _classes(shares, options) if kind == "multi" else _dominant_class(shares, options)
+        if reason:
+            left_out[reason] += 1
         else:
-            chosen.append(Window(row, col, split, shares))
+            chosen.append(Window(row, col, split, classes))
     return chosen, left_out
+
+
+def _classes(shares: NDArray[np.float64], options: SceneOptions) -> tuple[tuple[int, ...], str]:
+    """Indices of an area's classes, or none and why it is no sample; the last of `shares` is of classes left out."""
+    kept = shares[:-1]
+    if kept.sum() < options.labelled_share:
+        return (), f"labelled on less than {options.labelled_share:g} of the area"
+    if kept.max() < options.label_share:
+        return (), f"no class on {options.label_share:g} of the area"
+    return tuple(np.flatnonzero(kept >= options.label_share).tolist()), ""
+
+
+def _dominant_class(shares: NDArray[np.float64], options: SceneOptions) -> tuple[tuple[int, ...], str]:
+    """The same for one class per sample."""
+    largest = int(shares.argmax())
+    if shares[largest] < options.dominant_share:
+        return (), f"no class on {options.dominant_share:g} of the area"
+    if largest == len(shares) - 1:
+        return (), f"a class left out on {options.dominant_share:g} of the area"
+    return (largest,), ""
+
+
+def _places(shape: tuple[int, ...], options: SceneOptions) -> Iterator[tuple[int, int, str | None]]:
+    """Row, column and split of every place of a sample; None where its blocks are of several splits, or unused.
+
+    Each split has a grid of its own stride, which begins at the scene's corner.
+    """
+    strides = set(options.strides.values())
+    rows, cols = (
+        sorted({at for stride in strides for at in range(0, length - options.size + 1, stride)}) for length in shape
+    )
+    for row, col in product(rows, cols):
+        split = block_split(row, col, options)
+        grids = strides if split is None else {options.strides[split]}
+        if any(row % stride == 0 and col % stride == 0 for stride in grids):
+            yield row, col, split
 
 
 def block_split(row: int, col: int, options: SceneOptions) -> str | None:

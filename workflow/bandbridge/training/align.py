@@ -17,7 +17,7 @@ from bandbridge.training.batches import Split, read_ahead
 from bandbridge.training.checkpoints import Saving
 from bandbridge.training.distributed import ALONE, World
 from bandbridge.training.loop import Predictions, Record, Terms, fit
-from bandbridge.training.losses import FrozenHead, distillation_loss, label_loss
+from bandbridge.training.losses import FrozenHead, distillation_loss, label_loss, train_weights
 from bandbridge.training.recipes import AlignRecipe
 from bandbridge.training.splits import PairedStore, TaughtSplit
 
@@ -26,8 +26,9 @@ class Alignment:
     """Stage: the student, on its own bands, learns the teacher's embedding of the RGB picture and the labels.
 
     loss = distillation_weight * distillation(student, teacher) + label_weight * label loss of head(student), on
-    embeddings before normalisation. Teacher and head are frozen. Both encoders see the same crop and the same flips.
-    A term whose weight is 0 is not computed.
+    embeddings before normalisation. The label loss is that of the fine-tuning: cross entropy where samples have one
+    class, binary cross entropy where they have several. Teacher and head are frozen. Both encoders see the same crop
+    and the same flips. A term whose weight is 0 is not computed.
 
     Args:
         paired: where the student sees another modality than `store`'s; the batches are those of its splits then.
@@ -55,6 +56,7 @@ class Alignment:
         self._store = store
         self._recipe = recipe
         self._precision = settle_precision(recipe.precision, device).name
+        self._weights = train_weights(store, recipe.class_weights, device)
         self._device = device
         self._paired = paired
         self._bands = tuple(store.bands if paired is None else paired.second.bands)
@@ -69,7 +71,7 @@ class Alignment:
     def validation(self, pixels: Tensor, labels: Tensor) -> tuple[Terms, dict[str, Predictions]]:
         pictures, bands, crops = self._views(pixels, None)
         embedding = self._embed(bands, crops)
-        predictions = self._store.label_kind, self._head(embedding), labels[:, : len(self._head.weights)]
+        predictions = self._store.headline, self._head(embedding), labels[:, : len(self._head.weights)]
         return self._losses(embedding, pictures, labels, crops), {"": predictions}
 
     def _views(self, pixels: Tensor, generator: Generator | None) -> tuple[Tensor, Tensor, Crops | None]:
@@ -93,7 +95,7 @@ class Alignment:
         if self._recipe.label_weight:
             logits = self._head(embedding)
             kind, smoothing = self._store.label_kind, self._recipe.label_smoothing
-            terms["label"] = label_loss(logits, labels[:, :classes], kind, smoothing)
+            terms["label"] = label_loss(logits, labels[:, :classes], kind, smoothing, self._weights)
             weighted.append(self._recipe.label_weight * terms["label"])
         return {"loss": torch.stack(weighted).sum(), **terms}
 

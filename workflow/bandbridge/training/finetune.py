@@ -12,7 +12,7 @@ from bandbridge.training.augment import rgb_view
 from bandbridge.training.checkpoints import Saving
 from bandbridge.training.distributed import ALONE, World
 from bandbridge.training.loop import Predictions, Record, Terms, fit
-from bandbridge.training.losses import FrozenHead, label_loss
+from bandbridge.training.losses import FrozenHead, label_loss, train_weights
 from bandbridge.training.recipes import FinetuneRecipe
 
 
@@ -27,16 +27,18 @@ class Finetuning:
         self._store = store
         self._recipe = recipe
         self._precision = settle_precision(recipe.precision, device).name
+        self._weights = train_weights(store, recipe.class_weights, device)
 
     def terms(self, pixels: Tensor, labels: Tensor, generator: Generator | None) -> Terms:
         return self._loss(self._logits(pixels, generator), labels)
 
     def validation(self, pixels: Tensor, labels: Tensor) -> tuple[Terms, dict[str, Predictions]]:
         logits = self._logits(pixels, None)
-        return self._loss(logits, labels), {"": (self._store.label_kind, logits, labels)}
+        return self._loss(logits, labels), {"": (self._store.headline, logits, labels)}
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Terms:
-        return {"loss": label_loss(logits, labels, self._store.label_kind, self._recipe.label_smoothing)}
+        kind, smoothing = self._store.label_kind, self._recipe.label_smoothing
+        return {"loss": label_loss(logits, labels, kind, smoothing, self._weights)}
 
     def _logits(self, pixels: Tensor, generator: Generator | None) -> Tensor:
         rgb = views.rgb_image(pixels, self._store.modality, self._store.bands, self._store.composite)

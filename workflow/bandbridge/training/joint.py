@@ -20,7 +20,7 @@ from bandbridge.training.checkpoints import Saving
 from bandbridge.training.distributed import ALONE, World
 from bandbridge.training.finetune import inputs
 from bandbridge.training.loop import Predictions, Record, Terms, fit
-from bandbridge.training.losses import FrozenHead, label_loss
+from bandbridge.training.losses import FrozenHead, label_loss, train_weights
 from bandbridge.training.recipes import FinetuneRecipe
 
 
@@ -92,7 +92,8 @@ class UnionSplit:
 class JointFinetuning:
     """Stage: the image encoder alone learns; each sample's logits are those of its own task's zero-shot head.
 
-    The loss is the mean over samples, whatever their task, so that a task counts by its size. Pictures are brought to
+    The loss is the mean over samples, whatever their task, so that a task counts by its size; classes are weighted
+    within their task. Pictures are brought to
     the size of the largest task's before they are changed at random.
     """
 
@@ -106,6 +107,7 @@ class JointFinetuning:
         self._union = union
         self._recipe = recipe
         self._precision = settle_precision(recipe.precision, device).name
+        self._weights = [train_weights(store, recipe.class_weights, device) for store in union.stores]
         shapes = [
             shape[:2] if store.modality == "rgb" else shape[-2:]
             for store, (_, shape) in zip(union.stores, union.layouts, strict=True)
@@ -113,22 +115,28 @@ class JointFinetuning:
         self._size = max(height for height, _ in shapes), max(width for _, width in shapes)
 
     def terms(self, pixels: Tensor, labels: Tensor, generator: Generator | None) -> Terms:
-        return self._loss(self._predictions(pixels, labels, generator), len(pixels))
+        return self._loss(self._by_task(pixels, labels, generator), len(pixels))
 
     def validation(self, pixels: Tensor, labels: Tensor) -> tuple[Terms, dict[str, Predictions]]:
-        predictions = self._predictions(pixels, labels, None)
-        return self._loss(predictions, len(pixels)), predictions
+        by_task = self._by_task(pixels, labels, None)
+        stores = self._union.stores
+        predicted = {
+            stores[task].attrs["dataset"]: (stores[task].headline, logits, own)
+            for task, (logits, own) in by_task.items()
+        }
+        return self._loss(by_task, len(pixels)), predicted
 
-    def _loss(self, predictions: dict[str, Predictions], samples: int) -> Terms:
-        smoothing = self._recipe.label_smoothing
+    def _loss(self, by_task: dict[int, tuple[Tensor, Tensor]], samples: int) -> Terms:
+        smoothing, stores = self._recipe.label_smoothing, self._union.stores
         losses = [
-            label_loss(logits, labels, kind, smoothing) * (len(labels) / samples)
-            for kind, logits, labels in predictions.values()
+            label_loss(logits, labels, stores[task].label_kind, smoothing, self._weights[task])
+            * (len(labels) / samples)
+            for task, (logits, labels) in by_task.items()
         ]
         return {"loss": torch.stack(losses).sum()}
 
-    def _predictions(self, pixels: Tensor, labels: Tensor, generator: Generator | None) -> dict[str, Predictions]:
-        """Data set -> what is predicted of its samples, by its own head."""
+    def _by_task(self, pixels: Tensor, labels: Tensor, generator: Generator | None) -> dict[int, tuple[Tensor, Tensor]]:
+        """Number of a task -> logits of its samples, by its own head, and their labels."""
         task = labels[:, 0].long()
         rows = {number: torch.nonzero(task == number)[:, 0] for number in task.unique().tolist()}
         rgb = torch.empty(len(pixels), 3, *self._size, dtype=torch.uint8, device=pixels.device)
@@ -138,11 +146,7 @@ class JointFinetuning:
         with autocast(values.device, self._precision):
             embeddings = self.trained(values)
         return {
-            self._union.stores[number].attrs["dataset"]: (
-                self._union.stores[number].label_kind,
-                self._heads[number](embeddings[own]),
-                self._union.labels(labels[own], number),
-            )
+            number: (self._heads[number](embeddings[own]), self._union.labels(labels[own], number))
             for number, own in rows.items()
         }
 

@@ -361,8 +361,8 @@ def _validate(run: Run, state: State) -> Record:
         )
         sums = {name: sums.get(name, 0) + term * len(pixels) for name, term in terms.items()}
         count += len(pixels)
-        for task, (kind, logits, truth) in predictions.items():
-            predicted.setdefault(task, []).append((kind, logits.float().cpu(), truth.cpu()))
+        for task, (metric, logits, truth) in predictions.items():
+            predicted.setdefault(task, []).append((metric, logits.float().cpu(), truth.cpu()))
     trained.train()
     found = torch.stack([*sums.values(), torch.tensor(float(count), device=run.device)]).cpu()
     *totals, samples = run.world.sums(found).tolist()

@@ -1,10 +1,13 @@
 """Losses of the three training stages."""
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from bandbridge.heads import Head
+from bandbridge.store import Store
 
 
 class FrozenHead:
@@ -18,7 +21,37 @@ class FrozenHead:
         return F.normalize(embeddings.float(), dim=-1) @ self.weights.T
 
 
-def label_loss(logits: Tensor, labels: Tensor, kind: str, smoothing: float = 0.0) -> Tensor:
+def class_weights(labels: NDArray[np.uint8], kind: str, how: str) -> NDArray[np.float32]:
+    """Weights of the classes for `label_loss`, (class,), so that rare classes count more.
+
+    A weight is one over the class's number of samples ('balanced') or over its square root ('root'), scaled so that
+    the weights of the terms of the loss have mean 1 over `labels`. There is a term for each sample (single label;
+    'balanced' is then scikit-learn's n / (classes * count)), or for each sample and class (multi-label). A class
+    without samples weighs 1.
+
+    Args:
+        labels: (n, class) of 0 and 1, of the train split.
+        kind: 'single' or 'multi'.
+        how: 'balanced' or 'root'.
+    """
+    counts = labels.sum(axis=0, dtype=np.int64)
+    shown = counts > 0
+    raw = counts[shown] ** {"balanced": -1.0, "root": -0.5}[how]
+    weights = np.ones(len(counts))
+    weights[shown] = raw / (np.average(raw, weights=counts[shown]) if kind == "single" else raw.mean())
+    return weights.astype(np.float32)
+
+
+def train_weights(store: Store, how: str | None, device: torch.device) -> Tensor | None:
+    """`class_weights` of a store's train split, on a device; None where a recipe has none."""
+    if how is None:
+        return None
+    return torch.from_numpy(class_weights(store.split("train").labels, store.label_kind, how)).to(device)
+
+
+def label_loss(
+    logits: Tensor, labels: Tensor, kind: str, smoothing: float = 0.0, weights: Tensor | None = None
+) -> Tensor:
     """Cross entropy for single-label, binary cross entropy for multi-label data sets.
 
     Args:
@@ -28,11 +61,17 @@ def label_loss(logits: Tensor, labels: Tensor, kind: str, smoothing: float = 0.0
         smoothing: multi-label only: targets are labels * (1 - smoothing) + smoothing / 2, as timm's
             BinaryCrossEntropy with `smooth_dense` makes them. Without `smooth_dense` timm leaves such targets as they
             are, which is smoothing 0 here.
+        weights: (class,) factors of the terms: of a sample's by its class (single-label), of each class's, whether a
+            sample has it or not (multi-label). The loss stays the mean over samples, not over weights, so that a share
+            of a batch counts by its size.
     """
     if kind == "single":
-        return F.cross_entropy(logits, labels.argmax(dim=1))
+        classes = labels.argmax(dim=1)
+        if weights is None:
+            return F.cross_entropy(logits, classes)
+        return F.cross_entropy(logits, classes, weight=weights, reduction="sum") / len(classes)
     targets = labels.float() * (1 - smoothing) + smoothing / 2
-    return F.binary_cross_entropy_with_logits(logits, targets)
+    return F.binary_cross_entropy_with_logits(logits, targets, weight=weights)
 
 
 def distillation_loss(student: Tensor, teacher: Tensor, kind: str, temperature: float = 1.0) -> Tensor:

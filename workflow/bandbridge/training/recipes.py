@@ -68,9 +68,15 @@ class Augmentation:
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneRecipe(Recipe):
-    """PAINT, step 1. `label_smoothing` moves multi-label targets towards 0.5; single-label targets stay hard."""
+    """PAINT, step 1.
+
+    Attributes:
+        label_smoothing: moves multi-label targets towards 0.5; single-label targets stay hard.
+        class_weights: None, 'balanced' or 'root', see `losses.class_weights`.
+    """
 
     label_smoothing: float
+    class_weights: str | None = None
     augmentation: Augmentation
 
     @classmethod
@@ -82,7 +88,8 @@ class FinetuneRecipe(Recipe):
 class AlignRecipe(Recipe):
     """Distillation: loss = distillation_weight * `loss`(student, teacher) + label_weight * label loss.
 
-    `label_smoothing` as in `FinetuneRecipe`; `crop_scale` and `flip` as in `Augmentation`, alike for both encoders.
+    `label_smoothing` and `class_weights`, of the label loss, as in `FinetuneRecipe`; `crop_scale` and `flip` as in
+    `Augmentation`, alike for both encoders.
 
     Attributes:
         loss: 'mse', 'cosine' or 'infonce', see `losses.distillation_loss`.
@@ -95,6 +102,7 @@ class AlignRecipe(Recipe):
     label_weight: float
     distillation_weight: float = 1.0
     label_smoothing: float
+    class_weights: str | None = None
     crop_scale: tuple[float, float]
     flip: float
     temperature: float = 0.07
