@@ -10,7 +10,21 @@ from snakemake.utils import min_version
 
 min_version("9.0")
 
-sys.path.insert(0, str(Path(workflow.basedir) / "workflow"))
+PACKAGE = Path(workflow.basedir).resolve() / "workflow"
+INSTALL = f"pip install --editable {PACKAGE.parent}, or make setup and then .venv/bin/snakemake"
+
+try:
+    import bandbridge
+except ModuleNotFoundError as error:
+    raise WorkflowError(
+        f"{error.name} is not installed for {sys.executable}: {INSTALL}"
+    ) from None
+
+# Another copy would read other data set files than those beside this Snakefile.
+if Path(bandbridge.__file__).resolve().parents[1] != PACKAGE:
+    raise WorkflowError(
+        f"bandbridge comes from {bandbridge.__file__}, not from this clone: {INSTALL}"
+    )
 
 from bandbridge import job, overview, progress, runlock, slurm
 from bandbridge.config import validate
@@ -30,7 +44,10 @@ signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 if overview.is_quiet(workflow):
     os.environ[progress.QUIET] = "1"
-job.share_package(Path(workflow.basedir) / "workflow")
+
+# Conda environments and containers bring what the package needs, but not the package.
+if workflow.deployment_settings.deployment_method:
+    job.share_package(PACKAGE)
 
 try:
     config = validate(config, source=" + ".join(map(str, workflow.configfiles)))

@@ -26,8 +26,6 @@ from rasterio.enums import Resampling
 from rasterio.io import MemoryFile
 from rasterio.transform import from_origin
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "workflow"))
-
 from bandbridge.archives import members
 from bandbridge.assemble import assemble
 from bandbridge.catalogue import Dataset, load_dataset

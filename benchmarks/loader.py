@@ -26,8 +26,6 @@ from pathlib import Path
 import numpy as np
 import zarr
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "workflow"))
-
 from bandbridge.shard_reader import ShardReader
 from bandbridge.shards import BLOCK
 

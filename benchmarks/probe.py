@@ -12,12 +12,9 @@ counted apart, since a process pays it once. A GPU is used where there is one.
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 from scipy.special import expit, softmax
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "workflow"))
 
 from bandbridge.catalogue import headline_metric
 from bandbridge.metrics.probe import LARGE, SCIKIT_LEARN, Part, Probe, fit_probe

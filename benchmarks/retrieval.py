@@ -11,11 +11,8 @@ import resource
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "workflow"))
 
 from bandbridge.metrics.retrieval import mutual_ranks, top_k
 

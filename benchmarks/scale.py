@@ -23,22 +23,20 @@ import pyarrow.parquet as pq
 from ingest import SIDE, WHEEL, geotiff, open_band  # beside this file
 from isal import igzip
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "workflow"))
-
-from bandbridge.catalogue import WORKFLOW, load_dataset
+from bandbridge.catalogue import load_dataset
 
 TILE = "S2A_MSIL2A_20170216T102101_N9999_R065_T33UUU"
+SCRIPTS = Path(__file__).parents[1] / "workflow" / "scripts"
 PLACES = 200
 BIGEARTHNET = 590_326
 EPOCH = """
 import sys, time
-sys.path.insert(0, sys.argv[1])
 from pathlib import Path
 import torch
 from bandbridge.order import epoch_order
 from bandbridge.store import Store
 from bandbridge.training.batches import Batches
-samples = Store(Path(sys.argv[2])).split("train")
+samples = Store(Path(sys.argv[1])).split("train")
 batches = Batches(samples, 256, torch.device("cpu"))
 start = time.perf_counter()
 read = sum(len(pixels) for pixels, _ in batches.read(epoch_order(len(samples), 0, 0)))
@@ -72,7 +70,7 @@ def main(samples: int, jobs: int, folder: Path) -> None:
     store = stores / "bigearthnet_v2.zarr"
     joined = {"records": parts, "max_quarantined_share": 0, "store": store / "zarr.json"}
     rows.append(("join", *script("preprocess", **common, **made, **joined, quarantine=stores / "q.csv")))
-    epoch = ["-c", EPOCH, str(WORKFLOW), str(store)]
+    epoch = ["-c", EPOCH, str(store)]
     seconds, memory, said = run([sys.executable, *epoch])
     rows.append(("one epoch, batches of 256", seconds, memory, said))
     files = [file for file in store.rglob("*") if file.is_file()]
@@ -122,7 +120,7 @@ def make_archive(archives: Path, samples: int) -> int:
 
 
 def script(name: str, **values: object) -> tuple[float, float, str]:
-    words = [str(WORKFLOW / "scripts" / f"{name}.py")]
+    words = [str(SCRIPTS / f"{name}.py")]
     for key, value in values.items():
         words += [f"--{key.replace('_', '-')}", *map(str, value if isinstance(value, list) else [value])]
     return run([sys.executable, *words])
@@ -131,8 +129,7 @@ def script(name: str, **values: object) -> tuple[float, float, str]:
 def run(command: list[str]) -> tuple[float, float, str]:
     """Seconds, peak memory in MB and standard output of a process."""
     start = time.perf_counter()
-    environment = {**os.environ, "PYTHONPATH": str(WORKFLOW)}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     said = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)

@@ -18,8 +18,6 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "workflow"))
-
 from bandbridge import resources  # noqa: E402
 from bandbridge.catalogue import merged  # noqa: E402
 from bandbridge.resources import Ask, Stored  # noqa: E402

@@ -26,7 +26,6 @@ import rasterio
 import torch
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "workflow"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "unit"))
 
 from small_store import small_dataset, write_store

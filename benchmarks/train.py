@@ -22,8 +22,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "workflow"))
-
 from bandbridge.catalogue import Composite
 from bandbridge.clip import Clip, new_clip
 from bandbridge.device import autocast, set_up

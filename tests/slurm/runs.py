@@ -27,7 +27,7 @@ class Run(Clone):
     def start(self, *arguments: str) -> "subprocess.Popen[bytes]":
         with (self.root / "run.log").open("w") as log:
             command = [sys.executable, "-m", "snakemake", *_patient(arguments)]
-            return subprocess.Popen(command, cwd=self.root, stdout=log, stderr=log)
+            return subprocess.Popen(command, cwd=self.root, env=self.environment, stdout=log, stderr=log)
 
     def log(self) -> str:
         return (self.root / "run.log").read_text()

@@ -3,16 +3,18 @@
 import dataclasses
 import importlib.util
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
 from bandbridge.assemble import assemble
-from bandbridge.catalogue import WORKFLOW, load_dataset, load_nomenclature
+from bandbridge.catalogue import load_dataset, load_nomenclature
 from bandbridge.convert import convert_share
 from bandbridge.plan import make_plan
 from bandbridge.readers import Planned, Sample, reader
 from bandbridge.store import Store
 
+SCRIPTS = Path(__file__).parents[2] / "workflow" / "scripts"
 COUNTS = {"train": 30, "val": 12, "test": 17}
 
 
@@ -85,7 +87,7 @@ def make_store(root, name, counts=COUNTS, side=16, seed=0):
 
 def load_script(name):
     """A script of the workflow as a module; its `main` is what a rule calls."""
-    spec = importlib.util.spec_from_file_location(f"script_{name}", WORKFLOW / "scripts" / f"{name}.py")
+    spec = importlib.util.spec_from_file_location(f"script_{name}", SCRIPTS / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

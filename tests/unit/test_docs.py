@@ -34,6 +34,8 @@ ELSEWHERE = {
     "ls",
     "less",
     "nano",
+    "pip",
+    "python3.13",
     "sacctmgr",
     "sbatch",
     "sinfo",
@@ -131,7 +133,8 @@ def test_a_run_of_the_documentation_can_be_planned(tmp_path: Path, command: str)
     words = [str(tmp_path / word) if word == "my.yaml" else word for word in shlex.split(command)]
     at = words.index("--") if "--" in words else 1
     words[at:at] = ["--dry-run"]
-    called = subprocess.run([sys.executable, "-m", *words], cwd=ROOT, capture_output=True, text=True)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "workflow")}
+    called = subprocess.run([sys.executable, "-m", *words], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert called.returncode == 0, called.stdout + called.stderr
 
 

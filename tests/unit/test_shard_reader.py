@@ -176,6 +176,72 @@ def test_a_reader_used_before_works_in_forked_workers(tmp_path):
     np.testing.assert_array_equal(reader.read(range(80)), values)
 
 
+# --- memory of batches ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def large(tmp_path):
+    """A reader of samples so large that the memory of a batch is lent again, and what they are."""
+    values = pixels(12, (4, 512, 512))
+    values += 100 * np.arange(12, dtype=np.uint16)[:, None, None, None]  # no two samples are alike
+    return ShardReader(write(tmp_path / "large", values)), values
+
+
+@pytest.mark.parametrize(
+    "keep",
+    [
+        lambda batch: batch,
+        lambda batch: batch[1:2],
+        lambda batch: batch.reshape(-1).view(np.uint8)[5:][::3],
+        lambda batch: torch.from_numpy(batch),
+        lambda batch: torch.from_numpy(batch)[1:].flatten(),
+        lambda batch: batch[2].T,
+        memoryview,
+    ],
+    ids=["batch", "slice", "bytes", "tensor", "part of a tensor", "sample", "memoryview"],
+)
+def test_a_batch_of_which_a_part_is_kept_is_never_overwritten(large, keep):
+    reader, values = large
+    kept = [keep(reader.read([at, at + 1, at + 2])) for at in range(9)]
+    for at in range(9):  # these are let go of: their memory is what may be lent again
+        reader.read([at, at + 1, at + 2])
+    for at, part in enumerate(kept):
+        np.testing.assert_array_equal(np.asarray(part), np.asarray(keep(values[at : at + 3].copy())))
+
+
+def test_batches_that_threads_keep_are_never_overwritten(large):
+    reader, values = large
+
+    def read(seed):
+        order = np.random.default_rng(seed).permutation(12)[:4]
+        batch = reader.read(order)
+        reader.read(order[::-1])
+        return order, batch if seed % 2 else batch[:1].copy()
+
+    with ThreadPoolExecutor(4) as threads:
+        for order, batch in threads.map(read, range(40)):
+            np.testing.assert_array_equal(batch, values[order[: len(batch)]])
+
+
+def test_memory_of_a_batch_is_lent_again_once_its_last_part_is_gone():
+    size = 64 * 1024**2  # the system hands out so much at once as zeros
+    blocks = shard_reader._Blocks()
+    batch = blocks.take(size)
+    batch[:] = 7
+    part = batch[:1]
+    del batch
+    assert blocks.take(size).max() == 0
+    del part
+    assert {int(blocks.take(size - 9)[-1]), int(blocks.take(size - 9)[-1])} == {0, 7}
+
+
+def test_the_memory_kept_for_later_is_bounded():
+    blocks = shard_reader._Blocks()
+    leases = [blocks.take(shard_reader.LEAST_REUSED) for _ in range(20)]
+    del leases
+    assert len(blocks._free) == shard_reader.MOST_REUSED
+
+
 # --- damage --------------------------------------------------------------------------------------------------------
 
 

@@ -1,5 +1,6 @@
 """Clones of the repository with a small real scene in them, in which the workflow is run as its users run it."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -32,9 +33,14 @@ class Clone:
         config = merged(yaml.safe_load((ROOT / "config.yaml").read_text()), SMALL)
         (self.root / "config.yaml").write_text(yaml.safe_dump(merged(config, changes), sort_keys=False))
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """In which the clone's own package is the one that is imported, as after an installation in place."""
+        return os.environ | {"PYTHONPATH": str(self.root / "workflow")}
+
     def snakemake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "snakemake", *arguments]
-        return subprocess.run(command, cwd=self.root, capture_output=True, text=True)
+        return subprocess.run(command, cwd=self.root, env=self.environment, capture_output=True, text=True)
 
     def jobs(self, *arguments: str) -> list[str]:
         """The rules a dry run would run, one entry a job, sorted; the targets left out."""

@@ -4,7 +4,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,8 +11,8 @@ import yaml
 from numpy.typing import NDArray
 
 from bandbridge.errors import UserError, did_you_mean
+from bandbridge.locations import WORKFLOW
 
-WORKFLOW = Path(__file__).resolve().parents[1]
 # Kind of labels -> the metrics that may stand for a data set; the first does unless the data set's file names another.
 HEADLINES = {"single": ("accuracy", "balanced_accuracy"), "multi": ("map",)}
 

@@ -11,9 +11,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from bandbridge import views, weights
-from bandbridge.catalogue import WORKFLOW
 from bandbridge.errors import UserError, did_you_mean
 from bandbridge.files import read_json, whole_directory, write_json
+from bandbridge.locations import WORKFLOW
 
 CONFIG_FILE = "open_clip_config.json"
 WEIGHTS_FILE = "open_clip_model.safetensors"

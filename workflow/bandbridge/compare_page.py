@@ -11,9 +11,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from bandbridge import __version__
-from bandbridge.catalogue import WORKFLOW
 from bandbridge.compare import TASKS, Change, Comparison, Key, Score, tally
 from bandbridge.files import whole_file
+from bandbridge.locations import WORKFLOW
 from bandbridge.metrics.rows import format_cell
 from bandbridge.table_formats import column_groups, to_markdown
 from bandbridge.tables_base import (

@@ -12,7 +12,6 @@ from jsonschema.exceptions import ValidationError
 
 from bandbridge.catalogue import (
     COMMON_OPTIONS,
-    WORKFLOW,
     dataset_names,
     label_map,
     load_dataset,
@@ -24,6 +23,7 @@ from bandbridge.catalogue import (
 )
 from bandbridge.encoder_facts import encoder_names, load_encoder_facts
 from bandbridge.errors import UserError, did_you_mean
+from bandbridge.locations import WORKFLOW
 from bandbridge.resources import clip_architectures
 from bandbridge.sensors import SENSORS, order_bands, sensor_of
 from bandbridge.settings import align_recipe, align_task, clips, evaluated, other_encoders, prompts, tasks, uses_scratch

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from bandbridge.catalogue import WORKFLOW
+from bandbridge.locations import WORKFLOW
 
 CONFIG = WORKFLOW.parent / "config.yaml"
 SCHEMA = WORKFLOW / "schemas" / "config.schema.yaml"

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bandbridge.catalogue import WORKFLOW, Dataset, Source, read_yaml
+from bandbridge.catalogue import Dataset, Source, read_yaml
 from bandbridge.errors import UserError, did_you_mean
+from bandbridge.locations import WORKFLOW
 from bandbridge.sensors import SENSORS
 
 FOLDER = "encoders"

@@ -16,7 +16,10 @@ from bandbridge.errors import UserError
 
 
 def share_package(folder: Path) -> None:
-    """Let every process started from here import this package from `folder`, in whatever environment it runs."""
+    """Let every process started from here import this package from `folder`, in environments that do not have it.
+
+    Conda environments and containers hold the packages it needs, and outlive many of its versions.
+    """
     paths = [str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]
     os.environ["PYTHONPATH"] = os.pathsep.join(paths)
 

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from bandbridge.catalogue import WORKFLOW, read_yaml
+from bandbridge.catalogue import read_yaml
+from bandbridge.locations import WORKFLOW
 
 MARKS = ("†", "‡", "§", "¶")
 DIFFERENT = "Published figures are not of this run: their splits, prompts and settings may differ from this run's."

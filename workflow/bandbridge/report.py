@@ -14,9 +14,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from bandbridge import __version__
-from bandbridge.catalogue import WORKFLOW
 from bandbridge.figures import Album
 from bandbridge.files import whole_directory, whole_file
+from bandbridge.locations import WORKFLOW
 from bandbridge.report_curves import paint_plots, short_titles, training_name, training_plot
 from bandbridge.report_datasets import dataset_page
 from bandbridge.report_models import class_scores, confusions

@@ -15,8 +15,8 @@ import pandas as pd
 import yaml
 
 from bandbridge import __version__, plots
-from bandbridge.catalogue import WORKFLOW
 from bandbridge.figures import Album, Plot
+from bandbridge.locations import WORKFLOW
 
 # What every run rests on, before its data sets.
 METHOD = ("zavras2025mind", "ilharco2022patching", "radford2021learning")

@@ -14,6 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from bandbridge.locations import WORKFLOW
+
 # Ten minutes cover the start of a job on a slow file system, half an hour that of a training with its validations.
 SHORT, LONG = 10, 30
 # A process with torch, its CUDA context and its libraries; one without.
@@ -121,7 +123,7 @@ def clip_architectures() -> dict[str, Path]:
 
     Only the latter where open_clip is not installed, as on a login node.
     """
-    folders = [Path(__file__).parents[1] / "clip_configs"]
+    folders = [WORKFLOW / "clip_configs"]
     found = importlib.util.find_spec("open_clip")
     if found is not None and found.origin is not None:
         folders.insert(0, Path(found.origin).parent / "model_configs")

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bandbridge.catalogue import WORKFLOW, load_dataset, prompt_set, read_yaml
+from bandbridge.catalogue import load_dataset, prompt_set, read_yaml
+from bandbridge.locations import WORKFLOW
 
 WEIGHTS_SUFFIXES = {".bin", ".pt", ".pth", ".safetensors"}
 

@@ -7,10 +7,10 @@ shards with their index at the end (the layout of BandBridge's stores). Anything
 import json
 import os
 import struct
-import sys
-import threading
 import weakref
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -29,7 +29,7 @@ MOST_OPEN = 256
 TASK_SAMPLES = 32
 TASK_BYTES = 256 * 1024
 
-# Memory of batches that are no longer used is used again: of so many batches, of at least so many bytes.
+# Memory of batches that are gone is used again: of so many batches, of at least so many bytes each.
 MOST_REUSED = 8
 LEAST_REUSED = 1024**2
 
@@ -81,7 +81,7 @@ class ShardReader:
         wanted = np.asarray(indices, dtype=np.int64).reshape(-1)
         if wanted.size and (wanted.min() < 0 or wanted.max() >= len(self)):
             raise IndexError(f"indices {wanted.min()} to {wanted.max()} of {len(self)} samples")
-        out = _buffers().take(len(wanted) * self._sample_bytes).view(self.dtype).reshape(-1, *self.shape[1:])
+        out = _blocks().take(len(wanted) * self._sample_bytes).view(self.dtype).reshape(-1, *self.shape[1:])
         # In the order of the files, for disks' and file systems' sake.
         rows = np.argsort(wanted, kind="stable")
         shards = {number: self._shard(number) for number in np.unique(wanted // self._layout.per_shard).tolist()}
@@ -141,41 +141,51 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=available_cores(), thread_name_prefix="shard-reader")
 
 
-class _Buffers:
-    """Memory for batches, taken again once nobody holds what was last read into it.
+class _Lease:
+    """Memory of one batch, as NumPy takes it: every array and tensor in it refers to this object and keeps it alive."""
 
-    Fresh memory costs about as much as decoding into it: the system hands it out, zeroed, page by page.
+    def __init__(self, block: NDArray[np.uint8]) -> None:
+        self._block = block
+        self.__array_interface__ = block.__array_interface__
+
+
+class _Blocks:
+    """Memory for batches, lent again after the last array in it is gone.
+
+    Fresh memory costs about as much as decoding into it: the system hands it out, zeroed, page by page. The end of the
+    lease gives a block back, not a count of references: what those count changes between versions of Python.
     """
 
     def __init__(self) -> None:
-        self._all: list[NDArray[np.uint8]] = []
-        self._lock = threading.Lock()
+        self._free: deque[NDArray[np.uint8]] = deque(maxlen=MOST_REUSED)
 
     def take(self, size: int) -> NDArray[np.uint8]:
         """So many bytes, of any content."""
         if size < LEAST_REUSED:
             return np.empty(size, np.uint8)
-        with self._lock:
-            for at in range(len(self._all)):  # not enumerate, which holds on to what it last gave
-                buffer = self._all[at]
-                # An array that is part of it holds it as well, whoever has that: NumPy or torch. What counts here: the
-                # list, the loop's own name and the argument.
-                if size <= buffer.nbytes <= 2 * size and sys.getrefcount(buffer) == 3:
-                    self._all.append(self._all.pop(at))
-                    return buffer[:size]
-            buffer = np.empty(size, np.uint8)
-            self._all = [*self._all[-MOST_REUSED + 1 :], buffer]
-            return buffer[:size]
+        lease = _Lease(self._block(size))
+        weakref.finalize(lease, self._free.append, lease._block).atexit = False
+        return np.asarray(lease)[:size]
+
+    def _block(self, size: int) -> NDArray[np.uint8]:
+        for _ in range(len(self._free)):
+            # Threads may have taken the rest in the meantime.
+            with suppress(IndexError):
+                block = self._free.popleft()
+                if size <= block.nbytes <= 2 * size:
+                    return block
+                self._free.append(block)
+        return np.empty(size, np.uint8)
 
 
 @cache
-def _buffers() -> _Buffers:
-    return _Buffers()
+def _blocks() -> _Blocks:
+    return _Blocks()
 
 
 def _make_anew() -> None:
     _pool.cache_clear()
-    _buffers.cache_clear()
+    _blocks.cache_clear()
 
 
 if hasattr(os, "register_at_fork"):

@@ -212,7 +212,6 @@ def launch(script: Path, arguments: Mapping[str, Any], processes: int, nodes: in
     progress.relayed = here / PROGRESS
     if nodes > 1:
         environment = _outside_of_a_step(environment)
-    job.share_package(Path(__file__).parents[2])
     try:
         with (
             on_stop_signals((here / "stop").touch),
