@@ -76,6 +76,7 @@ STORE = SimpleNamespace(
     bands=BANDS,
     composite=Composite(("B04", "B03", "B02"), 3558.0),
     label_kind="multi",
+    headline="map",
     attrs={"dataset": "random samples"},
 )
 

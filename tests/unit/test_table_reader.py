@@ -14,7 +14,7 @@ from PIL import Image
 from rasterio.enums import Resampling
 from reading import read_all
 
-from bandbridge.catalogue import Dataset, Modality, Source
+from bandbridge.catalogue import Dataset, Modality, Source, headline_metric
 from bandbridge.errors import UserError
 from bandbridge.rasters import to_grid
 from bandbridge.readers import Planned, Rejected, reader
@@ -35,6 +35,7 @@ def described(*modalities, kind="single", sources=(), **options):
         reader="table",
         modalities=modalities or (S2,),
         label_kind=kind,
+        headline=headline_metric(kind),
         nomenclatures=("osm-landuse-8",),
         label_stream=None,
         splits=("train", "val", "test"),

@@ -173,8 +173,8 @@ def _classified(
 ) -> tuple[list[Row], NDArray[np.floating]]:
     """The rows, the headline first, and the headline's resamples (resamples,)."""
     single = part.kind == "single"
-    found = _single_statistics(part, scores) if single else _multi_statistics(part, scores, thresholds)
-    statistics = {part.headline: found[part.headline], **found}
+    every = _single_statistics(part, scores) if single else _multi_statistics(part, scores, thresholds)
+    statistics = {part.headline: every[part.headline], **every}
     n = len(part.labels)
     resampled = draws.of(statistics, n)
     rows = [

@@ -35,10 +35,10 @@ def class_weights(labels: NDArray[np.uint8], kind: str, how: str) -> NDArray[np.
         how: 'balanced' or 'root'.
     """
     counts = labels.sum(axis=0, dtype=np.int64)
-    shown = counts > 0
-    raw = counts[shown] ** {"balanced": -1.0, "root": -0.5}[how]
+    present = counts > 0
+    raw = counts[present] ** {"balanced": -1.0, "root": -0.5}[how]
     weights = np.ones(len(counts))
-    weights[shown] = raw / (np.average(raw, weights=counts[shown]) if kind == "single" else raw.mean())
+    weights[present] = raw / (np.average(raw, weights=counts[present]) if kind == "single" else raw.mean())
     return weights.astype(np.float32)
 
 
