@@ -95,6 +95,7 @@ rule fetch:
     input:
         archives=[files(dataset) for dataset in DATASETS],
         clip=fetched_clip(),
+        tower=tower_files(),
         encoders=[brought(encoder) for encoder in OTHERS],
         weights=[
             path

@@ -10,14 +10,14 @@ PACKAGE = Path(__file__).parents[2] / "workflow" / "bandbridge"
 LEVELS = [
     ["cpu", "errors", "files", "locations", "progress", "job", "runlock", "resources", "slurm"],
     ["catalogue"],
-    ["sensors"],
+    ["sensors", "text_towers"],
     ["settings"],
-    ["config", "encoder_facts", "tar_stream", "archives", "transfer", "download", "rasters"],
+    ["config", "encoder_facts", "tar_stream", "archives", "transfer", "download", "text_tower_fetch", "rasters"],
     ["readers"],
     ["plan", "shards", "convert", "assemble"],
     ["order", "shard_reader", "store"],
     ["device", "torchscript", "weights", "views"],
-    ["heads", "clip_checkpoints", "clip", "text_heads", "backbones", "students"],
+    ["heads", "clip_checkpoints", "clip_text", "clip", "text_heads", "backbones", "students"],
     ["encoder_inputs", "encoder_satmae", "encoder_torchgeo", "encoders", "encoder_fetch"],
     ["metrics", "probe_solver"],
     ["training"],
@@ -34,9 +34,9 @@ LEVELS = [
     ["compare", "compare_page", "doctor_machine", "doctor_data", "doctor", "overview", "config_reference"],
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
-WITH_TORCH = {"device", "torchscript", "weights", "views", "clip_checkpoints", "clip", "text_heads", "backbones"}
-WITH_TORCH |= {"students", "training", "paint", "embed", "probe_solver", "encoder_inputs", "encoder_satmae"}
-WITH_TORCH |= {"encoder_torchgeo", "encoders", "encoder_fetch", "encoder_embed"}
+WITH_TORCH = {"device", "torchscript", "weights", "views", "clip_checkpoints", "clip_text", "clip", "text_heads"}
+WITH_TORCH |= {"backbones", "students", "training", "paint", "embed", "probe_solver", "encoder_inputs"}
+WITH_TORCH |= {"encoder_satmae", "encoder_torchgeo", "encoders", "encoder_fetch", "encoder_embed"}
 
 MODULES = [path for path in sorted(PACKAGE.rglob("*.py")) if path != PACKAGE / "__init__.py"]
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import open_clip
@@ -47,6 +48,12 @@ def test_a_head_is_read_as_it_was_written_and_equal_heads_are_equal_bytes(tmp_pa
     np.testing.assert_array_equal(found.weights, head.weights)
     assert (found.logit_scale, found.classes, found.prompts) == (head.logit_scale, head.classes, head.prompts)
     assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "two.npz").read_bytes()
+
+
+def test_the_bias_of_a_head_is_kept(tmp_path):
+    save_head(tmp_path / "head.npz", replace(tiny_head(), logit_bias=-10.5))
+    assert load_head(tmp_path / "head.npz").logit_bias == -10.5
+    assert tiny_head().logit_bias == 0
 
 
 def test_every_template_takes_every_name():

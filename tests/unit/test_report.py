@@ -339,6 +339,10 @@ def test_a_clip_trained_from_scratch_is_called_a_stand_in(run):
     pretrained = {**run.config, "clip": {"name": "ViT-B-32", "pretrained": "openai"}}
     assert scratch_note(pretrained) == ""
     assert what_was_run(pretrained).startswith("ViT-B-32 (weights: openai) was fine-tuned")
+    assert "stayed as it was" not in scratch_note(run.config)
+    locked = {**run.config["clip"]["scratch"], "text": "all-minilm-l6-v2"}
+    lit = {**run.config, "clip": {**run.config["clip"], "name": "demo-lit", "scratch": locked}}
+    assert "Its text encoder, all-MiniLM-L6-v2, had been trained on sentences and stayed as it was" in scratch_note(lit)
 
 
 def test_a_data_set_shows_what_it_was_made_of_and_what_was_left_out(page):
@@ -417,3 +421,14 @@ def test_every_data_set_of_the_catalogue_can_be_cited():
 def test_code_outside_a_clone_has_no_commit(tmp_path, monkeypatch):
     monkeypatch.setattr(report_run, "WORKFLOW", tmp_path / "workflow")
     assert report_run.git_commit() == ""
+
+
+def test_a_text_tower_is_named_with_its_licence_and_what_to_cite(run, tmp_path):
+    locked = {**run.config["clip"]["scratch"], "text": "all-minilm-l6-v2"}
+    config = {**run.config, "clip": {**run.config["clip"], "name": "demo-lit", "scratch": locked}}
+    metrics, _ = run.read()
+    write_report(tmp_path / "page.html", config, metrics, [])
+    text = (tmp_path / "page.html").read_text()
+    assert "all-MiniLM-L6-v2</dt><dd>Apache-2.0. Cite: reimers2019sentence" in text
+    assert "@inproceedings{zhai2022lit," in text
+    assert "@inproceedings{reimers2019sentence," in text

@@ -52,16 +52,17 @@ def test_photos_go_through_and_bands_need_a_composite():
         views.rgb_image(torch.zeros(1, 4, 2, 2), "s2", BANDS, None)
 
 
+@pytest.mark.parametrize("resize_mode", ["shortest", "squash"])
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
 @pytest.mark.parametrize(
     ("height", "width", "size"), [(64, 64, 32), (40, 61, 48), (61, 40, 32), (33, 50, 33), (8, 8, 64)]
 )
-def test_clip_input_is_open_clips_preprocessing(height, width, size, interpolation):
+def test_clip_input_is_open_clips_preprocessing(height, width, size, interpolation, resize_mode):
     picture = np.random.default_rng(0).integers(0, 256, size=(height, width, 3), dtype=np.uint8)
-    config = open_clip.transform.PreprocessCfg(size=size, interpolation=interpolation)
+    config = open_clip.transform.PreprocessCfg(size=size, interpolation=interpolation, resize_mode=resize_mode)
     expected = open_clip.transform.image_transform_v2(config, is_train=False)(Image.fromarray(picture))
     batch = torch.from_numpy(picture).permute(2, 0, 1)[None]
-    found = views.clip_input(batch, size, MEAN, STD, interpolation)[0]
+    found = views.clip_input(batch, size, MEAN, STD, interpolation, resize_mode)[0]
     levels = (found - expected).abs() * torch.tensor(STD).view(3, 1, 1) * 255
     assert found.shape == expected.shape
     # Pillow computes with 22-bit fractions, so that a value halfway between two levels may go the other way.

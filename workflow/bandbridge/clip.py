@@ -10,13 +10,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from bandbridge import views, weights
+from bandbridge import clip_text, views, weights
 from bandbridge.errors import UserError, did_you_mean
-from bandbridge.files import read_json, whole_directory, write_json
+from bandbridge.files import whole_directory, write_json
 from bandbridge.locations import WORKFLOW
 
 CONFIG_FILE = "open_clip_config.json"
 WEIGHTS_FILE = "open_clip_model.safetensors"
+RESIZE_MODES = ("shortest", "squash")
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +51,18 @@ class Clip:
         return float(self.model.logit_scale.detach().exp())  # type: ignore[operator]
 
     @property
+    def logit_bias(self) -> float:
+        """What is added to the scaled cosines: SigLIP's parameter, 0 for models without one."""
+        bias = getattr(self.model, "logit_bias", None)
+        return 0.0 if bias is None else float(bias.detach())
+
+    @property
+    def text_is_locked(self) -> bool:
+        """Whether its text tower takes no gradient, see `new_clip`."""
+        text = getattr(self.model, "text", None)
+        return text is not None and not any(parameter.requires_grad for parameter in text.parameters())
+
+    @property
     def image_size(self) -> int:
         size = self.preprocess_cfg["size"]
         return int(size if isinstance(size, int) else size[0])
@@ -64,7 +77,8 @@ class Clip:
 
     def inputs(self, rgb: Tensor) -> Tensor:
         """Pictures (n, 3, y, x) uint8 as the image encoder takes them, see `views.clip_input`."""
-        return views.clip_input(rgb, self.image_size, self.mean, self.std, self.preprocess_cfg["interpolation"])
+        how = self.preprocess_cfg["interpolation"], self.preprocess_cfg["resize_mode"]
+        return views.clip_input(rgb, self.image_size, self.mean, self.std, *how)
 
 
 @cache
@@ -76,36 +90,48 @@ def _open_clip() -> ModuleType:
     return open_clip
 
 
-def new_clip(name: str) -> Clip:
-    """A CLIP with random weights, by the name of an architecture in workflow/clip_configs or in open_clip."""
+def new_clip(name: str, tower: Path | None = None) -> Clip:
+    """A CLIP with random weights, by the name of an architecture in workflow/clip_configs or in open_clip.
+
+    Args:
+        tower: a folder with the text tower that the architecture names: config.json, model.safetensors and the
+            tokenizer's files. Its weights are loaded, and locked: they take no gradient.
+    """
     model_cfg = _model_config(name)
-    model = _open_clip().create_model(name, pretrained_text=False)
-    return _clip(name, model, _open_clip().get_tokenizer(name), model_cfg)
+    clip_text.must_have_transformers(model_cfg, name)
+    if tower is None:
+        return _clip(name, _build(name), _open_clip().get_tokenizer(name), model_cfg)
+    options, tokenizer = clip_text.new_tower(tower, model_cfg)
+    model = _build(name, **options)
+    clip_text.load_tower(model, tower)
+    model.text.requires_grad_(False)
+    return _clip(name, model, tokenizer, model_cfg)
 
 
 def load_clip(directory: Path) -> Clip:
     """The CLIP of an open_clip model directory, in eval mode, float32, on the CPU.
 
     Raises:
-        UserError: the directory lacks its configuration or weights, or the model is of a kind that zero-shot heads
-            here cannot serve (a bias on its logits, other than square pictures resized by their shorter side).
+        UserError: the directory lacks its configuration, its weights or a part of its text side, the transformers
+            library is needed and not installed, or the model takes other than square pictures.
     """
     for file in (CONFIG_FILE, WEIGHTS_FILE):
         if not (directory / file).is_file():
             raise UserError(f"{directory}: {file} is missing, so this is no open_clip model directory.")
-    source = f"local-dir:{directory}"
-    model = _create(source)
-    model_cfg = read_json(directory / CONFIG_FILE)["model_cfg"]
-    return _clip(directory.name, model, _open_clip().get_tokenizer(source), model_cfg)
+    return _from_directory(directory.name, directory)
 
 
 def save_clip(clip: Clip, directory: Path, metadata: Mapping[str, str] | None = None) -> None:
-    """Write a CLIP as a directory that open_clip loads by itself ('local-dir:...'), `metadata` in the weights' file."""
+    """Write a CLIP as a directory that open_clip loads by itself ('local-dir:...'), text side and tokenizer included.
+
+    One with a transformers tower, open_clip loads with the directory as its working directory, or if it is told where
+    the tower is described (`clip_text.tower_options`); `load_clip` does so. `metadata` is of the
+    weights' file.
+    """
     with whole_directory(directory) as part:
-        write_json(part / CONFIG_FILE, {"model_cfg": clip.model_cfg, "preprocess_cfg": clip.preprocess_cfg})
+        model_cfg = clip_text.save_text_side(part, clip.model, clip.tokenizer, clip.model_cfg)
+        write_json(part / CONFIG_FILE, {"model_cfg": model_cfg, "preprocess_cfg": clip.preprocess_cfg})
         weights.save_weights(part / WEIGHTS_FILE, clip.model.state_dict(), metadata or {})
-        if hasattr(clip.tokenizer, "save_pretrained"):
-            clip.tokenizer.save_pretrained(part)
 
 
 def fetch_clip(name: str, pretrained: str, directory: Path, quick_gelu: bool | None = None) -> None:
@@ -125,9 +151,9 @@ def fetch_clip(name: str, pretrained: str, directory: Path, quick_gelu: bool | N
             origin.
     """
     if pretrained.startswith("hf-hub:"):
-        clip = _from_source(name, pretrained, quick_gelu)
+        clip = _from_hub(name, pretrained, quick_gelu)
     elif Path(pretrained).is_dir():
-        clip = _from_source(name, f"local-dir:{pretrained}", quick_gelu)
+        clip = _from_directory(name, Path(pretrained), quick_gelu)
     elif Path(pretrained).is_file():
         clip = _from_file(name, Path(pretrained), quick_gelu)
     else:
@@ -135,11 +161,23 @@ def fetch_clip(name: str, pretrained: str, directory: Path, quick_gelu: bool | N
     save_clip(clip, directory)
 
 
-def _from_source(name: str, source: str, quick_gelu: bool | None) -> Clip:
-    model = _create(source)
+def _from_hub(name: str, source: str, quick_gelu: bool | None) -> Clip:
+    model = _create(source, None)
     model_cfg = _open_clip().get_model_config(source)
     _must_agree(quick_gelu, bool(model_cfg.get("quick_gelu", False)), f"{CONFIG_FILE} of {source}")
-    return _clip(name, model, _open_clip().get_tokenizer(source), model_cfg)
+    return _clip(name, model, _tokenizer(source, model_cfg), model_cfg)
+
+
+def _from_directory(name: str, directory: Path, quick_gelu: bool | None = None) -> Clip:
+    if not (directory / CONFIG_FILE).is_file():
+        raise UserError(f"{directory}: {CONFIG_FILE} is missing, so this is no open_clip model directory.")
+    source = f"local-dir:{directory}"
+    model_cfg = _open_clip().get_model_config(source)
+    _must_agree(quick_gelu, bool(model_cfg.get("quick_gelu", False)), f"{CONFIG_FILE} of {directory}")
+    clip_text.must_have_transformers(model_cfg, str(directory))
+    clip_text.must_be_whole(directory, model_cfg)
+    model = _create(source, model_cfg, **clip_text.tower_options(directory, model_cfg))
+    return _clip(name, model, _tokenizer(source, model_cfg), model_cfg)
 
 
 def _from_tag(name: str, tag: str, asked: bool | None) -> Clip:
@@ -153,14 +191,16 @@ def _from_tag(name: str, tag: str, asked: bool | None) -> Clip:
     # The activation belongs to the weights: open_clip only warns where the architecture's differs.
     quick_gelu = bool(_open_clip().get_pretrained_cfg(name, tag).get("quick_gelu", False))
     _must_agree(asked, quick_gelu, f"open_clip's record of '{tag}'")
-    model = _create(name, pretrained=tag, quick_gelu=quick_gelu)
-    return _clip(name, model, _open_clip().get_tokenizer(name), model_cfg | {"quick_gelu": quick_gelu})
+    clip_text.must_have_transformers(model_cfg, name)
+    model = _create(name, model_cfg, pretrained=tag, quick_gelu=quick_gelu)
+    return _clip(name, model, _tokenizer(name, model_cfg), model_cfg | {"quick_gelu": quick_gelu})
 
 
 def _from_file(name: str, path: Path, asked: bool | None) -> Clip:
     from bandbridge import clip_checkpoints  # takes seconds, as open_clip does
 
     model_cfg = _model_config(name)
+    clip_text.must_have_transformers(model_cfg, name)
     state = weights.load_checkpoint(path)
     quick_gelu = bool(model_cfg.get("quick_gelu", False)) if asked is None else asked
     if clip_checkpoints.is_openai(state):
@@ -174,13 +214,12 @@ def _from_file(name: str, path: Path, asked: bool | None) -> Clip:
             "clip.quick_gelu: true."
         )
     model_cfg = model_cfg | {"quick_gelu": quick_gelu}
-    logging.disable(logging.WARNING)  # open_clip warns that nothing is loaded; the next line loads
     try:
-        model = _open_clip().create_model(name, pretrained_text=False, quick_gelu=quick_gelu)
-    finally:
-        logging.disable(logging.NOTSET)
+        model = _build(name, quick_gelu=quick_gelu)
+    except (ImportError, OSError, ValueError) as error:
+        raise UserError(f"{name}: cannot be built for {path}. {error}{clip_text.advice(model_cfg)}") from error
     clip_checkpoints.load_into(model, state, name, path)
-    return _clip(name, model, _open_clip().get_tokenizer(name), model_cfg)
+    return _clip(name, model, _tokenizer(name, model_cfg), model_cfg)
 
 
 def _must_agree(asked: bool | None, needed: bool, origin: str) -> None:
@@ -192,15 +231,32 @@ def _must_agree(asked: bool | None, needed: bool, origin: str) -> None:
         )
 
 
-def _create(source: str, **options: Any) -> nn.Module:
+def _build(name: str, **options: Any) -> nn.Module:
+    """An architecture with random weights."""
+    logging.disable(logging.WARNING)  # open_clip warns that nothing is loaded
+    try:
+        return _open_clip().create_model(name, pretrained_text=False, **options)
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def _create(source: str, model_cfg: dict[str, Any] | None, **options: Any) -> nn.Module:
     try:
         return _open_clip().create_model_from_pretrained(source, return_transform=False, **options)
-    except (RuntimeError, OSError, ValueError) as error:
+    except (ImportError, RuntimeError, OSError, ValueError) as error:
         origin = options.get("pretrained", "its own weights")
         raise UserError(
             f"{source}, {origin}: cannot be loaded. {error}\nWithout a network, bring the weights beforehand with "
             "'snakemake fetch' where there is one, or set clip.pretrained to the path of a local checkpoint."
+            f"{clip_text.advice(model_cfg)}"
         ) from error
+
+
+def _tokenizer(source: str, model_cfg: dict[str, Any]) -> Any:
+    try:
+        return _open_clip().get_tokenizer(source)
+    except (ImportError, OSError, ValueError) as error:
+        raise UserError(f"{source}: its tokenizer cannot be loaded. {error}{clip_text.advice(model_cfg)}") from error
 
 
 def _model_config(name: str) -> dict[str, Any]:
@@ -218,11 +274,9 @@ def _model_config(name: str) -> dict[str, Any]:
 def _clip(name: str, model: nn.Module, tokenizer: Any, model_cfg: dict[str, Any]) -> Clip:
     preprocess_cfg = dict(model.visual.preprocess_cfg)  # type: ignore[union-attr, arg-type]
     size = preprocess_cfg["size"]
-    if getattr(model, "logit_bias", None) is not None:
-        raise UserError(f"{name} adds a bias to its logits (as SigLIP does); zero-shot heads here have none.")
-    if preprocess_cfg["resize_mode"] != "shortest" or (not isinstance(size, int) and size[0] != size[1]):
+    if preprocess_cfg["resize_mode"] not in RESIZE_MODES or (not isinstance(size, int) and size[0] != size[1]):
         raise UserError(
             f"{name} prepares pictures by resize_mode '{preprocess_cfg['resize_mode']}' and size {size}; "
-            "only 'shortest' and a square are supported."
+            f"only a square and {' or '.join(RESIZE_MODES)} are supported."
         )
     return Clip(name, model.eval(), tokenizer, model_cfg, preprocess_cfg)

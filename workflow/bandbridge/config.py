@@ -24,9 +24,20 @@ from bandbridge.catalogue import (
 from bandbridge.encoder_facts import encoder_names, load_encoder_facts
 from bandbridge.errors import UserError, did_you_mean
 from bandbridge.locations import WORKFLOW
-from bandbridge.resources import clip_architectures
+from bandbridge.resources import clip_architecture, clip_architectures
 from bandbridge.sensors import SENSORS, order_bands, sensor_of
-from bandbridge.settings import align_recipe, align_task, clips, evaluated, other_encoders, prompts, tasks, uses_scratch
+from bandbridge.settings import (
+    align_recipe,
+    align_task,
+    clips,
+    evaluated,
+    locked_tower,
+    other_encoders,
+    prompts,
+    tasks,
+    uses_scratch,
+)
+from bandbridge.text_towers import architecture_faults, load_text_tower, text_tower_names
 
 # In these mappings a preset removes an entry of config.yaml by setting it to null.
 REMOVABLE = (("align", "students"), ("evaluate", "datasets"), ("datasets",), ("prompts",))
@@ -272,6 +283,7 @@ def _task_faults(config: Mapping[str, Any]) -> Iterator[str]:
                     f"{', '.join(allowed)}.{did_you_mean(task['nomenclature'], allowed)}"
                 )
     yield from _clip_faults(config)
+    yield from _tower_faults(config)
     if uses_scratch(config):
         if "scratch" not in config["clip"]:
             yield f"clip.scratch is missing, and clip.pretrained is 'scratch'; {EXAMPLE}."
@@ -300,6 +312,48 @@ def _clip_faults(config: Mapping[str, Any]) -> Iterator[str]:
                 f"clip.name is '{name}'; workflow/clip_configs has {', '.join(own)}, and open_clip "
                 f"{len(known) - len(own)} more.{did_you_mean(name, known)}"
             )
+
+
+def _tower_faults(config: Mapping[str, Any]) -> Iterator[str]:
+    """A locked text tower that is none, or that is not the one of the architecture to train."""
+    if not uses_scratch(config):
+        return
+    named, known = locked_tower(config), text_tower_names()
+    if named is not None and named not in known:
+        yield (
+            f"clip.scratch.text is '{named}'; there are (workflow/text_towers/): {', '.join(known)}, or null."
+            f"{did_you_mean(named, known)}"
+        )
+        return
+    for name, _ in clips(config).values():
+        architecture = clip_architecture(name)
+        if architecture is None:
+            continue
+        own = _tower_of(name)
+        if named is None and own:
+            wanted = f"set clip.scratch.text to '{own}'" if own in known else "take another architecture"
+            yield f"clip.name is '{name}', whose text tower {own} cannot be trained from scratch; {wanted}."
+        elif named is not None and own != named:
+            having = [other for other in clip_architectures() if _tower_of(other) == named]
+            yield (
+                f"clip.scratch.text is '{named}', but clip.name is '{name}', whose text side is {own or 'its own'}; "
+                f"architectures with this tower: {', '.join(having) or 'none'}."
+            )
+        elif named is not None:
+            yield from _tower_file_faults(named, name, architecture)
+
+
+def _tower_of(name: str) -> str | None:
+    architecture = clip_architecture(name)
+    return None if architecture is None else architecture["text_cfg"].get("hf_model_name")
+
+
+def _tower_file_faults(tower: str, name: str, architecture: Mapping[str, Any]) -> Iterator[str]:
+    faults = list(schema_faults(read_yaml("text_towers", tower), "text_tower"))
+    yield from (f"workflow/text_towers/{tower}.yaml: {fault}" for fault in faults)
+    if not faults:
+        for fault in architecture_faults(load_text_tower(tower), architecture):
+            yield f"workflow/clip_configs/{name}.json: {fault}, for the text tower {tower}."
 
 
 def _nomenclature_faults(config: Mapping[str, Any]) -> Iterator[str]:

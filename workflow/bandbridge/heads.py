@@ -14,19 +14,21 @@ from bandbridge.files import whole_file
 
 @dataclass(frozen=True, eq=False)
 class Head:
-    """A zero-shot classifier: logits = logit_scale * normalise(image embedding) @ weights.T, no bias.
+    """A zero-shot classifier: logits = logit_scale * normalise(image embedding) @ weights.T + logit_bias.
 
     Attributes:
         weights: (class, dim) float32, unit rows.
         logit_scale: exp of CLIP's parameter; 100 for OpenAI's weights.
         classes: official class names, in the order of the nomenclature.
         prompts: per class, the sentences that were averaged.
+        logit_bias: of models trained with a sigmoid for each pair (SigLIP, Zhai et al. 2023); 0 for all others.
     """
 
     weights: NDArray[np.float32]
     logit_scale: float
     classes: tuple[str, ...]
     prompts: tuple[tuple[str, ...], ...]
+    logit_bias: float = 0.0
 
 
 def save_head(path: Path, head: Head) -> None:
@@ -36,6 +38,7 @@ def save_head(path: Path, head: Head) -> None:
             file,
             weights=head.weights,
             logit_scale=np.float64(head.logit_scale),
+            logit_bias=np.float64(head.logit_bias),
             classes=np.array(head.classes),
             # As text, because classes may have different numbers of sentences.
             prompts=np.array([json.dumps(sentences) for sentences in head.prompts]),
@@ -48,6 +51,7 @@ def load_head(path: Path) -> Head:
         return Head(
             weights=file["weights"],
             logit_scale=float(file["logit_scale"]),
+            logit_bias=float(file.get("logit_bias", 0.0)),
             classes=tuple(file["classes"].tolist()),
             prompts=tuple(tuple(json.loads(text)) for text in file["prompts"].tolist()),
         )

@@ -24,9 +24,10 @@ from bandbridge.report_probes import probe_plots
 from bandbridge.report_run import bibtex, cost_plot, costs, provenance, total_cost
 from bandbridge.report_spaces import galleries, projections
 from bandbridge.report_summary import key_figures, scratch_note, summary, task_scores, what_was_run
-from bandbridge.settings import tasks
+from bandbridge.settings import locked_tower, tasks
 from bandbridge.table_formats import column_groups, used_extras
 from bandbridge.tables import Curve, Table, ablation_facts, all_tables, number
+from bandbridge.text_towers import load_text_tower
 
 MEDIA_TYPES = {".csv": "text/csv", ".md": "text/markdown", ".tex": "text/x-tex"}
 # The section of each table; what is not named here stands with the classification.
@@ -41,6 +42,8 @@ SECTIONS = {
 }
 # A section of these says so where the run has no such figures.
 EXPECTED = ("classification", "paint", "retrieval", "linear_probe")
+# What a run against a locked text tower owes, besides the tower's own paper.
+LOCKED_CITE = ("zhai2022lit",)
 TABLE_OPTIONS = ("models", "datasets", "decimals", "published")
 
 Job = Callable[[], Any]
@@ -102,6 +105,8 @@ def write_report(
         )
     datasets = [drawn[f"data {store.name}"] for store in stores]
     shown, left_out = drawn["galleries"]
+    name = locked_tower(config)
+    tower = None if name is None else load_text_tower(name)
     page = _template().render(
         version=__version__,
         style=_asset("style.css"),
@@ -126,7 +131,8 @@ def write_report(
         cost_plot=drawn["cost"],
         total_cost=total_cost(stages),
         provenance=provenance(config, checksums or {}),
-        bibtex=bibtex(key for data in datasets for key in data.cite),
+        tower=tower,
+        bibtex=bibtex([*(key for data in datasets for key in data.cite), *(LOCKED_CITE + tower.cite if tower else ())]),
     )
     with whole_file(report) as part:
         part.write_text(page, encoding="utf-8")

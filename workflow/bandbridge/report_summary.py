@@ -6,8 +6,19 @@ from typing import Any
 
 import pandas as pd
 
-from bandbridge.settings import clips, final_lines, lines, model_at, nomenclature_of, students, tasks, uses_scratch
+from bandbridge.settings import (
+    clips,
+    final_lines,
+    lines,
+    locked_tower,
+    model_at,
+    nomenclature_of,
+    students,
+    tasks,
+    uses_scratch,
+)
 from bandbridge.tables import Curve, dataset_title, headline, metric_name, number, short_title
+from bandbridge.text_towers import load_text_tower
 
 # A smaller p value is called a change that chance would hardly make.
 SIGNIFICANT = 0.05
@@ -272,13 +283,24 @@ def _epochs(recipe: Mapping[str, Any]) -> str:
     return "one epoch" if recipe["epochs"] == 1 else f"{recipe['epochs']:,} epochs"
 
 
+def _tower_note(config: Mapping[str, Any]) -> str:
+    name = locked_tower(config)
+    if name is None:
+        return ""
+    return (
+        f" Its text encoder, {load_text_tower(name).title}, had been trained on sentences and stayed as it was, so "
+        "that words mean to this CLIP what they mean to that encoder."
+    )
+
+
 def scratch_note(config: Mapping[str, Any]) -> str:
     """What must be known of a CLIP that was not pretrained; empty for one that was."""
     if not uses_scratch(config):
         return ""
     return (
         "The CLIP of this run was trained from scratch, in minutes, on the images of "
-        f"{dataset_title(config['clip']['scratch']['dataset'])}, paired with captions made of their class names. It "
+        f"{dataset_title(config['clip']['scratch']['dataset'])}, paired with captions made of their class names."
+        f"{_tower_note(config)} It "
         "stands in for OpenAI's weights; nothing else differs from a run that starts from those. The figures show that "
         "the workflow does what it should, not how good the method is."
     )

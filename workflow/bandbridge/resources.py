@@ -109,12 +109,19 @@ def vit(image_size: int, patch_size: int, width: int, layers: int) -> Network:
 
 def clip_network(name: str) -> Network:
     """The image encoder of an architecture of `workflow/clip_configs` or open_clip, without importing the latter."""
-    path = clip_architectures().get(name.replace("/", "-"))
-    if path is not None:
-        vision = json.loads(path.read_text(encoding="utf-8"))["vision_cfg"]
+    architecture = clip_architecture(name)
+    if architecture is not None:
+        vision = architecture["vision_cfg"]
         if all(isinstance(vision.get(key), int) for key in ("image_size", "patch_size", "width", "layers")):
             return vit(vision["image_size"], vision["patch_size"], vision["width"], vision["layers"])
     return UNKNOWN
+
+
+def clip_architecture(name: str) -> dict[str, Any] | None:
+    """An architecture of `workflow/clip_configs` or open_clip as its file has it; None for a name of neither."""
+    path = clip_architectures().get(name.replace("/", "-"))
+    found: dict[str, Any] | None = None if path is None else json.loads(path.read_text(encoding="utf-8"))
+    return found
 
 
 @cache  # asked for each job, and a hundred files

@@ -144,7 +144,7 @@ def _logits(part: Labelled, head: Head, nomenclature: str) -> NDArray[np.float32
             f"the head has {head.weights.shape[1]} dimensions and the embeddings of {attrs['encoder']} have "
             f"{part.embeddings.embedding.shape[1]}: they belong to different CLIPs. Delete both and run again."
         )
-    return logits_from_head(part.embeddings.embedding, head.weights, head.logit_scale)
+    return logits_from_head(part.embeddings.embedding, head.weights, head.logit_scale, head.logit_bias)
 
 
 def row_of(attrs: Mapping[str, Any], **common: Any) -> Callable[..., Row]:

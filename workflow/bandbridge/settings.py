@@ -17,6 +17,11 @@ def uses_scratch(config: Mapping[str, Any]) -> bool:
     return any(source == "scratch" for _, source in clips(config).values())
 
 
+def locked_tower(config: Mapping[str, Any]) -> str | None:
+    """The text tower that the CLIP is trained against; None where its text encoder is trained too, or none is."""
+    return config["clip"].get("scratch", {}).get("text") if uses_scratch(config) else None
+
+
 def other_encoders(config: Mapping[str, Any]) -> dict[str, str | None]:
     """The encoders that are not made here: name -> a local checkpoint in place of the published weights, or None."""
     named = [{"name": entry} if isinstance(entry, str) else entry for entry in config["evaluate"]["encoders"]]

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor
 
 from bandbridge.catalogue import Nomenclature, PromptSet
 from bandbridge.clip import Clip
@@ -22,6 +23,7 @@ def build_head(clip: Clip, nomenclature: Nomenclature, prompts: PromptSet) -> He
     return Head(
         weights=text_head(clip, sentences),
         logit_scale=clip.logit_scale,
+        logit_bias=clip.logit_bias,
         classes=nomenclature.classes,
         prompts=sentences,
     )
@@ -36,11 +38,17 @@ def text_head(clip: Clip, class_prompts: Sequence[Sequence[str]]) -> NDArray[np.
 
     Returns: (class, dim) float32.
     """
-    device = next(clip.model.parameters()).device
     sentences = [sentence for prompts in class_prompts for sentence in prompts]
+    classes = embed_sentences(clip, sentences).split([len(prompts) for prompts in class_prompts])
+    return F.normalize(torch.stack([vectors.mean(dim=0) for vectors in classes]), dim=-1).cpu().numpy()
+
+
+@torch.inference_mode()
+def embed_sentences(clip: Clip, sentences: Sequence[str]) -> Tensor:
+    """Unit embeddings of sentences: (n, dim) float32, on the model's device."""
+    device = next(clip.model.parameters()).device
     embedded = [
         clip.model.encode_text(clip.tokenizer(sentences[at : at + SENTENCES_AT_A_TIME]).to(device))  # type: ignore[operator]
         for at in range(0, len(sentences), SENTENCES_AT_A_TIME)
     ]
-    classes = F.normalize(torch.cat(embedded).float(), dim=-1).split([len(prompts) for prompts in class_prompts])
-    return F.normalize(torch.stack([vectors.mean(dim=0) for vectors in classes]), dim=-1).cpu().numpy()
+    return F.normalize(torch.cat(embedded).float(), dim=-1)

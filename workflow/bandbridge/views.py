@@ -52,9 +52,16 @@ def rgb_composite(pixels: Tensor, bands: Sequence[str], composite: Composite) ->
 
 
 def clip_input(
-    rgb: Tensor, size: int, mean: Sequence[float], std: Sequence[float], interpolation: str = "bicubic"
+    rgb: Tensor,
+    size: int,
+    mean: Sequence[float],
+    std: Sequence[float],
+    interpolation: str = "bicubic",
+    resize_mode: str = "shortest",
 ) -> Tensor:
     """CLIP's preprocessing of whole pictures: shorter side to `size` (antialiased), centre crop, normalise.
+
+    With `resize_mode` 'squash', as SigLIP has it, both sides are resized to `size` and nothing is cropped.
 
     Equal to open_clip's transform for inference, which resizes with Pillow.
 
@@ -66,8 +73,10 @@ def clip_input(
     """
     height, width = rgb.shape[-2:]
     values = rgb.float()
-    if min(height, width) != size:
-        rows, columns = (size, int(size * width / height)) if height <= width else (int(size * height / width), size)
+    rows, columns = (size, int(size * width / height)) if height <= width else (int(size * height / width), size)
+    if resize_mode == "squash":
+        rows = columns = size
+    if (rows, columns) != (height, width):
         # Pillow resizes along one axis, then the other, and keeps whole levels in between, halves rounded up.
         for target in ((height, columns), (rows, columns)):
             values = (resize(values, target, interpolation) + 0.5).floor().clamp(0, 255)

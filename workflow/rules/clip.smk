@@ -1,11 +1,35 @@
 # Where the zero-shot CLIP comes from. Either way it ends as an open_clip model directory, and nothing after this knows.
 
+if TOWER:
+
+    rule fetch_text_tower:
+        """Fetch the text tower that the image encoder is trained against."""
+        output:
+            files=tower_files(),
+        log:
+            logs("clip/text_tower.log"),
+        benchmark:
+            logs("clip/text_tower.tsv")
+        localrule: True
+        conda:
+            "../../envs/data.yaml"
+        params:
+            tower=TOWER,
+            sources=read_yaml("text_towers", TOWER)["sources"],
+            checksums=read_yaml("text_towers", TOWER)["files"],
+        message:
+            f"Fetching {TOWER}"
+        script:
+            "../scripts/fetch_text_tower.py"
+
+
 if uses_scratch(config):
 
     rule scratch_clip:
         """Train a small CLIP contrastively, in place of published weights."""
         input:
             store=store(SCRATCH),
+            tower=tower_files(),
         output:
             directory=results("clip/{clip}/open_clip_config.json"),
             weights=results("clip/{clip}/open_clip_model.safetensors"),
@@ -31,7 +55,9 @@ if uses_scratch(config):
             checkpoints=results("clip.checkpoints/{clip}"),
             monitor=logs("clip/{clip}"),
             name=lambda w: CLIPS[w.clip][0],
-            recipe=needs("clip", "scratch", without=("dataset", "prompts")),
+            recipe=needs("clip", "scratch", without=("dataset", "prompts", "text")),
+            text=TOWER,
+            architecture=lambda w: clip_architecture(CLIPS[w.clip][0]),
             templates=templates(config, config["clip"]["scratch"]["prompts"]),
             nomenclature=dataset_facts(SCRATCH).nomenclature,
             seed=config["seed"],

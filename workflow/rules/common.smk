@@ -21,6 +21,7 @@ from bandbridge.settings import (
     evaluated,
     final_lines,
     lines,
+    locked_tower,
     model_at,
     nomenclature_of,
     other_encoders,
@@ -34,6 +35,7 @@ from bandbridge.settings import (
 )
 from bandbridge.download import doing, missing_manual, own_files
 from bandbridge.encoder_facts import encoder_content, load_encoder_facts, sees
+from bandbridge.text_towers import load_text_tower, tower_folder
 
 
 wildcard_constraints:
@@ -191,6 +193,7 @@ EVALUATED = evaluated(config)  # data set -> prompt sets
 STUDENTS = students(config)  # encoder -> name in the configuration, CLIP
 ALPHAS = [f"{alpha:g}" for alpha in sorted(config["paint"]["alphas"])]
 SCRATCH = config["clip"]["scratch"]["dataset"] if uses_scratch(config) else None
+TOWER = locked_tower(config)  # the text tower that stays as it is
 OTHERS = {
     name: load_encoder_facts(name, checkpoint)
     for name, checkpoint in other_encoders(config).items()
@@ -266,6 +269,14 @@ def first_weights(student):
     name = config["align"]["students"][student]["pretrained"]
     path = published_weights(config, name)
     return [] if path is None else [str(path)]
+
+
+def tower_files():
+    """The files of the text tower that a CLIP is trained against, where there is one."""
+    if TOWER is None:
+        return []
+    folder = tower_folder(config["data_root"], TOWER)
+    return [str(folder / file) for file in load_text_tower(TOWER).files]
 
 
 def fetched_clip():

@@ -6,6 +6,8 @@ from bandbridge.catalogue import load_nomenclature
 from bandbridge.clip import new_clip, save_clip
 from bandbridge.device import set_up
 from bandbridge.store import Store
+from bandbridge.text_tower_fetch import verify_text_tower
+from bandbridge.text_towers import load_text_tower
 from bandbridge.training import distributed
 from bandbridge.training.checkpoints import new_saving, remove_checkpoints
 from bandbridge.training.contrastive import pretrain
@@ -25,6 +27,8 @@ def main(
     threads: int,
     checkpoints: Path | None = None,
     monitor: Path | None = None,
+    tower: list[Path] = (),
+    text: str | None = None,
     train: dict | None = None,
     processes: int = 1,
     nodes: int = 1,
@@ -34,15 +38,25 @@ def main(
         return
     with distributed.world_from_environment() as world:
         device = set_up(threads, seed)
-        clip, how = new_clip(name), ScratchRecipe.from_config(recipe)
+        folder = _tower(text, tower)
+        clip, how = new_clip(name, folder), ScratchRecipe.from_config(recipe)
         data, classes = Store(store.parent), load_nomenclature(nomenclature)
         given = {"recipe": recipe, "seed": seed, "data": data.digest, "name": name, "templates": list(templates)}
+        given |= {"text": text} if text else {}
         saving = new_saving(train, checkpoints, monitor, **given)
         records = pretrain(clip, classes, templates, data, how, seed, device, saving=saving, world=world)
         if world.is_first:
             save_clip(clip, directory.parent, {"precision": "; ".join(precisions(records))})
             write_history(history, records)  # last, because it may lie in the directory
         remove_checkpoints(saving, world)
+
+
+def _tower(text: str | None, files: list[Path]) -> Path | None:
+    """The folder of the text tower that stays locked, once its files were found to be the right ones."""
+    if text is None:
+        return None
+    verify_text_tower(load_text_tower(text), files[0].parent)
+    return files[0].parent
 
 
 if __name__ == "__main__":

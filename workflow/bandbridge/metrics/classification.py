@@ -16,15 +16,18 @@ def unit_rows(rows: ArrayLike) -> NDArray[np.float32]:
     return np.divide(array, length, out=np.zeros_like(array), where=length != 0)
 
 
-def logits_from_head(embedding: ArrayLike, weights: ArrayLike, logit_scale: float) -> NDArray[np.float32]:
-    """Zero-shot logits: logit_scale * cosine between each embedding and each class vector (CLIP, section 3.1.2).
+def logits_from_head(
+    embedding: ArrayLike, weights: ArrayLike, logit_scale: float, logit_bias: float = 0.0
+) -> NDArray[np.float32]:
+    """Zero-shot logits: logit_scale * cosine of each embedding and class vector (CLIP, section 3.1.2) + logit_bias.
 
     Args:
         embedding: (n, d), need not be normalised.
         weights: (class, d), need not be normalised.
         logit_scale: the factor itself, not its logarithm: 100 for OpenAI's models.
+        logit_bias: SigLIP's (Zhai et al. 2023, eq. 1).
     """
-    return np.float32(logit_scale) * (unit_rows(embedding) @ unit_rows(weights).T)
+    return np.float32(logit_scale) * (unit_rows(embedding) @ unit_rows(weights).T) + np.float32(logit_bias)
 
 
 def single_labels(labels: ArrayLike) -> Integers:

@@ -1,4 +1,8 @@
-"""Training a CLIP from scratch, image by caption (Radford et al. 2021), on a data set of labelled pictures."""
+"""Training a CLIP from scratch, image by caption (Radford et al. 2021), on a data set of labelled pictures.
+
+With a locked text tower only the image encoder and the scale of the logits learn, under the same loss (LiT, Zhai et al.
+2022, section 3): a caption's embedding then never changes, so each is computed once.
+"""
 
 import math
 from collections.abc import Sequence
@@ -13,6 +17,7 @@ from bandbridge.device import autocast, settle_precision
 from bandbridge.errors import UserError
 from bandbridge.heads import fill_templates
 from bandbridge.store import Store
+from bandbridge.text_heads import embed_sentences
 from bandbridge.training.augment import shift_and_zoom
 from bandbridge.training.checkpoints import Saving
 from bandbridge.training.distributed import ALONE, World
@@ -23,19 +28,35 @@ from bandbridge.training.recipes import ScratchRecipe
 LARGEST_LOGIT_SCALE = math.log(100)  # as in CLIP
 
 
+class ImageSide(nn.Module):
+    """What learns under a locked text tower: the image encoder and the scale of the logits."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.visual = model.visual
+        self.logit_scale = model.logit_scale
+
+
 class Pretraining:
-    """Stage: both encoders; the caption of a picture is a random template filled with its class's prompt name."""
+    """Stage: both encoders, or the image encoder against a locked text tower.
+
+    The caption of a picture is a random template filled with its class's prompt name.
+    """
 
     def __init__(self, clip: Clip, captions: Sequence[Sequence[str]], store: Store, recipe: ScratchRecipe) -> None:
         self.name = f"Training {clip.name} from scratch"
-        self.trained: nn.Module = clip.model
+        self.trained: nn.Module = ImageSide(clip.model) if clip.text_is_locked else clip.model
         self._clip = clip
         self._store = store
         self._recipe = recipe
         device = next(clip.model.parameters()).device
         self._precision = settle_precision(recipe.precision, device).name
-        # (class, template, token)
-        self._captions = torch.stack([clip.tokenizer(sentences) for sentences in captions]).to(device)
+        # (class, template, token), or of a locked tower, in float32, (class, template, dim)
+        self._captions = (
+            torch.stack([embed_sentences(clip, sentences) for sentences in captions]).clone()
+            if clip.text_is_locked
+            else torch.stack([clip.tokenizer(sentences) for sentences in captions]).to(device)
+        )
 
     def terms(self, pixels: Tensor, labels: Tensor, generator: Generator | None) -> Terms:
         rgb = views.rgb_image(pixels, self._store.modality, self._store.bands, self._store.composite)
@@ -55,8 +76,11 @@ class Pretraining:
         chosen = torch.zeros(len(classes), dtype=torch.long)
         if generator is not None:
             chosen = torch.randint(templates, (len(classes),), generator=generator)
+        chosen = chosen.to(classes.device)
+        if self._clip.text_is_locked:
+            return self._captions[classes, chosen]
         # Far fewer captions than pictures are different: each is embedded once.
-        different, which = (classes * templates + chosen.to(classes.device)).unique(return_inverse=True)
+        different, which = (classes * templates + chosen).unique(return_inverse=True)
         return self._clip.model.encode_text(self._captions.flatten(0, 1)[different])[which]  # type: ignore[operator]
 
 
@@ -72,7 +96,7 @@ def pretrain(
     saving: Saving | None = None,
     world: World = ALONE,
 ) -> list[Record]:
-    """Train all of a CLIP on the store's train split, in place; returns the history.
+    """Train a CLIP on the store's train split, in place, but for a locked text tower; returns the history.
 
     A picture's wrong captions are those of the samples in its own process and its own micro-batch.
 

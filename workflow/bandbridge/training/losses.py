@@ -11,14 +11,15 @@ from bandbridge.store import Store
 
 
 class FrozenHead:
-    """A zero-shot head on a device: logits = exp(logit_scale) * cosine(embedding, class), no bias."""
+    """A zero-shot head on a device: logits = exp(logit_scale) * cosine(embedding, class) + logit_bias."""
 
     def __init__(self, head: Head, device: torch.device) -> None:
         self.weights = (torch.from_numpy(head.weights) * head.logit_scale).to(device)
+        self.bias = head.logit_bias
 
     def __call__(self, embeddings: Tensor) -> Tensor:
         """(n, dim), not normalised -> (n, class)."""
-        return F.normalize(embeddings.float(), dim=-1) @ self.weights.T
+        return F.normalize(embeddings.float(), dim=-1) @ self.weights.T + self.bias
 
 
 def class_weights(labels: NDArray[np.uint8], kind: str, how: str) -> NDArray[np.float32]:
