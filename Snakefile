@@ -28,7 +28,7 @@ if Path(bandbridge.__file__).resolve().parents[1] != PACKAGE:
 
 from bandbridge import job, overview, progress, runlock, slurm
 from bandbridge.config import validate
-from bandbridge.cpu import slow_precision
+from bandbridge.cpu import slow_without_gpu
 from bandbridge.errors import UserError
 from bandbridge.settings import configured_precisions
 
@@ -119,9 +119,10 @@ onstart:
         )
     except UserError as error:
         raise WorkflowError(str(error)) from None
-    # Jobs elsewhere have another processor, and those on a GPU do not use this one.
-    on_this_cpu = workflow.local_exec and not Path("/dev/nvidiactl").exists()
-    if on_this_cpu and (warning := slow_precision(configured_precisions(config))):
+    # Jobs elsewhere have another processor.
+    if workflow.local_exec and (
+        warning := slow_without_gpu(configured_precisions(config))
+    ):
         print(f"Warning: {warning}.", file=sys.stderr)
     if not overview.is_quiet(workflow):
         print(f"\n{overview.opening(config, workflow)}\n", file=sys.stderr)

@@ -254,7 +254,7 @@ def test_a_task_is_told_by_its_data_set_s_own_headline(config: dict[str, Any]):
     finished(config, {("demo-vit@0", "digits"): 0.9})
     folder = Path(config["results_root"]) / "demo"
     (folder / "paint/demo-vit.demo_scene").rename(folder / "paint/demo-vit.demo_land_cover")
-    common = {"dataset": "demo_land_cover", "nomenclature": "demo-land-cover-6", "prompts": "satellite"}
+    common = {"dataset": "demo_land_cover", "nomenclature": "demo-land-cover-5", "prompts": "satellite"}
     common |= {"task": "zero-shot", "split": "test"}
     with (folder / "metrics.csv").open("a", newline="") as file:
         for encoder, value in (("demo-vit@0", 0.1), ("demo-vit@0.9", 0.25)):

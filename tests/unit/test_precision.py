@@ -8,7 +8,7 @@ import torch
 from tiny import FINETUNE, MemoryStore, tiny_clip, tiny_head
 
 from bandbridge import cpu, device
-from bandbridge.cpu import bfloat16_instructions, slow_precision
+from bandbridge.cpu import bfloat16_instructions, slow_precision, slow_without_gpu
 from bandbridge.device import announce_precision, settle_precision
 from bandbridge.errors import UserError
 from bandbridge.training import loop
@@ -107,10 +107,12 @@ def test_a_configured_precision_that_is_slow_here_warns_once(with_flags, capsys)
     assert not capsys.readouterr().err
 
 
-def test_a_run_warns_of_precisions_that_this_cpu_emulates_alone(with_flags):
+def test_a_run_warns_of_precisions_that_this_cpu_only_emulates(with_flags, tmp_path):
     with_flags("avx2")
     assert "'auto' chooses what is fast" in slow_precision({"float32", "bfloat16"})
     assert slow_precision({"auto", "float32"}) is None
+    assert "no bfloat16" in slow_without_gpu({"bfloat16"}, driver=tmp_path / "missing")
+    assert slow_without_gpu({"bfloat16"}, driver=tmp_path) is None
     with_flags("avx2 avx512_bf16")
     assert slow_precision({"bfloat16"}) is None
 

@@ -341,7 +341,7 @@ def test_a_clip_trained_from_scratch_is_called_a_stand_in(run):
     assert what_was_run(pretrained).startswith("ViT-B-32 (weights: openai) was fine-tuned")
     assert "stayed as it was" not in scratch_note(run.config)
     locked = {**run.config["clip"]["scratch"], "text": "all-minilm-l6-v2"}
-    lit = {**run.config, "clip": {**run.config["clip"], "name": "demo-lit", "scratch": locked}}
+    lit = {**run.config, "clip": {**run.config["clip"], "name": "demo-clip", "scratch": locked}}
     assert "Its text encoder, all-MiniLM-L6-v2, had been trained on sentences and stayed as it was" in scratch_note(lit)
 
 
@@ -425,7 +425,7 @@ def test_code_outside_a_clone_has_no_commit(tmp_path, monkeypatch):
 
 def test_a_text_tower_is_named_with_its_licence_and_what_to_cite(run, tmp_path):
     locked = {**run.config["clip"]["scratch"], "text": "all-minilm-l6-v2"}
-    config = {**run.config, "clip": {**run.config["clip"], "name": "demo-lit", "scratch": locked}}
+    config = {**run.config, "clip": {**run.config["clip"], "name": "demo-clip", "scratch": locked}}
     metrics, _ = run.read()
     write_report(tmp_path / "page.html", config, metrics, [])
     text = (tmp_path / "page.html").read_text()

@@ -244,7 +244,7 @@ def test_the_land_cover_of_a_scene_is_its_polygons_joined_and_left_out(polygons,
     splits, found = read_all(dataset, CROP)
     told = capsys.readouterr().err
     assert "left out: a class left out on 0.6 of the area" in told
-    names = load_nomenclature("demo-land-cover-6").classes
+    names = load_nomenclature("demo-land-cover-5").classes
     joined = dataset.options["class_map"]
     labels = label_map(polygons, "fclass", joined, names, bands[1])
     assert len(found) == len(splits) > 100

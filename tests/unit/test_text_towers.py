@@ -124,7 +124,7 @@ def test_a_text_towers_file_has_the_form_of_its_schema_and_cites_what_is_known(n
 
 
 def test_the_demos_architecture_with_a_tower_is_as_the_tower_is():
-    architecture = json.loads((WORKFLOW / "clip_configs" / "demo-lit.json").read_text())
+    architecture = json.loads((WORKFLOW / "clip_configs" / "demo-clip.json").read_text())
     assert architecture_faults(load_text_tower("all-minilm-l6-v2"), architecture) == []
     other = copy.deepcopy(architecture) | {"embed_dim": 128}
     other["text_cfg"] |= {"hf_pooler_type": "cls_pooler", "context_length": 512}
@@ -144,7 +144,7 @@ def lit(name, text, pretrained="scratch"):
 
 
 def test_a_clip_is_trained_against_the_tower_of_its_architecture():
-    config = lit("demo-lit", "all-minilm-l6-v2")
+    config = lit("demo-clip", "all-minilm-l6-v2")
     assert validate(config) == config
     assert locked_tower(config) == "all-minilm-l6-v2"
     assert locked_tower(lit("ViT-B-32", "all-minilm-l6-v2", "openai")) is None
@@ -153,14 +153,14 @@ def test_a_clip_is_trained_against_the_tower_of_its_architecture():
 @pytest.mark.parametrize(
     ("name", "text", "parts"),
     [
-        ("demo-lit", "all-minilm", ["clip.scratch.text is 'all-minilm'", "all-minilm-l6-v2, or null", "Did you mean"]),
+        ("demo-clip", "all-minilm", ["clip.scratch.text is 'all-minilm'", "all-minilm-l6-v2, or null", "Did you mean"]),
         (
-            "demo-lit",
+            "demo-clip",
             None,
-            ["'demo-lit', whose text tower", "set clip.scratch.text to 'all-minilm-l6-v2'"],
+            ["'demo-clip', whose text tower", "set clip.scratch.text to 'all-minilm-l6-v2'"],
         ),
         ("roberta-ViT-B-32", None, ["text tower roberta-base cannot be trained from scratch; take another"]),
-        ("demo-vit", "all-minilm-l6-v2", ["whose text side is its own; architectures with this tower: demo-lit."]),
+        ("demo-vit", "all-minilm-l6-v2", ["whose text side is its own; architectures with this tower: demo-clip."]),
         ("roberta-ViT-B-32", "all-minilm-l6-v2", ["whose text side is roberta-base; architectures"]),
     ],
 )

@@ -235,7 +235,7 @@ def test_every_rule_has_its_script():
 
 def test_a_clip_is_trained_against_a_text_tower_that_is_fetched_first(clone: Clone):
     assert "fetch_text_tower" not in clone.jobs()
-    clone.configure({"clip": {"name": "demo-lit", "scratch": {"text": "all-minilm-l6-v2"}}})
+    clone.configure({"clip": {"name": "demo-clip", "scratch": {"text": "all-minilm-l6-v2"}}})
     jobs = clone.jobs()
     assert jobs.count("fetch_text_tower") == jobs.count("scratch_clip") == 1
     assert clone.jobs("fetch").count("fetch_text_tower") == 1

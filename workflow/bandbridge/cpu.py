@@ -30,3 +30,8 @@ def slow_precision(configured: Iterable[str]) -> str | None:
         "precision is 'bfloat16', but this CPU has no bfloat16 instructions and takes about ten times as long as with "
         "'float32'; 'auto' chooses what is fast"
     )
+
+
+def slow_without_gpu(configured: Iterable[str], driver: Path = Path("/dev/nvidiactl")) -> str | None:
+    """`slow_precision` of a machine whose jobs run on the CPU; None where `driver`, a GPU's, is present."""
+    return None if driver.exists() else slow_precision(configured)
