@@ -2,28 +2,29 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor demo test test-slurm check format docs compare lock fetch clean
+.PHONY: help setup doctor demo test test-slurm test-python check format docs compare lock fetch clean
 
-PYTHON ?= python3.11
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-export PYTHONPATH := workflow
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+# Another Python or another PyTorch than .venv may have.
+ifneq ($(PYTHON)$(CPU),)
+.PHONY: $(INSTALLED)
+endif
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-setup: $(INSTALLED) ## install the locked dependencies into .venv
+setup: $(INSTALLED) ## install the locked dependencies and this package into .venv (PYTHON=python3.13, CPU=1)
 
 $(INSTALLED): requirements.lock
-	@command -v $(PYTHON) >/dev/null || { echo "BandBridge needs Python 3.11; $(PYTHON) was not found. Say where it is: make PYTHON=/path/to/python3.11 setup"; exit 1; }
-	@echo "Installing the locked dependencies into .venv (about two minutes, 6 GB) ..."
-	@$(PYTHON) -m venv .venv
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	@PYTHON="$(PYTHON)" CPU="$(CPU)" sh envs/setup.sh
 	@touch $@
 
 doctor: ## check this machine (packages, GPU, disk, network) and the configuration; say what is missing
-	@"$$(command -v $(BIN)/python || command -v $(PYTHON) || echo python3)" -m bandbridge.doctor $(if $(PRESET),--configfile $(PRESET))
+	@# It speaks before anything is installed, too.
+	@PYTHONPATH=workflow "$$(command -v $(BIN)/python || sh envs/find_python.sh 2>/dev/null || echo python3)" -m bandbridge.doctor $(if $(PRESET),--configfile $(PRESET))
 
 demo: $(INSTALLED) ## run the embedded demo from download to report
 	@echo "Running the demo: patch a small CLIP on a Sentinel-2 scene, align a 13-band student, evaluate, report."
@@ -38,6 +39,9 @@ test-slurm: $(INSTALLED) ## test the slurm profile on a cluster that is started 
 	@echo "Starting a SLURM cluster on this machine, and testing on it ..."
 	@python tests/slurm/cluster.py sh -c \
 		'pytest -q -n 2 --dist loadfile -m "not alone" tests/slurm && pytest -q -m alone tests/slurm'
+
+test-python: ## install the package for PYTHON in a temporary folder, and run the unit tests there
+	@sh tests/other_python.sh $(PYTHON)
 
 check: $(INSTALLED) ## linters, formatters and types, changing nothing
 	@echo "Checking style, types and the workflow ..."
@@ -61,8 +65,9 @@ compare: $(INSTALLED) ## put finished runs side by side: make compare RUNS="demo
 fetch: $(INSTALLED) ## bring what needs a network, so that the rest runs offline
 	@snakemake --quiet host reason -- fetch
 
-lock: ## resolve requirements.txt into requirements.lock (needs uv)
-	uv pip compile requirements.txt --universal --python-version 3.11 --no-emit-index-url --no-emit-find-links \
+lock: ## resolve the dependencies in pyproject.toml into requirements.lock (needs uv)
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --fork-strategy fewest \
+		--generate-hashes --no-emit-index-url --no-emit-find-links \
 		--no-annotate --no-header --quiet --output-file requirements.lock
 
 clean: ## remove results, logs and stores; keep the downloads and .venv

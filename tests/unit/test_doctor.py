@@ -133,18 +133,53 @@ def test_a_check_that_breaks_or_hangs_is_a_note_and_the_others_go_on(monkeypatch
 # --- the machine ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("version", "state"), [((3, 11, 2), OK), ((3, 12, 0), MISSING), ((3, 10, 9), MISSING)])
-def test_python_has_to_be_3_11(version: tuple[int, ...], state: str):
+@pytest.mark.parametrize(
+    ("version", "state"), [((3, 11, 2), OK), ((3, 14, 0), OK), ((3, 15, 0), MISSING), ((3, 10, 9), MISSING)]
+)
+def test_python_has_to_be_3_11_to_3_14(version: tuple[int, ...], state: str):
     assert states(doctor_machine.python(version)) == [state]
+
+
+PINS = r"""
+pyyaml==0.1 \
+    --hash=sha256:00
+no-such-package==1.0 ; python_full_version >= '3.11' \
+    --hash=sha256:00 \
+    --hash=sha256:01
+elsewhere==2 ; sys_platform == 'win32' \
+    --hash=sha256:00
+"""
 
 
 def test_packages_are_compared_with_the_lock(tmp_path: Path):
     lock = tmp_path / "lock"
-    lock.write_text("pyyaml==0.1\nno-such-package==1.0\nelsewhere==2 ; sys_platform == 'win32'\n")
+    lock.write_text(PINS)
     absent, other = doctor_machine.packages(lock)
     assert (absent.state, absent.found) == (MISSING, "1 of 2 are not installed: no-such-package")
     assert other.state == NOTE
     assert "(locked: 0.1)" in other.found
+
+
+def test_torch_for_cpus_needs_no_cuda_libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    lock = tmp_path / "lock"
+    lock.write_text("torch==2.14.1\nnvidia-cublas==13\ncuda-toolkit==13\ntriton==3\n")
+    installed = {"torch": "2.14.1+cpu"}
+    monkeypatch.setattr(doctor_machine, "_version", installed.get)
+    assert [check.found for check in doctor_machine.packages(lock)] == ["all 1 at the locked versions"]
+    installed["torch"] = "2.14.1"
+    assert states(doctor_machine.packages(lock)) == [MISSING]
+
+
+def test_without_a_lock_file_versions_are_not_compared(tmp_path: Path):
+    assert states(doctor_machine.packages(tmp_path / "lock")) == [NOTE]
+
+
+@pytest.mark.parametrize(
+    ("cuda", "said"), [("None", "2.14.1+cpu, built for CPUs alone"), ("'13.0'", "2.14.1+cpu, built for CUDA 13.0")]
+)
+def test_the_build_of_torch_is_named(cuda: str, said: str):
+    program = f"import json; print(json.dumps(dict(version='2.14.1+cpu', cuda={cuda}, devices=[], bf16=False)))"
+    assert next(doctor_machine.torch(program)).found == said
 
 
 def test_a_build_of_torch_for_another_gpu_is_the_locked_version():
@@ -165,14 +200,17 @@ def test_a_torch_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch):
 
 def test_gpus_are_named_with_what_they_can():
     card = ["NVIDIA H100", 80 * GB, 9]
-    (check,) = doctor_machine._devices({"devices": [card], "bf16": True}, driver=True)
+    (check,) = doctor_machine._devices({"devices": [card], "cuda": "13.0", "bf16": True}, driver=True)
     assert (check.state, check.found) == (OK, "NVIDIA H100 (80 GB), bfloat16")
-    (check,) = doctor_machine._devices({"devices": [card], "bf16": False}, driver=True)
+    (check,) = doctor_machine._devices({"devices": [card], "cuda": "13.0", "bf16": False}, driver=True)
     assert check.state == NOTE
     assert "float16" in check.remedy
-    (check,) = doctor_machine._devices({"devices": [], "bf16": False}, driver=True)
+    none = {"devices": [], "cuda": "13.0", "bf16": False}
+    (check,) = doctor_machine._devices(none, driver=True)
     assert "torch sees no GPU" in check.found
-    (check,) = doctor_machine._devices({"devices": [], "bf16": False}, driver=False)
+    (check,) = doctor_machine._devices(none | {"cuda": None}, driver=True)
+    assert (check.state, check.remedy) == (NOTE, "Run make setup CPU=0 to use the GPU")
+    (check,) = doctor_machine._devices(none, driver=False)
     assert check.found == "none; everything runs on the CPU"
 
 

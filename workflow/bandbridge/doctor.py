@@ -39,12 +39,7 @@ def diagnose(
         ("configuration", lambda: configuration(config, faults)),
     ]
     if config is not None:
-        from bandbridge import doctor_data
-
-        checks += [
-            ("data", lambda: doctor_data.data(config)),
-            ("folders", lambda: doctor_data.folders(config)),
-        ]
+        checks += [("data", lambda: data(config)), ("folders", lambda: folders(config))]
     return [check for what, ask in together(checks) for check in ask]
 
 
@@ -94,6 +89,18 @@ def read_configuration(files: Sequence[Path]) -> tuple[dict[str, Any] | None, li
         return validate(config, source=" + ".join(map(str, files))), []
     except UserError as error:
         return None, str(error).splitlines()
+
+
+def data(config: Mapping[str, Any]) -> Iterable[Check]:
+    from bandbridge import doctor_data
+
+    return doctor_data.data(config)
+
+
+def folders(config: Mapping[str, Any]) -> Iterable[Check]:
+    from bandbridge import doctor_data
+
+    return doctor_data.folders(config)
 
 
 def configuration(config: Mapping[str, Any] | None, faults: Sequence[str]) -> Checks:

@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-PYTHON = (3, 11)
+PYTHONS = ((3, 11), (3, 14))  # the oldest and the newest that BandBridge runs on
 OK, NOTE, MISSING = "ok", "note", "missing"
 SECONDS = 8.0  # for what may hang
 GB = 1e9
+# Packages that only PyTorch's build for CUDA needs.
+FOR_GPUS = ("cuda-", "nvidia-", "triton")
 
 TORCH = """
 import json, torch
@@ -49,16 +51,22 @@ Checks = Iterator[Check]
 
 def python(version: tuple[int, ...] = sys.version_info[:3]) -> Checks:
     found = f"{'.'.join(map(str, version))} ({sys.executable})"
-    if version[:2] == PYTHON:
+    oldest, newest = PYTHONS
+    if oldest <= version[:2] <= newest:
         yield Check(OK, "Python", found)
     else:
-        remedy = "BandBridge needs Python 3.11. Run make PYTHON=/path/to/python3.11 setup"
+        remedy = "BandBridge needs Python 3.11 to 3.14. Run make setup PYTHON=/path/to/one"
         yield Check(MISSING, "Python", found, remedy)
 
 
 def packages(lock: Path) -> Checks:
-    """The packages of the lock file at their versions; those for other systems are not asked for."""
+    """The packages of the lock file at their versions; those for other systems or builds of torch are not asked for."""
+    if not lock.is_file():
+        yield Check(NOTE, "packages", "installed without a clone: there is no lock file to compare them with")
+        return
     wanted = dict(locked(lock))
+    if (_version("torch") or "").endswith("+cpu"):
+        wanted = {name: version for name, version in wanted.items() if not name.startswith(FOR_GPUS)}
     found = {name: _version(name) for name in wanted}
     absent = [name for name, version in found.items() if version is None]
     other = [
@@ -84,7 +92,7 @@ def packages(lock: Path) -> Checks:
 def locked(lock: Path) -> Iterator[tuple[str, str]]:
     """Name and version of each package that the lock file has for this system."""
     for line in lock.read_text(encoding="utf-8").splitlines():
-        pin = re.match(r"([A-Za-z0-9_.-]+)==([^ ;]+)\s*(?:;(.*))?$", line)
+        pin = re.match(r"([A-Za-z0-9_.-]+)==([^ ;\\]+)\s*(?:;([^\\]*))?", line)
         if pin and _applies(pin[3] or ""):
             yield pin[1], pin[2]
 
@@ -126,7 +134,8 @@ def torch(program: str = TORCH) -> Checks:
         yield Check(MISSING, "torch", f"cannot be imported ({said[-1]})", "Run make setup")
         return
     facts = json.loads(done.stdout.splitlines()[-1])
-    yield Check(OK, "torch", f"{facts['version']}, {'CUDA ' + facts['cuda'] if facts['cuda'] else 'without CUDA'}")
+    build = f"built for CUDA {facts['cuda']}" if facts["cuda"] else "built for CPUs alone"
+    yield Check(OK, "torch", f"{facts['version']}, {build}")
     yield from _devices(facts, shutil.which("nvidia-smi") is not None)
 
 
@@ -139,6 +148,13 @@ def _devices(facts: Mapping[str, Any], driver: bool) -> Checks:
             yield Check(
                 NOTE, "GPU", f"{names}, without bfloat16", "Set finetune.precision and align.precision to float16"
             )
+    elif driver and not facts["cuda"]:
+        yield Check(
+            NOTE,
+            "GPU",
+            "there is an NVIDIA driver, but torch is built for CPUs alone",
+            "Run make setup CPU=0 to use the GPU",
+        )
     elif driver:
         yield Check(
             NOTE, "GPU", "there is an NVIDIA driver, but torch sees no GPU", "See nvidia-smi, and CUDA_VISIBLE_DEVICES"
