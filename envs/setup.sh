@@ -20,8 +20,8 @@ cpu=${CPU:-${old#* }}
 # Packages for another Python or of another PyTorch would stay.
 [ "$old" = "$(ask "$python" "$version") $cpu" ] || rm -rf .venv
 
-size="6 GB, about two minutes"
-[ "$cpu" = 0 ] || size="1 GB, PyTorch for CPUs"
+size="7 GB, some minutes"
+[ "$cpu" = 0 ] || size="PyTorch for CPUs, under 3 GB"
 echo "Installing the locked dependencies into .venv, with Python $(ask "$python" "$version") at $python ($size) ..."
 
 if command -v uv >/dev/null; then
