@@ -14,14 +14,15 @@ version='"%d.%d" % sys.version_info[:2]'
 if [ -z "${PYTHON:-}" ] && PYTHON=$here sh envs/find_python.sh >/dev/null 2>&1; then
     PYTHON=$(ask $here sys._base_executable)
 fi
+export PYTHON="${PYTHON:-}"
 python=$(sh envs/find_python.sh)
 old="$(ask $here "$version") $(if [ -e $for_cpu ]; then echo 1; else echo 0; fi)"
 cpu=${CPU:-${old#* }}
 # Packages for another Python or of another PyTorch would stay.
 [ "$old" = "$(ask "$python" "$version") $cpu" ] || rm -rf .venv
 
-size="6 GB, about two minutes"
-[ "$cpu" = 0 ] || size="1 GB, PyTorch for CPUs"
+size="7 GB, some minutes"
+[ "$cpu" = 0 ] || size="PyTorch for CPUs"
 echo "Installing the locked dependencies into .venv, with Python $(ask "$python" "$version") at $python ($size) ..."
 
 if command -v uv >/dev/null; then
@@ -41,7 +42,12 @@ else
     awk -f envs/without_cuda.awk requirements.lock >.venv/rest.lock
     touch $for_cpu
     install --no-deps --requirement .venv/torch.txt
-    if ! $here -c 'import sys; from importlib.metadata import version; sys.exit(sys.platform == "linux" and "+cpu" not in version("torch"))'; then
+    if ! $here -c '
+import sys
+from importlib.metadata import version
+
+sys.exit(sys.platform == "linux" and "+cpu" not in version("torch"))
+'; then
         rm -rf .venv
         echo "CPU=1 needs PyTorch's own package index; the one in use has PyTorch with CUDA. See docs/install.md, Without a GPU." >&2
         exit 1

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs the unit tests on another Python, against the package as its users install it: sh tests/other_python.sh python3.13
-# The environment (6 GB) is made in a temporary folder and removed at the end; further arguments are pytest's.
+# The environment (7 GB) is made in a temporary folder and removed at the end; further arguments are pytest's.
 set -eu
 cd "$(dirname "$0")/.."
 python=$(PYTHON=${1:?name a Python, as in sh tests/other_python.sh python3.13} sh envs/find_python.sh)

@@ -105,7 +105,10 @@ def test_it_speaks_where_no_package_is_installed(tmp_path: Path):
     # -S leaves out site-packages: a Python with nothing but itself.
     (tmp_path / "config.yaml").write_text((ROOT / "config.yaml").read_text())
     command = [sys.executable, "-S", "-m", "bandbridge.doctor"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "workflow")}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
     assert (done.returncode, done.stderr) == (1, "")
     assert "are not installed: " in done.stdout
     assert "configuration  cannot be read without its packages" in done.stdout
