@@ -53,6 +53,7 @@ RERUNS = {
     "evaluate.encoders": "that encoder's embeddings and scores",
     "evaluate.bootstrap": "all scores",
     "evaluate.words": "the words' embeddings and scores, the galleries",
+    "evaluate.words.k": "the words' scores",
     "tables": "the tables and the report",
     "compare": "nothing",
     "report": "the report",
