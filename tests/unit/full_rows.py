@@ -16,6 +16,7 @@ DATASETS = {
     "eurosat_ms": (("eurosat-10",), "accuracy", ("satellite",)),
     "imagenet": (("imagenet-1k",), "accuracy", ("imagenet-80",)),
 }
+WORD_COUNTS = {"trees": 1000, "a wood": 1000, "a tundra": 0, "a creek": 500}  # word -> images of its class
 STUDENTS = ("all-bands", "rgb-labels-alone")
 SELECTED = 0.5
 
@@ -138,6 +139,12 @@ def _text(row):
         )
         for metric in ("precision@5", "precision@20", "recall@5", "recall@20", "map"):
             yield dataclasses.replace(of_head, metric=metric, value=score("text", metric, row.encoder, prompts))
+    if row.dataset == "eurosat_ms":
+        of_words = dataclasses.replace(of_head, task="words", prompts="satellite")
+        for metric, word in itertools.product(("precision@20", "lift@20"), ("", *WORD_COUNTS)):
+            value = float("nan") if word == "a tundra" else score("words", metric, row.encoder, word)
+            n = WORD_COUNTS.get(word, row.n)
+            yield dataclasses.replace(of_words, metric=metric, class_=word, value=value, n=n)
 
 
 def full_curve(clip="ViT-B-32", selected=SELECTED, dataset="bigearthnet_v1"):

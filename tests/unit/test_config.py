@@ -10,7 +10,7 @@ import yaml
 from bandbridge.catalogue import merged
 from bandbridge.config import validate
 from bandbridge.errors import UserError
-from bandbridge.settings import absent_checkpoints, clip_id, clips, evaluated, templates
+from bandbridge.settings import absent_checkpoints, clip_id, clips, evaluated, main_prompts, open_words, templates
 
 ROOT = Path(__file__).parents[2]
 DEMO = yaml.safe_load((ROOT / "config.yaml").read_text())
@@ -177,3 +177,53 @@ def test_a_directory_says_itself_what_it_is(tmp_path: Path):
     config = changed("clip/name", "my-clip")
     config["clip"]["pretrained"] = str(tmp_path)
     assert validate(config)
+
+
+# --- words -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        ({"forrest": ["trees"]}, ["has words for 'forrest'", "no class of demo-land-cover-5", "mean 'forest'?"]),
+        ({"forest": ["trees", "Meadow"]}, ["demo_land_cover.forest lists 'Meadow', a class's name or prompt"]),
+        ({"forest": ["A satellite  photo of forest."]}, ["a class's name or prompt"]),
+        ({"forest": ["trees"], "meadow": ["Trees"]}, ["lists 'Trees' for meadow, and before for forest"]),
+        ({"forest": ["trees", "trees"]}, ["list each word once"]),
+        ({"forest": [" "]}, ["forest lists an empty word"]),
+        ({"forest": [""]}, ["evaluate.words.datasets.demo_land_cover.forest[0]"]),
+        ({"forest": []}, ["evaluate.words.datasets.demo_land_cover.forest"]),
+        ({"forest": "trees"}, ["forest is 'trees'; expected a list"]),
+    ],
+)
+def test_a_word_that_measures_nothing_is_named(words: dict[str, Any], parts: list[str]):
+    with pytest.raises(UserError) as caught:
+        validate(changed("evaluate/words/datasets/demo_land_cover", words))
+    for part in parts:
+        assert part in str(caught.value)
+
+
+def test_words_are_for_data_sets_that_are_evaluated():
+    config = changed("evaluate/words/datasets", {"demo_land_kover": {"forest": ["trees"]}})
+    with pytest.raises(UserError, match=r"'demo_land_kover', which is not evaluated.*Did you mean 'demo_land_cover'"):
+        validate(config)
+
+
+def test_words_need_templates_to_fill():
+    sentences = {name: [f"much {name}"] for name in ("farmland", "forest", "meadow", "residential area", "water")}
+    config = changed("prompts", {"satellite": {"classes": sentences}})
+    with pytest.raises(UserError, match="the prompt set 'satellite' has no templates for the words to fill"):
+        validate(config)
+
+
+def test_words_can_be_taken_away():
+    one = validate(changed("evaluate/words/datasets", {"demo_land_cover": None, "digits": {"0": ["nought"]}}))
+    assert open_words(one) == {"digits": {"0": ["nought"]}}
+    assert open_words(validate(changed("evaluate/words", None))) == {}
+
+
+def test_the_prompts_that_stand_for_a_data_set_are_its_tasks():
+    config = changed("evaluate/datasets/demo_land_cover", ["plain", "satellite"])
+    assert main_prompts(config, "demo_land_cover") == "satellite"
+    config["evaluate"]["datasets"]["eurosat_ms"] = ["plain", "satellite"]
+    assert main_prompts(config, "eurosat_ms") == "plain"

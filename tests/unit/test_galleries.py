@@ -15,9 +15,10 @@ from bandbridge.errors import UserError
 from bandbridge.figures import Album
 from bandbridge.files import read_json
 from bandbridge.galleries import NEAREST, QUERIES, Labels, draw_queries, make_gallery, nearest, read_labels
-from bandbridge.heads import Head
+from bandbridge.heads import Head, Words, save_head
 from bandbridge.projection import make_projection, principal_axes
 from bandbridge.report_spaces import MOST_GALLERIES, galleries, projections
+from bandbridge.store import Store
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +74,54 @@ def test_a_name_finds_the_images_that_lie_along_its_vector(store):
         carriers = int(samples.labels[:, store.classes.index(query["class"])].sum())
         assert query["samples"] == carriers
         assert [hit["right"] for hit in query["hits"]] == [rank < carriers for rank in range(NEAREST)]
+
+
+def words_of(store, words, width):
+    """Words that lie along the axis of the class that they stand for."""
+    listed = [(name, word) for name, some in words.items() for word in some]
+    vectors = np.eye(width, dtype=np.float32)[[store.classes.index(name) for name, _ in listed]]
+    names = tuple(word for _, word in listed)
+    head = Head(vectors, 100.0, names, tuple((f"a photo of {name}.",) for name in names))
+    return Words(head, tuple(name for name, _ in listed))
+
+
+def test_the_first_word_of_each_class_asks_for_images_of_that_class(store):
+    samples = store.split("test")
+    words = {"forest": ["trees", "woods"], "farm": ["crops"]}
+    of_words = words_of(store, words, len(store.classes))
+    sides = embeddings(store, samples.labels + 0.001), None, None, 0
+    made = make_gallery(store.path, store.nomenclature, *sides, of_words)
+    assert made["texts"] == make_gallery(store.path, store.nomenclature, *sides)["words"] == []
+    assert [query["prompt"] for query in made["words"]] == ["a photo of trees.", "a photo of crops."]
+    assert [query["class"] for query in made["words"]] == ["forest", "farm"]
+    for query in made["words"]:
+        carriers = int(samples.labels[:, store.classes.index(query["class"])].sum())
+        assert query["samples"] == carriers
+        assert [hit["right"] for hit in query["hits"]] == [rank < carriers for rank in range(NEAREST)]
+        assert {hit["id"] for hit in query["hits"]} <= set(made["pictures"])
+
+
+def test_the_page_counts_what_words_find_by_itself(tmp_path):
+    stores, _ = make_data(tmp_path)
+    make_parts(tmp_path, stores[0])
+    opened = Store(stores[0])
+    words = {"forest": ["trees", "woods"], "farm": ["crops"]}
+    save_head(tmp_path / "words.npz", words_of(opened, words, 16).head)
+    side = tmp_path / "embeddings" / "demo-vit@0.4" / "demo_scene.test.zarr" / "zarr.json"
+    made = {"store": stores[0] / "zarr.json", "nomenclature": "osm-landuse-8", "seed": 0, "rgb": side}
+    script = load_script("gallery")
+    script.main(gallery=tmp_path / "g.json", words_head=tmp_path / "words.npz", words=words, **made)
+    ((gallery,), _) = galleries([tmp_path / "g.json"], {}, Album(tmp_path / "figures"))
+    assert [row.title for row in gallery.words] == ["“a photo of trees.”", "“a photo of crops.”"]
+    right = sum(hit.right for row in gallery.words for hit in row.hits)
+    assert "The words are no class's name, and nothing was trained on them." in gallery.caption
+    assert gallery.caption.endswith(f"samples of that class are right: {right} of {2 * NEAREST}.")
+    table = next((tmp_path / "figures").glob("*.csv")).read_text(encoding="utf-8")
+    assert table.count("a photo of crops.") == NEAREST
+    script.main(gallery=tmp_path / "g.json", head=tmp_path / "heads" / "demo_scene.npz", words_head=None, **made)
+    ((gallery,), _) = galleries([tmp_path / "g.json"], {}, Album())
+    assert gallery.words == ()
+    assert "words" not in gallery.caption
 
 
 def test_every_picture_that_is_shown_is_there_once(store, twins):

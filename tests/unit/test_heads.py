@@ -13,7 +13,7 @@ from tiny import tiny_clip, tiny_head
 from bandbridge import text_heads
 from bandbridge.catalogue import Nomenclature, prompt_set
 from bandbridge.errors import UserError
-from bandbridge.heads import fill_templates, load_head, must_fit, save_head
+from bandbridge.heads import fill_templates, load_head, load_words, must_fit, save_head
 
 TEMPLATES = ["a photo of {}.", "{} from above."]
 NOMENCLATURE = Nomenclature("n", "N", ("Inland water", "Forest", "Sand"), ("inland water", "a forest", "sand"))
@@ -29,6 +29,25 @@ def test_the_head_is_open_clips_zero_shot_classifier():
     assert head.logit_scale == pytest.approx(clip.model.logit_scale.exp().item())
     assert head.classes == NOMENCLATURE.classes
     assert head.prompts[0] == ("a photo of inland water.", "inland water from above.")
+
+
+def test_words_fill_the_templates_as_class_names_do():
+    clip, words = tiny_clip(), {"Forest": ["trees", "woodland"], "Sand": ["a beach"]}
+    head = text_heads.build_words_head(clip, words, prompt_set(TEMPLATES))
+    listed = ["trees", "woodland", "a beach"]
+    expected = open_clip.build_zero_shot_classifier(clip.model, clip.tokenizer, listed, TEMPLATES)
+    np.testing.assert_allclose(head.weights, expected.T.numpy(), atol=1e-6)
+    assert head.classes == tuple(listed)
+    assert head.prompts[2] == ("a photo of a beach.", "a beach from above.")
+
+
+def test_words_are_read_with_the_classes_that_they_stand_for(tmp_path):
+    save_head(tmp_path / "words.npz", tiny_head(3))
+    found = load_words(tmp_path / "words.npz", {"x": ["a", "b"], "y": ["c"]})
+    assert found.head.classes == ("a", "b", "c")
+    assert found.stands_for == ("x", "x", "y")
+    with pytest.raises(UserError, match=r"of the words a, b, c; evaluate\.words has a, c"):
+        load_words(tmp_path / "words.npz", {"x": ["a"], "y": ["c"]})
 
 
 def test_classes_may_have_different_numbers_of_sentences(monkeypatch):

@@ -213,6 +213,80 @@ def test_more_images_for_a_text_than_there_are_is_an_error(tmp_path, scene):
         score_text(tmp_path, scene, embeddings_of(scene, "test"), ks=[1, 26])
 
 
+# --- words -----------------------------------------------------------------------------------------------------------
+
+
+def saved_words(tmp_path, store, words, dim=DIM):
+    """A head in which each word points where its class does, more or less."""
+    listed = [(name, word) for name, some in words.items() for word in some]
+    vectors = class_vectors(store)[[store.classes.index(name) for name, _ in listed], :dim]
+    vectors = vectors + 0.5 * np.random.default_rng(2).normal(size=vectors.shape).astype(np.float32)
+    names = tuple(word for _, word in listed)
+    save_head(tmp_path / "words.npz", Head(vectors, 100.0, names, tuple((f"a {name}.",) for name in names)))
+    return tmp_path / "words.npz", vectors
+
+
+def score_words(tmp_path, store, part, words, head, k=5):
+    return frame_of(
+        tmp_path,
+        "score_words",
+        embeddings=saved(tmp_path, part),
+        head=head,
+        store=store.path / "zarr.json",
+        nomenclature=store.nomenclature,
+        prompts="plain",
+        words=words,
+        k=k,
+    )
+
+
+@pytest.mark.parametrize("name", ["scene", "digits"])
+def test_words_retrieve_the_images_of_the_class_that_they_stand_for(tmp_path, request, name):
+    store = request.getfixturevalue(name)
+    part = embeddings_of(store, "test", "ms-vit", "s2")
+    words = {store.classes[1]: ["first", "second"], store.classes[0]: ["third"]}
+    head, vectors = saved_words(tmp_path, store, words)
+    frame = score_words(tmp_path, store, part, words, head)
+    labels, order = store.split("test").labels, np.argsort(-cosines(vectors, part.embedding), axis=1)[:, :5]
+    precisions, lifts = [], []
+    for index, (word, column) in enumerate({"first": 1, "second": 1, "third": 0}.items()):
+        precisions.append(labels[order[index], column].mean())
+        lifts.append(precisions[-1] / labels[:, column].mean())
+        of_word = frame[frame["class"] == word]
+        assert value(of_word, metric="precision@5") == pytest.approx(precisions[-1])
+        assert value(of_word, metric="lift@5") == pytest.approx(lifts[-1])
+        assert set(of_word["n"]) == {labels[:, column].sum()}
+    means = frame[frame["class"] == ""]
+    assert value(means, metric="precision@5") == pytest.approx(np.mean(precisions))
+    assert value(means, metric="lift@5") == pytest.approx(np.mean(lifts))
+    assert set(means["n"]) == {SPLITS["test"]}
+    assert len(frame) == 2 * (3 + 1)
+    for column, wanted in {"task": "words", "encoder": "ms-vit", "modality": "text->s2", "prompts": "plain"}.items():
+        assert set(frame[column]) == {wanted}
+
+
+def test_words_whose_class_has_no_images_are_undefined_and_no_part_of_the_mean(tmp_path):
+    few = make_store(tmp_path, "digits", {"test": 4}, side=8)
+    words = {few.classes[0]: ["nought"], few.classes[9]: ["a niner"]}
+    frame = score_words(tmp_path, few, embeddings_of(few, "test"), words, saved_words(tmp_path, few, words)[0], k=4)
+    assert np.isnan(value(frame[frame["class"] == "a niner"], metric="lift@4"))
+    assert value(frame[frame["class"] == ""], metric="lift@4") == 1
+    assert value(frame[frame["class"] == ""], metric="precision@4") == pytest.approx(1 / 4)
+
+
+def test_words_that_do_not_fit_are_an_error(tmp_path, scene):
+    part, words = embeddings_of(scene, "test"), {"forest": ["trees"]}
+    head, _ = saved_words(tmp_path, scene, words)
+    with pytest.raises(UserError, match=r"evaluate\.words\.k has 26, and demo_scene has 25 samples in test"):
+        score_words(tmp_path, scene, part, words, head, k=26)
+    with pytest.raises(UserError, match=r"is of the words trees; evaluate\.words has woods"):
+        score_words(tmp_path, scene, part, {"forest": ["woods"]}, head)
+    with pytest.raises(UserError, match="has words for woodland; the labels of osm-landuse-8 are farm"):
+        score_words(tmp_path, scene, part, {"woodland": ["trees"]}, head)
+    with pytest.raises(UserError, match=r"the head has 15 dimensions"):
+        score_words(tmp_path, scene, part, words, saved_words(tmp_path, scene, words, dim=15)[0])
+
+
 # --- the modality gap ------------------------------------------------------------------------------------------------
 
 

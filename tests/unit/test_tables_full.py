@@ -16,6 +16,8 @@ FACTS = {
     "rgb-labels-alone": {"Loss": "labels", "Bands": "B04 B03 B02", "Epochs": "5"},
 }
 
+WORDS = {"eurosat_ms": {"River": ["a creek"], "Forest": ["trees", "a wood"], "Pasture": ["a tundra", "not scored"]}}
+
 
 @pytest.fixture(scope="module")
 def metrics(tmp_path_factory):
@@ -24,7 +26,7 @@ def metrics(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def tables(metrics):
-    return all_tables(metrics, [full_curve()], students=FACTS)
+    return all_tables(metrics, [full_curve()], students=FACTS, words=WORDS)
 
 
 def records(table):
@@ -150,6 +152,42 @@ def test_the_best_text_retrieval_is_the_best_of_a_data_set_with_one_prompt_set(t
         assert len(group) == 6
         best = max(group, key=lambda shown: shown.cells[at].value)
         assert [shown for shown in group if shown.cells[at].strong] == [best]
+
+
+def test_words_stand_with_their_class_and_its_share_and_models_side_by_side(tables, metrics):
+    table = tables["words"]
+    title = "EuroSAT (13 bands)"
+    assert [shown.texts for shown in table.lines] == [
+        (title, "River", "a creek"),
+        (title, "Forest", "trees"),
+        (title, "Forest", "a wood"),
+        (title, "Pasture", "a tundra"),
+        (title, "", "mean"),
+        (title, "", "mean lift (×)"),
+    ]
+    assert [shown.label for shown in table.columns] == [
+        "Share of images, %",
+        *("Zero-shot (α = 0)", "Patched (α = 0.5)", "Fine-tuned (α = 1)", "RemoteCLIP-ViT-B-32"),
+        *("Aligned (all-bands)", "Aligned (rgb-labels-alone)"),
+    ]
+    assert {shown.group for shown in table.columns[1:]} == {"Precision among the 20 nearest, %"}
+    shares = [shown.cells[0].value for shown in table.lines]
+    expected = [100 * n / 12_345 for n in (500, 1000, 1000, 0)]
+    assert shares[:4] == pytest.approx(expected)
+    assert shares[4:] == [pytest.approx(sum(expected) / 3), None]  # of the words that have images
+    at = column(table, "ViT-B-32@0.5")
+    assert line(table, title, "Forest", "trees").cells[at].value == pytest.approx(
+        100 * score("words", "precision@20", "ViT-B-32@0.5", "trees")
+    )
+    assert line(table, title, "Pasture").cells[at].value is None
+    mean, lift = table.lines[-2:]
+    assert mean.cells[at].value == pytest.approx(100 * score("words", "precision@20", "ViT-B-32@0.5", ""))
+    assert lift.cells[at].value == pytest.approx(score("words", "lift@20", "ViT-B-32@0.5", ""))
+    for shown in table.lines[:3]:
+        values = [cell.value for cell in shown.cells[1:]]
+        assert [cell.strong for cell in shown.cells[1:]] == [value == max(values) for value in values]
+    assert records(table)[1]["word"] == "trees"
+    assert all_tables(metrics, [full_curve()], words=WORDS, datasets=["imagenet"])["words"].lines == ()
 
 
 def test_prompt_sensitivity_is_mean_deviation_best_and_worst(tables):

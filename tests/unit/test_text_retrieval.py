@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bandbridge.metrics.text_retrieval import found_by_text
+from bandbridge.metrics.text_retrieval import found_by_text, found_by_words
 
 quick = settings(max_examples=60, deadline=None)
 
@@ -43,3 +43,35 @@ def test_all_images_of_a_class_are_found_among_all_images():
 def test_a_k_outside_the_images_is_an_error(ks):
     with pytest.raises(ValueError, match=r"expected 1\.\.4"):
         found_by_text(np.eye(3), np.ones((4, 3)), np.ones((4, 3)), ks)
+
+
+# --- words -----------------------------------------------------------------------------------------------------------
+
+
+@quick
+@given(seed=st.integers(0, 2**32 - 1), n=st.integers(1, 40), words=st.integers(1, 7), whole_numbers=st.booleans())
+def test_the_precision_of_words_is_that_of_a_full_sort_and_lift_is_over_the_share(seed, n, words, whole_numbers):
+    generator = np.random.default_rng(seed)
+    values = generator.integers(-1, 2, (n + words, 3)) if whole_numbers else generator.normal(size=(n + words, 3))
+    vectors, images = values[:words], values[words:]
+    labels = (generator.random((n, 3)) < 0.3).astype(np.uint8)
+    stands_for, k = generator.integers(0, 3, words).tolist(), int(generator.integers(1, n + 1))
+    found = found_by_words(vectors, images, labels, stands_for, k)
+    length = np.outer(np.linalg.norm(vectors, axis=1), np.linalg.norm(images, axis=1))
+    cosines = np.divide(vectors @ images.T, length, out=np.zeros_like(length), where=length > 0).round(6)
+    for word, column in enumerate(stands_for):
+        order = sorted(range(n), key=lambda image: (-cosines[word, image], image))
+        carried = labels[order, column]
+        if carried.any():
+            assert found.precision[word] == pytest.approx(carried[:k].mean())
+            assert found.lift[word] == pytest.approx(carried[:k].mean() / carried.mean())
+        else:
+            assert np.isnan([found.precision[word], found.lift[word]]).all()
+
+
+def test_words_for_one_class_among_its_images_alone_and_among_all():
+    images, labels = np.array([[1, 0], [1, 0.1], [0, 1], [0.1, 1]]), np.array([[1, 0], [1, 0], [0, 1], [0, 1]])
+    found = found_by_words([[2, 0], [0, 3], [0, 1]], images, labels, [0, 0, 1], 2)
+    np.testing.assert_array_equal(found.precision, [1, 0, 1])
+    np.testing.assert_array_equal(found.lift, [2, 0, 2])
+    np.testing.assert_array_equal(found_by_words(np.ones((1, 2)), images, labels, [1], 4).lift, [1])

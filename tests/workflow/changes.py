@@ -12,7 +12,7 @@ STORE = ["download", "plan", "convert", "preprocess"]
 PROMPT_SETS = ["mine", "plain"]
 ALPHAS = SMALL["paint"]["alphas"]
 PROBES = ["score_probe", "score_few_shot", "score_knn"]
-SHOWN = ["score_gap", "score_text_retrieval", "gallery", "projection"]
+SHOWN = ["score_gap", "score_text_retrieval", "score_words", "gallery", "projection"]
 
 
 def _bring_another_crop(clone: Clone) -> None:
@@ -40,6 +40,11 @@ CHANGES = {
     "nothing": Change({}, []),
     "a title": Change({"report": {"title": "Another"}}, ["report"]),
     "a retrieval k": Change({"evaluate": {"retrieval": {"ks": [1, 2]}}}, sorted(["score_retrieval", *VIEWS])),
+    "a word": Change(
+        {"evaluate": {"words": {"datasets": {"scene_crop": {"forest": ["trees", "woodland"]}}}}},
+        # The zero-shot model, the patched one and the student.
+        sorted(["words_head", *3 * ["score_words"], "gallery", *VIEWS]),
+    ),
     "a template": Change(
         {"prompts": {"mine": ["land use: {}", "{} from above"]}},
         # Every alpha, and the student.

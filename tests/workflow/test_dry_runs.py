@@ -160,7 +160,7 @@ def test_a_dry_run_ends_with_the_plan_in_words(clone: Clone):
     assert [line.split()[0] for line in certain.splitlines()] == ["Data", "CLIP", "Patching", "Evaluation"]
     *stages, total = depending.splitlines()
     assert [line.split()[0] for line in stages] == ["Patching", "Alignment", "Evaluation", "Report"]
-    assert total == "51 jobs in all, 18 of which depend on alpha; the choice may add more."
+    assert total == "54 jobs in all, 19 of which depend on alpha; the choice may add more."
 
 
 @pytest.mark.parametrize(

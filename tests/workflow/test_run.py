@@ -31,6 +31,7 @@ def results(finished_run: Clone) -> Path:
         "heads/demo-vit/scene_crop.osm-landuse-8.plain.npz",
         "heads/demo-vit/scene_crop.osm-landuse-8.mine.npz",
         "heads/demo-vit/digits.digits-10.digits.npz",
+        "heads/demo-vit/words/scene_crop.plain.npz",
         "finetune/demo-vit.scene_crop/model.safetensors",
         "finetune/demo-vit.scene_crop/history.jsonl",
         "paint/demo-vit.scene_crop/curve.csv",
@@ -58,7 +59,7 @@ def test_metrics_have_every_column_and_one_value_a_row(results: Path):
     assert list(rows[0]) == list(COLUMNS)
     encoders = {row["encoder"] for row in rows if row["task"] == "zero-shot"}
     assert encoders == {f"demo-vit@{alpha}" for alpha in ALPHAS} | {"ms-vit"}
-    tasks = {"zero-shot", "retrieval", "text-retrieval", "linear-probe", "few-shot", "knn", "gap"}
+    tasks = {"zero-shot", "retrieval", "text-retrieval", "words", "linear-probe", "few-shot", "knn", "gap"}
     assert {row["task"] for row in rows} == tasks
     gains = {row["encoder"] for row in rows if row["metric"] == "map_gain"}
     assert gains == {"demo-vit@0.5", "demo-vit@1", "ms-vit"}

@@ -31,6 +31,7 @@ TASKS = {
     "few-shot": "Few samples a class",
     "retrieval": "Retrieval across modalities",
     "text-retrieval": "Retrieval by text",
+    "words": "Retrieval by words that are no class",
 }
 LEVEL = 0.95
 
@@ -170,6 +171,8 @@ def _scores(run: Run, several: bool) -> Iterator[tuple[Key, Score]]:
             rows = headline(rows, task)
         elif task == "text-retrieval":
             rows = rows[(rows["metric"] == "map") & (rows["split"] == "test")]
+        elif task == "words":
+            rows = rows[rows["metric"].str.startswith("precision@")]
         else:
             rows = rows[rows["split"] == "test"]
         rows = rows.sort_values("encoder", key=lambda names: names.map(order), kind="stable")

@@ -21,6 +21,7 @@ from bandbridge.catalogue import (
     prompt_set_names,
     read_yaml,
 )
+from bandbridge.config_words import word_faults
 from bandbridge.encoder_facts import encoder_names, load_encoder_facts
 from bandbridge.errors import UserError, did_you_mean
 from bandbridge.locations import WORKFLOW
@@ -40,7 +41,13 @@ from bandbridge.settings import (
 from bandbridge.text_towers import architecture_faults, load_text_tower, text_tower_names
 
 # In these mappings a preset removes an entry of config.yaml by setting it to null.
-REMOVABLE = (("align", "students"), ("evaluate", "datasets"), ("datasets",), ("prompts",))
+REMOVABLE = (
+    ("align", "students"),
+    ("evaluate", "datasets"),
+    ("evaluate", "words", "datasets"),
+    ("datasets",),
+    ("prompts",),
+)
 
 EXAMPLE = "the repository's config.yaml shows it"
 
@@ -162,6 +169,7 @@ def _cross_faults(config: Mapping[str, Any]) -> Iterator[str]:
     yield from _recipe_faults(config)
     yield from _encoder_faults(config)
     yield from _probe_faults(config)
+    yield from word_faults(config)
 
 
 def _tasks(config: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:

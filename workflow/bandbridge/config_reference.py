@@ -52,6 +52,8 @@ RERUNS = {
     "evaluate.datasets": "what that data set or prompt set lacks",
     "evaluate.encoders": "that encoder's embeddings and scores",
     "evaluate.bootstrap": "all scores",
+    "evaluate.words": "the words' embeddings and scores, the galleries",
+    "evaluate.words.k": "the words' scores",
     "tables": "the tables and the report",
     "compare": "nothing",
     "report": "the report",
@@ -66,7 +68,8 @@ Written by `make docs` from [config.yaml](../config.yaml) and its
 Lay a file with a few keys over it (`snakemake --configfile workflow/presets/eurosat.yaml`), several one after the
 other, or set a key of the first level on the command line (`snakemake --config seed=1 run=seed-1`). Numbers inside a
 mapping on the command line arrive as text, and are refused: use a file. In the mappings `align.students`,
-`evaluate.datasets`, `datasets` and `prompts`, a file takes an entry of `config.yaml` away by setting it to `null`.
+`evaluate.datasets`, `evaluate.words.datasets`, `datasets` and `prompts`, a file takes an entry of `config.yaml` away by
+setting it to `null`.
 
 A wrong key or value stops the run before its first job with what is allowed; `make doctor` says the same without a run.
 What a change *reruns* is told below, and with it comes all that is made of that; the report, which shows the

@@ -1,8 +1,8 @@
-"""Galleries of retrieval: what stands nearest to a picture or to a class name, as small pictures in a JSON file."""
+"""Galleries of retrieval: what stands nearest to an image, a class name or a word, as small images in a JSON file."""
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from PIL import Image
 
 from bandbridge.embeddings import Embeddings
 from bandbridge.errors import UserError
-from bandbridge.heads import Head, must_fit
+from bandbridge.heads import Head, Words, must_fit
 from bandbridge.metrics.classification import unit_rows
 from bandbridge.sensors import composite
 from bandbridge.store import Store
@@ -63,6 +63,7 @@ def make_gallery(
     multispectral: Embeddings | None,
     head: Head | None,
     seed: int,
+    words: Words | None = None,
 ) -> dict[str, Any]:
     """Queries with their nearest samples: pictures to the other modality, class names to a modality.
 
@@ -74,11 +75,12 @@ def make_gallery(
         rgb: of the patched CLIP, whose gallery is searched where there is no student.
         multispectral: the student's, of the same samples in the same order.
         head: class vectors; None for no queries by name.
+        words: that are no class; the first of each class is a query. None for no such queries.
 
     Returns:
         encoder, clip, dataset, split, nomenclature, samples, `pictures` (id -> data URI), `labels` (id -> names),
-        `images` (queries: id, rank of its own counterpart, hits) and `texts` (queries: class, share right, hits). A hit
-        has id, cosine, right, and, where a picture was asked for, own.
+        `images` (queries: id, rank of its own counterpart, hits), `texts` and `words` (queries: class, prompt, samples
+        of the class, hits). A hit has id, cosine, right, and, where a picture was asked for, own.
     """
     if multispectral is not None and not np.array_equal(rgb.ids, multispectral.ids):
         raise UserError(
@@ -88,9 +90,10 @@ def make_gallery(
     labels = read_labels(store, nomenclature, rgb.attrs["split"])
     searched = rgb if multispectral is None else multispectral
     images = [] if multispectral is None else _image_queries(rgb, multispectral, labels, seed)
-    texts = [] if head is None else _text_queries(searched, head, labels)
+    texts = [] if head is None else _name_queries(searched, head, labels)
+    of_words = [] if words is None else _word_queries(searched, words, labels)
     shown = {query["id"] for query in images}
-    shown |= {hit["id"] for query in (*images, *texts) for hit in query["hits"]}
+    shown |= {hit["id"] for query in (*images, *texts, *of_words) for hit in query["hits"]}
     return {
         "encoder": searched.attrs["encoder"],
         "clip": rgb.attrs["clip"],
@@ -102,6 +105,7 @@ def make_gallery(
         "samples": len(rgb.ids),
         "images": images,
         "texts": texts,
+        "words": of_words,
         "labels": {name: list(labels.of(name)) for name in sorted(shown)},
         "pictures": _pictures(store, rgb.attrs["split"], sorted(shown)),
     }
@@ -142,23 +146,35 @@ def draw_queries(labels: Sequence[Sequence[str]], seed: int, count: int = QUERIE
     return (first + [row for row in order if row not in set(first)])[:count]
 
 
-def _text_queries(searched: Embeddings, head: Head, labels: Labels) -> list[dict[str, Any]]:
+def _name_queries(searched: Embeddings, head: Head, labels: Labels) -> list[dict[str, Any]]:
     must_fit(head, labels.classes, searched.attrs["dataset"])
+    return _text_queries(searched, head, head.classes, range(len(head.classes)), labels)
+
+
+def _word_queries(searched: Embeddings, words: Words, labels: Labels) -> list[dict[str, Any]]:
+    """Those of the first word of each class: the words shown are not chosen for what they find."""
+    first = [words.stands_for.index(name) for name in dict.fromkeys(words.stands_for)]
+    return _text_queries(searched, words.head, words.stands_for, first, labels)
+
+
+def _text_queries(
+    searched: Embeddings, head: Head, stands_for: Sequence[str], rows: Iterable[int], labels: Labels
+) -> list[dict[str, Any]]:
+    """Queries by these rows of a head, each with the class that is right, as far as there are images of it."""
     truth = [set(labels.of(str(name))) for name in searched.ids]
-    there = [number for number, name in enumerate(head.classes) if any(name in carried for carried in truth)]
-    there = there[:CLASSES]
+    carriers = {name: sum(name in carried for carried in truth) for name in set(stands_for)}
+    there = [row for row in rows if carriers[stands_for[row]]][:CLASSES]
     if not there:
         return []
     order, cosines = nearest(head.weights[there], searched.embedding, NEAREST)
     queries = []
     for number, found, scores in zip(there, order, cosines, strict=True):
-        name = head.classes[number]
+        name = stands_for[number]
         hits = [
             {"id": str(searched.ids[row]), "cosine": round(float(score), 4), "right": name in truth[row]}
             for row, score in zip(found, scores, strict=True)
         ]
-        carriers = sum(name in carried for carried in truth)
-        queries.append({"class": name, "prompt": head.prompts[number][0], "samples": carriers, "hits": hits})
+        queries.append({"class": name, "prompt": head.prompts[number][0], "samples": carriers[name], "hits": hits})
     return queries
 
 

@@ -1,7 +1,7 @@
 """The file of a zero-shot head: unit class vectors from prompts, readable without torch."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +31,19 @@ class Head:
     logit_bias: float = 0.0
 
 
+@dataclass(frozen=True, eq=False)
+class Words:
+    """Words that are no class, embedded as class names are.
+
+    Attributes:
+        head: a vector and the sentences of each word, under the word's name.
+        stands_for: for each word, the class whose images it should find.
+    """
+
+    head: Head
+    stands_for: tuple[str, ...]
+
+
 def save_head(path: Path, head: Head) -> None:
     """Write a head as .npz; equal heads give equal bytes."""
     with whole_file(path) as part, part.open("wb") as file:
@@ -55,6 +68,22 @@ def load_head(path: Path) -> Head:
             classes=tuple(file["classes"].tolist()),
             prompts=tuple(tuple(json.loads(text)) for text in file["prompts"].tolist()),
         )
+
+
+def load_words(path: Path, words: Mapping[str, Sequence[str]]) -> Words:
+    """Read the head of these words, which are given by the class that they stand for.
+
+    Raises:
+        UserError: the file is of other words.
+    """
+    head = load_head(path)
+    stands_for = {word: name for name, listed in words.items() for word in listed}
+    if head.classes != tuple(stands_for):
+        raise UserError(
+            f"{path} is of the words {', '.join(head.classes)}; evaluate.words has {', '.join(stands_for)}. Delete the "
+            "file and run again."
+        )
+    return Words(head, tuple(stands_for.values()))
 
 
 def fill_templates(templates: Sequence[str], names: Sequence[str]) -> list[list[str]]:

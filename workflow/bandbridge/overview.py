@@ -49,7 +49,7 @@ NOT_MADE, FOLLOWS = REASONS["_missing_output"], REASONS["_updated_input_run"]
 # Rules by stage; a rule belongs where the start of its name is found first.
 STAGES = {
     "Data": ("download", "plan", "convert", "preprocess"),
-    "CLIP": ("scratch_clip", "fetch_clip", "zero_shot_head"),
+    "CLIP": ("scratch_clip", "fetch_clip", "zero_shot_head", "words_head"),
     "Alignment": ("align",),
     "Patching": ("finetune", "embed_sweep", "select_alpha", "patch"),
     "Report": ("collect", "tables", "report", "compare"),

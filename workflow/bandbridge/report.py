@@ -24,7 +24,7 @@ from bandbridge.report_probes import probe_plots
 from bandbridge.report_run import bibtex, cost_plot, costs, provenance, total_cost
 from bandbridge.report_spaces import galleries, projections
 from bandbridge.report_summary import key_figures, scratch_note, summary, task_scores, what_was_run
-from bandbridge.settings import locked_tower, tasks
+from bandbridge.settings import locked_tower, open_words, tasks
 from bandbridge.table_formats import column_groups, used_extras
 from bandbridge.tables import Curve, Table, ablation_facts, all_tables, number
 from bandbridge.text_towers import load_text_tower
@@ -35,6 +35,7 @@ SECTIONS = {
     "paint": "patching",
     "retrieval": "retrieval",
     "text_retrieval": "retrieval",
+    "words": "retrieval",
     "linear_probe": "probes",
     "few_shot": "probes",
     "knn": "probes",
@@ -193,7 +194,8 @@ def _sections(config: Mapping[str, Any], metrics: pd.DataFrame, curves: Sequence
     sections: dict[str, list[Table]] = {
         name: [] for name in ("patching", "classification", "retrieval", "probes", "space")
     }
-    for table in all_tables(metrics, curves, students=ablation_facts(config), **options).values():
+    students, words = ablation_facts(config), open_words(config)
+    for table in all_tables(metrics, curves, students=students, words=words, **options).values():
         if table.lines or table.name in EXPECTED:
             sections[SECTIONS.get(table.name, "classification")].append(table)
     return sections

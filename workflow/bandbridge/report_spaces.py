@@ -52,6 +52,7 @@ class Gallery:
     caption: str
     images: tuple[Row, ...]
     texts: tuple[Row, ...]
+    words: tuple[Row, ...]
     files: tuple[str, ...]
 
 
@@ -104,33 +105,45 @@ def _gallery(found: Mapping[str, Any], album: Album) -> Gallery:
         )
         for query in found["images"]
     )
-    texts = tuple(
-        Row(
-            f"“{query['prompt']}”",
-            f"{query['class']}, {query['samples']:,} of {found['samples']:,} samples",
-            None,
-            tuple(map(hit, query["hits"])),
+    texts, words = (
+        tuple(
+            Row(
+                f"“{query['prompt']}”",
+                f"{query['class']}, {query['samples']:,} of {found['samples']:,} samples",
+                None,
+                tuple(map(hit, query["hits"])),
+            )
+            for query in found[kind]
         )
-        for query in found["texts"]
+        for kind in ("texts", "words")
     )
     bands = "RGB" if found["modality"] == "rgb" else "multispectral"
-    right = sum(one.right is True for row in (*images, *texts) for one in row.hits)
-    total = sum(len(row.hits) for row in (*images, *texts))
     caption = (
         f"Queries, drawn by chance, and the {bands} samples of the {found['split']} split that {found['encoder']} "
         "places nearest to them, from left to right, shown as RGB composites. A tick marks a sample that shares a "
-        f"class with the query, a cross one that does not: {right} of {total} are right."
+        f"class with the query, a cross one that does not: {_right((*images, *texts))} are right."
     )
+    if words:
+        caption += (
+            " The words are no class's name, and nothing was trained on them. The first that is listed for a class is "
+            f"shown, and samples of that class are right: {_right(words)}."
+        )
     title = f"{short_title(found['dataset'])}, {found['encoder']}"
     name = f"gallery-{found['encoder']}-{found['dataset']}"
-    return Gallery(title, caption, images, texts, _files(images, texts, name, album))
+    return Gallery(title, caption, images, texts, words, _files((*images, *texts, *words), name, album))
 
 
-def _files(images: Sequence[Row], texts: Sequence[Row], name: str, album: Album) -> tuple[str, ...]:
+def _right(queries: Sequence[Row]) -> str:
+    """'31 of 65'."""
+    hits = [one for row in queries for one in row.hits]
+    return f"{sum(one.right is True for one in hits)} of {len(hits)}"
+
+
+def _files(queries: Sequence[Row], name: str, album: Album) -> tuple[str, ...]:
     if album.folder is None:
         return ()
     rows, records = [], []
-    for row in (*images, *texts):
+    for row in queries:
         pictures = [row.query] if row.query else []
         pictures += row.hits
         rows.append((row.title, [(one.uri, _short(one), one.right) for one in pictures]))

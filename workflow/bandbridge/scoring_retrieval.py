@@ -7,7 +7,7 @@ import numpy as np
 
 from bandbridge.embeddings import Embeddings
 from bandbridge.errors import UserError
-from bandbridge.heads import Head, must_fit
+from bandbridge.heads import Head, Words, must_fit
 from bandbridge.metrics.classification import average_precision, logits_from_head, mean_of_defined
 from bandbridge.metrics.retrieval import (
     label_average_precision,
@@ -17,7 +17,7 @@ from bandbridge.metrics.retrieval import (
     top_k,
 )
 from bandbridge.metrics.rows import Row
-from bandbridge.metrics.text_retrieval import found_by_text
+from bandbridge.metrics.text_retrieval import found_by_text, found_by_words
 from bandbridge.scoring import Draws, Labelled, row_of
 
 
@@ -93,6 +93,42 @@ def text_retrieval_rows(
     cosines = logits_from_head(part.embeddings.embedding, head.weights, 1.0)
     value = float(mean_of_defined(average_precision(part.labels, cosines)))
     return [*rows, row(metric="map", value=value, **draws.of_map(part.labels, cosines))]
+
+
+def words_rows(part: Labelled, words: Words, k: int, run: str, nomenclature: str, prompts: str, seed: int) -> list[Row]:
+    """Rows of what words that are no class find: `precision@<k>` and `lift@<k>` of each word, and their means.
+
+    A word's rows have it as their `class_`, and as `n` the images of the class that it stands for. Words whose class
+    has no images are undefined and left out of the means. There are no intervals, for the same reason as in
+    `text_retrieval_rows`.
+
+    Raises:
+        UserError: the words stand for other classes than the labels', their head is of another CLIP than the
+            embeddings, or k exceeds the images.
+    """
+    attrs = part.embeddings.attrs
+    unknown = sorted({*words.stands_for} - {*part.classes})
+    if unknown:
+        raise UserError(
+            f"evaluate.words.datasets.{attrs['dataset']} has words for {', '.join(unknown)}; the labels of "
+            f"{nomenclature} are {', '.join(part.classes)}."
+        )
+    must_share_space(part.embeddings, words.head)
+    n = len(part.labels)
+    _must_have(part.embeddings, n, "evaluate.words.k", k)
+    columns = [part.classes.index(name) for name in words.stands_for]
+    found = found_by_words(words.head.weights, part.embeddings.embedding, part.labels, columns, k)
+    common = {"task": "words", "run": run, "nomenclature": nomenclature, "prompts": prompts, "seed": seed}
+    row = partial(row_of(attrs, **common), modality=f"text->{attrs['modality']}")
+    carriers = part.labels[:, columns].sum(axis=0)
+    rows = []
+    for metric, values in ((f"precision@{k}", found.precision), (f"lift@{k}", found.lift)):
+        rows.append(row(metric=metric, value=float(mean_of_defined(values)), n=n))
+        rows += [
+            row(metric=metric, class_=word, value=float(value), n=int(count))
+            for word, value, count in zip(words.head.classes, values, carriers, strict=True)
+        ]
+    return rows
 
 
 def must_be_counterparts(rgb: Embeddings, multispectral: Embeddings) -> None:

@@ -228,6 +228,18 @@ def evaluated(config: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     return {name: tuple(prompts) for name, prompts in sets.items() if prompts}
 
 
+def main_prompts(config: Mapping[str, Any], dataset: str) -> str:
+    """The prompt set that stands for a data set where one is enough: its task's, or the first of those it has."""
+    sets = evaluated(config)[dataset]
+    of_tasks = [task["prompts"] for task in all_tasks(config) if task["dataset"] == dataset]
+    return next((name for name in of_tasks if name in sets), sets[0])
+
+
+def open_words(config: Mapping[str, Any]) -> dict[str, dict[str, list[str]]]:
+    """Data set -> class -> the words of `evaluate.words` that stand for it; nothing where they are switched off."""
+    return dict((config["evaluate"].get("words") or {}).get("datasets", {}))
+
+
 def compared_runs(config: Mapping[str, Any]) -> list[str]:
     """The folders of the runs to compare: as they are given, or by their names below `results_root`."""
     named = (Path(run) for run in config["compare"])

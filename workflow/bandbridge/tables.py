@@ -1,6 +1,6 @@
 """Tables for a paper, as views of metrics.csv and of the PAINT curve; nothing is computed here but differences."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -24,7 +24,7 @@ from bandbridge.tables_base import (
     shown_models,
 )
 from bandbridge.tables_scores import classification_table, details_table, few_shot_table, linear_probe_table
-from bandbridge.tables_spaces import gap_table, retrieval_table, text_retrieval_table
+from bandbridge.tables_spaces import gap_table, retrieval_table, text_retrieval_table, words_table
 from bandbridge.tables_study import Facts, ablation_facts, ablations_table, prompts_table
 
 __all__ = [
@@ -56,6 +56,7 @@ TABLES = (
     "prompts",
     "retrieval",
     "text_retrieval",
+    "words",
     "linear_probe",
     "few_shot",
     "gap",
@@ -69,6 +70,7 @@ def all_tables(
     curves: Sequence[Curve],
     *,
     students: Facts | None = None,
+    words: Mapping[str, Mapping[str, Sequence[str]]] | None = None,
     models: Sequence[str] | None = None,
     datasets: Sequence[str] | None = None,
     decimals: int = 1,
@@ -78,6 +80,7 @@ def all_tables(
 
     Args:
         students: what `ablation_facts` makes of the configuration; without it there is no table of ablations.
+        words: data set -> class -> the words that stand for it; words that are not listed here are not shown.
         models: those to be shown, in this order: encoders, '<line>@selected', or a part that encoders play
             ('zero-shot', 'patched', 'fine-tuned', 'aligned'); None for all.
         datasets: data sets to be shown, in this order; None for all.
@@ -94,6 +97,7 @@ def all_tables(
         prompts_table(view),
         retrieval_table(view, published),
         text_retrieval_table(view),
+        words_table(view, words or {}),
         linear_probe_table(view, published),
         few_shot_table(view),
         gap_table(view, published),

@@ -1,5 +1,6 @@
-"""Tables of the embedding space: retrieval across modalities, retrieval by text, and the modality gap."""
+"""Tables of the embedding space: retrieval across modalities, by text and by words, and the modality gap."""
 
+import statistics
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from bandbridge.tables_base import (
     modality_name,
     percent,
     sample_counts,
+    scaled,
     with_best,
 )
 from bandbridge.tables_scores import line_clips, published_cell
@@ -79,6 +81,54 @@ def text_retrieval_table(view: View) -> Table:
     return Table(
         "text_retrieval", caption, headings, tuple(columns) if lines else (), tuple(lines), sample_counts(rows)
     )
+
+
+def words_table(view: View, words: Mapping[str, Mapping[str, Sequence[str]]]) -> Table:
+    """Retrieval of images by words that are no class: a line for each word, a column for each model.
+
+    Args:
+        words: data set -> class -> the words that stand for it, `evaluate.words.datasets` of the configuration.
+    """
+    means = view.task("words")
+    names, datasets = view.of(means), [dataset for (dataset,) in distinct(means, "dataset")]
+    every = view.metrics[(view.metrics["task"] == "words") & view.metrics["dataset"].isin(datasets)]
+    values, carriers, group = {}, {}, ""
+    for row in every.to_dict("records"):
+        metric, _, k = row["metric"].partition("@")
+        values[row["dataset"], row["class"], row["encoder"], metric] = row["value"]
+        carriers[row["dataset"], row["class"]] = row["n"]
+        group = f"Precision among the {k} nearest, %"
+    columns = [Column("", "Share of images, %", "share", decimals=view.decimals)]
+    columns += [Column(group, name, encoder, decimals=view.decimals) for encoder, name in names.items()]
+
+    def line(texts: tuple[str, ...], share: Cell, dataset: str, word: str, metric: str) -> Line:
+        found = [values.get((dataset, word, encoder, metric)) for encoder in names]
+        shown = [Cell(None if v is None or pd.isna(v) else float(v) if metric == "lift" else scaled(v)) for v in found]
+        return Line(texts, (share, *with_best(shown, columns[-1])))
+
+    lines: list[Line] = []
+    for dataset in datasets:
+        title, total = dataset_title(dataset), carriers[dataset, ""]
+        of_words = [
+            line((title, name, word), Cell(scaled(carriers[dataset, word] / total)), dataset, word, "precision")
+            for name, listed in words.get(dataset, {}).items()
+            for word in listed
+            if (dataset, word) in carriers
+        ]
+        shares = [share for of_word in of_words if (share := of_word.cells[0].value)]
+        mean = Cell(statistics.fmean(shares)) if shares else Cell()
+        lines += [
+            *of_words,
+            line((title, "", "mean"), mean, dataset, "", "precision"),
+            line((title, "", "mean lift (×)"), Cell(), dataset, "", "lift"),
+        ]
+    caption = (
+        "Retrieval of images by words that are no class and no prompt of the data set: the share of a word's nearest "
+        "images of the test split that carry the class which it stands for. The class's share of all images is what "
+        "chance would find; lift is precision over that share, its mean over the words."
+    )
+    headings = ("Data set", "Class", "Word")
+    return Table("words", caption, headings, tuple(columns) if lines else (), tuple(lines), sample_counts(means))
 
 
 def _ranked_columns(rows: pd.DataFrame, decimals: int) -> list[Column]:

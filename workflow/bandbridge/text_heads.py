@@ -1,6 +1,6 @@
 """Zero-shot heads from a CLIP's text encoder."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -11,20 +11,33 @@ from torch import Tensor
 from bandbridge.catalogue import Nomenclature, PromptSet
 from bandbridge.clip import Clip
 from bandbridge.device import best_device
-from bandbridge.heads import Head
+from bandbridge.heads import Head, fill_templates
 
 SENTENCES_AT_A_TIME = 256
 
 
 def build_head(clip: Clip, nomenclature: Nomenclature, prompts: PromptSet) -> Head:
     """The zero-shot head of a nomenclature, from each class's sentences."""
+    return _head(clip, nomenclature.classes, prompts.sentences(nomenclature))
+
+
+def build_words_head(clip: Clip, words: Mapping[str, Sequence[str]], prompts: PromptSet) -> Head:
+    """The head of words that are no class: each fills the templates as a class's name would.
+
+    Args:
+        words: those that stand for a class, by class.
+    """
+    listed = tuple(word for some in words.values() for word in some)
+    return _head(clip, listed, tuple(map(tuple, fill_templates(prompts.templates, listed))))
+
+
+def _head(clip: Clip, names: tuple[str, ...], sentences: tuple[tuple[str, ...], ...]) -> Head:
     clip.model.to(best_device())
-    sentences = prompts.sentences(nomenclature)
     return Head(
         weights=text_head(clip, sentences),
         logit_scale=clip.logit_scale,
         logit_bias=clip.logit_bias,
-        classes=nomenclature.classes,
+        classes=names,
         prompts=sentences,
     )
 

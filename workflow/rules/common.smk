@@ -22,8 +22,10 @@ from bandbridge.settings import (
     final_lines,
     lines,
     locked_tower,
+    main_prompts,
     model_at,
     nomenclature_of,
+    open_words,
     other_encoders,
     prompts,
     published_weights,
@@ -117,6 +119,10 @@ def head(clip, dataset, nomenclature, prompts):
     return results(f"heads/{clip}/{dataset}.{nomenclature}.{prompts}.npz")
 
 
+def words_head(clip, dataset, prompts):
+    return results(f"heads/{clip}/words/{dataset}.{prompts}.npz")
+
+
 def task_head(clip, task):
     """The head that stays frozen while an image encoder learns a task."""
     return head(clip, task["dataset"], nomenclature_of(task), task["prompts"])
@@ -190,6 +196,7 @@ CLIPS = clips(config)  # id -> name, weights
 LINES = lines(config)  # name -> where it starts, its tasks
 PATCHED = final_lines(config)  # CLIP -> the line that its patched model is on
 EVALUATED = evaluated(config)  # data set -> prompt sets
+WORDS = open_words(config)  # data set -> class -> words that stand for it
 STUDENTS = students(config)  # encoder -> name in the configuration, CLIP
 ALPHAS = [f"{alpha:g}" for alpha in sorted(config["paint"]["alphas"])]
 SCRATCH = config["clip"]["scratch"]["dataset"] if uses_scratch(config) else None

@@ -118,6 +118,36 @@ rule score_text_retrieval:
         "../scripts/score_text_retrieval.py"
 
 
+rule score_words:
+    """Retrieval of the images of a class by words that are not its name."""
+    input:
+        embeddings=lambda w: encoded(w.encoder, w.dataset, "test"),
+        head=lambda w: words_head(space_of(w.encoder), w.dataset, w.prompts),
+        store=lambda w: store(w.dataset),
+    output:
+        metrics=results(
+            "metrics/{encoder}/words.{dataset}.{nomenclature}.{prompts}.csv"
+        ),
+    log:
+        logs("metrics/{encoder}/words.{dataset}.{nomenclature}.{prompts}.log"),
+    conda:
+        "../../envs/data.yaml"
+    resources:
+        mem_mb=memory(scoring),
+        runtime=minutes(scoring),
+    params:
+        run=config["run"],
+        nomenclature="{nomenclature}",
+        prompts="{prompts}",
+        words=lambda w: WORDS[w.dataset],
+        k=lambda w: needs("evaluate", "words", "k"),
+        seed=config["seed"],
+    message:
+        "Retrieval by words for the classes of {wildcards.dataset} with {wildcards.encoder}"
+    script:
+        "../scripts/score_words.py"
+
+
 rule score_gap:
     """The modality gap: a student against the patched CLIP, a CLIP against zero-shot CLIP and its own class names."""
     input:

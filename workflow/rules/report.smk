@@ -8,6 +8,7 @@ TABLES = [
         "prompts",
         "retrieval",
         "text_retrieval",
+        "words",
         "linear_probe",
         "few_shot",
         "gap",
@@ -48,6 +49,7 @@ rule tables:
     params:
         students=what_students_are,
         look=needs("tables"),
+        words=WORDS,
     message:
         "Making the tables"
     script:
@@ -71,11 +73,12 @@ rule compare:
 
 
 rule gallery:
-    """What stands nearest to a picture among the samples that a student sees, and to the name of a class."""
+    """What stands nearest to a picture among the samples that a student sees, to the name of a class, and to words."""
     input:
         rgb=lambda w: encoded(chosen_model(pictured_line(w.shown)), w.dataset, "test"),
         multispectral=pictured_student,
         head=pictured_head,
+        words_head=pictured_words,
         store=lambda w: store(w.dataset),
     output:
         gallery=results("report_parts/gallery.{shown}.{dataset}.json"),
@@ -88,6 +91,7 @@ rule gallery:
         runtime=minutes(scoring),
     params:
         nomenclature=lambda w: scored_nomenclatures(config, w.dataset)[0],
+        words=lambda w: WORDS.get(w.dataset),
         seed=config["seed"],
     message:
         "Picturing retrieval by {wildcards.shown} on {wildcards.dataset}"

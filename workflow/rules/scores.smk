@@ -15,12 +15,8 @@ def draws(encoder, dataset, nomenclature, prompts):
 
 
 def own_prompts(dataset):
-    """The prompt set that stands for a data set where one is enough: its task's, or the first."""
-    own = [task["prompts"] for task in all_tasks(config) if task["dataset"] == dataset]
-    return next(
-        (prompts for prompts in own if prompts in EVALUATED[dataset]),
-        EVALUATED[dataset][0],
-    )
+    """The prompt set that stands for a data set where one is enough."""
+    return main_prompts(config, dataset)
 
 
 def probed_datasets():
@@ -62,6 +58,8 @@ def metrics_of(encoder, dataset):
         if evaluate["text_retrieval"] and has_text:
             prompts = own_prompts(dataset)
             tables += [f"text-retrieval.{dataset}.{n}.{prompts}" for n in nomenclatures]
+        if dataset in WORDS and has_text:
+            tables.append(f"words.{dataset}.{nomenclatures[0]}.{own_prompts(dataset)}")
     if dataset in probed_datasets():
         kinds = ["linear-probe"]
         kinds += ["few-shot"] if evaluate["linear_probe"]["shots"] else []
@@ -186,6 +184,15 @@ def pictured_head(wildcards):
         scored_nomenclatures(config, dataset)[0],
         own_prompts(dataset),
     )
+
+
+def pictured_words(wildcards):
+    """The words that a gallery shows beside the class names; nothing where there are none."""
+    dataset = wildcards.dataset
+    if dataset not in WORDS:
+        return []
+    clip = LINES[pictured_line(wildcards.shown)].clip
+    return words_head(clip, dataset, own_prompts(dataset))
 
 
 def pictured_student(wildcards):

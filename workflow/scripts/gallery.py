@@ -6,7 +6,7 @@ from bandbridge import job
 from bandbridge.embeddings import load_embeddings
 from bandbridge.files import write_json
 from bandbridge.galleries import make_gallery
-from bandbridge.heads import load_head
+from bandbridge.heads import load_head, load_words
 
 
 def main(
@@ -17,10 +17,13 @@ def main(
     gallery: Path,
     multispectral: list[Path] = [],  # noqa: B006 (none where a CLIP is shown by itself)
     head: Path | None = None,
+    words_head: Path | None = None,
+    words: dict | None = None,
 ) -> None:
     student = load_embeddings(multispectral[0].parent) if multispectral else None
     names = load_head(head) if head else None
-    made = make_gallery(store.parent, nomenclature, load_embeddings(rgb.parent), student, names, seed)
+    others = load_words(words_head, words) if words_head and words else None
+    made = make_gallery(store.parent, nomenclature, load_embeddings(rgb.parent), student, names, seed, others)
     write_json(gallery, made)
 
 

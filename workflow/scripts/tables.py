@@ -15,8 +15,10 @@ def main(
     tables: list[Path],
     students: dict | None = None,
     look: dict | None = None,
+    words: dict | None = None,
 ) -> None:
-    by_name = all_tables(read_rows([metrics]), read_curves(curves, selected), students=students, **(look or {}))
+    views = {"students": students, "words": words, **(look or {})}
+    by_name = all_tables(read_rows([metrics]), read_curves(curves, selected), **views)
     for path in tables:
         write_table(by_name[path.stem], path)
 

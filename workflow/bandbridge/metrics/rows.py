@@ -43,9 +43,9 @@ _KEY = COLUMNS[: COLUMNS.index("value")]
 class Row:
     """One number of metrics.csv and all that names it; an empty string or None where a column does not apply.
 
-    `value` is a fraction 0..1 (a rank for median_rank, a difference for gains, a p value for `_p`), NaN where the
-    metric is undefined: the row is kept, its value empty. `n` is the number of samples behind the value; on a row with
-    a `class_`, of those that carry the class.
+    `value` is a fraction 0..1 (a rank for median_rank, a ratio for lift, a difference for gains, a p value for `_p`),
+    NaN where the metric is undefined: the row is kept, its value empty. `n` is the number of samples behind the value;
+    on a row with a `class_`, of those that carry the class (of task words: the class that the word stands for).
     """
 
     run: str

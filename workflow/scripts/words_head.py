@@ -1,0 +1,20 @@
+"""Embed words that are no class with a CLIP's text encoder, in the prompt templates that class names are put in."""
+
+from pathlib import Path
+
+import torch
+
+from bandbridge import job
+from bandbridge.catalogue import prompt_set
+from bandbridge.clip import load_clip
+from bandbridge.heads import save_head
+from bandbridge.text_heads import build_words_head
+
+
+def main(clip: Path, words: dict, prompts: list | dict, head: Path, threads: int) -> None:
+    torch.set_num_threads(threads)
+    save_head(head, build_words_head(load_clip(clip.parent), words, prompt_set(prompts)))
+
+
+if __name__ == "__main__":
+    job.run(main, globals().get("snakemake"))
