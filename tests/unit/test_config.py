@@ -59,7 +59,7 @@ def test_every_preset_is_valid(preset: Path):
         ("finetune/clip_norm", MISSING, ["finetune.clip_norm is missing"]),
         ("run", "my run", ["run is 'my run'", "letters"]),
         ("tasks/patching/dataset", "demo_scen", ["tasks.patching.dataset", "'demo_scen'", "mean 'demo_scene'?"]),
-        ("tasks/patching/nomenclature", "osm-landuse-9", ["nomenclature is 'osm-landuse-9'", "'osm-landuse-8'?"]),
+        ("tasks/patching/nomenclature", "demo-land-cover-6", ["is 'demo-land-cover-6'", "'demo-land-cover-5'?"]),
         ("tasks/patching/prompts", "satelite", ["tasks.patching.prompts", "'satelite'", "Did you mean 'satellite'?"]),
         (
             "tasks/patching",
@@ -71,22 +71,22 @@ def test_every_preset_is_valid(preset: Path):
         (
             "prompts",
             {"satellite": {"templates": ["{}"], "classes": {"forrest": ["trees"]}}},
-            ["prompt set 'satellite'", "'forrest'", "no class of demo_scene", "Did you mean 'forest'"],
+            ["prompt set 'satellite'", "'forrest'", "no class of demo_land_cover", "Did you mean 'forest'"],
         ),
         ("prompts", {"satellite": {"classes": {"forest": ["trees"]}}}, ["has no templates"]),
         ("paint/several", "sequentialy", ["Did you mean 'sequentially'"]),
         ("align/task", {"dataset": "digits", "prompts": "digits"}, ["RGB pictures only", "align.task"]),
-        ("tasks/supported", {"dataset": "demo_scene", "prompts": "plain"}, ["also a patching task", "another"]),
+        ("tasks/supported", {"dataset": "demo_land_cover", "prompts": "plain"}, ["also a patching task", "another"]),
         ("tasks/supported", {"dataset": "digits"}, ["tasks.supported.prompts is missing"]),
         ("tasks/supported", None, ["paint.select.criterion is 'max_loss'", "use 'fixed'"]),
-        ("datasets/demo_scene/strid", 16, ["datasets.demo_scene.strid is not an option", "Did you mean 'stride'?"]),
+        ("datasets/demo_land_cover/strid", 16, ["demo_land_cover.strid is not an option", "Did you mean 'stride'?"]),
         ("datasets/demo_zcene", {}, ["names the data set 'demo_zcene'", "Did you mean 'demo_scene'?"]),
         ("prompts/mine", ["a photo"], ["prompts.mine[0] is 'a photo'", "exactly one {}"]),
         ("evaluate/datasets/eurosat_ms", ["nope"], ["evaluate.datasets.eurosat_ms", "'nope'"]),
-        ("evaluate/linear_probe/datasets", ["eurosat_ms"], ["not evaluated", "demo_scene"]),
+        ("evaluate/linear_probe/datasets", ["eurosat_ms"], ["not evaluated", "demo_land_cover"]),
         ("align/students/ms-vit/scaling", "standardize", ["scaling is 'standardize'", "Did you mean 'standardise'?"]),
-        ("align/students/ms-vit/bands", ["red"], ["align.students.ms-vit.bands has red", "which demo_scene has not"]),
-        ("align/students/ms-vit/modality", "s1", ["modality is 's1'", "demo_scene is converted to: s2"]),
+        ("align/students/ms-vit/bands", ["red"], ["students.ms-vit.bands has red", "which demo_land_cover has not"]),
+        ("align/students/ms-vit/modality", "s1", ["modality is 's1'", "demo_land_cover is converted to: s2"]),
         ("align/students/ms-vit/recipe", {"los": "mse"}, ["recipe.los is not a known key", "Did you mean 'loss'"]),
         ("align/cache_teacher", True, ["align.cache_teacher is true", "set crop_scale to [1, 1] and flip to 0"]),
         (
@@ -139,8 +139,8 @@ def test_a_run_without_supported_task_is_valid_with_a_fixed_alpha():
 
 
 def test_the_tasks_own_prompts_are_always_scored():
-    config = changed("evaluate/datasets", {"demo_scene": ["plain"]})
-    assert evaluated(config) == {"demo_scene": ("plain", "satellite"), "digits": ("digits",)}
+    config = changed("evaluate/datasets", {"demo_land_cover": ["plain"]})
+    assert evaluated(config) == {"demo_land_cover": ("plain", "satellite"), "digits": ("digits",)}
 
 
 def test_the_users_templates_come_before_the_repositorys():

@@ -223,21 +223,20 @@ def test_batches_that_threads_keep_are_never_overwritten(large):
             np.testing.assert_array_equal(batch, values[order[: len(batch)]])
 
 
-def test_memory_of_a_batch_is_lent_again_once_its_last_part_is_gone(monkeypatch):
-    allocated = []
-    empty = np.empty
-    monkeypatch.setattr(np, "empty", lambda size, dtype: allocated.append(size) or empty(size, dtype))
+def test_memory_of_a_batch_is_lent_again_once_its_last_part_is_gone():
     size = shard_reader.LEAST_REUSED
     blocks = shard_reader._Blocks()
     batch = blocks.take(size)
     part = batch[:1]
     del batch
+    assert not blocks._free
     second = blocks.take(size)
-    assert allocated == [size, size]
     assert not np.shares_memory(part, second)
     del part
+    (free,) = blocks._free
     third = blocks.take(size)
-    assert allocated == [size, size]
+    assert np.shares_memory(third, free)
+    assert not blocks._free
     assert not np.shares_memory(second, third)
 
 
