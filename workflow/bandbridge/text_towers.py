@@ -71,6 +71,12 @@ def tower_folder(data_root: str, name: str) -> Path:
     return Path(data_root) / "archives" / FOLDER / name
 
 
+def missing_tower_files(data_root: str, name: str) -> list[Path]:
+    """The files of a tower that are not in its folder."""
+    folder = tower_folder(data_root, name)
+    return [folder / file for file in load_text_tower(name).files if not (folder / file).exists()]
+
+
 def architecture_faults(tower: TextTower, model_cfg: Mapping[str, Any]) -> list[str]:
     """What of an open_clip architecture contradicts the tower that it names; each as 'key is x, expected y'."""
     text = model_cfg["text_cfg"]
