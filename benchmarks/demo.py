@@ -2,9 +2,9 @@
 
     python benchmarks/demo.py [--seeds 0 1 2] [--precisions float32 bfloat16] [--cores 2]
 
-Each seed and precision is a run of its own, results/demo-<precision>-<seed>/, as config.yaml describes it; a run that has
-finished is only read. Gains are paired bootstrap differences on test samples that do not overlap. Operations are counted
-on models of the demo's size, times the samples of its stores.
+Each seed and precision is a run of its own, results/demo-<precision>-<seed>/, of config.yaml; a finished run is only
+read. Gains are paired bootstrap differences on test samples that do not overlap. Operations are counted on
+models of the demo's size, times the samples of its stores.
 """
 
 import argparse
