@@ -2,9 +2,9 @@
 
     python benchmarks/demo.py [--seeds 0 1 2] [--precisions float32 bfloat16] [--cores 2]
 
-Each seed and precision is a run of its own, results/demo-<precision>-<seed>/, as config.yaml describes it; a finished run
-is only read. Gains are paired bootstrap differences on test samples that do not overlap. Operations are counted on models
-of the demo's size, times the samples of its stores.
+Each seed and precision is a run of its own, results/demo-<precision>-<seed>/, of config.yaml; a finished run is only
+read. Gains are paired bootstrap differences on test samples that do not overlap. Operations are counted on
+models of the demo's size, times the samples of its stores.
 """
 
 import argparse
@@ -106,7 +106,7 @@ def gain(rows: pd.DataFrame, encoder: str, metric: str) -> str:
 
 
 def words(runs: dict[tuple[str, int], pd.DataFrame], config: dict[str, Any]) -> str:
-    """Precision among the images nearest to words that are no class, of the patched CLIP and the student; means over runs."""
+    """Precision among the images nearest to words that are no class, patched CLIP and student; means over runs."""
     asked = config["evaluate"]["words"]
     (dataset, by_class), k = next(iter(asked["datasets"].items())), asked["k"]
     student = next(iter(config["align"]["students"]))

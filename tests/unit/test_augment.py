@@ -21,7 +21,7 @@ from torchvision.transforms import (
 from torchvision.transforms import functional as tv
 
 from bandbridge.training import augment
-from bandbridge.training.augment import Crops, blur, crop, draw_crops, jitter, rgb_view, shift_and_zoom
+from bandbridge.training.augment import Crops, blur, crop, draw_crops, jitter, recolour, rgb_view, shift_and_zoom
 from bandbridge.training.draws import rows_of_a_batch
 from bandbridge.training.recipes import Augmentation
 
@@ -213,7 +213,7 @@ def test_parts_of_a_batch_change_as_they_do_in_the_whole(change):
             return rgb_view(rows, 16, PAPER, source)
         if change == "crop":
             return crop(rows / 255, draw_crops(len(rows), 20, 20, (0.3, 1.0), 0.5, source), 16)
-        return shift_and_zoom(rows / 255, 0.1, 0.1, source)
+        return shift_and_zoom(recolour(rows, 0.5, source) / 255, 0.1, 0.1, source)
 
     source = generator()
     whole, after = changed(rgb, source), source.get_state()
@@ -268,6 +268,20 @@ def test_shift_and_zoom_move_by_no_more_than_asked():
     assert area.min() == pytest.approx(1 / 1.2**2, rel=0.1)
     assert area.max() == pytest.approx(1 / 0.8**2, rel=0.1)
     torch.testing.assert_close(shift_and_zoom(values, 0.0, 0.0, generator()), values)
+
+
+def test_recoloured_images_have_two_colours_and_the_shades_between_them():
+    grey = torch.arange(0, 256, 51, dtype=torch.uint8).view(1, 1, 1, 6).expand(300, 3, 1, 6).contiguous()
+    coloured = recolour(grey, 1.0, generator())
+    assert coloured.dtype == torch.uint8
+    steps = coloured[..., 1:].float() - coloured[..., :-1].float()
+    assert (steps - steps.mean(dim=-1, keepdim=True)).abs().max() < 1.1  # evenly spaced but for rounding
+    contrast = (coloured[..., -1].float() - coloured[..., 0].float()).abs().mean(dim=(1, 2)) / 255
+    assert contrast.min() > 0.14
+    unchanged = (coloured == grey).all(dim=(1, 2, 3)).float().mean()
+    assert unchanged < 0.1  # those whose colours were too much alike
+    assert 0.4 < (recolour(grey, 0.5, generator()) == grey).all(dim=(1, 2, 3)).float().mean() < 0.62
+    assert torch.equal(recolour(grey, 0.0, generator()), grey)
 
 
 def test_a_jitter_that_is_not_drawn_changes_nothing():

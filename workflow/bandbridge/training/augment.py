@@ -20,6 +20,7 @@ ASPECT_RATIOS = (3 / 4, 4 / 3)
 CROP_ATTEMPTS = 10
 BLUR_KERNEL = (7, 3)  # rows, columns: the kernel that the paper's code asks torchvision for
 BLUR_SIGMA = (0.1, 2.0)
+LEAST_CONTRAST = 0.15
 GREY = (0.2989, 0.587, 0.114)  # ITU-R 601-2 luma, as in torchvision
 
 
@@ -180,6 +181,19 @@ def shift_and_zoom(values: Tensor, shift: float, zoom: float, generator: Generat
     matrices[:, :, 2] = _uniform((n, 2), -2 * shift, 2 * shift, generator)
     grid = F.affine_grid(matrices.to(values.device), list(values.shape), align_corners=False)
     return F.grid_sample(values, grid, padding_mode="border", align_corners=False)
+
+
+def recolour(rgb: Tensor, probability: float, generator: Generator) -> Tensor:
+    """Give an image two random colours in place of black and white, all shades between them; (n, 3, y, x) uint8.
+
+    Colours that differ by less than `LEAST_CONTRAST` on average over the channels leave an image as it is.
+    """
+    n = len(rgb)
+    black, white = (torch.rand((n, 3), generator=generator) for _ in range(2))
+    changed = _chance(n, probability, generator) & ((white - black).abs().mean(dim=1) > LEAST_CONTRAST)
+    black, white = (colours.view(n, 3, 1, 1).to(rgb.device) for colours in (black, white))
+    coloured = (255 * black + (white - black) * rgb).round().to(torch.uint8)
+    return torch.where(_per_sample(changed, rgb), coloured, rgb)
 
 
 def _grey(values: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ from bandbridge.errors import UserError
 from bandbridge.heads import fill_templates
 from bandbridge.store import Store
 from bandbridge.text_heads import embed_sentences
-from bandbridge.training.augment import shift_and_zoom
+from bandbridge.training.augment import recolour, shift_and_zoom
 from bandbridge.training.checkpoints import Saving
 from bandbridge.training.distributed import ALONE, World
 from bandbridge.training.loop import Record, Terms, fit
@@ -60,6 +60,8 @@ class Pretraining:
 
     def terms(self, pixels: Tensor, labels: Tensor, generator: Generator | None) -> Terms:
         rgb = views.rgb_image(pixels, self._store.modality, self._store.bands, self._store.composite)
+        if generator is not None:
+            rgb = recolour(rgb, self._recipe.recolour, generator)
         values = self._clip.inputs(rgb)
         if generator is not None:
             values = shift_and_zoom(values, self._recipe.shift, self._recipe.zoom, generator)

@@ -42,10 +42,14 @@ class Recipe:
 
 @dataclass(frozen=True, kw_only=True)
 class ScratchRecipe(Recipe):
-    """Contrastive pre-training: `shift` as a share of the picture's side, `zoom` 0.1 for 90 to 110 %."""
+    """Contrastive pre-training: `shift` as a share of the picture's side, `zoom` 0.1 for 90 to 110 %.
+
+    `recolour` is the probability of two random colours in place of black and white, see `augment.recolour`.
+    """
 
     shift: float
     zoom: float
+    recolour: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
