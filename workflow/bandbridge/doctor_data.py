@@ -22,7 +22,8 @@ from bandbridge.archives import is_archive, locate
 from bandbridge.catalogue import Source, load_dataset
 from bandbridge.doctor_machine import GB, MISSING, NOTE, OK, SECONDS, Check, Checks
 from bandbridge.download import missing_manual, needed
-from bandbridge.settings import absent_checkpoints, all_tasks, clips, evaluated, uses_scratch
+from bandbridge.settings import absent_checkpoints, all_tasks, clips, evaluated, locked_tower, uses_scratch
+from bandbridge.text_towers import load_text_tower, missing_tower_files
 
 REQUEST_SECONDS = 4.0
 MOST_REQUESTS = 24
@@ -31,15 +32,17 @@ MOST_REQUESTS = 24
 # their archives; pictures come as JPEG and are stored as pixels.
 STORE_OF_BANDS = (0.8, 1.5)
 STORE_OF_PICTURES = (1.0, 15.0)
+FETCH = "Run snakemake fetch, or the workflow itself"
 # What a run itself writes: embeddings, models, checkpoints.
 RESULTS = 2 * GB
 
 
 @dataclass(frozen=True)
 class Need:
-    """A file that a data set still needs: where it may be fetched, and its bytes where they are stated.
+    """A file that a data set or a text tower still needs: where it may be fetched, and its bytes where they are stated.
 
     Attributes:
+        dataset: its name, or the text tower's.
         urls: of the file; of a package's page in its index where `in_index` says so.
     """
 
@@ -61,9 +64,11 @@ def data(config: Mapping[str, Any]) -> Checks:
         yield Check(OK, "data", f"all {len(whole)} data sets are here")
     elif needs:
         names = dict.fromkeys(need.dataset for need in needs)
-        yield Check(
-            NOTE, "data", f"{sets}; to be fetched: {', '.join(names)}", "Run snakemake fetch, or the workflow itself"
-        )
+        yield Check(NOTE, "data", f"{sets}; to be fetched: {', '.join(names)}", FETCH)
+    tower = missing_tower(config)
+    for need in tower:
+        yield Check(NOTE, "data", f"the text tower {need.dataset} is to be fetched", FETCH)
+    needs += tower
     hub = [_hub()] if needs_hub(config) else []
     addresses = [address for need in needs for address in need.urls[:1]][:MOST_REQUESTS]
     answers = ask_servers([*addresses, *hub])
@@ -95,6 +100,16 @@ def missing_files(config: Mapping[str, Any]) -> tuple[list[Need], list[str], lis
         if not steps and not lacking:
             whole.append(name)
     return needs, by_hand, whole
+
+
+def missing_tower(config: Mapping[str, Any]) -> list[Need]:
+    """The package of the text tower that the CLIP is trained against, while a file of the tower is missing."""
+    name = locked_tower(config)
+    if name is None or not missing_tower_files(config["data_root"], name):
+        return []
+    source = load_text_tower(name).packagings[0].source
+    urls = tuple(source.urls) or _index(source.pip)
+    return [Need(name, source.file, urls, source.size, pictures=False, in_index=bool(source.pip))]
 
 
 def _lacking(source: Source, folder: Path) -> list[Source]:
@@ -277,7 +292,7 @@ def existing(path: Path) -> Path:
 
 def folders(config: Mapping[str, Any]) -> Checks:
     """Whether the roots can be written to; downloads need it only while something is to be fetched."""
-    complete = not any(missing_files(config)[:2])
+    complete = not any([*missing_files(config)[:2], missing_tower(config)])
     roots = {
         "data_root": Path(config["data_root"]),
         "store_root": _stores(config),
