@@ -63,7 +63,10 @@ def clip_input(
 
     With `resize_mode` 'squash', as SigLIP has it, both sides are resized to `size` and nothing is cropped.
 
-    Equal to open_clip's transform for inference, which resizes with Pillow.
+    Equal to open_clip's transform for inference, which resizes with Pillow, but that a few values halfway between two
+    levels may be rounded the other way. The width is resized before the height, as Pillow did up to version 12. Pillow
+    13 begins with the height of some images that are not square, tall ones above all: its result then differs from this
+    one, which does not depend on the version, by several levels in places.
 
     Args:
         rgb: (n, 3, y, x) uint8.
