@@ -127,6 +127,7 @@ def planned() -> list[str]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", planned())
 def test_a_run_of_the_documentation_can_be_planned(tmp_path: Path, command: str):
     (tmp_path / "my.yaml").write_text(next(blocks(ROOT / "docs" / "tutorial.md", "yaml")))
@@ -147,6 +148,7 @@ def python(words: list[str]) -> None:
         assert (ROOT / words[0]).is_file()
 
 
+@pytest.mark.slow
 def test_the_doctor_and_the_reference_run_as_make_calls_them(tmp_path: Path):
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "workflow")}
     for module, said in (("doctor", "configuration"), ("config_reference", "# Configuration")):

@@ -198,6 +198,7 @@ def test_encoders_of_different_spaces_are_refused(store, twins):
         make_projection(twins[0], narrow, None, head_of(store, np.eye(8, 12)), Labels(store.classes, {}), seed=0)
 
 
+@pytest.mark.slow
 def test_a_clip_without_students_has_a_gallery_of_names_and_a_projection(tmp_path):
     stores, _ = make_data(tmp_path)
     make_parts(tmp_path, stores[0])
@@ -217,6 +218,7 @@ def test_a_clip_without_students_has_a_gallery_of_names_and_a_projection(tmp_pat
 # --- on the page -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_page_shows_the_galleries_of_the_best_students_one_of_each_data_set_first(tmp_path):
     stores, _ = make_data(tmp_path)
     gallery, projection = make_parts(tmp_path, stores[0])
