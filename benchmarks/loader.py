@@ -1,7 +1,7 @@
 """Shuffled batches of 256 samples: BandBridge's reader against the ways that others keep samples.
 
-    python benchmarks/loader.py                              2,048 samples of 12 x 120 x 120 cut from the demo scene
-    python benchmarks/loader.py data/zarr/demo_scene.zarr    the samples of a store's train split
+    python benchmarks/loader.py                                   2,048 samples of 12 x 120 x 120 cut from the demo scene
+    python benchmarks/loader.py data/zarr/demo_land_cover.zarr    the samples of a store's train split
 
 Every way holds the same samples, hands over the same batches, and is timed in turn, several rounds of it, on two cores.
 Needs more than BandBridge does: pip install webdataset lmdb
@@ -9,7 +9,6 @@ Needs more than BandBridge does: pip install webdataset lmdb
 
 import argparse
 import contextlib
-import json
 import os
 import shutil
 import statistics
@@ -28,6 +27,7 @@ import zarr
 
 from bandbridge.shard_reader import ShardReader
 from bandbridge.shards import BLOCK
+from bandbridge.store import Store
 
 try:
     import lmdb
@@ -220,8 +220,7 @@ def cut_scene(wheel: Path) -> np.ndarray:
 
 
 def of_store(path: Path) -> np.ndarray:
-    modality = json.loads((path / "zarr.json").read_text())["attributes"]["modality"]
-    return zarr.open_array(path / "train" / modality, mode="r")[:]
+    return zarr.open_array(path / "train" / Store(path).modality, mode="r")[:]
 
 
 def main() -> None:

@@ -48,7 +48,7 @@ TASKS = {"bigearthnet_v1": (2_000, 3), "eurosat_ms": (500, 1), "eurosat_rgb": (5
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--clip", default="ViT-B-32", help="a CLIP of open_clip or the demo's")
+    parser.add_argument("--clip", default="ViT-B-32", help="a CLIP of open_clip, or demo-vit")
     parser.add_argument("--share", type=float, default=0.05, help="of the samples")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--no-loops", action="store_true")

@@ -1,6 +1,6 @@
 """Training: samples a second of the loop, against the bare steps of the same models on a batch already in memory.
 
-    python benchmarks/train.py [clip] [steps]      the demo's CLIP and student, 40 steps; or any CLIP of open_clip
+    python benchmarks/train.py [clip] [steps]      demo-vit and a small student, 40 steps; or any CLIP of open_clip
 
 The loop reads a store in memory, changes the pictures at random, records and validates nothing. A bare step is the
 models' forward and backward passes and the optimiser's step, with the teacher's forward pass in the alignment.
