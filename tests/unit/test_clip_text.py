@@ -371,7 +371,9 @@ def test_a_machine_without_transformers_is_told_to_install_it(lit, tower, tmp_pa
 
 
 @pytest.mark.slow
-def test_a_tower_that_only_a_hub_has_is_explained_without_a_network(tmp_path):
+def test_a_tower_that_only_a_hub_has_is_explained_without_a_network(tmp_path, monkeypatch):
+    # The hub's client waits between its attempts, 23 seconds in all.
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
     save_weights(tmp_path / "mine.safetensors", {"visual.proj": torch.zeros(1)}, {})
     with pytest.raises(UserError, match=r"(?s)cannot be built.*transformers' xlm-roberta-base\. Without a net"):
         fetch_clip("xlm-roberta-base-ViT-B-32", str(tmp_path / "mine.safetensors"), tmp_path / "fetched")
