@@ -2,11 +2,13 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor demo test test-slurm test-python check format docs compare lock fetch clean
+.PHONY: help setup doctor demo test test-fast test-slurm test-python check format docs compare lock fetch clean
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Containers set this, and then every process compiles every module it imports again.
+export PYTHONDONTWRITEBYTECODE :=
 
 # Another Python or another PyTorch than .venv may have.
 ifneq ($(PYTHON)$(CPU),)
@@ -34,6 +36,9 @@ demo: $(INSTALLED) ## run the embedded demo from download to report
 test: check ## check the code, then run all tests
 	@echo "Running the tests ..."
 	@pytest -q -n 2
+
+test-fast: $(INSTALLED) ## most tests, in a minute: no linters, no whole runs, no browser
+	@pytest -q -n 2 --dist loadfile -m "not slow and not browser and not slurm and not gpu" tests/unit tests/workflow
 
 test-slurm: $(INSTALLED) ## test the slurm profile on a cluster that is started for it (root on Debian)
 	@echo "Starting a SLURM cluster on this machine, and testing on it ..."

@@ -3,8 +3,20 @@
 import os
 from pathlib import Path
 
+import pytest
+
 import bandbridge
 
 os.environ["PYTHONPATH"] = str(Path(bandbridge.__file__).parents[1])
 # Threads that wait for each other spin; two test processes with two each take several times as long.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+# Clones in which the workflow is planned or run, the report's page with all its figures, the built wheel.
+SLOW_FIXTURES = {"clone", "finished_run", "html", "wheel"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test as slow that needs what takes seconds to make."""
+    for item in items:
+        if SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)

@@ -19,7 +19,7 @@ from bandbridge.training.finetune import Finetuning
 from bandbridge.training.loop import fit
 from bandbridge.training.recipes import AlignRecipe, FinetuneRecipe
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]
 CPU = torch.device("cpu")
 
 

@@ -13,16 +13,12 @@ sys.path += [str(HERE), str(HERE.parent / "workflow")]  # tests/workflow: its cl
 from runs import Run, finished, new_run  # noqa: E402
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "alone: takes a node away, so no other test may run beside it")
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if "BANDBRIDGE_TEST_CLUSTER" in os.environ:
-        return
     for item in items:
         if HERE in item.path.parents:
-            item.add_marker(pytest.mark.skip(reason="no test cluster is up; make test-slurm, as root, starts one"))
+            item.add_marker(pytest.mark.slurm)
+            if "BANDBRIDGE_TEST_CLUSTER" not in os.environ:
+                item.add_marker(pytest.mark.skip(reason="no test cluster is up; make test-slurm, as root, starts one"))
 
 
 @pytest.fixture(scope="session")

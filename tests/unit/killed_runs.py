@@ -2,7 +2,8 @@
 
     python killed_runs.py FOLDER '{"stage": "regression", "world": 2, "kills": [4, 7], "accumulate": 1}'
 
-Each life but the last kills a process in the midst of the step that `kills` says, counted from where the life began.
+Further folders with their options may follow. Each life but the last kills a process in the midst of the step that
+`kills` says, counted from where the life began.
 Processes are forked, because each import of torch takes longer than such a training.
 """
 
@@ -109,7 +110,10 @@ def lives(folder, options, name, kills):
 
 
 if __name__ == "__main__":
-    where, wanted = Path(sys.argv[1]), json.loads(sys.argv[2])
-    lives(where, wanted, "whole", [])
-    if wanted["kills"]:
-        lives(where, wanted, "killed", wanted["kills"])
+    # Before the processes fork: with torch._dynamo, which optimizers load, it takes longer than they train.
+    import open_clip  # noqa: F401
+
+    for where, wanted in zip(map(Path, sys.argv[1::2]), map(json.loads, sys.argv[2::2]), strict=True):
+        lives(where, wanted, "whole", [])
+        if wanted["kills"]:
+            lives(where, wanted, "killed", wanted["kills"])

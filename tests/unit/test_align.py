@@ -43,6 +43,7 @@ def trained(store, seed=0, student=None, **changes):
     return align(tiny_clip(1), tiny_head(), store, student or spec(), recipe(**changes), seed, CPU)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["multi", "single"])
 def test_the_student_approaches_the_teacher_which_stays(kind):
     store = MemoryStore(kind=kind, train=30)
@@ -121,6 +122,7 @@ def test_a_term_without_weight_is_not_computed():
         trained(store, distillation_weight=0.0, label_weight=0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["cosine", "infonce"])
 def test_the_student_turns_to_the_teacher_by_the_other_losses_too(loss):
     _, history = trained(MemoryStore(train=30), loss=loss, epochs=15, learning_rate=3e-3, label_weight=0.0)
@@ -255,6 +257,7 @@ def test_bands_are_prepared_in_float32_whatever_the_precision():
     assert seen["bfloat16"][1].dtype == torch.bfloat16
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_one_seed_gives_one_student(precision):
     store = MemoryStore()
@@ -308,6 +311,7 @@ def two_sensors(tmp_path_factory):
     return Store(root / "both.zarr")
 
 
+@pytest.mark.slow
 def test_a_radar_student_learns_from_optical_pictures(two_sensors):
     head = tiny_head(len(two_sensors.classes))
     head = dataclasses.replace(head, classes=two_sensors.classes)
@@ -338,6 +342,7 @@ def test_a_student_may_name_the_modality_that_the_store_shows(two_sensors):
     assert same_weights(one, other)
 
 
+@pytest.mark.slow
 def test_the_script_interpolates_the_teacher_in_memory(tmp_path):
     scene = make_store(tmp_path, "demo_scene", {"train": 12, "val": 6})
     zero_shot, fine_tuned = tmp_path / "clip" / "tiny" / "open_clip_config.json", tmp_path / "tuned.safetensors"

@@ -19,7 +19,7 @@ LEVELS = [
     ["order", "shard_reader", "store"],
     ["device", "torchscript", "weights", "views"],
     ["heads", "clip_checkpoints", "clip_text", "clip", "text_heads", "backbones", "students"],
-    ["encoder_inputs", "encoder_satmae", "encoder_torchgeo", "encoders", "encoder_fetch"],
+    ["encoder_inputs", "encoder_satmae", "encoder_torchgeo", "encoder_weights", "encoders", "encoder_fetch"],
     ["metrics", "probe_solver"],
     ["training"],
     ["selection", "paint"],

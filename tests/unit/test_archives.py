@@ -198,6 +198,7 @@ def test_a_zip_whose_checksum_fits_only_what_it_states_is_refused(tmp_path: Path
         list(members(path))
 
 
+@pytest.mark.slow
 def test_a_zip_that_expands_a_thousandfold_is_refused(tmp_path: Path):
     path = tmp_path / "x.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:

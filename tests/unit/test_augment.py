@@ -72,6 +72,7 @@ def test_the_whole_picture_in_its_own_size_stays_as_it_is():
     torch.testing.assert_close(crop(values, boxes((0, 0, 9, 9), (0, 0, 9, 9), height=9, width=9), 9), values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("height", "width", "scale"), [(64, 64, (0.9, 1.0)), (64, 64, (0.3, 1.0)), (40, 90, (0.8, 1.0))]
 )
@@ -128,6 +129,7 @@ def test_crops_lie_inside_the_picture_and_flips_are_even():
     assert (crops.flip_rows == crops.flip_columns).float().mean().item() == pytest.approx(0.5, abs=0.03)
 
 
+@pytest.mark.slow
 def test_jitter_is_torchvisions_in_distribution():
     picture = pictures(1)
     found = jitter(picture.expand(N, -1, -1, -1), (0.4, 0.4, 0.4), 1.0, generator())
@@ -176,6 +178,7 @@ def test_what_is_drawn_for_colour_and_blur_passes_the_kolmogorov_smirnov_test(mo
     assert ks_2samp(sigma, [GaussianBlur((3, 7), (0.1, 2.0)).get_params(0.1, 2.0) for _ in range(N)]).pvalue > 0.01
 
 
+@pytest.mark.slow
 def test_a_view_is_the_papers_chain_of_torchvision_in_distribution():
     count = 1500
     rgb = (pictures(1, 20, 20) * torch.tensor([0.9, 0.6, 0.3]).view(3, 1, 1) * 255).to(torch.uint8)
@@ -231,6 +234,7 @@ def test_blur_is_torchvisions_with_a_sigma_each():
         torch.testing.assert_close(found, tv.gaussian_blur(picture, [3, 7], [own, own]), atol=1e-5, rtol=0)
 
 
+@pytest.mark.slow
 def test_each_change_comes_as_often_as_asked():
     values = pictures(1, 16, 16).expand(N, -1, -1, -1)
     rgb = (values * 255).to(torch.uint8)

@@ -63,6 +63,7 @@ def test_the_backbone_is_found_in_the_layouts_of_training_programs(tmp_path, lay
     assert same_weights(trunk.state_dict(), weights)
 
 
+@pytest.mark.slow
 def test_the_true_vit_small_with_13_bands_embeds_as_timms_own(tmp_path):
     torch.manual_seed(5)
     theirs = timm.create_model("vit_small_patch16_224", in_chans=13).eval()

@@ -85,6 +85,7 @@ def test_means_are_those_of_a_plain_loop(seed, n, resamples, is_hit):
     assert on_all_samples(mean_of(values), n) == pytest.approx(values.mean())
 
 
+@pytest.mark.slow
 @quick
 @given(seed=seeds, n=st.integers(1, 15), classes=st.integers(1, 5))
 def test_balanced_accuracies_are_those_of_scikit_learn(seed, n, classes):
@@ -96,6 +97,7 @@ def test_balanced_accuracies_are_those_of_scikit_learn(seed, n, classes):
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
+@pytest.mark.slow
 @quick
 @given(seed=seeds, n=st.integers(1, 15), classes=st.integers(2, 5))
 def test_headlines_of_one_class_per_sample_are_those_of_scikit_learn(seed, n, classes):
@@ -130,6 +132,7 @@ def test_maps_are_those_of_scikit_learn(seed, n, classes, levels):
     np.testing.assert_allclose(found["micro"], micro, atol=1e-6)
 
 
+@pytest.mark.slow
 @quick
 @given(seed=seeds, n=st.integers(1, 15), classes=st.integers(1, 4))
 def test_f1_is_that_of_scikit_learn_and_leaves_out_classes_without_a_threshold(seed, n, classes):

@@ -116,6 +116,7 @@ def test_a_directory_and_its_name_are_taken_over(tmp_path):
     assert load_clip(tmp_path / "ours").model_cfg["quick_gelu"] is True
 
 
+@pytest.mark.slow
 def test_a_local_file_keeps_the_activation_of_its_name(tmp_path, pictures, capsys):
     path = tmp_path / "weights.pt"
     torch.save(tiny_clip().model.state_dict(), path)
@@ -128,6 +129,7 @@ def test_a_local_file_keeps_the_activation_of_its_name(tmp_path, pictures, capsy
     assert not torch.allclose(gelu.visual(values), quick.visual(values), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_what_the_config_says_of_a_local_file_counts(tmp_path, capsys):
     path = tmp_path / "weights.pt"
     torch.save(tiny_clip().model.state_dict(), path)
@@ -153,6 +155,7 @@ def test_an_activation_that_contradicts_the_weights_is_refused(tmp_path):
     assert not (tmp_path / "fetched").exists()
 
 
+@pytest.mark.slow
 def test_a_tag_brings_the_activation_that_its_weights_need(monkeypatch, tmp_path):
     asked = {}
 
@@ -193,6 +196,7 @@ def openai_state_dict(path):
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning", "ignore::torch.jit.TracerWarning")
 @pytest.mark.parametrize("write", [openai_archive, openai_state_dict])
 def test_openais_own_file_becomes_a_float32_directory_with_its_activation(tmp_path, write, pictures):
@@ -259,6 +263,7 @@ def on_meta(name):
         return open_clip.create_model(name, device="meta")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPENAI_MODELS)
 def test_each_of_openais_vision_transformers_fits_its_name_and_no_other(name):
     state = openai_layout(*OPENAI_MODELS[name])

@@ -157,6 +157,7 @@ def trained(tower, store, seed=0, saving=None, **changes):
     return clip, history
 
 
+@pytest.mark.slow
 def test_the_image_encoder_learns_to_find_the_towers_captions_and_the_tower_stays_as_it_is(tower, store, lit):
     before = {name: tensor.clone() for name, tensor in lit.model.state_dict().items()}
     clip, history = trained(tower, store, epochs=25, batch_size=12, learning_rate=1e-2, shift=0.02)
@@ -174,6 +175,7 @@ def test_the_image_encoder_learns_to_find_the_towers_captions_and_the_tower_stay
     assert (logits.argmax(dim=1) == torch.from_numpy(val.labels).argmax(dim=1)).all()
 
 
+@pytest.mark.slow
 def test_one_seed_gives_one_image_encoder(tower, store):
     one, again, other = (trained(tower, store, seed)[0].visual.state_dict() for seed in (0, 0, 1))
     assert same_weights(one, again)
@@ -204,6 +206,7 @@ def test_the_loss_is_that_of_a_tower_asked_at_each_step_and_it_is_asked_once(lit
     torch.testing.assert_close(gradient, lit.visual.proj.grad)
 
 
+@pytest.mark.slow
 def test_a_stopped_training_resumes_from_a_checkpoint_of_the_image_side_alone(tower, store, tmp_path, monkeypatch):
     whole, history = trained(tower, store, epochs=4)
     saving = Saving(tmp_path / "run", minutes=60, keep=1, identity="a run")
@@ -283,6 +286,7 @@ def published(folder, kind):
     return model, transformers.AutoTokenizer.from_pretrained(tower)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_a_clip_with_a_tower_of_any_kind_comes_from_a_directory_without_a_network(tmp_path, kind):
     model, tokenizer = published(tmp_path / "theirs", kind)
@@ -366,7 +370,10 @@ def test_a_machine_without_transformers_is_told_to_install_it(lit, tower, tmp_pa
             attempt()
 
 
-def test_a_tower_that_only_a_hub_has_is_explained_without_a_network(tmp_path):
+@pytest.mark.slow
+def test_a_tower_that_only_a_hub_has_is_explained_without_a_network(tmp_path, monkeypatch):
+    # The hub's client waits between its attempts, 23 seconds in all.
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)
     save_weights(tmp_path / "mine.safetensors", {"visual.proj": torch.zeros(1)}, {})
     with pytest.raises(UserError, match=r"(?s)cannot be built.*transformers' xlm-roberta-base\. Without a net"):
         fetch_clip("xlm-roberta-base-ViT-B-32", str(tmp_path / "mine.safetensors"), tmp_path / "fetched")

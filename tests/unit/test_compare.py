@@ -64,6 +64,7 @@ def test_pairs_are_surer_than_runs_of_other_seeds(comparison):
     assert paired.high - paired.low < 0.5 * (other.high - other.low)
 
 
+@pytest.mark.slow
 def test_another_version_of_the_data_is_not_paired(runs, tmp_path):
     other = write_run(tmp_path / "recut", digest="cd")
     change = compare_runs([runs[0], other]).changes[0][Key(*EUROSAT)]
@@ -86,6 +87,7 @@ def test_without_draws_there_is_a_change_but_no_interval(comparison):
     assert change.low is change.high is change.p is None
 
 
+@pytest.mark.slow
 def test_what_only_one_run_has_is_not_listed(runs, tmp_path):
     other = write_run(tmp_path / "large", clip="ViT-L-14")
     comparison = compare_runs([runs[0], other])
@@ -110,6 +112,7 @@ def test_tables_stand_side_by_side_with_the_best_run_in_bold(comparison):
     assert "° Not paired" in table.note
 
 
+@pytest.mark.slow
 def test_a_lower_rank_is_bold(runs, tmp_path):
     other = write_run(tmp_path / "other")
     table = (other / "metrics.csv").read_text(encoding="utf-8").replace(",median_rank,,12.5,", ",median_rank,,3,")
@@ -130,6 +133,7 @@ def test_the_configuration_shows_what_differs_and_nothing_else(comparison):
     ]
 
 
+@pytest.mark.slow
 def test_a_run_without_its_configuration_is_named(runs, tmp_path):
     other = write_run(tmp_path / "old")
     assert "Without config.yaml, and so not compared: old" in config_table(compare_runs([runs[0], other])).note
@@ -191,6 +195,7 @@ def test_the_page_shows_every_score_and_asks_for_no_other_file(comparison, writt
         assert sentence.replace("<", "&lt;") in page
 
 
+@pytest.mark.slow
 def test_the_same_runs_give_the_same_bytes(runs, written, tmp_path):
     load_script("compare").main(runs, tmp_path)
     for path in written.iterdir():

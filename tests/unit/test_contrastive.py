@@ -31,6 +31,7 @@ def trained(store, seed=0, **changes):
     return clip, history
 
 
+@pytest.mark.slow
 def test_pictures_find_their_captions_after_training(store):
     clip, history = trained(store, epochs=25, batch_size=12, learning_rate=1e-2, shift=0.02)
     val = store.split("val")
@@ -41,6 +42,7 @@ def test_pictures_find_their_captions_after_training(store):
     assert history[-1]["val_loss"] < history[1]["loss"]
 
 
+@pytest.mark.slow
 def test_one_seed_gives_one_model(store):
     one, again, other = (trained(store, seed)[0].model.state_dict() for seed in (0, 0, 1))
     assert same_weights(one, again)
@@ -82,6 +84,7 @@ def test_captions_need_one_known_class_a_picture(store, change):
         trained(store)
 
 
+@pytest.mark.slow
 def test_the_script_writes_the_clip_and_its_history_into_one_directory(tmp_path):
     digits = make_store(tmp_path, "digits", {"train": 10}, side=8)
     directory = tmp_path / "clip" / "demo-vit"

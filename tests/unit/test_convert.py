@@ -68,6 +68,7 @@ def test_any_number_of_jobs_and_any_order_give_the_same_bytes(tmp_path_factory, 
     assert contents(path) == contents(reference)
 
 
+@pytest.mark.slow
 @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(faulty=st.sets(st.integers(0, sum(COUNTS.values()) - 1), max_size=9), jobs=st.integers(1, 4))
 def test_a_store_with_gaps_is_the_store_of_what_remains(tmp_path_factory, faulty, jobs):
@@ -242,6 +243,7 @@ convert.convert_share(test_convert.SCENE, "s2", shards, read, Path({folder!r}), 
 """
 
 
+@pytest.mark.slow
 def test_a_conversion_killed_with_9_goes_on(tmp_path, uninterrupted):
     folder = tmp_path / "share"
     paths = [str(Path(__file__).parent), str(Path(convert_module.__file__).parents[1])]

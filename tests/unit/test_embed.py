@@ -87,12 +87,14 @@ def encoded_by(clip, store, split):
     return encoded(store, split, encode)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", ["val", "test"])
 def test_alpha_0_is_exactly_the_zero_shot_model(swept, clip_directory, scene, split):
     expected = encoded_by(load_clip(clip_directory), scene, split)
     np.testing.assert_array_equal(swept[0, split].embedding, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("split", ["val", "test"])
 def test_alpha_1_is_exactly_the_fine_tuned_model(swept, clip_directory, fine_tuned, scene, split):
     clip = load_clip(clip_directory)
@@ -105,11 +107,13 @@ def test_an_alpha_between_is_the_patched_model(swept, clip_directory, fine_tuned
     np.testing.assert_array_equal(swept[0.3, "val"].embedding, encoded_by(clip, scene, "val"))
 
 
+@pytest.mark.slow
 def test_an_alpha_encoded_alone_gives_the_same_bytes(swept, clip_directory, fine_tuned, scene):
     (alone,) = sweep(clip_directory, fine_tuned, [0.3], scene, ["val"], BATCH)
     np.testing.assert_array_equal(alone.embedding, swept[0.3, "val"].embedding)
 
 
+@pytest.mark.slow
 def test_each_sample_is_read_once_whatever_the_number_of_alphas(monkeypatch, clip_directory, fine_tuned, scene):
     seen = []
     read = Samples.read
@@ -118,6 +122,7 @@ def test_each_sample_is_read_once_whatever_the_number_of_alphas(monkeypatch, cli
     assert seen == list(range(COUNTS["val"]))
 
 
+@pytest.mark.slow
 def test_a_read_that_fails_stops_the_sweep(monkeypatch, clip_directory, fine_tuned, scene):
     def fail(self, indices):
         raise OSError("the disk is gone")
@@ -153,6 +158,7 @@ def test_embeddings_are_float32_and_not_normalised(swept):
     assert np.abs(np.linalg.norm(embedding, axis=1) - 1).min() > 0.01
 
 
+@pytest.mark.slow
 def test_bfloat16_rounds_and_hands_on_float32(swept, clip_directory, fine_tuned, scene):
     (rounded,) = sweep(clip_directory, fine_tuned, [0], scene, ["val"], BATCH, precision="bfloat16")
     exact = swept[0, "val"].embedding
@@ -160,17 +166,20 @@ def test_bfloat16_rounds_and_hands_on_float32(swept, clip_directory, fine_tuned,
     assert 0 < np.abs(rounded.embedding - exact).max() < 0.05 * np.abs(exact).max()
 
 
+@pytest.mark.slow
 def test_how_many_batches_wait_for_a_model_changes_no_number(monkeypatch, swept, clip_directory, fine_tuned, scene):
     monkeypatch.setattr(embed, "HELD_BYTES", 1)
     for embeddings in sweep(clip_directory, fine_tuned, [0, 0.3, 1], scene, ["test"], BATCH):
         np.testing.assert_array_equal(embeddings.embedding, swept[embeddings.attrs["alpha"], "test"].embedding)
 
 
+@pytest.mark.slow
 def test_the_batch_size_changes_no_more_than_rounding(swept, clip_directory, fine_tuned, scene):
     (whole,) = sweep(clip_directory, fine_tuned, [0.3], scene, ["val"], batch_size=1000)
     np.testing.assert_allclose(whole.embedding, swept[0.3, "val"].embedding, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_pictures_are_encoded_as_they_are(clip_directory, fine_tuned, tmp_path):
     digits = make_store(tmp_path, "digits", {"test": 10}, side=8)
     (embeddings,) = sweep(clip_directory, fine_tuned, [0], digits, ["test"], BATCH)
@@ -199,6 +208,7 @@ def test_a_student_encodes_its_bands(student, scene):
 RECIPE = {"batch_size": BATCH, "precision": "float32"}
 
 
+@pytest.mark.slow
 def test_the_sweep_script_writes_the_alphas_and_splits_its_outputs_name(
     tmp_path, clip_directory, fine_tuned, scene, swept
 ):
@@ -233,6 +243,7 @@ def test_the_student_script_writes_the_splits_its_outputs_name(tmp_path, student
     assert [len(embeddings.ids) for embeddings in found.values()] == list(COUNTS.values())
 
 
+@pytest.mark.slow
 def test_a_sweep_that_was_stopped_goes_on_after_its_last_batch_with_the_same_numbers(
     monkeypatch, clip_directory, fine_tuned, scene, swept, tmp_path
 ):
@@ -258,6 +269,7 @@ def test_a_sweep_that_was_stopped_goes_on_after_its_last_batch_with_the_same_num
     np.testing.assert_array_equal(second.embedding, whole[1].embedding)
 
 
+@pytest.mark.slow
 def test_what_other_weights_left_half_done_is_not_used(clip_directory, fine_tuned, scene, tmp_path):
     list(sweep(clip_directory, fine_tuned, [0.3], scene, ["val"], BATCH, partial=tmp_path))
     (other,) = sweep(clip_directory, fine_tuned, [0.4], scene, ["val"], BATCH, partial=tmp_path)

@@ -19,11 +19,11 @@ from bandbridge.backbones import new_backbone
 from bandbridge.catalogue import load_nomenclature, prompt_set
 from bandbridge.clip import load_clip
 from bandbridge.embeddings import load_embeddings
-from bandbridge.encoder_facts import encoder_content, facts_of, load_encoder_facts
+from bandbridge.encoder_facts import MARKER, encoder_content, facts_of, load_encoder_facts
 from bandbridge.encoder_fetch import fetch_encoder
 from bandbridge.encoder_inputs import band_input, normalise, picture_input
 from bandbridge.encoder_satmae import new_satmae
-from bandbridge.encoders import MARKER, MODEL_FILE, PATCH_FILE, PATCH_WEIGHT, load
+from bandbridge.encoders import MODEL_FILE, PATCH_FILE, PATCH_WEIGHT, load
 from bandbridge.errors import UserError
 from bandbridge.files import checksum
 from bandbridge.text_heads import build_head
@@ -168,6 +168,7 @@ def test_a_band_that_the_data_lack_is_zero_after_normalisation(bands_store, name
 # --- loaded and run ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_clip_for_ten_bands_embeds_as_the_widened_model_does(tmp_path, bands_store):
     model = widened_clip()
     # As published: the same model under three names, and a temperature beside it.
@@ -183,6 +184,7 @@ def test_a_clip_for_ten_bands_embeds_as_the_widened_model_does(tmp_path, bands_s
     assert values.shape == (4, 10, 16, 16)
 
 
+@pytest.mark.slow
 def test_the_directory_of_a_clip_for_bands_serves_heads_as_any_clips(tmp_path):
     model = widened_clip()
     state = {f"clip_base_model.model.{name}": value for name, value in model.state_dict().items()}
@@ -222,6 +224,7 @@ def test_a_timm_encoder_is_loaded_without_its_classifier(tmp_path, bands_store):
     assert (encoder.text_space, encoder.clip) == ("", None)
 
 
+@pytest.mark.slow
 def test_an_encoder_of_pictures_sees_photos_and_composites(tmp_path, bands_store, pictures_store):
     content = content_of("remoteclip-vit-b-32", architecture="tiny")
     encoder = load(fetched(content, tmp_path, tiny_clip().model.state_dict()))
@@ -234,6 +237,7 @@ def test_an_encoder_of_pictures_sees_photos_and_composites(tmp_path, bands_store
         )
 
 
+@pytest.mark.slow
 def test_what_a_store_lacks_or_has_otherwise_is_said_once(tmp_path, bands_store, capsys):
     state = {f"clip_base_model.model.{name}": value for name, value in widened_clip().state_dict().items()}
     encoder = load(fetched(content_of("llama3-ms-clip-base", architecture="tiny"), tmp_path, state))
@@ -282,6 +286,7 @@ def test_satmae_has_the_names_and_shapes_of_the_published_checkpoint():
     assert shapes["blocks.0.attn.qkv.weight"] == (3072, 1024)
 
 
+@pytest.mark.slow
 def test_satmae_is_loaded_from_a_pretraining_checkpoint(tmp_path, bands_store, capsys):
     content, model, published = satmae()
     encoder = load(fetched(content, tmp_path, {"model": published, "epoch": 199}))
@@ -292,6 +297,7 @@ def test_satmae_is_loaded_from_a_pretraining_checkpoint(tmp_path, bands_store, c
         assert encoder.encode(values).shape == (2, 1024)
 
 
+@pytest.mark.slow
 def test_satmaes_groups_see_their_own_bands_and_places():
     _, model, _ = satmae()
     values = torch.randn(1, 10, 96, 96)
@@ -317,6 +323,7 @@ def test_satmaes_groups_see_their_own_bands_and_places():
         )
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_another_depth_does_not_fit_satmae(tmp_path):
     content, _, published = satmae()
     content["options"]["depth"] = 2
@@ -336,6 +343,7 @@ def run_scripts(content, checkpoint, store, root, splits):
     return marker.parent, [load_embeddings(path) for path in paths]
 
 
+@pytest.mark.slow
 def test_the_scripts_embed_a_store_of_pictures(tmp_path, pictures_store):
     model = tiny_clip().model
     torch.save(model.state_dict(), tmp_path / "mine.pt")

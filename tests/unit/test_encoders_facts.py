@@ -129,6 +129,7 @@ def test_absent_bands_are_filled_or_an_error_as_the_file_says():
         chosen_modality(facts_of(changed(BANDS, input__fill="error")), there, "mine")
 
 
+@pytest.mark.slow
 @given(st.lists(st.sets(st.sampled_from(ALL)), min_size=1, max_size=4))
 def test_the_chosen_modality_has_no_fewer_of_the_bands_than_any_complete_one(found):
     facts = load_encoder_facts(BANDS)

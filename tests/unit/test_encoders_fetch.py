@@ -17,9 +17,9 @@ from bandbridge import clip as clips
 from bandbridge import transfer
 from bandbridge.backbones import new_backbone
 from bandbridge.clip import load_clip, save_clip
-from bandbridge.encoder_facts import encoder_content
+from bandbridge.encoder_facts import MARKER, encoder_content
 from bandbridge.encoder_fetch import fetch_encoder
-from bandbridge.encoders import MARKER, load
+from bandbridge.encoders import load
 from bandbridge.errors import UserError
 from bandbridge.files import checksum, read_json
 
@@ -69,6 +69,7 @@ def saved(state):
     return file.getvalue()
 
 
+@pytest.mark.slow
 def test_weights_are_downloaded_once_and_what_they_were_is_kept(server, tmp_path, capsys):
     state = tiny_clip().model.state_dict()
     bytes_ = saved(state)
@@ -87,6 +88,7 @@ def test_weights_are_downloaded_once_and_what_they_were_is_kept(server, tmp_path
     )
 
 
+@pytest.mark.slow
 def test_a_download_that_broke_off_is_continued(server, tmp_path):
     bytes_ = saved(tiny_clip().model.state_dict())
     half = len(bytes_) // 2
@@ -118,6 +120,7 @@ def test_the_checksum_in_a_files_name_is_compared(server, tmp_path, capsys, righ
             fetch_encoder(content, tmp_path / "archives", tmp_path / "vit")
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_taken_out_of_its_zip_with_numpy_numbers_beside_it(server, tmp_path):
     state = tiny_clip().model.state_dict()
     inside = saved({"epoch": 20, "best": np.float64(0.5), "state_dict": {f"module.{k}": v for k, v in state.items()}})
@@ -145,6 +148,7 @@ def test_a_pickled_program_is_not_run(tmp_path):
     assert not (tmp_path / "harmed").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quick_gelu", [True, False])
 def test_a_local_checkpoint_embeds_as_open_clip_itself_does(tmp_path, quick_gelu):
     model = tiny_clip(quick_gelu=quick_gelu).model
@@ -161,12 +165,14 @@ def test_a_local_checkpoint_embeds_as_open_clip_itself_does(tmp_path, quick_gelu
     assert read_json(tmp_path / "tiny" / MARKER)["files"][0]["sha256"] == checksum(tmp_path / "mine.pt")
 
 
+@pytest.mark.slow
 def test_a_local_open_clip_directory_brings_its_own_activation(tmp_path):
     save_clip(tiny_clip(quick_gelu=True), tmp_path / "mine")
     fetch_encoder(tiny_content(quick_gelu=False), tmp_path, tmp_path / "tiny", str(tmp_path / "mine"))
     assert load(tmp_path / "tiny").clip.model_cfg["quick_gelu"]
 
 
+@pytest.mark.slow
 def test_a_size_that_is_not_the_models_is_refused(tmp_path):
     torch.save(tiny_clip().model.state_dict(), tmp_path / "mine.pt")
     content = tiny_content(input={**tiny_content()["input"], "size": 24})
@@ -192,6 +198,7 @@ def test_a_checkpoint_that_is_not_there_is_named(tmp_path):
         fetch_encoder(tiny_content(), tmp_path, tmp_path / "tiny", str(tmp_path / "absent.pt"))
 
 
+@pytest.mark.slow
 def test_a_tag_that_timm_does_not_know_is_named_with_those_it_has(tmp_path):
     content = copy.deepcopy(encoder_content("dinov2-vit-b-14")) | {"weights": {"tag": "lvd143m"}}
     with pytest.raises(UserError, match=r"weights\.tag is 'lvd143m'; timm has vit_base_patch14_dinov2\.lvd142m"):

@@ -60,6 +60,7 @@ def test_the_same_versions_of_python_are_named_everywhere():
         assert f"python={versions[0]}" in yaml.safe_load(environment.read_text())["dependencies"]
 
 
+@pytest.mark.slow
 def test_what_is_left_out_for_cpus_is_needed_by_pytorch_alone():
     """By what the installed packages state that they need."""
     command = ["awk", "-f", "envs/without_cuda.awk", "requirements.lock"]
@@ -117,6 +118,7 @@ def packages_behind(script: Path) -> set[str]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rules", sorted((ROOT / "workflow" / "rules").glob("*.smk")), ids=lambda path: path.stem)
 def test_a_script_s_environment_has_all_that_it_imports(rules: Path):
     for environment, script in re.findall(r"envs/(\w+)\.yaml.*?scripts/(\w+)\.py", rules.read_text(), re.DOTALL):

@@ -36,6 +36,7 @@ def run(train, validation, test, kind, **changed):
 # --- the draw --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(labels=LABELS, k=st.integers(1, 8), seed=st.integers(0, 99))
 def test_each_class_has_k_carriers_or_all_it_has(labels, k, seed):
@@ -48,6 +49,7 @@ def test_each_class_has_k_carriers_or_all_it_has(labels, k, seed):
     assert (np.diff(rows) > 0).all()
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(labels=LABELS, k=st.integers(1, 8), seed=st.integers(0, 99))
 def test_fewer_shots_are_among_more(labels, k, seed):
@@ -138,6 +140,7 @@ def test_with_shots_enough_it_is_the_probe_on_all_of_train(kind):
     np.testing.assert_array_equal(found, headline_score(metric, test[1], full.scores(test[0])))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["single", "multi"])
 def test_the_same_seed_gives_the_same_values_whatever_other_shots_are_asked(kind):
     parts = [clusters(3, seed=s, spread=5) if kind == "single" else tags(seed=s) for s in range(3)]
@@ -156,6 +159,7 @@ def test_a_class_of_fewer_samples_than_k_gives_them_all_and_one_without_any_is_n
     assert (run((embedding, labels), *others, "single")[4] > 0.5).all()
 
 
+@pytest.mark.slow
 def test_a_class_that_no_draw_shows_is_left_out_of_the_mean():
     train, validation, test = (tags(seed=s) for s in range(3))
     train[1][:, 2] = 0
@@ -198,6 +202,7 @@ def embeddings_of(store, split):
     return Embeddings(embedding.astype(np.float32), samples.ids, attrs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["demo_scene", "digits", "demo_land_cover"])
 def test_rows_hold_the_mean_over_repeats_on_test(tmp_path, name):
     store = make_store(tmp_path, name, {"train": 60, "val": 20, "test": 20}, side=8)

@@ -31,6 +31,7 @@ def trained(store, seed=0, classes=3, **changes):
     return clip, finetune(clip, tiny_head(classes), store, recipe(**changes), seed, CPU)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("modality", ["s2", "rgb"])
 @pytest.mark.parametrize("kind", ["multi", "single"])
 def test_the_image_encoder_learns_and_the_rest_of_clip_stays(modality, kind):
@@ -93,6 +94,7 @@ def test_a_weighted_step_does_not_depend_on_how_it_is_cut(kind):
     assert cut["gradient_norm"] == pytest.approx(whole["gradient_norm"], rel=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_one_seed_gives_one_encoder(precision):
     store = MemoryStore()
@@ -112,6 +114,7 @@ def test_pictures_are_prepared_in_float32_whatever_the_precision():
     assert seen["bfloat16"][1].dtype == torch.bfloat16
 
 
+@pytest.mark.slow
 def test_a_run_is_saved_where_that_is_asked(tmp_path):
     saving = Saving(tmp_path / "checkpoints", 0.0, 2, "run")
     finetune(tiny_clip(), tiny_head(), MemoryStore(), recipe(), 0, CPU, saving=saving)
@@ -128,6 +131,7 @@ def digits(tmp_path_factory):
     return make_store(tmp_path_factory.mktemp("zarr"), "digits", {"train": 20, "val": 10}, side=8)
 
 
+@pytest.mark.slow
 def test_from_the_zero_shot_clip_to_the_patched_one_with_the_scripts(tmp_path, digits):
     clip = tmp_path / "clip" / "tiny" / "open_clip_config.json"
     save_clip(tiny_clip(), clip.parent)
@@ -156,6 +160,7 @@ def test_from_the_zero_shot_clip_to_the_patched_one_with_the_scripts(tmp_path, d
     assert not np.array_equal(expected["proj"], tiny_clip().visual.state_dict()["proj"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "metric"), [("multi", "map"), ("single", "accuracy"), ("single", "balanced_accuracy")]
 )
@@ -177,6 +182,7 @@ def test_validation_scores_the_zero_shot_classifier_as_scikit_learn_does(kind, m
     assert history[-1][f"val_{metric}"] == pytest.approx(expected, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_the_script_in_two_processes_learns_what_it_learns_in_one(tmp_path, digits):
     clip, head = tmp_path / "clip" / "tiny" / "open_clip_config.json", tmp_path / "head.npz"
     save_clip(tiny_clip(), clip.parent)

@@ -331,6 +331,7 @@ def test_a_picture_beyond_the_devkits_labels_has_none(imagenet):
     assert samples["ILSVRC2012_val_00000002"].labels == ()
 
 
+@pytest.mark.slow
 def test_imagenets_names_and_templates_are_open_clips():
     nomenclature = load_nomenclature("imagenet-1k")
     wordnet_ids = (Path(timm.__file__).parent / "data/_info/imagenet_synsets.txt").read_text().split()

@@ -35,6 +35,7 @@ def test_a_union_returns_each_sample_s_own_pixels_and_labels():
     assert len(split) == 23
 
 
+@pytest.mark.slow
 def test_the_union_of_one_task_trains_as_the_task_alone():
     alone, jointly = tiny_clip(), tiny_clip()
     finetune(alone, tiny_head(), FIRST, recipe(), 0, CPU)
@@ -64,6 +65,7 @@ def test_a_batch_s_loss_is_the_mean_over_samples_of_each_task_s_own():
     torch.testing.assert_close(both, sum(each) / 2)
 
 
+@pytest.mark.slow
 def test_classes_are_weighted_within_their_task():
     first, second = MemoryStore("s2", "multi", side=12), MemoryStore("rgb", "single", classes=4, side=12, seed=1)
     second.attrs = {"dataset": "another"}
@@ -82,6 +84,7 @@ def test_classes_are_weighted_within_their_task():
     torch.testing.assert_close(terms["loss"], sum(losses) / 2)
 
 
+@pytest.mark.slow
 def test_both_tasks_are_learnt():
     clip = tiny_clip()
     history = finetune_jointly(

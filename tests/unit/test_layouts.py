@@ -106,6 +106,7 @@ def test_bigearthnet_v2_from_both_mirrors_and_from_folders(tmp_path, form):
     }
 
 
+@pytest.mark.slow
 def test_sen12ms_from_its_twelve_archives_and_from_folders(tmp_path):
     ids = [sen12ms.SUMMER, sen12ms.WINTER, "ROIs1158_spring_3_p1"]
     dataset = with_files_of(load_dataset("sen12ms", {"modalities": ["s2", "s1"], "val_share": 0}), ("train", "test"))

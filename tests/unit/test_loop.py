@@ -162,12 +162,14 @@ def finetuning(clip=None, **changes):
     return [record[key] for record in history for key in ("loss", "gradient_norm", "val_loss") if key in record], clip
 
 
+@pytest.mark.slow
 def test_micro_batches_change_no_number_beyond_rounding():
     expected, _ = finetuning()
     assert finetuning(accumulate=2)[0] == pytest.approx(expected, rel=1e-5)
     assert finetuning(accumulate=100)[0] == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_gradient_checkpointing_changes_nothing_but_memory():
     expected, one = finetuning()
     found, other = finetuning(checkpoint_gradients=True)
@@ -182,6 +184,7 @@ def test_an_encoder_without_gradient_checkpointing_is_named():
         fit(Regression(), split(), None, recipe(checkpoint_gradients=True), 0, CPU)
 
 
+@pytest.mark.slow
 def test_a_compiled_encoder_trains_alike_and_keeps_the_names_of_its_weights(monkeypatch):
     compiled = []
 

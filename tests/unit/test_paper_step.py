@@ -19,6 +19,7 @@ from bandbridge.training.align import align
 from bandbridge.training.finetune import finetune
 from bandbridge.training.recipes import AlignRecipe, FinetuneRecipe
 
+pytestmark = pytest.mark.slow
 CPU = torch.device("cpu")
 L2A = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12")
 MEAN = torch.tensor([0.48145466, 0.4578275, 0.40821073]).view(3, 1, 1)

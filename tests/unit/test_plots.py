@@ -134,6 +134,7 @@ def test_a_spectrum_is_drawn_in_the_order_of_wavelengths():
     assert "band" in texts(plots_datasets.band_spectrum(quantiles, None, "radiance"))
 
 
+@pytest.mark.slow
 def test_a_map_of_half_a_million_samples_is_small():
     count = 500_000
     generator = np.random.default_rng(0)
@@ -284,6 +285,7 @@ def test_a_figure_is_kept_as_pdf_png_and_csv_with_its_legend_and_shown_without(t
     assert {"validation", "test"} <= set(re.findall(r'data-series="([^"]*)"', plot.svg))
 
 
+@pytest.mark.slow
 def test_figures_of_one_run_are_the_same_bytes_each_time(tmp_path, curve):
     for name in ("one", "two"):
         figures.Album(tmp_path / name).plot(plots.paint_by_alpha(curve, "Digits"), "curve", "", "", curve.points)

@@ -117,6 +117,7 @@ def test_a_run_warns_of_precisions_that_this_cpu_only_emulates(with_flags, tmp_p
     assert slow_precision({"bfloat16"}) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flags", ["avx2", "avx2 avx512_bf16"])
 def test_auto_trains_exactly_as_what_it_stands_for(with_flags, flags):
     with_flags(flags)
@@ -134,6 +135,7 @@ def test_auto_trains_exactly_as_what_it_stands_for(with_flags, flags):
     assert json.dumps(history)
 
 
+@pytest.mark.slow
 def test_a_training_resumes_on_hardware_of_another_precision_and_says_so(with_flags, tmp_path, capsys, monkeypatch):
     def train():
         recipe = FinetuneRecipe.from_config(FINETUNE | {"precision": "auto"})

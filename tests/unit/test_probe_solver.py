@@ -38,6 +38,7 @@ def probabilities(kind, scores):
     return softmax(scores, axis=1) if kind == "single" else expit(scores)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [2, 3, 7])
 @pytest.mark.parametrize("kind", ["single", "multi"])
 @pytest.mark.parametrize("C", [0.01, 1.0, 10.0])
@@ -62,6 +63,7 @@ def test_both_solvers_choose_the_same_c(kind):
     assert found.validation == pytest.approx(expected.validation, abs=1e-3)
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(
     seed=st.integers(0, 2**16),
@@ -124,6 +126,7 @@ def test_classes_that_train_never_shows_are_as_with_scikit_learn():
     assert set(probe.scores(embedding).argmax(axis=1)) == {0, 2, 3}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["single", "multi"])
 def test_the_same_data_give_the_same_solution(kind):
     train = sample(kind, 200)

@@ -154,6 +154,7 @@ def command(**seconds: float) -> list[str]:
     return [sys.executable, "-c", JOB.format(**seconds)]
 
 
+@pytest.mark.slow
 def test_a_job_with_a_log_is_live_on_a_terminal_of_any_size(tmp_path: Path):
     leader, terminal = pty.openpty()  # of no columns, as many a CI system has them
     with subprocess.Popen(
@@ -175,6 +176,7 @@ def test_a_job_with_a_log_is_live_on_a_terminal_of_any_size(tmp_path: Path):
     assert re.fullmatch(r"Working: 80 steps in \S+ s\n", (tmp_path / "job.log").read_text())
 
 
+@pytest.mark.slow
 def test_what_is_no_terminal_is_told_as_often_as_the_log(tmp_path: Path):
     run = command(on_a_terminal=1000, in_a_file=0.2)
     called = subprocess.run(run, cwd=tmp_path, env=os.environ | PACKAGE, stderr=subprocess.PIPE, text=True)

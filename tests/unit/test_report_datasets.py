@@ -115,6 +115,7 @@ def test_bands_that_models_are_given_zeros_for_are_left_out(tmp_path):
     assert "given zeros for it: B10" in page.bands[0].plot.caption
 
 
+@pytest.mark.slow
 def test_of_many_samples_and_pixels_some_are_read(tmp_path):
     page, _ = plain_page(tmp_path, {"s2": {"bands": ["B02"]}}, samples=SAMPLES_READ + 7, side=23)
     caption = page.bands[0].plot.caption
@@ -190,6 +191,7 @@ def test_rare_reasons_among_many_are_counted(tmp_path):
 # --- samples ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_gallery_shows_each_class_with_samples_that_carry_it(data):
     for store, quarantine in zip(*data, strict=True):
         page = dataset_page(store, quarantine)

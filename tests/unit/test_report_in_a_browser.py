@@ -14,7 +14,7 @@ from bandbridge.metrics.rows import read_rows
 from bandbridge.report import write_report
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
+pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")]
 # A machine that does other things besides may let a page wait.
 expect.set_options(timeout=30_000)
 

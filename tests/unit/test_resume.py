@@ -9,14 +9,19 @@ from pathlib import Path
 import pytest
 import torch
 
+pytestmark = pytest.mark.slow
 HERE = Path(__file__).parent
 
 
-def train(folder, **options):
-    folder.mkdir()
-    options = {"stage": "regression", "world": 1, "kills": [], "accumulate": 1} | options
+def train(runs):
+    """Train what the options of each folder say."""
+    arguments = []
+    for folder, options in runs.items():
+        folder.mkdir()
+        options = {"stage": "regression", "world": 1, "kills": [], "accumulate": 1} | options
+        arguments += [str(folder), json.dumps(options)]
     environment = {"PYTHONPATH": f"{HERE}:{HERE.parents[1] / 'workflow'}", "OMP_NUM_THREADS": "1", "PATH": ""}
-    command = [sys.executable, str(HERE / "killed_runs.py"), str(folder), json.dumps(options)]
+    command = [sys.executable, str(HERE / "killed_runs.py"), *arguments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return done
@@ -34,7 +39,7 @@ def losses(path, key="loss"):
 def test_a_run_killed_at_ten_random_steps_ends_as_if_it_had_never_been(tmp_path, world):
     draws = random.Random(world)
     kills = [draws.randint(1, 6) for _ in range(10)]
-    done = train(tmp_path / "run", world=world, kills=kills)
+    done = train({tmp_path / "run": {"world": world, "kills": kills}})
     assert "resumes after step" in done.stdout
     whole, killed = weights(tmp_path / "run" / "whole.pt"), weights(tmp_path / "run" / "killed.pt")
     assert whole.keys() == killed.keys()
@@ -46,9 +51,8 @@ def test_a_run_killed_at_ten_random_steps_ends_as_if_it_had_never_been(tmp_path,
 
 
 def test_two_processes_and_micro_batches_train_as_one_process_does(tmp_path):
-    train(tmp_path / "one", stage="finetuning")
-    train(tmp_path / "two", stage="finetuning", world=2)
-    train(tmp_path / "parts", stage="finetuning", world=2, accumulate=3)
+    runs = {"one": {}, "two": {"world": 2}, "parts": {"world": 2, "accumulate": 3}}
+    train({tmp_path / name: {"stage": "finetuning", **options} for name, options in runs.items()})
     expected = losses(tmp_path / "one" / "whole.jsonl")
     assert len(expected) == 3
     for other in ("two", "parts"):

@@ -55,6 +55,7 @@ def test_the_block_size_changes_nothing():
         np.testing.assert_array_equal(counterpart_ranks(queries, gallery, block=block), expected)
 
 
+@pytest.mark.slow
 def test_ranks_over_several_blocks_are_those_of_brute_force_with_ties():
     generator = np.random.default_rng(0)
     first = generator.normal(size=(2000, 6)).astype(np.float32)

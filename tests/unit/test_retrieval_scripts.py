@@ -394,6 +394,7 @@ def test_more_neighbours_than_train_has_samples_are_an_error(tmp_path, scene):
         score_knn(tmp_path, scene, {"k": 41})
 
 
+@pytest.mark.slow
 def test_none_of_these_scores_waits_for_torch_or_scikit_learn():
     modules = "bandbridge.scoring_retrieval, bandbridge.scoring_gap, bandbridge.scoring_knn"
     code = f"import sys, {modules}; print({{'torch', 'sklearn', 'pandas'}} & set(sys.modules))"

@@ -160,6 +160,7 @@ def test_a_zip_and_a_folder_give_the_same_samples(samples, tmp_path):
     assert all(one.labels == two.labels for one, two in zip(zipped, samples, strict=True))
 
 
+@pytest.mark.slow
 @given(
     shape=st.tuples(st.integers(8, 60), st.integers(8, 60)),
     size=st.integers(1, 12),

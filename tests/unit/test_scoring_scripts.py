@@ -483,6 +483,7 @@ def test_collecting_the_same_rows_twice_is_an_error(tmp_path):
         )
 
 
+@pytest.mark.slow
 def test_scoring_does_not_wait_for_torch_or_scikit_learn():
     code = "import sys, bandbridge.scoring, bandbridge.curve; print({'torch', 'sklearn', 'pandas'} & set(sys.modules))"
     found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

@@ -187,6 +187,7 @@ def large(tmp_path):
     return ShardReader(write(tmp_path / "large", values)), values
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "keep",
     [
@@ -209,6 +210,7 @@ def test_a_batch_of_which_a_part_is_kept_is_never_overwritten(large, keep):
         np.testing.assert_array_equal(np.asarray(part), np.asarray(keep(values[at : at + 3].copy())))
 
 
+@pytest.mark.slow
 def test_batches_that_threads_keep_are_never_overwritten(large):
     reader, values = large
 
@@ -308,6 +310,7 @@ def test_a_chunk_that_cannot_be_decompressed_is_named(path):
         ShardReader(path).read([9])
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(at=st.integers(0, 10_000), bit=st.integers(0, 7))
 def test_a_flipped_bit_anywhere_gives_a_batch_or_an_error_and_never_a_crash(at, bit):

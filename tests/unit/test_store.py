@@ -252,6 +252,7 @@ def test_the_digest_does_not_depend_on_the_order_of_samples(tmp_path, written):
         assert found.split(split).ids.tolist() == written.split(split).ids.tolist()
 
 
+@pytest.mark.slow
 def test_the_digest_changes_with_a_pixel_a_label_an_id_and_a_split(tmp_path, written):
     (split, first), *rest = some_samples()
     brighter = first.pixels.copy()

@@ -51,6 +51,7 @@ def read_with_tarfile(data: bytes) -> list[tuple[str, bytes]]:
         return [(info.name, archive.extractfile(info).read()) for info in archive if info.isreg()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layout", ["gnu", "pax"])
 @given(files=FILES)
 def test_members_are_those_that_tarfile_writes_and_reads(layout: str, files: dict[str, bytes]):
@@ -237,6 +238,7 @@ def test_what_compresses_it_is_told_by_the_content_not_the_name(tmp_path: Path):
     assert dict(members(path)) == {"a": b"1"}
 
 
+@pytest.mark.slow
 def test_a_tar_that_expands_a_thousandfold_is_stopped_on_the_way(tmp_path: Path):
     packer = zstandard.ZstdCompressor().compressobj()
     size = 1024**3

@@ -18,6 +18,7 @@ def labels_and_scores(seed, n, classes, levels):
     return labels, (generator.integers(0, levels, size=(n, classes)) / levels).astype(np.float32)
 
 
+@pytest.mark.slow
 @quick
 @given(seed=seeds, n=st.integers(1, 20), levels=st.sampled_from([1, 2, 5, 10**6]))
 def test_no_threshold_is_better_than_the_best(seed, n, levels):

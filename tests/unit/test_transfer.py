@@ -194,6 +194,7 @@ def test_another_mirror_goes_on_only_with_the_same_etag(server: FileServer, tmp_
     assert server.ranges()[-1] is None
 
 
+@pytest.mark.slow
 def test_a_killed_download_goes_on_in_the_next_run(server: FileServer, tmp_path: Path):
     content = CONTENT * 8
     sha256 = hashlib.sha256(content).hexdigest()
@@ -211,6 +212,7 @@ def test_a_killed_download_goes_on_in_the_next_run(server: FileServer, tmp_path:
     assert server.ranges() == [None, f"bytes={kept}-"]
 
 
+@pytest.mark.slow
 def test_two_processes_fetch_a_file_once(server: FileServer, tmp_path: Path):
     url = server.serve("x", CONTENT, Answer(pause=0.02))
     both = [subprocess.Popen([*command(), url, str(tmp_path), SHA256], env=environment()) for _ in range(2)]

@@ -1,7 +1,6 @@
 """Models and samples small enough that a test trains them in a moment."""
 
 import numpy as np
-import open_clip
 import torch
 
 from bandbridge import views
@@ -19,6 +18,8 @@ BANDS = ("B02", "B03", "B04", "B08")
 
 
 def tiny_clip(seed=0, **changes):
+    import open_clip  # takes seconds, which processes that train something else are spared
+
     torch.manual_seed(seed)
     model_cfg = MODEL_CFG | changes
     model = open_clip.CLIP(**model_cfg).eval()

@@ -11,6 +11,7 @@ from bandbridge.locations import WORKFLOW
 from bandbridge.sensors import SENSORS
 
 FOLDER = "encoders"
+MARKER = "encoder.json"  # in the directory that an encoder is brought into
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ An open_clip model ends as an open_clip model directory, as `clip.fetch_clip` ma
 built from it as from any CLIP. Every directory has `encoder.json`: the facts, and where the weights came from.
 """
 
-import re
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -18,18 +17,14 @@ from torch import Tensor, nn
 
 from bandbridge import __version__, encoder_torchgeo
 from bandbridge.backbones import load_backbone
-from bandbridge.catalogue import Source
 from bandbridge.clip import CONFIG_FILE, fetch_clip
-from bandbridge.download import fetch
-from bandbridge.encoder_facts import EncoderFacts, facts_of
+from bandbridge.encoder_facts import MARKER, EncoderFacts, facts_of
 from bandbridge.encoder_satmae import load_satmae
-from bandbridge.encoders import MARKER, MODEL_FILE, PATCH_FILE, PATCH_WEIGHT, new_model
+from bandbridge.encoder_weights import bring_weights
+from bandbridge.encoders import MODEL_FILE, PATCH_FILE, PATCH_WEIGHT, new_model
 from bandbridge.errors import UserError
-from bandbridge.files import checksum, read_json, whole_directory, write_json
+from bandbridge.files import read_json, whole_directory, write_json
 from bandbridge.weights import Weights, load_checkpoint, save_weights
-
-# torch.hub's custom: the end of a file's name is the beginning of its sha256.
-NAMED_SHA256 = re.compile(r"-([0-9a-f]{8,64})\.[a-z]+$")
 
 
 def fetch_encoder(content: Mapping[str, Any], archives: Path, directory: Path, checkpoint: str | None = None) -> None:
@@ -58,38 +53,7 @@ def fetch_encoder(content: Mapping[str, Any], archives: Path, directory: Path, c
     write_json(directory / MARKER, about)
 
 
-# --- where the weights are --------------------------------------------------------------------------------------------
-
-
-def bring_weights(facts: EncoderFacts, archives: Path) -> tuple[Path | None, list[dict[str, str]]]:
-    """The file or directory with the weights (None where a library fetches them by tag), and what to note of it."""
-    if facts.checkpoint is not None:
-        path = Path(facts.checkpoint)
-        if not path.exists():
-            raise UserError(f"checkpoint is {path}, which is not there; give a local file, or leave checkpoint out.")
-        if path.is_dir() and not (facts.kind == "open_clip" and facts.is_rgb):
-            raise UserError(f"checkpoint is {path}, a directory; only an open_clip model of pictures may come as one.")
-        return path, [{"file": str(path), **({"sha256": checksum(path)} if path.is_file() else {})}]
-    source = encoder_torchgeo.published(facts) if facts.kind == "torchgeo" and facts.tag else facts.source
-    if source is None:
-        return None, [{"tag": f"{facts.architecture}.{facts.tag}"}]
-    path = fetch(source, archives)
-    digest = checksum(path)
-    _check_unpinned(source, path, digest)
-    return path, [{"file": source.file, "sha256": digest}]
-
-
-def _check_unpinned(source: Source, path: Path, digest: str) -> None:
-    """What can be said of a file whose publisher states no checksum."""
-    if source.sha256 or source.md5:
-        return
-    named = NAMED_SHA256.search(source.file)
-    if named is None:
-        print(f"Warning: nobody states a checksum of {source.file}; {MARKER} records the sha256 that it has, {digest}.")
-    elif not digest.startswith(named[1]):
-        raise UserError(
-            f"{path}: sha256 is {digest}, but by its name it begins with {named[1]}. Delete it to download it again."
-        )
+# --- what a checkpoint holds ------------------------------------------------------------------------------------------
 
 
 @contextmanager

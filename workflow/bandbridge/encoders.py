@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from bandbridge import encoder_torchgeo, views
 from bandbridge.backbones import new_backbone
 from bandbridge.clip import WEIGHTS_FILE, Clip, load_clip
-from bandbridge.encoder_facts import EncoderFacts, chosen_modality, facts_of
+from bandbridge.encoder_facts import MARKER, EncoderFacts, chosen_modality, facts_of
 from bandbridge.encoder_inputs import band_input, picture_input
 from bandbridge.encoder_satmae import new_satmae
 from bandbridge.errors import UserError
@@ -18,7 +18,6 @@ from bandbridge.files import checksum, read_json
 from bandbridge.store import Store
 from bandbridge.weights import load_weights
 
-MARKER = "encoder.json"
 MODEL_FILE = "model.safetensors"  # of every kind but open_clip
 PATCH_FILE = "patch_embedding.safetensors"  # of an open_clip model that sees bands
 PATCH_WEIGHT = "visual.conv1.weight"

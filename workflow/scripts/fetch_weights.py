@@ -4,7 +4,7 @@ from pathlib import Path
 
 from bandbridge import job
 from bandbridge.encoder_facts import facts_of
-from bandbridge.encoder_fetch import bring_weights
+from bandbridge.encoder_weights import bring_weights
 
 
 def main(facts: dict, weights: Path) -> None:

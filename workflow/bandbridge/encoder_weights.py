@@ -1,0 +1,48 @@
+"""The files with the weights of encoders other than our own, downloaded and checked. Needs no torch."""
+
+import re
+from pathlib import Path
+
+from bandbridge.catalogue import Source
+from bandbridge.download import fetch
+from bandbridge.encoder_facts import MARKER, EncoderFacts
+from bandbridge.errors import UserError
+from bandbridge.files import checksum
+
+# torch.hub's custom: the end of a file's name is the beginning of its sha256.
+NAMED_SHA256 = re.compile(r"-([0-9a-f]{8,64})\.[a-z]+$")
+
+
+def bring_weights(facts: EncoderFacts, archives: Path) -> tuple[Path | None, list[dict[str, str]]]:
+    """The file or directory with the weights (None where a library fetches them by tag), and what to note of it."""
+    if facts.checkpoint is not None:
+        path = Path(facts.checkpoint)
+        if not path.exists():
+            raise UserError(f"checkpoint is {path}, which is not there; give a local file, or leave checkpoint out.")
+        if path.is_dir() and not (facts.kind == "open_clip" and facts.is_rgb):
+            raise UserError(f"checkpoint is {path}, a directory; only an open_clip model of pictures may come as one.")
+        return path, [{"file": str(path), **({"sha256": checksum(path)} if path.is_file() else {})}]
+    source = facts.source
+    if facts.kind == "torchgeo" and facts.tag:
+        from bandbridge import encoder_torchgeo  # imports torch, which no other download needs
+
+        source = encoder_torchgeo.published(facts)
+    if source is None:
+        return None, [{"tag": f"{facts.architecture}.{facts.tag}"}]
+    path = fetch(source, archives)
+    digest = checksum(path)
+    _check_unpinned(source, path, digest)
+    return path, [{"file": source.file, "sha256": digest}]
+
+
+def _check_unpinned(source: Source, path: Path, digest: str) -> None:
+    """What can be said of a file whose publisher states no checksum."""
+    if source.sha256 or source.md5:
+        return
+    named = NAMED_SHA256.search(source.file)
+    if named is None:
+        print(f"Warning: nobody states a checksum of {source.file}; {MARKER} records the sha256 that it has, {digest}.")
+    elif not digest.startswith(named[1]):
+        raise UserError(
+            f"{path}: sha256 is {digest}, but by its name it begins with {named[1]}. Delete it to download it again."
+        )
