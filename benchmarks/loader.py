@@ -1,7 +1,7 @@
 """Shuffled batches of 256 samples: BandBridge's reader against the ways that others keep samples.
 
-    python benchmarks/loader.py                                   2,048 samples of 12 x 120 x 120 cut from the demo scene
-    python benchmarks/loader.py data/zarr/demo_land_cover.zarr    the samples of a store's train split
+    python benchmarks/loader.py                                  2,048 samples of 12 x 120 x 120 cut from the demo scene
+    python benchmarks/loader.py data/zarr/demo_land_cover.zarr   the samples of a store's train split
 
 Every way holds the same samples, hands over the same batches, and is timed in turn, several rounds of it, on two cores.
 Needs more than BandBridge does: pip install webdataset lmdb

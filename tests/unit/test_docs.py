@@ -274,7 +274,8 @@ def test_every_key_of_the_schema_is_on_the_page_and_says_what_it_reruns():
 
 def test_every_key_of_the_default_configuration_has_its_default_on_the_page():
     page = config_reference.reference()
-    assert "| `finetune.epochs` | whole number, at least 1 | `16` |" in page
+    epochs = DEMO["finetune"]["epochs"]
+    assert f"| `finetune.epochs` | whole number, at least 1 | `{epochs}` |" in page
     assert "| `paint.select.criterion` | one of `mean`, `max_loss`, `fixed` | `max_loss` |" in page
     assert "`align.students.<name>.bands`" in page
 

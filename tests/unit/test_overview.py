@@ -45,7 +45,10 @@ def test_a_first_run_lists_its_stages_in_order_with_their_jobs(config: dict[str,
     first, data, patching, evaluation, total = plan_text(config, jobs, cores=2).splitlines()
     assert first == "Run 'demo', seed 0 (nothing of it exists yet):"
     assert re.fullmatch(r"  Data        download demo_land_cover \(5 MB\), read digits +2 jobs", data)
-    assert patching.startswith("  Patching    fine-tune on demo_land_cover for 16 epochs, encode at 11 alphas, choose")
+    epochs = config["finetune"]["epochs"]
+    assert patching.startswith(
+        f"  Patching    fine-tune on demo_land_cover for {epochs} epochs, encode at 11 alphas, choose"
+    )
     assert evaluation.startswith("  Evaluation  score on demo_land_cover, digits")
     assert total == "4 jobs in all."
 
@@ -58,7 +61,7 @@ def test_what_depends_on_alpha_is_told_apart(config: dict[str, Any]):
     assert then == "Then, depending on the alpha that is chosen:"
     assert [re.split(r"  +", line.strip()) for line in later[:-1]] == [
         ["Patching", "write the patched model", "1 job"],
-        ["Alignment", "align ms-vit for 12 epochs", "1 job"],
+        ["Alignment", f"align ms-vit for {config['align']['epochs']} epochs", "1 job"],
         ["Evaluation", "score the chosen model, ms-vit", "1 job"],
     ]
     assert total == "6 jobs in all, 4 of which depend on alpha; the choice may add more."

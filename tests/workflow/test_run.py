@@ -112,11 +112,13 @@ def test_a_killed_run_continues_to_the_same_bytes(copied_run: Clone):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     log.unlink()
     command = [sys.executable, "-m", "snakemake", "--cores", "2"]
-    run = subprocess.Popen(
-        command, cwd=clone.root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
+    with (clone.root / "run.log").open("w") as output:
+        run = subprocess.Popen(
+            command, cwd=clone.root, env=clone.environment, stdout=output, stderr=output, start_new_session=True
+        )
     while run.poll() is None and not log.exists():
         time.sleep(0.1)
+    assert run.poll() is None, (clone.root / "run.log").read_text()
     os.killpg(run.pid, signal.SIGKILL)
     run.wait()
     ran = clone.run()
