@@ -8,7 +8,8 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "workflow" / "bandbridge"
 
 LEVELS = [
-    ["cpu", "errors", "files", "locations", "progress", "job", "runlock", "resources", "slurm"],
+    ["cpu", "errors", "locations", "progress", "job", "runlock", "resources", "slurm"],
+    ["checksums", "files", "npz", "zarr_files"],
     ["catalogue"],
     ["sensors", "text_towers"],
     ["settings"],

@@ -256,7 +256,7 @@ def test_a_missing_shard_is_named(path):
     (path / "c.1.0.0.0").unlink()
     reader = ShardReader(path)
     reader.read([0, 9])
-    with pytest.raises(UserError, match=r"c\.1\.0\.0\.0 cannot be opened .*; preprocess the data set again"):
+    with pytest.raises(UserError, match=r"c\.1\.0\.0\.0 is damaged: it is missing.*run again.*: rm "):
         reader.read([0, 5])
 
 
@@ -264,7 +264,7 @@ def test_a_missing_shard_is_named(path):
 def test_a_shard_that_was_cut_off_is_named(path, kept):
     file = path / "c.0.0.0.0"
     file.write_bytes(file.read_bytes()[:kept])
-    with pytest.raises(UserError, match=r"c\.0\.0\.0\.0 is damaged or cut off: the index of its 4 samples"):
+    with pytest.raises(UserError, match=r"c\.0\.0\.0\.0 is damaged: the index of its 4 samples"):
         ShardReader(path).read([0])
 
 
@@ -274,7 +274,7 @@ def test_a_shard_that_is_cut_off_while_it_is_read_is_named(path):
     file = path / "c.1.0.0.0"
     with file.open("r+b") as opened:
         opened.truncate(20)
-    with pytest.raises(UserError, match=r"c\.1\.0\.0\.0: sample 6 \(the first is 0\) is damaged: 0 of its"):
+    with pytest.raises(UserError, match=r"c\.1\.0\.0\.0 is damaged: sample 6 \(the first is 0\): 0 of its"):
         reader.read([6])
 
 
@@ -295,7 +295,7 @@ def test_a_chunk_of_another_size_is_named(path):
     content[start + 4] ^= 1  # Blosc's own record of the size of what it holds
     file.write_bytes(content)
     reader = ShardReader(path)
-    with pytest.raises(UserError, match=r"c\.0\.0\.0\.0: sample 2 .* its header does not fit"):
+    with pytest.raises(UserError, match=r"c\.0\.0\.0\.0 .* sample 2 .* its header does not fit"):
         reader.read([0, 2])
     assert reader.read([1, 3]).shape == (2, 3, 8, 5)
 
@@ -306,7 +306,7 @@ def test_a_chunk_that_cannot_be_decompressed_is_named(path):
     start, length = np.frombuffer(content[-68:-4], "<u8")[2:4].tolist()
     content[start + 16 : start + length] = bytes(length - 16)
     file.write_bytes(content)
-    with pytest.raises(UserError, match=r"c\.2\.0\.0\.0: sample 9 .* cannot be decompressed"):
+    with pytest.raises(UserError, match=r"c\.2\.0\.0\.0 .* sample 9 .* cannot be decompressed"):
         ShardReader(path).read([9])
 
 

@@ -3,7 +3,6 @@
 import hashlib
 import re
 import shutil
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +10,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import zarr
-import zarr.errors
 from numpy.typing import NDArray
 
 from bandbridge import __version__
+from bandbridge.checksums import crc32c, damaged
 from bandbridge.errors import UserError
 from bandbridge.files import read_json, whole_directory, write_json
+from bandbridge.zarr_files import finish_group, read_array, read_metadata, to_delete, write_array
 
 ROWS_PER_CHUNK = 4096
 
@@ -73,7 +73,7 @@ def place_of(path: Path) -> Place:
 
 
 def save_embeddings(path: Path, embeddings: Embeddings) -> None:
-    """Write a Zarr v3 group of `embedding` (sample, dim) and `id` (sample), whole or not at all.
+    """Write a Zarr v3 group of `embedding` (sample, dim) and `id` (sample) with checksums, whole or not at all.
 
     Raises:
         UserError: an embedding is not finite; the message counts them.
@@ -89,22 +89,17 @@ def save_embeddings(path: Path, embeddings: Embeddings) -> None:
     with whole_directory(path) as part:
         attributes = {**embeddings.attrs, "bandbridge_version": __version__}
         group = zarr.create_group(part, zarr_format=3, attributes=attributes)
-        group.create_array(
-            "embedding",
-            data=np.asarray(embeddings.embedding, dtype=np.float32),
-            chunks=(ROWS_PER_CHUNK, max(1, embeddings.embedding.shape[1])),
-            dimension_names=("sample", "dim"),
-        )
-        ids = group.create_array("id", shape=(len(embeddings.ids),), dtype=str, dimension_names=("sample",))
-        ids[:] = np.asarray(embeddings.ids, dtype=object)
-        with warnings.catch_warnings():
-            # xarray looks for consolidated metadata first; Zarr 3 has it as an extension and says so each time.
-            warnings.simplefilter("ignore", category=zarr.errors.ZarrUserWarning)
-            zarr.consolidate_metadata(part, zarr_format=3)
+        values = np.asarray(embeddings.embedding, dtype=np.float32)
+        write_array(group, "embedding", values, ("sample", "dim"), (ROWS_PER_CHUNK, max(1, values.shape[1])))
+        write_array(group, "id", np.array(embeddings.ids, dtype=np.dtypes.StringDType()), ("sample",))
+        finish_group(group, part)
 
 
 class Growing:
     """What several encoders make of one split, in files that grow batch by batch and outlive a kill.
+
+    What an earlier process left is taken over where it is what that process wrote: checksums tell, since a power cut
+    loses what had not reached the disk.
 
     Args:
         folder: of these files alone.
@@ -119,6 +114,7 @@ class Growing:
         self._files = [folder / f"{number}.float32" for number in range(encoders)]
         self._state = folder / "state.json"
         self._key = key
+        self._checksums = [0] * encoders
         self.rows, self._dim = self._found()
         if not self.rows:
             shutil.rmtree(folder, ignore_errors=True)
@@ -129,21 +125,26 @@ class Growing:
         try:
             state = read_json(self._state)
             rows, dim = int(state["rows"]), int(state["dim"])
-            whole = all(path.stat().st_size >= 4 * rows * dim for path in self._files)
+            if state["key"] != self._key or state["checksums"] != [_checksum(path, rows * dim) for path in self._files]:
+                return 0, 0
         except (OSError, ValueError, KeyError, TypeError):
             return 0, 0
-        return (rows, dim) if whole and state["key"] == self._key else (0, 0)
+        self._checksums = state["checksums"]
+        return rows, dim
 
     def add(self, outputs: NDArray[np.float32]) -> None:
         """Append the outputs (encoder, n, dim) for the next n samples."""
         self._dim = outputs.shape[2]
-        for path, output in zip(self._files, outputs, strict=True):
+        for number, (path, output) in enumerate(zip(self._files, outputs, strict=True)):
+            content = np.ascontiguousarray(output, dtype=np.float32).tobytes()
+            self._checksums[number] = crc32c(content, self._checksums[number])
             with path.open("r+b" if path.exists() else "wb") as file:
                 # What a kill left behind the last whole batch is written over.
                 file.seek(4 * self.rows * self._dim)
-                file.write(np.ascontiguousarray(output, dtype=np.float32).tobytes())
+                file.write(content)
         self.rows += outputs.shape[1]
-        write_json(self._state, {"key": self._key, "rows": self.rows, "dim": self._dim})
+        state = {"key": self._key, "rows": self.rows, "dim": self._dim, "checksums": self._checksums}
+        write_json(self._state, state, checked=False, durable=False)
 
     def arrays(self) -> list[NDArray[np.float32]]:
         """(sample, dim) of each encoder, mapped from its file."""
@@ -152,11 +153,16 @@ class Growing:
         return [np.memmap(path, np.float32, "r", shape=(self.rows, self._dim)) for path in self._files]
 
 
+def _checksum(path: Path, numbers: int) -> int:
+    """CRC-32C of the first numbers of a file; -1 where it has fewer."""
+    content = np.fromfile(path, np.float32, numbers)
+    return crc32c(content.tobytes()) if len(content) == numbers else -1
+
+
 def load_embeddings(path: Path) -> Embeddings:
-    """Read what `save_embeddings` wrote."""
-    ids = np.asarray(zarr.open_array(path, path="id", mode="r")[:])
-    return Embeddings(
-        embedding=np.asarray(zarr.open_array(path, path="embedding", mode="r")[:]),
-        ids=np.array(ids.tolist(), dtype=np.str_),
-        attrs=dict(zarr.open_group(path, mode="r").attrs),
-    )
+    """Read what `save_embeddings` wrote; a `UserError` where the group is not that."""
+    attrs = read_metadata(path)["attributes"]
+    embedding, ids = read_array(path / "embedding"), read_array(path / "id")
+    if len(embedding) != len(ids):
+        raise damaged(path, f"it has {len(embedding):,} embeddings of {len(ids):,} samples", *to_delete(path))
+    return Embeddings(embedding, np.array(ids.tolist(), dtype=np.str_), attrs)

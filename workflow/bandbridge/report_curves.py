@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from bandbridge import plots
+from bandbridge.checksums import checked_lines
 from bandbridge.figures import Album, Plot
 from bandbridge.plots import Intervals
 from bandbridge.report_summary import percent
@@ -114,8 +115,7 @@ def training_name(path: Path) -> str:
 
 def training_plot(path: Path, album: Album) -> Plot:
     """Loss, validation and learning rate of one training."""
-    with path.open(encoding="utf-8") as file:
-        history = [json.loads(line) for line in file]
+    history = [json.loads(line) for line in checked_lines(path)]
     computed = [line["precision"] for line in history if "precision" in line]
     history = [line for line in history if "precision" not in line]
     losses = [line["loss"] for line in history if "loss" in line]

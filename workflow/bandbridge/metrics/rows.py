@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bandbridge.checksums import checked_lines
 from bandbridge.errors import UserError
 from bandbridge.files import whole_file
 
@@ -109,8 +110,7 @@ def read_rows(paths: Iterable[Path]) -> "pd.DataFrame":
 
 
 def _read_cells(path: Path) -> list[list[str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        header, *cells = csv.reader(file)
+    header, *cells = csv.reader(checked_lines(path))
     if tuple(header) != COLUMNS:
         raise UserError(f"{path}: columns are {','.join(header)}; expected {','.join(COLUMNS)}. Delete it and rerun.")
     return cells
@@ -122,7 +122,7 @@ def _write_cells(path: Path, cells: list[list[str]]) -> None:
         if first[: len(_KEY)] == second[: len(_KEY)]:
             named = ", ".join(f"{column} {cell}" for column, cell in zip(_KEY, first, strict=False) if cell)
             raise UserError(f"{path}: two rows for {named}; expected one. Two parts of the run score the same thing.")
-    with whole_file(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+    with whole_file(path, checked=True) as part, part.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([COLUMNS, *cells])
 
 
