@@ -16,7 +16,7 @@ from bandbridge import __version__
 from bandbridge.checksums import crc32c, damaged
 from bandbridge.errors import UserError
 from bandbridge.files import read_json, whole_directory, write_json
-from bandbridge.zarr_files import finish_group, read_array, read_metadata, to_delete, write_array
+from bandbridge.zarr_files import finish_group, read_array, read_attributes, to_delete, write_array
 
 ROWS_PER_CHUNK = 4096
 
@@ -161,7 +161,7 @@ def _checksum(path: Path, numbers: int) -> int:
 
 def load_embeddings(path: Path) -> Embeddings:
     """Read what `save_embeddings` wrote; a `UserError` where the group is not that."""
-    attrs = read_metadata(path)["attributes"]
+    attrs = read_attributes(path)
     embedding, ids = read_array(path / "embedding"), read_array(path / "id")
     if len(embedding) != len(ids):
         raise damaged(path, f"it has {len(embedding):,} embeddings of {len(ids):,} samples", *to_delete(path))

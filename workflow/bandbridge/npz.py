@@ -39,8 +39,8 @@ def load_npz(path: Path) -> dict[str, NDArray]:
         UserError: the file is not what was written.
     """
     content = path.read_bytes()
-    rest, mark, stated = content[:-_COMMENT], content[-_COMMENT:-8], content[-8:]
-    if mark == _MARK and stated != f"{crc32c(rest):08x}".encode():
+    at = content.rfind(_MARK, max(0, len(content) - _COMMENT))
+    if at >= 0 and content[at:] != _MARK + f"{crc32c(content[:at]):08x}".encode():
         raise damaged(path, "its content does not match its checksum")
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as file:

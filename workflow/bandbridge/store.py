@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from bandbridge.catalogue import Composite, headline_metric
 from bandbridge.errors import UserError, did_you_mean
 from bandbridge.shard_reader import ShardReader
-from bandbridge.zarr_files import read_array, read_metadata
+from bandbridge.zarr_files import read_array, read_attributes, read_metadata
 
 
 class Store:
@@ -83,7 +83,7 @@ class Samples:
         self._path = store.path / split / store.modality
         self._zero = [number for number, band in enumerate(store.bands) if band in store.facts["zero_bands"]]
         group = store.path / split
-        known = read_metadata(group)["attributes"]["coordinates"].split()
+        known = read_attributes(group).get("coordinates", "").split()
         labels = read_array(group / f"labels_{store.nomenclature}")
         self._rows = np.flatnonzero(labels.any(axis=1)) if store.labelled_only else np.arange(len(labels))
         self.labels: NDArray[np.uint8] = labels[self._rows]

@@ -7,9 +7,10 @@ where the file goes, and other programs pass it over.
 import argparse
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -92,21 +93,26 @@ def load_weights(path: Path) -> Weights:
     Raises:
         UserError: it is damaged, or no safetensors file.
     """
-    verify_weights(path)
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise UserError(f"{path}: not a safetensors file, or one cut short ({error}).") from error
+    with _opened(path) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
 
 
 def load_metadata(path: Path) -> dict[str, str]:
     """The metadata of a safetensors file; errors as of `load_weights`."""
-    verify_weights(path)
-    with safe_open(path, framework="pt") as file:
+    with _opened(path) as file:
         metadata = dict(file.metadata() or {})
     metadata.pop(CHECKSUM, None)
     return metadata
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    verify_weights(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except SafetensorError as error:
+        raise UserError(f"{path}: not a safetensors file, or one cut short ({error}).") from error
 
 
 def load_checkpoint(path: Path) -> Weights:

@@ -77,6 +77,14 @@ def read_metadata(directory: Path) -> dict[str, Any]:
     return _read(directory)[0]
 
 
+def read_attributes(directory: Path) -> dict[str, Any]:
+    """The attributes of a group that is known to have some; errors as of `read_metadata`."""
+    attributes = read_metadata(directory).get("attributes")
+    if not isinstance(attributes, dict):
+        raise damaged(directory / METADATA, "it has no attributes", *to_delete(directory))
+    return attributes
+
+
 def _read(directory: Path) -> tuple[dict[str, Any], bool]:
     """The metadata, and whether it has a checksum."""
     path = directory / METADATA
@@ -84,7 +92,9 @@ def _read(directory: Path) -> tuple[dict[str, Any], bool]:
         content = json.loads(path.read_bytes())
     except ValueError as error:
         raise damaged(path, f"it is no JSON ({error})", *to_delete(directory)) from error
-    attributes = content.get("attributes") if isinstance(content, dict) else None
+    if not isinstance(content, dict):
+        raise damaged(path, "it describes no Zarr data", *to_delete(directory))
+    attributes = content.get("attributes")
     stated = attributes.pop(CHECKSUM, None) if isinstance(attributes, dict) else None
     if stated is not None and stated != _checksum(content):
         message = damaged(path, "its content does not match its checksum", *to_delete(directory))
