@@ -58,8 +58,11 @@ def checksum_line(path: Path) -> str:
     return f"{crc32c_of_file(path):08x}\n"
 
 
-def read_checked(path: Path) -> bytes:
+def read_checked(path: Path, *remove: Path) -> bytes:
     """The bytes of a file, compared with the checksum beside it; those of a file without one are taken as they are.
+
+    Args:
+        remove: what to delete where they differ; the file and its checksum where nothing is given.
 
     Raises:
         UserError: they differ: the file is damaged, or was edited.
@@ -71,7 +74,7 @@ def read_checked(path: Path) -> bytes:
     except FileNotFoundError:
         return content
     if stated != f"{crc32c(content):08x}\n".encode():
-        message = damaged(path, f"its content does not match the checksum in {note.name}", path, note)
+        message = damaged(path, f"its content does not match the checksum in {note.name}", *(remove or (path, note)))
         raise UserError(f"{message}\nIf you have edited it and want it so, delete {note.name} alone.")
     return content
 
@@ -81,7 +84,7 @@ def check_folder(folder: Path) -> None:
     for note in sorted(folder.glob(".*.crc32c")):
         path = folder / note.name[1:].removesuffix(".crc32c")
         if path.is_file():
-            read_checked(path)
+            read_checked(path, folder)
 
 
 def checked_lines(path: Path) -> TextIO:

@@ -176,7 +176,7 @@ def _from_directory(name: str, directory: Path, quick_gelu: bool | None = None) 
         raise UserError(f"{directory}: {CONFIG_FILE} is missing, so this is no open_clip model directory.")
     check_folder(directory)
     if (directory / WEIGHTS_FILE).is_file():
-        weights.verify_weights(directory / WEIGHTS_FILE)
+        weights.verify_weights(directory / WEIGHTS_FILE, directory)
     source = f"local-dir:{directory}"
     model_cfg = _open_clip().get_model_config(source)
     _must_agree(quick_gelu, bool(model_cfg.get("quick_gelu", False)), f"{CONFIG_FILE} of {directory}")

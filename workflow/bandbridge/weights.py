@@ -71,8 +71,11 @@ def _checksum(file: BinaryIO, header: bytes) -> str:
     return f"{value:08x}"
 
 
-def verify_weights(path: Path) -> None:
+def verify_weights(path: Path, *remove: Path) -> None:
     """Compare a safetensors file with its checksum; one without, of another program, is taken as it is.
+
+    Args:
+        remove: what to delete where they differ, such as the model's folder; the file where nothing is given.
 
     Raises:
         UserError: they differ.
@@ -84,16 +87,16 @@ def verify_weights(path: Path) -> None:
         if stated is None:
             return
         if _checksum(file, header.replace(stated[0], _field(_NO_CHECKSUM))) != stated[1].decode():
-            raise damaged(path, "its content does not match its checksum")
+            raise damaged(path, "its content does not match its checksum", *remove)
 
 
-def load_weights(path: Path) -> Weights:
-    """Tensors of a safetensors file, by name, on the CPU.
+def load_weights(path: Path, *remove: Path) -> Weights:
+    """Tensors of a safetensors file, by name, on the CPU; `remove` as of `verify_weights`.
 
     Raises:
         UserError: it is damaged, or no safetensors file.
     """
-    with _opened(path) as file:
+    with _opened(path, *remove) as file:
         return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
 
 
@@ -106,8 +109,8 @@ def load_metadata(path: Path) -> dict[str, str]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    verify_weights(path)
+def _opened(path: Path, *remove: Path) -> Iterator[Any]:
+    verify_weights(path, *remove)
     try:
         with safe_open(path, framework="pt") as file:
             yield file
