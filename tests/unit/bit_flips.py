@@ -59,11 +59,17 @@ def kinds(folder: Path) -> dict[str, Kind]:
     arrays = [path for path in store.rglob("*") if path.is_file() and path.name != "zarr.json"]
     shards = [path for path in arrays if path.parent.name == "s2"]
 
+    names = set(Store(store).attrs)  # an attribute of another name is read by nobody
+
     def read_store() -> list[Any]:
         opened = Store(store)
         splits = [opened.split(name) for name in SPLITS]
         tables = [(split.ids, split.labels, split.lat, split.lon) for split in splits]
-        return [opened.attrs, tables, [split.read(np.arange(len(split))) for split in splits]]
+        return [
+            {name: opened.attrs[name] for name in names},
+            tables,
+            [split.read(np.arange(len(split))) for split in splits],
+        ]
 
     made["shards of pixels"] = Kind(shards, read_store)
     tables = [path for path in arrays if path not in shards and {"id", "lat", "lon"} & {*path.parts}]
@@ -98,7 +104,7 @@ def _embeddings(folder: Path) -> dict[str, Kind]:
 
     def read() -> list[Any]:
         loaded = load_embeddings(path)
-        return [loaded.embedding, loaded.ids, dict(loaded.attrs)]
+        return [loaded.embedding, loaded.ids, {key: loaded.attrs[key] for key in attrs}]
 
     files = [file for file in path.rglob("*") if file.is_file()]
     metadata = [file for file in files if file.name == "zarr.json"]

@@ -260,6 +260,18 @@ def test_chunks_damaged_after_conversion_are_an_error_with_what_to_delete(tmp_pa
     assert not (tmp_path / "demo_scene.zarr").exists()
 
 
+def test_a_shard_of_a_share_that_is_gone_is_an_error_with_what_to_delete(tmp_path, monkeypatch):
+    join = assemble_module.assemble
+
+    def without_a_shard(path, dataset, plan, shares, *rest):
+        (shares["s2"][0] / "val.0").unlink()
+        join(path, dataset, plan, shares, *rest)
+
+    monkeypatch.setattr(small_store, "assemble", without_a_shard)
+    with pytest.raises(UserError, match=r"val\.0 is damaged: it is missing.*: rm -r .*0-of-1$"):
+        write_store(tmp_path / "demo_scene.zarr", SCENE, some_samples())
+
+
 SIZES = {"train.0": 3, "train.1": 3, "train.2": 3, "train.3": 2, "val.0": 2, "test.0": 3, "test.1": 2}
 
 

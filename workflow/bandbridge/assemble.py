@@ -19,6 +19,7 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 
 import bandbridge
 from bandbridge.catalogue import Dataset, Modality, label_map, load_nomenclature
+from bandbridge.checksums import damaged
 from bandbridge.convert import BAD, GOOD, Records, load_records, shard_name
 from bandbridge.errors import UserError
 from bandbridge.files import whole_directory, whole_file
@@ -275,6 +276,8 @@ def _is_whole(rows: NDArray[np.int64], number: int, length: int, split: _Split, 
 def _link(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
+    except FileNotFoundError as error:
+        raise damaged(source, "it is missing", source.parent) from error
     except OSError:  # a file system without hard links
         shutil.copyfile(source, target)
 
