@@ -40,7 +40,7 @@ def test_a_run_names_what_is_damaged_and_repairs_it_when_that_is_deleted(copied_
     assert failed.returncode != 0
     output = failed.stdout + failed.stderr
     assert re.search(rf"{re.escape(damaged)} is damaged: .*match", output), output
-    commands = set(re.findall(r"made again: (rm .*)", output))
+    commands = set(re.findall(r"rebuild it: (rm .*)", output))
     assert len(commands) == 1
     subprocess.run(commands.pop(), shell=True, check=True, cwd=root)
     copied_run.run()

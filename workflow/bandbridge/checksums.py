@@ -1,6 +1,5 @@
 """Checksums (CRC-32C) of what one stage writes and a later one reads, and the error where the two differ."""
 
-import io
 import shlex
 from pathlib import Path
 from typing import TextIO
@@ -17,17 +16,18 @@ def crc32c(content: bytes, before: int = 0) -> int:
     return google_crc32c.extend(before, content)
 
 
-def crc32c_of_file(path: Path) -> int:
-    """CRC-32C of a file's bytes."""
+def crc32c_of_file(path: Path, size: int | None = None) -> int:
+    """CRC-32C of a file's bytes, or of the first `size` of them."""
     value = 0
     with path.open("rb") as file:
-        while block := file.read(_BLOCK):
+        while block := file.read(_BLOCK if size is None else min(_BLOCK, size)):
             value = crc32c(block, value)
+            size = None if size is None else size - len(block)
     return value
 
 
 def damaged(path: Path, fault: str, *remove: Path) -> UserError:
-    """The error for a file that is not what was written, and the command after which a run makes it again.
+    """The error for a file that is not what was written, and the command after which a run rebuilds it.
 
     Args:
         fault: how that shows.
@@ -36,8 +36,8 @@ def damaged(path: Path, fault: str, *remove: Path) -> UserError:
     doomed = remove or (path,)
     command = " ".join(["rm -r" if any(item.is_dir() for item in doomed) else "rm", *map(_quoted, doomed)])
     return UserError(
-        f"{path} is damaged: {fault}. A failing disk, a full one or an interrupted copy does this. "
-        f"Delete it and run again, and it is made again: {command}"
+        f"{path} is damaged: {fault}. Likely causes are a failing disk, a full one, or an interrupted copy. "
+        f"Delete it and run again to rebuild it: {command}"
     )
 
 
@@ -58,8 +58,8 @@ def checksum_line(path: Path) -> str:
     return f"{crc32c_of_file(path):08x}\n"
 
 
-def read_checked(path: Path, *remove: Path) -> bytes:
-    """The bytes of a file, compared with the checksum beside it; those of a file without one are taken as they are.
+def verify(path: Path, *remove: Path) -> None:
+    """Compare a file with the checksum beside it; one without is taken as it is.
 
     Args:
         remove: what to delete where they differ; the file and its checksum where nothing is given.
@@ -67,26 +67,25 @@ def read_checked(path: Path, *remove: Path) -> bytes:
     Raises:
         UserError: they differ: the file is damaged, or was edited.
     """
-    content = path.read_bytes()
     note = checksum_file(path)
     try:
         stated = note.read_bytes()
     except FileNotFoundError:
-        return content
-    if stated != f"{crc32c(content):08x}\n".encode():
+        return
+    if stated != checksum_line(path).encode():
         message = damaged(path, f"its content does not match the checksum in {note.name}", *(remove or (path, note)))
         raise UserError(f"{message}\nIf you have edited it and want it so, delete {note.name} alone.")
-    return content
 
 
-def check_folder(folder: Path) -> None:
-    """Compare every file of a folder that has a checksum beside it; a `UserError` where one differs."""
+def verify_folder(folder: Path) -> None:
+    """`verify` every file of a folder that has a checksum beside it."""
     for note in sorted(folder.glob(".*.crc32c")):
         path = folder / note.name[1:].removesuffix(".crc32c")
         if path.is_file():
-            read_checked(path, folder)
+            verify(path, folder)
 
 
-def checked_lines(path: Path) -> TextIO:
-    """The same as text, for readers of CSV and of JSON lines."""
-    return io.StringIO(read_checked(path).decode("utf-8"), newline="")
+def open_verified(path: Path) -> TextIO:
+    """A text file after `verify`, opened as readers of CSV want it."""
+    verify(path)
+    return path.open(encoding="utf-8", newline="")

@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from bandbridge import clip_text, views, weights
-from bandbridge.checksums import check_folder
+from bandbridge.checksums import verify_folder
 from bandbridge.errors import UserError, did_you_mean
 from bandbridge.files import whole_directory, write_checksums, write_json
 from bandbridge.locations import WORKFLOW
@@ -174,7 +174,7 @@ def _from_hub(name: str, source: str, quick_gelu: bool | None) -> Clip:
 def _from_directory(name: str, directory: Path, quick_gelu: bool | None = None) -> Clip:
     if not (directory / CONFIG_FILE).is_file():
         raise UserError(f"{directory}: {CONFIG_FILE} is missing, so this is no open_clip model directory.")
-    check_folder(directory)
+    verify_folder(directory)
     if (directory / WEIGHTS_FILE).is_file():
         weights.verify_weights(directory / WEIGHTS_FILE, directory)
     source = f"local-dir:{directory}"

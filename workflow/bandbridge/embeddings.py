@@ -13,7 +13,7 @@ import zarr
 from numpy.typing import NDArray
 
 from bandbridge import __version__
-from bandbridge.checksums import crc32c, damaged
+from bandbridge.checksums import crc32c, crc32c_of_file, damaged
 from bandbridge.errors import UserError
 from bandbridge.files import read_json, whole_directory, write_json
 from bandbridge.zarr_files import finish_group, read_array, read_attributes, to_delete, write_array
@@ -125,7 +125,10 @@ class Growing:
         try:
             state = read_json(self._state)
             rows, dim = int(state["rows"]), int(state["dim"])
-            if state["key"] != self._key or state["checksums"] != [_checksum(path, rows * dim) for path in self._files]:
+            size = 4 * rows * dim
+            if state["key"] != self._key or any(path.stat().st_size < size for path in self._files):
+                return 0, 0
+            if state["checksums"] != [crc32c_of_file(path, size) for path in self._files]:
                 return 0, 0
         except (OSError, ValueError, KeyError, TypeError):
             return 0, 0
@@ -151,12 +154,6 @@ class Growing:
         if not self.rows:
             return [np.empty((0, self._dim), np.float32) for _ in self._files]
         return [np.memmap(path, np.float32, "r", shape=(self.rows, self._dim)) for path in self._files]
-
-
-def _checksum(path: Path, numbers: int) -> int:
-    """CRC-32C of the first numbers of a file; -1 where it has fewer."""
-    content = np.fromfile(path, np.float32, numbers)
-    return crc32c(content.tobytes()) if len(content) == numbers else -1
 
 
 def load_embeddings(path: Path) -> Embeddings:

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from bandbridge.checksums import checksum_file, checksum_line, read_checked
+from bandbridge.checksums import checksum_file, checksum_line, verify
 
 # What file systems answer that cannot flush this kind of file; any other error means that the data may be lost.
 _CANNOT_FLUSH = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EROFS)
@@ -31,8 +31,8 @@ def whole_file(path: Path, *, checked: bool = False, durable: bool = True) -> It
     The file has the permissions that the user's umask leaves, whatever wrote it.
 
     Args:
-        checked: with a checksum in a hidden file beside it, for formats that have no room for one; `read_checked` and
-            `read_json` compare it.
+        checked: with a checksum in a hidden file beside it, for formats that have no room for one; `read_json` and
+            `checksums.verify` compare it.
         durable: data and name are on disk, not only with the operating system, when this returns.
     """
     part, note = _beside(path), checksum_file(path)
@@ -134,7 +134,7 @@ def flush_folder(path: Path) -> None:
 
 
 def write_checksums(folder: Path) -> None:
-    """Give every file of a folder that is being filled a checksum beside it, where `read_checked` looks for it."""
+    """Give every file of a folder that is being filled a checksum beside it, where `checksums.verify` looks for it."""
     for path in sorted(folder.iterdir()):
         if path.is_file() and not path.name.startswith("."):
             checksum_file(path).write_text(checksum_line(path), encoding="ascii")
@@ -148,7 +148,8 @@ def write_json(path: Path, content: Any, *, checked: bool = True, durable: bool 
 
 def read_json(path: Path) -> Any:
     """What `write_json` wrote; a `UserError` where it is not what was written."""
-    return json.loads(read_checked(path))
+    verify(path)
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def checksum(path: Path, algorithm: str = "sha256") -> str:

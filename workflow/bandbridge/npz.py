@@ -1,6 +1,5 @@
 """NumPy's .npz files with a checksum of the whole file in the archive's comment, so that others read them as ever."""
 
-import io
 import os
 import zipfile
 from collections.abc import Mapping
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bandbridge.checksums import crc32c, crc32c_of_file, damaged
+from bandbridge.checksums import crc32c_of_file, damaged
 from bandbridge.files import whole_file
 
 _MARK = b"crc32c "
@@ -38,12 +37,15 @@ def load_npz(path: Path) -> dict[str, NDArray]:
     Raises:
         UserError: the file is not what was written.
     """
-    content = path.read_bytes()
-    at = content.rfind(_MARK, max(0, len(content) - _COMMENT))
-    if at >= 0 and content[at:] != _MARK + f"{crc32c(content[:at]):08x}".encode():
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - _COMMENT))
+        end = file.read()
+    at = end.rfind(_MARK)
+    if at >= 0 and end[at:] != _MARK + f"{crc32c_of_file(path, size - len(end) + at):08x}".encode():
         raise damaged(path, "its content does not match its checksum")
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (zipfile.BadZipFile, ValueError, EOFError, OSError, KeyError, NotImplementedError) as error:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (zipfile.BadZipFile, ValueError, EOFError, KeyError, NotImplementedError) as error:
         raise damaged(path, f"it cannot be read as arrays ({error})") from error

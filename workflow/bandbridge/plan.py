@@ -7,7 +7,7 @@ from itertools import groupby
 from pathlib import Path
 
 from bandbridge.catalogue import Dataset
-from bandbridge.checksums import checked_lines
+from bandbridge.checksums import open_verified
 from bandbridge.errors import UserError
 from bandbridge.files import whole_file
 from bandbridge.readers import Planned
@@ -97,9 +97,10 @@ def load_plan(path: Path, dataset: Dataset) -> Plan:
     """Read what `save_plan` wrote."""
     ids: dict[str, list[str]] = {split: [] for split in dataset.splits}
     refused = []
-    for row in csv.DictReader(checked_lines(path)):
-        if row["reason"]:
-            refused.append(Refused(row["id"], row["split"], row["reason"]))
-        else:
-            ids[row["split"]].append(row["id"])
+    with open_verified(path) as file:
+        for row in csv.DictReader(file):
+            if row["reason"]:
+                refused.append(Refused(row["id"], row["split"], row["reason"]))
+            else:
+                ids[row["split"]].append(row["id"])
     return Plan({split: tuple(names) for split, names in ids.items()}, tuple(refused))

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from bandbridge import plots
-from bandbridge.checksums import checked_lines
+from bandbridge.checksums import open_verified
 from bandbridge.figures import Album, Plot
 from bandbridge.plots import Intervals
 from bandbridge.report_summary import percent
@@ -115,7 +115,8 @@ def training_name(path: Path) -> str:
 
 def training_plot(path: Path, album: Album) -> Plot:
     """Loss, validation and learning rate of one training."""
-    history = [json.loads(line) for line in checked_lines(path)]
+    with open_verified(path) as file:
+        history = [json.loads(line) for line in file]
     computed = [line["precision"] for line in history if "precision" in line]
     history = [line for line in history if "precision" not in line]
     losses = [line["loss"] for line in history if "loss" in line]

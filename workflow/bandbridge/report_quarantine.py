@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bandbridge.checksums import checked_lines
+from bandbridge.checksums import open_verified
 
 MOST_REASONS, MOST_EXAMPLES = 20, 3
 # Words with digits: numbers, and those long enough to be an id or a file's name. Names of bands are kept.
@@ -44,7 +44,8 @@ def read_quarantine(path: Path, counts: Mapping[str, int]) -> Quarantine:
     Args:
         counts: split -> samples that are in the store.
     """
-    rows = [(row["id"], row["split"], row["reason"]) for row in csv.DictReader(checked_lines(path))]
+    with open_verified(path) as file:
+        rows = [(row["id"], row["split"], row["reason"]) for row in csv.DictReader(file)]
     planned = len(rows) + sum(counts.values())
     if not rows:
         return Quarantine(f"Nothing: all {planned:,} planned samples are in the store.", tuple(counts), (), 0)

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from bandbridge.catalogue import dataset_names, load_dataset
-from bandbridge.checksums import checked_lines
+from bandbridge.checksums import verify
 from bandbridge.errors import UserError, did_you_mean
 from bandbridge.files import read_json
 
@@ -133,7 +133,8 @@ def read_curves(curves: Sequence[Path], selected: Sequence[Path]) -> list[Curve]
     for table, choice in zip(curves, selected, strict=True):
         clip, _, dataset = table.parent.name.rpartition(".")
         chosen = read_json(choice)
-        points = pd.read_csv(checked_lines(table)).sort_values("alpha", ignore_index=True)
+        verify(table)
+        points = pd.read_csv(table).sort_values("alpha", ignore_index=True)
         result.append(Curve(clip, dataset, points, float(chosen["alpha"]), chosen.get("reason", "")))
     return result
 

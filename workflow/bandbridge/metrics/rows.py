@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bandbridge.checksums import checked_lines
+from bandbridge.checksums import open_verified
 from bandbridge.errors import UserError
 from bandbridge.files import whole_file
 
@@ -110,7 +110,8 @@ def read_rows(paths: Iterable[Path]) -> "pd.DataFrame":
 
 
 def _read_cells(path: Path) -> list[list[str]]:
-    header, *cells = csv.reader(checked_lines(path))
+    with open_verified(path) as file:
+        header, *cells = csv.reader(file)
     if tuple(header) != COLUMNS:
         raise UserError(f"{path}: columns are {','.join(header)}; expected {','.join(COLUMNS)}. Delete it and rerun.")
     return cells
