@@ -201,7 +201,17 @@ def test_arrays_are_read_back_and_by_others_too(tmp_path):
 def test_zeros_are_written_so_that_a_missing_chunk_is_missed(tmp_path):
     path = write_group(tmp_path / "g")
     (path / "zeros" / "c" / "1" / "0").unlink()
-    with pytest.raises(UserError, match=r"zeros is damaged: 1 of its 3 chunks are missing"):
+    with pytest.raises(UserError, match=r"zeros/c/1/0 is damaged: it is missing"):
+        read_array(path / "zeros")
+
+
+def test_a_chunk_that_does_not_match_its_checksum_is_named(tmp_path):
+    path = write_group(tmp_path / "g")
+    chunk = path / "zeros" / "c" / "2" / "0"
+    content = bytearray(chunk.read_bytes())
+    content[3] ^= 1
+    chunk.write_bytes(content)
+    with pytest.raises(UserError, match=r"zeros/c/2/0 is damaged: it cannot be decoded .*checksum do not match"):
         read_array(path / "zeros")
 
 

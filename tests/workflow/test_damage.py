@@ -20,28 +20,31 @@ def remove(path: Path) -> None:
 
 
 STUDENT = "results/small/embeddings/ms-vit/scene_crop"
+METRICS = "results/small/metrics.csv"
+SCORES = "results/small/metrics/ms-vit"
 # What is damaged -> what is made of it, removed so that it must be read again.
 DAMAGE = {
-    f"{STUDENT}.test.zarr/embedding/c/0/0": "results/small/metrics/ms-vit",
-    "results/small/heads/demo-vit/digits.digits-10.digits.npz": "results/small/metrics/demo-vit@1",
-    "results/small/paint/demo-vit.scene_crop/selected.json": "results/small/tables",
-    "data/zarr/scene_crop.zarr/val/s2/c.0.0.0.0": f"{STUDENT}.val.zarr",
+    f"{STUDENT}.test.zarr/embedding/c/0/0": [SCORES],
+    "results/small/heads/demo-vit/digits.digits-10.digits.npz": ["results/small/metrics/demo-vit@1"],
+    "results/small/paint/demo-vit.scene_crop/selected.json": [],
+    "data/zarr/scene_crop.zarr/val/s2/c.0.0.0.0": [f"{STUDENT}.val.zarr", SCORES],
 }
 
 
 @pytest.mark.parametrize("damaged", DAMAGE)
 def test_a_run_names_what_is_damaged_and_repairs_it_when_that_is_deleted(copied_run: Clone, damaged: str):
     root = copied_run.root
-    metrics = root / "results/small/metrics.csv"
+    metrics = root / METRICS
     expected = metrics.read_bytes()
     flip_a_bit(root / damaged)
-    remove(root / DAMAGE[damaged])
-    failed = copied_run.snakemake("--cores", "2")
+    for path in (metrics, *(root / name for name in DAMAGE[damaged])):
+        remove(path)
+    failed = copied_run.snakemake(METRICS, "--cores", "2")
     assert failed.returncode != 0
     output = failed.stdout + failed.stderr
     assert re.search(rf"{re.escape(damaged)} is damaged: .*match", output), output
     commands = set(re.findall(r"rebuild it: (rm .*)", output))
     assert len(commands) == 1
     subprocess.run(commands.pop(), shell=True, check=True, cwd=root)
-    copied_run.run()
+    copied_run.run(METRICS)
     assert metrics.read_bytes() == expected

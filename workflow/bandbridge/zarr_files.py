@@ -111,15 +111,28 @@ def read_array(directory: Path) -> NDArray:
     try:
         _, is_checked = _read(directory)
         array = zarr.open_array(directory, mode="r", zarr_format=3)
-        # Before there were checksums, a chunk of zeros alone was left out.
-        if is_checked and array.nchunks_initialized < array.nchunks:
-            absent = array.nchunks - array.nchunks_initialized
-            raise damaged(directory, f"{absent} of its {array.nchunks} chunks are missing", *to_delete(directory))
-        return np.asarray(array[...])
     except FileNotFoundError as error:
         raise damaged(directory, f"it has no {METADATA}", *to_delete(directory)) from error
-    except (ValueError, RuntimeError, TypeError, KeyError) as error:
-        raise damaged(directory, f"it cannot be read ({error})", *to_delete(directory)) from error
+    except (ValueError, TypeError, KeyError) as error:
+        raise damaged(directory / METADATA, f"it describes no array ({error})", *to_delete(directory)) from error
+    chunks = {at: directory / array.metadata.encode_chunk_key(at) for at in np.ndindex(array.cdata_shape)}
+    if is_checked:  # before there were checksums, a chunk of zeros alone was left out
+        for path in chunks.values():
+            if not path.is_file():
+                raise damaged(path, "it is missing", *to_delete(directory))
+    try:
+        return np.asarray(array[...])
+    except (ValueError, RuntimeError, TypeError) as error:
+        faulty = next((path for at, path in chunks.items() if not _can_be_read(array, at)), directory)
+        raise damaged(faulty, f"it cannot be decoded ({error})", *to_delete(directory)) from error
+
+
+def _can_be_read(array: zarr.Array, chunk: tuple[int, ...]) -> bool:
+    try:
+        array.get_block_selection(chunk)
+    except (ValueError, RuntimeError, TypeError):
+        return False
+    return True
 
 
 def to_delete(path: Path) -> list[Path]:
