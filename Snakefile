@@ -129,7 +129,7 @@ onstart:
 
 
 onsuccess:
-    if told := overview.closing(config):
+    if told := overview.closing(config, workflow):
         print(f"\n{told}\n", file=sys.stderr)
 
 

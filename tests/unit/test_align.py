@@ -11,7 +11,7 @@ from tiny import ALIGN, BANDS, STUDENT, MemoryStore, band_input, same_weights, t
 
 from bandbridge import views
 from bandbridge.assemble import assemble
-from bandbridge.catalogue import load_dataset, load_nomenclature
+from bandbridge.catalogue import load_dataset, load_nomenclature, spoken
 from bandbridge.clip import save_clip
 from bandbridge.convert import convert_share
 from bandbridge.errors import UserError
@@ -349,7 +349,7 @@ def test_the_script_interpolates_the_teacher_in_memory(tmp_path):
     save_clip(tiny_clip(0), zero_shot.parent)
     save_weights(fine_tuned, tiny_clip(1).visual.state_dict(), {"clip": "tiny"})
     head, weights = tmp_path / "head.npz", tmp_path / "align" / "model.safetensors"
-    load_script("head").main(zero_shot, "osm-landuse-8", ["a photo of {}."], head, 1)
+    load_script("head").main(zero_shot, "osm-landuse-8", spoken("osm-landuse-8"), ["a photo of {}."], head, 1)
     load_script("align").main(
         zero_shot,
         fine_tuned,

@@ -8,16 +8,16 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "workflow" / "bandbridge"
 
 LEVELS = [
-    ["cpu", "errors", "locations", "progress", "job", "runlock", "resources", "slurm"],
+    ["code_version", "cpu", "errors", "locations", "progress", "job", "runlock", "resources", "slurm"],
     ["checksums", "files", "npz", "zarr_files"],
     ["catalogue"],
     ["sensors", "text_towers"],
     ["settings"],
-    ["config", "config_words", "encoder_facts"],
-    ["tar_stream", "archives", "transfer", "download", "text_tower_fetch", "rasters"],
+    ["config", "config_words", "encoder_facts", "run_notes"],
+    ["tar_stream", "archives", "transfer", "download", "listing", "text_tower_fetch", "rasters"],
     ["readers"],
     ["plan", "shards", "convert", "assemble"],
-    ["order", "shard_reader", "store"],
+    ["order", "shard_reader", "store", "sample_counts"],
     ["device", "torchscript", "weights", "views"],
     ["heads", "clip_checkpoints", "clip_text", "clip", "text_heads", "backbones", "students"],
     ["encoder_inputs", "encoder_satmae", "encoder_torchgeo", "encoder_weights", "encoders", "encoder_fetch"],

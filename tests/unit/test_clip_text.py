@@ -19,7 +19,7 @@ from tiny_tower import KINDS, SENTENCES, architecture, make_tower, sentence_piec
 
 from bandbridge import clip as clips
 from bandbridge import clip_text
-from bandbridge.catalogue import Nomenclature, prompt_set
+from bandbridge.catalogue import Nomenclature, prompt_set, spoken
 from bandbridge.clip import CONFIG_FILE, WEIGHTS_FILE, fetch_clip, load_clip, new_clip, save_clip
 from bandbridge.errors import UserError
 from bandbridge.files import checksum
@@ -246,6 +246,7 @@ def test_the_script_trains_against_the_tower_that_the_facts_state(tmp_path, monk
             SCRATCH | {"epochs": 1},
             TEMPLATES,
             "digits-10",
+            spoken("digits-10"),
             directory / CONFIG_FILE,
             directory / "history.jsonl",
             0,

@@ -7,7 +7,7 @@ import torch
 from small_store import load_script, make_store
 from tiny import SCRATCH, MemoryStore, same_weights, tiny_clip
 
-from bandbridge.catalogue import Nomenclature, prompt_set
+from bandbridge.catalogue import Nomenclature, prompt_set, spoken
 from bandbridge.clip import load_clip
 from bandbridge.errors import UserError
 from bandbridge.text_heads import build_head
@@ -95,6 +95,7 @@ def test_the_script_writes_the_clip_and_its_history_into_one_directory(tmp_path)
         recipe,
         TEMPLATES,
         "digits-10",
+        spoken("digits-10"),
         directory / "open_clip_config.json",
         directory / "history.jsonl",
         0,

@@ -55,6 +55,30 @@ def weights(stage):
     return torch.cat([parameter.flatten() for parameter in stage.trained.parameters()])
 
 
+def remarks(history):
+    return [record["remark"] for record in history if "remark" in record]
+
+
+@pytest.mark.parametrize(
+    ("warmup", "said"),
+    [(3, None), (7, "takes 7 of the training's 12 steps, more than half of it."), (12, "never comes down")],
+)
+def test_a_warm_up_that_leaves_little_of_the_training_is_noted(warmup, said, capsys):
+    history = fit(Regression(), split(), None, recipe(epochs=3, batch_size=4, warmup_steps=warmup), 0, CPU)
+    assert history[-1]["step"] == 12
+    assert [said in text for text in remarks(history)] == ([True] if said else [])
+    assert ("Note: " in capsys.readouterr().err) is bool(said)
+
+
+def test_remarks_on_the_data_are_told_and_kept_once_by_a_resumed_training(tmp_path, capsys):
+    saving = Saving(tmp_path, minutes=0, keep=2, identity="x")
+    quiet = recipe(warmup_steps=0)
+    first = fit(Regression(), split(), None, quiet, 0, CPU, saving=saving, remarks=["3 samples are left out."])
+    again = fit(Regression(), split(), None, quiet, 0, CPU, saving=saving, remarks=["3 samples are left out."])
+    assert remarks(first) == remarks(again) == ["3 samples are left out."]
+    assert capsys.readouterr().err.count("Note: 3 samples are left out.") == 2
+
+
 def test_training_is_the_plain_loop_it_claims_to_be():
     stage, plain, data = Regression(), Regression(), split(10)
     torch.manual_seed(3)

@@ -26,6 +26,13 @@ def config(tmp_path: Path) -> dict[str, Any]:
     return {**copy.deepcopy(DEMO), **{key: str(tmp_path / name) for key, name in roots.items()}, "store_root": None}
 
 
+def asked_for(*rules: str) -> SimpleNamespace:
+    """What Snakemake knows of a run that was asked for these rules' outputs."""
+    return SimpleNamespace(
+        dag=SimpleNamespace(jobs=[SimpleNamespace(rule=SimpleNamespace(name=rule)) for rule in rules])
+    )
+
+
 def benchmark(config: dict[str, Any], run: str, name: str, seconds: float) -> Path:
     path = Path(config["log_root"]) / run / f"{name}.tsv"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -42,7 +49,7 @@ def planned(config: dict[str, Any], name: str, rule: str, **more: Any) -> Planne
 
 def test_a_first_run_lists_its_stages_in_order_with_their_jobs(config: dict[str, Any]):
     jobs = [PlannedJob("download"), PlannedJob("score_zero_shot"), PlannedJob("finetune"), PlannedJob("convert")]
-    first, data, patching, evaluation, total = plan_text(config, jobs, cores=2).splitlines()
+    first, data, patching, evaluation, note, total = plan_text(config, jobs, cores=2).splitlines()
     assert first == "Run 'demo', seed 0 (nothing of it exists yet):"
     assert re.fullmatch(r"  Data        download demo_land_cover \(5 MB\), read digits +2 jobs", data)
     epochs = config["finetune"]["epochs"]
@@ -50,13 +57,14 @@ def test_a_first_run_lists_its_stages_in_order_with_their_jobs(config: dict[str,
         f"  Patching    fine-tune on demo_land_cover for {epochs} epochs, encode at 11 alphas, choose"
     )
     assert evaluation.startswith("  Evaluation  score on demo_land_cover, digits")
+    assert note == "Note: ms-vit is not scored on digits, which has pictures alone."
     assert total == "4 jobs in all."
 
 
 def test_what_depends_on_alpha_is_told_apart(config: dict[str, Any]):
     jobs = [PlannedJob("select_alpha"), PlannedJob("score_zero_shot"), PlannedJob("align", waits=True)]
     jobs += [PlannedJob(rule, waits=True) for rule in ("patched_clip", "score_probe", "report")]
-    _, patching, evaluation, then, *later, total = plan_text(config, jobs).splitlines()
+    _, patching, evaluation, then, *later, _, total = plan_text(config, jobs).splitlines()
     assert (patching.split()[0], evaluation.split()[0]) == ("Patching", "Evaluation")
     assert then == "Then, depending on the alpha that is chosen:"
     assert [re.split(r"  +", line.strip()) for line in later[:-1]] == [
@@ -336,8 +344,20 @@ def test_scores_that_are_not_there_are_left_out(config: dict[str, Any]):
 def test_a_damaged_table_still_leads_to_the_report(config: dict[str, Any]):
     finished(config, SCORES)
     (Path(config["results_root"]) / "demo/metrics.csv").write_text("no,table\n1,2\n")
-    assert closing(config) == f"Done. Report: {Path(config['results_root']) / 'demo' / 'report' / 'index.html'}"
+    assert (
+        closing(config, asked_for("report"))
+        == f"Done. Report: {Path(config['results_root']) / 'demo' / 'report' / 'index.html'}"
+    )
 
 
-def test_a_run_without_a_report_says_nothing(config: dict[str, Any]):
-    assert closing(config) == ""
+def test_a_run_for_another_target_shows_no_scores_of_an_earlier_run(config: dict[str, Any]):
+    assert closing(config, asked_for("align")) == "Run 'demo': what was asked for is done."
+    finished(config, SCORES)
+    text = closing(config, asked_for("align"))
+    assert text.endswith("index.html is of an earlier run and may be out of date; `snakemake` updates it.")
+    assert closing(config, asked_for("align", "report")) == headline_text(config)
+
+
+def test_where_the_jobs_are_unknown_no_scores_are_shown(config: dict[str, Any]):
+    finished(config, SCORES)
+    assert "zero-shot" not in closing(config, None)

@@ -15,7 +15,7 @@ from sklearn.metrics import (
     f1_score,
     top_k_accuracy_score,
 )
-from small_store import COUNTS, load_script, make_store
+from small_store import COUNTS, load_script, make_store, random_samples, small_dataset, write_store
 
 from bandbridge.embeddings import Embeddings, save_embeddings
 from bandbridge.errors import UserError
@@ -24,7 +24,8 @@ from bandbridge.heads import Head, save_head
 from bandbridge.metrics.calibration import multi_label_ece, single_label_ece
 from bandbridge.metrics.draws import load_draws
 from bandbridge.metrics.retrieval import counterpart_ranks
-from bandbridge.metrics.rows import Row, read_rows, write_rows
+from bandbridge.metrics.rows import LEFT_OUT, Row, read_rows, write_rows
+from bandbridge.store import Store
 
 DIM = 16
 BOOTSTRAP = {"resamples": 200, "level": 0.95}
@@ -147,6 +148,24 @@ def test_a_multi_label_set_is_scored_by_average_precision(tmp_path, scene):
         assert headline["ci_low"] <= headline["value"] <= headline["ci_high"]
         carrying = rows[rows["metric"] == "average_precision"].set_index("class")["n"]
         assert carrying.to_dict() == dict(zip(scene.classes, labels.sum(axis=0), strict=True))
+
+
+@pytest.mark.parametrize(("unlabelled", "scored"), [("count", 17), ("leave_out", 14)])
+def test_samples_without_a_class_are_scored_or_counted_as_left_out(tmp_path, capsys, unlabelled, scored):
+    dataset = dataclasses.replace(small_dataset("demo_scene"), unlabelled=unlabelled)
+    samples = [
+        (split, dataclasses.replace(sample, labels=()) if sample.id in ("test-000", "test-004", "test-009") else sample)
+        for split, sample in random_samples(dataset, COUNTS, 16, 0)
+    ]
+    write_store(tmp_path / "scene.zarr", dataset, samples)
+    everything = Store(tmp_path / "scene.zarr")
+    markers = [saved(tmp_path, embeddings_of(everything, split)) for split in ("val", "test")]
+    rows = score_zero_shot(tmp_path, everything, markers)
+    assert set(rows.loc[(rows["metric"] == "map") & (rows["split"] == "test"), "n"]) == {scored}
+    left_out = rows[rows["metric"] == LEFT_OUT]
+    assert left_out[["split", "value", "n"]].to_numpy().tolist() == ([["test", 3.0, 14]] if scored == 14 else [])
+    told = "demo_scene, test: 3 of 17 samples have no label in osm-landuse-8 and are left out."
+    assert (told in capsys.readouterr().out) is (scored == 14)
 
 
 def test_f1_on_test_is_at_the_thresholds_that_are_best_on_val(tmp_path, scene):

@@ -50,6 +50,15 @@ def test_of_equally_good_alphas_the_smallest_is_taken(criterion):
     assert select_alpha([1, 0.5, 0], [0.4, 0.4, 0.2], [[0.6, 0.6, 0.6]], criterion, 0, 0)[0] == 0.5
 
 
+@pytest.mark.parametrize("criterion", ["mean", "max_loss"])
+def test_a_tie_is_said_with_the_alphas_that_score_the_same(criterion):
+    tie = "A tie: the score is the same at 0.5, 1, and the smallest alpha was taken."
+    chosen, reason = select_alpha([1, 0.5, 0.25, 0], [0.4, 0.4, 0.4, 0.2], [[0.6] * 4], criterion, 0, 0)
+    assert chosen == 0.25
+    assert reason.endswith(tie)
+    assert "tie" not in select_alpha([0.5, 0], [0.4, 0.2], [[0.6, 0.6]], criterion, 0, 0)[1]
+
+
 def test_rounding_breaks_no_tie():
     patching = [0.1, 0.3, 0.1 + 0.2]
     assert select_alpha([0, 0.5, 1], patching, [[0.5, 0.5, 0.5]], "mean", 0, 0)[0] == 0.5

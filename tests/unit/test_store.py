@@ -196,6 +196,26 @@ def test_samples_without_a_label_in_a_nomenclature_are_not_in_it(bigearthnet):
         nineteen.read([3])
 
 
+def test_samples_left_out_of_a_mapped_nomenclature_are_counted_in_a_sentence(bigearthnet):
+    nineteen = Store(bigearthnet.path, "bigearthnet-19")
+    assert nineteen.split("train").left_out == 1
+    assert nineteen.notes == ["bigearthnet_v1, train: 1 of 4 samples have no label in bigearthnet-19 and are left out."]
+    assert Store(bigearthnet.path, "bigearthnet-43").notes == []
+
+
+@pytest.mark.parametrize(("unlabelled", "scored"), [("count", 3), ("leave_out", 2)])
+def test_a_multi_label_sample_of_no_class_counts_unless_the_data_set_s_file_says_otherwise(
+    tmp_path, unlabelled, scored
+):
+    dataset = dataclasses.replace(SCENE, splits=("train",), unlabelled=unlabelled)
+    labels = {"a": ("forest",), "b": (), "c": ("forest", "water")}
+    samples = [("train", sample(name, labels=shown)) for name, shown in labels.items()]
+    found = Store(write(tmp_path, samples, dataset).path, dataset.nomenclature)
+    assert len(found.split("train")) == scored
+    assert found.split("train").left_out == 3 - scored
+    assert len(Store(found.path).split("train")) == 3
+
+
 def test_a_nomenclature_that_is_not_there_is_explained(bigearthnet):
     with pytest.raises(UserError, match="has no 'bigearthnet-18' among its nomenclatures; it has: bigearthnet-43"):
         Store(bigearthnet.path, "bigearthnet-18")

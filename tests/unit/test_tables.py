@@ -9,7 +9,7 @@ import pytest
 from small_store import load_script
 from synthetic_run import ALPHAS, SCENE, SELECTED, make_run
 
-from bandbridge.metrics.rows import read_rows
+from bandbridge.metrics.rows import LEFT_OUT, read_rows
 from bandbridge.table_formats import latex_escape, to_csv, to_latex, to_markdown, write_table
 from bandbridge.tables import all_tables, main_metric, number, shown_models
 
@@ -109,6 +109,17 @@ def test_classification_holds_the_headline_of_every_prompt_set_in_percent(run, t
             assert record[key] == f"{100 * rows['value'].item():.1f}"
             assert record[f"{key} ci_low"] == f"{100 * rows['ci_low'].item():.1f}"
             assert record[f"{key} ci_high"] == f"{100 * rows['ci_high'].item():.1f}"
+
+
+def test_what_is_left_out_stands_in_the_note_of_the_classification(run):
+    metrics, curves = run.read()
+    row = metrics[(metrics["metric"] == "map") & (metrics["split"] == "test")].iloc[[0]]
+    left_out = row.assign(metric=LEFT_OUT, value=1234.0)
+    noted = all_tables(pd.concat([metrics, left_out]), curves, notes=["x is not scored on digits."])["classification"]
+    scene = "Demo scene (Sentinel-2 and OpenStreetMap)"
+    assert f"Left out, without a label in osm-landuse-8: {scene} 1,234 (test)." in noted.note
+    assert noted.note.endswith("x is not scored on digits.")
+    assert noted.lines == all_tables(metrics, curves)["classification"].lines
 
 
 def test_the_gain_is_over_zero_shot_in_points(tables):

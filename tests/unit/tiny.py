@@ -69,6 +69,7 @@ class MemoryStore:
         self.composite = None if modality == "rgb" else Composite(("B04", "B03", "B02"), 3558.0)
         self.attrs = {"dataset": "memory"}
         self.splits = ("train", "val")
+        self.notes = []
         shape = (side, side, 3) if modality == "rgb" else (len(BANDS), side, side)
         self._splits = {}
         for name, count in (("train", train), ("val", 6)):

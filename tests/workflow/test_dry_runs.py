@@ -1,11 +1,16 @@
 """Every preset plans, a wrong configuration starts nothing, and planning needs no torch."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from clones import ROOT, Clone, make_clone
+from params_of_jobs import unrecorded
+
+from bandbridge.catalogue import load_nomenclature
 
 
 def plan(clone: Clone, *configfiles: str) -> list[str]:
@@ -209,6 +214,34 @@ def test_a_script_that_runs_no_network_imports_no_torch():
     called = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert called.returncode == 0, f"{called.stdout.splitlines()[-1]}: {called.stderr}"
     assert len(called.stdout.splitlines()) == len(scripts) > 10
+
+
+EVERYTHING = {
+    **TWO_TASKS,
+    "paint": {"several": "in_parallel"},
+    "align": {"students": {"ms-vit": {"pretrained": "ssl4eo-moco-vit-s-16"}}},
+    "evaluate": {"encoders": ["remoteclip-vit-b-32", {"name": "satmae-vit-l-8", "checkpoint": "x.pth"}]},
+}
+PAPER = ["workflow/presets/paper.yaml", "workflow/presets/paper-backbones.yaml"]
+
+
+@pytest.mark.parametrize(("changes", "presets"), [({}, []), (EVERYTHING, []), ({}, PAPER)], ids=str)
+def test_every_param_of_every_job_is_plain_data_that_snakemake_records(
+    clone: Clone, changes: dict[str, Any], presets: list[str]
+):
+    clone.configure(changes)
+    command = [sys.executable, str(Path(__file__).parent / "params_of_jobs.py"), *presets]
+    called = subprocess.run(command, cwd=clone.root, env=clone.environment, capture_output=True, text=True)
+    assert called.returncode == 0, called.stderr
+    assert called.stdout.splitlines() == []
+    jobs, params = re.search(r"^(\d+) jobs, (\d+) params$", called.stderr, re.MULTILINE).groups()
+    assert int(jobs) > 50
+    assert int(params) > 3 * int(jobs)
+
+
+def test_a_value_that_is_no_plain_data_is_found():
+    told = list(unrecorded({"classes": [load_nomenclature("digits-10")], "path": Path(), "k": [1, (2.5, None)]}, "p"))
+    assert told == ["p.classes[0]: Nomenclature", "p.path: PosixPath"]
 
 
 def test_planning_imports_no_torch():

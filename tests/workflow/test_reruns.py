@@ -1,5 +1,8 @@
 """What reruns after a change, job by job: a rule depends on exactly the config values it uses."""
 
+import os
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -116,3 +119,125 @@ def test_shots_rerun_the_probes_on_few_samples_alone(copied_run: Clone):
 
 def test_a_table_s_look_reruns_the_tables_and_the_report(copied_run: Clone):
     assert after(copied_run, {"tables": {"decimals": 2}}) == ["report", "tables"]
+
+
+TRAINED = {"finetune", "align"}
+FIRST = {"download", "scratch_clip"}
+
+
+def test_a_class_s_prompt_reruns_its_heads_and_what_was_trained_under_them(copied_run: Clone):
+    nomenclature = copied_run.root / "workflow" / "nomenclatures" / "osm-landuse-8.yaml"
+    edited = nomenclature.read_text().replace("{name: farm, prompt: farmland}", "{name: farm, prompt: fields}")
+    assert edited != nomenclature.read_text()
+    nomenclature.write_text(edited)
+    jobs = copied_run.jobs()
+    assert jobs.count("zero_shot_head") == 2  # of two prompt sets
+    assert {*TRAINED, "select_alpha", *VIEWS} <= set(jobs)
+    assert not {*STORE, *FIRST} & set(jobs)
+
+
+def test_a_class_s_prompt_reruns_the_clip_that_is_trained_on_it(copied_run: Clone):
+    nomenclature = copied_run.root / "workflow" / "nomenclatures" / "digits-10.yaml"
+    edited = nomenclature.read_text().replace("zero", "nought")
+    assert edited != nomenclature.read_text()
+    nomenclature.write_text(edited)
+    assert "scratch_clip" in copied_run.jobs()
+
+
+def test_a_renamed_class_reruns_its_store_its_heads_and_what_follows(copied_run: Clone):
+    nomenclature = copied_run.root / "workflow" / "nomenclatures" / "osm-landuse-8.yaml"
+    edited = nomenclature.read_text().replace("{name: farm, prompt: farmland}", "{name: field, prompt: farmland}")
+    assert edited != nomenclature.read_text()
+    nomenclature.write_text(edited)
+    words = {"k": 5, "datasets": {"scene_crop": {"farm": None, "field": ["crops"]}}}
+    jobs = after(
+        copied_run, {"datasets": {"scene_crop": {"class_map": {"farm": "field"}}}, "evaluate": {"words": words}}
+    )
+    assert {"plan", "convert", "preprocess", "zero_shot_head", *TRAINED, "select_alpha", *VIEWS} <= set(jobs)
+    assert not FIRST & set(jobs)
+
+
+def _image(run: Clone) -> Path:
+    return next((run.root / "data/archives/scene_crop").rglob("*_B04.jp2"))
+
+
+def _replace(image: Path) -> None:
+    image.write_bytes(image.read_bytes() + b"\0")
+
+
+def _touch(image: Path) -> None:
+    os.utime(image, ns=(0, 0))
+
+
+def _add(image: Path) -> None:
+    shutil.copy(image, image.with_stem("another"))
+
+
+def _add_a_folder(image: Path) -> None:
+    (image.parent / "class").mkdir()
+    shutil.copy(image, image.parent / "class")
+
+
+@pytest.mark.parametrize("change", [_replace, _touch, _add, _add_a_folder, Path.unlink])
+def test_a_changed_image_of_one_s_own_reruns_its_data_set_and_no_other(copied_run: Clone, change):
+    change(_image(copied_run))
+    jobs = copied_run.jobs()
+    assert {*STORE, "finetune", *VIEWS} <= set(jobs)
+    assert jobs.count("download") == jobs.count("convert") == 1
+    assert "scratch_clip" not in jobs
+
+
+def test_what_a_file_manager_leaves_beside_images_reruns_nothing(copied_run: Clone):
+    folder = _image(copied_run).parent
+    for name in (".DS_Store", "Thumbs.db", "desktop.ini", "scene_B04.jp2.aux.xml"):
+        (folder / name).write_text("seen")
+    assert copied_run.jobs() == []
+
+
+def test_where_content_is_compared_another_time_of_change_reruns_nothing(copied_run: Clone):
+    files = "data/zarr/scene_crop.files.json"
+    copied_run.configure({"preprocess": {"watch": "content"}})
+    copied_run.run(files)
+    _touch(_image(copied_run))
+    assert copied_run.jobs(files) == []
+    _replace(_image(copied_run))
+    assert copied_run.jobs(files) == ["download"]
+
+
+def test_where_nothing_is_watched_a_changed_image_reruns_nothing(copied_run: Clone):
+    copied_run.configure({"preprocess": {"watch": "nothing"}})
+    before = copied_run.jobs()
+    _replace(_image(copied_run))
+    assert copied_run.jobs() == before
+
+
+def test_the_code_of_a_metric_reruns_its_scores_and_no_training(copied_run: Clone):
+    with (copied_run.root / "workflow/bandbridge/metrics/knn.py").open("a") as module:
+        module.write("# Another version.\n")
+    assert copied_run.jobs() == sorted(["score_knn"] * 3 + VIEWS)
+
+
+def test_the_code_of_a_training_repeats_none(copied_run: Clone):
+    with (copied_run.root / "workflow/bandbridge/training/loop.py").open("a") as module:
+        module.write("# Another version.\n")
+    assert copied_run.jobs() == []
+
+
+def test_a_published_figure_reruns_the_tables_and_the_report(copied_run: Clone):
+    with (copied_run.root / "workflow/published/zavras2025-abstract.yaml").open("a") as file:
+        file.write("# Corrected.\n")
+    assert copied_run.jobs() == ["report", "tables"]
+
+
+def test_a_stated_precision_reruns_the_stage_it_is_stated_for(copied_run: Clone):
+    jobs = after(copied_run, {"align": {"precision": "float32"}})
+    assert "align" in jobs
+    assert not {"finetune", *STORE, *FIRST} & set(jobs)
+
+
+def test_a_run_for_one_target_shows_no_scores_of_an_earlier_run(copied_run: Clone):
+    copied_run.configure({"evaluate": {"retrieval": {"ks": [1, 2]}}})
+    called = copied_run.snakemake("--cores", "1", "--", "results/small/metrics/gains.csv")
+    assert called.returncode == 0, called.stderr
+    assert "is done." not in called.stderr.replace("what was asked for is done.", "")
+    assert "may be out of date; `snakemake` updates it." in called.stderr

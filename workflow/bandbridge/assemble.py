@@ -344,6 +344,7 @@ def _facts(dataset: Dataset) -> dict[str, Any]:
         "nomenclatures": {name: item.classes for name, item in nomenclatures.items()},
         "label_kind": dataset.label_kind,
         "headline": dataset.headline,
+        "unlabelled": dataset.unlabelled,
         "licence": dataset.licence,
         "attribution": dataset.attribution,
         "cite": dataset.cite,

@@ -95,6 +95,8 @@ class Dataset:
         modalities: those to convert, the one that RGB pictures are made of first.
         headline: the metric that stands for it, see `headline_metric`.
         nomenclatures: the one its labels are published in, then those they can be mapped to.
+        unlabelled: what samples without any class in their own nomenclature are: 'count', samples with none of the
+            classes, or 'leave_out', samples that nobody labelled.
         label_stream: a stream of label rasters beside the modalities, None where labels come with the pixels.
         archives: the folder of its downloads, its own name unless it shares them with another data set.
         convert_jobs: jobs that share the conversion of a modality; the result does not depend on it.
@@ -108,6 +110,7 @@ class Dataset:
     label_kind: str
     headline: str
     nomenclatures: tuple[str, ...]
+    unlabelled: str
     label_stream: str | None
     splits: tuple[str, ...]
     sources: tuple[Source, ...]
@@ -191,6 +194,7 @@ def load_dataset(name: str, overrides: Mapping[str, Any] | None = None) -> Datas
         label_kind=facts["labels"]["kind"],
         headline=headline_metric(facts["labels"]["kind"], facts.get("headline"), name),
         nomenclatures=tuple(facts["labels"]["nomenclatures"]),
+        unlabelled=facts["labels"].get("unlabelled", "count" if facts["labels"]["kind"] == "multi" else "leave_out"),
         label_stream=facts["labels"].get("stream"),
         splits=tuple(facts.get("splits", ("train", "val", "test"))),
         sources=tuple(_source(source) for source in facts["sources"]),
@@ -299,6 +303,17 @@ def load_nomenclature(name: str) -> Nomenclature:
             for other, united in facts.get("maps", {}).items()
         },
     )
+
+
+def spoken(name: str) -> dict[str, list[str]]:
+    """What prompts say of a nomenclature, as plain data: `classes`, and what fills the templates for each of them."""
+    nomenclature = load_nomenclature(name)
+    return {"classes": list(nomenclature.classes), "prompt_names": list(nomenclature.prompt_names)}
+
+
+def nomenclature_of_spoken(name: str, facts: Mapping[str, Sequence[str]]) -> Nomenclature:
+    """The nomenclature that `spoken` gave `facts` of; without title and maps."""
+    return Nomenclature(name, name, tuple(facts["classes"]), tuple(facts["prompt_names"]))
 
 
 def label_map(source: Nomenclature, target: Nomenclature) -> NDArray[np.uint8]:

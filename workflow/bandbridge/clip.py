@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +15,7 @@ from bandbridge.checksums import verify_folder
 from bandbridge.errors import UserError, did_you_mean
 from bandbridge.files import whole_directory, write_checksums, write_json
 from bandbridge.locations import WORKFLOW
+from bandbridge.progress import remark
 
 CONFIG_FILE = "open_clip_config.json"
 WEIGHTS_FILE = "open_clip_model.safetensors"
@@ -30,6 +31,7 @@ class Clip:
         model: open_clip's, float32; `model.visual` is the image encoder.
         tokenizer: sentences -> (n, context) token ids.
         model_cfg, preprocess_cfg: as in its open_clip_config.json.
+        remark: what was assumed of its weights; empty where nothing was.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Clip:
     tokenizer: Callable[[Sequence[str]], Tensor]
     model_cfg: dict[str, Any]
     preprocess_cfg: dict[str, Any]
+    remark: str = ""
 
     @property
     def visual(self) -> nn.Module:
@@ -132,7 +135,8 @@ def save_clip(clip: Clip, directory: Path, metadata: Mapping[str, str] | None = 
     """
     with whole_directory(directory) as part:
         model_cfg = clip_text.save_text_side(part, clip.model, clip.tokenizer, clip.model_cfg)
-        write_json(part / CONFIG_FILE, {"model_cfg": model_cfg, "preprocess_cfg": clip.preprocess_cfg})
+        config = {"model_cfg": model_cfg, "preprocess_cfg": clip.preprocess_cfg}
+        write_json(part / CONFIG_FILE, config | ({"remark": clip.remark} if clip.remark else {}))
         write_checksums(part)
         weights.save_weights(part / WEIGHTS_FILE, clip.model.state_dict(), metadata or {})
 
@@ -209,23 +213,25 @@ def _from_file(name: str, path: Path, asked: bool | None) -> Clip:
     clip_text.must_have_transformers(model_cfg, name)
     state = weights.load_checkpoint(path)
     quick_gelu = bool(model_cfg.get("quick_gelu", False)) if asked is None else asked
+    assumed = ""
     if clip_checkpoints.is_openai(state):
         _must_agree(asked, True, f"{path}, which OpenAI made,")
         quick_gelu = True
     elif name.endswith("-quickgelu"):
         _must_agree(asked, True, f"clip.name '{name}'")
     elif not quick_gelu and asked is None:
-        print(
-            f"{path}: loaded with GELU, as {name} says. Weights that were trained with OpenAI's activation need "
-            "clip.quick_gelu: true."
+        assumed = (
+            f"{path} does not say which activation it was trained with; GELU was assumed, as {name} has it. Weights "
+            "that were trained with OpenAI's need clip.quick_gelu: true."
         )
+        remark(assumed)
     model_cfg = model_cfg | {"quick_gelu": quick_gelu}
     try:
         model = _build(name, quick_gelu=quick_gelu)
     except (ImportError, OSError, ValueError) as error:
         raise UserError(f"{name}: cannot be built for {path}. {error}{clip_text.advice(model_cfg)}") from error
     clip_checkpoints.load_into(model, state, name, path)
-    return _clip(name, model, _tokenizer(name, model_cfg), model_cfg)
+    return replace(_clip(name, model, _tokenizer(name, model_cfg), model_cfg), remark=assumed)
 
 
 def _must_agree(asked: bool | None, needed: bool, origin: str) -> None:

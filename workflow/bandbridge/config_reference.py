@@ -37,6 +37,7 @@ RERUNS = {
     "tasks.supported": "its scores and the choice of alpha",
     "datasets": "that data set's conversion, and what reads it",
     "preprocess": "the joining of the stores",
+    "preprocess.watch": "the conversion of data sets of your own",
     "prompts": "the heads made of them, and their scores",
     "train": "the report, which shows it",
     "finetune": "the fine-tuning and all that follows",

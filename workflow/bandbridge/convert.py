@@ -349,7 +349,7 @@ def convert_share(
 
     Args:
         samples: called with the ids that are still missing; gives the samples.
-        sources: names and checksums of the archives.
+        sources: names and checksums of the archives, and the state of the user's own files.
 
     Raises:
         UserError: a chunk that was written before the kill was damaged since.

@@ -86,7 +86,7 @@ def needed(dataset: Dataset) -> list[Source]:
 
 def doing(dataset: Dataset) -> str:
     """What `fetch_all` does, for the job's message: 'Downloading demo_scene', or 'Listing the files of digits'."""
-    downloads = not all(_by_hand(source) for source in needed(dataset))
+    downloads = not all(by_hand(source) for source in needed(dataset))
     if stand_in := dataset.options.get("archive"):
         return f"Listing {stand_in} for {dataset.name}{', and downloading the rest' * downloads}"
     return f"{'Downloading' if downloads else 'Listing the files of'} {dataset.name}"
@@ -94,7 +94,7 @@ def doing(dataset: Dataset) -> str:
 
 def to_download(dataset: Dataset, directory: Path) -> list[Source]:
     """The files that are not in `directory` and that `fetch_all` would download."""
-    return [source for source in needed(dataset) if not _by_hand(source) and _present(source, directory) is None]
+    return [source for source in needed(dataset) if not by_hand(source) and _present(source, directory) is None]
 
 
 def missing_manual(dataset: Dataset, directory: Path) -> list[str]:
@@ -102,7 +102,7 @@ def missing_manual(dataset: Dataset, directory: Path) -> list[str]:
     return [
         _steps(source, directory / source.file)
         for source in needed(dataset)
-        if _by_hand(source) and _present(source, directory) is None
+        if by_hand(source) and _present(source, directory) is None
     ]
 
 
@@ -124,7 +124,7 @@ def fetch(source: Source, directory: Path) -> Path:
             return present
         if not _own_parts(source, directory):
             return present
-    if _by_hand(source):
+    if by_hand(source):
         raise UserError(_steps(source, directory / source.file))
     if source.parts:
         for part in source.parts:
@@ -186,7 +186,7 @@ def _described(path: Path, marked: bool = False) -> dict[str, str]:
     return {"files": str(len(sizes)), "bytes": str(sum(sizes))}
 
 
-def _by_hand(source: Source) -> bool:
+def by_hand(source: Source) -> bool:
     return bool(source.manual) and not any(one.urls or one.pip for one in (source, *source.parts))
 
 

@@ -147,14 +147,21 @@ def facts_of(content: Mapping[str, Any], checkpoint: str | None = None) -> Encod
 
 def sees(facts: EncoderFacts, dataset: Dataset) -> bool:
     """Whether an encoder can encode a data set: it has the bands, or a picture or composite for an encoder of those."""
+    return not blindness(facts, dataset)
+
+
+def blindness(facts: EncoderFacts, dataset: Dataset) -> str:
+    """Why an encoder cannot encode a data set, in a sentence; empty where it can."""
     if facts.is_rgb:
-        return dataset.primary.is_rgb or dataset.primary.composite is not None
+        if dataset.primary.is_rgb or dataset.primary.composite is not None:
+            return ""
+        return f"it sees pictures, and {dataset.name} states no composite of its bands."
     try:
         bands = {modality.name: {"bands": modality.bands} for modality in dataset.modalities}
         chosen_modality(facts, bands, dataset.name)
-    except UserError:
-        return False
-    return True
+    except UserError as error:
+        return str(error)
+    return ""
 
 
 def chosen_modality(facts: EncoderFacts, modalities: Mapping[str, Mapping[str, Any]], store: str | Path) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 from bandbridge.catalogue import Source, load_dataset
 from bandbridge.download import missing_manual, to_download
 from bandbridge.progress import duration
+from bandbridge.run_notes import run_notes
 from bandbridge.settings import (
     all_tasks,
     clips,
@@ -107,13 +108,27 @@ def is_quiet(workflow: Any) -> bool:
     return "ALL" in {kind.name for kind in workflow.output_settings.quiet or ()}
 
 
-def closing(config: Mapping[str, Any]) -> str:
-    """Where the results of a finished run are, and its headline figures; empty where there is no report."""
+def closing(config: Mapping[str, Any], workflow: Any) -> str:
+    """What a finished run leaves: its results and headline figures, where the report was among what was asked for.
+
+    Where another target was asked for, figures of an earlier run are not shown: they may be out of date.
+    """
+    report = _results(config) / "report" / "index.html"
+    if not _asks_for_the_report(workflow):
+        kept = f" {report} is of an earlier run and may be out of date; `snakemake` updates it." * report.exists()
+        return f"Run '{config['run']}': what was asked for is done.{kept}"
     try:
         return headline_text(config)
     except Exception:
-        report = _results(config) / "report" / "index.html"
         return f"Done. Report: {report}" if report.exists() else ""
+
+
+def _asks_for_the_report(workflow: Any) -> bool:
+    """Whether the report is among the jobs that were asked for, whether or not it had to run."""
+    try:
+        return any(job.rule.name == "report" for job in workflow.dag.jobs)
+    except Exception:
+        return False
 
 
 # --- the plan --------------------------------------------------------------------------------------------------------
@@ -167,6 +182,7 @@ def plan_text(config: Mapping[str, Any], jobs: Sequence[PlannedJob], cores: int 
     if waiting:
         told.append("Then, depending on the alpha that is chosen:")
         told += _stage_lines(stages(config) | after_the_choice(config), waiting, first)
+    told += [f"Note: {note}" for note in run_notes(config)]
     if jobs:
         depend = f", {len(waiting):,} of which depend on alpha; the choice may add more" * bool(waiting)
         told.append(f"{_counted(len(jobs), 'job')} in all{depend}. {_time(config, jobs, cores)}".rstrip())

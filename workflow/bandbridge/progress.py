@@ -96,6 +96,13 @@ def progress(
     print(f"{label}: {loop.done - done:,} {unit} in {seconds:.1f} s", file=sys.stderr, flush=True)
 
 
+def remark(text: str) -> None:
+    """Tell what a reader of the results should know, in the log and on the terminal."""
+    for stream in filter(None, (sys.stderr, None if os.environ.get(QUIET) else terminal)):
+        with contextlib.suppress(OSError, ValueError):  # a terminal that is gone
+            print(f"Note: {text}", file=stream, flush=True)
+
+
 @contextmanager
 def reporting(job: str, log: Path | None) -> Iterator[None]:
     """While it lasts, tell how far the job is: every 10 s on a terminal, once a minute in a file.

@@ -17,7 +17,7 @@ from bandbridge import __version__
 from bandbridge.figures import Album
 from bandbridge.files import whole_directory, whole_file
 from bandbridge.locations import WORKFLOW
-from bandbridge.report_curves import paint_plots, short_titles, training_name, training_plot
+from bandbridge.report_curves import paint_plots, remarks, short_titles, training_name, training_plot
 from bandbridge.report_datasets import dataset_page
 from bandbridge.report_models import class_scores, confusions
 from bandbridge.report_probes import probe_plots
@@ -67,6 +67,8 @@ def write_report(
     checksums: Mapping[str, str] | None = None,
     figures: Path | None = None,
     processes: int = 1,
+    notes: Sequence[str] = (),
+    noted: Sequence[Path] = (),
 ) -> None:
     """Write the page, and its figures as files.
 
@@ -80,6 +82,8 @@ def write_report(
         checksums: name -> SHA-256 of what the page was made from.
         figures: a folder beside the page, made anew, for every figure as PDF, PNG and CSV; None for no files.
         processes: that draw at once.
+        notes: what the run leaves out, in sentences.
+        noted: files with remarks of stages, see `remarks`.
     """
     stages = costs(benchmarks, config["run"])
     scores = _main_scores(config, metrics)
@@ -115,6 +119,7 @@ def write_report(
         config=config,
         story=what_was_run(config),
         scratch=scratch_note(config),
+        notes=[*dict.fromkeys([*notes, *remarks(noted)])],
         summary=summary(config, metrics, curves),
         key_figures=key_figures(config, metrics, curves),
         curves=[(curve, short_titles(curve.dataset), drawn[f"paint {index}"]) for index, curve in enumerate(curves)],

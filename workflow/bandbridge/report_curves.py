@@ -1,7 +1,7 @@
 """The report's curves: the PAINT curve, and the trainings."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -113,16 +113,28 @@ def training_name(path: Path) -> str:
     return {"align": f"Aligning {what}", "clip": f"Training {what} from scratch"}.get(stage, what)
 
 
+def remarks(paths: Sequence[Path]) -> list[str]:
+    """What stages noted in their files: history.jsonl, open_clip_config.json, samples/<data set>.json."""
+    noted: list[str] = []
+    for path in paths:
+        text = path.read_text(encoding="utf-8")
+        lines = [json.loads(line) for line in text.splitlines()] if path.suffix == ".jsonl" else [json.loads(text)]
+        noted += [text for line in lines for text in (line.get("remark"), *line.get("notes", ())) if text]
+    return noted
+
+
 def training_plot(path: Path, album: Album) -> Plot:
     """Loss, validation and learning rate of one training."""
     with open_verified(path) as file:
         history = [json.loads(line) for line in file]
     computed = [line["precision"] for line in history if "precision" in line]
-    history = [line for line in history if "precision" not in line]
+    noted = [line["remark"] for line in history if "remark" in line]
+    history = [line for line in history if not {"precision", "remark"} & line.keys()]
     losses = [line["loss"] for line in history if "loss" in line]
     caption = f"{history[-1]['step']:,} steps; the loss went from {losses[0]:.3g} to {losses[-1]:.3g}."
     if computed:
         caption += f" Computed in {', then in '.join(computed)}."
+    caption += "".join(f" {text}" for text in noted)
     name = f"training-{path.parent.parent.name}-{path.parent.name}"
     figure = plots.training_curves(history)
     return album.plot(figure, name, caption, f"{training_name(path)}. {caption}", pd.DataFrame(history))

@@ -32,7 +32,7 @@ from bandbridge.metrics.resampled import (
     micro_map,
     on_all_samples,
 )
-from bandbridge.metrics.rows import Row
+from bandbridge.metrics.rows import LEFT_OUT, Row
 from bandbridge.metrics.thresholds import best_thresholds, class_f1
 from bandbridge.store import Store
 
@@ -48,6 +48,7 @@ class Labelled:
         classes: names of the classes.
         kind: 'single' or 'multi'.
         headline: the metric that stands for the data set.
+        left_out: how many further samples of the split have no label in this nomenclature.
     """
 
     embeddings: Embeddings
@@ -55,6 +56,7 @@ class Labelled:
     classes: tuple[str, ...]
     kind: str
     headline: str
+    left_out: int = 0
 
 
 @dataclass(frozen=True)
@@ -99,9 +101,13 @@ def labelled(path: Path, store: Store) -> Labelled:
             f"digest {embeddings.attrs['store_digest']}; the store has {len(samples)}, digest {store.digest}). "
             "Delete these embeddings and run again."
         )
+    if samples.note:
+        print(samples.note, flush=True)
     if not rows.all():
         embeddings = replace(embeddings, embedding=embeddings.embedding[rows], ids=embeddings.ids[rows])
-    return Labelled(embeddings, samples.labels, tuple(store.classes), store.label_kind, store.headline)
+    return Labelled(
+        embeddings, samples.labels, tuple(store.classes), store.label_kind, store.headline, samples.left_out
+    )
 
 
 def zero_shot(
@@ -125,6 +131,8 @@ def zero_shot(
         split, row = attrs["split"], row_of(attrs, task="zero-shot", **common)
         found, headline = _classified(row, part, scores, draws, thresholds if split == "test" else None)
         rows += [*found, row(metric="ece", value=_calibration_error(part, scores), n=len(part.labels))]
+        if part.left_out:
+            rows.append(row(metric=LEFT_OUT, value=float(part.left_out), n=len(part.labels)))
         values[split], resampled[split], n[split] = found[0].value, headline, len(part.labels)
     attrs = parts[0].embeddings.attrs
     meta = {key: attrs[key] for key in ("encoder", "clip", "alpha", "dataset", "modality", "store_digest")}

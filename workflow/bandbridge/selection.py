@@ -44,23 +44,26 @@ def select_alpha(
     each = [dict(zip(alphas, scores_of_one, strict=True)) for scores_of_one in supported]
     kept = {alpha: sum(task[alpha] for task in each) / len(each) for alpha in alphas}
     if criterion == "mean":
-        best = _best({alpha: (scores[alpha] + kept[alpha]) / 2 for alpha in scores})
+        best, tie = _best({alpha: (scores[alpha] + kept[alpha]) / 2 for alpha in scores})
         return best, (
             f"alpha {best:g} has the best mean of both tasks on validation data: patching {scores[best]:.4f} and "
-            f"supported {kept[best]:.4f}, against {scores[0]:.4f} and {kept[0]:.4f} at alpha 0."
+            f"supported {kept[best]:.4f}, against {scores[0]:.4f} and {kept[0]:.4f} at alpha 0.{tie}"
         )
     allowed = [alpha for alpha in alphas if all(task[alpha] >= task[0] - max_loss - TOLERANCE for task in each)]
-    best = _best({alpha: scores[alpha] for alpha in allowed})
+    best, tie = _best({alpha: scores[alpha] for alpha in allowed})
     tasks = "the supported task" if len(each) == 1 else "each supported task"
     return best, (
         f"alpha {best:g} has the best patching score on validation data, {scores[best]:.4f} against {scores[0]:.4f} at "
-        f"alpha 0, among those that cost {tasks} at most {max_loss:g} ({kept[0]:.4f} to {kept[best]:.4f})."
+        f"alpha 0, among those that cost {tasks} at most {max_loss:g} ({kept[0]:.4f} to {kept[best]:.4f}).{tie}"
     )
 
 
-def _best(scores: dict[float, float]) -> float:
+def _best(scores: dict[float, float]) -> tuple[float, str]:
+    """The smallest of the best, and a sentence that names the others; empty where there are none."""
     top = max(scores.values())
-    return min(alpha for alpha, score in scores.items() if score >= top - TOLERANCE)
+    best = sorted(alpha for alpha, score in scores.items() if score >= top - TOLERANCE)
+    others = ", ".join(f"{alpha:g}" for alpha in best[1:])
+    return best[0], f" A tie: the score is the same at {others}, and the smallest alpha was taken." if others else ""
 
 
 def _listed(alphas: dict[float, float]) -> str:

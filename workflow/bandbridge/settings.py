@@ -240,6 +240,38 @@ def open_words(config: Mapping[str, Any]) -> dict[str, dict[str, list[str]]]:
     return dict((config["evaluate"].get("words") or {}).get("datasets", {}))
 
 
+def neighbours_asked(config: Mapping[str, Any], dataset: str, has_students: bool) -> list[dict[str, Any]]:
+    """What asks for a number of samples of a data set: a key of `evaluate`, its values, the split, labelled or not.
+
+    Args:
+        has_students: whether any student sees the data set, so that there is retrieval between modalities.
+    """
+    evaluate = config["evaluate"]
+    retrieval, by_text, words = evaluate["retrieval"], evaluate["text_retrieval"], evaluate.get("words")
+    asked: list[dict[str, Any]] = []
+    if retrieval and has_students:
+        asked.append({"key": "evaluate.retrieval.ks", "values": retrieval["ks"], "split": "test", "labelled": False})
+        if retrieval["label_map_k"]:
+            key, values = "evaluate.retrieval.label_map_k", [retrieval["label_map_k"]]
+            asked.append({"key": key, "values": values, "split": "test", "labelled": True})
+    if by_text:
+        asked.append({"key": "evaluate.text_retrieval.ks", "values": by_text["ks"], "split": "test", "labelled": True})
+    if words and dataset in words["datasets"]:
+        asked.append({"key": "evaluate.words.k", "values": [words["k"]], "split": "test", "labelled": True})
+    if evaluate["knn"] and dataset in _probed(config):
+        asked.append({"key": "evaluate.knn.k", "values": [evaluate["knn"]["k"]], "split": "train", "labelled": True})
+    return asked
+
+
+def shots_asked(config: Mapping[str, Any], dataset: str) -> list[int]:
+    """Samples per class that probes on a data set learn from."""
+    return list(config["evaluate"]["linear_probe"]["shots"]) if dataset in _probed(config) else []
+
+
+def _probed(config: Mapping[str, Any]) -> list[str]:
+    return list((config["evaluate"]["linear_probe"] or {}).get("datasets", []))
+
+
 def compared_runs(config: Mapping[str, Any]) -> list[str]:
     """The folders of the runs to compare: as they are given, or by their names below `results_root`."""
     named = (Path(run) for run in config["compare"])

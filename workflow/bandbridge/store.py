@@ -17,8 +17,10 @@ class Store:
     """A written store, seen in one nomenclature and one modality; opening it reads its metadata only.
 
     Args:
-        nomenclature: of the labels; None for the one they were published in. Where one is named, the samples that have
-            no label in it are left out: BigEarthNet's 19 classes, say, do not cover all samples of the 43.
+        nomenclature: of the labels; None for the one they were published in and all samples. Where one is named, the
+            samples that have no label in it are left out: BigEarthNet's 19 classes, say, do not cover all samples of
+            the 43. Multi-label samples without a class in the nomenclature they were published in count as samples
+            with none of the classes, unless the data set's file says `unlabelled: leave_out`.
         modality: of the pixels; None for the one that RGB pictures are made of.
 
     Raises:
@@ -42,7 +44,9 @@ class Store:
         self.splits = tuple(self.attrs["counts"])
         self.modality = self._chosen("modalities", modality)
         self.nomenclature = self._chosen("nomenclatures", nomenclature)
-        self.labelled_only = nomenclature is not None
+        published = self.nomenclature == next(iter(self.attrs["nomenclatures"]))
+        unlabelled = self.attrs.get("unlabelled", "count" if self.label_kind == "multi" else "leave_out")
+        self.labelled_only = nomenclature is not None and not (published and unlabelled == "count")
         self.facts: dict[str, Any] = self.attrs["modalities"][self.modality]
         self.bands = tuple(self.facts["bands"])
         self.classes = tuple(self.attrs["nomenclatures"][self.nomenclature])
@@ -61,6 +65,11 @@ class Store:
         stated = self.facts["composite"]
         return Composite(tuple(stated["bands"]), stated["divisor"]) if stated else None
 
+    @property
+    def notes(self) -> list[str]:
+        """How many samples of each split are left out, in sentences; none where all have a label."""
+        return [note for split in self.splits if (note := self.split(split).note)]
+
     def split(self, name: str) -> "Samples":
         """The samples of a split; a `UserError` that lists the splits if there is no such split."""
         if name not in self.splits:
@@ -75,6 +84,7 @@ class Samples:
 
     Attributes:
         ids: (sample,) text.
+        left_out: how many further samples of the split have no label in the store's nomenclature.
         labels: (sample, class) uint8, 1 where a sample has the class.
         lat, lon: (sample,) degrees north and east of the centres, NaN where unknown; None where no sample's is known.
     """
@@ -86,6 +96,9 @@ class Samples:
         known = read_attributes(group).get("coordinates", "").split()
         labels = read_array(group / f"labels_{store.nomenclature}")
         self._rows = np.flatnonzero(labels.any(axis=1)) if store.labelled_only else np.arange(len(labels))
+        self.left_out = len(labels) - len(self._rows)
+        counted = f"{self.left_out:,} of {len(labels):,} samples have no label in {store.nomenclature}"
+        self._described = f"{store.attrs['dataset']}, {split}: {counted} and are left out."
         self.labels: NDArray[np.uint8] = labels[self._rows]
         self.ids: NDArray[np.str_] = np.array(read_array(group / "id").tolist())[self._rows]
         self.lat: NDArray[np.float64] | None = read_array(group / "lat")[self._rows] if "lat" in known else None
@@ -93,6 +106,11 @@ class Samples:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def note(self) -> str:
+        """How many samples are left out, in a sentence; empty where none is."""
+        return self._described if self.left_out else ""
 
     @cached_property
     def _pixels(self) -> ShardReader:

@@ -71,6 +71,7 @@ def all_tables(
     *,
     students: Facts | None = None,
     words: Mapping[str, Mapping[str, Sequence[str]]] | None = None,
+    notes: Sequence[str] = (),
     models: Sequence[str] | None = None,
     datasets: Sequence[str] | None = None,
     decimals: int = 1,
@@ -81,6 +82,7 @@ def all_tables(
     Args:
         students: what `ablation_facts` makes of the configuration; without it there is no table of ablations.
         words: data set -> class -> the words that stand for it; words that are not listed here are not shown.
+        notes: what the run leaves out, in sentences, for the note of the classification's table.
         models: those to be shown, in this order: encoders, '<line>@selected', or a part that encoders play
             ('zero-shot', 'patched', 'fine-tuned', 'aligned'); None for all.
         datasets: data sets to be shown, in this order; None for all.
@@ -92,7 +94,7 @@ def all_tables(
     """
     view = View(metrics, curves, models, datasets, decimals)
     tables = (
-        classification_table(view, published),
+        classification_table(view, published, notes),
         details_table(view),
         prompts_table(view),
         retrieval_table(view, published),

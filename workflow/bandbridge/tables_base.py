@@ -16,6 +16,7 @@ from bandbridge.catalogue import dataset_names, load_dataset
 from bandbridge.checksums import verify
 from bandbridge.errors import UserError, did_you_mean
 from bandbridge.files import read_json
+from bandbridge.metrics.rows import LEFT_OUT
 
 METRIC_NAMES = {
     "map": "mAP",
@@ -352,6 +353,19 @@ def sample_counts(rows: pd.DataFrame) -> str:
         count = rows.loc[(rows["dataset"] == dataset) & (rows["split"] == split), "n"].max()
         parts.append(f"{dataset_title(dataset)} {count:,} ({split})")
     return f"Samples: {', '.join(parts)}." if parts else ""
+
+
+def left_out_counts(metrics: pd.DataFrame, rows: pd.DataFrame) -> str:
+    """'Left out, without a label in bigearthnet-19: BigEarthNet 1,234 (test).'; of the data sets that `rows` are of."""
+    counts = metrics[metrics["metric"] == LEFT_OUT].drop_duplicates(["dataset", "nomenclature", "split"])
+    shown = set(distinct(rows, "dataset", "nomenclature", "split"))
+    parts: dict[str, list[str]] = {}
+    for dataset, nomenclature, split, value in zip(
+        counts["dataset"], counts["nomenclature"], counts["split"], counts["value"], strict=True
+    ):
+        if (dataset, nomenclature, split) in shown:
+            parts.setdefault(nomenclature, []).append(f"{dataset_title(dataset)} {int(value):,} ({split})")
+    return " ".join(f"Left out, without a label in {name}: {', '.join(texts)}." for name, texts in parts.items())
 
 
 def number(value: float | None, signed: bool = False, decimals: int = 1) -> str:

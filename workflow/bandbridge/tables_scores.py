@@ -17,6 +17,7 @@ from bandbridge.tables_base import (
     dataset_title,
     grouped,
     headline,
+    left_out_counts,
     main_metric,
     metric_name,
     percent,
@@ -52,14 +53,19 @@ class Scores:
     tested: Mapping[str, tuple[float | None, float | None]]
 
 
-def classification_table(view: View, published: bool = True) -> Table:
-    """Zero-shot scores: a line a model, a column for each data set, nomenclature and prompt set."""
+def classification_table(view: View, published: bool = True, notes: Sequence[str] = ()) -> Table:
+    """Zero-shot scores: a line a model, a column for each data set, nomenclature and prompt set.
+
+    Args:
+        notes: what the run leaves out, in sentences.
+    """
     return _model_table(
         "classification",
         "Zero-shot classification, in %, with bootstrap intervals and, signed, the gain over zero-shot CLIP in points.",
         view,
         zero_shot_scores(view),
         published,
+        notes,
     )
 
 
@@ -203,7 +209,9 @@ def grid_lines(
     return [Line(text, tuple(cells[index] for cells in grid)) for index, text in enumerate(texts)]
 
 
-def _model_table(name: str, caption: str, view: View, scores: Sequence[Scores], published: bool) -> Table:
+def _model_table(
+    name: str, caption: str, view: View, scores: Sequence[Scores], published: bool, further: Sequence[str] = ()
+) -> Table:
     rows = pd.concat([part.rows for part in scores], ignore_index=True) if scores else view.metrics.iloc[:0]
     names = view.of(rows)
     grid = [with_best(score_cells(part, list(names)), part.column) for part in scores]
@@ -212,7 +220,9 @@ def _model_table(name: str, caption: str, view: View, scores: Sequence[Scores], 
     notes = [
         SIGNIFICANCE if any(cell.mark for line in lines for cell in line.cells) else "",
         sample_counts(rows),
+        left_out_counts(view.metrics, rows),
         published_note(shown),
+        *(further if lines else ()),
     ]
     return Table(
         name,

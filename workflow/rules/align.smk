@@ -31,6 +31,7 @@ rule align:
         space=lambda w: clip_of(w.student),
         alpha=lambda w: alpha_if_chosen(teacher(w.student)),
         student=lambda w: student_facts(config, STUDENTS[w.student][0]),
+        listing=lambda w: own_weights(STUDENTS[w.student][0]),
         recipe=lambda w: align_recipe(config, STUDENTS[w.student][0]),
         seed=config["seed"],
     message:

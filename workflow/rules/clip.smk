@@ -60,6 +60,7 @@ if uses_scratch(config):
             architecture=lambda w: clip_architecture(CLIPS[w.clip][0]),
             templates=templates(config, config["clip"]["scratch"]["prompts"]),
             nomenclature=dataset_facts(SCRATCH).nomenclature,
+            classes=spoken(dataset_facts(SCRATCH).nomenclature),
             seed=config["seed"],
         message:
             "Training {wildcards.clip} from scratch"
@@ -84,6 +85,9 @@ else:
             name=lambda w: CLIPS[w.clip][0],
             pretrained=lambda w: CLIPS[w.clip][1],
             quick_gelu=config["clip"].get("quick_gelu"),
+            # A checkpoint of the user's own may be replaced.
+            listing=lambda w: file_listing(CLIPS[w.clip][1]),
+            architecture=lambda w: clip_architecture(CLIPS[w.clip][0]),
         message:
             "Loading {wildcards.clip}"
         script:

@@ -8,7 +8,10 @@ from bandbridge.catalogue import (
     load_dataset,
     load_nomenclature,
     read_yaml,
+    spoken,
 )
+from bandbridge.code_version import code_version
+from bandbridge.run_notes import run_notes
 from bandbridge.settings import (
     absent_checkpoints,
     align_recipe,
@@ -23,20 +26,23 @@ from bandbridge.settings import (
     locked_tower,
     main_prompts,
     model_at,
+    neighbours_asked,
     nomenclature_of,
     open_words,
     other_encoders,
     prompts,
     published_weights,
     scored_nomenclatures,
+    shots_asked,
     student_facts,
     students,
     templates,
     uses_scratch,
 )
-from bandbridge.download import doing, missing_manual, own_files
+from bandbridge.download import doing, missing_manual
 from bandbridge.encoder_facts import encoder_content, load_encoder_facts, sees
 from bandbridge.files import read_json
+from bandbridge.listing import data_listing, file_listing
 from bandbridge.text_towers import load_text_tower, tower_folder
 
 
@@ -85,10 +91,10 @@ def converted(dataset):
     ]
 
 
-def users_files(dataset):
-    """The user's own tables and archives, a change of which is a change of the data set."""
-    found = own_files(dataset_facts(dataset), Path(archives(dataset)))
-    return [str(path) for path in found]
+def users_listing(dataset):
+    """The state of the user's own files, a change of which is a change of the data set."""
+    facts, watch = dataset_facts(dataset), config["preprocess"]["watch"]
+    return data_listing(facts, Path(archives(dataset)), watch)
 
 
 def still_to_fetch_by_hand(dataset):
@@ -157,6 +163,10 @@ def of_line(line, path):
 def of_each_line(path):
     """A file of every line's choice of alpha."""
     return [of_line(line, path) for line in LINES]
+
+
+def samples_of_each():
+    return [results(f"samples/{dataset}.json") for dataset in EVALUATED]
 
 
 def finetuned(line):
@@ -278,6 +288,12 @@ def first_weights(student):
     return [] if path is None else [str(path)]
 
 
+def own_weights(student):
+    """The state of a checkpoint of the user's own that a student starts from."""
+    name = config["align"]["students"][student]["pretrained"]
+    return [] if first_weights(student) else file_listing(name)
+
+
 def tower_files():
     """The files of the text tower that a CLIP is trained against, where there is one."""
     if TOWER is None:
@@ -300,6 +316,11 @@ def needs(*keys, without=()):
         if without
         else value
     )
+
+
+def code_of(script, *data):
+    """The version of a script and of the modules it imports, for the params of jobs that take seconds."""
+    return lambda wildcards: code_version(script, *data)
 
 
 # --- encoding ---------------------------------------------------------------------------------------------------------

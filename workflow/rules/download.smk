@@ -1,7 +1,5 @@
 rule download:
     """Fetch a data set's files and check them against their checksums."""
-    input:
-        lambda w: users_files(w.dataset),
     output:
         files=files("{dataset}"),
     log:
@@ -19,6 +17,7 @@ rule download:
         ),
         sources=lambda w: read_yaml("datasets", w.dataset)["sources"],
         archives=lambda w: archives(w.dataset),
+        listing=lambda w: users_listing(w.dataset),
         doing=lambda w: doing(dataset_facts(w.dataset)),
     message:
         "{params.doing}"

@@ -20,6 +20,7 @@ for encoder, facts in OTHERS.items():
             facts=encoder_content(encoder),
             archives=f"{config['data_root']}/archives/encoders",
             checkpoint=facts.checkpoint,
+            listing=file_listing(facts.checkpoint),
         message:
             f"Loading {encoder}"
         script:

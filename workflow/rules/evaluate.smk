@@ -1,6 +1,34 @@
 # Score many: everything here reads embeddings and runs on the CPU in seconds.
 
 
+rule check_samples:
+    """Find out as early as possible whether a data set has as many samples as its scores ask for."""
+    input:
+        store=lambda w: store(w.dataset),
+    output:
+        samples=results("samples/{dataset}.json"),
+    log:
+        logs("samples/{dataset}.log"),
+    priority: 100
+    localrule: True
+    conda:
+        "../../envs/data.yaml"
+    resources:
+        mem_mb=memory(small),
+        runtime=minutes(small),
+    params:
+        code=code_of("check_samples"),
+        nomenclatures=lambda w: list(scored_nomenclatures(config, w.dataset)),
+        neighbours=lambda w: neighbours_asked(
+            config, w.dataset, bool(students_of(w.dataset))
+        ),
+        shots=lambda w: shots_asked(config, w.dataset),
+    message:
+        "Counting the samples of {wildcards.dataset}"
+    script:
+        "../scripts/check_samples.py"
+
+
 rule score_zero_shot:
     """Zero-shot classification with one prompt set."""
     input:
@@ -24,6 +52,7 @@ rule score_zero_shot:
         mem_mb=memory(scoring),
         runtime=minutes(scoring),
     params:
+        code=code_of("score_zero_shot"),
         run=config["run"],
         nomenclature="{nomenclature}",
         prompts="{prompts}",
@@ -50,6 +79,7 @@ rule score_gains:
         mem_mb=memory(small),
         runtime=minutes(small),
     params:
+        code=code_of("score_gains"),
         references=REFERENCES,
         starts={name: model_at(line, 0) for name, line in LINES.items()},
         bootstrap=needs("evaluate", "bootstrap"),
@@ -76,6 +106,7 @@ rule score_retrieval:
         mem_mb=memory(scoring),
         runtime=minutes(scoring),
     params:
+        code=code_of("score_retrieval"),
         run=config["run"],
         nomenclature=lambda w: scored_nomenclatures(config, w.dataset)[0],
         ks=lambda w: needs("evaluate", "retrieval", "ks"),
@@ -106,6 +137,7 @@ rule score_text_retrieval:
         mem_mb=memory(scoring),
         runtime=minutes(scoring),
     params:
+        code=code_of("score_text_retrieval"),
         run=config["run"],
         nomenclature="{nomenclature}",
         prompts="{prompts}",
@@ -136,6 +168,7 @@ rule score_words:
         mem_mb=memory(scoring),
         runtime=minutes(scoring),
     params:
+        code=code_of("score_words"),
         run=config["run"],
         nomenclature="{nomenclature}",
         prompts="{prompts}",
@@ -163,6 +196,7 @@ rule score_gap:
         mem_mb=memory(scoring),
         runtime=minutes(scoring),
     params:
+        code=code_of("score_gap"),
         run=config["run"],
         nomenclature=lambda w: scored_nomenclatures(config, w.dataset)[0],
         prompts=lambda w: own_prompts(w.dataset),
@@ -191,6 +225,7 @@ rule score_probe:
         mem_mb=memory(probing),
         runtime=minutes(probing),
     params:
+        code=code_of("score_probe"),
         run=config["run"],
         recipe=lambda w: needs(
             "evaluate", "linear_probe", without=("datasets", "shots", "repeats")
@@ -221,6 +256,7 @@ rule score_few_shot:
         mem_mb=memory(probing),
         runtime=minutes(probing),
     params:
+        code=code_of("score_few_shot"),
         run=config["run"],
         recipe=lambda w: needs("evaluate", "linear_probe", without=("datasets",)),
         nomenclature="{nomenclature}",
@@ -248,6 +284,7 @@ rule score_knn:
         mem_mb=memory(scoring),
         runtime=minutes(scoring),
     params:
+        code=code_of("score_knn"),
         run=config["run"],
         recipe=lambda w: needs("evaluate", "knn"),
         nomenclature="{nomenclature}",
@@ -277,6 +314,7 @@ rule collect_metrics:
         ],
         chosen=metrics_of_the_chosen,
         gains=results("metrics/gains.csv"),
+        samples=samples_of_each(),
     output:
         table=results("metrics.csv"),
     log:
@@ -286,6 +324,8 @@ rule collect_metrics:
     resources:
         mem_mb=memory(small),
         runtime=minutes(small),
+    params:
+        code=code_of("collect_metrics"),
     message:
         "Collecting the metrics"
     script:

@@ -15,7 +15,7 @@ rule zero_shot_head:
         runtime=minutes(small_with_torch),
     params:
         nomenclature="{nomenclature}",
-        classes=lambda w: load_nomenclature(w.nomenclature),
+        classes=lambda w: spoken(w.nomenclature),
         prompts=lambda w: prompts(config, w.prompts),
     message:
         "Text head of {wildcards.dataset} from the prompts {wildcards.prompts}"

@@ -24,6 +24,7 @@ checkpoint select_alpha:
         mem_mb=memory(small),
         runtime=minutes(small),
     params:
+        code=code_of("select_alpha"),
         alphas=ALPHAS,
         patching=lambda w: [stated(task) for task in LINES[w.line].patching],
         supported=lambda w: [stated(task) for task in LINES[w.line].kept],

@@ -45,6 +45,7 @@ rule convert:
         overrides=lambda w: overrides(w.dataset, without=["convert_jobs"]),
         facts=lambda w: conversion_facts(dataset_facts(w.dataset)),
         archives=lambda w: archives(w.dataset),
+        listing=lambda w: users_listing(w.dataset),
         stream="{stream}",
         share="{share}",
         shares="{shares}",

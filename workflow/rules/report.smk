@@ -47,8 +47,10 @@ rule tables:
         mem_mb=memory(small),
         runtime=minutes(small),
     params:
+        code=code_of("tables", "published"),
         students=what_students_are,
         look=needs("tables"),
+        notes=run_notes(config),
         words=WORDS,
     message:
         "Making the tables"
@@ -90,6 +92,7 @@ rule gallery:
         mem_mb=memory(scoring),
         runtime=minutes(scoring),
     params:
+        code=code_of("gallery"),
         nomenclature=lambda w: scored_nomenclatures(config, w.dataset)[0],
         words=lambda w: WORDS.get(w.dataset),
         seed=config["seed"],
@@ -121,6 +124,7 @@ rule projection:
         mem_mb=memory(scoring),
         runtime=minutes(scoring),
     params:
+        code=code_of("projection"),
         nomenclature=lambda w: scored_nomenclatures(config, w.dataset)[0],
         seed=config["seed"],
     message:
@@ -135,6 +139,8 @@ rule report:
         metrics=results("metrics.csv"),
         curves=of_each_line("curve.csv"),
         selected=of_each_line("selected.json"),
+        clips=of_each_clip(results("clip/{clip}/open_clip_config.json")),
+        samples=samples_of_each(),
         histories=histories(),
         stores=[store(dataset) for dataset in DATASETS],
         quarantines=[quarantine(dataset) for dataset in DATASETS],
@@ -166,6 +172,7 @@ rule report:
         mem_mb=memory(small),
         runtime=minutes(small),
     params:
+        code=code_of("report", "published", "report"),
         config=config,
         benchmarks=logs(""),
     message:

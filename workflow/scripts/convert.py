@@ -22,6 +22,7 @@ def main(
     share: int,
     shares: int,
     records: Path,
+    listing: list = (),
 ) -> None:
     facts = load_dataset(dataset, overrides)
     shards = load_plan(plan, facts).share(share, shares)
@@ -30,7 +31,8 @@ def main(
         label = f"Converting {facts.title}, {stream}, part {share + 1} of {shares}"
         return progress(reader(facts).read(facts, archives, stream, missing), label, len(missing), "samples")
 
-    convert_share(facts, stream, shards, samples, records.parent, read_json(files))
+    sources = [read_json(files), list(listing)]
+    convert_share(facts, stream, shards, samples, records.parent, sources)
 
 
 if __name__ == "__main__":

@@ -5,15 +5,16 @@ from pathlib import Path
 import torch
 
 from bandbridge import job
-from bandbridge.catalogue import load_nomenclature, prompt_set
+from bandbridge.catalogue import nomenclature_of_spoken, prompt_set
 from bandbridge.clip import load_clip
 from bandbridge.heads import save_head
 from bandbridge.text_heads import build_head
 
 
-def main(clip: Path, nomenclature: str, prompts: list | dict, head: Path, threads: int) -> None:
+def main(clip: Path, nomenclature: str, classes: dict, prompts: list | dict, head: Path, threads: int) -> None:
     torch.set_num_threads(threads)
-    save_head(head, build_head(load_clip(clip.parent), load_nomenclature(nomenclature), prompt_set(prompts)))
+    named = nomenclature_of_spoken(nomenclature, classes)
+    save_head(head, build_head(load_clip(clip.parent), named, prompt_set(prompts)))
 
 
 if __name__ == "__main__":

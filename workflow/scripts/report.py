@@ -9,6 +9,7 @@ from bandbridge import job
 from bandbridge.files import checksum, whole_file
 from bandbridge.metrics.rows import read_rows
 from bandbridge.report import write_report
+from bandbridge.run_notes import run_notes
 from bandbridge.tables import read_curves
 
 
@@ -27,6 +28,8 @@ def main(
     projections: list[Path] = [],  # noqa: B006
     threads: int = 1,
     settings: Path | None = None,
+    clips: list[Path] = [],  # noqa: B006
+    samples: list[Path] = [],  # noqa: B006
 ) -> None:
     if settings is not None:
         with whole_file(settings) as part:
@@ -48,6 +51,8 @@ def main(
         checksums={name: checksum(path) for name, path in sources.items()},
         figures=report.parent / "figures",
         processes=threads,
+        notes=run_notes(config),
+        noted=[*samples, *clips, *histories],
     )
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from bandbridge.catalogue import load_nomenclature
+from bandbridge.catalogue import nomenclature_of_spoken
 from bandbridge.clip import new_clip, save_clip
 from bandbridge.device import set_up
 from bandbridge.store import Store
@@ -21,6 +21,7 @@ def main(
     recipe: dict,
     templates: list,
     nomenclature: str,
+    classes: dict,
     directory: Path,
     history: Path,
     seed: int,
@@ -40,11 +41,12 @@ def main(
         device = set_up(threads, seed)
         folder = _tower(text, tower)
         clip, how = new_clip(name, folder), ScratchRecipe.from_config(recipe)
-        data, classes = Store(store.parent), load_nomenclature(nomenclature)
+        data, named = Store(store.parent), nomenclature_of_spoken(nomenclature, classes)
         given = {"recipe": recipe, "seed": seed, "data": data.digest, "name": name, "templates": list(templates)}
+        given |= {"classes": classes}
         given |= {"text": text} if text else {}
         saving = new_saving(train, checkpoints, monitor, **given)
-        records = pretrain(clip, classes, templates, data, how, seed, device, saving=saving, world=world)
+        records = pretrain(clip, named, templates, data, how, seed, device, saving=saving, world=world)
         if world.is_first:
             save_clip(clip, directory.parent, {"precision": "; ".join(precisions(records))})
             write_history(history, records)  # last, because it may lie in the directory

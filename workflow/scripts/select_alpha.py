@@ -6,6 +6,7 @@ from bandbridge import job
 from bandbridge.curve import read_curve, write_curve
 from bandbridge.files import write_json
 from bandbridge.metrics.rows import read_rows
+from bandbridge.progress import remark
 from bandbridge.selection import select_alpha
 
 
@@ -21,6 +22,7 @@ def main(
         max_loss=select["max_loss"],
         fixed=select["alpha"],
     )
+    remark(reason)
     write_curve(curve, points, alpha)
     write_json(selected, {"alpha": alpha, "criterion": select["criterion"], "reason": reason})
 

@@ -16,8 +16,9 @@ def main(
     students: dict | None = None,
     look: dict | None = None,
     words: dict | None = None,
+    notes: list | None = None,
 ) -> None:
-    views = {"students": students, "words": words, **(look or {})}
+    views = {"students": students, "words": words, "notes": notes or (), **(look or {})}
     by_name = all_tables(read_rows([metrics]), read_curves(curves, selected), **views)
     for path in tables:
         write_table(by_name[path.stem], path)

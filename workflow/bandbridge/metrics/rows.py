@@ -35,6 +35,8 @@ COLUMNS = (
     "n",
     "seed",
 )
+# A metric that is a count: samples that have no label in the nomenclature, and are not scored. `n` counts the others.
+LEFT_OUT = "unlabelled_samples"
 _NUMBERS = ("alpha", "value", "ci_low", "ci_high")
 _WHOLE_NUMBERS = ("n", "seed")
 _KEY = COLUMNS[: COLUMNS.index("value")]

@@ -186,7 +186,8 @@ def align(
     if recipe.cache_teacher and recipe.distillation_weight and len(train):
         train = stage.taught(train, training=True, world=world)
         val = stage.taught(val, training=False, world=world) if val is not None and len(val) else val
-    return student, fit(stage, train, val, recipe, seed, device, saving=saving, world=world)
+    history = fit(stage, train, val, recipe, seed, device, saving=saving, world=world, remarks=store.notes)
+    return student, history
 
 
 def _paired(store: Store, modality: str | None) -> PairedStore | None:

@@ -78,4 +78,5 @@ def finetune(
     must_fit(head, tuple(store.classes), store.attrs["dataset"])
     val = store.split("val") if "val" in store.splits else None
     stage = Finetuning(clip, head, store, recipe, device)
-    return fit(stage, store.split("train"), val, recipe, seed, device, saving=saving, world=world)
+    train, notes = store.split("train"), store.notes
+    return fit(stage, train, val, recipe, seed, device, saving=saving, world=world, remarks=notes)

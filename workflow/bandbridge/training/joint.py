@@ -185,4 +185,5 @@ def finetune_jointly(
     if train is None:
         raise UserError(f"none of {', '.join(store.attrs['dataset'] for store in stores)} has training samples.")
     stage = JointFinetuning(clip, heads, union, recipe, device)
-    return fit(stage, train, union.split("val"), recipe, seed, device, saving=saving, world=world)
+    remarks = [note for store in stores for note in store.notes]
+    return fit(stage, train, union.split("val"), recipe, seed, device, saving=saving, world=world, remarks=remarks)

@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import chain
 from typing import Any, Protocol, cast
@@ -14,7 +14,7 @@ from torch.nn.utils import clip_grad_norm_
 from bandbridge.device import Precision, announce_precision, attention, settle_precision
 from bandbridge.errors import UserError
 from bandbridge.order import epoch_order
-from bandbridge.progress import progress
+from bandbridge.progress import progress, remark
 from bandbridge.training.batches import Batch, Batches, Split
 from bandbridge.training.checkpoints import Checkpoints, Content, Requeue, Saving, stop_signals
 from bandbridge.training.distributed import ALONE, World, spread
@@ -120,6 +120,7 @@ def fit(
     *,
     saving: Saving | None = None,
     world: World = ALONE,
+    remarks: Sequence[str] = (),
 ) -> list[Record]:
     """Train a stage's module in place, on `device`, and leave it in eval mode.
 
@@ -131,9 +132,11 @@ def fit(
         seed: of the order of samples and of the random changes to them.
         saving: where checkpoints are kept; None for none.
         world: the processes that train together.
+        remarks: what a reader of the results should know of the data; they are told as the training starts and kept in
+            the history, as is a warm-up that leaves little of the training.
 
-    Returns: a record of the precision (another one where a resumed run changes it), of every tenth step (means since
-    the last one) and of every validation, for `write_history`.
+    Returns: a record of the precision (another one where a resumed run changes it), of each remark, of every tenth
+    step (means since the last one) and of every validation, for `write_history`.
 
     Raises:
         UserError: no samples to train on, an option that cannot be had here, or training that has gone wrong: a loss
@@ -145,6 +148,7 @@ def fit(
     run = _run(stage, train, val, recipe, seed, device, world)
     checkpoints = None if saving is None else Checkpoints(saving, world)
     state = _start(run, checkpoints)
+    _note_remarks(run, state, remarks)
     pending: list[Terms] = []
     with (
         stop_signals(checkpoints is not None) as stopped,
@@ -232,6 +236,22 @@ def _note_precision(run: Run, state: State) -> None:
         announce_precision(run.stage.name, run.recipe.precision, run.device)
     if not before or before[-1] != str(run.precision):
         state.history.append({"step": state.step, "epoch": state.epoch + 1, "precision": str(run.precision)})
+
+
+def _note_remarks(run: Run, state: State, remarks: Sequence[str]) -> None:
+    """Tell the remarks, and keep those that the history of an interrupted run does not have yet."""
+    warmup, total = run.recipe.warmup_steps, run.total
+    short_of_it = f"{run.stage.name}: the warm-up takes {warmup:,} of the training's {total:,} steps"
+    if warmup >= total:
+        remarks = [*remarks, f"{short_of_it}, so that the learning rate never comes down; lower warmup_steps."]
+    elif 2 * warmup > total:
+        remarks = [*remarks, f"{short_of_it}, more than half of it."]
+    kept = {record["remark"] for record in state.history if "remark" in record}
+    for text in remarks:
+        if run.world.is_first:
+            remark(text)
+        if text not in kept:
+            state.history.append({"step": state.step, "epoch": state.epoch + 1, "remark": text})
 
 
 def _all_batches(run: Run, state: State) -> Iterator[tuple[Batch, int]]:

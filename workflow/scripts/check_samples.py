@@ -1,0 +1,19 @@
+"""Check that a data set has as many samples as its scores ask for, before anything is trained."""
+
+from pathlib import Path
+
+from bandbridge import job
+from bandbridge.files import write_json
+from bandbridge.progress import remark
+from bandbridge.sample_counts import check_sample_counts
+
+
+def main(store: Path, nomenclatures: list, neighbours: list, shots: list, samples: Path) -> None:
+    checked = check_sample_counts(store.parent, nomenclatures, neighbours, shots)
+    for note in checked["notes"]:
+        remark(note)
+    write_json(samples, checked)
+
+
+if __name__ == "__main__":
+    job.run(main, globals().get("snakemake"))
