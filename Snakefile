@@ -27,10 +27,17 @@ if Path(bandbridge.__file__).resolve().parents[1] != PACKAGE:
     )
 
 from bandbridge import job, overview, progress, runlock, slurm
-from bandbridge.config import validate
+from bandbridge.config import check_files, validate
 from bandbridge.cpu import slow_without_gpu
 from bandbridge.errors import UserError
 from bandbridge.settings import configured_precisions
+
+
+# What reading a file would lose in silence, such as the first of two equal keys.
+try:
+    check_files([Path("config.yaml"), *map(Path, workflow.configfiles)])
+except UserError as error:
+    raise WorkflowError(str(error)) from None
 
 
 configfile: "config.yaml"

@@ -8,13 +8,20 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "workflow" / "bandbridge"
 
 LEVELS = [
-    ["alphas", "cpu", "errors", "files", "locations", "progress", "job", "runlock", "resources", "slurm"],
+    ["alphas", "cpu", "errors", "files", "locations", "progress", "job", "runlock", "resources", "slurm", "yaml_files"],
+    ["schemas"],
+    ["user_paths"],
+    ["catalogue_files"],
     ["catalogue"],
     ["sensors", "text_towers"],
     ["settings"],
-    ["config", "config_words", "encoder_facts"],
+    ["encoder_facts"],
     ["tar_stream", "archives", "transfer", "download", "text_tower_fetch", "rasters"],
     ["readers"],
+    ["sizes"],
+    ["config_data", "config_words", "config_roots"],
+    ["config_clip", "config_encoders", "config_stages"],
+    ["config"],
     ["plan", "shards", "convert", "assemble"],
     ["order", "shard_reader", "store"],
     ["device", "torchscript", "weights", "views"],

@@ -60,7 +60,8 @@ def select_alpha(
     tasks = "the supported task" if len(each) == 1 else "each supported task"
     return best, (
         f"alpha {alpha_name(best)} has the best patching score on validation data, {scores[best]:.4f} against "
-        f"{scores[0]:.4f} at alpha 0, among those that cost {tasks} at most {max_loss:g} ({kept[0]:.4f} to {kept[best]:.4f})."
+        f"{scores[0]:.4f} at alpha 0, among those that cost {tasks} at most {max_loss:g} "
+        f"({kept[0]:.4f} to {kept[best]:.4f})."
     )
 
 

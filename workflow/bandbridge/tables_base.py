@@ -133,7 +133,7 @@ def read_curves(curves: Sequence[Path], selected: Sequence[Path]) -> list[Curve]
     for table, choice in zip(curves, selected, strict=True):
         clip, _, dataset = table.parent.name.rpartition(".")
         chosen = read_json(choice)
-        points = pd.read_csv(table, float_precision="round_trip").sort_values("alpha", ignore_index=True)
+        points = pd.read_csv(table).sort_values("alpha", ignore_index=True)
         result.append(Curve(clip, dataset, points, float(chosen["alpha"]), chosen.get("reason", "")))
     return result
 

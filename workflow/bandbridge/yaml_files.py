@@ -14,6 +14,7 @@ from bandbridge.errors import UserError
 # Aliases of aliases can stand for more values than any memory holds.
 MOST_VALUES = 1_000_000
 _MERGE = "tag:yaml.org,2002:merge"
+_TEXT = "tag:yaml.org,2002:str"
 _NULL = "tag:yaml.org,2002:null"
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -25,10 +26,12 @@ class Document:
     Attributes:
         content: its values as YAML means them: `no` is false, 3.10 is 3.1.
         texts: in the same shape, every value as it is written, null as None.
+        misread: a sentence for each key that YAML reads as something that is written otherwise: 010 is 8, no is false.
     """
 
     content: Any
     texts: Any
+    misread: tuple[str, ...] = ()
 
 
 def read_document(path: Path) -> Document:
@@ -40,7 +43,7 @@ def read_document(path: Path) -> Document:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+        raise UserError(f"{path} cannot be read ({error.strerror}).") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8.") from error
     try:
@@ -48,25 +51,26 @@ def read_document(path: Path) -> Document:
         node = yaml.compose(text.replace("\t", " ") if path.suffix == ".json" else text, Loader=_LOADER)
         return _Reader(path).read(node)
     except yaml.MarkedYAMLError as error:
-        raise UserError(_sentence(path, error)) from error
+        raise UserError(_sentence(path, text, error)) from error
     except yaml.YAMLError as error:
         raise UserError(f"{path} is no YAML: {' '.join(str(error).split())}.") from error
     except RecursionError as error:
         raise UserError(f"{path} nests lists or mappings too deeply to be read.") from error
 
 
-def _sentence(path: Path, error: yaml.MarkedYAMLError) -> str:
+def _sentence(path: Path, text: str, error: yaml.MarkedYAMLError) -> str:
     place = error.problem_mark or error.context_mark
-    where = f"{path}, line {place.line + 1}, column {place.column + 1}" if place else str(path)
     problem = error.problem or str(error)
+    line = text.splitlines()[place.line : place.line + 1] if place else []
     hint = ""
-    if "'\\t'" in problem:
+    if line and "\t" in line[0][: len(line[0]) - len(line[0].lstrip())]:
         hint = " Indent with spaces, not with tabs."
-    elif "expected a single document" in problem:
-        hint = " The file holds several documents, divided by ---; keep one."
+    elif "another document" in problem:
+        problem, hint = "the file holds several documents, divided by ---", " Keep one."
     elif "mapping values are not allowed" in problem:
         hint = " A text with ': ' in it must stand in quotes."
-    return f"{where}: {problem}.{hint}"
+    where = f" (line {place.line + 1}, column {place.column + 1})" if place else ""
+    return f"{path} is no YAML{where}: {problem}.{hint}"
 
 
 class _Reader:
@@ -76,11 +80,12 @@ class _Reader:
         self._path = path
         self._constructor = SafeConstructor()
         self._values = 0
+        self._misread: list[str] = []
 
     def read(self, node: Node | None) -> Document:
         if node is None:
             return Document(None, None)
-        return Document(*self._both(node, ()))
+        return Document(*self._both(node, ()), misread=tuple(self._misread))
 
     def _both(self, node: Node, above: tuple[int, ...]) -> tuple[Any, Any]:
         self._values += 1
@@ -120,6 +125,13 @@ class _Reader:
                     key, f"the key '{key.value}' stands twice in one mapping, and one value would be lost; keep one"
                 )
             seen.add(key.value)
+            if key.tag not in (_MERGE, _TEXT):
+                meaning = self._scalar(key)[0]
+                if isinstance(meaning, bool) or str(meaning) != key.value:
+                    self._misread.append(
+                        f"line {key.start_mark.line + 1}: YAML reads the key {key.value} as {_meaning(meaning)}; if it "
+                        "is a name, write it in quotes."
+                    )
         self._constructor.flatten_mapping(node)
         return [(key.value, value) for key, value in node.value]
 
