@@ -25,7 +25,7 @@ LEVELS = [
     ["plan", "shards", "convert", "assemble"],
     ["order", "shard_reader", "store"],
     ["device", "torchscript", "weights", "views"],
-    ["heads", "clip_checkpoints", "clip_text", "clip", "text_heads", "backbones", "students"],
+    ["heads", "clip_checkpoints", "clip_text", "clip", "text_heads", "backbones", "students", "model_checks"],
     ["encoder_inputs", "encoder_satmae", "encoder_torchgeo", "encoder_weights", "encoders", "encoder_fetch"],
     ["metrics", "probe_solver"],
     ["training"],
@@ -43,7 +43,7 @@ LEVELS = [
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
 WITH_TORCH = {"device", "torchscript", "weights", "views", "clip_checkpoints", "clip_text", "clip", "text_heads"}
-WITH_TORCH |= {"backbones", "students", "training", "paint", "embed", "probe_solver", "encoder_inputs"}
+WITH_TORCH |= {"backbones", "students", "model_checks", "training", "paint", "embed", "probe_solver", "encoder_inputs"}
 WITH_TORCH |= {"encoder_satmae", "encoder_torchgeo", "encoders", "encoder_fetch", "encoder_embed"}
 
 MODULES = [path for path in sorted(PACKAGE.rglob("*.py")) if path != PACKAGE / "__init__.py"]

@@ -63,7 +63,7 @@ def validate(config: Mapping[str, Any], source: str = "config.yaml") -> dict[str
     if not isinstance(config, Mapping):
         raise UserError(f"{source} holds no keys; the repository's config.yaml shows what it should hold.")
     named, faults = texts_of_keys(config)
-    cleaned = _with_dates_as_text(_without_removed(named))
+    cleaned = _plain(_without_removed(named))
     faults = faults or list(schema_faults(cleaned, "config")) or list(option_faults(cleaned))
     if not faults:
         expanded, faults = with_paths(cleaned, "config")
@@ -133,10 +133,12 @@ def _without_removed(config: Mapping[str, Any]) -> dict[str, Any]:
     return result
 
 
-def _with_dates_as_text(value: Any) -> Any:
-    """YAML reads an unquoted 2017-02-16 as a date; the text says the same."""
+def _plain(value: Any) -> Any:
+    """Dates as the text that YAML reads unquoted dates from, and zero without a sign."""
     if isinstance(value, Mapping):
-        return {key: _with_dates_as_text(item) for key, item in value.items()}
+        return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_with_dates_as_text(item) for item in value]
-    return value.isoformat() if type(value) is datetime.date else value
+        return [_plain(item) for item in value]
+    if type(value) is datetime.date:
+        return value.isoformat()
+    return 0.0 if isinstance(value, float) and value == 0 else value

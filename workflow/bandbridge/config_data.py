@@ -85,15 +85,17 @@ def dataset_faults(config: Mapping[str, Any]) -> Iterator[str]:
                 f"{key} names the data set '{name}'; there are (workflow/datasets/): {', '.join(known)}."
                 f"{did_you_mean(name, known)}"
             )
+    usable: dict[str, Dataset] = {}
     for name in sorted({name for _, name in _named_datasets(config)} & set(known)):
         try:
-            faults = list(_fact_faults(configured(config, name)))
+            usable[name] = configured(config, name)
+            faults = list(_fact_faults(usable[name]))
         except UserError as error:
             faults = str(error).splitlines()
         yield from (fault if fault.startswith("workflow/") else f"{_place(config, name)}: {fault}" for fault in faults)
     for key, name, needed, why in _needed_splits(config):
-        if name in known:
-            splits = configured(config, name).splits
+        if name in usable:
+            splits = usable[name].splits
             lacking = [split for split in needed if split not in splits]
             if lacking:
                 yield (
@@ -101,7 +103,7 @@ def dataset_faults(config: Mapping[str, Any]) -> Iterator[str]:
                     f"{why}. Name another data set, or divide this one in workflow/datasets/{name}.yaml."
                 )
     for name in evaluated(config):
-        if name in known and not set(configured(config, name).splits) & {"val", "test"}:
+        if name in usable and not set(usable[name].splits) & {"val", "test"}:
             yield f"evaluate.datasets names '{name}', which has only the split train; scores are made of val and test."
 
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +21,17 @@ def root_faults(config: Mapping[str, Any]) -> Iterator[str]:
     for key in ROOTS:
         if config[key] and (file := _file_on_the_way(Path(config[key]))):
             yield f"{key} is '{config[key]}', but {file} is a file; name a folder."
+    roots = {key: Path(os.path.realpath(config[key])) for key in ROOTS if config[key]}
+    for key, other in combinations(roots, 2):
+        if roots[key] == roots[other]:
+            yield f"{key} and {other} are the same folder, {roots[key]}; give each its own."
     folders = _folders(config)
-    names = list(folders)
-    for number, first in enumerate(names):
-        for second in names[:number]:
-            a, b = folders[second], folders[first]
-            if a == b:
-                yield f"{second} and {first} are the same folder, {a}; give each its own."
-            elif a in b.parents or b in a.parents:
-                inner, outer = (first, second) if a in b.parents else (second, first)
-                yield f"{inner} ({folders[inner]}) is inside {outer} ({folders[outer]}); give each its own folder."
+    for key, other in combinations(folders, 2):
+        if folders[key] == folders[other]:
+            yield f"{key} and {other} are the same folder, {folders[key]}; give each its own."
+        elif folders[key] in folders[other].parents or folders[other] in folders[key].parents:
+            inner, outer = (other, key) if folders[key] in folders[other].parents else (key, other)
+            yield f"{inner} ({folders[inner]}) is inside {outer} ({folders[outer]}); give each its own folder."
 
 
 def _folders(config: Mapping[str, Any]) -> dict[str, Path]:

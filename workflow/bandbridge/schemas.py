@@ -209,12 +209,16 @@ def dotted(path: Any, under: str = "") -> str:
     """'align.students.ms-vit.bands[2]' of the steps to a value."""
     text = under
     for step in path:
-        text += f"[{step}]" if isinstance(step, int) else f".{step}"
+        text += f"[{step}]" if isinstance(step, int) else f".{_name(step)}"
     return text.lstrip(".") or "the file"
 
 
 def _below(key: str, name: str) -> str:
-    return str(name) if key == "the file" else f"{key}.{name}"
+    return _name(name) if key == "the file" else f"{key}.{_name(name)}"
+
+
+def _name(text: str) -> str:
+    return text if text.isprintable() else repr(text)[1:-1]
 
 
 def shown(value: Any) -> str:
