@@ -12,17 +12,30 @@ from bandbridge.resources import TIMM_WIDTHS
 from bandbridge.sensors import SENSORS, SENTINEL_1
 from bandbridge.settings import align_task, clips, lines, other_encoders, students
 
+# No option of a network is larger; some are known to be much smaller.
+LARGEST, MOST = 100_000, {"depth": 1_000, "num_heads": 1_000}
+
 
 def student_faults(config: Mapping[str, Any]) -> Iterator[str]:
     """A sentence for each student that could not be made, or that the data could not teach."""
     for name, student in config["align"]["students"].items():
-        for fault in (*_vit_faults(student), *_input_faults(student)):
+        for fault in _option_faults(student["options"]) or (*_vit_faults(student), *_input_faults(student)):
             yield f"align.students.{name}.{fault}"
     if len(students(config)) < len(clips(config)) * len(config["align"]["students"]):
         yield "align.students: with a CLIP's name added, two students come to the same name; rename one."
     for name in {*config["align"]["students"], *students(config)} & {*clips(config), *lines(config)}:
         yield f"align.students has '{name}', as is a CLIP or a line of this run; rename the student."
     yield from _band_faults(config)
+
+
+def _option_faults(options: Mapping[str, Any]) -> list[str]:
+    """Sizes that no network has: trying to build one would take all memory."""
+    return [
+        f"options.{name} is {item}; expected a number up to {MOST.get(name, LARGEST):,}."
+        for name, value in options.items()
+        for item in (value if isinstance(value, list) else [value])
+        if isinstance(item, int | float) and not abs(item) <= MOST.get(name, LARGEST)
+    ]
 
 
 def _input_faults(student: Mapping[str, Any]) -> Iterator[str]:
