@@ -1,6 +1,6 @@
-"""Mistakes in configurations: how many end in a traceback, and how many are accepted although no run could follow them.
+"""Mistakes in configurations: how many end in a traceback, and how many that no run could follow are accepted.
 
-python benchmarks/attacks_config.py              2,000 mutated configurations, of the kinds of tests/unit/mutated_configs.py
+python benchmarks/attacks_config.py              2,000 configurations, mutated by tests/unit/mutated_configs.py
 python benchmarks/attacks_config.py --number 500 --seed 1
 """
 

@@ -85,7 +85,6 @@ NAMES = (
     "a/b",
     "no",
     "$X",
-    "a\x00b",
 )
 PATHS = ("~", "~/deep/er", "~nobody-at-all/x", "$NOT_SET_AT_ALL/x", "${NOT_SET_AT_ALL}", "$", "a{b}", "a\n", " a", "a ")
 PATHS += (
@@ -405,9 +404,9 @@ def _trainings(config: Mapping[str, Any]) -> None:
 @cache
 def built(facts: str) -> None:
     """A student, made without weights and shown an image."""
+    # Before a size like this asks for memory.
+    must(max(map(int, re.findall(r"\d+", facts)), default=0) < 10**5, "sizes beyond any memory")
     spec = StudentSpec.from_config(json.loads(facts))
-    numbers = [value for value in spec.options.values() if isinstance(value, int)]
-    must(max(numbers, default=0) < 10**5 and spec.image_size < 10**5, "sizes beyond any memory")
     must(all(isinstance(band, str) for band in spec.bands), "a band is no text")
     must(len(set(spec.bands)) == len(spec.bands), "a band twice")
     must(not ({"VV", "VH"} & set(spec.bands) and spec.scaling == "reflectance"), "decibels as reflectances")
@@ -417,9 +416,10 @@ def built(facts: str) -> None:
         student(torch.empty(1, len(spec.bands), spec.image_size, spec.image_size))
 
 
-def students_can_be_built(
-    config: Mapping[str, Any], fault_of: Callable[[Mapping[str, Any]], str | None] | None
-) -> bool:
+FaultOf = Callable[[Mapping[str, Any]], str | None]
+
+
+def students_can_be_built(config: Mapping[str, Any], fault_of: FaultOf | None) -> bool:
     """Whether the check that a run makes of its networks lets all students pass; True where there is no such check."""
     if fault_of is None:
         return True
@@ -430,5 +430,5 @@ def students_can_be_built(
 
 
 @cache
-def _fault(fault_of: Callable[[Mapping[str, Any]], str | None], facts: str) -> str | None:
+def _fault(fault_of: FaultOf, facts: str) -> str | None:
     return fault_of(json.loads(facts))

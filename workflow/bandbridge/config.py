@@ -20,7 +20,7 @@ from bandbridge.config_roots import normal_roots, root_faults
 from bandbridge.config_stages import paint_faults, probe_faults, recipe_faults, table_faults
 from bandbridge.config_words import word_faults
 from bandbridge.errors import UserError
-from bandbridge.schemas import schema_faults
+from bandbridge.schemas import schema_faults, shown
 from bandbridge.user_paths import with_paths
 from bandbridge.yaml_files import Document, read_document, texts_of_keys
 
@@ -65,6 +65,7 @@ def validate(config: Mapping[str, Any], source: str = "config.yaml") -> dict[str
     named, faults = texts_of_keys(config)
     cleaned = _plain(_without_removed(named))
     faults = faults or list(schema_faults(cleaned, "config")) or list(option_faults(cleaned))
+    faults = faults or list(_invisible(cleaned, ""))
     if not faults:
         expanded, faults = with_paths(cleaned, "config")
         expanded, of_options = with_option_paths(expanded)
@@ -131,6 +132,22 @@ def _without_removed(config: Mapping[str, Any]) -> dict[str, Any]:
 
     result: dict[str, Any] = copy(config, ())
     return result
+
+
+def _invisible(value: Any, place: str) -> Iterator[str]:
+    """A sentence for each name with a line end in it, as a text that begins with '|' has; the report may have lines."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            where = f"{place}.{shown(key)[1:-1]}" if place else key
+            if not key.isprintable():
+                yield f"{where} has a line end or another invisible character in its name; write it in one line."
+            if where != "report":
+                yield from _invisible(item, where)
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from _invisible(item, f"{place}[{number}]")
+    elif isinstance(value, str) and not value.isprintable():
+        yield f"{place} is {shown(value)}; it has a line end or another invisible character: write it in one line."
 
 
 def _plain(value: Any) -> Any:
