@@ -346,7 +346,6 @@ def _dataset(config: Mapping[str, Any], name: str) -> None:
         planned = {sample.split for sample in reader.plan(facts, Path())}
         must(planned == set(facts.splits), f"digits have samples in {planned}")
     if facts.reader == "scene":
-        must(options.size <= options.block, "no sample fits into a block")
         must({"t", "v", "e"} <= set("".join(options.blocks)), "a split has no block")
     must(facts.primary.is_rgb or facts.primary.composite, "CLIP sees nothing")
     sets = [*settings.evaluated(config).get(name, ())]

@@ -49,7 +49,7 @@ def fault(config: dict[str, Any]) -> str:
         ("datasets/digits/val", "x", ["datasets.digits.val is 'x'; expected a number or null"]),
         ("datasets/digits/val", 0, ["leave the split val without samples"]),
         ("datasets/demo_land_cover/size", 0, ["demo_land_cover.size is 0; expected at least 1"]),
-        ("datasets/demo_land_cover/size", 500, ["size is 500, more than block (192)"]),
+        ("datasets/demo_land_cover/size", 500, ["leave the split test, train, val without samples"]),
         ("datasets/demo_land_cover/blocks", ["tv"], ["leave the split test without samples"]),
         ("datasets/demo_land_cover/archive", "$NOT_SET_AT_ALL/a", ["archive names the variable NOT_SET_AT_ALL"]),
         ("datasets/demo_land_cover/archive", "a{b}", ["archive is 'a{b}'; braces"]),

@@ -60,12 +60,19 @@ class SceneOptions:
         self._check_blocks()
         if self.acquired:
             _check_date("acquired", self.acquired)
-        # Samples do not cross from one block to the next.
-        _check(self.size <= self.block, f"size is {self.size}, more than block ({self.block}), which samples lie in")
 
     @property
     def filled_splits(self) -> set[str] | None:
-        return {SPLIT_LETTERS[letter] for letter in "".join(self.blocks) if letter in SPLIT_LETTERS}
+        """Those with a square of blocks, in the pattern that repeats, that is large enough for a sample."""
+        rows, cols = len(self.blocks), len(self.blocks[0])
+        across = -(-self.size // self.block)
+
+        def square(row: int, col: int) -> set[str]:
+            down, right = range(min(across, rows)), range(min(across, cols))
+            return {self.blocks[(row + i) % rows][(col + j) % cols] for i in down for j in right}
+
+        squares = [square(row, col) for row in range(rows) for col in range(cols)]
+        return {SPLIT_LETTERS[min(letters)] for letters in squares if len(letters) == 1 and letters <= {*SPLIT_LETTERS}}
 
     @property
     def strides(self) -> Mapping[str, int]:
