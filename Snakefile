@@ -27,10 +27,17 @@ if Path(bandbridge.__file__).resolve().parents[1] != PACKAGE:
     )
 
 from bandbridge import job, overview, progress, runlock, slurm
-from bandbridge.config import validate
+from bandbridge.config import check_files, validate
 from bandbridge.cpu import slow_without_gpu
 from bandbridge.errors import UserError
+from bandbridge.model_checks import model_faults
 from bandbridge.settings import configured_precisions
+
+# What reading a file would lose in silence, such as the first of two equal keys.
+try:
+    check_files([Path("config.yaml"), *map(Path, workflow.configfiles)])
+except UserError as error:
+    raise WorkflowError(str(error)) from None
 
 
 configfile: "config.yaml"
@@ -50,7 +57,10 @@ if workflow.deployment_settings.deployment_method:
     job.share_package(PACKAGE)
 
 try:
-    config = validate(config, source=" + ".join(map(str, workflow.configfiles)))
+    source = " + ".join(map(str, workflow.configfiles))
+    config = validate(config, source)
+    if faults := model_faults(config, Path(".snakemake/bandbridge-models")):
+        raise UserError("\n".join(f"{source}: {fault}" for fault in faults))
 except UserError as error:
     raise WorkflowError(str(error)) from None
 

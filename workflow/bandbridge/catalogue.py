@@ -1,20 +1,22 @@
 """Data sets, nomenclatures and prompt sets as data: the YAML files of `workflow/`, checked and typed."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
+from bandbridge.catalogue_files import checked_content, expand_bands
 from bandbridge.errors import UserError, did_you_mean
 from bandbridge.locations import WORKFLOW
+from bandbridge.yaml_files import read_document
 
 # Kind of labels -> the metrics that may stand for a data set; the first does unless the data set's file names another.
 HEADLINES = {"single": ("accuracy", "balanced_accuracy"), "multi": ("map",)}
+# How bands of several resolutions come to one grid.
+RESAMPLINGS = ("nearest", "bilinear")
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,8 @@ class Dataset:
         label_stream: a stream of label rasters beside the modalities, None where labels come with the pixels.
         archives: the folder of its downloads, its own name unless it shares them with another data set.
         convert_jobs: jobs that share the conversion of a modality; the result does not depend on it.
+        samples: split, or 'all', -> how many samples the publisher states; None where it states none.
+        is_divided_otherwise: the configuration takes other files or other splits than the data set's file.
     """
 
     name: str
@@ -120,6 +124,8 @@ class Dataset:
     attribution: str
     cite: tuple[str, ...]
     options: Mapping[str, Any]
+    samples: Mapping[str, int] | None = None
+    is_divided_otherwise: bool = False
 
     @property
     def primary(self) -> Modality:
@@ -157,17 +163,21 @@ def prompt_set_names() -> list[str]:
 
 @cache
 def read_yaml(folder: str, name: str) -> dict[str, Any]:
-    """The content of `workflow/<folder>/<name>.yaml`; a `UserError` that lists the names if there is none."""
+    """The content of `workflow/<folder>/<name>.yaml`, checked against its schema, with its paths expanded.
+
+    Keys of mappings, and values where the schema asks for text, are what stands in the file: a class may be called no
+    or 3.10 without quotes.
+
+    Raises:
+        UserError: there is no such file, with the names that there are; or the file is at fault, a line for each fault.
+    """
     path = WORKFLOW / folder / f"{name}.yaml"
     if not path.is_file():
         allowed = _names(folder)
         raise UserError(
             f"'{name}' is not in workflow/{folder}; there are: {', '.join(allowed)}.{did_you_mean(name, allowed)}"
         )
-    content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if content.get("name") != name:
-        raise UserError(f"{path.name}: name is {content.get('name')!r}, expected {name!r} (the file's own name)")
-    return content
+    return checked_content(read_document(path), folder, name)
 
 
 # Options that every data set may have, whatever its reader: which of its modalities to convert, in how many jobs, and
@@ -199,11 +209,13 @@ def load_dataset(name: str, overrides: Mapping[str, Any] | None = None) -> Datas
         splits=tuple(facts.get("splits", ("train", "val", "test"))),
         sources=tuple(_source(source) for source in facts["sources"]),
         archives=facts.get("archives", name),
-        convert_jobs=options.get("convert_jobs", 1),
+        convert_jobs=options.get("convert_jobs") or 1,
         licence=facts["licence"],
         attribution=facts.get("attribution", ""),
         cite=tuple(facts.get("cite", ())),
         options={key: value for key, value in options.items() if key not in COMMON_OPTIONS},
+        samples=facts.get("samples"),
+        is_divided_otherwise=bool(set(overrides or {}) - set(COMMON_OPTIONS)),
     )
 
 
@@ -272,21 +284,6 @@ def _modality(name: str, facts: Mapping[str, Any]) -> Modality:
         zero_bands=tuple(facts.get("zero_bands", ())),
         size=None if size is None else (size, size) if isinstance(size, int) else (size[0], size[1]),
     )
-
-
-def expand_bands(bands: Sequence[str]) -> tuple[str, ...]:
-    """Band names with ranges written out: 'b001..b224' is b001, b002 ... b224."""
-    names: list[str] = []
-    for band in bands:
-        first = re.fullmatch(r"(\D*)(\d+)\.\.(\D*)(\d+)", str(band))
-        if first is None:
-            names.append(str(band))
-            continue
-        prefix, low, again, high = first.groups()
-        if prefix != again or int(low) > int(high):
-            raise UserError(f"band range '{band}' does not count up; write it like b001..b224")
-        names += [f"{prefix}{number:0{len(low)}d}" for number in range(int(low), int(high) + 1)]
-    return tuple(names)
 
 
 def load_nomenclature(name: str) -> Nomenclature:

@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from bandbridge import __version__
+from bandbridge.alphas import alpha_name
 from bandbridge.compare import TASKS, Change, Comparison, Key, Score, tally
 from bandbridge.files import whole_file
 from bandbridge.locations import WORKFLOW
@@ -112,7 +113,10 @@ def runs_table(comparison: Comparison) -> Table:
     """What is compared: a line a run."""
     lines = []
     for run in comparison.runs:
-        chosen = "; ".join(f"{curve.clip} on {curve.dataset}: {curve.selected:g}" for curve in run.curves) or "none"
+        chosen = (
+            "; ".join(f"{curve.clip} on {curve.dataset}: {alpha_name(curve.selected)}" for curve in run.curves)
+            or "none"
+        )
         seeds = ", ".join(map(str, sorted(run.metrics["seed"].unique())))
         lines.append(Line((run.name, seeds, chosen, run.folder.as_posix()), ()))
     return Table(

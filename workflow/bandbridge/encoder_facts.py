@@ -8,6 +8,7 @@ from typing import Any
 from bandbridge.catalogue import Dataset, Source, read_yaml
 from bandbridge.errors import UserError, did_you_mean
 from bandbridge.locations import WORKFLOW
+from bandbridge.schemas import schema_faults
 from bandbridge.sensors import SENSORS
 
 FOLDER = "encoders"
@@ -110,8 +111,6 @@ def encoder_content(name: str) -> dict[str, Any]:
 
 def facts_of(content: Mapping[str, Any], checkpoint: str | None = None) -> EncoderFacts:
     """The facts in the content of an encoder's file; raises as `load_encoder_facts` does."""
-    from bandbridge.config import schema_faults  # which asks this module for the encoders' names
-
     faults = list(schema_faults(content, "encoder")) or list(_faults(content))
     if faults:
         place = f"workflow/{FOLDER}/{content.get('name', '?')}.yaml"

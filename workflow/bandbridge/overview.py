@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bandbridge.alphas import alpha_name
 from bandbridge.catalogue import Source, load_dataset
 from bandbridge.download import missing_manual, to_download
 from bandbridge.progress import duration
@@ -366,7 +367,7 @@ def _headlines(
     for name, alpha in selected.items():
         line = lines(config)[name]
         aligned = [student for student, (_, teacher) in students(config).items() if teacher == line.clip]
-        encoders = {"zero-shot": f"{line.clip}@0", f"patched (alpha {alpha:g})": model_at(line, alpha)}
+        encoders = {"zero-shot": f"{line.clip}@0", f"patched (alpha {alpha_name(alpha)})": model_at(line, alpha)}
         for role in ("patching", "supported"):
             shown = {**encoders, **{student: student for student in aligned}} if role == "patching" else encoders
             for task in tasks(config, role):

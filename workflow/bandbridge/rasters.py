@@ -14,7 +14,7 @@ from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError
 from rasterio.io import MemoryFile
 
-RESAMPLINGS = ("nearest", "bilinear")
+from bandbridge.catalogue import RESAMPLINGS
 
 # TIFF 6.0, section 2: the types of a field that are read here, and their sizes.
 _SHORT, _LONG, _DOUBLE = 3, 4, 12

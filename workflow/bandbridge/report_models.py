@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from bandbridge import plots_models
+from bandbridge.alphas import alpha_name
 from bandbridge.figures import MODEL_COLOURS, MOST_CLASSES, Album, Plot
 from bandbridge.settings import tasks
 from bandbridge.tables import PER_CLASS, Curve, dataset_title, headline, metric_name, number, short_title, shown_models
@@ -120,7 +121,7 @@ def _class_scores(
 def _compared(encoders: Sequence[str], curves: Sequence[Curve]) -> tuple[str, str]:
     """The zero-shot model and the one to compare with it: the patched one, or the next there is."""
     base = next((name for name in encoders if name.endswith("@0")), encoders[0])
-    chosen = {f"{curve.clip}@{curve.selected:g}" for curve in curves}
+    chosen = {f"{curve.clip}@{alpha_name(curve.selected)}" for curve in curves}
     others = [name for name in encoders if name != base]
     return base, next((name for name in others if name in chosen), others[0] if others else base)
 

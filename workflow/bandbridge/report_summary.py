@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from bandbridge.alphas import alpha_name
 from bandbridge.settings import (
     clips,
     final_lines,
@@ -119,7 +120,7 @@ def summary(config: Mapping[str, Any], metrics: pd.DataFrame, curves: Sequence[C
     ends = ends_of(config, curve)
     level = f"{100 * config['evaluate']['bootstrap']['level']:g}\N{NO-BREAK SPACE}%"
     which = f" of {curve.clip}" if len(final_lines(config)) > 1 else ""
-    first = f"Patching{which} with α = {curve.selected:g} "
+    first = f"Patching{which} with α = {alpha_name(curve.selected)} "
     first += " and ".join(_changed(scores, ends, level if scores is patching[0] else "") for scores in patching)
     kept = " and ".join(_changed(scores, ends, "") for scores in supported)
     first += f"; it {kept}." if kept else "; no supported task was watched."
@@ -149,7 +150,7 @@ def ends_of(config: Mapping[str, Any], curve: Curve) -> tuple[str, str]:
     """The encoders that a summary compares: zero-shot CLIP and the patched model."""
     line = lines(config).get(curve.clip)
     if line is None:
-        return f"{curve.clip}@0", f"{curve.clip}@{curve.selected:g}"
+        return f"{curve.clip}@0", f"{curve.clip}@{alpha_name(curve.selected)}"
     return f"{line.clip}@0", model_at(line, curve.selected)
 
 

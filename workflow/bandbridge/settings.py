@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bandbridge.alphas import alpha_name
 from bandbridge.catalogue import load_dataset, prompt_set, read_yaml
 from bandbridge.locations import WORKFLOW
 
@@ -183,7 +184,7 @@ def final_lines(config: Mapping[str, Any]) -> dict[str, str]:
 def model_at(line: Line, alpha: float) -> str:
     """The name of a line's model among the encoders; the zero-shot model has one name on all lines of a CLIP."""
     name = line.clip if line.start is None and not alpha else line.name
-    return f"{name}@{alpha:g}"
+    return f"{name}@{alpha_name(alpha)}"
 
 
 def scored_nomenclatures(config: Mapping[str, Any], dataset: str) -> tuple[str, ...]:

@@ -4,6 +4,8 @@ import json
 import re
 from itertools import product
 
+from bandbridge import alphas
+from bandbridge.alphas import alpha_name
 from bandbridge.catalogue import (
     conversion_facts,
     load_dataset,
@@ -56,7 +58,7 @@ wildcard_constraints:
     student="|".join(map(re.escape, students(config))) or "none",
     file=r"[^/]+",
     other="|".join(map(re.escape, other_encoders(config))) or "none",
-    alpha=r"[0-9.]+",
+    alpha=alphas.PATTERN,
     encoder=r"[A-Za-z0-9_.@-]+",
     shown=r"[A-Za-z0-9_-]+",
     split="train|val|test",
@@ -208,7 +210,7 @@ PATCHED = final_lines(config)  # CLIP -> the line that its patched model is on
 EVALUATED = evaluated(config)  # data set -> prompt sets
 WORDS = open_words(config)  # data set -> class -> words that stand for it
 STUDENTS = students(config)  # encoder -> name in the configuration, CLIP
-ALPHAS = [f"{alpha:g}" for alpha in sorted(config["paint"]["alphas"])]
+ALPHAS = [alpha_name(alpha) for alpha in sorted(config["paint"]["alphas"])]
 SCRATCH = config["clip"]["scratch"]["dataset"] if uses_scratch(config) else None
 TOWER = locked_tower(config)  # the text tower that stays as it is
 OTHERS = {

@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bandbridge.alphas import alpha_name
 from bandbridge.errors import UserError
 from bandbridge.files import whole_file
 
@@ -69,8 +70,9 @@ class Row:
     seed: int
 
     def cells(self) -> list[str]:
-        """The row's cells in the order of COLUMNS; numbers with 10 significant digits."""
-        return [format_cell(getattr(self, "class_" if column == "class" else column)) for column in COLUMNS]
+        """The row's cells in the order of COLUMNS; numbers with 10 significant digits, but alpha as it is."""
+        cells = {column: format_cell(getattr(self, "class_" if column == "class" else column)) for column in COLUMNS}
+        return list({**cells, "alpha": "" if self.alpha is None else alpha_name(self.alpha)}.values())
 
 
 def format_cell(value: str | float | None) -> str:

@@ -16,41 +16,15 @@ import pyarrow.parquet as pq
 
 from bandbridge.archives import members
 from bandbridge.catalogue import Dataset
-from bandbridge.errors import UserError, did_you_mean
-from bandbridge.rasters import RESAMPLINGS, Raster, RasterError, decode, to_grid
+from bandbridge.errors import UserError
+from bandbridge.rasters import Raster, RasterError, decode, to_grid
 from bandbridge.readers import Planned, Rejected, Sample, source_path
-from bandbridge.readers.options import parse_options
+from bandbridge.readers.options import LEFT_OUT, BigEarthNetOptions, parse_options
 
-# Lists of v1's samples that the official splits hold none of; the last have no label among the 19 classes.
-LEFT_OUT = {
-    "snow": "patches_with_seasonal_snow.csv",
-    "cloud": "patches_with_cloud_and_shadow.csv",
-    "no_19": "patches_with_no_19_class_targets.csv",
-}
 PAIRS = "s1_s2_name_country_season.csv"
 SPLITS = {"train": "train", "validation": "val", "val": "val", "test": "test"}
 # A name's end, and what is known of a sample by it, beside the bands: v1's file of labels.
 LABELS = "labels_metadata"
-
-
-@dataclass(frozen=True)
-class BigEarthNetOptions:
-    """Where the splits come from, `lists` (v1) or `metadata` (v2), and how coarser bands come to the 10 m grid."""
-
-    lists: str | None = None  # a wheel, an archive or a folder that holds v1's lists
-    metadata: str | None = None  # v2's table of samples
-    leave_out: tuple[str, ...] = tuple(LEFT_OUT)  # of v1: snow, cloud, no_19; the others are added to train
-    resampling: str = "nearest"
-
-    def __post_init__(self) -> None:
-        if bool(self.lists) == bool(self.metadata):
-            raise ValueError("expected either lists (BigEarthNet v1) or metadata (v2)")
-        for name, value, allowed in (
-            *(("leave_out", kind, tuple(LEFT_OUT)) for kind in self.leave_out),
-            ("resampling", self.resampling, RESAMPLINGS),
-        ):
-            if value not in allowed:
-                raise ValueError(f"{name} is '{value}', allowed: {', '.join(allowed)}.{did_you_mean(value, allowed)}")
 
 
 def plan(dataset: Dataset, archives: Path) -> Sequence[Planned]:

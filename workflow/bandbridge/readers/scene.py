@@ -26,11 +26,9 @@ from bandbridge.archives import member_names, read_member
 from bandbridge.catalogue import Dataset, load_nomenclature
 from bandbridge.errors import UserError, did_you_mean
 from bandbridge.readers import Planned, Rejected, Sample, images_path
-from bandbridge.readers.options import SPLIT_LETTERS, SceneOptions, parse_options
+from bandbridge.readers.options import SPLIT_LETTERS, SceneOptions, options_of
 
 WGS84 = "EPSG:4326"
-# The options that decide about labels, by their kind.
-LABEL_OPTIONS = {"single": ("dominant_share",), "multi": ("labelled_share", "label_share")}
 
 
 @dataclass(frozen=True)
@@ -98,17 +96,9 @@ def read(dataset: Dataset, archives: Path, stream: str, wanted: Collection[str])
 
 
 def _options(dataset: Dataset) -> SceneOptions:
-    if len(dataset.modalities) > 1:
-        names = ", ".join(modality.name for modality in dataset.modalities)
-        raise UserError(f"{dataset.name}: the scene reader reads one modality, not {names}; use the table reader")
-    for kind, label_options in LABEL_OPTIONS.items():
-        wrong = [name for name in label_options if dataset.options.get(name) is not None]
-        if wrong and kind != dataset.label_kind:
-            raise UserError(
-                f"options of {dataset.name}: {wrong[0]} belongs to labels of kind {kind}, and labels.kind is "
-                f"{dataset.label_kind}; use {' and '.join(LABEL_OPTIONS[dataset.label_kind])}"
-            )
-    return parse_options(SceneOptions, dataset)
+    options = options_of(dataset)
+    assert isinstance(options, SceneOptions)
+    return options
 
 
 def _labels(dataset: Dataset, options: SceneOptions, path: Path, grid: Grid) -> tuple[NDArray[np.uint16], int]:
