@@ -1,6 +1,7 @@
 """Members of archives and folders, and what a hostile or damaged archive runs into."""
 
 import io
+import os
 import struct
 import tarfile
 import zipfile
@@ -81,13 +82,56 @@ def test_a_dot_in_front_of_names_is_dropped(tmp_path: Path):
 @pytest.mark.parametrize("kind", ["x.zip", "x.tar.gz"])
 @pytest.mark.parametrize(
     "name",
-    ["../evil.txt", "a/../../evil.txt", "a/..", "/etc/evil.txt", "..\\evil.txt", "a\\evil.txt", "C:evil", "C:/evil"],
+    ["../evil.txt", "a/../../evil.txt", "a/..", "/etc/evil.txt", "..\\evil.txt", "C:evil", "C:/evil", "C:\\evil"],
 )
 def test_a_name_that_leads_out_of_the_archive_is_refused(tmp_path: Path, kind: str, name: str):
     path = write(tmp_path / kind, {name: b"evil"})
     for read in (lambda: list(members(path)), lambda: member_names(path)):
         with pytest.raises(UserError, match="leads out of the archive"):
             read()
+
+
+def test_backslashes_in_a_zip_of_windows_part_names(tmp_path: Path):
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a\\", b"")
+        for name, content in FILES.items():
+            archive.writestr(name.replace("/", "\\"), content)
+    assert dict(members(path)) == FILES
+    assert member_names(path) == list(FILES)
+
+
+@pytest.mark.parametrize("name", ["line\nbreak", "\x1b[2Jclear", "left\u202efit.exe"])
+def test_a_name_with_characters_that_nobody_sees_is_refused(tmp_path: Path, name: str):
+    for kind in ("x.zip", "x.tar", "folder"):
+        path = write(tmp_path / kind, {name: b"1"})
+        with pytest.raises(UserError, match="control characters; rename"):
+            list(members(path))
+
+
+def test_a_name_that_is_no_utf_8_is_read_as_latin_1(tmp_path: Path):
+    path = write(tmp_path / "x.tar", {"caf\udce9/1.tif": b"1"})
+    assert dict(members(path)) == {"café/1.tif": b"1"}
+    path = write(tmp_path / "folder", {"caf\udce9/1.tif": b"1"})
+    assert dict(members(path)) == {"café/1.tif": b"1"}
+
+
+def test_what_macos_puts_into_folders_is_passed_over(tmp_path: Path):
+    path = write(tmp_path / "x.tar", {"a/1.tif": b"1", "a/Icon\r": b""})
+    assert member_names(path) == ["a/1.tif"]
+
+
+def test_a_pipe_in_a_folder_is_refused_and_not_waited_for(tmp_path: Path):
+    os.mkfifo(tmp_path / "1.tif")
+    with pytest.raises(UserError, match=r"1\.tif' is a device or a pipe"):
+        list(members(tmp_path))
+
+
+def test_a_link_to_a_folder_above_is_explained(tmp_path: Path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "again").symlink_to(tmp_path)
+    with pytest.raises(UserError, match="again is a link to a folder that it is in"):
+        list(members(tmp_path))
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE])

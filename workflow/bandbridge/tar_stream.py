@@ -7,11 +7,14 @@ every member in memory, and takes some truncated archives for whole ones. Archiv
 import bz2
 import io
 import lzma
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, NamedTuple, cast
 
 import zstandard
 from isal import igzip
+
+from bandbridge.untrusted import whole_number
 
 BLOCK = 512
 CHUNK = 64 * 1024
@@ -22,6 +25,10 @@ STEP = 16 * 1024**2
 MAX_HEADER_BYTES = 16 * 1024**2
 # Above this size, a content that is a thousand times its compressed size is a bomb and no image.
 BOMB_BYTES, BOMB_RATIO = 100 * 1024**2, 1000
+
+# What can be sought in a file, and a number as headers hold it.
+MOST_BYTES = 2**62
+OCTAL = re.compile(rb"[0-7]*")
 
 ZERO_BLOCK = bytes(BLOCK)
 FILES, FOLDERS, LINKS = b"\x007", b"5D", b"12346"
@@ -240,18 +247,13 @@ def _text(field: bytes) -> str:
 def _number(field: bytes) -> int:
     if field[0] & 0x80:
         number = int.from_bytes(field, "big") - (1 << (8 * len(field) - 1))
-        if field[0] == 0x80:
+        if field[0] == 0x80 and number < MOST_BYTES:
             return number
-        raise TarError("a header states a negative size")
-    try:
-        number = int(field.split(b"\0", 1)[0] or b"0", 8)
-    except ValueError:
-        if not field.strip(b" \0"):
-            return 0
-        raise TarError(f"a header holds {field!r} where a number belongs; it is no tar, or damaged") from None
-    if number < 0:
-        raise TarError("a header states a negative size")
-    return number
+        raise TarError("a header states a negative size, or one beyond all files")
+    octal = field.split(b"\0", 1)[0].strip(b" ")
+    if OCTAL.fullmatch(octal) is None:
+        raise TarError(f"a header holds {field!r} where a number belongs; it is no tar, or damaged")
+    return int(octal or b"0", 8)
 
 
 def _pax_size(fields: dict[str, str], size: int) -> int:
@@ -262,9 +264,10 @@ def _pax_size(fields: dict[str, str], size: int) -> int:
     stated = fields.get("size")
     if stated is None:
         return size
-    if not stated.isascii() or not stated.isdigit():
-        raise TarError(f"a pax header states the size {stated!r}")
-    return int(stated)
+    number = whole_number(stated)
+    if number is None or number >= MOST_BYTES:
+        raise TarError(f"a pax header states the size {stated[:40]!r}")
+    return number
 
 
 def _pax(records: bytes) -> dict[str, str]:
@@ -273,6 +276,7 @@ def _pax(records: bytes) -> dict[str, str]:
     at = 0
     while at < len(records) and records[at]:
         space = records.find(b" ", at, at + 20)
+        # Of bytes, these are ASCII digits alone.
         length = int(records[at:space]) if space > 0 and records[at:space].isdigit() else 0
         key, equals, value = records[space + 1 : at + length - 1].partition(b"=")
         if length < 5 or not equals or records[at + length - 1 : at + length] != b"\n":

@@ -338,7 +338,7 @@ def _add_band(
     sample: _Open, band: str, content: bytes, modality: Modality, options: TableOptions
 ) -> Sample | Rejected | None:
     """The sample once it is complete, or why it will never be."""
-    one = Modality(name="band", sensor=None, product=None, bands=(band,))
+    one = Modality(name="band", sensor=None, product=None, bands=(band,), size=modality.size)
     try:
         sample.bands[band] = read_image(content, one)
     except RasterError as error:

@@ -1,0 +1,42 @@
+"""Text that others wrote, taken for no more than text: names as paths, numbers, cells of a spreadsheet."""
+
+import re
+
+# Of 64 bits; more digits are no size and no count, and `int` refuses thousands of them with an error of its own.
+MOST_DIGITS = 19
+# Control characters end lines and steer terminals, the others turn the direction of writing around.
+UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+FORMULA = re.compile(r"'*[=+\-@\t\r]")
+
+
+def leads_out(name: str) -> bool:
+    """Whether a name with '/' between its parts leads out of the folder that it is meant for, on any system."""
+    drive = name[1:2] == ":" and name[0].isalpha()
+    return not name or drive or name[0] == "/" or "\\" in name or "\0" in name or ".." in name.split("/")
+
+
+def has_unseen(name: str) -> bool:
+    """Whether a name has characters that nobody sees: control characters, overrides of direction, what is no UTF-8."""
+    return UNSEEN.search(name) is not None
+
+
+def whole_number(text: str) -> int | None:
+    """The number that ASCII digits and nothing else write; None for anything else.
+
+    `int` takes signs, underscores, spaces and the digits of every script, and `str.isdigit` is true of '²', which `int`
+    then refuses.
+    """
+    return int(text) if len(text) <= MOST_DIGITS and text.isascii() and text.isdigit() else None
+
+
+def as_cell(text: str) -> str:
+    """Text for a cell of CSV that no spreadsheet takes for a formula: an apostrophe before what begins like one.
+
+    For names alone: a number stays as it is, its minus too. `from_cell` is the inverse.
+    """
+    return f"'{text}" if FORMULA.match(text) else text
+
+
+def from_cell(cell: str) -> str:
+    """The text of a cell that `as_cell` wrote."""
+    return cell[1:] if cell[:1] == "'" and FORMULA.match(cell) else cell
