@@ -10,6 +10,7 @@ import io
 import lzma
 import os
 import re
+import shutil
 import stat
 import zipfile
 import zlib
@@ -231,6 +232,24 @@ def read_member(path: Path, name: str) -> bytes:
     raise UserError(f"{path}: holds no file '{name}'")
 
 
+def unpack_member(path: Path, name: str, target: Path) -> None:
+    """Copy one file of a zip to `target`, piece by piece, however large; it has no more bytes than the zip states.
+
+    Raises:
+        UserError: the zip is damaged or holds no such file, or it expands beyond all measure or the room on the disk.
+    """
+    with _damage_explained(path), zipfile.ZipFile(path) as archive:
+        info = next((info for info in archive.infolist() if info.filename.replace("\\", "/") == name), None)
+        if info is None:
+            raise UserError(f"{path}: holds no file '{name}'")
+        _check_expansion(path, info)
+        free = shutil.disk_usage(target.parent).free
+        if info.file_size > free:
+            raise UserError(f"{path}: '{name}' needs {info.file_size:,} bytes, {target.parent} has {free:,} free")
+        with archive.open(info) as packed, target.open("xb") as file:
+            shutil.copyfileobj(packed, file)
+
+
 def only_name(path: Path, names: Sequence[str], pattern: str) -> str:
     """The one of an archive's names that matches a shell pattern; a `UserError` where none or several do."""
     matching = [name for name in names if fnmatch.fnmatchcase(name, pattern)]
@@ -304,10 +323,7 @@ def _zip_content(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo, li
     _check_size(path, info.filename, size, limit)
     if info.flag_bits & 1:
         raise UserError(f"{path}: '{info.filename}' is encrypted; unpack the archive to a folder, with its password")
-    if size > max(BOMB_BYTES, BOMB_RATIO * info.compress_size):
-        raise UserError(
-            f"{path}: '{info.filename}' expands more than {BOMB_RATIO}-fold, as no image does; do not trust this file"
-        )
+    _check_expansion(path, info)
     # One byte more than stated is asked for: it shows whether the header lies, and the checksum covers all there is.
     asked = copy.copy(info)
     asked.file_size = size + 1
@@ -327,6 +343,13 @@ def _zip_content(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo, li
         found = "more" if len(content) > size else f"{len(content):,}"
         raise UserError(f"{path}: '{info.filename}' states {size:,} bytes and holds {found}; do not trust this file")
     return content
+
+
+def _check_expansion(path: Path, info: zipfile.ZipInfo) -> None:
+    if info.file_size > max(BOMB_BYTES, BOMB_RATIO * info.compress_size):
+        raise UserError(
+            f"{path}: '{info.filename}' expands more than {BOMB_RATIO}-fold, as no data do; do not trust this file"
+        )
 
 
 def _tar_entries(path: Path, parts: list[Path]) -> Iterator[_Entry]:

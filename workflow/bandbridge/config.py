@@ -22,7 +22,7 @@ from bandbridge.catalogue import (
     read_yaml,
 )
 from bandbridge.config_words import word_faults
-from bandbridge.encoder_facts import encoder_names, load_encoder_facts
+from bandbridge.encoder_facts import encoder_names, load_encoder_facts, must_be_pinned
 from bandbridge.errors import UserError, did_you_mean
 from bandbridge.locations import WORKFLOW
 from bandbridge.resources import clip_architecture, clip_architectures
@@ -36,6 +36,7 @@ from bandbridge.settings import (
     other_encoders,
     prompts,
     tasks,
+    unpinned_encoders,
     uses_scratch,
 )
 from bandbridge.text_towers import architecture_faults, load_text_tower, text_tower_names
@@ -445,7 +446,7 @@ def _recipe_faults(config: Mapping[str, Any]) -> Iterator[str]:
 
 def _encoder_faults(config: Mapping[str, Any]) -> Iterator[str]:
     known = encoder_names()
-    for name in other_encoders(config):
+    for name, checkpoint in other_encoders(config).items():
         if name not in known:
             yield (
                 f"evaluate.encoders names '{name}'; there are (workflow/encoders/): {', '.join(known)}."
@@ -453,9 +454,15 @@ def _encoder_faults(config: Mapping[str, Any]) -> Iterator[str]:
             )
             continue
         try:
-            load_encoder_facts(name)
+            facts = load_encoder_facts(name, checkpoint)
         except UserError as error:
             yield str(error)
+            continue
+        try:
+            if name not in unpinned_encoders(config):
+                must_be_pinned(facts, Path(config["data_root"], "archives", "encoders"))
+        except UserError as error:
+            yield f"evaluate.encoders, {name}: {error}"
         if name in {*clips(config), *config["align"]["students"]}:
             yield f"evaluate.encoders names '{name}', as is a CLIP or a student of this run; rename that one."
 

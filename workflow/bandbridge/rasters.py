@@ -33,6 +33,10 @@ SEALED = {
 }
 # Metadata of a TIFF that name the file in which GDAL looks for its overviews, with any driver.
 LEADING_AWAY = ("OVERVIEWS", "ProxyOverviewRequest")
+# GDAL takes a PNG that breaks off for a whole one, the rest of it black.
+PNG, PNG_END = b"\x89PNG\r\n", b"IEND\xaeB`\x82"
+# Of a file in memory, in a folder of its own.
+NAME = "content"
 # Of the pixels of one sample: a hundred times what is usual, an eighth of a laptop's memory.
 MOST_SAMPLE_BYTES = 1024**3
 
@@ -95,6 +99,8 @@ def decode(content: bytes, limit: int = MOST_SAMPLE_BYTES) -> Raster:
     """
     if not content:
         raise RasterError("is empty")
+    if content.startswith(PNG) and PNG_END not in content:
+        raise RasterError(f"is truncated: a PNG of {len(content):,} bytes without its end")
     fields = _tiff_fields(content)
     pixels = _plain_pixels(content, fields) if fields and _is_plain(fields) else None
     if fields is None or pixels is None:
@@ -118,7 +124,7 @@ def opened(content: bytes) -> Iterator[DatasetReader]:
     Raises:
         RasterError: the file is damaged, of another format, or names a file for its overviews.
     """
-    with rasterio.Env(**SEALED), MemoryFile(content) as memory, _place_is_optional():
+    with rasterio.Env(**SEALED), MemoryFile(content, filename=NAME) as memory, _place_is_optional():
         try:
             file = memory.open(driver=list(DRIVERS))
         except rasterio.errors.RasterioError as error:
@@ -136,9 +142,9 @@ def opened(content: bytes) -> Iterator[DatasetReader]:
 
 
 def in_gdals_words(error: Exception) -> str:
-    """What GDAL says is wrong, without the name of the file in memory, which differs each time."""
+    """What GDAL says is wrong, without the folder of the file in memory, which differs each time."""
     text = " ".join(str(error.__cause__ or error).split())
-    return re.sub(r"/vsimem/[\w./-]*[\w/]", "it", text)
+    return re.sub(rf"/vsimem/[\w-]+/{NAME}|{NAME}", "it", text)
 
 
 def must_fit(file: DatasetReader, limit: int) -> None:
@@ -230,10 +236,12 @@ def _is_plain(fields: Mapping[int, tuple]) -> bool:
 
 
 def _plain_pixels(content: bytes, fields: Mapping[int, tuple]) -> NDArray | None:
-    """None where the strips are not the pixels and nothing else: some may be absent, padded or cut off."""
+    """None where the strips are not the pixels and nothing else: some may be absent, others padded."""
     width, height, bands = fields[_WIDTH][0], fields[_HEIGHT][0], fields.get(_BANDS, (1,))[0]
     kind, size = _KINDS[fields.get(_SAMPLE_FORMAT, (1,))[0]], fields[_BITS][0] // 8
     expected = width * height * bands * size
+    if any(at + length > len(content) for at, length in zip(fields[_OFFSETS], fields[_COUNTS], strict=False)):
+        raise RasterError(f"is truncated: its strips lead beyond its {len(content):,} bytes")
     # Strips may lie over each other, a million times: their sum is known before they are put together.
     if not sum(fields[_COUNTS]) == expected <= len(content):
         return None

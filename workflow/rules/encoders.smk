@@ -17,7 +17,7 @@ for encoder, facts in OTHERS.items():
         conda:
             "../../envs/torch.yaml"
         params:
-            facts=encoder_content(encoder),
+            facts=encoder_content(encoder, unpinned=encoder in unpinned_encoders(config)),
             archives=f"{config['data_root']}/archives/encoders",
             checkpoint=facts.checkpoint,
         message:
