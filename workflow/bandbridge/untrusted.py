@@ -20,6 +20,11 @@ def has_unseen(name: str) -> bool:
     return UNSEEN.search(name) is not None
 
 
+def visible(text: str) -> str:
+    """Text for a terminal or a log, with '?' for each character that nobody sees."""
+    return UNSEEN.sub("?", text)
+
+
 def whole_number(text: str) -> int | None:
     """The number that ASCII digits and nothing else write; None for anything else.
 

@@ -17,7 +17,9 @@ for encoder, facts in OTHERS.items():
         conda:
             "../../envs/torch.yaml"
         params:
-            facts=encoder_content(encoder, unpinned=encoder in unpinned_encoders(config)),
+            facts=encoder_content(
+                encoder, unpinned=encoder in unpinned_encoders(config)
+            ),
             archives=f"{config['data_root']}/archives/encoders",
             checkpoint=facts.checkpoint,
         message:
