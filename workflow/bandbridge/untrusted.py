@@ -6,7 +6,8 @@ import re
 MOST_DIGITS = 19
 # Control characters end lines and steer terminals, the others turn the direction of writing around.
 UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-FORMULA = re.compile(r"'*[=+\-@\t\r]")
+FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠].", re.DOTALL)
+NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?")
 
 
 def leads_out(name: str) -> bool:
@@ -37,9 +38,9 @@ def whole_number(text: str) -> int | None:
 def as_cell(text: str) -> str:
     """Text for a cell of CSV that no spreadsheet takes for a formula: an apostrophe before what begins like one.
 
-    For names alone: a number stays as it is, its minus too. `from_cell` is the inverse.
+    A number stays as it is, its sign too. `from_cell` is the inverse.
     """
-    return f"'{text}" if FORMULA.match(text) else text
+    return f"'{text}" if FORMULA.match(text) and not NUMBER.fullmatch(text) else text
 
 
 def from_cell(cell: str) -> str:
