@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 from http_server import Answer, FileServer, answering, running_server
 
-from bandbridge import connections, transfer
+from bandbridge import transfer
 from bandbridge.catalogue import Source
 from bandbridge.download import fetch
 from bandbridge.errors import UserError
+
+pytestmark = pytest.mark.attack("servers and downloads")
 
 CONTENT = b"a band of the scene " * 5_000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -87,7 +89,7 @@ def test_a_server_that_states_no_size_is_cut_off_too(
 def test_a_server_that_drips_is_left_after_a_while(
     server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer
 ):
-    monkeypatch.setattr(connections, "PATIENCE", 0.3)
+    monkeypatch.setattr("bandbridge.connections.PATIENCE", 0.3)
     good = server.serve("good", CONTENT)
     with answering(answer) as url:
         assert fetch(source(url, good), tmp_path).read_bytes() == CONTENT
@@ -98,7 +100,7 @@ def test_a_server_that_drips_is_left_after_a_while(
 def test_a_slow_server_that_brings_enough_has_more_time(
     server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(connections, "PATIENCE", 0.2)
+    monkeypatch.setattr("bandbridge.connections.PATIENCE", 0.2)
     slow = server.serve("slow", bytes(500_000), Answer(pause=0.1))
     path = fetch(source(slow, sha256=hashlib.sha256(bytes(500_000)).hexdigest()), tmp_path)
     assert path.stat().st_size == 500_000

@@ -148,25 +148,25 @@ def in_gdals_words(error: Exception) -> str:
 
 
 def must_fit(file: DatasetReader, limit: int) -> None:
-    """A `RasterError` where a file's pixels, or one block of them as it is stored, take more than `limit` bytes."""
-    blocks_must_fit(file, limit)
+    """A `RasterError` where a file's pixels take more than `limit` bytes, or a block of them more than any sample."""
     size = file.count * file.height * file.width * _largest_number(file)
     if size > limit:
         raise RasterError(
             f"states {file.count:,} bands of {file.height:,} x {file.width:,} pixels, {size:,} bytes; "
             f"the limit is {limit:,}"
         )
+    blocks_must_fit(file)
 
 
-def blocks_must_fit(file: DatasetReader, limit: int) -> None:
-    """A `RasterError` where GDAL would need more than `limit` bytes to decode the smallest part of a file."""
-    bands = 1 if file.interleaving is None or file.interleaving.name == "band" else file.count
+def blocks_must_fit(file: DatasetReader) -> None:
+    """A `RasterError` where GDAL would have to decode more than `MOST_SAMPLE_BYTES` at once, whatever is asked for."""
+    together = file.interleaving is not None and file.interleaving.name != "band"
     for height, width in file.block_shapes:
-        size = bands * height * width * _largest_number(file)
-        # Of a picture that is one block, the block is the picture.
-        if size > limit and (height, width) != file.shape:
+        size = (file.count if together else 1) * height * width * _largest_number(file)
+        if size > MOST_SAMPLE_BYTES:
             raise RasterError(
-                f"is stored in blocks of {height:,} x {width:,} pixels, {size:,} bytes; the limit is {limit:,}"
+                f"is stored in blocks of {height:,} x {width:,} pixels, {size:,} bytes; the limit is "
+                f"{MOST_SAMPLE_BYTES:,}"
             )
 
 

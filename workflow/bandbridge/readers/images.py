@@ -1,5 +1,8 @@
 """One image file as a sample's pixels: an RGB picture or a raster with all bands, as delivered."""
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 
 import numpy as np
@@ -67,7 +70,7 @@ def _with_bands(content: bytes, modality: Modality, limit: int) -> Raster:
 
 def _picture(content: bytes, size: int | None, limit: int) -> NDArray[np.uint8]:
     try:
-        with Image.open(BytesIO(content), formats=PICTURE_FORMATS) as picture:
+        with _no_warnings_of_bombs(), Image.open(BytesIO(content), formats=PICTURE_FORMATS) as picture:
             width, height = picture.size
             if width * height * CHANNELS > limit:
                 raise RasterError(f"states {height:,} x {width:,} pixels; the limit is {limit // CHANNELS:,}")
@@ -81,6 +84,14 @@ def _picture(content: bytes, size: int | None, limit: int) -> NDArray[np.uint8]:
             raise
         raise RasterError(f"cannot be read as a picture: {' '.join(str(error).split())}") from error
     return _cut(rgb, size) if size else np.asarray(rgb)
+
+
+@contextmanager
+def _no_warnings_of_bombs() -> Iterator[None]:
+    """Pillow warns of pictures of half the size that it refuses; here the limit decides."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        yield
 
 
 def _cut(picture: Image.Image, size: int) -> NDArray[np.uint8]:

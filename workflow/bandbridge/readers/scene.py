@@ -24,7 +24,7 @@ from rasterio.warp import transform as transform_points
 from bandbridge.archives import member_names, only_name, read_member
 from bandbridge.catalogue import Dataset, load_nomenclature
 from bandbridge.errors import UserError, did_you_mean
-from bandbridge.rasters import MOST_SAMPLE_BYTES, RasterError, blocks_must_fit, in_gdals_words, opened
+from bandbridge.rasters import RasterError, blocks_must_fit, in_gdals_words, opened
 from bandbridge.readers import Planned, Rejected, Sample, images_path
 from bandbridge.readers.options import SPLIT_LETTERS, SceneOptions, parse_options
 from bandbridge.readers.polygons import read_polygons
@@ -179,7 +179,7 @@ def _opened(
 def _open(path: Path, file: str, stack: ExitStack) -> DatasetReader:
     try:
         raster = stack.enter_context(opened(read_member(path, file)))
-        blocks_must_fit(raster, MOST_SAMPLE_BYTES)
+        blocks_must_fit(raster)
     except RasterError as error:
         raise UserError(f"{path}: {file} {error}; get the file again") from error
     return raster
