@@ -89,6 +89,7 @@ def test_weights_are_downloaded_once_and_what_they_were_is_kept(server, tmp_path
     )
 
 
+@pytest.mark.attack("weights")
 def test_weights_without_a_checksum_need_the_users_consent(server, tmp_path):
     server.serve("tiny.pt", b"weights")
     content = tiny_content(weights=served(server, "tiny.pt", b"", unpinned=False))
@@ -108,6 +109,7 @@ def test_weights_that_the_user_copied_need_no_consent(tmp_path):
     assert files == [{"file": "tiny.pt", "sha256": checksum(path)}]
 
 
+@pytest.mark.attack("weights")
 def test_another_file_than_the_first_is_refused_where_nobody_states_a_checksum(server, tmp_path):
     server.serve("tiny.pt", b"weights")
     facts = facts_of(tiny_content(weights=served(server, "tiny.pt", b"")))
@@ -120,6 +122,7 @@ def test_another_file_than_the_first_is_refused_where_nobody_states_a_checksum(s
         bring_weights(facts, tmp_path)
 
 
+@pytest.mark.attack("weights")
 def test_a_checkpoint_in_a_zip_that_expands_beyond_measure_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "sky.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("epoch_20.pt", bytes(150_000_000))
@@ -138,6 +141,7 @@ def test_a_download_that_broke_off_is_continued(server, tmp_path):
     assert load(tmp_path / "tiny").name == "tiny-clip"
 
 
+@pytest.mark.attack("weights")
 def test_another_file_than_stated_is_refused(server, tmp_path):
     server.serve("tiny.pt", b"other")
     content = tiny_content(weights=served(server, "tiny.pt", b"", sha256="0" * 64))
@@ -177,6 +181,7 @@ def test_a_checkpoint_is_taken_out_of_its_zip_with_numpy_numbers_beside_it(serve
         fetch_encoder(tiny_content(weights={**weights, "member": "epoch_30.pt"}), tmp_path / "archives", tmp_path / "x")
 
 
+@pytest.mark.attack("weights")
 def test_a_pickled_program_is_not_run(tmp_path):
     class Harm:
         def __reduce__(self):
