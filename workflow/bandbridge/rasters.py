@@ -18,6 +18,7 @@ import rasterio.errors
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError
+from pyproj.network import set_network_enabled
 from rasterio.io import DatasetReader, MemoryFile
 
 # GDAL has some 150 drivers, and tries all of them on whatever it is given: VRT opens any other file, WMS and STAC any
@@ -39,6 +40,9 @@ PNG, PNG_END = b"\x89PNG\r\n", b"IEND\xaeB`\x82"
 NAME = "content"
 # Of the pixels of one sample: a hundred times what is usual, an eighth of a laptop's memory.
 MOST_SAMPLE_BYTES = 1024**3
+
+# A file's reference system may name grids by their addresses.
+set_network_enabled(False)
 
 RESAMPLINGS = ("nearest", "bilinear")
 

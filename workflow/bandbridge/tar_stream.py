@@ -9,6 +9,7 @@ import io
 import lzma
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, BinaryIO, NamedTuple, cast
 
 import zstandard
@@ -21,6 +22,8 @@ CHUNK = 64 * 1024
 # A zstd block of 4 bytes becomes 128 kB: what one call may expand to is kept small by giving it little.
 ZSTD_CHUNK = 4 * 1024
 ZSTD_MAX_WINDOW = 2**31
+# Of a dictionary: what `xz -9` makes takes 65 MB, and a header may ask for 4 GB.
+XZ_MAX_MEMORY = 2**30
 STEP = 16 * 1024**2
 MAX_HEADER_BYTES = 16 * 1024**2
 # Above this size, a content that is a thousand times its compressed size is a bomb and no image.
@@ -61,9 +64,9 @@ def unpacked(file: BinaryIO) -> Unpacked:
         raw: Any = igzip.IGzipFile(fileobj=file, mode="rb")
         ahead = igzip.READ_BUFFER_SIZE
     elif start[:3] == b"BZh":
-        raw = _Frames(file, bz2.BZ2Decompressor)
+        raw = _Frames(file, bz2.BZ2Decompressor, bounded=True)
     elif start == b"\xfd7zXZ\x00":
-        raw = _Frames(file, lzma.LZMADecompressor, padding=b"\0")
+        raw = _Frames(file, partial(lzma.LZMADecompressor, memlimit=XZ_MAX_MEMORY), padding=b"\0", bounded=True)
     elif start[:4] == b"\x28\xb5\x2f\xfd" or start[1:4] == b"\x2a\x4d\x18":
         raw = _Frames(file, zstandard.ZstdDecompressor(max_window_size=ZSTD_MAX_WINDOW).decompressobj, ZSTD_CHUNK)
     else:
@@ -75,9 +78,11 @@ def unpacked(file: BinaryIO) -> Unpacked:
 class _Frames(io.RawIOBase):
     """Compressed frames one after another as one stream. One that breaks off, or what is no frame, is an error."""
 
-    def __init__(self, file: BinaryIO, new: Callable[[], Any], chunk: int = CHUNK, padding: bytes = b"") -> None:
+    def __init__(
+        self, file: BinaryIO, new: Callable[[], Any], chunk: int = CHUNK, padding: bytes = b"", bounded: bool = False
+    ) -> None:
         self._file, self._new, self._chunk, self._padding = file, new, chunk, padding
-        self._bounded = new in (bz2.BZ2Decompressor, lzma.LZMADecompressor)
+        self._bounded = bounded  # whether decompressors give no more than they are asked for
         self._frame: Any = None
         self._out = memoryview(b"")
 

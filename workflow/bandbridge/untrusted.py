@@ -7,7 +7,7 @@ MOST_DIGITS = 19
 # Control characters end lines and steer terminals, the others turn the direction of writing around.
 UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠].", re.DOTALL)
-NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]+)?")
+NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 def leads_out(name: str) -> bool:
@@ -33,6 +33,11 @@ def whole_number(text: str) -> int | None:
     then refuses.
     """
     return int(text) if len(text) <= MOST_DIGITS and text.isascii() and text.isdigit() else None
+
+
+def decimal_number(text: str) -> float | None:
+    """The number that a table's cell writes, as 12, -0.5 or 1e3; None for anything else, 'nan' and '1_0' among them."""
+    return float(text) if NUMBER.fullmatch(text) else None
 
 
 def as_cell(text: str) -> str:
