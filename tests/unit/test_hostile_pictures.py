@@ -1,5 +1,6 @@
 """What files that say they are pictures, rasters or polygons run into when they reach for more than themselves."""
 
+import dataclasses
 import io
 import json
 import math
@@ -17,10 +18,11 @@ from rasterio.io import MemoryFile
 from rasterio.transform import from_bounds
 from shapely.geometry import box
 
-from bandbridge.catalogue import Modality
+from bandbridge.catalogue import Modality, load_dataset
 from bandbridge.errors import UserError
 from bandbridge.rasters import RasterError, decode
-from bandbridge.readers import scene
+from bandbridge.readers import Rejected, Sample, scene
+from bandbridge.readers import folder as folder_reader
 from bandbridge.readers.bigearthnet import _json_labels, _rows
 from bandbridge.readers.images import read_image
 
@@ -164,6 +166,29 @@ def test_pillow_runs_no_program(tmp_path, monkeypatch):
     assert not (tmp_path / "ran").exists()
 
 
+def test_hostile_pictures_of_a_folder_are_set_aside_one_by_one(tmp_path, server, secret):
+    modalities = (Modality("rgb", None, None, ("red", "green", "blue"), size=(64, 64)),)
+    options = {"shares": {"val": 0.2, "test": 0.2}, "archive": str(tmp_path / "images")}
+    dataset = dataclasses.replace(load_dataset("eurosat_rgb"), modalities=modalities, options=options, sources=())
+    pictures = {
+        "good": png_of(np.ones((64, 64, 3), "uint8")),
+        "vrt": raw_vrt(secret, 3),
+        "wms": wms(server.url("x.tif")),
+        "tiff": tiff((3, 60_000, 60_000), SPARSE_OK=True, tiled=True, compress="deflate"),
+        "png": png(60_000, 60_000),
+        "eps": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 64 64\n",
+        "empty": b"",
+    }
+    (tmp_path / "images" / "Forest").mkdir(parents=True)
+    for name, content in pictures.items():
+        (tmp_path / "images" / "Forest" / f"{name}.png").write_bytes(content)
+    read = {item.id: item for item in folder_reader.read(dataset, tmp_path, "rgb", list(pictures))}
+    assert isinstance(read.pop("good"), Sample)
+    assert set(read) == set(pictures) - {"good"}
+    assert all(isinstance(item, Rejected) and item.reason for item in read.values())
+    assert server.asked == []
+
+
 # --- sizes -----------------------------------------------------------------------------------------------------------
 
 
@@ -176,6 +201,12 @@ def png(width, height):
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     body = zlib.compress(bytes(1 + 3 * width))
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+
+
+def png_of(pixels):
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def jpeg(width, height):
