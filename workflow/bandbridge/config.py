@@ -453,18 +453,27 @@ def _encoder_faults(config: Mapping[str, Any]) -> Iterator[str]:
                 f"{did_you_mean(name, known)}"
             )
             continue
-        try:
-            facts = load_encoder_facts(name, checkpoint)
-        except UserError as error:
-            yield str(error)
-            continue
-        try:
-            if name not in unpinned_encoders(config):
-                must_be_pinned(facts, Path(config["data_root"], "archives", "encoders"))
-        except UserError as error:
-            yield f"evaluate.encoders, {name}: {error}"
+        yield from _weight_faults(config, f"evaluate.encoders, {name}", name, checkpoint)
         if name in {*clips(config), *config["align"]["students"]}:
             yield f"evaluate.encoders names '{name}', as is a CLIP or a student of this run; rename that one."
+
+    for student, facts in config["align"]["students"].items():
+        if facts["pretrained"] in known:
+            yield from _weight_faults(config, f"align.students.{student}.pretrained", facts["pretrained"])
+
+
+def _weight_faults(config: Mapping[str, Any], where: str, encoder: str, checkpoint: str | None = None) -> Iterator[str]:
+    """What is wrong with an encoder's file, or that its weights need the user's consent."""
+    try:
+        facts = load_encoder_facts(encoder, checkpoint)
+    except UserError as error:
+        yield str(error)
+        return
+    try:
+        if encoder not in unpinned_encoders(config):
+            must_be_pinned(facts, Path(config["data_root"], "archives", "encoders"))
+    except UserError as error:
+        yield f"{where}: {error}"
 
 
 def _probe_faults(config: Mapping[str, Any]) -> Iterator[str]:

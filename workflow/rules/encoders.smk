@@ -38,7 +38,10 @@ rule fetch_weights:
     conda:
         "../../envs/torch.yaml"
     params:
-        facts=lambda w: encoder_content(FIRST_WEIGHTS[w.file]),
+        facts=lambda w: encoder_content(
+            FIRST_WEIGHTS[w.file],
+            unpinned=FIRST_WEIGHTS[w.file] in unpinned_encoders(config),
+        ),
     message:
         "Fetching {wildcards.file}"
     script:
