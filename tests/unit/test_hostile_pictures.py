@@ -343,6 +343,26 @@ def square(path, driver):
     frame.to_file(path, driver=driver)
 
 
+@pytest.mark.parametrize(
+    "crs",
+    [
+        {"type": "url", "properties": {"url": "ADDRESS"}},
+        {"type": "link", "properties": {"href": "ADDRESS", "type": "ogcwkt"}},
+        {"type": "name", "properties": {"name": "ADDRESS"}},
+        {"type": "OGC", "properties": {"urn": "ADDRESS"}},
+        "ADDRESS",
+        7,
+    ],
+)
+def test_a_reference_system_is_not_fetched(tmp_path, server, crs):
+    crs = json.loads(json.dumps(crs).replace("ADDRESS", server.url("crs")))
+    point = {"type": "Feature", "properties": {"a": 1}, "geometry": {"type": "Point", "coordinates": [1, 2]}}
+    (tmp_path / "p.geojson").write_text(json.dumps({"type": "FeatureCollection", "crs": crs, "features": [point]}))
+    with pytest.raises(UserError, match="states its reference system as"):
+        scene.read_polygons(tmp_path, "p.geojson")
+    assert server.asked == []
+
+
 @pytest.mark.parametrize("kind", ["vrt", "gdalg", "gml", "wfs", "view", "csv", "svg"])
 def test_polygons_lead_nowhere_else(tmp_path, server, kind):
     folder = tmp_path / "data"

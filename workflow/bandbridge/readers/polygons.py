@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import geopandas
 
@@ -17,6 +18,7 @@ SHAPEFILE, SQLITE = b"\x00\x00\x27\x0a", b"SQLite format 3\0"
 # Of the files beside a shapefile those that GDAL needs; others may lead elsewhere.
 SIDE_FILES = (".shp", ".shx", ".dbf", ".prj", ".cpg")
 # What a GeoJSON file says that counts here, beside its features.
+NAMED_CRS = re.compile(r"(urn:ogc:def:crs:|EPSG:|OGC:|ESRI:|IAU:)[\w.:-]+", re.IGNORECASE)
 GEOJSON_KEYS = ("type", "name", "crs", "bbox", "features")
 # SQL of a database that reaches beyond it, through GDAL's own functions and virtual tables.
 VIRTUAL = re.compile(r"virtual\s+table.*?\busing\s+(\w+)", re.IGNORECASE | re.DOTALL)
@@ -77,7 +79,19 @@ def _geojson(content: bytes) -> dict[str, object]:
     if not isinstance(read, dict) or read.get("type") != "FeatureCollection":
         kind = read.get("type") if isinstance(read, dict) else type(read).__name__
         raise UserError(f"is JSON of the type {kind!r}, expected a FeatureCollection of GeoJSON")
+    crs = read.get("crs")
+    if crs is not None and not _is_named(crs):
+        # Of the other ways, `url` and `link` have GDAL fetch whatever they name.
+        raise UserError(
+            f"states its reference system as {json.dumps(crs)[:200]}, expected "
+            '{"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32633"}} or none'
+        )
     return {key: read[key] for key in GEOJSON_KEYS if key in read}
+
+
+def _is_named(crs: Any) -> bool:
+    properties = crs.get("properties") if isinstance(crs, dict) and crs.get("type") == "name" else None
+    return isinstance(properties, dict) and NAMED_CRS.fullmatch(str(properties.get("name"))) is not None
 
 
 def _must_keep_to_itself(file: Path) -> None:
