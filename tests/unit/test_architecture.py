@@ -8,7 +8,21 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "workflow" / "bandbridge"
 
 LEVELS = [
-    ["alphas", "code_version", "cpu", "errors", "files", "locations", "progress", "job", "runlock", "resources", "slurm", "yaml_files"],
+    [
+        "alphas",
+        "code_version",
+        "cpu",
+        "errors",
+        "files",
+        "locations",
+        "progress",
+        "job",
+        "runlock",
+        "resources",
+        "slurm",
+        "untrusted",
+        "yaml_files",
+    ],
     ["schemas"],
     ["user_paths"],
     ["catalogue_files"],
@@ -16,7 +30,7 @@ LEVELS = [
     ["sensors", "text_towers"],
     ["settings"],
     ["encoder_facts", "run_notes"],
-    ["tar_stream", "archives", "transfer", "download", "listing", "text_tower_fetch", "rasters"],
+    ["tar_stream", "archives", "connections", "transfer", "download", "listing", "text_tower_fetch", "rasters"],
     ["readers"],
     ["sizes"],
     ["config_data", "config_words", "config_roots"],

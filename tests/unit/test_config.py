@@ -132,6 +132,24 @@ def test_null_removes_an_entry_that_a_preset_does_not_want():
     assert validate(config)["align"]["students"] == {}
 
 
+def test_weights_without_a_checksum_need_consent_before_any_job(tmp_path: Path):
+    name = "remoteclip-vit-b-32"
+    expected = f"evaluate.encoders, {name}: nobody states a checksum of RemoteCLIP-ViT-B-32.pt.*unpinned: true"
+    with pytest.raises(UserError, match=expected):
+        validate(changed("evaluate/encoders", [name]))
+    validate(changed("evaluate/encoders", [{"name": name, "unpinned": True}]))
+    validate(changed("evaluate/encoders", [{"name": name, "checkpoint": "my.pt"}]))
+    validate(changed("evaluate/encoders", ["ssl4eo-moco-vit-s-16"]))
+    student = next(iter(DEMO["align"]["students"]))
+    with pytest.raises(UserError, match=rf"align\.students\.{student}\.pretrained: nobody states a checksum"):
+        validate(changed(f"align/students/{student}/pretrained", "satmae-vit-l-8"))
+    own = changed("evaluate/encoders", [name]) | {"data_root": str(tmp_path)}
+    copied = tmp_path / "archives" / "encoders" / "RemoteCLIP-ViT-B-32.pt"
+    copied.parent.mkdir(parents=True)
+    copied.write_bytes(b"weights")
+    validate(own)
+
+
 def test_a_run_without_supported_task_is_valid_with_a_fixed_alpha():
     config = changed("tasks/supported", None)
     config["paint"]["select"]["criterion"] = "fixed"

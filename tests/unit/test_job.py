@@ -52,6 +52,13 @@ def test_a_user_error_is_one_paragraph_without_a_traceback(script: Path, tmp_pat
     assert called.stderr.strip() == "Error: number is -1; give one that is not negative"
 
 
+@pytest.mark.attack("names")
+def test_names_in_an_error_do_not_steer_the_terminal(script: Path, tmp_path: Path):
+    script.write_text(SCRIPT.replace("number is -1; give", "\\x1b[2Jnumber is\\n-1;\\tgive"))
+    called = call(script, "--number", "-1", "--parts", "a", "--recipe", "{}", "--result", str(tmp_path / "result"))
+    assert called.stderr.strip() == "Error: ?[2Jnumber is\n-1;     give one that is not negative"
+
+
 class Named(list):
     """As Snakemake's input, output and params: a list whose items may have names."""
 

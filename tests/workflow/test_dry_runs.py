@@ -90,7 +90,7 @@ def test_published_weights_that_a_student_starts_from_are_fetched(clone: Clone):
 
 def test_another_encoder_is_fetched_encodes_and_is_scored(clone: Clone):
     satmae = {"name": "satmae-vit-l-8", "checkpoint": "x.pth"}
-    clone.configure({"evaluate": {"encoders": ["remoteclip-vit-b-32", satmae]}})
+    clone.configure({"evaluate": {"encoders": [{"name": "remoteclip-vit-b-32", "unpinned": True}, satmae]}})
     jobs = clone.jobs()
     assert {"fetch_encoder_remoteclip-vit-b-32", "fetch_encoder_satmae-vit-l-8"} <= set(jobs)
     # Pictures have no bands for SatMAE, which has no text side either.

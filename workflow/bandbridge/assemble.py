@@ -28,6 +28,7 @@ from bandbridge.files import whole_directory, whole_file
 from bandbridge.plan import SHARD, Plan, Refused, Shard
 from bandbridge.sensors import Sensor, sensor_of
 from bandbridge.shards import BLOCK, LEVEL, ChunkFiles, write_shard
+from bandbridge.untrusted import as_cell
 
 
 @dataclass(eq=False)
@@ -186,7 +187,7 @@ def _write_quarantine(path: Path, refused: Sequence[Refused]) -> None:
     with whole_file(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["id", "split", "reason"])
-        writer.writerows([item.id, item.split, item.reason] for item in refused)
+        writer.writerows([as_cell(item.id), item.split, as_cell(item.reason)] for item in refused)
 
 
 def _check_enough(

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,10 @@ from numpy.typing import NDArray
 from bandbridge.catalogue_files import checked_content, expand_bands
 from bandbridge.errors import UserError, did_you_mean
 from bandbridge.locations import WORKFLOW
+from bandbridge.untrusted import has_unseen, leads_out
 from bandbridge.yaml_files import read_document
+
+PIP = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9._!+-]*")
 
 # Kind of labels -> the metrics that may stand for a data set; the first does unless the data set's file names another.
 HEADLINES = {"single": ("accuracy", "balanced_accuracy"), "multi": ("map",)}
@@ -40,6 +44,21 @@ class Source:
     parts: tuple["Source", ...] = ()
     stream: str | None = None
     manual: str = ""
+
+    def __post_init__(self) -> None:
+        """Raises `UserError` for a name outside the folder of downloads, or an address that is not on the web."""
+        if leads_out(self.file) or has_unseen(self.file) or PurePosixPath(self.file).name.startswith("."):
+            raise UserError(
+                f"file is {self.file!r}, expected a name below the folder of the downloads: no '..', no leading '/' or "
+                "'.', no backslash; a file elsewhere is named in the configuration"
+            )
+        for url in self.urls:
+            if not url.lower().startswith(("https://", "http://")):
+                raise UserError(
+                    f"{self.file}: url is {url!r}, expected an address that begins with https:// or http://"
+                )
+        if self.pip is not None and PIP.fullmatch(self.pip) is None:
+            raise UserError(f"{self.file}: pip is {self.pip!r}, expected name==version and no other words for pip")
 
 
 @dataclass(frozen=True)
@@ -184,6 +203,8 @@ def read_yaml(folder: str, name: str) -> dict[str, Any]:
 # whether bands are treated as physics has it or as the paper's code does.
 COMMON_OPTIONS = ("modalities", "convert_jobs", "treatment")
 TREATMENTS = ("physical", "reference")
+# Options that name files of the downloads: a data set's file may not lead out of them, the user's config may.
+DOWNLOADED_OPTIONS = ("lists", "metadata", "devkit")
 
 
 def load_dataset(name: str, overrides: Mapping[str, Any] | None = None) -> Dataset:
@@ -194,6 +215,7 @@ def load_dataset(name: str, overrides: Mapping[str, Any] | None = None) -> Datas
             possible.
     """
     facts = read_yaml("datasets", name)
+    _must_stay_below(name, facts.get("options", {}))
     options = merged(facts.get("options", {}), overrides or {})
     return Dataset(
         name=name,
@@ -207,7 +229,7 @@ def load_dataset(name: str, overrides: Mapping[str, Any] | None = None) -> Datas
         unlabelled=facts["labels"].get("unlabelled", "count" if facts["labels"]["kind"] == "multi" else "leave_out"),
         label_stream=facts["labels"].get("stream"),
         splits=tuple(facts.get("splits", ("train", "val", "test"))),
-        sources=tuple(_source(source) for source in facts["sources"]),
+        sources=_sources(name, facts["sources"]),
         archives=facts.get("archives", name),
         convert_jobs=options.get("convert_jobs") or 1,
         licence=facts["licence"],
@@ -248,6 +270,24 @@ def conversion_facts(dataset: Dataset) -> dict[str, Any]:
         "splits": list(dataset.splits),
         "options": dict(dataset.options),
     }
+
+
+def _must_stay_below(dataset: str, options: Mapping[str, Any]) -> None:
+    for option in DOWNLOADED_OPTIONS:
+        value = options.get(option)
+        for file in value.values() if isinstance(value, Mapping) else [value]:
+            if isinstance(file, str) and leads_out(file):
+                raise UserError(
+                    f"workflow/datasets/{dataset}.yaml: option {option} is '{file}', expected a name below the folder "
+                    f"of the downloads; a file elsewhere is named in the configuration, under datasets.{dataset}"
+                )
+
+
+def _sources(dataset: str, described: Sequence[Mapping[str, Any]]) -> tuple[Source, ...]:
+    try:
+        return tuple(_source(source) for source in described)
+    except UserError as error:
+        raise UserError(f"workflow/datasets/{dataset}.yaml, sources: {error}") from error
 
 
 def _source(facts: Mapping[str, Any]) -> Source:

@@ -2,15 +2,16 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from bandbridge.catalogue import dataset_names
 from bandbridge.config_data import configured
-from bandbridge.encoder_facts import encoder_names, load_encoder_facts
+from bandbridge.encoder_facts import encoder_names, load_encoder_facts, must_be_pinned
 from bandbridge.errors import UserError, did_you_mean
 from bandbridge.resources import TIMM_WIDTHS
 from bandbridge.sensors import SENSORS, SENTINEL_1
-from bandbridge.settings import align_task, clips, lines, other_encoders, students
+from bandbridge.settings import align_task, clips, lines, other_encoders, students, unpinned_encoders
 
 # No option of a network is larger; some are known to be much smaller.
 LARGEST, MOST = 100_000, {"depth": 1_000, "num_heads": 1_000}
@@ -121,16 +122,30 @@ def encoder_faults(config: Mapping[str, Any]) -> Iterator[str]:
     for name in sorted({name for name in listed if listed.count(name) > 1}):
         yield f"evaluate.encoders lists '{name}' twice; list each once."
     known = encoder_names()
-    for name in other_encoders(config):
+    for name, checkpoint in other_encoders(config).items():
         if name not in known:
             yield (
                 f"evaluate.encoders names '{name}'; there are (workflow/encoders/): {', '.join(known)}."
                 f"{did_you_mean(name, known)}"
             )
             continue
-        try:
-            load_encoder_facts(name)
-        except UserError as error:
-            yield from str(error).splitlines()
+        yield from _weight_faults(config, f"evaluate.encoders, {name}", name, checkpoint)
         if name in {*clips(config), *lines(config), *students(config), *config["align"]["students"]}:
             yield f"evaluate.encoders names '{name}', as is a CLIP or a student of this run; rename that one."
+    for student, facts in config["align"]["students"].items():
+        if facts["pretrained"] in known:
+            yield from _weight_faults(config, f"align.students.{student}.pretrained", facts["pretrained"])
+
+
+def _weight_faults(config: Mapping[str, Any], where: str, encoder: str, checkpoint: str | None = None) -> Iterator[str]:
+    """What is wrong with an encoder's file, or that its weights need the user's consent."""
+    try:
+        facts = load_encoder_facts(encoder, checkpoint)
+    except UserError as error:
+        yield from str(error).splitlines()
+        return
+    try:
+        if encoder not in unpinned_encoders(config):
+            must_be_pinned(facts, Path(config["data_root"], "archives", "encoders"))
+    except UserError as error:
+        yield f"{where}: {error}"

@@ -256,7 +256,8 @@ class Journal:
 
     def _take_over(self, identity: str) -> int:
         """Read the journal as far as it is whole; the length of that part, 0 if it is not to be used."""
-        if not self._path.is_file():
+        # Its files are appended to; one that is a link would lead to another user's.
+        if not self._path.is_file() or any(file.is_symlink() for file in self.directory.iterdir()):
             return 0
         length = 0
         with self._path.open("rb") as file:

@@ -5,7 +5,6 @@ built from it as from any CLIP. Every directory has `encoder.json`: the facts, a
 """
 
 import tempfile
-import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,14 +15,16 @@ import torch
 from torch import Tensor, nn
 
 from bandbridge import __version__, encoder_torchgeo
+from bandbridge.archives import member_names, unpack_member
 from bandbridge.backbones import load_backbone
-from bandbridge.clip import CONFIG_FILE, fetch_clip
+from bandbridge.clip import CONFIG_FILE, WEIGHTS_FILE, fetch_clip
+from bandbridge.download import must_be_as_at_first
 from bandbridge.encoder_facts import MARKER, EncoderFacts, facts_of
 from bandbridge.encoder_satmae import load_satmae
 from bandbridge.encoder_weights import bring_weights
 from bandbridge.encoders import MODEL_FILE, PATCH_FILE, PATCH_WEIGHT, new_model
 from bandbridge.errors import UserError
-from bandbridge.files import read_json, whole_directory, write_json
+from bandbridge.files import checksum, read_json, whole_directory, write_json
 from bandbridge.weights import Weights, load_checkpoint, save_weights
 
 
@@ -46,6 +47,9 @@ def fetch_encoder(content: Mapping[str, Any], archives: Path, directory: Path, c
             done = bring(facts, file, directory)
         if facts.kind == "open_clip":
             _check_size(facts, directory)
+        if facts.source is None and not facts.is_pinned:
+            weights = WEIGHTS_FILE if facts.kind == "open_clip" else MODEL_FILE
+            must_be_as_at_first(archives / f"{facts.architecture}.{facts.tag}", checksum(directory / weights))
     except UserError as error:
         raise UserError(f"encoder {facts.name}: {error}") from error
     print(f"{done}.")
@@ -63,12 +67,14 @@ def _checkpoint(path: Path | None, facts: EncoderFacts, scratch: Path) -> Iterat
         yield path
         return
     scratch.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory(dir=scratch, prefix=".member-") as folder:
-        names = [name for name in archive.namelist() if Path(name).name == facts.member]
-        if len(names) != 1:
-            there = ", ".join(name for name in archive.namelist() if not name.endswith("/"))
-            raise UserError(f"{path}: expected one {facts.member} in it, found {len(names)}; it has {there}.")
-        yield Path(archive.extract(names[0], folder))
+    names = [name for name in member_names(path) if Path(name).name == facts.member]
+    if len(names) != 1:
+        there = ", ".join(member_names(path))
+        raise UserError(f"{path}: expected one {facts.member} in it, found {len(names)}; it has {there}.")
+    with tempfile.TemporaryDirectory(dir=scratch, prefix=".member-") as folder:
+        file = Path(folder, f"checkpoint{Path(facts.member).suffix}")
+        unpack_member(path, names[0], file)
+        yield file
 
 
 @contextmanager

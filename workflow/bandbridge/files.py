@@ -20,6 +20,8 @@ def _beside(path: Path) -> Path:
 def whole_file(path: Path) -> Iterator[Path]:
     """A path to write to; what was written takes the name `path` when the block ends, and vanishes if it raises."""
     part = _beside(path)
+    # In a folder that others can write to, it could be a link to a file of ours.
+    part.unlink(missing_ok=True)
     try:
         yield part
         os.replace(part, path)

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 from bandbridge import progress
 from bandbridge.errors import UserError
+from bandbridge.untrusted import visible
 
 
 def share_package(folder: Path) -> None:
@@ -83,9 +84,11 @@ def _open_log(snakemake: Any) -> Path | None:
 
 
 def _stop(error: UserError, log: Path | None) -> NoReturn:
-    print(f"Error: {error}", file=sys.stderr, flush=True)
+    # Names in it come from files of others, and may steer a terminal.
+    message = "\n".join(visible(line.expandtabs()) for line in str(error).splitlines())
+    print(f"Error: {message}", file=sys.stderr, flush=True)
     if log is not None:
-        print(f"\n{error}\n(log: {log})\n", file=progress.terminal or sys.stderr, flush=True)
+        print(f"\n{message}\n(log: {log})\n", file=progress.terminal or sys.stderr, flush=True)
     sys.exit(1)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogFormatter, MaxNLocator
 
 from bandbridge.alphas import alpha_name
 from bandbridge.figures import (
@@ -238,6 +238,8 @@ def stage_costs(seconds: pd.Series, memory: pd.Series) -> Figure:
         mark(dots, "", tips, [str(stage) for stage in seconds.index[known]])
         axes.set_xlim(left=low)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+        # The usual one writes in maths, which is off.
+        axes.xaxis.set_minor_formatter(LogFormatter())
         axes.set_xlabel(label)
         axes.grid(visible=False, axis="y")
         axes.tick_params(axis="y", length=0, labelcolor=COLOURS["ink"])

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bandbridge.untrusted import from_cell
+
 MOST_REASONS, MOST_EXAMPLES = 20, 3
 # Words with digits: numbers, and those long enough to be an id or a file's name. Names of bands are kept.
 WORD_WITH_DIGITS = re.compile(r"(?=[\w./-]*\d)[\w./-]*\w")
@@ -43,7 +45,7 @@ def read_quarantine(path: Path, counts: Mapping[str, int]) -> Quarantine:
         counts: split -> samples that are in the store.
     """
     with path.open(encoding="utf-8", newline="") as file:
-        rows = [(row["id"], row["split"], row["reason"]) for row in csv.DictReader(file)]
+        rows = [(from_cell(row["id"]), row["split"], from_cell(row["reason"])) for row in csv.DictReader(file)]
     planned = len(rows) + sum(counts.values())
     if not rows:
         return Quarantine(f"Nothing: all {planned:,} planned samples are in the store.", tuple(counts), (), 0)

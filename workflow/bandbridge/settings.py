@@ -29,6 +29,12 @@ def other_encoders(config: Mapping[str, Any]) -> dict[str, str | None]:
     return {entry["name"]: entry.get("checkpoint") for entry in named}
 
 
+def unpinned_encoders(config: Mapping[str, Any]) -> set[str]:
+    """The encoders to whose weights the user has agreed, although nobody states a checksum of them."""
+    entries = [entry for entry in config["evaluate"]["encoders"] if not isinstance(entry, str)]
+    return {entry["name"] for entry in entries if entry.get("unpinned")}
+
+
 def absent_checkpoints(config: Mapping[str, Any]) -> list[str]:
     """A sentence for each checkpoint that is not there, so that a run finds out before its first job."""
     absent = [

@@ -33,6 +33,7 @@ from bandbridge.settings import (
     nomenclature_of,
     open_words,
     other_encoders,
+    unpinned_encoders,
     prompts,
     published_weights,
     scored_nomenclatures,

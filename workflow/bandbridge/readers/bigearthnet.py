@@ -19,9 +19,12 @@ from bandbridge.catalogue import Dataset
 from bandbridge.errors import UserError
 from bandbridge.rasters import Raster, RasterError, decode, to_grid
 from bandbridge.readers import Planned, Rejected, Sample, source_path
+from bandbridge.readers.images import most_bytes
 from bandbridge.readers.options import LEFT_OUT, BigEarthNetOptions, parse_options
 
 PAIRS = "s1_s2_name_country_season.csv"
+# The longest, of the pairs, has 70 MB.
+MOST_LIST_BYTES = 512 * 1024**2
 SPLITS = {"train": "train", "validation": "val", "val": "val", "test": "test"}
 # A name's end, and what is known of a sample by it, beside the bands: v1's file of labels.
 LABELS = "labels_metadata"
@@ -67,7 +70,7 @@ def read(dataset: Dataset, archives: Path, stream: str, wanted: Collection[str])
     for source in [source.file for source in dataset.sources if source.stream == stream]:
         for member, content in members(source_path(source, archives), wanted=is_wanted):
             name, part = _owner_and_part(member, owners)
-            sample = opened.setdefault(owners[name], _Parts(name))
+            sample = opened.setdefault(owners[name], _Parts(name, most_bytes(dataset.modality(stream))))
             try:
                 sample.add(part, content)
                 if not sample.lacks(needed):
@@ -89,9 +92,10 @@ class _FaultError(Exception):
 
 @dataclass(eq=False)
 class _Parts:
-    """What has been read of one sample: of `name`, which its files carry."""
+    """What has been read of one sample: of `name`, which its files carry; `limit` is of a file's pixels in bytes."""
 
     name: str
+    limit: int
     bands: dict[str, Raster] = field(default_factory=dict)
     labels: tuple[str, ...] | None = None
 
@@ -103,7 +107,7 @@ class _Parts:
         if part in self.bands:
             raise _FaultError(f"has band {part} twice")
         try:
-            raster = decode(content)
+            raster = decode(content, self.limit)
         except RasterError as error:
             raise _FaultError(f"band {part} {error}") from error
         if len(raster.pixels) != 1:
@@ -117,8 +121,10 @@ class _Parts:
 def _json_labels(content: bytes) -> tuple[str, ...]:
     try:
         labels = json.loads(content)["labels"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise _FaultError("its file of labels is damaged") from error
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        raise _FaultError("its file of labels is damaged: labels is no list of names")
     return tuple(labels)
 
 
@@ -202,12 +208,20 @@ def _rows(path: Path, file: str) -> Iterator[list[str]]:
         raise UserError(f"{path}: holds no list {file}.bz2; it is part of the package bigearthnet-common")
     name, content = found
     try:
-        text = (bz2.decompress(content) if name.endswith(".bz2") else content).decode()
-    except (OSError, ValueError) as error:
+        text = (_decompressed(content) if name.endswith(".bz2") else content).decode()
+    except (OSError, ValueError, EOFError) as error:
         raise UserError(f"{path}: {name} is damaged ({error}); delete it and run the download again") from error
     for number, row in enumerate(csv.reader(io.StringIO(text, newline=""))):
         if row and (number > 0 or row[0].startswith(("S1", "S2"))):
             yield row
+
+
+def _decompressed(content: bytes) -> bytes:
+    with bz2.open(io.BytesIO(content)) as file:
+        text = file.read(MOST_LIST_BYTES + 1)
+    if len(text) > MOST_LIST_BYTES:
+        raise ValueError(f"it expands to more than {MOST_LIST_BYTES:,} bytes")
+    return text
 
 
 def _metadata(path: Path, columns: Sequence[str]) -> pa.Table:

@@ -12,6 +12,7 @@ from bandbridge.catalogue import Dataset, load_nomenclature
 from bandbridge.errors import UserError
 from bandbridge.rasters import RasterError, decode
 from bandbridge.readers import Planned, Rejected, Sample, source_path, stratified_splits
+from bandbridge.readers.images import most_bytes
 from bandbridge.readers.options import Sen12msOptions, parse_options
 
 # IGBP class in the first band of the land cover raster -> which class of the simplified scheme (Schmitt and Wu 2021).
@@ -77,11 +78,12 @@ def read(dataset: Dataset, archives: Path, stream: str, wanted: Collection[str])
 
 
 def _sample(dataset: Dataset, options: Sen12msOptions, stream: str, name: str, content: bytes) -> Sample | Rejected:
+    labelling = stream == dataset.label_stream
     try:
-        raster = decode(content)
+        raster = decode(content, most_bytes(dataset.primary if labelling else dataset.modality(stream)))
     except RasterError as error:
         return Rejected(name, str(error))
-    if stream == dataset.label_stream:
+    if labelling:
         classes = load_nomenclature(dataset.nomenclature).classes
         return Sample(name, None, tuple(classes[index] for index in _classes(raster.pixels[0], dataset, options)))
     expected = len(dataset.modality(stream).bands)
