@@ -1,11 +1,13 @@
 """From CLIP to multispectral satellite images: patch, align, evaluate (docs/architecture.md)."""
 
+import atexit
 import os
 import signal
 import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 from snakemake.utils import min_version
 
 min_version("9.0")
@@ -26,7 +28,7 @@ if Path(bandbridge.__file__).resolve().parents[1] != PACKAGE:
         f"bandbridge comes from {bandbridge.__file__}, not from this clone: {INSTALL}"
     )
 
-from bandbridge import job, overview, progress, runlock, slurm
+from bandbridge import job, overview, progress, runlock, sharing, slurm
 from bandbridge.config import validate
 from bandbridge.cpu import slow_without_gpu
 from bandbridge.errors import UserError
@@ -105,6 +107,13 @@ rule fetch:
     localrule: True
 
 
+# From before Snakemake plans. A dry run changes nothing, and jobs belong to a run that has the locks.
+guard = sharing.Guard(config["run"], shared_things())
+if workflow.is_main_process and not workflow.output_settings.dryrun:
+    logger.addHandler(guard)
+    atexit.register(guard.end)
+
+
 onstart:
     slurm.mend_status_query()
     by_hand = absent_checkpoints(config)
@@ -117,6 +126,7 @@ onstart:
         runlock.hold(
             Path(".snakemake") / f"bandbridge-{config['run']}.lock", config["run"]
         )
+        guard.begin(sharing.jobs_to_do(workflow))
     except UserError as error:
         raise WorkflowError(str(error)) from None
     # Jobs elsewhere have another processor.

@@ -11,7 +11,7 @@ LEVELS = [
     ["cpu", "errors", "files", "locations", "progress", "job", "runlock", "resources", "slurm"],
     ["catalogue"],
     ["sensors", "text_towers"],
-    ["settings"],
+    ["settings", "sharing"],
     ["config", "config_words", "encoder_facts"],
     ["tar_stream", "archives", "transfer", "download", "text_tower_fetch", "rasters"],
     ["readers"],

@@ -28,6 +28,7 @@ from bandbridge.files import whole_directory, whole_file
 from bandbridge.plan import SHARD, Plan, Refused, Shard
 from bandbridge.sensors import Sensor, sensor_of
 from bandbridge.shards import BLOCK, LEVEL, ChunkFiles, write_shard
+from bandbridge.sharing import settings_of
 
 
 @dataclass(eq=False)
@@ -344,6 +345,7 @@ def _facts(dataset: Dataset) -> dict[str, Any]:
         "attribution": dataset.attribution,
         "cite": dataset.cite,
         "options": dict(dataset.options),
+        "conversion": settings_of(dataset),  # another run compares its own with these
         "bandbridge_version": bandbridge.__version__,
     }
 

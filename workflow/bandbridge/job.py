@@ -7,11 +7,12 @@ import json
 import os
 import sys
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
-from bandbridge import progress
+from bandbridge import progress, runlock
 from bandbridge.errors import UserError
 
 
@@ -35,7 +36,7 @@ def run(main: Callable[..., None], snakemake: Any = None) -> None:
     hints = typing.get_type_hints(main)
     found = _from_command_line(main, hints) if snakemake is None else _from_snakemake(main, snakemake)
     try:
-        with progress.reporting(_title(snakemake), log):
+        with progress.reporting(_title(snakemake), log), _alone(snakemake):
             main(**{name: _convert(value, hints.get(name)) for name, value in found.items()})
     except UserError as error:
         _stop(error, log)
@@ -56,6 +57,39 @@ def _title(snakemake: Any) -> str:
     """'score_probe (ms-vit, digits)': a job by its rule and wildcards."""
     wildcards = ", ".join(map(str, getattr(snakemake, "wildcards", ())))
     return f"{getattr(snakemake, 'rule', '')}{wildcards and f' ({wildcards})'}"
+
+
+@contextmanager
+def _alone(snakemake: Any) -> Iterator[None]:
+    """While it lasts, no other process makes the same outputs.
+
+    A job outlives a Snakemake that was killed alone, and the next one starts it again.
+    """
+    lock = _lock_of(snakemake)
+    if lock is None:
+        yield
+        return
+
+    def say(text: str) -> None:
+        for stream in filter(None, (sys.stderr, progress.terminal)):
+            print(text, file=stream, flush=True)
+
+    with runlock.alone(lock, snakemake.config["run"], f"does the same: {_title(snakemake)}", say):
+        yield
+
+
+def _lock_of(snakemake: Any) -> Path | None:
+    """Beside what runs share for a job that makes some of it, in the clone's .snakemake for any other."""
+    config = getattr(snakemake, "config", None)
+    if not config or "run" not in config or not list(snakemake.output):
+        return None
+    name = ".".join([snakemake.rule, *map(str, snakemake.wildcards)]).replace(os.sep, "_")
+    archives = Path(config["data_root"]) / "archives"
+    first = Path(str(snakemake.output[0]))
+    for root in (Path(config["store_root"] or Path(config["data_root"]) / "zarr"), archives):
+        if first.is_relative_to(root):
+            return root / runlock.FOLDER / f"{name}.job"
+    return Path(".snakemake", "bandbridge", config["run"], f"{name}.job")
 
 
 def _full(where: str) -> UserError:
