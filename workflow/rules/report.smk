@@ -137,7 +137,6 @@ rule report:
         selected=of_each_line("selected.json"),
         histories=histories(),
         stores=[store(dataset) for dataset in DATASETS],
-        quarantines=[quarantine(dataset) for dataset in DATASETS],
         tables=TABLES,
         galleries=parts_of_the_report("gallery"),
         projections=parts_of_the_report("projection"),
@@ -167,6 +166,7 @@ rule report:
         runtime=minutes(small),
     params:
         config=config,
+        quarantines=[quarantine(dataset) for dataset in DATASETS],
         benchmarks=logs(""),
     message:
         "Writing the report"
