@@ -36,7 +36,7 @@ def run(main: Callable[..., None], snakemake: Any = None) -> None:
     hints = typing.get_type_hints(main)
     found = _from_command_line(main, hints) if snakemake is None else _from_snakemake(main, snakemake)
     try:
-        with progress.reporting(_title(snakemake), log), _alone(snakemake):
+        with progress.reporting(_title(snakemake), log), _alone(snakemake, log):
             main(**{name: _convert(value, hints.get(name)) for name, value in found.items()})
     except UserError as error:
         _stop(error, log)
@@ -60,7 +60,7 @@ def _title(snakemake: Any) -> str:
 
 
 @contextmanager
-def _alone(snakemake: Any) -> Iterator[None]:
+def _alone(snakemake: Any, log: Path | None) -> Iterator[None]:
     """While it lasts, no other process makes the same outputs.
 
     A job outlives a Snakemake that was killed alone, and the next one starts it again.
@@ -74,8 +74,18 @@ def _alone(snakemake: Any) -> Iterator[None]:
         for stream in filter(None, (sys.stderr, progress.terminal)):
             print(text, file=stream, flush=True)
 
-    with runlock.alone(lock, snakemake.config["run"], f"does the same: {_title(snakemake)}", say):
+    with runlock.alone(lock, snakemake.config["run"], f"does the same: {_title(snakemake)}", say) as waited:
+        if waited and log is not None and not _is_ours(log):
+            raise UserError(f"{_title(snakemake)} was started once more and is done; this process is left over")
         yield
+
+
+def _is_ours(log: Path) -> bool:
+    """Whether a log is the file that standard output goes to; Snakemake deletes it when it starts a job again."""
+    try:
+        return os.path.samestat(log.stat(), os.fstat(1))
+    except FileNotFoundError:
+        return False
 
 
 def _lock_of(snakemake: Any) -> Path | None:

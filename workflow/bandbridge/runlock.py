@@ -89,8 +89,8 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def take_all(purposes: Mapping[Path, str], run: str, say: Callable[[str], None] = say) -> None:
-    """Take several locks, waiting for those who have them, and say for whom.
+def take_all(purposes: Mapping[Path, str], run: str, say: Callable[[str], None] = say) -> bool:
+    """Take several locks, waiting for those who have them, and say for whom; whether there was a wait.
 
     None is held while another is waited for, so that two runs never wait for each other.
 
@@ -102,24 +102,30 @@ def take_all(purposes: Mapping[Path, str], run: str, say: Callable[[str], None] 
     """
     named: set[str] = set()
     start = time.monotonic()
+    waited = False
     while busy := _first_busy(purposes, run):
         # Not at once: others hold a lock for seconds while they plan.
         if time.monotonic() - start > SECONDS_BEFORE_WORD and (who := holder(busy)) not in named:
             named.add(who)
             say(f"Waiting for {who}, which {purposes[busy]}; then this one continues.")
+        waited = True
         time.sleep(SECONDS_BETWEEN_TRIES)
+    return waited
 
 
 @contextmanager
-def alone(path: Path, run: str, purpose: str, say: Callable[[str], None] = say) -> Iterator[None]:
+def alone(path: Path, run: str, purpose: str, say: Callable[[str], None] = say) -> Iterator[bool]:
     """While it lasts, no other process is in such a block of the same `path`; it is waited for, and named.
+
+    Gives whether there was a wait.
 
     Where the lock cannot be made, the block runs without: what it writes will fail there with a reason of its own.
     """
+    waited = False
     with suppress(OSError):
-        take_all({path: purpose}, run, say)
+        waited = take_all({path: purpose}, run, say)
     try:
-        yield
+        yield waited
     finally:
         let_go(path)
 

@@ -1,0 +1,135 @@
+"""Kill whole runs of the small configuration with SIGKILL, once in every stage, and compare what comes out.
+
+    python tests/workflow/kills.py [--runs 10] [--seed 0] [--folder FOLDER]
+
+Each run begins in a clone of its own. Snakemake is killed at a random moment of a job of each stage in turn, together
+with its jobs or (every other time) alone, so that its jobs live on while the next Snakemake starts; then the same
+command is given again. In the end metrics.csv and all weights are compared with those of a run that nobody disturbed.
+Prints a table with a row per stage; the exit status is 1 where a file differs. A run takes minutes on two cores.
+"""
+
+import argparse
+import hashlib
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+from clones import Clone, make_clone
+
+LOGS = Path("logs", "small")
+RESULTS = Path("results", "small")
+# Stage -> logs of its jobs, rules that it has, and the longest wait before the kill, in seconds.
+STAGES = {
+    "download": ("download/*.log", "download", 1.0),
+    "plan": ("plan/*.log", "plan", 1.5),
+    "convert": ("convert/*.log", "convert", 3.0),
+    "preprocess": ("preprocess/*.log", "preprocess", 2.0),
+    "train CLIP": ("clip/*.log", "scratch_clip", 8.0),
+    "heads": ("heads/**/*.log", r"zero_shot_head|words_head", 4.0),
+    "fine-tune": ("finetune/*.log", "finetune", 8.0),
+    "encode": ("embed/*.log", r"embed_\w+", 5.0),
+    "select alpha": ("paint/*.select.log", "select_alpha", 2.0),
+    "patch": ("paint/*.patched.log", "patched_clip", 4.0),
+    "align": ("align/*.log", "align", 8.0),
+    "score": ("metrics/**/*.log", r"score_\w+", 3.0),
+    "collect": ("metrics.log", "collect_metrics", 1.5),
+    "views": ("tables.log", "tables", 2.0),
+    "report": ("report.log", "report", 6.0),
+}
+
+
+def start(clone: Clone, output: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "snakemake", "--cores", "2"]
+    with output.open("wb") as stream:
+        return subprocess.Popen(
+            command, cwd=clone.root, env=clone.environment, stdout=stream, stderr=stream, start_new_session=True
+        )
+
+
+def is_running(clone: Clone, stage: str, since: float, output: Path) -> bool:
+    """Whether a job of a stage has begun since, and not all of those that have are finished."""
+    pattern, rules, _ = STAGES[stage]
+    begun = sum(path.stat().st_mtime >= since for path in (clone.root / LOGS).glob(pattern) if path.exists())
+    return begun > len(re.findall(rf"Finished jobid: \d+ \(Rule: (?:{rules})\)", output.read_text(errors="replace")))
+
+
+def kill_in_every_stage(clone: Clone, rng: random.Random) -> Counter[tuple[str, str]]:
+    """Run a clone to its end; (stage, who was killed) -> how often it was, with a job of that stage running."""
+    kills: Counter[tuple[str, str]] = Counter()
+    output = clone.root / "run.log"
+    left = list(STAGES)
+    while True:
+        since, process = time.time(), start(clone, output)
+        aim = None
+        while process.poll() is None and aim is None:
+            time.sleep(0.05)
+            aim = next((stage for stage in left if is_running(clone, stage, since, output)), None)
+        if aim is None:
+            if process.returncode:
+                raise SystemExit(f"{clone.root}: the run failed\n{output.read_text(errors='replace')[-4000:]}")
+            return kills
+        time.sleep(rng.uniform(0, STAGES[aim][2]))
+        # Jobs that are shorter than the wait are tried again, up to a few times.
+        hit = process.poll() is None and is_running(clone, aim, since, output)
+        alone = rng.random() < 0.5
+        if process.poll() is None:
+            os.kill(process.pid, signal.SIGKILL) if alone else os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        kills[aim, "alone" if alone else "all"] += hit
+        kills[aim, "tried"] += 1
+        if hit or kills[aim, "tried"] >= 5:
+            left.remove(aim)
+
+
+def digests(clone: Clone) -> dict[str, str]:
+    """metrics.csv and every file of weights -> sha256."""
+    results = clone.root / RESULTS
+    paths = [results / "metrics.csv", *sorted(results.rglob("*.safetensors"))]
+    return {str(path.relative_to(results)): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=10)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--folder", type=Path, help="where the clones are made; kept")
+    options = parser.parse_args()
+    folder = options.folder or Path(tempfile.mkdtemp(prefix="kills-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    undisturbed = make_clone(folder / "undisturbed")
+    undisturbed.run()
+    expected = digests(undisturbed)
+    kills: Counter[tuple[str, str]] = Counter()
+    different: list[str] = []
+    for number in range(options.runs):
+        clone = make_clone(folder / f"killed-{number}")
+        began = time.monotonic()
+        hits = kill_in_every_stage(clone, random.Random(options.seed * 1000 + number))
+        kills += hits
+        found = digests(clone)
+        differing = [f"run {number}: {name}" for name in expected | found if expected.get(name) != found.get(name)]
+        different += differing
+        count = sum(hits[stage, who] for stage in STAGES for who in ("all", "alone"))
+        print(f"run {number}: {count} kills, {len(differing)} of {len(expected)} files differ", end="", flush=True)
+        print(f", {time.monotonic() - began:.0f} s", flush=True)
+        if not differing:
+            shutil.rmtree(clone.root)
+    print("\n| stage | killed with its jobs | Snakemake alone |\n|---|---|---|")
+    for stage in STAGES:
+        print(f"| {stage} | {kills[stage, 'all']} | {kills[stage, 'alone']} |")
+    print(
+        f"\n{options.runs} runs, {len(expected)} files each; different from the undisturbed run: {different or 'none'}"
+    )
+    sys.exit(bool(different))
+
+
+if __name__ == "__main__":
+    main()
