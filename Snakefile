@@ -28,7 +28,7 @@ if Path(bandbridge.__file__).resolve().parents[1] != PACKAGE:
         f"bandbridge comes from {bandbridge.__file__}, not from this clone: {INSTALL}"
     )
 
-from bandbridge import job, overview, progress, runlock, sharing, slurm
+from bandbridge import job, limits, overview, progress, runlock, sharing, slurm
 from bandbridge.config import validate
 from bandbridge.cpu import slow_without_gpu
 from bandbridge.errors import UserError
@@ -52,6 +52,8 @@ if workflow.deployment_settings.deployment_method:
     job.share_package(PACKAGE)
 
 try:
+    if workflow.is_main_process:
+        limits.check_writable(Path(".snakemake"), "the working directory")
     config = validate(config, source=" + ".join(map(str, workflow.configfiles)))
 except UserError as error:
     raise WorkflowError(str(error)) from None
@@ -123,6 +125,11 @@ onstart:
     if by_hand:
         raise WorkflowError("\n\n".join(by_hand))
     try:
+        for key in ("results_root", "log_root"):
+            limits.check_writable(Path(config[key], config["run"]), key)
+        # Jobs elsewhere have other limits.
+        if workflow.local_exec:
+            limits.check_address_space()
         runlock.hold(
             Path(".snakemake") / f"bandbridge-{config['run']}.lock", config["run"]
         )

@@ -8,7 +8,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "workflow" / "bandbridge"
 
 LEVELS = [
-    ["cpu", "errors", "files", "locations", "progress", "job", "reasons", "runlock", "resources", "slurm"],
+    ["cpu", "errors", "files", "limits", "locations", "progress", "job", "reasons", "runlock", "resources", "slurm"],
     ["catalogue"],
     ["sensors", "text_towers"],
     ["settings", "sharing"],

@@ -1,18 +1,18 @@
 """What every script shares: arguments from Snakemake or from the command line, the log, errors in one paragraph."""
 
 import argparse
-import errno
 import inspect
 import json
 import os
 import sys
+import traceback
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
-from bandbridge import progress, runlock
+from bandbridge import limits, progress, runlock
 from bandbridge.errors import UserError
 
 
@@ -40,15 +40,11 @@ def run(main: Callable[..., None], snakemake: Any = None) -> None:
             main(**{name: _convert(value, hints.get(name)) for name, value in found.items()})
     except UserError as error:
         _stop(error, log)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            _unforeseen(error, log)
-            raise
-        _stop(_full(f" ({error.filename})" if error.filename else ""), log)
     except Exception as error:
-        # safetensors says so in words alone.
-        if "No space left on device" in str(error):
-            _stop(_full(""), log)
+        if cure := limits.cure_of(error):
+            if log is not None:
+                traceback.print_exc()  # to the log
+            _stop(UserError(cure), log)
         _unforeseen(error, log)
         raise
 
@@ -100,10 +96,6 @@ def _lock_of(snakemake: Any) -> Path | None:
         if first.is_relative_to(root):
             return root / runlock.FOLDER / f"{name}.job"
     return Path(".snakemake", "bandbridge", config["run"], f"{name}.job")
-
-
-def _full(where: str) -> UserError:
-    return UserError(f"the disk or the quota is full{where}; make room and run again, nothing done is lost")
 
 
 def _unforeseen(error: Exception, log: Path | None) -> None:

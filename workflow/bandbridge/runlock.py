@@ -5,7 +5,6 @@ the nodes of a cluster that needs a file system that passes such locks on; one t
 whose holder is looked up by host and process. A file beside each lock (`.holder`) names who holds it.
 """
 
-import getpass
 import os
 import socket
 import sys
@@ -18,6 +17,7 @@ from filelock import FileLock, Timeout
 
 from bandbridge.errors import UserError
 from bandbridge.files import read_json, write_json
+from bandbridge.limits import user
 
 FOLDER = ".locks"  # beside what is shared
 SECONDS_BEFORE_WORD, SECONDS_BETWEEN_TRIES = 3.0, 0.5
@@ -37,7 +37,7 @@ def take(path: Path, run: str) -> bool:
     except Timeout:
         return False
     _held[path] = lock
-    facts = {"run": run, "process": os.getpid(), "host": socket.gethostname(), "user": _user()}
+    facts = {"run": run, "process": os.getpid(), "host": socket.gethostname(), "user": user()}
     facts |= {"folder": os.getcwd(), "since": time.strftime("%H:%M:%S on %d %B %Y")}
     with suppress(OSError):  # a full disk: the lock holds all the same
         write_json(_note(path), facts)
@@ -147,10 +147,3 @@ def _first_busy(paths: Iterable[Path], run: str) -> Path | None:
 
 def _note(path: Path) -> Path:
     return path.with_name(f"{path.name}.holder")
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
-        return f"user {os.getuid()}"
