@@ -21,6 +21,13 @@ TARGETS = {"all", "fetch"}
 # The demo, small: the same stages on a crop of its scene.
 SMALL = yaml.safe_load((Path(__file__).parent / "small.yaml").read_text())
 
+# What makes it smaller still: trainings of a few steps, for scripts that run it again and again.
+FEW_STEPS = {
+    "clip": {"scratch": {"epochs": 1, "batch_size": 256, "precision": "float32"}},
+    "finetune": {"batch_size": 64, "precision": "float32"},
+    "align": {"batch_size": 64, "precision": "float32"},
+}
+
 
 @dataclass
 class Clone:

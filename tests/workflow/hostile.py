@@ -2,9 +2,9 @@
 
     python tests/workflow/hostile.py [--whole] [--only WORDS] [--folder FOLDER]
 
-Needs root, which mounts small file systems and gives up its right to write what others own. Each case runs in a clone of
-its own up to the stores and a text head, or with --whole to the end where it is to end well. Prints a table; the exit
-status is 1 where a case ends otherwise, or in a traceback.
+Needs root, which mounts small file systems and gives up its right to write what others own. Each case runs in a clone
+of its own up to the stores and a text head, or with --whole to the end where it is to end well. Prints a table; the
+exit status is 1 where a case ends otherwise, or in a traceback.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from clones import Clone, make_clone
+from clones import FEW_STEPS, Clone, make_clone
 
 NOBODY = 65534
 STORES = ["data/zarr/digits.zarr/zarr.json", "data/zarr/scene_crop.zarr/zarr.json"]
@@ -73,7 +73,7 @@ def limited(option: str) -> Callable[[Clone, ExitStack], list[str]]:
 
 def read_only(folder: str, **config: str) -> Callable[[Clone, ExitStack], list[str]]:
     def prepare(clone: Clone, stack: ExitStack) -> list[str]:
-        clone.configure(config)
+        clone.configure({**FEW_STEPS, **config})
         remount(stack.enter_context(disk(clone.root / folder)), "ro")
         return []
 
@@ -81,7 +81,7 @@ def read_only(folder: str, **config: str) -> Callable[[Clone, ExitStack], list[s
 
 
 def stores_made_then_read_only(clone: Clone, stack: ExitStack) -> list[str]:
-    assert clone.snakemake("--cores", "2", *STORES).returncode == 0
+    assert clone.snakemake("--cores", "2", "--", *STORES).returncode == 0
     return read_only("data")(clone, stack)
 
 
@@ -121,7 +121,7 @@ def owned_by_another(*folders: str) -> Callable[[Clone, ExitStack], list[str]]:
 
 
 def another_users_stores(clone: Clone, stack: ExitStack) -> list[str]:
-    assert clone.snakemake("--cores", "2", *STORES).returncode == 0
+    assert clone.snakemake("--cores", "2", "--", *STORES).returncode == 0
     return owned_by_another("data")(clone, stack)
 
 
@@ -172,9 +172,22 @@ def run(case: Case, folder: Path, whole: bool) -> tuple[str, bool]:
     """How a case ended, and whether that was right."""
     (folder / case.folder).parent.mkdir(parents=True)
     clone = make_clone(folder / case.folder)
+    clone.configure(FEW_STEPS)
     well = case.says is None
     targets = [] if whole and well else case.targets
-    arguments = [sys.executable, "-m", "snakemake", "--cores", "2", "--quiet", "rules", "progress", "--", *targets]
+    arguments = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--cores",
+        "2",
+        "--max-threads",
+        "1",
+        "--quiet",
+        "rules",
+        "progress",
+    ]
+    arguments += ["--", *targets]
     with ExitStack() as stack:
         before = case.prepare(clone, stack)
 

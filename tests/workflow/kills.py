@@ -22,10 +22,12 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from clones import Clone, make_clone
+from clones import FEW_STEPS, Clone, make_clone
 
 LOGS = Path("logs", "small")
 RESULTS = Path("results", "small")
+# Jobs with several threads each would wait for each other on a busy machine.
+HOW = ["--cores", "2", "--max-threads", "1"]
 # Stage -> logs of its jobs, rules that it has, and the longest wait before the kill, in seconds.
 STAGES = {
     "download": ("download/*.log", "download", 1.0),
@@ -47,7 +49,7 @@ STAGES = {
 
 
 def start(clone: Clone, output: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "snakemake", "--cores", "2"]
+    command = [sys.executable, "-m", "snakemake", *HOW]
     with output.open("wb") as stream:
         return subprocess.Popen(
             command, cwd=clone.root, env=clone.environment, stdout=stream, stderr=stream, start_new_session=True
@@ -105,12 +107,16 @@ def main() -> None:
     folder = options.folder or Path(tempfile.mkdtemp(prefix="kills-"))
     folder.mkdir(parents=True, exist_ok=True)
     undisturbed = make_clone(folder / "undisturbed")
-    undisturbed.run()
+    undisturbed.configure(FEW_STEPS)
+    called = undisturbed.snakemake(*HOW)
+    if called.returncode:
+        raise SystemExit(called.stdout + called.stderr)
     expected = digests(undisturbed)
     kills: Counter[tuple[str, str]] = Counter()
     different: list[str] = []
     for number in range(options.runs):
         clone = make_clone(folder / f"killed-{number}")
+        clone.configure(FEW_STEPS)
         began = time.monotonic()
         hits = kill_in_every_stage(clone, random.Random(options.seed * 1000 + number))
         kills += hits

@@ -68,23 +68,21 @@ def test_a_waiting_run_goes_on_with_what_a_killed_one_left(clone: Clone, tmp_pat
     assert words.count("(Rule: preprocess)") == 2
 
 
-def test_a_store_of_other_settings_is_refused_and_stays(finished_run: Clone, tmp_path: Path):
-    other = sharing(finished_run, tmp_path / "other")
-    before = states(finished_run)
-    other.configure(
-        {"run": "second", "data_root": str(finished_run.root / "data"), "datasets": {"digits": {"val": 0.3}}}
-    )
-    called = other.snakemake("--cores", "1", "results/second/clip/demo-vit/open_clip_config.json")
-    assert called.returncode != 0
-    assert "options.val is 0.2 there, 0.3 here" in called.stderr, called.stderr
-    assert "run 'small'" in called.stderr
-    assert states(finished_run) == before
-
-
-def test_a_second_run_of_a_clone_with_other_settings_is_refused(copied_run: Clone):
-    before = states(copied_run)
-    copied_run.configure({"run": "second", "datasets": {"digits": {"val": 0.3}}})
-    called = copied_run.snakemake("--cores", "1", STORES[0])
-    assert called.returncode != 0
-    assert "options.val is 0.2 there, 0.3 here" in called.stderr, called.stderr
-    assert states(copied_run) == before
+def test_a_store_of_other_settings_is_refused_and_stays(clone: Clone, tmp_path: Path):
+    """By a run of the same clone, which would convert it again, and by one of another, which would only read it."""
+    other = sharing(clone, tmp_path / "other")
+    assert clone.snakemake("--cores", "1", STORES[0]).returncode == 0
+    before = states(clone)
+    settings = {"datasets": {"digits": {"val": 0.3}}}
+    other.configure({"run": "second", "data_root": str(clone.root / "data"), **settings})
+    read = other.snakemake("--cores", "1", "results/second/clip/demo-vit/open_clip_config.json")
+    clone.configure({"run": "second", **settings})
+    converted = clone.snakemake("--cores", "1", STORES[0])
+    for called in (read, converted):
+        assert called.returncode != 0
+        assert "digits.zarr was made by run 'small' in " in called.stderr, called.stderr
+        assert "options.val is 0.2 there, 0.3 here" in called.stderr
+    assert states(clone) == before
+    clone.configure(settings)  # the run that made it may
+    assert clone.snakemake("--cores", "1", STORES[0]).returncode == 0
+    assert states(clone) != before
