@@ -83,6 +83,14 @@ def test_the_lock_lasts_from_the_plan_until_the_last_job_of_the_store(digits: Sh
     guard.end()
 
 
+def test_a_quiet_snakemake_gives_a_store_up_when_it_starts_a_job_that_reads_it(guard: Guard, digits: Shared):
+    guard.begin([job("preprocess"), job("embed")])
+    facts = {"jobid": 3, "rule_name": "embed", "wildcards": {}, "input": [f"{digits.root}/./digits.zarr/zarr.json"]}
+    assert not is_free(digits.lock)
+    guard.emit(event("JOB_INFO", **facts))
+    assert is_free(digits.lock)
+
+
 def test_what_is_not_made_is_let_go_before_the_first_job(guard: Guard, digits: Shared):
     assert not is_free(digits.lock)
     guard.begin([job("score_probe")])

@@ -118,9 +118,12 @@ class Guard(logging.Handler):
         if event == "WORKFLOW_STARTED":
             self.wait()
         elif event == "JOB_INFO":
-            thing = self._made_by(record.__dict__["rule_name"], record.__dict__["wildcards"])
-            if thing:
-                self._jobs[record.__dict__["jobid"]] = thing
+            job = record.__dict__
+            if thing := self._made_by(job["rule_name"], job["wildcards"]):
+                self._jobs[job["jobid"]] = thing
+            # With --quiet, Snakemake does not say that a job has ended, but it starts those that read its output.
+            for thing in self._read_by(job.get("input") or ()):
+                runlock.let_go(thing.lock)
         elif event == "JOB_FINISHED":
             self._finished(record.__dict__["job_id"])
 
@@ -145,11 +148,11 @@ class Guard(logging.Handler):
         if jobs is None:  # then the locks end with the run
             return
         made = Counter(thing.name for job in jobs if (thing := self._made_by(job.rule, job.wildcards)))
-        read = {path for job in jobs for path in job.inputs}
+        read = self._read_by(path for job in jobs for path in job.inputs)
         for thing in self._shared:
             if made[thing.name]:
                 self._check_free(thing)
-            if thing.conversion is not None and (made[thing.name] or str(thing.store) in read):
+            if thing.conversion is not None and (made[thing.name] or thing in read):
                 self._check_settings(thing, bool(made[thing.name]))
         for thing in self._shared:
             if thing.name in self._unlockable:
@@ -180,6 +183,10 @@ class Guard(logging.Handler):
 
     def _made_by(self, rule: str, wildcards: Mapping[str, str]) -> Shared | None:
         return next((thing for thing in self._shared if thing.is_made_by(rule, wildcards)), None)
+
+    def _read_by(self, inputs: Iterable[str]) -> list[Shared]:
+        paths = set(map(os.path.normpath, inputs))
+        return [thing for thing in self._shared if thing.conversion is not None and str(thing.store) in paths]
 
     @property
     def _me(self) -> dict[str, str]:
