@@ -1,5 +1,6 @@
 """Two processes do not make one run, and a killed one leaves no lock behind."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -73,3 +74,18 @@ def test_a_lock_that_cannot_be_made_does_not_stop_what_it_would_guard(tmp_path: 
     (tmp_path / "file").touch()
     with runlock.alone(tmp_path / "file" / "lock", "demo", "writes"):
         pass
+
+
+def test_whoever_may_write_beside_the_locks_may_lock(tmp_path: Path):
+    """Whatever the umask of who came first."""
+    shared = tmp_path / "zarr"
+    shared.mkdir()
+    shared.chmod(0o2775)
+    before = os.umask(0o077)
+    try:
+        assert runlock.take(shared / ".locks" / "digits.lock", "demo")
+    finally:
+        os.umask(before)
+    runlock.let_go(shared / ".locks" / "digits.lock")
+    assert (shared / ".locks").stat().st_mode & 0o7777 == 0o2775
+    assert (shared / ".locks" / "digits.lock").stat().st_mode & 0o777 == 0o666

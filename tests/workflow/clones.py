@@ -21,7 +21,7 @@ TARGETS = {"all", "fetch"}
 # The demo, small: the same stages on a crop of its scene.
 SMALL = yaml.safe_load((Path(__file__).parent / "small.yaml").read_text())
 
-# What makes it smaller still, for scripts that run it again and again: few steps, two alphas, one score of each encoder.
+# What makes it smaller still, for scripts that run it again and again: few steps, two alphas, one score per encoder.
 FEW_STEPS = {
     "clip": {"scratch": {"epochs": 1, "batch_size": 256, "precision": "float32"}},
     "prompts": {"mine": None},

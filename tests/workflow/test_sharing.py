@@ -51,7 +51,7 @@ def test_two_runs_of_one_clone_that_start_at_once_convert_once(clone: Clone):
     assert sorted(text.count("(Rule: preprocess)") for text in words) == [0, 2]
 
 
-def test_a_waiting_run_goes_on_with_what_a_killed_one_left(clone: Clone, tmp_path: Path):
+def test_a_waiting_run_continues_with_what_a_killed_one_left(clone: Clone, tmp_path: Path):
     clone.configure({"data_root": str(clone.root / "data")})
     other = sharing(clone, tmp_path / "other")
     targets = [str(clone.root / store) for store in STORES]

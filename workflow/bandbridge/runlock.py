@@ -30,7 +30,7 @@ def take(path: Path, run: str) -> bool:
     Raises:
         OSError: the file cannot be made or locked here.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_folder(path.parent)
     lock = FileLock(path, mode=0o666, thread_local=False)  # another user of the folder may have to lock it next
     try:
         lock.acquire(blocking=False)
@@ -42,6 +42,16 @@ def take(path: Path, run: str) -> bool:
     with suppress(OSError):  # a full disk: the lock holds all the same
         write_json(_note(path), facts)
     return True
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder of locks that whoever may write beside it may write to."""
+    if folder.exists():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with suppress(OSError):  # another process has made it, for another user
+        # No sticky bit: it would keep users from locking each other's files.
+        folder.chmod(folder.parent.stat().st_mode & 0o2777)
 
 
 def let_go(path: Path) -> None:
