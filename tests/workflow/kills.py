@@ -1,10 +1,11 @@
 """Kill whole runs of the small configuration with SIGKILL, once in every stage, and compare what comes out.
 
-    python tests/workflow/kills.py [--runs 10] [--seed 0] [--folder FOLDER]
+    python tests/workflow/kills.py [--runs 10] [--pairs 1] [--seed 0] [--folder FOLDER]
 
 Each run begins in a clone of its own. Snakemake is killed at a random moment of a job of each stage in turn, together
 with its jobs or (every other time) alone, so that its jobs live on while the next Snakemake starts; then the same
-command is given again. In the end metrics.csv and all weights are compared with those of a run that nobody disturbed.
+command is given again. Pairs are two clones that begin at once with one `data_root`, undisturbed otherwise. In the end
+metrics.csv and all weights are compared with those of a run that nobody disturbed.
 Prints a table with a row per stage; the exit status is 1 where a file differs. A run takes minutes on two cores.
 """
 
@@ -91,6 +92,21 @@ def kill_in_every_stage(clone: Clone, rng: random.Random) -> Counter[tuple[str, 
             left.remove(aim)
 
 
+def begin_at_once(folder: Path) -> list[Clone]:
+    """Two clones after they have begun at once with one data_root and ended, of whom one has waited for the other."""
+    clones = [make_clone(folder / name) for name in ("first", "second")]
+    for clone in clones:
+        clone.configure({**FEW_STEPS, "data_root": str(clones[0].root / "data")})
+    outputs = [clone.root / "run.log" for clone in clones]
+    processes = [start(clone, output) for clone, output in zip(clones, outputs, strict=True)]
+    codes = [process.wait() for process in processes]
+    texts = [output.read_text(errors="replace") for output in outputs]
+    converted = [len(re.findall(r"\(Rule: preprocess\)", text)) for text in texts]
+    if codes != [0, 0] or sorted(converted) != [0, 2]:
+        raise SystemExit(f"{folder}: exit statuses {codes}, stores made {converted}\n" + "\n".join(texts)[-8000:])
+    return clones
+
+
 def digests(clone: Clone) -> dict[str, str]:
     """metrics.csv and every file of weights -> sha256."""
     results = clone.root / RESULTS
@@ -101,6 +117,7 @@ def digests(clone: Clone) -> dict[str, str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=10)
+    parser.add_argument("--pairs", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, help="where the clones are made; kept")
     options = parser.parse_args()
@@ -128,6 +145,12 @@ def main() -> None:
         print(f", {time.monotonic() - began:.0f} s", flush=True)
         if not differing:
             shutil.rmtree(clone.root)
+    for number in range(options.pairs):
+        for clone in begin_at_once(folder / f"pair-{number}"):
+            found = digests(clone)
+            differing = [f"{clone.root}: {name}" for name in expected | found if expected.get(name) != found.get(name)]
+            different += differing
+            print(f"pair {number}, {clone.root.name}: {len(differing)} of {len(expected)} files differ", flush=True)
     print("\n| stage | killed with its jobs | Snakemake alone |\n|---|---|---|")
     for stage in STAGES:
         print(f"| {stage} | {kills[stage, 'all']} | {kills[stage, 'alone']} |")
