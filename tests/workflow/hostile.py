@@ -141,7 +141,12 @@ CASES = [
         targets=("stores/digits.zarr/zarr.json", "stores/scene_crop.zarr/zarr.json"),
     ),
     Case("data_root read-only, its stores made", stores_made_then_read_only, targets=HEAD),
-    Case("results read-only", read_only("results"), "results_root: .* cannot be written by .*; set results_root", HEAD),
+    Case(
+        "results read-only",
+        read_only("results"),
+        "results_root: .* is on a read-only file system; set results_root",
+        HEAD,
+    ),
     Case(
         "disk full where stores are",
         small_disk("data/zarr", "300k"),

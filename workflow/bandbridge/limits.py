@@ -40,10 +40,12 @@ def check_writable(folder: Path, what: str) -> None:
         if not place.is_dir():
             raise UserError(f"{what}: {place} is a file, expected a folder; rename it, or set {what} to another folder")
         if not os.access(place, os.W_OK | os.X_OK):
-            raise UserError(
-                f"{what}: {place.absolute()} cannot be written by {user()}; "
-                f"set {what} to a folder of your own, or have its owner ({_owner(place)}) permit it"
-            )
+            if os.statvfs(place).f_flag & os.ST_RDONLY:
+                why, cure = "is on a read-only file system", ""
+            else:
+                why = f"cannot be written by {user()}"
+                cure = f", or have its owner ({_owner(place)}) permit it"
+            raise UserError(f"{what}: {place.absolute()} {why}; set {what} to a folder of your own{cure}")
         return
 
 
