@@ -54,6 +54,7 @@ if workflow.deployment_settings.deployment_method:
 try:
     if workflow.is_main_process:
         limits.check_writable(Path(".snakemake"), "the working directory")
+        limits.check_room(Path(".snakemake"))
     config = validate(config, source=" + ".join(map(str, workflow.configfiles)))
 except UserError as error:
     raise WorkflowError(str(error)) from None

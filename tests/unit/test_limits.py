@@ -4,7 +4,9 @@ import errno
 import os
 import re
 import resource
+import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -70,3 +72,10 @@ def test_a_small_address_space_is_refused(monkeypatch: pytest.MonkeyPatch):
         limits.check_address_space()
     monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     limits.check_address_space()
+
+
+def test_a_full_disk_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    limits.check_room(tmp_path / "records")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=4096))
+    with pytest.raises(UserError, match=r"the disk or the quota is full \(4,096 bytes are free\)"):
+        limits.check_room(tmp_path / "records")

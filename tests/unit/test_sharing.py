@@ -146,3 +146,18 @@ def test_locks_last_as_long_as_the_run_where_its_jobs_are_unknown(guard: Guard, 
     guard.begin(None)
     assert not is_free(digits.lock)
     assert runlock.holder(digits.lock).startswith("run 'demo' (process ")
+
+
+def test_who_may_lock_but_not_write_reads_all_the_same(digits: Shared, guard: Guard, monkeypatch: pytest.MonkeyPatch):
+    """Another user's folder: its lock files may be locked by anyone, but none be added."""
+    made(digits, FACTS, "first", "/elsewhere")
+    take = runlock.take
+
+    def only_what_is_there(path: Path, run: str) -> bool:
+        if not path.exists():
+            raise PermissionError(13, "Permission denied", str(path))
+        return take(path, run)
+
+    monkeypatch.setattr(runlock, "take", only_what_is_there)
+    guard.begin([job("embed", inputs=frozenset({str(digits.store)}))])
+    assert is_free(digits.lock)

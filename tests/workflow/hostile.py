@@ -163,7 +163,7 @@ CASES = [
     Case(
         "disk full where Snakemake keeps its records",
         small_disk(".snakemake", "16k"),
-        "No space left on device|the disk or the quota is full",
+        "the disk or the quota is full .*, and Snakemake keeps its records there; make room",
         again=more_room(".snakemake"),
     ),
     Case("a clone of another user", owned_by_another("."), "the working directory: .* cannot be written by"),

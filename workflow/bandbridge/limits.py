@@ -5,12 +5,14 @@ import getpass
 import os
 import re
 import resource
+import shutil
 from pathlib import Path
 
 from bandbridge.errors import UserError
 
 # PyTorch and open_clip map 3.6 GB before they do anything, and a training needs some for itself.
 LEAST_ADDRESS_SPACE = 6 << 30
+LEAST_ROOM = 1 << 20
 # How libraries say, in words alone, what the system denied them.
 _MEMORY = re.compile(
     r"can't allocate memory|std::bad_alloc|failed to map segment|Unable to allocate|Cannot allocate memory"
@@ -47,6 +49,17 @@ def check_writable(folder: Path, what: str) -> None:
                 cure = f", or have its owner ({_owner(place)}) permit it"
             raise UserError(f"{what}: {place.absolute()} {why}; set {what} to a folder of your own{cure}")
         return
+
+
+def check_room(folder: Path) -> None:
+    """Raises `UserError` where the disk of a folder is full, but for the little that Snakemake's records take."""
+    place = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    free = shutil.disk_usage(place).free
+    if free < LEAST_ROOM:
+        raise UserError(
+            f"{place.absolute()}: the disk or the quota is full ({free:,} bytes are free), and Snakemake keeps its "
+            "records there; make room and run again, nothing done is lost"
+        )
 
 
 def check_address_space() -> None:

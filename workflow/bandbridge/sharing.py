@@ -158,9 +158,11 @@ class Guard(logging.Handler):
             if thing.name in self._unlockable:
                 continue
             if thing.conversion is not None:
-                runlock.take(self._reader(thing), self._run)
+                with suppress(OSError):  # who may not write there reads without being listed
+                    runlock.take(self._reader(thing), self._run)
                 if made[thing.name]:
-                    write_json(thing.maker, self._me)
+                    with suppress(OSError):
+                        write_json(thing.maker, self._me)
             if not made[thing.name]:
                 runlock.let_go(thing.lock)
         self._left = made
@@ -211,13 +213,14 @@ class Guard(logging.Handler):
         for path in thing.lock.parent.glob(f"{thing.name}.reader.*"):
             if path == self._reader(thing) or path.suffix == ".holder":
                 continue
-            if not runlock.take(path, self._run):
+            if not _is_free(path, self._run):
                 raise UserError(
                     f"{thing.root}: {thing.name} is read by {runlock.holder(path)}, and this run would make it again. "
                     f"Wait until that run has ended, or give this one a {thing.key} of its own"
                 )
             runlock.let_go(path)  # a run that was killed
-            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
 
     def _check_settings(self, thing: Shared, is_made: bool) -> None:
         """Whether a store that is there was made under the settings of this run, or was this run's to change."""
@@ -240,6 +243,14 @@ class Guard(logging.Handler):
             f"{'; '.join(different[:_MOST_DIFFERENCES])}{more}. Give this run a store_root of its own, or those "
             f"settings; or delete {thing.store.parent}, and it is converted under this run's"
         )
+
+
+def _is_free(path: Path, run: str) -> bool:
+    """Take a lock if nobody has it."""
+    try:
+        return runlock.take(path, run)
+    except OSError:  # another user's, of a folder that has changed hands since
+        return True
 
 
 def _differences(recorded: Any, wanted: Any, key: str = "") -> Iterator[str]:
