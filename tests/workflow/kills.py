@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 from clones import FEW_STEPS, Clone, make_clone
@@ -29,24 +30,36 @@ LOGS = Path("logs", "small")
 RESULTS = Path("results", "small")
 # Jobs with several threads each would wait for each other on a busy machine.
 HOW = ["--cores", "2", "--max-threads", "1"]
-# Stage -> logs of its jobs, rules that it has, and the longest wait before the kill, in seconds.
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Jobs that are killed: their logs, their rules (a pattern), what they write, the longest wait in seconds."""
+
+    logs: str
+    rules: str
+    outputs: str
+    wait: float
+
+
 STAGES = {
-    "download": ("download/*.log", "download", 1.0),
-    "plan": ("plan/*.log", "plan", 1.5),
-    "convert": ("convert/*.log", "convert", 3.0),
-    "preprocess": ("preprocess/*.log", "preprocess", 2.0),
-    "train CLIP": ("clip/*.log", "scratch_clip", 8.0),
-    "heads": ("heads/**/*.log", r"zero_shot_head|words_head", 4.0),
-    "fine-tune": ("finetune/*.log", "finetune", 8.0),
-    "encode": ("embed/*.log", r"embed_\w+", 5.0),
-    "select alpha": ("paint/*.select.log", "select_alpha", 2.0),
-    "patch": ("paint/*.patched.log", "patched_clip", 4.0),
-    "align": ("align/*.log", "align", 8.0),
-    "score": ("metrics/**/*.log", r"score_\w+", 3.0),
-    "collect": ("metrics.log", "collect_metrics", 1.5),
-    "views": ("tables.log", "tables", 2.0),
-    "report": ("report.log", "report", 6.0),
+    "download": Stage("download/*.log", "download", "data/zarr/*.files.json", 1.0),
+    "plan": Stage("plan/*.log", "plan", "data/zarr/parts/*/plan.csv", 1.5),
+    "convert": Stage("convert/*.log", "convert", "data/zarr/parts/*/*/records.npz", 3.0),
+    "preprocess": Stage("preprocess/*.log", "preprocess", "data/zarr/*.zarr/zarr.json", 2.0),
+    "train CLIP": Stage("clip/*.log", "scratch_clip", "results/small/clip/*/open_clip_model.safetensors", 8.0),
+    "heads": Stage("heads/**/*.log", "zero_shot_head", "results/small/heads/**/*.npz", 4.0),
+    "fine-tune": Stage("finetune/*.log", "finetune", "results/small/finetune/*/model.safetensors", 8.0),
+    "encode": Stage("embed/*.log", r"embed_\w+", "results/small/embeddings/*/*.zarr/zarr.json", 5.0),
+    "select alpha": Stage("paint/*.select.log", "select_alpha", "results/small/paint/*/selected.json", 2.0),
+    "patch": Stage("paint/*.patched.log", "patched_clip", "results/small/paint/*/patched/open_clip_config.json", 4.0),
+    "align": Stage("align/*.log", "align", "results/small/align/*/model.safetensors", 8.0),
+    "score": Stage("metrics/**/*.log", r"score_\w+", "results/small/metrics/**/*.csv", 3.0),
+    "collect": Stage("metrics.log", "collect_metrics", "results/small/metrics.csv", 1.5),
+    "views": Stage("tables.log", "tables", "results/small/tables/*.csv", 2.0),
+    "report": Stage("report.log", "report", "results/small/report/index.html", 6.0),
 }
+MOST_TRIES = 5
 
 
 def start(clone: Clone, output: Path) -> subprocess.Popen[bytes]:
@@ -59,9 +72,10 @@ def start(clone: Clone, output: Path) -> subprocess.Popen[bytes]:
 
 def is_running(clone: Clone, stage: str, since: float, output: Path) -> bool:
     """Whether a job of a stage has begun since, and not all of those that have are finished."""
-    pattern, rules, _ = STAGES[stage]
-    begun = sum(path.stat().st_mtime >= since for path in (clone.root / LOGS).glob(pattern) if path.exists())
-    return begun > len(re.findall(rf"Finished jobid: \d+ \(Rule: (?:{rules})\)", output.read_text(errors="replace")))
+    logs = (clone.root / LOGS).glob(STAGES[stage].logs)
+    begun = sum(path.stat().st_mtime >= since for path in logs if path.exists())
+    finished = rf"Finished jobid: \d+ \(Rule: (?:{STAGES[stage].rules})\)"
+    return begun > len(re.findall(finished, output.read_text(errors="replace")))
 
 
 def kill_in_every_stage(clone: Clone, rng: random.Random) -> Counter[tuple[str, str]]:
@@ -78,8 +92,13 @@ def kill_in_every_stage(clone: Clone, rng: random.Random) -> Counter[tuple[str, 
         if aim is None:
             if process.returncode:
                 raise SystemExit(f"{clone.root}: the run failed\n{output.read_text(errors='replace')[-4000:]}")
-            return kills
-        time.sleep(rng.uniform(0, STAGES[aim][2]))
+            if not left:
+                return kills
+            # It ran while another stage was waited for: once more.
+            for path in clone.root.glob(STAGES[left[0]].outputs):
+                path.unlink()
+            continue
+        time.sleep(rng.uniform(0, STAGES[aim].wait))
         # Jobs that are shorter than the wait are tried again, up to a few times.
         hit = process.poll() is None and is_running(clone, aim, since, output)
         alone = rng.random() < 0.5
@@ -88,7 +107,7 @@ def kill_in_every_stage(clone: Clone, rng: random.Random) -> Counter[tuple[str, 
         process.wait()
         kills[aim, "alone" if alone else "all"] += hit
         kills[aim, "tried"] += 1
-        if hit or kills[aim, "tried"] >= 5:
+        if hit or kills[aim, "tried"] >= MOST_TRIES:
             left.remove(aim)
 
 
@@ -119,15 +138,19 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=10)
     parser.add_argument("--pairs", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--folder", type=Path, help="where the clones are made; kept")
+    parser.add_argument(
+        "--folder", type=Path, help="where the clones are made and kept; an undisturbed run in it is used again"
+    )
     options = parser.parse_args()
     folder = options.folder or Path(tempfile.mkdtemp(prefix="kills-"))
     folder.mkdir(parents=True, exist_ok=True)
-    undisturbed = make_clone(folder / "undisturbed")
-    undisturbed.configure(FEW_STEPS)
-    called = undisturbed.snakemake(*HOW)
-    if called.returncode:
-        raise SystemExit(called.stdout + called.stderr)
+    undisturbed = Clone(folder / "undisturbed")
+    if not (undisturbed.root / RESULTS / "report/index.html").exists():
+        undisturbed = make_clone(undisturbed.root)
+        undisturbed.configure(FEW_STEPS)
+        called = undisturbed.snakemake(*HOW)
+        if called.returncode:
+            raise SystemExit(called.stdout + called.stderr)
     expected = digests(undisturbed)
     kills: Counter[tuple[str, str]] = Counter()
     different: list[str] = []
