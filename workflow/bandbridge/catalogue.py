@@ -1,5 +1,6 @@
 """Data sets, nomenclatures and prompt sets as data: the YAML files of `workflow/`, checked and typed."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache

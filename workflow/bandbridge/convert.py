@@ -16,6 +16,7 @@ from bandbridge.catalogue import Dataset, Modality, conversion_facts, load_nomen
 from bandbridge.files import whole_file
 from bandbridge.plan import SHARD, Shard
 from bandbridge.readers import Rejected, Sample
+from bandbridge.reasons import without_made_up_names
 from bandbridge.shards import (
     BLOCK,
     HASH_BYTES,
@@ -151,7 +152,7 @@ def convert(
             seen.add(at)
             reason = sample.reason if isinstance(sample, Rejected) else _fault(sample, dataset, modality, classes)
             if reason or isinstance(sample, Rejected):
-                journal.write({"at": at, "reason": reason})
+                journal.write({"at": at, "reason": without_made_up_names(reason or "")})
                 continue
             line: dict[str, Any] = {"at": at, "form": None}
             if modality is not None and sample.pixels is not None:

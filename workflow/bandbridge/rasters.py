@@ -21,6 +21,8 @@ from pyproj.exceptions import CRSError
 from pyproj.network import set_network_enabled
 from rasterio.io import DatasetReader, MemoryFile
 
+from bandbridge.catalogue import RESAMPLINGS
+
 # GDAL has some 150 drivers, and tries all of them on whatever it is given: VRT opens any other file, WMS and STAC any
 # address, HDF5 and netCDF bring parsers of their own.
 DRIVERS = ("GTiff", "JP2OpenJPEG", "PNG", "JPEG")
@@ -43,8 +45,6 @@ MOST_SAMPLE_BYTES = 1024**3
 
 # A file's reference system may name grids by their addresses.
 set_network_enabled(False)
-
-from bandbridge.catalogue import RESAMPLINGS
 
 # TIFF 6.0, section 2: the types of a field that are read here, and their sizes.
 _SHORT, _LONG, _DOUBLE = 3, 4, 12

@@ -46,6 +46,7 @@ from bandbridge.settings import (
 from bandbridge.download import doing, missing_manual
 from bandbridge.encoder_facts import encoder_content, load_encoder_facts, sees
 from bandbridge.listing import data_listing, file_listing
+from bandbridge.sharing import shared_download, shared_store
 from bandbridge.text_towers import load_text_tower, tower_folder
 
 
@@ -303,6 +304,19 @@ def tower_files():
         return []
     folder = tower_folder(config["data_root"], TOWER)
     return [str(folder / file) for file in load_text_tower(TOWER).files]
+
+
+def shared_things():
+    """What this run shares with others that have the same `data_root` or `store_root`."""
+    archives = Path(config["data_root"], "archives")
+    things = [shared_store(dataset_facts(dataset), STORES) for dataset in DATASETS]
+    if TOWER:
+        things.append(shared_download(TOWER, archives, "fetch_text_tower"))
+    things += [
+        shared_download(file, archives, "fetch_weights", file=file)
+        for file in FIRST_WEIGHTS
+    ]
+    return things
 
 
 def fetched_clip():
