@@ -82,7 +82,10 @@ def sharded(path: Path, pixels: np.ndarray, level: int) -> Path:
         chunks=(1, *pixels.shape[1:]),
         shards=(min(SHARD, len(pixels)), *pixels.shape[1:]),
         dtype=pixels.dtype,
-        compressors=zarr.codecs.BloscCodec(cname="zstd", clevel=level, shuffle="bitshuffle", blocksize=BLOCK),
+        compressors=[
+            zarr.codecs.BloscCodec(cname="zstd", clevel=level, shuffle="bitshuffle", blocksize=BLOCK),
+            zarr.codecs.Crc32cCodec(),
+        ],
         chunk_key_encoding={"name": "default", "separator": "."},
     )
     array[:] = pixels

@@ -348,6 +348,7 @@ def test_a_directory_without_a_tokenizer_or_a_description_of_the_tower_says_what
     (tmp_path / "lit" / "config.json").rename(tmp_path / "kept.json")
     with pytest.raises(UserError, match=r"lit: config\.json is missing or describes no text tower.*bert.*Copy"):
         load_clip(tmp_path / "lit")
+    (tmp_path / "lit" / ".config.json.crc32c").unlink()
     (tmp_path / "lit" / "config.json").write_text('{"model_type": "clip"}')
     with pytest.raises(UserError, match=r"config\.json is missing or describes no text tower"):
         load_clip(tmp_path / "lit")

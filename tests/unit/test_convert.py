@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import small_store
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from small_store import small_dataset, write_store
@@ -21,7 +22,7 @@ from bandbridge.convert import convert_share, load_records
 from bandbridge.errors import UserError
 from bandbridge.plan import make_plan
 from bandbridge.readers import Planned, Rejected, Sample
-from bandbridge.shards import read_index, write_shard
+from bandbridge.shards import read_index, with_crc, write_shard
 from bandbridge.store import Store
 
 SCENE = small_dataset("demo_scene")
@@ -226,15 +227,96 @@ def test_a_link_among_the_files_of_a_share_is_not_followed(tmp_path, uninterrupt
     assert outcome(tmp_path / "share") == uninterrupted
 
 
-def test_a_chunk_that_was_damaged_since_is_an_error_not_a_sample(tmp_path):
+def test_a_chunk_that_a_power_cut_took_is_converted_again(tmp_path, uninterrupted):
     with pytest.raises(Stop):
         convert_until(tmp_path / "share", some_samples(), 8)
-    part = tmp_path / "share" / "train.0.part"
-    content = bytearray(part.read_bytes())
-    content[100] ^= 1
-    part.write_bytes(content)
-    with pytest.raises(UserError, match=r"train.0.part is damaged; delete the folder .*share and run again"):
-        convert_until(tmp_path / "share", some_samples(), None)
+    flip(tmp_path / "share" / "train.0.part", 100)
+    lost = tmp_path / "share" / "train.1.part"
+    size = lost.stat().st_size
+    lost.write_bytes(bytes(size - 10))
+    asked = []
+    convert_until(tmp_path / "share", some_samples(), None, asked)
+    done = [name for _, item in some_samples()[:8] if (name := item.id) not in asked[0]]
+    assert done == ["train-01", "train-02", "train-06", "train-07"]
+    assert outcome(tmp_path / "share") == uninterrupted
+
+
+def test_a_damaged_line_of_the_journal_and_those_after_it_do_not_count(tmp_path, uninterrupted):
+    with pytest.raises(Stop):
+        convert_until(tmp_path / "share", some_samples(), 8)
+    journal = tmp_path / "share" / "journal.jsonl"
+    line = journal.read_bytes().splitlines()[3]
+    flip(journal, journal.read_bytes().index(line) + line.index(b'"labels":[') + len('"labels":['))
+    asked = []
+    convert_until(tmp_path / "share", some_samples(), None, asked)
+    assert "train-02" in asked[0]
+    assert "train-01" not in asked[0]
+    assert outcome(tmp_path / "share") == uninterrupted
+
+
+def flip(path, at):
+    content = bytearray(path.read_bytes())
+    content[at] ^= 1
+    path.write_bytes(content)
+
+
+def test_chunks_damaged_after_conversion_are_an_error_with_what_to_delete(tmp_path, monkeypatch):
+    samples = [*some_samples(), ("train", Rejected("train-000", "is broken"))]  # every shard must be copied
+    write_share = assemble_module.assemble
+
+    def damaged_first(path, dataset, plan, shares, *rest):
+        flip(shares["s2"][0] / "train.1", 300)
+        write_share(path, dataset, plan, shares, *rest)
+
+    monkeypatch.setattr(small_store, "assemble", damaged_first)
+    with pytest.raises(UserError, match=r"train\.1 is damaged: bytes .* rm -r .*0-of-1"):
+        write_store(tmp_path / "demo_scene.zarr", SCENE, samples, max_quarantined_share=1.0)
+    assert not (tmp_path / "demo_scene.zarr").exists()
+
+
+def test_a_shard_of_a_share_that_is_gone_is_an_error_with_what_to_delete(tmp_path, monkeypatch):
+    join = assemble_module.assemble
+
+    def without_a_shard(path, dataset, plan, shares, *rest):
+        (shares["s2"][0] / "val.0").unlink()
+        join(path, dataset, plan, shares, *rest)
+
+    monkeypatch.setattr(small_store, "assemble", without_a_shard)
+    with pytest.raises(UserError, match=r"val\.0 is damaged: it is missing.*: rm -r .*0-of-1$"):
+        write_store(tmp_path / "demo_scene.zarr", SCENE, some_samples())
+
+
+SIZES = {"train.0": 3, "train.1": 3, "train.2": 3, "train.3": 2, "val.0": 2, "test.0": 3, "test.1": 2}
+
+
+def without_checksums(folder):
+    """Rewrite a share of all samples as versions without checksums left it."""
+    records = load_records(folder / "records.npz")
+    begin = 0
+    for name, size in SIZES.items():
+        rows = slice(begin, begin + size)
+        stored = (folder / name).read_bytes()
+        chunks = [stored[start : start + length - 4] for start, length in records.place[rows].tolist()]
+        lengths = [len(chunk) for chunk in chunks]
+        index = np.stack([np.cumsum([0, *lengths[:-1]]), lengths], axis=1).astype("<u8")
+        (folder / name).write_bytes(b"".join(chunks) + with_crc(index.tobytes()))
+        records.place[rows] = index
+        begin += size
+    arrays = {name: value for name, value in vars(records).items() if isinstance(value, np.ndarray)}
+    del arrays["has_crc"]
+    np.savez(folder / "records.npz", **arrays, forms=np.array(records.forms), reasons=np.array("[]"))
+
+
+def test_shares_of_versions_without_checksums_become_the_same_store(tmp_path, monkeypatch, reference):
+    join = assemble_module.assemble
+
+    def of_before(path, dataset, plan, shares, *rest):
+        without_checksums(shares["s2"][0])
+        join(path, dataset, plan, shares, *rest)
+
+    monkeypatch.setattr(small_store, "assemble", of_before)
+    write_store(tmp_path / "demo_scene.zarr", SCENE, some_samples())
+    assert contents(tmp_path / "demo_scene.zarr") == contents(reference)
 
 
 KILLED = """
@@ -284,7 +366,14 @@ def test_the_index_of_a_shard_leads_to_its_chunks(tmp_path_factory, chunks):
     content = path.read_bytes()
     for chunk, (start, length) in zip(chunks, index.tolist(), strict=True):
         assert (chunk is None) == (start == length == 2**64 - 1)
-        assert chunk is None or content[start : start + length] == chunk
+        assert chunk is None or content[start : start + length] == with_crc(chunk)
+
+
+def test_an_index_that_is_not_what_was_written_is_an_error(tmp_path):
+    write_shard(tmp_path / "c.0", [b"one", None, b"two"])
+    flip(tmp_path / "c.0", -30)
+    with pytest.raises(UserError, match=r"c\.0 is damaged: the index of its 3 samples"):
+        read_index(tmp_path / "c.0", 3)
 
 
 def test_a_sample_twice_in_the_archive_is_refused(tmp_path):

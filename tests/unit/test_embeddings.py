@@ -94,7 +94,7 @@ def test_growing_files_hold_what_was_added(tmp_path):
     np.testing.assert_array_equal(np.stack(growing.arrays()), np.concatenate(blocks(), axis=1))
 
 
-@pytest.mark.parametrize("damage", ["none", "longer", "shorter", "state", "key"])
+@pytest.mark.parametrize("damage", ["none", "longer", "shorter", "state", "key", "bit", "zeros"])
 def test_another_process_goes_on_with_whole_batches_only(tmp_path, damage):
     first, second, third = blocks()
     growing = Growing(tmp_path / "a", "key", 2)
@@ -105,6 +105,12 @@ def test_another_process_goes_on_with_whole_batches_only(tmp_path, damage):
         file.write_bytes(file.read_bytes() + b"12345")
     if damage == "shorter":
         file.write_bytes(file.read_bytes()[:-1])
+    if damage == "bit":
+        content = bytearray(file.read_bytes())
+        content[7] ^= 2
+        file.write_bytes(content)
+    if damage == "zeros":  # what a power cut may leave of data that had not reached the disk
+        file.write_bytes(bytes(file.stat().st_size))
     if damage == "state":
         (tmp_path / "a" / "state.json").write_text("{")
     again = Growing(tmp_path / "a", "another" if damage == "key" else "key", 2)

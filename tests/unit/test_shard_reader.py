@@ -16,7 +16,7 @@ import xarray
 import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from zarr.codecs import BloscCodec
+from zarr.codecs import BloscCodec, Crc32cCodec
 
 from bandbridge import shard_reader
 from bandbridge.errors import UserError
@@ -32,10 +32,14 @@ def write(path, values, per_shard=4, separator=".", skip_empty=False, **changes)
         dtype=values.dtype,
         chunk_key_encoding={"name": "default", "separator": separator},
         config={"write_empty_chunks": not skip_empty},
-        **{"compressors": BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle"), "fill_value": 0} | changes,
+        **{"compressors": BLOSC, "fill_value": 0} | changes,
     )
     array[:] = values
     return path
+
+
+BLOSC = BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle")
+CHECKED = {"compressors": [BLOSC, Crc32cCodec()]}
 
 
 def pixels(n=10, shape=(3, 8, 5), dtype="uint16", seed=0):
@@ -66,13 +70,15 @@ def test_it_reads_what_zarr_python_reads(data):
     values[data.draw(st.lists(st.integers(0, n - 1)), "empty")] = 0
     values[::per_shard] = 1  # zarr-python writes no shard without a sample
     indices = np.array(data.draw(st.lists(st.integers(0, n - 1), max_size=40), "indices"), np.int64)
+    checked = data.draw(st.booleans(), "checked")
     with TemporaryDirectory() as folder:
         path = write(
             Path(folder, "array"),
             values,
             per_shard=per_shard,
             separator=data.draw(st.sampled_from([".", "/"]), "separator"),
-            skip_empty=data.draw(st.booleans(), "skip empty"),
+            skip_empty=not checked and data.draw(st.booleans(), "skip empty"),
+            **(CHECKED if checked else {}),
         )
         reader = ShardReader(path)
         found = reader.read(indices)
@@ -105,6 +111,30 @@ def test_samples_that_were_never_written_are_the_fill_value(tmp_path):
     index = np.frombuffer((path / "c.0.0.0.0").read_bytes()[-68:-4], "<u8")
     assert index[2] == index[3] == 2**64 - 1
     np.testing.assert_array_equal(ShardReader(path).read(range(6)), values)
+
+
+def test_a_sample_that_is_missing_from_an_array_with_checksums_is_an_error(tmp_path):
+    values = pixels(6)
+    values[4] = 0
+    path = write(tmp_path / "s2", values, skip_empty=True, **CHECKED)
+    reader = ShardReader(path)
+    reader.read([0, 5])
+    with pytest.raises(UserError, match=r"c\.1\.0\.0\.0 is damaged: sample 4 .*: it is missing"):
+        reader.read([0, 4])
+
+
+@pytest.mark.parametrize("at", [0, 5, 20, -5, -1])
+def test_a_flipped_bit_of_a_chunk_with_a_checksum_is_found_before_it_is_decoded(tmp_path, values, at):
+    path = write(tmp_path / "s2", values, **CHECKED)
+    file = path / "c.1.0.0.0"
+    content = bytearray(file.read_bytes())
+    start, length = np.frombuffer(content[-68:-4], "<u8")[4:6].tolist()
+    content[start + at % length] ^= 1
+    file.write_bytes(content)
+    reader = ShardReader(path)
+    np.testing.assert_array_equal(reader.read([0, 4, 5, 7]), values[[0, 4, 5, 7]])
+    with pytest.raises(UserError, match=r"sample 6 \(the first is 0\): it does not match its checksum"):
+        reader.read([6])
 
 
 @pytest.mark.parametrize("codec", ["lz4", "zlib", "blosclz"])
@@ -256,7 +286,7 @@ def test_a_missing_shard_is_named(path):
     (path / "c.1.0.0.0").unlink()
     reader = ShardReader(path)
     reader.read([0, 9])
-    with pytest.raises(UserError, match=r"c\.1\.0\.0\.0 cannot be opened .*; preprocess the data set again"):
+    with pytest.raises(UserError, match=r"c\.1\.0\.0\.0 is damaged: it is missing.*run again.*: rm "):
         reader.read([0, 5])
 
 
@@ -264,7 +294,7 @@ def test_a_missing_shard_is_named(path):
 def test_a_shard_that_was_cut_off_is_named(path, kept):
     file = path / "c.0.0.0.0"
     file.write_bytes(file.read_bytes()[:kept])
-    with pytest.raises(UserError, match=r"c\.0\.0\.0\.0 is damaged or cut off: the index of its 4 samples"):
+    with pytest.raises(UserError, match=r"c\.0\.0\.0\.0 is damaged: the index of its 4 samples"):
         ShardReader(path).read([0])
 
 
@@ -274,7 +304,7 @@ def test_a_shard_that_is_cut_off_while_it_is_read_is_named(path):
     file = path / "c.1.0.0.0"
     with file.open("r+b") as opened:
         opened.truncate(20)
-    with pytest.raises(UserError, match=r"c\.1\.0\.0\.0: sample 6 \(the first is 0\) is damaged: 0 of its"):
+    with pytest.raises(UserError, match=r"c\.1\.0\.0\.0 is damaged: sample 6 \(the first is 0\): 0 of its"):
         reader.read([6])
 
 
@@ -295,7 +325,7 @@ def test_a_chunk_of_another_size_is_named(path):
     content[start + 4] ^= 1  # Blosc's own record of the size of what it holds
     file.write_bytes(content)
     reader = ShardReader(path)
-    with pytest.raises(UserError, match=r"c\.0\.0\.0\.0: sample 2 .* its header does not fit"):
+    with pytest.raises(UserError, match=r"c\.0\.0\.0\.0 .* sample 2 .* its header does not fit"):
         reader.read([0, 2])
     assert reader.read([1, 3]).shape == (2, 3, 8, 5)
 
@@ -306,7 +336,7 @@ def test_a_chunk_that_cannot_be_decompressed_is_named(path):
     start, length = np.frombuffer(content[-68:-4], "<u8")[2:4].tolist()
     content[start + 16 : start + length] = bytes(length - 16)
     file.write_bytes(content)
-    with pytest.raises(UserError, match=r"c\.2\.0\.0\.0: sample 9 .* cannot be decompressed"):
+    with pytest.raises(UserError, match=r"c\.2\.0\.0\.0 .* sample 9 .* cannot be decompressed"):
         ShardReader(path).read([9])
 
 

@@ -8,6 +8,7 @@ import zipfile
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from tiny import same_weights
 from torch import nn
 
@@ -128,6 +129,14 @@ def test_other_things_among_tensors_are_named(tmp_path):
 
 def test_a_cut_safetensors_file_is_refused(tmp_path):
     save_weights(tmp_path / "whole.safetensors", {"a": torch.ones(9)}, {})
+    cut = tmp_path / "cut.safetensors"
+    cut.write_bytes((tmp_path / "whole.safetensors").read_bytes()[:-7])
+    with pytest.raises(UserError, match=r"cut\.safetensors is damaged: its content does not match its checksum.*: rm "):
+        load_checkpoint(cut)
+
+
+def test_a_cut_safetensors_file_of_another_program_is_refused(tmp_path):
+    save_file({"a": torch.ones(9)}, tmp_path / "whole.safetensors")
     cut = tmp_path / "cut.safetensors"
     cut.write_bytes((tmp_path / "whole.safetensors").read_bytes()[:-7])
     with pytest.raises(UserError, match=r"cut\.safetensors: not a safetensors file, or one cut short"):

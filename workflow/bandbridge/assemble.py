@@ -5,9 +5,7 @@ import hashlib
 import json
 import os
 import shutil
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
@@ -16,11 +14,11 @@ from typing import Any
 import numpy as np
 import zarr
 from numpy.typing import NDArray
-from zarr.codecs import BloscCodec
-from zarr.errors import ZarrUserWarning
+from zarr.codecs import BloscCodec, Crc32cCodec
 
 import bandbridge
 from bandbridge.catalogue import Dataset, Modality, label_map, load_nomenclature
+from bandbridge.checksums import damaged
 from bandbridge.convert import BAD, GOOD, Records, load_records, shard_name
 from bandbridge.errors import UserError
 from bandbridge.files import whole_directory, whole_file
@@ -30,6 +28,7 @@ from bandbridge.sensors import Sensor, sensor_of
 from bandbridge.shards import BLOCK, LEVEL, ChunkFiles, write_shard
 from bandbridge.sharing import settings_of
 from bandbridge.untrusted import as_cell
+from bandbridge.zarr_files import finish_group, write_array
 
 MOST_REASONS = 20  # lines of an error
 
@@ -69,7 +68,7 @@ def assemble(
     nomenclature `labels_<nomenclature>` is (sample, class) uint8; `id`, and `lat`, `lon`, `date` where known, are
     (sample,); `band` or `channel`, and `class`, name the axes, with the modality's or nomenclature's name added from
     the second on. The `digest` in its attributes depends on the samples alone, not on how many jobs converted them or
-    from what archive.
+    from what archive. Every chunk and every zarr.json has a checksum, see `zarr_files`.
 
     Args:
         shares: of each stream, the directories of all jobs in their order.
@@ -86,7 +85,7 @@ def assemble(
     refused = sorted([*plan.refused, *refused], key=lambda item: (item.split, item.id, item.reason))
     _write_quarantine(quarantine, refused)
     _check_enough(dataset, splits, refused, quarantine, max_quarantined_share)
-    with whole_directory(path) as part, _unspecified_is_fine():
+    with whole_directory(path) as part:
         root = zarr.create_group(part)
         digest = hashlib.sha256()
         for split in splits:
@@ -99,7 +98,7 @@ def assemble(
         facts = {**_facts(dataset), **provenance, "counts": counts, "quarantined": len(refused)}
         # Through JSON: options may hold what YAML knows and JSON does not, such as a date.
         root.attrs.update(json.loads(json.dumps({**facts, "digest": digest.hexdigest()}, default=str)))
-        zarr.consolidate_metadata(root.store)
+        finish_group(root, part)
 
 
 def _load(plan: Plan, directories: Sequence[Path]) -> _Stream:
@@ -117,7 +116,7 @@ def _load(plan: Plan, directories: Sequence[Path]) -> _Stream:
         part.form = np.array([*translated, -1], np.int16)[part.form]
         whole.reasons |= {begin + at: reason for at, reason in part.reasons.items()}
         begin += len(part.state)
-    for name in ("state", "place", "hash", "form", "labels", "labelled", "centre", "date"):
+    for name in ("state", "place", "hash", "has_crc", "form", "labels", "labelled", "centre", "date"):
         setattr(whole, name, np.concatenate([getattr(part, name) for part in parts]))
     return _Stream(whole, files)
 
@@ -187,7 +186,7 @@ def _labels(dataset: Dataset, streams: Mapping[str, _Stream]) -> NDArray[np.uint
 
 
 def _write_quarantine(path: Path, refused: Sequence[Refused]) -> None:
-    with whole_file(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+    with whole_file(path, checked=True) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["id", "split", "reason"])
         writer.writerows([as_cell(item.id), item.split, as_cell(item.reason)] for item in refused)
@@ -246,7 +245,10 @@ def _write_pixels(
         chunks=(1, *sides),
         shards=(length, *sides),
         dtype=dtype,
-        compressors=BloscCodec(cname="zstd", clevel=LEVEL, shuffle="bitshuffle", blocksize=BLOCK),
+        compressors=[
+            BloscCodec(cname="zstd", clevel=LEVEL, shuffle="bitshuffle", blocksize=BLOCK),
+            Crc32cCodec(),
+        ],
         # Flat names, so that a shard is one file and no folders.
         chunk_key_encoding={"name": "default", "separator": "."},
         dimension_names=("sample", *_axes(modality, first)),
@@ -260,15 +262,16 @@ def _write_pixels(
         for number, start in enumerate(range(0, len(split.rows), length)):
             rows = split.rows[start : start + length]
             target = folder / f"c.{number}.0.0.0"
-            if _is_whole(rows, number, length, split, shards):
+            if records.has_crc[rows].all() and _is_whole(rows, number, length, split, shards):
                 _link(files[shard_name(shards[number])], target)
                 continue
             held = (
-                chunks.read(
+                chunks.require(
                     files[f"{split.name}.{(row - split.begin) // SHARD}"],
                     int(records.place[row, 0]),
                     int(records.place[row, 1]),
                     records.hash[row].tobytes(),
+                    bool(records.has_crc[row]),
                 )
                 for row in rows
             )
@@ -286,6 +289,8 @@ def _is_whole(rows: NDArray[np.int64], number: int, length: int, split: _Split, 
 def _link(source: Path, target: Path) -> None:
     try:
         os.link(source, target)
+    except FileNotFoundError as error:
+        raise damaged(source, "it is missing", source.parent) from error
     except OSError:  # a file system without hard links
         shutil.copyfile(source, target)
 
@@ -331,8 +336,7 @@ def _write_tables(
 
 
 def _table(group: zarr.Group, name: str, values: NDArray, dimensions: tuple[str, ...], **attributes: str) -> None:
-    array = group.create_array(name, data=values, chunks=values.shape, dimension_names=dimensions)
-    array.attrs.update(attributes)
+    write_array(group, name, values, dimensions, attributes=attributes)
 
 
 def _text(values: Sequence[str]) -> NDArray:
@@ -382,11 +386,3 @@ def _wavelengths(modality: Modality, sensor: Sensor | None) -> list[float | None
     known = {band.name: band.wavelength for band in sensor.bands} if sensor else {}
     found = [known.get(name) for name in modality.bands]
     return found if len({*found} - {None}) > 1 else None
-
-
-@contextmanager
-def _unspecified_is_fine() -> Iterator[None]:
-    """Consolidated metadata is an extension of Zarr 3 that zarr-python and xarray agree on; others pass it over."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Consolidated metadata", category=ZarrUserWarning)
-        yield

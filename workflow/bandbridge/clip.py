@@ -11,8 +11,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from bandbridge import clip_text, views, weights
+from bandbridge.checksums import verify_folder
 from bandbridge.errors import UserError, did_you_mean
-from bandbridge.files import whole_directory, write_json
+from bandbridge.files import whole_directory, write_checksums, write_json
 from bandbridge.locations import WORKFLOW
 from bandbridge.progress import remark
 
@@ -115,8 +116,9 @@ def load_clip(directory: Path) -> Clip:
     """The CLIP of an open_clip model directory, in eval mode, float32, on the CPU.
 
     Raises:
-        UserError: the directory lacks its configuration, its weights or a part of its text side, the transformers
-            library is needed and not installed, or the model takes other than square pictures.
+        UserError: the directory lacks its configuration, its weights or a part of its text side, a file in it is not
+            what was written, the transformers library is needed and not installed, or the model takes other than
+            square pictures.
     """
     for file in (CONFIG_FILE, WEIGHTS_FILE):
         if not (directory / file).is_file():
@@ -135,6 +137,7 @@ def save_clip(clip: Clip, directory: Path, metadata: Mapping[str, str] | None = 
         model_cfg = clip_text.save_text_side(part, clip.model, clip.tokenizer, clip.model_cfg)
         config = {"model_cfg": model_cfg, "preprocess_cfg": clip.preprocess_cfg}
         write_json(part / CONFIG_FILE, config | ({"remark": clip.remark} if clip.remark else {}))
+        write_checksums(part)
         weights.save_weights(part / WEIGHTS_FILE, clip.model.state_dict(), metadata or {})
 
 
@@ -175,6 +178,9 @@ def _from_hub(name: str, source: str, quick_gelu: bool | None) -> Clip:
 def _from_directory(name: str, directory: Path, quick_gelu: bool | None = None) -> Clip:
     if not (directory / CONFIG_FILE).is_file():
         raise UserError(f"{directory}: {CONFIG_FILE} is missing, so this is no open_clip model directory.")
+    verify_folder(directory)
+    if (directory / WEIGHTS_FILE).is_file():
+        weights.verify_weights(directory / WEIGHTS_FILE, directory)
     source = f"local-dir:{directory}"
     model_cfg = _open_clip().get_model_config(source)
     _must_agree(quick_gelu, bool(model_cfg.get("quick_gelu", False)), f"{CONFIG_FILE} of {directory}")

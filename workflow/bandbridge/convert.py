@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 import bandbridge
 from bandbridge.catalogue import Dataset, Modality, conversion_facts, load_nomenclature
-from bandbridge.files import whole_file
+from bandbridge.checksums import crc32c
+from bandbridge.npz import load_npz, save_npz
 from bandbridge.plan import SHARD, Shard
 from bandbridge.readers import Rejected, Sample
 from bandbridge.reasons import without_made_up_names
@@ -26,6 +27,7 @@ from bandbridge.shards import (
     chunk_hash,
     encode,
     read_index,
+    with_crc,
     write_shard,
 )
 
@@ -44,6 +46,7 @@ class Records:
         state: `MISSING`, `GOOD` or `BAD`.
         place: (sample, 2) where the chunk begins in its shard's file, and its length.
         hash: (sample, HASH_BYTES) of the chunk.
+        has_crc: whether the chunk ends in its CRC-32C, which those of earlier versions do not.
         form: which of `forms`, the shapes and number types that occur, a sample has; -1 without pixels.
         labels: (sample, class) uint8; `labelled` says where they are known.
         centre: (sample, 2) latitude and longitude, NaN where unknown.
@@ -54,6 +57,7 @@ class Records:
     state: NDArray[np.uint8]
     place: NDArray[np.uint64]
     hash: NDArray[np.uint8]
+    has_crc: NDArray[np.bool_]
     form: NDArray[np.int16]
     labels: NDArray[np.uint8]
     labelled: NDArray[np.bool_]
@@ -68,6 +72,7 @@ class Records:
             state=np.zeros(samples, np.uint8),
             place=np.zeros((samples, 2), np.uint64),
             hash=np.zeros((samples, HASH_BYTES), np.uint8),
+            has_crc=np.ones(samples, np.bool_),
             form=np.full(samples, -1, np.int16),
             labels=np.zeros((samples, classes), np.uint8),
             labelled=np.zeros(samples, np.bool_),
@@ -102,14 +107,13 @@ class Records:
 def save_records(path: Path, records: Records) -> None:
     reasons = json.dumps(sorted(records.reasons.items()))
     arrays: dict[str, Any] = {name: value for name, value in vars(records).items() if isinstance(value, np.ndarray)}
-    with whole_file(path) as part, part.open("wb") as file:
-        np.savez(file, **arrays, forms=np.array(records.forms, "<U64"), reasons=np.array(reasons))
+    save_npz(path, {**arrays, "forms": np.array(records.forms, "<U64"), "reasons": np.array(reasons)})
 
 
 def load_records(path: Path) -> Records:
     """Read what `save_records` wrote."""
-    with np.load(path, allow_pickle=False) as file:
-        content = {name: file[name] for name in file.files}
+    content: dict[str, Any] = load_npz(path)
+    content.setdefault("has_crc", np.zeros(len(content["state"]), np.bool_))
     content["forms"] = content["forms"].tolist()
     content["reasons"] = dict(json.loads(str(content["reasons"])))
     return Records(**content)
@@ -157,9 +161,10 @@ def convert(
             line: dict[str, Any] = {"at": at, "form": None}
             if modality is not None and sample.pixels is not None:
                 chunk = encode(sample.pixels)
-                start = appender.append(f"{files[at]}.part", chunk)
+                stored = with_crc(chunk)
+                start = appender.append(f"{files[at]}.part", stored)
                 line["form"] = " ".join(map(str, (*sample.pixels.shape, sample.pixels.dtype)))
-                line |= {"place": [start, len(chunk)], "hash": chunk_hash(chunk).hex()}
+                line |= {"place": [start, len(stored)], "hash": chunk_hash(chunk).hex()}
             line["labels"] = None if sample.labels is None else [classes[name] for name in sample.labels]
             line["centre"] = None if sample.lat is None or sample.lon is None else [sample.lat, sample.lon]
             line["date"] = sample.date
@@ -193,7 +198,7 @@ def _chunks(source: Path, rows: NDArray[np.int64], records: Records) -> Iterator
         for row in rows:
             start, length = map(int, records.place[row])
             good = records.state[row] == GOOD
-            yield files.read(source, start, length, records.hash[row].tobytes()) if good else None
+            yield files.require(source, start, length, records.hash[row].tobytes()) if good else None
 
 
 def _fault(sample: Sample, dataset: Dataset, modality: Modality | None, classes: Mapping[str, int]) -> str | None:
@@ -232,8 +237,9 @@ def _pixel_fault(pixels: NDArray | None, modality: Modality) -> str | None:
 class Journal:
     """A line for each sample that is done, in the directory of its share: what a killed conversion goes on from.
 
-    A sample's chunk is with the operating system before its line is. A line cut short, and what follows the last whole
-    chunk of a file, are dropped.
+    A sample's chunk is with the operating system before its line is, and each line begins with its CRC-32C. A line that
+    is not whole and those after it, chunks that are not what was written (a power cut loses what had not reached the
+    disk), and what follows the last whole chunk of a file are dropped, and their samples converted again.
     """
 
     def __init__(self, directory: Path, shards: Sequence[Shard], classes: int, identity: str) -> None:
@@ -263,10 +269,7 @@ class Journal:
         length = 0
         with self._path.open("rb") as file:
             for line in file:
-                try:
-                    content = json.loads(line) if line.endswith(b"\n") else None
-                except ValueError:
-                    content = None
+                content = _content(line)
                 if content is None:
                     break
                 if length == 0 and content != {"identity": identity}:
@@ -283,10 +286,18 @@ class Journal:
             begin += len(shard.ids)
             part = self.directory / f"{shard_name(shard)}.part"
             if part.exists():
+                self._forget_damaged(part, rows)
                 good = self.records.state[rows] == GOOD
                 ends = self.records.place[rows].sum(axis=1)[good]
                 with part.open("r+b") as file:
                     file.truncate(int(ends.max(initial=0)))
+
+    def _forget_damaged(self, part: Path, rows: slice) -> None:
+        with ChunkFiles() as files:
+            for row in np.flatnonzero(self.records.state[rows] == GOOD) + rows.start:
+                start, length = map(int, self.records.place[row])
+                if files.read(part, start, length, self.records.hash[row].tobytes()) is None:
+                    self.records.state[row] = MISSING
 
     def write(self, line: Mapping[str, Any]) -> None:
         assert self._file is not None
@@ -307,13 +318,21 @@ class Journal:
 
 
 def _line(content: Mapping[str, Any]) -> bytes:
-    return json.dumps(content, separators=(",", ":")).encode() + b"\n"
+    text = json.dumps(content, separators=(",", ":")).encode()
+    return f"{crc32c(text):08x} ".encode() + text + b"\n"
+
+
+def _content(line: bytes) -> Any:
+    """What `_line` was given; None for a line that it has not written so."""
+    stated, _, text = line.rstrip(b"\n").partition(b" ")
+    whole = line.endswith(b"\n") and stated == f"{crc32c(text):08x}".encode()
+    return json.loads(text) if whole else None
 
 
 def identity(dataset: Dataset, stream: str, shards: Sequence[Shard], sources: Any) -> str:
     """What a share's content depends on, in short: a journal of another identity is not gone on from."""
     facts = [conversion_facts(dataset), stream, sources]
-    format_facts = [bandbridge.__version__, LEVEL, BLOCK, SHARD]
+    format_facts = [bandbridge.__version__, LEVEL, BLOCK, SHARD, "crc32c"]
     digest = hashlib.sha256(json.dumps([facts, format_facts], default=str, sort_keys=True).encode())
     for shard in shards:
         digest.update(f"\n{shard_name(shard)}\n".encode() + "\0".join(shard.ids).encode())

@@ -93,7 +93,7 @@ def _metric(tasks: Sequence[Mapping[str, Mapping[Any, Any]]]) -> str | None:
 def write_curve(path: Path, points: Sequence[Point], selected: float) -> None:
     """Write curve.csv, a line for each point, marking the selected alpha."""
     lines = [astuple(replace(point, selected=int(point.alpha == selected))) for point in points]
-    with whole_file(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+    with whole_file(path, checked=True) as part, part.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([field.name for field in fields(Point)])
         writer.writerows([[alpha_name(line[0]), *map(format_cell, line[1:])] for line in lines])

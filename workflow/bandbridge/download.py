@@ -279,7 +279,8 @@ def _note(path: Path, checksums: dict[str, str]) -> None:
     state = path.stat()
     # A read-only directory gets no note; then the checksum is computed each time.
     with contextlib.suppress(OSError):
-        write_json(_marker(path), {"size": state.st_size, "mtime_ns": state.st_mtime_ns, "checksums": checksums})
+        note = {"size": state.st_size, "mtime_ns": state.st_mtime_ns, "checksums": checksums}
+        write_json(_marker(path), note, checked=False)
 
 
 # --- fetching ------------------------------------------------------------------------------------------------------

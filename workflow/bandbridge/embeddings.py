@@ -3,7 +3,6 @@
 import hashlib
 import re
 import shutil
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +10,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import zarr
-import zarr.errors
 from numpy.typing import NDArray
 
 from bandbridge import __version__
 from bandbridge.alphas import parse_alpha
+from bandbridge.checksums import crc32c, crc32c_of_file, damaged
 from bandbridge.errors import UserError
 from bandbridge.files import read_json, whole_directory, write_json
+from bandbridge.zarr_files import finish_group, read_array, read_attributes, to_delete, write_array
 
 ROWS_PER_CHUNK = 4096
 
@@ -74,7 +74,7 @@ def place_of(path: Path) -> Place:
 
 
 def save_embeddings(path: Path, embeddings: Embeddings) -> None:
-    """Write a Zarr v3 group of `embedding` (sample, dim) and `id` (sample), whole or not at all.
+    """Write a Zarr v3 group of `embedding` (sample, dim) and `id` (sample) with checksums, whole or not at all.
 
     Raises:
         UserError: an embedding is not finite; the message counts them.
@@ -90,22 +90,17 @@ def save_embeddings(path: Path, embeddings: Embeddings) -> None:
     with whole_directory(path) as part:
         attributes = {**embeddings.attrs, "bandbridge_version": __version__}
         group = zarr.create_group(part, zarr_format=3, attributes=attributes)
-        group.create_array(
-            "embedding",
-            data=np.asarray(embeddings.embedding, dtype=np.float32),
-            chunks=(ROWS_PER_CHUNK, max(1, embeddings.embedding.shape[1])),
-            dimension_names=("sample", "dim"),
-        )
-        ids = group.create_array("id", shape=(len(embeddings.ids),), dtype=str, dimension_names=("sample",))
-        ids[:] = np.asarray(embeddings.ids, dtype=object)
-        with warnings.catch_warnings():
-            # xarray looks for consolidated metadata first; Zarr 3 has it as an extension and says so each time.
-            warnings.simplefilter("ignore", category=zarr.errors.ZarrUserWarning)
-            zarr.consolidate_metadata(part, zarr_format=3)
+        values = np.asarray(embeddings.embedding, dtype=np.float32)
+        write_array(group, "embedding", values, ("sample", "dim"), (ROWS_PER_CHUNK, max(1, values.shape[1])))
+        write_array(group, "id", np.array(embeddings.ids, dtype=np.dtypes.StringDType()), ("sample",))
+        finish_group(group, part)
 
 
 class Growing:
     """What several encoders make of one split, in files that grow batch by batch and outlive a kill.
+
+    What an earlier process left is taken over where it is what that process wrote: checksums tell, since a power cut
+    loses what had not reached the disk.
 
     Args:
         folder: of these files alone.
@@ -120,6 +115,7 @@ class Growing:
         self._files = [folder / f"{number}.float32" for number in range(encoders)]
         self._state = folder / "state.json"
         self._key = key
+        self._checksums = [0] * encoders
         self.rows, self._dim = self._found()
         if not self.rows:
             shutil.rmtree(folder, ignore_errors=True)
@@ -130,21 +126,29 @@ class Growing:
         try:
             state = read_json(self._state)
             rows, dim = int(state["rows"]), int(state["dim"])
-            whole = all(path.stat().st_size >= 4 * rows * dim for path in self._files)
+            size = 4 * rows * dim
+            if state["key"] != self._key or any(path.stat().st_size < size for path in self._files):
+                return 0, 0
+            if state["checksums"] != [crc32c_of_file(path, size) for path in self._files]:
+                return 0, 0
         except (OSError, ValueError, KeyError, TypeError):
             return 0, 0
-        return (rows, dim) if whole and state["key"] == self._key else (0, 0)
+        self._checksums = state["checksums"]
+        return rows, dim
 
     def add(self, outputs: NDArray[np.float32]) -> None:
         """Append the outputs (encoder, n, dim) for the next n samples."""
         self._dim = outputs.shape[2]
-        for path, output in zip(self._files, outputs, strict=True):
+        for number, (path, output) in enumerate(zip(self._files, outputs, strict=True)):
+            content = np.ascontiguousarray(output, dtype=np.float32).tobytes()
+            self._checksums[number] = crc32c(content, self._checksums[number])
             with path.open("r+b" if path.exists() else "wb") as file:
                 # What a kill left behind the last whole batch is written over.
                 file.seek(4 * self.rows * self._dim)
-                file.write(np.ascontiguousarray(output, dtype=np.float32).tobytes())
+                file.write(content)
         self.rows += outputs.shape[1]
-        write_json(self._state, {"key": self._key, "rows": self.rows, "dim": self._dim})
+        state = {"key": self._key, "rows": self.rows, "dim": self._dim, "checksums": self._checksums}
+        write_json(self._state, state, checked=False, durable=False)
 
     def arrays(self) -> list[NDArray[np.float32]]:
         """(sample, dim) of each encoder, mapped from its file."""
@@ -154,10 +158,9 @@ class Growing:
 
 
 def load_embeddings(path: Path) -> Embeddings:
-    """Read what `save_embeddings` wrote."""
-    ids = np.asarray(zarr.open_array(path, path="id", mode="r")[:])
-    return Embeddings(
-        embedding=np.asarray(zarr.open_array(path, path="embedding", mode="r")[:]),
-        ids=np.array(ids.tolist(), dtype=np.str_),
-        attrs=dict(zarr.open_group(path, mode="r").attrs),
-    )
+    """Read what `save_embeddings` wrote; a `UserError` where the group is not that."""
+    attrs = read_attributes(path)
+    embedding, ids = read_array(path / "embedding"), read_array(path / "id")
+    if len(embedding) != len(ids):
+        raise damaged(path, f"it has {len(embedding):,} embeddings of {len(ids):,} samples", *to_delete(path))
+    return Embeddings(embedding, np.array(ids.tolist(), dtype=np.str_), attrs)

@@ -108,7 +108,7 @@ def _load_open_clip(facts: EncoderFacts, directory: Path) -> Encoder:
     visual = clip.visual
     digest = {"open_clip": checksum(directory / WEIGHTS_FILE)}
     if not facts.is_rgb:
-        wide = load_weights(directory / PATCH_FILE)[PATCH_WEIGHT]
+        wide = load_weights(directory / PATCH_FILE, directory)[PATCH_WEIGHT]
         digest["patch_embedding"] = checksum(directory / PATCH_FILE)
         narrow: nn.Conv2d = visual.conv1  # type: ignore[assignment]
         out, channels, height, width = wide.shape
@@ -120,7 +120,7 @@ def _load_open_clip(facts: EncoderFacts, directory: Path) -> Encoder:
 
 def _load(facts: EncoderFacts, directory: Path) -> Encoder:
     model = new_model(facts)
-    model.load_state_dict(load_weights(directory / MODEL_FILE))
+    model.load_state_dict(load_weights(directory / MODEL_FILE, directory))
     model.eval()
     encode = encoder_torchgeo.forward(facts, model) if facts.kind == "torchgeo" else model
     return Encoder(facts, model, encode, None, {"encoder": checksum(directory / MODEL_FILE)})

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bandbridge.errors import UserError
-from bandbridge.files import whole_file
+from bandbridge.npz import load_npz, save_npz
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,28 +46,27 @@ class Words:
 
 def save_head(path: Path, head: Head) -> None:
     """Write a head as .npz; equal heads give equal bytes."""
-    with whole_file(path) as part, part.open("wb") as file:
-        np.savez(
-            file,
-            weights=head.weights,
-            logit_scale=np.float64(head.logit_scale),
-            logit_bias=np.float64(head.logit_bias),
-            classes=np.array(head.classes),
-            # As text, because classes may have different numbers of sentences.
-            prompts=np.array([json.dumps(sentences) for sentences in head.prompts]),
-        )
+    arrays = {
+        "weights": head.weights,
+        "logit_scale": np.float64(head.logit_scale),
+        "logit_bias": np.float64(head.logit_bias),
+        "classes": np.array(head.classes),
+        # As text, because classes may have different numbers of sentences.
+        "prompts": np.array([json.dumps(sentences) for sentences in head.prompts]),
+    }
+    save_npz(path, arrays)
 
 
 def load_head(path: Path) -> Head:
-    """Read what `save_head` wrote."""
-    with np.load(path, allow_pickle=False) as file:
-        return Head(
-            weights=file["weights"],
-            logit_scale=float(file["logit_scale"]),
-            logit_bias=float(file.get("logit_bias", 0.0)),
-            classes=tuple(file["classes"].tolist()),
-            prompts=tuple(tuple(json.loads(text)) for text in file["prompts"].tolist()),
-        )
+    """Read what `save_head` wrote; a `UserError` where the file is not that."""
+    arrays = load_npz(path)
+    return Head(
+        weights=arrays["weights"],
+        logit_scale=float(arrays["logit_scale"]),
+        logit_bias=float(arrays.get("logit_bias", 0.0)),
+        classes=tuple(arrays["classes"].tolist()),
+        prompts=tuple(tuple(json.loads(text)) for text in arrays["prompts"].tolist()),
+    )
 
 
 def load_words(path: Path, words: Mapping[str, Sequence[str]]) -> Words:

@@ -7,6 +7,7 @@ from itertools import groupby
 from pathlib import Path
 
 from bandbridge.catalogue import Dataset
+from bandbridge.checksums import open_verified
 from bandbridge.errors import UserError
 from bandbridge.files import whole_file
 from bandbridge.readers import Planned
@@ -86,7 +87,7 @@ def _listed(splits: Sequence[str]) -> str:
 
 def save_plan(path: Path, plan: Plan) -> None:
     """Write a plan as CSV: id, split, and for what is refused the reason."""
-    with whole_file(path) as part, part.open("w", newline="", encoding="utf-8") as file:
+    with whole_file(path, checked=True) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["id", "split", "reason"])
         writer.writerows([as_cell(name), split, ""] for split, ids in plan.ids.items() for name in ids)
@@ -97,7 +98,7 @@ def load_plan(path: Path, dataset: Dataset) -> Plan:
     """Read what `save_plan` wrote."""
     ids: dict[str, list[str]] = {split: [] for split in dataset.splits}
     refused = []
-    with path.open(newline="", encoding="utf-8") as file:
+    with open_verified(path) as file:
         for row in csv.DictReader(file):
             if row["reason"]:
                 refused.append(Refused(from_cell(row["id"]), row["split"], from_cell(row["reason"])))

@@ -9,6 +9,7 @@ import pandas as pd
 
 from bandbridge import plots
 from bandbridge.alphas import alpha_name
+from bandbridge.checksums import open_verified
 from bandbridge.figures import Album, Plot
 from bandbridge.plots import Intervals
 from bandbridge.report_summary import percent
@@ -117,7 +118,8 @@ def remarks(paths: Sequence[Path]) -> list[str]:
     """What stages noted in their files: history.jsonl, open_clip_config.json, samples/<data set>.json."""
     noted: list[str] = []
     for path in paths:
-        text = path.read_text(encoding="utf-8")
+        with open_verified(path) as file:
+            text = file.read()
         lines = [json.loads(line) for line in text.splitlines()] if path.suffix == ".jsonl" else [json.loads(text)]
         noted += [text for line in lines for text in (line.get("remark"), *line.get("notes", ())) if text]
     return noted
@@ -125,7 +127,7 @@ def remarks(paths: Sequence[Path]) -> list[str]:
 
 def training_plot(path: Path, album: Album) -> Plot:
     """Loss, validation and learning rate of one training."""
-    with path.open(encoding="utf-8") as file:
+    with open_verified(path) as file:
         history = [json.loads(line) for line in file]
     computed = [line["precision"] for line in history if "precision" in line]
     noted = [line["remark"] for line in history if "remark" in line]

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from bandbridge.checksums import open_verified
 from bandbridge.errors import UserError
 from bandbridge.reasons import Reason, group_reasons
 from bandbridge.untrusted import from_cell
@@ -36,7 +37,7 @@ def read_quarantine(path: Path, counts: Mapping[str, int]) -> Quarantine:
     """
     if not path.exists():
         raise UserError(f"{path} not found; it is written with its store: delete zarr.json of that, and run again")
-    with path.open(encoding="utf-8", newline="") as file:
+    with open_verified(path) as file:
         rows = [(from_cell(row["id"]), row["split"], from_cell(row["reason"])) for row in csv.DictReader(file)]
     planned = len(rows) + sum(counts.values())
     if not rows:

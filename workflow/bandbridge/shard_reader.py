@@ -1,10 +1,10 @@
 """Samples out of a sharded Zarr array, in any order: each is read from its place and decoded into its row.
 
-Takes what `zarr.json` states: an array of Zarr version 3 whose chunks are single samples, compressed by Blosc, in
-shards with their index at the end (the layout of BandBridge's stores). Anything else is refused, not guessed.
+Takes what `zarr.json` states: an array of Zarr version 3 whose chunks are single samples, compressed by Blosc and as a
+rule followed by their CRC-32C, in shards with their index at the end (the layout of BandBridge's stores). Anything else
+is refused, not guessed. Whatever is read is compared with its checksum first.
 """
 
-import json
 import os
 import struct
 import weakref
@@ -15,12 +15,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import google_crc32c
 import numcodecs.blosc  # type: ignore[import-untyped]
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bandbridge.checksums import crc32c, damaged
 from bandbridge.errors import UserError
+from bandbridge.zarr_files import read_metadata, to_delete
 
 # Shard files kept open; those of an array with more are opened for each read.
 MOST_OPEN = 256
@@ -36,6 +37,8 @@ LEAST_REUSED = 1024**2
 _DTYPES = ("bool", *(f"{kind}{8 * size}" for kind in ("int", "uint") for size in (1, 2, 4, 8)), "float32", "float64")
 _EMPTY = 2**64 - 1
 _CRC_BYTES = 4
+# The CRC-32C of any bytes followed by their own CRC-32C: so the chunk need not be taken apart, which would copy it.
+_RESIDUE = 0x48674BC7
 _BLOSC_HEADER = 16
 _AGAIN = "preprocess the data set again"
 
@@ -72,7 +75,8 @@ class ShardReader:
         """The samples at `indices`, in that order; an index may occur several times.
 
         Returns:
-            (n, ...) in the array's number type. A sample that was never written is the array's fill value.
+            (n, ...) in the array's number type. A sample that was never written is the array's fill value in an array
+            without checksums, and an error in one with them.
 
         Raises:
             IndexError: an index is outside 0 .. len(self) - 1.
@@ -110,10 +114,17 @@ class ShardReader:
         return shard
 
     def _decode(self, shard: "_Shard", place: int, index: int, out: NDArray) -> None:
-        chunk = shard.chunk(place, index)
-        if chunk is None:
+        content = shard.chunk(place, index)
+        if content is None:
+            if self._layout.has_crc:
+                raise _damaged(shard.path, index, "it is missing")
             out[...] = self._layout.fill_value
             return
+        chunk = memoryview(content)
+        if self._layout.has_crc:
+            if crc32c(content) != _RESIDUE:
+                raise _damaged(shard.path, index, "it does not match its checksum")
+            chunk = chunk[:-_CRC_BYTES]
         # Blosc believes its header: only one that fits chunk and sample may reach it.
         stated = struct.unpack_from("<4xI4xI", chunk) if len(chunk) >= _BLOSC_HEADER else None
         if stated != (self._sample_bytes, len(chunk)):
@@ -204,15 +215,17 @@ class _Shard:
         try:
             self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
         except OSError as error:
-            raise UserError(f"{path} cannot be opened ({error.strerror}); {_AGAIN}") from error
+            if isinstance(error, FileNotFoundError):
+                raise damaged(path, "it is missing", *to_delete(path)) from error
+            raise UserError(f"{path} cannot be opened ({error.strerror}).") from error
         weakref.finalize(self, os.close, self._descriptor)
         size = os.fstat(self._descriptor).st_size
         length = 16 * places
         self._end = size - length - _CRC_BYTES
         index = self._bytes(self._end, length + _CRC_BYTES) if self._end >= 0 else b""
         stated = int.from_bytes(index[length:], "little")
-        if len(index) != length + _CRC_BYTES or google_crc32c.value(index[:length]) != stated:
-            raise UserError(f"{path} is damaged or cut off: the index of its {places:,} samples is not whole; {_AGAIN}")
+        if len(index) != length + _CRC_BYTES or crc32c(index[:length]) != stated:
+            raise damaged(path, f"the index of its {places:,} samples does not match its checksum", *to_delete(path))
         self._places: NDArray[np.uint64] = np.frombuffer(index, "<u8", 2 * places).reshape(-1, 2)
 
     def chunk(self, place: int, index: int) -> bytes | None:
@@ -233,11 +246,11 @@ class _Shard:
         try:
             return os.pread(self._descriptor, length, start)
         except OSError as error:
-            raise UserError(f"{self.path} cannot be read ({error.strerror}); {_AGAIN}") from error
+            raise damaged(self.path, f"it cannot be read ({error.strerror})", *to_delete(self.path)) from error
 
 
 def _damaged(path: Path, index: int, why: str) -> UserError:
-    return UserError(f"{path}: sample {index} (the first is 0) is damaged: {why}; {_AGAIN}")
+    return damaged(path, f"sample {index} (the first is 0): {why}", *to_delete(path))
 
 
 # --- zarr.json -----------------------------------------------------------------------------------------------------
@@ -249,11 +262,9 @@ class _Layout:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            stated = json.loads(path.read_text(encoding="utf-8"))
+            stated = read_metadata(path.parent)
         except FileNotFoundError as error:
             raise UserError(f"{path} does not exist, expected a Zarr array there; {_AGAIN}") from error
-        except ValueError as error:
-            raise UserError(f"{path} is no JSON ({error}); {_AGAIN}") from error
         try:
             self._parse(stated)
         except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
@@ -286,7 +297,9 @@ class _Layout:
     def _parse_sharding(self, stated: dict[str, Any]) -> None:
         self._expect("chunk_shape", stated["chunk_shape"], [1, *self.shape[1:]])
         self._expect("index_location", stated.get("index_location", "end"), "end")
-        self._expect("codecs of a chunk", _names(stated["codecs"]), ["bytes", "blosc"])
+        names = _names(stated["codecs"])
+        self.has_crc = names[2:] == ["crc32c"]
+        self._expect("codecs of a chunk", names, ["bytes", "blosc", "crc32c"] if self.has_crc else ["bytes", "blosc"])
         self._expect("codecs of the index", _names(stated["index_codecs"]), ["bytes", "crc32c"])
         for codecs in (stated["codecs"], stated["index_codecs"]):
             # Numbers of one byte have no order of bytes.

@@ -1,8 +1,9 @@
 """Shard files of Zarr version 3, written chunk by chunk as samples come, in whatever order they come.
 
 A shard is its chunks, one after another, and an index of where each begins and how long it is (Zarr v3, sharding
-codec, index at the end). Its chunks may stand in any order, so that a sample can be appended the moment it is decoded;
-a finished shard has them in the order of the index, so that equal samples make equal files.
+codec, index at the end). Each chunk, and the index, ends in its CRC-32C (codec `crc32c`). The chunks may stand in any
+order, so that a sample can be appended the moment it is decoded; a finished shard has them in the order of the index,
+so that equal samples make equal files.
 """
 
 import errno
@@ -14,13 +15,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-import google_crc32c
 import numcodecs.blosc  # type: ignore[import-untyped]
 import numpy as np
 from numcodecs import Blosc
 from numpy.typing import NDArray
 
-from bandbridge.errors import UserError
+from bandbridge.checksums import crc32c, damaged
 from bandbridge.files import whole_file
 
 # Level 1 with bit shuffling: Sentinel-2 samples become about as small as at level 3, in half the time. In blocks as
@@ -28,6 +28,7 @@ from bandbridge.files import whole_file
 LEVEL = 1
 BLOCK = 2**19
 HASH_BYTES = 16
+CRC_BYTES = 4
 _ABSENT = 2**64 - 1
 _MOST_OPEN_FILES = 200
 
@@ -39,7 +40,13 @@ def encode(pixels: NDArray) -> bytes:
     return bytes(Blosc(cname="zstd", clevel=LEVEL, shuffle=Blosc.BITSHUFFLE, blocksize=BLOCK).encode(little))
 
 
+def with_crc(content: bytes) -> bytes:
+    """What Zarr's codec `crc32c` makes of a chunk or an index: its CRC-32C, little-endian, at its end."""
+    return content + crc32c(content).to_bytes(CRC_BYTES, "little")
+
+
 def chunk_hash(chunk: bytes) -> bytes:
+    """Of a chunk without its CRC-32C."""
     return hashlib.blake2b(chunk, digest_size=HASH_BYTES).digest()
 
 
@@ -81,15 +88,24 @@ class ChunkFiles:
         self._path: Path | None = None
         self._file: IO[bytes] | None = None
 
-    def read(self, path: Path, start: int, length: int, expected_hash: bytes) -> bytes:
-        """A chunk, checked against the hash taken when it was written; a `UserError` where it differs."""
+    def read(self, path: Path, start: int, length: int, expected_hash: bytes, has_crc: bool = True) -> bytes | None:
+        """A chunk without its CRC-32C; None where it has another hash than when it was written.
+
+        Args:
+            has_crc: chunks that were written before there were checksums have none.
+        """
         if path != self._path or self._file is None:
             self.close()
             self._path, self._file = path, path.open("rb")
         self._file.seek(start)
-        chunk = self._file.read(length)
-        if chunk_hash(chunk) != expected_hash:
-            raise UserError(f"{path} is damaged; delete the folder {path.parent} and run again")
+        chunk = self._file.read(length - CRC_BYTES * has_crc)
+        return chunk if chunk_hash(chunk) == expected_hash else None
+
+    def require(self, path: Path, start: int, length: int, expected_hash: bytes, has_crc: bool = True) -> bytes:
+        """The same; a `UserError` where `read` gives None."""
+        chunk = self.read(path, start, length, expected_hash, has_crc)
+        if chunk is None:
+            raise damaged(path, f"bytes {start:,} to {start + length:,} are not what was written", path.parent)
         return chunk
 
     def close(self) -> None:
@@ -109,21 +125,29 @@ def write_shard(path: Path, chunks: Iterable[bytes | None]) -> NDArray[np.uint64
     """Write a shard whole or not at all; returns (chunk, 2), where each begins and how long it is.
 
     Args:
-        chunks: in their order, as many as the shard has places; None leaves a place empty.
+        chunks: without their CRC-32C, in their order, as many as the shard has places; None leaves a place empty.
     """
     places = []
     with whole_file(path) as part, part.open("wb") as file:
         for chunk in chunks:
-            places.append((_ABSENT, _ABSENT) if chunk is None else (file.tell(), len(chunk)))
-            file.write(chunk or b"")
+            stored = b"" if chunk is None else with_crc(chunk)
+            places.append((_ABSENT, _ABSENT) if chunk is None else (file.tell(), len(stored)))
+            file.write(stored)
         index = np.array(places, "<u8").reshape(-1, 2)
-        file.write(index.tobytes())
-        file.write(google_crc32c.value(index.tobytes()).to_bytes(4, "little"))
+        file.write(with_crc(index.tobytes()))
     return index.astype(np.uint64)
 
 
 def read_index(path: Path, places: int) -> NDArray[np.uint64]:
-    """The index of a shard with so many places: (chunk, 2), as `write_shard` returned it."""
+    """The index of a shard with so many places: (chunk, 2), as `write_shard` returned it.
+
+    Raises:
+        UserError: it is not what was written.
+    """
+    length = 16 * places
     with path.open("rb") as file:
-        file.seek(-(16 * places + 4), os.SEEK_END)
-        return np.frombuffer(file.read(16 * places), "<u8").reshape(-1, 2).astype(np.uint64)
+        file.seek(max(0, path.stat().st_size - length - CRC_BYTES))
+        content = file.read()
+    if len(content) != length + CRC_BYTES or with_crc(content[:length]) != content:
+        raise damaged(path, f"the index of its {places:,} samples does not match its checksum", path.parent)
+    return np.frombuffer(content, "<u8", 2 * places).reshape(-1, 2).astype(np.uint64)

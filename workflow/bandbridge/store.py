@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 from numpy.typing import ArrayLike, NDArray
 
 from bandbridge.catalogue import Composite, headline_metric
 from bandbridge.errors import UserError, did_you_mean
 from bandbridge.shard_reader import ShardReader
+from bandbridge.zarr_files import read_array, read_attributes, read_metadata
 
 
 class Store:
@@ -24,14 +24,15 @@ class Store:
         modality: of the pixels; None for the one that RGB pictures are made of.
 
     Raises:
-        UserError: there is no store at `path`, it is of another kind, or it has no such nomenclature or modality.
+        UserError: there is no store at `path`, it is damaged or of another kind, or it has no such nomenclature or
+            modality.
     """
 
     def __init__(self, path: Path, nomenclature: str | None = None, modality: str | None = None) -> None:
         self.path = Path(path)
         try:
-            self.attrs: dict[str, Any] = dict(zarr.open_group(self.path, mode="r", zarr_format=3).attrs)
-        except (FileNotFoundError, zarr.errors.GroupNotFoundError) as error:
+            self.attrs: dict[str, Any] = read_metadata(self.path).get("attributes", {})
+        except FileNotFoundError as error:
             raise UserError(f"{self.path} is not a Zarr store; make it with the preprocess step") from error
         if "digest" not in self.attrs:
             raise UserError(
@@ -79,6 +80,8 @@ class Store:
 class Samples:
     """The samples of one split, in the order of their ids; pixels are read when asked for.
 
+    All that is read is compared with the checksums of its writer; a `UserError` names a file that is damaged.
+
     Attributes:
         ids: (sample,) text.
         left_out: how many further samples of the split have no label in the store's nomenclature.
@@ -89,16 +92,17 @@ class Samples:
     def __init__(self, store: Store, split: str) -> None:
         self._path = store.path / split / store.modality
         self._zero = [number for number, band in enumerate(store.bands) if band in store.facts["zero_bands"]]
-        group = zarr.open_group(store.path / split, mode="r")
-        labels = _values(group, f"labels_{store.nomenclature}")
+        group = store.path / split
+        known = read_attributes(group).get("coordinates", "").split()
+        labels = read_array(group / f"labels_{store.nomenclature}")
         self._rows = np.flatnonzero(labels.any(axis=1)) if store.labelled_only else np.arange(len(labels))
         self.left_out = len(labels) - len(self._rows)
         counted = f"{self.left_out:,} of {len(labels):,} samples have no label in {store.nomenclature}"
         self._described = f"{store.attrs['dataset']}, {split}: {counted} and are left out."
         self.labels: NDArray[np.uint8] = labels[self._rows]
-        self.ids: NDArray[np.str_] = np.array(_values(group, "id").tolist())[self._rows]
-        self.lat: NDArray[np.float64] | None = _values(group, "lat")[self._rows] if "lat" in group else None
-        self.lon: NDArray[np.float64] | None = _values(group, "lon")[self._rows] if "lon" in group else None
+        self.ids: NDArray[np.str_] = np.array(read_array(group / "id").tolist())[self._rows]
+        self.lat: NDArray[np.float64] | None = read_array(group / "lat")[self._rows] if "lat" in known else None
+        self.lon: NDArray[np.float64] | None = read_array(group / "lon")[self._rows] if "lon" in known else None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -129,9 +133,3 @@ class Samples:
         if self._zero:
             pixels[:, self._zero] = 0
         return pixels
-
-
-def _values(group: zarr.Group, name: str) -> NDArray:
-    array = group[name]
-    assert isinstance(array, zarr.Array)
-    return np.asarray(array[:])

@@ -14,6 +14,7 @@ import pandas as pd
 
 from bandbridge.alphas import alpha_name
 from bandbridge.catalogue import dataset_names, load_dataset
+from bandbridge.checksums import verify
 from bandbridge.errors import UserError, did_you_mean
 from bandbridge.files import read_json
 from bandbridge.metrics.rows import LEFT_OUT
@@ -134,6 +135,7 @@ def read_curves(curves: Sequence[Path], selected: Sequence[Path]) -> list[Curve]
     for table, choice in zip(curves, selected, strict=True):
         clip, _, dataset = table.parent.name.rpartition(".")
         chosen = read_json(choice)
+        verify(table)
         points = pd.read_csv(table).sort_values("alpha", ignore_index=True)
         result.append(Curve(clip, dataset, points, float(chosen["alpha"]), chosen.get("reason", "")))
     return result

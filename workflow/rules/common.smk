@@ -1,6 +1,5 @@
 # Paths and names that the rules share. Paths are made here and nowhere else.
 
-import json
 import re
 from itertools import product
 
@@ -47,6 +46,7 @@ from bandbridge.download import doing, missing_manual
 from bandbridge.encoder_facts import encoder_content, load_encoder_facts, sees
 from bandbridge.listing import data_listing, file_listing
 from bandbridge.sharing import shared_download, shared_store
+from bandbridge.files import read_json
 from bandbridge.text_towers import load_text_tower, tower_folder
 
 
@@ -378,7 +378,7 @@ def selected_alpha(line):
     chosen = checkpoints.select_alpha.get(
         line=line, tag=LINES[line].tag
     ).output.selected
-    return json.loads(Path(chosen).read_text())["alpha"]
+    return read_json(Path(chosen))["alpha"]
 
 
 def chosen_model(line):
@@ -389,7 +389,7 @@ def chosen_model(line):
 def alpha_if_chosen(line):
     """The same for params, which Snakemake also evaluates before the choice is made."""
     selected = Path(of_line(line, "selected.json"))
-    return json.loads(selected.read_text())["alpha"] if selected.exists() else None
+    return read_json(selected)["alpha"] if selected.exists() else None
 
 
 def start_of(line):

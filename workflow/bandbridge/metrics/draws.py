@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bandbridge.files import whole_file
+from bandbridge.npz import load_npz, save_npz
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,16 +33,15 @@ def save_draws(path: Path, draws: HeadlineDraws) -> None:
     arrays: dict[str, Any] = {"meta": json.dumps(draws.meta, sort_keys=True)}
     arrays |= {f"{split}/value": value for split, value in sorted(draws.values.items())}
     arrays |= {f"{split}/{draws.meta['metric']}": found for split, found in sorted(draws.resampled.items())}
-    with whole_file(path) as part, part.open("wb") as file:
-        np.savez(file, **arrays)
+    save_npz(path, arrays)
 
 
 def load_draws(path: Path) -> HeadlineDraws:
-    """Read what `save_draws` wrote."""
-    with np.load(path, allow_pickle=False) as file:
-        meta = json.loads(str(file["meta"]))
-        return HeadlineDraws(
-            meta,
-            {split: float(file[f"{split}/value"]) for split in meta["n"]},
-            {split: file[f"{split}/{meta['metric']}"] for split in meta["n"]},
-        )
+    """Read what `save_draws` wrote; a `UserError` where the file is not that."""
+    arrays = load_npz(path)
+    meta = json.loads(str(arrays["meta"]))
+    return HeadlineDraws(
+        meta,
+        {split: float(arrays[f"{split}/value"]) for split in meta["n"]},
+        {split: arrays[f"{split}/{meta['metric']}"] for split in meta["n"]},
+    )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bandbridge.alphas import alpha_name
+from bandbridge.checksums import open_verified
 from bandbridge.errors import UserError
 from bandbridge.files import whole_file
 from bandbridge.untrusted import as_cell, from_cell
@@ -117,7 +118,7 @@ def read_rows(paths: Iterable[Path]) -> "pd.DataFrame":
 
 
 def _read_cells(path: Path) -> list[list[str]]:
-    with path.open(encoding="utf-8", newline="") as file:
+    with open_verified(path) as file:
         header, *cells = csv.reader(file)
     if tuple(header) != COLUMNS:
         raise UserError(f"{path}: columns are {','.join(header)}; expected {','.join(COLUMNS)}. Delete it and rerun.")
@@ -130,7 +131,7 @@ def _write_cells(path: Path, cells: list[list[str]]) -> None:
         if first[: len(_KEY)] == second[: len(_KEY)]:
             named = ", ".join(f"{column} {cell}" for column, cell in zip(_KEY, first, strict=False) if cell)
             raise UserError(f"{path}: two rows for {named}; expected one. Two parts of the run score the same thing.")
-    with whole_file(path) as part, part.open("w", encoding="utf-8", newline="") as file:
+    with whole_file(path, checked=True) as part, part.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         for row in cells:

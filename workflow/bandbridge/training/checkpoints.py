@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from bandbridge.files import checksum, whole_file
+from bandbridge.files import checksum, flush_folder, whole_file
 from bandbridge.training.distributed import EXIT_REQUEUE, Requeue, World, on_stop_signals, stop_asked
 
 __all__ = ["EXIT_REQUEUE", "Checkpoints", "Requeue", "Saving", "identity", "remove_checkpoints", "stop_signals"]
@@ -113,15 +113,12 @@ class Checkpoints:
         try:
             written = directory / "new.pt"
             with whole_file(written) as part:
-                with part.open("wb") as file:
-                    torch.save(content | {"identity": self._saving.identity}, file)
-                    file.flush()
-                    os.fsync(file.fileno())
+                torch.save(content | {"identity": self._saving.identity}, part)
                 digest = checksum(part)
             # A file with this name is whole: its name came last.
             self.latest = directory / f"{self._mark}-{content['step']:09d}-{digest}.pt"
             os.replace(written, self.latest)
-            _sync(directory)
+            flush_folder(directory)
         except (OSError, RuntimeError) as error:  # torch has its own error for a write that fails
             _warn(f"no checkpoint at step {content['step']}: {error}. Training goes on; the last ones stay")
             self.latest = next(iter(self._own()), None)
@@ -182,15 +179,6 @@ def stop_signals(active: bool = True) -> Iterator[Callable[[], bool]]:
 def _read(path: Path) -> Content:
     content: Content = torch.load(path, map_location="cpu", weights_only=True)
     return content
-
-
-def _sync(directory: Path) -> None:
-    """Make a rename outlive a loss of power."""
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _warn(text: str) -> None:

@@ -201,7 +201,8 @@ def launch(script: Path, arguments: Mapping[str, Any], processes: int, nodes: in
     shutil.rmtree(here, ignore_errors=True)
     here.mkdir(parents=True)
     values = {name: _as_text(value) for name, value in arguments.items()}
-    write_json(here / "arguments.json", values | {"threads": max(1, int(arguments["threads"]) // processes)})
+    values["threads"] = max(1, int(arguments["threads"]) // processes)
+    write_json(here / "arguments.json", values, checked=False, durable=False)
     command = [*_launcher(processes, nodes), str(script), "--arguments", str(here / "arguments.json")]
     # torchrun would kill ranks that take long to save: the signals pass it by.
     environment = os.environ | {

@@ -19,9 +19,13 @@ Record = dict[str, Any]
 T = TypeVar("T")
 
 
-def write_history(path: Path, history: Sequence[Record]) -> None:
-    """Write records as JSON, one object a line; numbers keep six significant digits."""
-    with whole_file(path) as part:
+def write_history(path: Path, history: Sequence[Record], *, checked: bool = True) -> None:
+    """Write records as JSON, one object a line; numbers keep six significant digits.
+
+    Args:
+        checked: as of `files.whole_file`; not for a file that is to grow.
+    """
+    with whole_file(path, checked=checked) as part:
         part.write_text("".join(json.dumps(record) + "\n" for record in history), encoding="utf-8")
 
 
@@ -81,7 +85,7 @@ class Monitor:
 
     def _continue(self, name: str, path: Path, records: Sequence[Record]) -> None:
         try:
-            write_history(path, records)
+            write_history(path, records, checked=False)
             self._files[name] = path.open("a", encoding="utf-8", buffering=1)
         except OSError as error:
             _lost(path, error)
