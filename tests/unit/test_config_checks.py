@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from test_config import DEMO, changed
 
+from bandbridge import config_clip
 from bandbridge.catalogue import merged
 from bandbridge.config import check_files, validate
 from bandbridge.errors import UserError
+from bandbridge.locations import WORKFLOW
 from bandbridge.settings import lines, model_at
 
 VIT = DEMO["align"]["students"]["ms-vit"]
@@ -136,3 +138,23 @@ def test_files_are_checked_before_another_reader_loses_what_is_in_them(tmp_path:
 def test_the_configuration_is_a_mapping():
     with pytest.raises(UserError, match="holds no keys"):
         validate([])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("written", "wrong"),
+    [
+        ('"patch_size": 16', '"patch_size": 7'),
+        ('"head_width": 32', '"head_width": 48'),
+        ('"layers": 4', '"layers": 4.0'),
+        ('"embed_dim": 384', '"embed_dim": "384"'),
+        ('"embed_dim": 384,', '"embed_dim": 384, "embed_dim": 512,'),
+        ('"width": 256,', '"width": 256'),
+    ],
+)
+def test_an_architecture_of_ones_own_is_checked(written: str, wrong: str, tmp_path: Path, monkeypatch):
+    content = (WORKFLOW / "clip_configs" / "demo-clip.json").read_text().replace(written, wrong, 1)
+    file = tmp_path / "clip_configs" / "demo-clip.json"
+    file.parent.mkdir()
+    file.write_text(content)
+    monkeypatch.setattr(config_clip, "clip_architectures", lambda: {"demo-clip": file})
+    assert "demo-clip.json" in fault(DEMO)

@@ -1,13 +1,19 @@
 """Whatever is wrong in a configuration: it is refused with a sentence, or a run can follow it."""
 
+import subprocess
+import sys
+from pathlib import Path
 from random import Random
+from typing import Any
 
 import mutated_configs
 import pytest
+import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mutated_configs import CannotRunError, Mutant, mutant, run_in_small, students_can_be_built
 
+from bandbridge.catalogue import merged
 from bandbridge.config import validate
 from bandbridge.errors import UserError
 from bandbridge.model_checks import student_fault
@@ -16,12 +22,11 @@ MUTANTS = st.randoms(use_true_random=False).map(mutant)
 
 
 def judge(changed: Mutant) -> None:
-    try:
-        config = validate(changed.config)
-    except UserError as error:
-        lines = str(error).splitlines()
-        assert lines
-        assert all(line.startswith("config.yaml: ") and len(line) > len("config.yaml: ") + 10 for line in lines)
+    config, faults = judged(changed.config)
+    for fault in faults:
+        assert fault.startswith("config.yaml: ")
+        assert len(fault) > len("config.yaml: ") + 10
+    if faults:
         return
     if students_can_be_built(config, student_fault):
         run_in_small(config)
@@ -46,10 +51,37 @@ def test_no_mistake_ends_in_a_traceback(changed: Mutant):
 
 
 @pytest.mark.slow
-@settings(max_examples=2_000, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(MUTANTS)
-def test_of_two_thousand_mistakes_none_ends_in_a_traceback(changed: Mutant):
+def test_of_many_mistakes_none_ends_in_a_traceback(changed: Mutant):
     judge(changed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(6))
+def test_snakemake_plans_what_is_accepted_and_shows_no_traceback_for_the_rest(seed: int, tmp_path: Path):
+    changed = mutant(Random(f"dry run {seed}"))
+    file = tmp_path / "mutant.yaml"
+    file.write_text(yaml.safe_dump(changed.config), encoding="utf-8")
+    command = [sys.executable, "-m", "snakemake", "--dry-run", "--nolock", "--configfile", str(file)]
+    done = subprocess.run(command, cwd=mutated_configs.ROOT, capture_output=True, text=True)
+    output = done.stdout + done.stderr
+    # Snakemake lays the file over config.yaml.
+    config, faults = judged(merged(mutated_configs.DEMO, changed.config))
+    if faults:
+        assert done.returncode != 0
+        assert faults[-1].split(": ", 1)[1] in output
+    elif students_can_be_built(config, student_fault):
+        assert done.returncode == 0, output
+    assert "Traceback" not in output
+
+
+def judged(content: Any) -> tuple[dict[str, Any], list[str]]:
+    """The configuration if it is valid, and its faults."""
+    try:
+        return validate(content), []
+    except UserError as error:
+        return {}, str(error).splitlines()
 
 
 def test_what_could_not_run_is_told_from_what_can():

@@ -7,14 +7,16 @@ from typing import Any
 from bandbridge.catalogue import dataset_names, load_dataset
 from bandbridge.errors import did_you_mean
 from bandbridge.resources import clip_architecture, clip_architectures
+from bandbridge.schemas import schema_faults
 from bandbridge.settings import clips, locked_tower, uses_scratch
 from bandbridge.text_towers import architecture_faults, load_text_tower, text_tower_names
+from bandbridge.yaml_files import read_document
 
 
 def clip_faults(config: Mapping[str, Any]) -> Iterator[str]:
     """A sentence for each fault of the CLIPs to start from."""
-    yield from _name_faults(config)
-    yield from _tower_faults(config)
+    faults = [*_name_faults(config), *_architecture_faults(config)]
+    yield from faults or _tower_faults(config)
     yield from _scratch_faults(config)
 
 
@@ -37,6 +39,27 @@ def _name_faults(config: Mapping[str, Any]) -> Iterator[str]:
                 f"clip.name is '{name}'; workflow/clip_configs has {', '.join(own)}, and open_clip "
                 f"{len(known) - len(own)} more.{did_you_mean(name, known)}"
             )
+
+
+def _architecture_faults(config: Mapping[str, Any]) -> Iterator[str]:
+    """What is wrong in a file of workflow/clip_configs; open_clip's own are taken as they are."""
+    for name, _ in clips(config).values():
+        path = clip_architectures().get(name.replace("/", "-"))
+        if path is None or path.parent.name != "clip_configs":
+            continue
+        content = read_document(path).content
+        yield from (f"workflow/clip_configs/{path.name}: {fault}" for fault in schema_faults(content, "clip_config"))
+        vision = content.get("vision_cfg") if isinstance(content, dict) else None
+        sizes = vision if isinstance(vision, dict) else {}
+        # Of a ViT, whose heads are 64 wide where the file does not say.
+        divided = (("image_size", "patch_size", None), ("width", "head_width", 64 if "patch_size" in sizes else None))
+        for whole, part, usual in divided:
+            size, unit = sizes.get(whole), sizes.get(part, usual)
+            if isinstance(size, int) and isinstance(unit, int) and unit > 0 and size % unit:
+                yield (
+                    f"workflow/clip_configs/{path.name}: vision_cfg.{part} is {unit}, which does not divide "
+                    f"{whole}, {size}."
+                )
 
 
 def _tower_faults(config: Mapping[str, Any]) -> Iterator[str]:

@@ -301,6 +301,9 @@ def _input_faults(given: Mapping[str, Any], kind: str) -> Iterator[str]:
         value = normalisation.get(key)
         if isinstance(value, list) and len(value) != count:
             yield f"input.normalisation.{key} has {len(value)} values; expected one for each of {count} bands."
+    low, high = normalisation.get("clip", (0, 1))
+    if low >= high:
+        yield f"input.normalisation.clip is [{low}, {high}]; expected the lower value first."
     if "wavelengths" in given and len(given["wavelengths"]) != count:
         yield f"input.wavelengths has {len(given['wavelengths'])} values; expected one for each of {count} bands."
     known = [band.name for sensor in SENSORS.values() for band in sensor.bands]
