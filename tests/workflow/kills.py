@@ -95,6 +95,9 @@ def kill_in_every_stage(clone: Clone, rng: random.Random) -> Counter[tuple[str, 
             if not left:
                 return kills
             # It ran while another stage was waited for: once more.
+            kills[left[0], "tried"] += 1
+            if kills[left[0], "tried"] > 2 * MOST_TRIES:
+                raise SystemExit(f"{clone.root}: no job of the stage '{left[0]}' was seen")
             for path in clone.root.glob(STAGES[left[0]].outputs):
                 path.unlink()
             continue
