@@ -126,18 +126,6 @@ def test_a_table_in_csv_has_numbers_as_they_are_and_no_formulas():
     assert rows[1][2:] == ["-1.5", "-2.0", "3.0", "-0.5", "0.01"]
 
 
-@pytest.mark.parametrize(
-    "text",
-    [*("=1+1", "+x", "-x", "@x", "\tx", "'=x", "''=x", "-1.5"), *("+2e5", "'-1.5", "-", "=", "x=1", "", "＝1", "\n=1")],
-)
-def test_cells_are_read_as_they_were_written(text):
-    from bandbridge.untrusted import as_cell, from_cell
-
-    cell = as_cell(text)
-    assert from_cell(cell) == text
-    assert (cell[:1] not in ("=", "+", "-", "@", "\t", "\n", "＝")) or len(cell) == 1 or float(cell)
-
-
 @pytest.mark.slow
 def test_a_table_in_latex_compiles(tmp_path):
     if shutil.which("pdflatex") is None:
