@@ -8,17 +8,18 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "workflow" / "bandbridge"
 
 LEVELS = [
-    ["cpu", "errors", "files", "locations", "progress", "job", "runlock", "resources", "slurm"],
+    ["cpu", "errors", "files", "file_kinds", "locations", "progress", "job", "runlock", "resources", "slurm"],
     ["catalogue"],
     ["sensors", "text_towers"],
     ["settings"],
-    ["config", "config_words", "encoder_facts"],
+    ["config", "config_words", "encoder_facts", "clip_support"],
     ["tar_stream", "archives", "transfer", "download", "text_tower_fetch", "rasters"],
     ["readers"],
     ["plan", "shards", "convert", "assemble"],
     ["order", "shard_reader", "store"],
     ["device", "torchscript", "weights", "views"],
-    ["heads", "clip_checkpoints", "clip_text", "clip", "text_heads", "backbones", "students"],
+    ["checkpoint_files", "state_dict_families", "state_dicts"],
+    ["heads", "clip_transformers", "clip_checkpoints", "clip_text", "clip", "text_heads", "backbones", "students"],
     ["encoder_inputs", "encoder_satmae", "encoder_torchgeo", "encoder_weights", "encoders", "encoder_fetch"],
     ["metrics", "probe_solver"],
     ["training"],
@@ -36,6 +37,7 @@ LEVELS = [
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
 WITH_TORCH = {"device", "torchscript", "weights", "views", "clip_checkpoints", "clip_text", "clip", "text_heads"}
+WITH_TORCH |= {"checkpoint_files", "state_dict_families", "state_dicts", "clip_transformers"}
 WITH_TORCH |= {"backbones", "students", "training", "paint", "embed", "probe_solver", "encoder_inputs"}
 WITH_TORCH |= {"encoder_satmae", "encoder_torchgeo", "encoders", "encoder_fetch", "encoder_embed"}
 

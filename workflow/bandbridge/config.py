@@ -21,6 +21,7 @@ from bandbridge.catalogue import (
     prompt_set_names,
     read_yaml,
 )
+from bandbridge.clip_support import unsupported_clips, unsupported_encoder
 from bandbridge.config_words import word_faults
 from bandbridge.encoder_facts import encoder_names, load_encoder_facts
 from bandbridge.errors import UserError, did_you_mean
@@ -320,6 +321,7 @@ def _clip_faults(config: Mapping[str, Any]) -> Iterator[str]:
                 f"clip.name is '{name}'; workflow/clip_configs has {', '.join(own)}, and open_clip "
                 f"{len(known) - len(own)} more.{did_you_mean(name, known)}"
             )
+    yield from unsupported_clips(config)
 
 
 def _tower_faults(config: Mapping[str, Any]) -> Iterator[str]:
@@ -453,9 +455,11 @@ def _encoder_faults(config: Mapping[str, Any]) -> Iterator[str]:
             )
             continue
         try:
-            load_encoder_facts(name)
+            facts = load_encoder_facts(name)
         except UserError as error:
             yield str(error)
+        else:
+            yield from unsupported_encoder(facts)
         if name in {*clips(config), *config["align"]["students"]}:
             yield f"evaluate.encoders names '{name}', as is a CLIP or a student of this run; rename that one."
 

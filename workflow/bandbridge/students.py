@@ -15,6 +15,7 @@ from bandbridge.backbones import load_backbone, new_backbone
 from bandbridge.errors import UserError
 from bandbridge.progress import progress
 from bandbridge.sensors import SENSORS, SENTINEL_1, order_bands
+from bandbridge.state_dicts import must_fit
 from bandbridge.views import BandStatistics
 
 SAMPLES_AT_A_TIME = 256
@@ -163,7 +164,9 @@ def load_student(path: Path) -> Student:
     found = json.loads(metadata["bandbridge"])
     statistics = found["statistics"] and BandStatistics(**{key: tuple(v) for key, v in found["statistics"].items()})
     student = Student(StudentSpec.from_config(found["student"]), found["embed_dim"], statistics)
-    student.load_state_dict(weights.load_weights(path))
+    state = weights.load_weights(path)
+    must_fit(state, student.state_dict(), path, f"the student ({student.spec.backbone}) that its metadata describes")
+    student.load_state_dict(state)
     return student.eval()
 
 
