@@ -216,7 +216,7 @@ BAD = {
     "a zip of a checkpoint": (lambda s: zipped(**{"w.pt": torch_saved(s)}), r"is a zip archive.*It holds w\.pt"),
     "HDF5": (lambda s: b"\x89HDF\r\n\x1a\n" + bytes(99), "TensorFlow or Keras"),
     "GGUF": (lambda s: b"GGUF\x03" + bytes(99), "llama.cpp"),
-    "ONNX": (lambda s: b"\x08\x07\x12\x07pytorch\x1a\x052.1.0" + bytes(range(128, 250)), "weights of ONNX"),
+    "ONNX": (lambda s: b"\x08\x07\x12\x07pytorch\x1a\x052.1.0" + bytes(range(128, 250)), "is a file of ONNX"),
     "npy": (lambda s: b"\x93NUMPY\x01\x00" + bytes(99), "a single NumPy array"),
     "a plain pickle": (lambda s: pickle.dumps({"a": 1}), "pickle that torch.save did not write.*not read"),
     "cut after a third": (lambda s: torch_saved(s)[: len(torch_saved(s)) // 3], "is cut short"),

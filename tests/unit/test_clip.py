@@ -294,7 +294,7 @@ def test_another_picture_size_is_another_architecture():
 
 def test_weights_of_something_else_are_refused(tmp_path):
     torch.save({"a": torch.zeros(2)}, tmp_path / "weights.pt")
-    with pytest.raises(UserError, match=r"weights\.pt does not fit tiny: \d+ missing \(.*It holds 1 tensor: a\."):
+    with pytest.raises(UserError, match=r"weights\.pt holds nothing of tiny\. It holds 1 tensor: a\."):
         fetch_clip("tiny", str(tmp_path / "weights.pt"), tmp_path / "fetched")
 
 

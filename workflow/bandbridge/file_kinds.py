@@ -15,7 +15,7 @@ LONGEST_HEADER = 100_000_000
 FORMATS = "a .safetensors, .pt, .pth, .bin or .npz file"
 
 ARCHIVE = "{}; unpack it and give the checkpoint in it"
-CONVERT = "weights of {}; load them there, and save the state dict with torch.save or as safetensors"
+CONVERT = "a file of {}; load it there, and save the weights as a state dict of PyTorch or as safetensors"
 # The first bytes of a file -> what it is and what to do.
 OTHERS = (
     (b"version https://git-lfs", "a Git LFS pointer, not the file that it stands for; run 'git lfs pull' in its clone"),

@@ -14,7 +14,7 @@ from torch import Tensor
 from bandbridge.checkpoint_files import Content
 from bandbridge.errors import UserError
 from bandbridge.state_dict_families import family_of
-from bandbridge.weights import Weights, list_some
+from bandbridge.weights import Weights, is_finite, list_some
 
 # What wraps a module puts these into its names: torch.compile, FSDP, activation checkpointing, data parallelism.
 WRAPPERS = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_fpw_module", "module"})
@@ -101,13 +101,14 @@ def must_fit(
     """Raise a `UserError` unless a state dict fits a model: with what differs, and what the file seems to hold.
 
     Args:
-        model: in words that follow 'does not fit'.
+        model: in words that follow 'does not fit' and 'holds nothing of'.
         advice: what to do, in a sentence, or ''.
         may_lack, may_have: see `differences`.
     """
     faults = differences(state, own, may_lack, may_have)
     if faults:
-        parts = (f"{path} does not fit {model}: {faults}.", described(state), advice)
+        differs = f"does not fit {model}: {faults}." if state.keys() & own.keys() else f"holds nothing of {model}."
+        parts = (f"{path} {differs}", described(state), advice)
         raise UserError(" ".join(part for part in parts if part))
 
 
@@ -130,7 +131,7 @@ def must_hold_numbers(state: Mapping[str, Tensor], own: Mapping[str, Tensor], pa
             f"{path}: {kinds} in {len(odd)} of {len(floats)} tensors that are floats in the model "
             f"({list_some(list(odd), 3)}). Save the weights as float32, float16 or bfloat16, before they are quantised."
         )
-    broken = {name: int((~tensor.isfinite()).sum()) for name, tensor in floats.items() if not _is_finite(tensor)}
+    broken = {name: int((~tensor.isfinite()).sum()) for name, tensor in floats.items() if not is_finite(tensor)}
     if broken:
         shown = [f"{name}: {count:,} of {floats[name].numel():,} values" for name, count in broken.items()]
         raise UserError(
@@ -142,11 +143,6 @@ def must_hold_numbers(state: Mapping[str, Tensor], own: Mapping[str, Tensor], pa
             f"{path}: all values of its {len(floats)} tensors are zero. It was written before weights were there, or "
             "damaged; save or fetch it again."
         )
-
-
-def _is_finite(tensor: Tensor) -> bool:
-    """A finite sum needs no memory and tells; only one that is not may have overflowed."""
-    return bool(tensor.sum().isfinite()) or bool(tensor.isfinite().all())
 
 
 def _unusable(tensor: Tensor) -> str:

@@ -152,7 +152,9 @@ def save_student(path: Path, student: Student, clip: str, precision: str) -> Non
     statistics = None if student.statistics is None else asdict(student.statistics)
     description = {"student": asdict(student.spec), "statistics": statistics, "embed_dim": student.embed_dim}
     weights.save_weights(
-        path, student.state_dict(), {"clip": clip, "precision": precision, "bandbridge": json.dumps(description)}
+        path,
+        student.state_dict(),
+        {"clip": clip, "precision": precision, "bandbridge": json.dumps(description, sort_keys=True)},
     )
 
 

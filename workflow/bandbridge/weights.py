@@ -8,14 +8,25 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from bandbridge.errors import UserError
 from bandbridge.files import whole_file
 
 Weights = dict[str, Tensor]
 
 
 def save_weights(path: Path, weights: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write tensors to a safetensors file; equal tensors and metadata give equal bytes."""
+    """Write tensors to a safetensors file; equal tensors and metadata give equal bytes.
+
+    Raises:
+        UserError: NaN or infinity in a tensor; nothing is written.
+    """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    broken = [name for name, tensor in tensors.items() if not is_finite(tensor)]
+    if broken:
+        raise UserError(
+            f"{path}: not written, for NaN or infinity in {len(broken)} of {len(tensors)} tensors "
+            f"({list_some(broken, 3)}). The training diverged: lower its learning rate, or train in float32."
+        )
     with whole_file(path) as part:
         save_file(tensors, part, metadata=dict(metadata))
         _sort_header(part)
@@ -43,6 +54,11 @@ def load_metadata(path: Path) -> dict[str, str]:
     """The metadata of a safetensors file."""
     with safe_open(path, framework="pt") as file:
         return dict(file.metadata() or {})
+
+
+def is_finite(tensor: Tensor) -> bool:
+    """Whether no value is NaN or infinite. A finite sum says so without more memory; another may have overflowed."""
+    return bool(tensor.sum().isfinite()) or bool(tensor.isfinite().all())
 
 
 def list_some(names: Sequence[str], most: int = 6) -> str:
