@@ -108,6 +108,25 @@ def test_equal_copies_are_one(tmp_path):
     assert same_weights(state, STATE)
 
 
+def test_parts_kept_apart_are_joined_and_others_left_out(tmp_path):
+    """As CROMA's checkpoints have them."""
+    own = {"s2_encoder.proj.weight": torch.ones(2, 3), "s2_head.1.bias": torch.ones(2)}
+    content = {
+        "s2_encoder": {"proj.weight": own["s2_encoder.proj.weight"]},
+        "s2_head": {"1.bias": own["s2_head.1.bias"]},
+        "s1_encoder": {"proj.weight": torch.zeros(5)},
+    }
+    chosen = choose(content, own, tmp_path)
+    assert same_weights(chosen.tensors, own)
+    assert chosen.unused == ("s1_encoder.proj.weight",)
+
+
+def test_of_student_and_teacher_of_other_sizes_the_one_that_fits_is_taken(tmp_path):
+    larger = {name: torch.zeros(*value.shape, 2) for name, value in SMALL.items()} | {"d.weight": torch.ones(1)}
+    chosen = choose({"student": SMALL, "teacher": larger}, SMALL, tmp_path)
+    assert same_weights(chosen.tensors, SMALL)
+
+
 # --- several files ----------------------------------------------------------------------------------------------------
 
 

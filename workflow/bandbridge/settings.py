@@ -58,7 +58,27 @@ def absent_checkpoints(config: Mapping[str, Any]) -> list[str]:
         for name, path in other_encoders(config).items()
         if path
     ]
-    return [sentence for entry in named if (sentence := _checkpoint_fault(*entry))]
+    faults = [sentence for entry in named if (sentence := _checkpoint_fault(*entry))]
+    fetched = {name: "evaluate.encoders" for name, path in other_encoders(config).items() if path is None}
+    fetched |= {
+        s["pretrained"]: f"align.students.{n}" for n, s in config["align"]["students"].items() if s["pretrained"]
+    }
+    return faults + [sentence for name, key in fetched.items() if (sentence := _manual_fault(config, key, name))]
+
+
+def _manual_fault(config: Mapping[str, Any], key: str, encoder: str) -> str:
+    """What to do about weights that only the user can bring, where they are missing or no weights; '' for nothing."""
+    path = published_weights(config, encoder)
+    if path is None:
+        return ""
+    weights = read_yaml("encoders", encoder)["weights"]
+    if "manual" not in weights or "urls" in weights:
+        return ""
+    if not path.exists():
+        return (
+            f"{key}: {weights['file']} of {encoder} has to be copied manually. {weights['manual'].strip()}\nTo: {path}"
+        )
+    return "" if path.suffix == ".zip" else _checkpoint_fault(key, str(path), "", directories=False)
 
 
 def _checkpoint_fault(key: str, source: str, otherwise: str, directories: bool) -> str:
@@ -237,8 +257,8 @@ def published_weights(config: Mapping[str, Any], pretrained: str | None) -> Path
     """Where the weights of an encoder of workflow/encoders are fetched to; None where `pretrained` names none."""
     if not pretrained or not (WORKFLOW / "encoders" / f"{pretrained}.yaml").is_file():
         return None
-    file = read_yaml("encoders", pretrained)["weights"]["file"]
-    return Path(config["data_root"]) / "archives" / "encoders" / str(file)
+    file = read_yaml("encoders", pretrained)["weights"].get("file")
+    return None if file is None else Path(config["data_root"]) / "archives" / "encoders" / str(file)
 
 
 def evaluated(config: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
