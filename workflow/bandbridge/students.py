@@ -142,6 +142,12 @@ def new_student(spec: StudentSpec, embed_dim: int, statistics: BandStatistics | 
     return student
 
 
+def first_weights_report(spec: StudentSpec) -> str:
+    """What of `spec.pretrained` is loaded into the backbone, in a sentence; raises as `new_student` does."""
+    trunk = new_backbone(spec.backbone, len(spec.bands), spec.options)
+    return load_backbone(trunk, Path(str(spec.pretrained)), spec.bands, spec.widen_rgb)
+
+
 def save_student(path: Path, student: Student, clip: str, precision: str) -> None:
     """Write a student so that `load_student` needs nothing but the file.
 
