@@ -2,6 +2,7 @@
 
 import argparse
 import bz2
+import datetime
 import gzip
 import io
 import json
@@ -41,6 +42,13 @@ class Harm:
 def torch_saved(content, legacy=False):
     file = io.BytesIO()
     torch.save(content, file, _use_new_zipfile_serialization=not legacy)
+    return file.getvalue()
+
+
+def protocol(number, content, legacy=False):
+    """As torch.save writes it when it is told a newer protocol than its own."""
+    file = io.BytesIO()
+    torch.save(content, file, pickle_protocol=number, _use_new_zipfile_serialization=not legacy)
     return file.getvalue()
 
 
@@ -173,6 +181,29 @@ GOOD = {
     "numbers among the tensors": lambda s: torch_saved({**s, "epoch": 3, "metric": "mAP"}),
     "NumPy arrays in place of tensors": lambda s: torch_saved({name: value.numpy() for name, value in s.items()}),
     "big-endian arrays": lambda s: npz({name: value.numpy().astype(">f4") for name, value in s.items()}),
+    "an average of torch.optim.swa_utils": lambda s: torch_saved(
+        {**under("module.", s), "n_averaged": torch.tensor(5)}
+    ),
+    "dates, versions, types": lambda s: torch_saved(
+        {
+            "model": s,
+            "date": datetime.datetime(2024, 1, 2),
+            "torch": torch.__version__,
+            "dtype": torch.float16,
+            "set": {1},
+        }
+    ),
+    "states of random numbers": lambda s: torch_saved(
+        {
+            "model": s,
+            "torch": torch.get_rng_state(),
+            "numpy": np.random.default_rng(0).bytes(3),
+            "shape": torch.Size([2]),
+        }
+    ),
+    "three containers": lambda s: torch_saved(
+        {"checkpoint": {"model": {"state_dict": under("module.clip_model.", s)}}}
+    ),
     "an OrderedDict of parameters": lambda s: torch_saved(OrderedDict((k, nn.Parameter(v)) for k, v in s.items())),
     "a running average beside (timm)": lambda s: torch_saved({"state_dict": shifted(s), "state_dict_ema": s}),
     "a running average beside (ema)": lambda s: torch_saved({"model": shifted(s), "ema": under("module.", s)}),
@@ -226,6 +257,17 @@ BAD = {
     "cut, npz": (lambda s: npz({k: v.numpy() for k, v in s.items()})[:-9], "is cut short"),
     "damaged, zip": (lambda s: flipped(torch_saved(s), len(torch_saved(s)) // 2), "is damaged: the checksum of"),
     "an npz of objects": (lambda s: npz({"a": np.array([{}], dtype=object)}), "holds pickled objects"),
+    "protocol 4": (lambda s: protocol(4, s), "pickle_protocol 4 or 5"),
+    "protocol 5, old format": (lambda s: protocol(5, s, legacy=True), "pickle_protocol 4 or 5"),
+    "two state dicts in a list": (lambda s: torch_saved([s, s]), "found a list of 2"),
+    "numbers for names": (
+        lambda s: torch_saved(dict(enumerate(s.values()))),
+        r"holds nothing of tiny\. It holds 38 tensors: 0, 1, 2",
+    ),
+    "transformers' CLIP without queries": (
+        lambda s: torch_saved({k: v for k, v in transformers_names(s).items() if "q_proj" not in k}),
+        r"4 missing \(visual\.transformer\.resblocks\.0\.attn\.in_proj_weight",
+    ),
     "a tensor alone": (lambda s: torch_saved(torch.ones(2, 3)), r"found a single tensor of shape \(2, 3\)"),
     "a list": (lambda s: torch_saved([torch.ones(2)]), "found a list of 1"),
     "numbers alone": (lambda s: torch_saved({"epoch": 3, "lr": 0.1}), "holds no tensors by name; it has epoch, lr"),

@@ -25,6 +25,11 @@ def tiny(seed):
     return open_clip.CLIP(**{**MODEL_CFG, "text_cfg": {**MODEL_CFG["text_cfg"], "vocab_size": 40}}).eval()
 
 
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*quantized tensor creation", "ignore:TypedStorage is deprecated"),
+    pytest.mark.filterwarnings("ignore:Validating sparse tensor", "ignore:Detected pickle protocol"),
+]
+
 STATE = tiny(3).state_dict()
 
 

@@ -1,6 +1,7 @@
 """Checkpoints from elsewhere: their tensors and the plain values beside them, read without running what is in them."""
 
 import argparse
+import datetime
 import pathlib
 import re
 import types
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
+from torch.torch_version import TorchVersion
 
 from bandbridge.errors import UserError
 from bandbridge.file_kinds import weights_format
@@ -139,7 +141,12 @@ def _read_torch(path: Path) -> Any:
                 "objects runs code, so they are not read. Save the weights alone on the machine that made it: "
                 "torch.save(model.state_dict(), ...)."
             ) from error
-        cause = " ".join(str(error).split())[:200] or type(error).__name__
+        if "Unsupported operand" in str(error):
+            raise UserError(
+                f"{path} was pickled in a way that torch's safe reader does not know (pickle_protocol 4 or 5?). Save "
+                "it again with torch.save's own pickle_protocol, or as safetensors."
+            ) from error
+        cause = _cause(error)
         raise UserError(
             f"{path} is damaged or cut short, or torch.save did not write it ({cause}; {path.stat().st_size:,} bytes). "
             "Fetch it again."
@@ -159,9 +166,18 @@ def _values_allowed() -> Iterator[None]:
     for module in ("pathlib", "pathlib._local"):
         named += [(pathlib.PurePosixPath, f"{module}.{name}") for name in ("PosixPath", "PurePosixPath")]
         named += [(pathlib.PureWindowsPath, f"{module}.{name}") for name in ("WindowsPath", "PureWindowsPath")]
-    allowed = [argparse.Namespace, types.SimpleNamespace, np.dtype, np.ndarray, *kinds, *named]
+    values = [argparse.Namespace, types.SimpleNamespace, datetime.datetime, datetime.timedelta, TorchVersion]
+    allowed = [*values, np.dtype, np.ndarray, *kinds, *named]
     with torch.serialization.safe_globals(allowed):
         yield
+
+
+def _cause(error: Exception) -> str:
+    """What torch says of a file, without its advice to read it unsafely."""
+    text = " ".join(str(error).split())
+    for start in ("trusted source.", "WeightsUnpickler error:"):
+        text = text.rpartition(start)[2]
+    return text.partition("Check the documentation")[0].strip()[:200] or type(error).__name__
 
 
 def _kind(content: object) -> str:

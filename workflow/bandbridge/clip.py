@@ -16,7 +16,7 @@ from bandbridge.clip_support import CONFIG_FILE
 from bandbridge.errors import UserError, did_you_mean
 from bandbridge.files import whole_directory, write_json
 from bandbridge.locations import WORKFLOW
-from bandbridge.state_dicts import must_hold_numbers
+from bandbridge.state_dicts import flat, must_hold_numbers
 
 WEIGHTS_FILE = "open_clip_model.safetensors"
 RESIZE_MODES = ("shortest", "squash")
@@ -214,7 +214,7 @@ def _from_file(name: str, path: Path, asked: bool | None) -> Clip:
     content = read_checkpoint(path)
     described = clip_support.description_beside(path)
     quick_gelu = bool(model_cfg.get("quick_gelu", False)) if asked is None else asked
-    if clip_checkpoints.is_openai(content):
+    if clip_checkpoints.is_openai(flat(content)):
         _must_agree(asked, True, f"{path}, which OpenAI made,")
         quick_gelu = True
     elif described is not None:

@@ -8,8 +8,8 @@ from pathlib import Path
 from bandbridge.errors import UserError
 
 FIRST_BYTES = 1024
-# torch.save before version 1.6: a pickled number, of which nothing else begins a file.
-TORCH_LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
+# torch.save before version 1.6: this number, pickled, begins its files and no others.
+TORCH_LEGACY = b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 # As the library has it: no header of a safetensors file is longer.
 LONGEST_HEADER = 100_000_000
 FORMATS = "a .safetensors, .pt, .pth, .bin or .npz file"
@@ -55,7 +55,7 @@ def weights_format(path: Path) -> str:
         raise UserError(f"{path} is empty (0 bytes): a download or a copy that failed. Fetch it again.")
     if start.startswith(b"PK"):
         return _zip_format(path)
-    if start.startswith(TORCH_LEGACY):
+    if start.startswith(b"\x80") and TORCH_LEGACY in start[:32]:
         return "torch"
     if start[8:9] == b"{" and 0 < int.from_bytes(start[:8], "little") <= LONGEST_HEADER:
         return "safetensors"

@@ -23,6 +23,8 @@ WRAPPERS = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_
 AVERAGE = re.compile(r"(^|_)(ema|swa|averaged?|teacher)(_|$)")
 STUDENT = re.compile(r"(^|_)student(_|$)")
 COPY = re.compile(r"momentum|(^|_)k$")
+# What such programs count beside the weights, as tensors (torch.optim.swa_utils and the like).
+COUNTERS = frozenset({"n_averaged", "num_updates", "decay", "initted", "step", "epoch", "global_step"})
 DEEPEST = 6
 
 
@@ -193,7 +195,7 @@ def choose(content: Content, own: Mapping[str, Tensor], path: Path, also: Collec
         UserError: the checkpoint holds no tensors, or two sets of them match equally well and differ, and nothing says
             which is wanted.
     """
-    names = {*own, *also}
+    names = frozenset({*own, *also})
     tensors = _flat(content, WRAPPERS - {part for name in names for part in name.split(".")})
     if not tensors:
         raise UserError(f"{path} holds no tensors by name; it has {list_some(list(map(str, content))) or 'nothing'}.")
@@ -223,7 +225,7 @@ def choose(content: Content, own: Mapping[str, Tensor], path: Path, also: Collec
     chosen = {
         name.removeprefix(first): entry.value
         for name, entry in tensors.items()
-        if name.startswith(first) and entry.level in levels
+        if name.startswith(first) and entry.level in levels and (name.removeprefix(first) not in COUNTERS - names)
     }
     unused = tuple(name for name in tensors if name.removeprefix(first) not in chosen or not name.startswith(first))
     return Chosen(chosen, first, others, unused)
