@@ -4,10 +4,10 @@ import json
 
 import pytest
 import torch
-from tiny import MODEL_CFG
+from tiny import MODEL_CFG, tiny_clip
 
 from bandbridge import clip as clips
-from bandbridge.clip import fetch_clip, load_clip
+from bandbridge.clip import fetch_clip, load_clip, save_clip
 from bandbridge.errors import UserError
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
@@ -90,6 +90,25 @@ def test_its_file_alone_is_taken_with_the_activation_of_the_folder_around_it(tmp
     assert capsys.readouterr().out.endswith("model.safetensors: converted from transformers' names.\n")
     with pytest.raises(UserError, match=r"clip\.quick_gelu is false, but .*config\.json says .* QuickGELU"):
         fetch_clip("tiny", str(tmp_path / "model.safetensors"), tmp_path / "again", quick_gelu=False)
+
+
+@pytest.mark.parametrize("asks", [True, False])
+def test_a_tokenizer_that_is_a_program_is_not_run(tmp_path, monkeypatch, asks):
+    """Whether or not the folder's own configuration asks for it."""
+    monkeypatch.setenv("HF_MODULES_CACHE", str(tmp_path / "modules"))
+    folder, mark = tmp_path / "theirs", tmp_path / "run"
+    save_clip(tiny_clip(), folder)
+    described = json.loads((folder / clips.CONFIG_FILE).read_text())
+    options = {"tokenizer_kwargs": {"trust_remote_code": True}} if asks else {}
+    described["model_cfg"]["text_cfg"] |= {"hf_tokenizer_name": ".", **options}
+    (folder / clips.CONFIG_FILE).write_text(json.dumps(described))
+    named = {"tokenizer_class": "Harm", "auto_map": {"AutoTokenizer": ["harm.Harm", None]}}
+    (folder / "tokenizer_config.json").write_text(json.dumps(named))
+    (folder / "tokenizer.json").write_text("{}")
+    (folder / "harm.py").write_text(f"open({str(mark)!r}, 'w')\nclass Harm: pass\n")
+    with pytest.raises(UserError, match=r"its tokenizer is a program of its own .*, which is not run"):
+        fetch_clip("tiny", str(folder), tmp_path / "ours")
+    assert not mark.exists()
 
 
 def test_one_of_another_size_does_not_fit(tmp_path):

@@ -102,7 +102,7 @@ def new_clip(name: str, tower: Path | None = None) -> Clip:
     model_cfg = _model_config(name)
     clip_text.must_have_transformers(model_cfg, name)
     if tower is None:
-        return _clip(name, _build(name), _open_clip().get_tokenizer(name), model_cfg)
+        return _clip(name, _build(name), _tokenizer(name, model_cfg), model_cfg)
     options, tokenizer = clip_text.new_tower(tower, model_cfg)
     model = _build(name, **options)
     clip_text.load_tower(model, tower)
@@ -282,9 +282,16 @@ def _create(source: str, model_cfg: dict[str, Any] | None, **options: Any) -> nn
 
 
 def _tokenizer(source: str, model_cfg: dict[str, Any]) -> Any:
+    # A folder or a hub may bring a tokenizer as a program; its configuration may ask to run it, and is overruled.
+    options = {"trust_remote_code": False} if model_cfg["text_cfg"].get("hf_tokenizer_name") else {}
     try:
-        return _open_clip().get_tokenizer(source)
+        return _open_clip().get_tokenizer(source, **options)
     except (ImportError, OSError, ValueError) as error:
+        if "trust_remote_code" in str(error):
+            raise UserError(
+                f"{source}: its tokenizer is a program of its own (auto_map in tokenizer_config.json), which is not "
+                "run. Take a model whose tokenizer is one of the transformers library's."
+            ) from error
         raise UserError(f"{source}: its tokenizer cannot be loaded. {error}{clip_text.advice(model_cfg)}") from error
 
 

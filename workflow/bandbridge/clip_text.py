@@ -92,7 +92,8 @@ def new_tower(folder: Path, model_cfg: Mapping[str, Any]) -> tuple[dict[str, Any
     from open_clip.tokenizer import HFTokenizer  # takes seconds
 
     text = model_cfg["text_cfg"]
-    tokenizer = HFTokenizer(str(folder), context_length=text["context_length"], **text.get("tokenizer_kwargs", {}))
+    options = {**text.get("tokenizer_kwargs", {}), "trust_remote_code": False}
+    tokenizer = HFTokenizer(str(folder), context_length=text["context_length"], **options)
     return {"text_cfg": _described_in(folder, model_cfg)}, tokenizer
 
 
