@@ -78,6 +78,14 @@ def test_an_architecture_that_cannot_be_used_is_refused_by_name(name: str, pretr
         validate(configured(name=name, pretrained=pretrained))
 
 
+def test_a_folder_that_is_called_scratch_is_no_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "scratch").mkdir()
+    monkeypatch.chdir(tmp_path)
+    config = configured(pretrained="scratch")
+    assert validate(config)
+    assert absent_checkpoints(config) == []
+
+
 def test_a_siglip_with_published_weights_is_supported():
     assert validate(configured(name="ViT-B-16-SigLIP", pretrained="webli"))
 

@@ -86,7 +86,7 @@ def test_nothing_in_a_checkpoint_is_run(tmp_path, legacy, place):
     assert (tmp_path / "harmed").exists()
 
 
-def test_a_format_is_told_by_content_whatever_the_name(tmp_path):
+def test_a_format_is_recognised_by_content_whatever_the_name(tmp_path):
     for kind, expected in (("a state dict", "torch"), ("safetensors", "safetensors"), ("npz", "npz")):
         for name in ("a.safetensors", "b.pt", "c"):
             assert weights_format(written(tmp_path, GOOD[kind](STATE), name)) == expected

@@ -48,7 +48,7 @@ def unsupported_clips(config: Mapping[str, Any]) -> Iterator[str]:
     for name, source in clips(config).values():
         if source.startswith("hf-hub:"):
             continue
-        if Path(source).is_dir():
+        if source != "scratch" and Path(source).is_dir():
             try:
                 weights_in(Path(source))
             except UserError as error:

@@ -35,7 +35,8 @@ def absent_checkpoints(config: Mapping[str, Any]) -> list[str]:
     named = [
         ("clip.pretrained", source, "or name weights of open_clip (openai)", True)
         for _, source in clips(config).values()
-        if not source.startswith("hf-hub:")
+        if source != "scratch"
+        and not source.startswith("hf-hub:")
         and ("/" in source or Path(source).suffix in WEIGHTS_SUFFIXES or Path(source).exists())
     ]
     named += [
