@@ -13,6 +13,7 @@ LEVELS = [
         "code_version",
         "cpu",
         "errors",
+        "file_kinds",
         "locations",
         "limits",
         "progress",
@@ -31,7 +32,7 @@ LEVELS = [
     ["catalogue"],
     ["sensors", "text_towers"],
     ["settings", "sharing"],
-    ["encoder_facts", "run_notes"],
+    ["encoder_facts", "run_notes", "clip_support"],
     ["tar_stream", "archives", "connections", "transfer", "download", "listing", "text_tower_fetch", "rasters"],
     ["readers"],
     ["sizes"],
@@ -41,7 +42,18 @@ LEVELS = [
     ["plan", "shards", "convert", "assemble"],
     ["order", "shard_reader", "store", "sample_counts"],
     ["device", "torchscript", "weights", "views"],
-    ["heads", "clip_checkpoints", "clip_text", "clip", "text_heads", "backbones", "students", "model_checks"],
+    ["checkpoint_files", "state_dict_families", "state_dicts"],
+    [
+        "heads",
+        "clip_transformers",
+        "clip_checkpoints",
+        "clip_text",
+        "clip",
+        "text_heads",
+        "backbones",
+        "students",
+        "model_checks",
+    ],
     ["encoder_inputs", "encoder_satmae", "encoder_torchgeo", "encoder_weights", "encoders", "encoder_fetch"],
     ["metrics", "probe_solver"],
     ["training"],
@@ -59,6 +71,7 @@ LEVELS = [
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
 WITH_TORCH = {"device", "torchscript", "weights", "views", "clip_checkpoints", "clip_text", "clip", "text_heads"}
+WITH_TORCH |= {"checkpoint_files", "state_dict_families", "state_dicts", "clip_transformers"}
 WITH_TORCH |= {"backbones", "students", "model_checks", "training", "paint", "embed", "probe_solver", "encoder_inputs"}
 WITH_TORCH |= {"encoder_satmae", "encoder_torchgeo", "encoders", "encoder_fetch", "encoder_embed"}
 

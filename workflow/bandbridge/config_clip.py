@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from bandbridge.catalogue import dataset_names, load_dataset
+from bandbridge.clip_support import unsupported_clips
 from bandbridge.errors import did_you_mean
 from bandbridge.resources import clip_architecture, clip_architectures
 from bandbridge.schemas import schema_faults
@@ -16,7 +17,7 @@ from bandbridge.yaml_files import read_document
 def clip_faults(config: Mapping[str, Any]) -> Iterator[str]:
     """A sentence for each fault of the CLIPs to start from."""
     faults = [*_name_faults(config), *_architecture_faults(config)]
-    yield from faults or _tower_faults(config)
+    yield from faults or (*_tower_faults(config), *unsupported_clips(config))
     yield from _scratch_faults(config)
 
 

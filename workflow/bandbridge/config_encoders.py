@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bandbridge.catalogue import dataset_names
+from bandbridge.clip_support import unsupported_encoder
 from bandbridge.config_data import configured
 from bandbridge.encoder_facts import encoder_names, load_encoder_facts, must_be_pinned
 from bandbridge.errors import UserError, did_you_mean
@@ -144,6 +145,7 @@ def _weight_faults(config: Mapping[str, Any], where: str, encoder: str, checkpoi
     except UserError as error:
         yield from str(error).splitlines()
         return
+    yield from unsupported_encoder(facts)
     try:
         if encoder not in unpinned_encoders(config):
             must_be_pinned(facts, Path(config["data_root"], "archives", "encoders"))

@@ -1,6 +1,7 @@
 """The PAINT curve: scores of the patching and the supported tasks along the line from zero-shot to fine-tuned."""
 
 import csv
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
@@ -106,7 +107,14 @@ def _headline(metrics: "pd.DataFrame", alpha: float, task: Mapping[str, Any]) ->
         if key in task:
             rows = rows[rows[key] == task[key]]
     by_split = {str(row["split"]): dict(row) for _, row in rows.iterrows()}
-    if "val" not in by_split or by_split["val"]["value"] != by_split["val"]["value"]:
+    score = by_split.get("val")
+    if score is not None and not math.isfinite(score["value"]):
+        raise UserError(
+            f"alpha is chosen on validation data, and {score['metric']} of {score['encoder']} on {task['dataset']} "
+            f"(split val, prompts {task['prompts']}, alpha {alpha:g}) is {score['value']:g}: it is not defined there. "
+            "Choose a task whose data set has, in val, samples with and without each class."
+        )
+    if score is None:
         raise UserError(
             f"alpha is chosen on validation data, and {task['dataset']} has no score on its split val with the prompts "
             f"{task['prompts']} at alpha {alpha_name(alpha)} (splits scored: {', '.join(sorted(by_split)) or 'none'}). "

@@ -54,7 +54,7 @@ NOT_MADE, FOLLOWS = REASONS["_missing_output"], REASONS["_updated_input_run"]
 STAGES = {
     "Data": ("download", "plan", "convert", "preprocess"),
     "CLIP": ("fetch_text_tower", "scratch_clip", "fetch_clip", "zero_shot_head", "words_head"),
-    "Alignment": ("align", "fetch_weights"),
+    "Alignment": ("align", "fetch_weights", "check_first_weights"),
     "Patching": ("finetune", "embed_sweep", "select_alpha", "add_task_vectors", "patch"),
     "Report": ("collect", "tables", "report", "compare"),
     "Evaluation": ("",),

@@ -19,6 +19,7 @@ from bandbridge.settings import (
     uses_scratch,
 )
 from bandbridge.tables import Curve, dataset_title, headline, metric_name, number, short_title
+from bandbridge.tables_base import rank_value
 from bandbridge.text_towers import load_text_tower
 
 # A smaller p value is called a change that chance would hardly make.
@@ -171,7 +172,7 @@ def _student_sentence(
     """The best student against its teacher, which is called so in the sentence and `encoder` in the figures."""
     if not aligned:
         return "No student was aligned."
-    best = max(aligned, key=aligned.__getitem__)
+    best = max(aligned, key=lambda student: rank_value(aligned[student]))
     gain = scores.gain(OVER_PATCHED, best, encoder)
     points = 100 * gain.value
     relation = f"{number(abs(points))} points {'above' if points > 0 else 'below'} it"
@@ -239,7 +240,7 @@ def key_figures(config: Mapping[str, Any], metrics: pd.DataFrame, curves: Sequen
     for scores in _roles(config, metrics, "patching")[:1]:
         line = lines(config).get(curve.clip)
         aligned = _aligned(config, scores, line.clip if line else curve.clip)
-        best = sorted(aligned, key=lambda student: -aligned[student])[:MOST_STUDENTS]
+        best = sorted(aligned, key=lambda student: -rank_value(aligned[student]))[:MOST_STUDENTS]
         for student in (student for student in aligned if student in best):
             label = f"Patched RGB model to aligned student {student}: {scores.metric} on {scores.title}, %"
             gain = scores.gain(OVER_PATCHED, student, after)

@@ -1,5 +1,6 @@
 """Which alpha to keep, from the scores along the line (PAINT, section 3)."""
 
+import math
 from collections.abc import Sequence
 
 from bandbridge.alphas import alpha_name
@@ -30,7 +31,8 @@ def select_alpha(
         fixed: one of `alphas`.
 
     Raises:
-        UserError: unknown criterion, `fixed` not among `alphas`, or no supported task where the criterion needs one.
+        UserError: unknown criterion, `fixed` not among `alphas`, no supported task where the criterion needs one, or a
+            score that is needed and not defined (NaN): at which alpha, and of what.
     """
     scores = dict(zip(alphas, patching, strict=True))
     if criterion == "fixed":
@@ -48,6 +50,11 @@ def select_alpha(
     if not supported:
         raise UserError(f"paint.select.criterion '{criterion}' weighs two tasks; without a supported one use 'fixed'.")
     each = [dict(zip(alphas, scores_of_one, strict=True)) for scores_of_one in supported]
+    if not max_loss >= 0:
+        raise UserError(f"paint.select.max_loss is {max_loss:g}; expected a number of at least 0.")
+    _must_be_defined("the patching task", scores)
+    for number, task in enumerate(each, 1):
+        _must_be_defined(f"supported task {number} of {len(each)}" if len(each) > 1 else "the supported task", task)
     kept = {alpha: sum(task[alpha] for task in each) / len(each) for alpha in alphas}
     if criterion == "mean":
         best, tie = _best({alpha: (scores[alpha] + kept[alpha]) / 2 for alpha in scores})
@@ -63,6 +70,16 @@ def select_alpha(
         f"{scores[0]:.4f} at alpha 0, among those that cost {tasks} at most {max_loss:g} "
         f"({kept[0]:.4f} to {kept[best]:.4f}).{tie}"
     )
+
+
+def _must_be_defined(task: str, scores: dict[float, float]) -> None:
+    undefined = {alpha: score for alpha, score in scores.items() if not math.isfinite(score)}
+    if undefined:
+        raise UserError(
+            f"alpha cannot be chosen: the validation score of {task} is not defined (NaN) at alpha "
+            f"{_listed(undefined)}. Its metric needs labelled samples of the classes in val; choose another task, or "
+            "the criterion 'fixed'."
+        )
 
 
 def _best(scores: dict[float, float]) -> tuple[float, str]:

@@ -129,6 +129,11 @@ class Curve:
         return self.points.iloc[int(np.argmin(np.abs(self.points["alpha"] - alpha)))]
 
 
+def rank_value(score: float) -> float:
+    """A score to sort by: one that is not defined (NaN), which compares with nothing, comes below all others."""
+    return -math.inf if math.isnan(score) else score
+
+
 def read_curves(curves: Sequence[Path], selected: Sequence[Path]) -> list[Curve]:
     """The curves of `paint/<clip>.<dataset>/curve.csv`, each with the selected.json that stands beside it."""
     result = []

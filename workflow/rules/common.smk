@@ -298,6 +298,12 @@ def own_weights(student):
     return [] if first_weights(student) else file_listing(name)
 
 
+def checked_first_weights(student):
+    """The report that the weights fit which a student starts from, where it starts from any."""
+    starts = config["align"]["students"][STUDENTS[student][0]]["pretrained"]
+    return [results(f"align/{student}/first_weights.json")] if starts else []
+
+
 def tower_files():
     """The files of the text tower that a CLIP is trained against, where there is one."""
     if TOWER is None:
