@@ -22,7 +22,7 @@ from bandbridge.errors import UserError
 from bandbridge.file_kinds import weights_format
 from bandbridge.files import read_json
 from bandbridge.torchscript import read_torchscript
-from bandbridge.weights import list_some
+from bandbridge.weights import list_some, verify_weights
 
 Content = dict[str, Any]
 UNSAFE_GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
@@ -56,6 +56,7 @@ def read_checkpoint(path: Path) -> Content:
 
 
 def _read_safetensors(path: Path) -> Content:
+    verify_weights(path)
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
