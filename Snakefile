@@ -1,11 +1,13 @@
 """From CLIP to multispectral satellite images: patch, align, evaluate (docs/architecture.md)."""
 
+import atexit
 import os
 import signal
 import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 from snakemake.utils import min_version
 
 min_version("9.0")
@@ -26,11 +28,18 @@ if Path(bandbridge.__file__).resolve().parents[1] != PACKAGE:
         f"bandbridge comes from {bandbridge.__file__}, not from this clone: {INSTALL}"
     )
 
-from bandbridge import job, overview, progress, runlock, slurm
-from bandbridge.config import validate
+from bandbridge import job, limits, overview, progress, runlock, sharing, slurm
+from bandbridge.config import check_files, validate
 from bandbridge.cpu import slow_without_gpu
 from bandbridge.errors import UserError
+from bandbridge.model_checks import model_faults
 from bandbridge.settings import configured_precisions
+
+# What reading a file would lose in silence, such as the first of two equal keys.
+try:
+    check_files([Path("config.yaml"), *map(Path, workflow.configfiles)])
+except UserError as error:
+    raise WorkflowError(str(error)) from None
 
 
 configfile: "config.yaml"
@@ -50,7 +59,13 @@ if workflow.deployment_settings.deployment_method:
     job.share_package(PACKAGE)
 
 try:
-    config = validate(config, source=" + ".join(map(str, workflow.configfiles)))
+    if workflow.is_main_process:
+        limits.check_writable(Path(".snakemake"), "the working directory")
+        limits.check_room(Path(".snakemake"))
+    source = " + ".join(map(str, workflow.configfiles))
+    config = validate(config, source)
+    if faults := model_faults(config, Path(".snakemake/bandbridge-models")):
+        raise UserError("\n".join(f"{source}: {fault}" for fault in faults))
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
@@ -105,6 +120,13 @@ rule fetch:
     localrule: True
 
 
+# From before Snakemake plans. A dry run changes nothing, and jobs belong to a run that has the locks.
+guard = sharing.Guard(config["run"], shared_things())
+if workflow.is_main_process and not workflow.output_settings.dryrun:
+    logger.addHandler(guard)
+    atexit.register(guard.end)
+
+
 onstart:
     slurm.mend_status_query()
     by_hand = absent_checkpoints(config)
@@ -114,9 +136,15 @@ onstart:
     if by_hand:
         raise WorkflowError("\n\n".join(by_hand))
     try:
+        for key in ("results_root", "log_root"):
+            limits.check_writable(Path(config[key], config["run"]), key)
+        # Jobs elsewhere have other limits.
+        if workflow.local_exec:
+            limits.check_address_space()
         runlock.hold(
             Path(".snakemake") / f"bandbridge-{config['run']}.lock", config["run"]
         )
+        guard.begin(sharing.jobs_to_do(workflow))
     except UserError as error:
         raise WorkflowError(str(error)) from None
     # Jobs elsewhere have another processor.

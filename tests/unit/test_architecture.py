@@ -8,18 +8,52 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "workflow" / "bandbridge"
 
 LEVELS = [
-    ["code_version", "cpu", "errors", "locations", "progress", "job", "runlock", "resources", "slurm"],
+    [
+        "alphas",
+        "code_version",
+        "cpu",
+        "errors",
+        "file_kinds",
+        "locations",
+        "limits",
+        "progress",
+        "reasons",
+        "job",
+        "runlock",
+        "resources",
+        "slurm",
+        "untrusted",
+        "yaml_files",
+    ],
     ["checksums", "files", "npz", "zarr_files"],
+    ["schemas"],
+    ["user_paths"],
+    ["catalogue_files"],
     ["catalogue"],
     ["sensors", "text_towers"],
-    ["settings"],
-    ["config", "config_words", "encoder_facts", "run_notes"],
-    ["tar_stream", "archives", "transfer", "download", "listing", "text_tower_fetch", "rasters"],
+    ["settings", "sharing"],
+    ["encoder_facts", "run_notes", "clip_support"],
+    ["tar_stream", "archives", "connections", "transfer", "download", "listing", "text_tower_fetch", "rasters"],
     ["readers"],
+    ["sizes"],
+    ["config_data", "config_words", "config_roots"],
+    ["config_clip", "config_encoders", "config_stages"],
+    ["config"],
     ["plan", "shards", "convert", "assemble"],
     ["order", "shard_reader", "store", "sample_counts"],
     ["device", "torchscript", "weights", "views"],
-    ["heads", "clip_checkpoints", "clip_text", "clip", "text_heads", "backbones", "students"],
+    ["checkpoint_files", "state_dict_families", "state_dicts"],
+    [
+        "heads",
+        "clip_transformers",
+        "clip_checkpoints",
+        "clip_text",
+        "clip",
+        "text_heads",
+        "backbones",
+        "students",
+        "model_checks",
+    ],
     ["encoder_inputs", "encoder_satmae", "encoder_torchgeo", "encoder_weights", "encoders", "encoder_fetch"],
     ["metrics", "probe_solver"],
     ["training"],
@@ -37,7 +71,8 @@ LEVELS = [
 ]
 LEVEL = {name: level for level, names in enumerate(LEVELS) for name in names}
 WITH_TORCH = {"device", "torchscript", "weights", "views", "clip_checkpoints", "clip_text", "clip", "text_heads"}
-WITH_TORCH |= {"backbones", "students", "training", "paint", "embed", "probe_solver", "encoder_inputs"}
+WITH_TORCH |= {"checkpoint_files", "state_dict_families", "state_dicts", "clip_transformers"}
+WITH_TORCH |= {"backbones", "students", "model_checks", "training", "paint", "embed", "probe_solver", "encoder_inputs"}
 WITH_TORCH |= {"encoder_satmae", "encoder_torchgeo", "encoders", "encoder_fetch", "encoder_embed"}
 
 MODULES = [path for path in sorted(PACKAGE.rglob("*.py")) if path != PACKAGE / "__init__.py"]

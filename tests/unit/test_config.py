@@ -132,6 +132,24 @@ def test_null_removes_an_entry_that_a_preset_does_not_want():
     assert validate(config)["align"]["students"] == {}
 
 
+def test_weights_without_a_checksum_need_consent_before_any_job(tmp_path: Path):
+    name = "remoteclip-vit-b-32"
+    expected = f"evaluate.encoders, {name}: nobody states a checksum of RemoteCLIP-ViT-B-32.pt.*unpinned: true"
+    with pytest.raises(UserError, match=expected):
+        validate(changed("evaluate/encoders", [name]))
+    validate(changed("evaluate/encoders", [{"name": name, "unpinned": True}]))
+    validate(changed("evaluate/encoders", [{"name": name, "checkpoint": "my.pt"}]))
+    validate(changed("evaluate/encoders", ["ssl4eo-moco-vit-s-16"]))
+    student = next(iter(DEMO["align"]["students"]))
+    with pytest.raises(UserError, match=rf"align\.students\.{student}\.pretrained: nobody states a checksum"):
+        validate(changed(f"align/students/{student}/pretrained", "satmae-vit-l-8"))
+    own = changed("evaluate/encoders", [name]) | {"data_root": str(tmp_path)}
+    copied = tmp_path / "archives" / "encoders" / "RemoteCLIP-ViT-B-32.pt"
+    copied.parent.mkdir(parents=True)
+    copied.write_bytes(b"weights")
+    validate(own)
+
+
 def test_a_run_without_supported_task_is_valid_with_a_fixed_alpha():
     config = changed("tasks/supported", None)
     config["paint"]["select"]["criterion"] = "fixed"
@@ -167,16 +185,10 @@ def test_weights_that_are_no_file_are_not_looked_for(source: str):
 def test_a_checkpoint_that_is_not_there_is_found_out_before_the_first_job(tmp_path: Path, name: str):
     path = tmp_path / name
     (said,) = absent_checkpoints(changed("clip/pretrained", str(path)))
-    assert said.startswith(f"clip.pretrained: {path} is not there")
+    assert said.startswith(f"clip.pretrained: {path} not found")
     path.parent.mkdir(exist_ok=True)
-    path.touch()
+    path.write_bytes(b"\x10" + bytes(7) + b"{}")
     assert absent_checkpoints(changed("clip/pretrained", str(path))) == []
-
-
-def test_a_directory_says_itself_what_it_is(tmp_path: Path):
-    config = changed("clip/name", "my-clip")
-    config["clip"]["pretrained"] = str(tmp_path)
-    assert validate(config)
 
 
 # --- words -----------------------------------------------------------------------------------------------------------

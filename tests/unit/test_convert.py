@@ -213,6 +213,20 @@ def test_other_archives_start_anew(tmp_path, uninterrupted):
     assert outcome(tmp_path / "share") == uninterrupted
 
 
+@pytest.mark.attack("links where files are written")
+@pytest.mark.parametrize("name", ["journal", "train.0.part"])
+def test_a_link_among_the_files_of_a_share_is_not_followed(tmp_path, uninterrupted, name):
+    with pytest.raises(Stop):
+        convert_until(tmp_path / "share", some_samples(), 8)
+    (file,) = [file for file in (tmp_path / "share").iterdir() if name in file.name]
+    file.rename(tmp_path / "precious")
+    file.symlink_to(tmp_path / "precious")
+    before = (tmp_path / "precious").read_bytes()
+    convert_until(tmp_path / "share", some_samples(), None)
+    assert (tmp_path / "precious").read_bytes() == before
+    assert outcome(tmp_path / "share") == uninterrupted
+
+
 def test_a_chunk_that_a_power_cut_took_is_converted_again(tmp_path, uninterrupted):
     with pytest.raises(Stop):
         convert_until(tmp_path / "share", some_samples(), 8)

@@ -327,7 +327,7 @@ def test_satmaes_groups_see_their_own_bands_and_places():
 def test_a_checkpoint_of_another_depth_does_not_fit_satmae(tmp_path):
     content, _, published = satmae()
     content["options"]["depth"] = 2
-    with pytest.raises(UserError, match=r"does not fit SatMAE's network: blocks\.1\.norm1\.weight is missing"):
+    with pytest.raises(UserError, match=r"does not fit SatMAE's network: 12 missing \(blocks\.1\.norm1\.weight"):
         fetched(content, tmp_path, published)
 
 

@@ -17,8 +17,9 @@ from bandbridge import clip as clips
 from bandbridge import transfer
 from bandbridge.backbones import new_backbone
 from bandbridge.clip import load_clip, save_clip
-from bandbridge.encoder_facts import MARKER, encoder_content
+from bandbridge.encoder_facts import MARKER, encoder_content, facts_of
 from bandbridge.encoder_fetch import fetch_encoder
+from bandbridge.encoder_weights import bring_weights
 from bandbridge.encoders import load
 from bandbridge.errors import UserError
 from bandbridge.files import checksum, read_json
@@ -60,7 +61,7 @@ def tiny_timm(**values):
 
 
 def served(server, file, content, **facts):
-    return {"file": file, "urls": [server.url(file)], "sha256": None, **facts}
+    return {"file": file, "urls": [server.url(file)], "sha256": None, "unpinned": True, **facts}
 
 
 def saved(state):
@@ -88,6 +89,48 @@ def test_weights_are_downloaded_once_and_what_they_were_is_kept(server, tmp_path
     )
 
 
+@pytest.mark.attack("weights")
+def test_weights_without_a_checksum_need_the_users_consent(server, tmp_path):
+    server.serve("tiny.pt", b"weights")
+    content = tiny_content(weights=served(server, "tiny.pt", b"", unpinned=False))
+    with pytest.raises(UserError, match=r"encoder tiny-clip: nobody states a checksum of tiny\.pt.*unpinned: true"):
+        fetch_encoder(content, tmp_path / "archives", tmp_path / "tiny")
+    tagged = copy.deepcopy(encoder_content("dinov2-vit-b-14"))
+    with pytest.raises(UserError, match=r"nobody states a checksum of vit_base_patch14_dinov2\.lvd142m"):
+        fetch_encoder(tagged, tmp_path / "archives", tmp_path / "tiny")
+    assert server.asked == []
+
+
+def test_weights_that_the_user_copied_need_no_consent(tmp_path):
+    (tmp_path / "tiny.pt").write_bytes(b"weights")
+    weights = {"file": "tiny.pt", "manual": "Ask for it.", "sha256": None}
+    path, files = bring_weights(facts_of(tiny_content(weights=weights)), tmp_path)
+    assert path == tmp_path / "tiny.pt"
+    assert files == [{"file": "tiny.pt", "sha256": checksum(path)}]
+
+
+@pytest.mark.attack("weights")
+def test_another_file_than_the_first_is_refused_where_nobody_states_a_checksum(server, tmp_path):
+    server.serve("tiny.pt", b"weights")
+    facts = facts_of(tiny_content(weights=served(server, "tiny.pt", b"")))
+    path, _ = bring_weights(facts, tmp_path)
+    path.unlink()
+    server.serve("tiny.pt", b"other weights")
+    with pytest.raises(
+        UserError, match=r"tiny\.pt: sha256 is .*; when it first came it was .*or delete .*first\.sha256"
+    ):
+        bring_weights(facts, tmp_path)
+
+
+@pytest.mark.attack("weights")
+def test_a_checkpoint_in_a_zip_that_expands_beyond_measure_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "sky.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("epoch_20.pt", bytes(150_000_000))
+    content = tiny_content(weights={"file": "sky.zip", "manual": "Ask.", "sha256": None, "member": "epoch_20.pt"})
+    with pytest.raises(UserError, match="expands more than 1000-fold"):
+        fetch_encoder(content, tmp_path, tmp_path / "tiny")
+
+
 @pytest.mark.slow
 def test_a_download_that_broke_off_is_continued(server, tmp_path):
     bytes_ = saved(tiny_clip().model.state_dict())
@@ -98,6 +141,7 @@ def test_a_download_that_broke_off_is_continued(server, tmp_path):
     assert load(tmp_path / "tiny").name == "tiny-clip"
 
 
+@pytest.mark.attack("weights")
 def test_another_file_than_stated_is_refused(server, tmp_path):
     server.serve("tiny.pt", b"other")
     content = tiny_content(weights=served(server, "tiny.pt", b"", sha256="0" * 64))
@@ -137,13 +181,16 @@ def test_a_checkpoint_is_taken_out_of_its_zip_with_numpy_numbers_beside_it(serve
         fetch_encoder(tiny_content(weights={**weights, "member": "epoch_30.pt"}), tmp_path / "archives", tmp_path / "x")
 
 
+@pytest.mark.attack("weights")
 def test_a_pickled_program_is_not_run(tmp_path):
     class Harm:
         def __reduce__(self):
             return (open, (str(tmp_path / "harmed"), "w"))
 
     torch.save({"state_dict": {}, "harm": Harm()}, tmp_path / "harm.pt")
-    with pytest.raises(UserError, match="not a checkpoint of tensors alone"):
+    with pytest.raises(
+        UserError, match=r"harm\.pt holds .*open, not tensors and plain values alone; reading such objects runs code"
+    ):
         fetch_encoder(tiny_content(), tmp_path, tmp_path / "tiny", checkpoint=str(tmp_path / "harm.pt"))
     assert not (tmp_path / "harmed").exists()
 
@@ -200,6 +247,6 @@ def test_a_checkpoint_that_is_not_there_is_named(tmp_path):
 
 @pytest.mark.slow
 def test_a_tag_that_timm_does_not_know_is_named_with_those_it_has(tmp_path):
-    content = copy.deepcopy(encoder_content("dinov2-vit-b-14")) | {"weights": {"tag": "lvd143m"}}
+    content = copy.deepcopy(encoder_content("dinov2-vit-b-14")) | {"weights": {"tag": "lvd143m", "unpinned": True}}
     with pytest.raises(UserError, match=r"weights\.tag is 'lvd143m'; timm has vit_base_patch14_dinov2\.lvd142m"):
         fetch_encoder(content, tmp_path, tmp_path / "dino")

@@ -89,7 +89,7 @@ def test_a_checkpoint_that_lacks_tensors_is_refused(tmp_path):
     state = new_torchgeo(facts_of(content)).state_dict()
     del state["cls_token"]
     torch.save(state, tmp_path / "dofa.pth")
-    with pytest.raises(UserError, match=r"does not fit TorchGeo's dofa_small_patch16_224: cls_token is missing"):
+    with pytest.raises(UserError, match=r"does not fit TorchGeo's dofa_small_patch16_224: 1 missing \(cls_token\)"):
         fetch_encoder(content, tmp_path, tmp_path / "dofa", str(tmp_path / "dofa.pth"))
 
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -50,6 +51,13 @@ def test_a_user_error_is_one_paragraph_without_a_traceback(script: Path, tmp_pat
     called = call(script, "--number", "-1", "--parts", "a", "--recipe", "{}", "--result", str(tmp_path / "result"))
     assert called.returncode == 1
     assert called.stderr.strip() == "Error: number is -1; give one that is not negative"
+
+
+@pytest.mark.attack("names")
+def test_names_in_an_error_do_not_steer_the_terminal(script: Path, tmp_path: Path):
+    script.write_text(SCRIPT.replace("number is -1; give", "\\x1b[2Jnumber is\\n-1;\\tgive"))
+    called = call(script, "--number", "-1", "--parts", "a", "--recipe", "{}", "--result", str(tmp_path / "result"))
+    assert called.stderr.strip() == "Error: ?[2Jnumber is\n-1;     give one that is not negative"
 
 
 class Named(list):
@@ -128,3 +136,48 @@ def test_a_full_disk_is_told_as_such(tmp_path: Path):
     called = run_under_snakemake(tmp_path, "raise OSError(28, 'No space left on device', 'model.safetensors')")
     assert called.returncode == 1
     assert "the disk or the quota is full (model.safetensors); make room and run again" in called.stderr
+
+
+ONE_AT_A_TIME = """
+import sys, time
+from pathlib import Path
+from types import SimpleNamespace
+from bandbridge import job
+
+class Named(list):
+    items = lambda self: {"result": Path(sys.argv[1], "result")}.items()
+
+def main(result: Path) -> None:
+    with result.open("a") as file:
+        file.write("begins ")
+        file.flush()
+        time.sleep(float(sys.argv[2]))
+        file.write("ends ")
+
+config = {"run": "demo", "data_root": "data", "store_root": None}
+output = Named([f"{sys.argv[1]}/result"])
+facts = dict(rule="align", wildcards=["ms-vit"], input=Named(), output=output, params=Named(), threads=1)
+job.run(main, SimpleNamespace(**facts, config=config, log=[f"{sys.argv[1]}/job.log"], resources={}))
+"""
+
+
+def test_a_job_that_outlives_its_snakemake_is_waited_for_and_never_done_a_third_time(tmp_path: Path):
+    """The first is left over from a run that was killed; the second starts before the third, which replaces it."""
+    (tmp_path / "script.py").write_text(ONE_AT_A_TIME)
+    environment = {"PYTHONPATH": str(Path(job.__file__).parents[1])}
+
+    def start(seconds: float) -> subprocess.Popen:
+        (tmp_path / "job.log").unlink(missing_ok=True)  # as Snakemake does before a job
+        command = [sys.executable, "script.py", str(tmp_path), str(seconds)]
+        process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+        while not (tmp_path / "job.log").exists():
+            time.sleep(0.01)
+        return process
+
+    first = start(2)
+    while not (tmp_path / "result").exists():
+        time.sleep(0.01)
+    second, third = start(0), start(0)
+    assert first.wait() == third.wait() == 0
+    assert "this process is left over" in second.communicate()[1]
+    assert (tmp_path / "result").read_text().split() == ["begins", "ends"] * 2

@@ -103,6 +103,7 @@ def test_the_text_tower_is_downloaded_once(config: dict[str, Any]):
         ("fetch_text_tower", "CLIP"),
         ("add_task_vectors", "Patching"),
         ("fetch_weights", "Alignment"),
+        ("check_first_weights", "Alignment"),
         ("fetch_encoder_remoteclip-vit-b-32", "Evaluation"),
         ("embed_sweep_digits_new", "Patching"),
         ("embed_student_digits", "Evaluation"),

@@ -60,7 +60,9 @@ def test_an_alpha_off_the_line_is_refused(alpha):
 def test_models_that_differ_are_refused_with_the_names():
     zero_shot = weights(0) | {"only_zero": torch.zeros(1)}
     fine_tuned = weights(1) | {"b": torch.zeros(6), "only_tuned": torch.zeros(1)}
-    with pytest.raises(ValueError, match=r"only_zero .*only_tuned .*b is \(5,\).*\(6,\)"):
+    with pytest.raises(
+        ValueError, match=r"b is \(6,\), expected \(5,\).*1 missing \(only_zero\); 1 unknown \(only_tuned\)"
+    ):
         interpolate(zero_shot, fine_tuned, 0.5)
 
 
@@ -91,5 +93,5 @@ def test_task_vectors_add_up_each_with_its_own_coefficient():
 
 
 def test_models_of_other_shapes_are_not_added():
-    with pytest.raises(ValueError, match="a is only in"):
+    with pytest.raises(ValueError, match=r"1 missing \(a\)"):
         add_task_vectors(weights(0), [weights(1), {"b": torch.zeros(5)}], [1, 1])

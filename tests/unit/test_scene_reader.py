@@ -472,7 +472,7 @@ def test_a_shapefile_is_read_with_its_side_files(polygons, tmp_path):
         ({"blocks": ["tx"]}, "made of t, v, e"),
         ({"rasters": "*.jp2"}, "expected a pattern with {band}"),
         ({"class_field": None}, "class_field is missing"),
-        ({"acquired": "last summer"}, "Invalid isoformat string"),
+        ({"acquired": "last summer"}, "expected a date like 2017-02-16"),
     ],
 )
 def test_wrong_options_are_explained(changes, message):

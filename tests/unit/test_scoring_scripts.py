@@ -478,7 +478,9 @@ def test_a_task_without_validation_scores_is_an_error(tmp_path):
 
 
 def test_an_undefined_validation_score_is_an_error(tmp_path):
-    with pytest.raises(UserError, match="demo_scene has no score on its split val"):
+    with pytest.raises(
+        UserError, match=r"map of demo-vit@0 on demo_scene .split val, prompts .*, alpha 0. is nan: it is not defined"
+    ):
         choose(tmp_path, curve_metrics(tmp_path, patching={"val": (float("nan"),) * 3}))
 
 

@@ -355,12 +355,13 @@ def test_what_the_reader_rejected_and_what_was_listed_twice_is_listed_in_order(t
 
 def test_too_many_in_quarantine_stop_the_run_and_are_listed(tmp_path):
     rejected = [("train", Rejected(name, "is absent")) for name in ("bad-1", "bad-2")]
-    with pytest.raises(
-        UserError,
-        match=r"2 of 14 samples are in quarantine \(limit 10.00%\), 2 of them for one reason: bad-1 is absent",
-    ):
-        write(tmp_path, [*some_samples(), *rejected], limit=0.1)
-    assert len(quarantine(tmp_path)) == 2
+    cut = [("val", Rejected(f"cut-{number}", f"has 4 of {number} bytes")) for number in (7, 8, 9)]
+    with pytest.raises(UserError, match=r"5 of 17 samples are in quarantine \(limit 10.00%\):\n") as raised:
+        write(tmp_path, [*some_samples(), *rejected, *cut], limit=0.1)
+    lines = [line.split(maxsplit=1) for line in str(raised.value).splitlines()[1:3]]
+    assert lines == [["3", "has 4 of … bytes (for example cut-7)"], ["2", "is absent (for example bad-1)"]]
+    assert str(tmp_path / "quarantine.csv") in str(raised.value)
+    assert len(quarantine(tmp_path)) == 5
     assert not (tmp_path / "demo_scene.zarr").exists()
     assert write(tmp_path, [*some_samples(), rejected[0]], limit=0.1).attrs["quarantined"] == 1
 

@@ -166,8 +166,8 @@ def test_what_was_loaded_is_told_in_one_line(tmp_path, capsys):
     torch.save({"state_dict": base | other, "arch": "vit_tiny"}, tmp_path / "moco.pth.tar")
     new_student(spec(pretrained=str(tmp_path / "moco.pth.tar")), 8, STATISTICS)
     assert capsys.readouterr().out == (
-        f"moco.pth.tar: {len(backbone)} tensors loaded (names under 'module.base_encoder.'); 2 not used "
-        "(module.momentum_encoder, module.predictor); new: projection.weight, projection.bias.\n"
+        f"moco.pth.tar: {len(backbone)} tensors loaded (names under 'state_dict.base_encoder.'); 2 not used "
+        "(state_dict.momentum_encoder, state_dict.predictor); new: projection.weight, projection.bias.\n"
     )
 
 

@@ -140,6 +140,7 @@ def test_a_checksum_of_signed_bytes_is_right_too():
     assert read(bytes(block) + CONTENT + END) == [("ä", b"abc")]
 
 
+@pytest.mark.attack("archives")
 @pytest.mark.parametrize(
     ("data", "message"),
     [
@@ -238,6 +239,7 @@ def test_what_compresses_it_is_told_by_the_content_not_the_name(tmp_path: Path):
     assert dict(members(path)) == {"a": b"1"}
 
 
+@pytest.mark.attack("archives")
 @pytest.mark.slow
 def test_a_tar_that_expands_a_thousandfold_is_stopped_on_the_way(tmp_path: Path):
     packer = zstandard.ZstdCompressor().compressobj()

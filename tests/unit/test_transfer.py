@@ -258,7 +258,7 @@ def test_a_refusal_leads_straight_to_the_next_mirror(server: FileServer, tmp_pat
     refused = server.serve("refused", CONTENT, Answer(403))
     good = server.serve("good", CONTENT)
     unheard = "http://127.0.0.1:1/x"
-    assert fetch(pinned(server.url("missing"), refused, "unknown://x", good, unheard), tmp_path).read_bytes() == CONTENT
+    assert fetch(pinned(server.url("missing"), refused, good, unheard), tmp_path).read_bytes() == CONTENT
     assert server.asked == ["/missing", "/refused", "/good"]
     assert waits == []
 

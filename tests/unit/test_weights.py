@@ -1,6 +1,5 @@
 """Weights in files from here and from elsewhere."""
 
-import argparse
 import io
 import os
 import pickle
@@ -8,13 +7,14 @@ import zipfile
 
 import pytest
 import torch
-from safetensors.torch import save_file
 from tiny import same_weights
 from torch import nn
 
+from bandbridge.checkpoint_files import read_checkpoint
 from bandbridge.errors import UserError
-from bandbridge.torchscript import is_torchscript, read_torchscript
-from bandbridge.weights import list_some, load_checkpoint, save_weights
+from bandbridge.file_kinds import weights_format
+from bandbridge.torchscript import read_torchscript
+from bandbridge.weights import list_some
 
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning")
 
@@ -45,7 +45,7 @@ def archive(path, module):
 def test_a_scripted_module_gives_its_state_dict(tmp_path):
     module = torch.jit.script(Block())
     path = archive(tmp_path / "block.pt", module)
-    assert is_torchscript(path)
+    assert weights_format(path) == "torchscript"
     assert same_weights(read_torchscript(path), module.state_dict())
 
 
@@ -88,7 +88,7 @@ def test_an_archive_that_asks_for_a_function_is_refused_and_nothing_is_run(tmp_p
     call = (arguments.format(str(mark)),) if function is not getattr else (Block, "forward")
     path = with_description(tmp_path / "evil.pt", pickle.dumps(Payload(function, *call), protocol=2))
     with pytest.raises(UserError, match=r"evil\.pt: this TorchScript archive asks for .*only modules and tensors"):
-        load_checkpoint(path)
+        read_checkpoint(path)
     assert not mark.exists()
 
 
@@ -99,53 +99,19 @@ def test_a_tensor_past_the_end_of_its_storage_is_refused(tmp_path):
         b"X\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x0ctQK\x00(K\x64t(K\x01t\x89NtR."
     )
     with pytest.raises(UserError, match="out of bounds"):
-        load_checkpoint(with_description(tmp_path / "short.pt", description))
+        read_checkpoint(with_description(tmp_path / "short.pt", description))
 
 
 def test_a_module_that_holds_itself_is_refused(tmp_path):
     description = b"\x80\x02c__torch__\nA\n)\x81q\x00}(X\x04\x00\x00\x00selfh\x00ub."
     with pytest.raises(UserError, match="holds itself"):
-        load_checkpoint(with_description(tmp_path / "loop.pt", description))
+        read_checkpoint(with_description(tmp_path / "loop.pt", description))
 
 
 @pytest.mark.parametrize("description", [b"", b"\x80\x02", b"\x80\x02N.", b"\x80\x02K\x01Q.", b"garbage"])
 def test_a_damaged_archive_is_refused(tmp_path, description):
     with pytest.raises(UserError, match=r"damaged\.pt"):
-        load_checkpoint(with_description(tmp_path / "damaged.pt", description))
-
-
-@pytest.mark.parametrize("key", ["state_dict", "model", "model_state_dict", "teacher"])
-def test_weights_are_taken_out_of_what_surrounds_them(tmp_path, key):
-    options = argparse.Namespace(lr=0.1, arch="vit_small")
-    torch.save({"epoch": 3, "args": options, key: {"a": torch.ones(2)}}, tmp_path / "checkpoint.pth")
-    assert same_weights(load_checkpoint(tmp_path / "checkpoint.pth"), {"a": torch.ones(2)})
-
-
-def test_other_things_among_tensors_are_named(tmp_path):
-    torch.save({"a": torch.ones(2), "epoch": 3}, tmp_path / "checkpoint.pth")
-    with pytest.raises(UserError, match=r"other things in it \(epoch\)"):
-        load_checkpoint(tmp_path / "checkpoint.pth")
-
-
-def test_a_cut_safetensors_file_is_refused(tmp_path):
-    save_weights(tmp_path / "whole.safetensors", {"a": torch.ones(9)}, {})
-    cut = tmp_path / "cut.safetensors"
-    cut.write_bytes((tmp_path / "whole.safetensors").read_bytes()[:-7])
-    with pytest.raises(UserError, match=r"cut\.safetensors is damaged: its content does not match its checksum.*: rm "):
-        load_checkpoint(cut)
-
-
-def test_a_cut_safetensors_file_of_another_program_is_refused(tmp_path):
-    save_file({"a": torch.ones(9)}, tmp_path / "whole.safetensors")
-    cut = tmp_path / "cut.safetensors"
-    cut.write_bytes((tmp_path / "whole.safetensors").read_bytes()[:-7])
-    with pytest.raises(UserError, match=r"cut\.safetensors: not a safetensors file, or one cut short"):
-        load_checkpoint(cut)
-
-
-def test_a_missing_file_is_refused(tmp_path):
-    with pytest.raises(UserError, match="no such checkpoint"):
-        load_checkpoint(tmp_path / "none.pt")
+        read_checkpoint(with_description(tmp_path / "damaged.pt", description))
 
 
 def test_long_lists_end_in_a_count():

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from clones import ROOT, Clone, make_clone
 from params_of_jobs import unrecorded
@@ -78,7 +79,7 @@ def test_a_student_s_checkpoint_that_is_not_there_stops_the_run_before_any_job(c
     clone.configure({"align": {"students": {"ms-vit": {"pretrained": "nowhere.pth"}}}})
     called = clone.snakemake("--cores", "1")
     assert called.returncode != 0
-    assert "align.students.ms-vit.pretrained: nowhere.pth is not there" in called.stderr
+    assert "align.students.ms-vit.pretrained: nowhere.pth not found" in called.stderr
     assert not (clone.root / "results").exists()
 
 
@@ -88,16 +89,27 @@ def test_published_weights_that_a_student_starts_from_are_fetched(clone: Clone):
     assert clone.jobs("fetch").count("fetch_weights") == 1
 
 
+def test_weights_that_do_not_fit_a_student_stop_the_run_before_anything_is_trained(clone: Clone):
+    np.savez(clone.root / "other.npz", weight=np.ones(3))
+    clone.configure({"align": {"students": {"ms-vit": {"pretrained": "other.npz"}}}})
+    jobs = clone.jobs()
+    assert jobs.count("check_first_weights") == 1
+    called = clone.snakemake("--cores", "1", "results/small/align/ms-vit/first_weights.json")
+    assert called.returncode != 0
+    assert "other.npz holds nothing of the backbone" in called.stderr
+    assert "Traceback" not in called.stderr
+
+
 def test_another_encoder_is_fetched_encodes_and_is_scored(clone: Clone):
     satmae = {"name": "satmae-vit-l-8", "checkpoint": "x.pth"}
-    clone.configure({"evaluate": {"encoders": ["remoteclip-vit-b-32", satmae]}})
+    clone.configure({"evaluate": {"encoders": [{"name": "remoteclip-vit-b-32", "unpinned": True}, satmae]}})
     jobs = clone.jobs()
     assert {"fetch_encoder_remoteclip-vit-b-32", "fetch_encoder_satmae-vit-l-8"} <= set(jobs)
     # Pictures have no bands for SatMAE, which has no text side either.
     assert jobs.count("embed_other_scene_crop") == 2
     assert jobs.count("embed_other_digits") == 1
     alone = clone.snakemake("--cores", "1")
-    assert "the checkpoint of satmae-vit-l-8, x.pth, is not there" in alone.stderr
+    assert "evaluate.encoders: checkpoint of satmae-vit-l-8: x.pth not found" in alone.stderr
 
 
 def test_alignment_and_probe_can_be_switched_off(clone: Clone):
@@ -199,7 +211,7 @@ def test_a_typo_stops_the_workflow_before_any_job(clone: Clone):
 
 
 WITH_TORCH = {"scratch_clip", "fetch_clip", "fetch_encoder", "head", "finetune", "add_task_vectors", "patch", "align"}
-WITH_TORCH |= {"words_head", "embed_sweep", "embed_student", "embed_encoder"}
+WITH_TORCH |= {"words_head", "check_first_weights", "embed_sweep", "embed_student", "embed_encoder"}
 
 
 def test_a_script_that_runs_no_network_imports_no_torch():

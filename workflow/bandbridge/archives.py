@@ -10,6 +10,7 @@ import io
 import lzma
 import os
 import re
+import shutil
 import stat
 import zipfile
 import zlib
@@ -27,12 +28,17 @@ from isal.igzip_lib import IsalError
 
 from bandbridge.errors import UserError
 from bandbridge.tar_stream import BOMB_BYTES, BOMB_RATIO, CHUNK, TarError, TarReader, unpacked
+from bandbridge.untrusted import has_unseen, leads_out
 
 ZIP_SUFFIXES = (".zip", ".whl")
 TAR_SUFFIXES = (".tar.gz", ".tgz", ".tar", ".tar.zst", ".tar.bz2", ".tar.xz")
-# A member is read into memory whole: a limit far above any scene's band file, far below what fills a machine.
-MAX_MEMBER_BYTES = 4 * 1024**3
+# A member is read into memory whole: limits far above any sample's file and any scene's band file, far below what
+# fills a machine.
+MAX_MEMBER_BYTES = 1024**3
+MAX_BAND_BYTES = 4 * 1024**3
 SMALL_STEP = 4096
+# What macOS keeps a folder's picture in; its name ends in a control character.
+MAC_ICON = "Icon\r"
 # Reading one of these runs whatever code its author put there.
 PICKLES = (".pkl", ".pickle", ".pt", ".pth")
 # What `split` and its like append to a name.
@@ -179,7 +185,7 @@ def _opened(parts: Sequence[Path]) -> Iterator[BinaryIO]:
 def member_names(path: Path) -> list[str]:
     """Names of all files of an archive (in its order) or below a folder (sorted), with '/' between parts."""
     with _damage_explained(path):
-        return [_checked_name(path, entry.name) for entry in _entries(path)]
+        return [_checked_name(path, entry.name) for entry in _entries(path) if not entry.name.endswith(MAC_ICON)]
 
 
 def members(
@@ -221,9 +227,36 @@ def members(
 
 def read_member(path: Path, name: str) -> bytes:
     """Content of one file, by its exact name; a `UserError` if there is none. Searches a tar from its start."""
-    for _, content in members(path, wanted=name.__eq__):
+    for _, content in members(path, limit=MAX_BAND_BYTES, wanted=name.__eq__):
         return content
     raise UserError(f"{path}: holds no file '{name}'")
+
+
+def unpack_member(path: Path, name: str, target: Path) -> None:
+    """Copy one file of a zip to `target`, piece by piece, however large; it has no more bytes than the zip states.
+
+    Raises:
+        UserError: the zip is damaged or holds no such file, or it expands beyond all measure or the room on the disk.
+    """
+    with _damage_explained(path), zipfile.ZipFile(path) as archive:
+        info = next((info for info in archive.infolist() if info.filename.replace("\\", "/") == name), None)
+        if info is None:
+            raise UserError(f"{path}: holds no file '{name}'")
+        _check_expansion(path, info)
+        free = shutil.disk_usage(target.parent).free
+        if info.file_size > free:
+            raise UserError(f"{path}: '{name}' needs {info.file_size:,} bytes, {target.parent} has {free:,} free")
+        with archive.open(info) as packed, target.open("xb") as file:
+            shutil.copyfileobj(packed, file)
+
+
+def only_name(path: Path, names: Sequence[str], pattern: str) -> str:
+    """The one of an archive's names that matches a shell pattern; a `UserError` where none or several do."""
+    matching = [name for name in names if fnmatch.fnmatchcase(name, pattern)]
+    if len(matching) != 1:
+        shown = f"{len(matching)} files ({', '.join(matching[:5])})" if matching else "no file"
+        raise UserError(f"{path}: the pattern '{pattern}' finds {shown}, expected exactly one; change the pattern")
+    return matching[0]
 
 
 def _matcher(patterns: Sequence[str]) -> Callable[[str], Any]:
@@ -250,27 +283,39 @@ def _entries(path: Path) -> Iterator[_Entry]:
 
 
 def _folder_entries(path: Path) -> Iterator[_Entry]:
+    above: dict[str, tuple[tuple[int, int], ...]] = {}
     for directory, folders, files in os.walk(path, followlinks=True):
+        state = os.stat(directory)
+        lineage = (*above.pop(directory, ()), (state.st_dev, state.st_ino))
+        if lineage[-1] in lineage[:-1]:
+            raise UserError(f"{directory} is a link to a folder that it is in, which has no end; remove the link")
         folders.sort()
+        above.update((os.path.join(directory, folder), lineage) for folder in folders)
         inside = Path(directory).relative_to(path).as_posix()
         before = "" if inside == "." else f"{inside}/"
         for file in sorted(files):
-            yield _Entry(before + file, False, partial(_file_content, path, before + file))
+            yield _Entry(_normal(before + file), False, partial(_file_content, path, before + file))
 
 
 def _file_content(path: Path, name: str, limit: int) -> bytes:
-    with (path / name).open("rb") as file:
-        _check_size(path, name, os.fstat(file.fileno()).st_size, limit)
-        return file.read()
+    # Without blocking: opening a pipe would wait for whoever writes into it.
+    with open(os.open(path / name, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        state = os.fstat(file.fileno())
+        if not stat.S_ISREG(state.st_mode):
+            raise UserError(f"{path}: '{name}' is a device or a pipe, expected a file; remove it")
+        _check_size(path, name, state.st_size, limit)
+        return file.read(limit + 1)
 
 
 def _zip_entries(path: Path, parts: list[Path]) -> Iterator[_Entry]:
     with _opened(parts) as file, zipfile.ZipFile(file) as archive:
         for info in archive.infolist():
-            if not info.is_dir():
+            # Some programs on Windows, PowerShell's Compress-Archive among them, part names with backslashes.
+            name = info.filename.replace("\\", "/")
+            if not name.endswith("/"):
                 # The upper half of the attributes holds the file's Unix mode.
                 is_link = stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG)
-                yield _Entry(_normal(info.filename), is_link, partial(_zip_content, path, archive, info))
+                yield _Entry(_normal(name), is_link, partial(_zip_content, path, archive, info))
 
 
 def _zip_content(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int) -> bytes:
@@ -278,10 +323,7 @@ def _zip_content(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo, li
     _check_size(path, info.filename, size, limit)
     if info.flag_bits & 1:
         raise UserError(f"{path}: '{info.filename}' is encrypted; unpack the archive to a folder, with its password")
-    if size > max(BOMB_BYTES, BOMB_RATIO * info.compress_size):
-        raise UserError(
-            f"{path}: '{info.filename}' expands more than {BOMB_RATIO}-fold, as no image does; do not trust this file"
-        )
+    _check_expansion(path, info)
     # One byte more than stated is asked for: it shows whether the header lies, and the checksum covers all there is.
     asked = copy.copy(info)
     asked.file_size = size + 1
@@ -303,6 +345,13 @@ def _zip_content(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo, li
     return content
 
 
+def _check_expansion(path: Path, info: zipfile.ZipInfo) -> None:
+    if info.file_size > max(BOMB_BYTES, BOMB_RATIO * info.compress_size):
+        raise UserError(
+            f"{path}: '{info.filename}' expands more than {BOMB_RATIO}-fold, as no data do; do not trust this file"
+        )
+
+
 def _tar_entries(path: Path, parts: list[Path]) -> Iterator[_Entry]:
     with _opened(parts) as file:
         archive = TarReader(unpacked(file))
@@ -316,7 +365,9 @@ def _tar_content(path: Path, archive: TarReader, name: str, size: int, limit: in
 
 
 def _normal(name: str) -> str:
-    """'./a//b' as 'a/b'; '..' and a leading '/' stay, to be found by the check."""
+    """'./a//b' as 'a/b'; '..' and a leading '/' stay, to be found by the check. What is no UTF-8 is read as Latin-1."""
+    if not name.isascii() and any("\ud800" <= character <= "\udfff" for character in name):
+        name = name.encode("utf-8", "surrogateescape").decode("latin-1")
     if "//" in name or "./" in name or name[-1:] in ("/", "."):
         return PurePosixPath(name).as_posix()
     return name
@@ -328,9 +379,12 @@ def _check_size(path: Path, name: str, size: int, limit: int) -> None:
 
 
 def _checked_name(path: Path, name: str) -> str:
-    drive = name[1:2] == ":" and name[0].isalpha()
-    if drive or not name or name[0] == "/" or "\\" in name or ".." in name.split("/"):
+    if leads_out(name):
         raise UserError(f"{path}: the member name '{name}' leads out of the archive; do not trust this file")
+    if has_unseen(name):
+        raise UserError(
+            f"{path}: the name {name!r} has control characters; rename the file, and pack the archive again"
+        )
     return name
 
 

@@ -5,7 +5,6 @@ import hashlib
 import json
 import os
 import shutil
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
@@ -24,9 +23,14 @@ from bandbridge.convert import BAD, GOOD, Records, load_records, shard_name
 from bandbridge.errors import UserError
 from bandbridge.files import whole_directory, whole_file
 from bandbridge.plan import SHARD, Plan, Refused, Shard
+from bandbridge.reasons import group_reasons
 from bandbridge.sensors import Sensor, sensor_of
 from bandbridge.shards import BLOCK, LEVEL, ChunkFiles, write_shard
+from bandbridge.sharing import settings_of
+from bandbridge.untrusted import as_cell
 from bandbridge.zarr_files import finish_group, write_array
+
+MOST_REASONS = 20  # lines of an error
 
 
 @dataclass(eq=False)
@@ -69,7 +73,7 @@ def assemble(
     Args:
         shares: of each stream, the directories of all jobs in their order.
         provenance: further attributes of the store, such as `sources` with their checksums.
-        quarantine: CSV file with the columns id, split, reason.
+        quarantine: CSV file with the columns id, split, reason; it stays where this raises.
         max_quarantined_share: of all planned samples.
 
     Raises:
@@ -185,7 +189,7 @@ def _write_quarantine(path: Path, refused: Sequence[Refused]) -> None:
     with whole_file(path, checked=True) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["id", "split", "reason"])
-        writer.writerows([item.id, item.split, item.reason] for item in refused)
+        writer.writerows([as_cell(item.id), item.split, as_cell(item.reason)] for item in refused)
 
 
 def _check_enough(
@@ -193,20 +197,29 @@ def _check_enough(
 ) -> None:
     total = sum(len(split.rows) for split in splits) + len(refused)
     if len(refused) > limit * total:
-        common, times = Counter(item.reason for item in refused).most_common(1)[0]
-        first = next(item for item in refused if item.reason == common)
         raise UserError(
-            f"{dataset.name}: {len(refused):,} of {total:,} samples are in quarantine (limit {limit:.2%}), "
-            f"{times:,} of them for one reason: {first.id} {common}. All of them: {quarantine}. "
-            "Mend the data, or raise preprocess.max_quarantined_share"
+            f"{dataset.name}: {len(refused):,} of {total:,} samples are in quarantine (limit {limit:.2%}):\n"
+            f"{_counted_reasons(refused)}\nAll of them: {quarantine}. "
+            "Fix the data, or raise preprocess.max_quarantined_share"
         )
     empty = [split.name for split in splits if not len(split.rows)]
     if empty:
         found = ", ".join(f"{split.name} {len(split.rows)}" for split in splits)
+        listed = f"\n{len(refused):,} are in quarantine ({quarantine}):\n{_counted_reasons(refused)}"
         raise UserError(
             f"{dataset.name}: no samples for {', '.join(empty)} (found: {found}); "
-            "change the data set's options so that each split has some, or its list of splits"
+            f"change the data set's options so that each split has some, or its list of splits{listed * bool(refused)}"
         )
+
+
+def _counted_reasons(refused: Sequence[Refused]) -> str:
+    """A line for each reason: how many samples, why, and one of them."""
+    reasons = group_reasons((item.id, item.split, item.reason) for item in refused)
+    shown = [(reason.counts.total(), f"{reason.text} (for example {reason.examples[0]})") for reason in reasons]
+    if rest := sum(count for count, _ in shown[MOST_REASONS:]):
+        shown[MOST_REASONS:] = [(rest, "for other reasons")]
+    width = max((len(f"{count:,}") for count, _ in shown), default=0)
+    return "\n".join(f"  {count:>{width},}  {text}" for count, text in shown)
 
 
 # --- the store -----------------------------------------------------------------------------------------------------
@@ -349,6 +362,7 @@ def _facts(dataset: Dataset) -> dict[str, Any]:
         "attribution": dataset.attribution,
         "cite": dataset.cite,
         "options": dict(dataset.options),
+        "conversion": settings_of(dataset),  # another run compares its own with these
         "bandbridge_version": bandbridge.__version__,
     }
 

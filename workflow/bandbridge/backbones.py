@@ -8,22 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bandbridge.checkpoint_files import read_checkpoint
 from bandbridge.errors import UserError
-from bandbridge.weights import Weights, list_some, load_checkpoint
+from bandbridge.state_dicts import choose, must_fit, must_hold_numbers, stems
+from bandbridge.weights import Weights, list_some
 
-# Where training programs put the backbone: plain (timm, torchgeo), data-parallel, MoCo-v3, MoCo-v2, DINO, open_clip.
-PREFIXES = (
-    "",
-    "module.",
-    "module.base_encoder.",
-    "base_encoder.",
-    "module.encoder_q.",
-    "encoder_q.",
-    "module.backbone.",
-    "backbone.",
-    "visual.trunk.",
-    "module.visual.trunk.",
-)
 # What a backbone without a classifier leaves behind; under MoCo and DINO a projection takes its place.
 CLASSIFIERS = ("head.", "fc.", "classifier.")
 # The channel of an RGB checkpoint that a band's weights come from; every other band gets the mean of the three.
@@ -47,10 +36,10 @@ def new_backbone(name: str, channels: int, options: Mapping[str, Any]) -> nn.Mod
 def load_backbone(trunk: nn.Module, path: Path, bands: Sequence[str], widen: bool = False) -> str:
     """Load a local checkpoint into a backbone; returns what was done in one sentence, without its full stop.
 
-    The backbone is looked for under the usual prefixes (`PREFIXES`). Besides it a checkpoint may hold anything, and
-    a classifier or projection (`CLASSIFIERS`) within it. Position embeddings for another image size are resampled
-    bicubically. Every tensor of the backbone must be there: none is left random. What shapes cannot tell is for the
-    options: MoCo-v3's own ViT-S has 12 heads, that of SSL4EO-S12 has 6 as timm's.
+    The backbone is found under whatever prefix its names have (`state_dicts.choose`). Besides it a checkpoint may hold
+    anything, and a classifier or projection (`CLASSIFIERS`) within it. Position embeddings for another image size are
+    resampled bicubically. Every tensor of the backbone must be in the file: none is left random. What shapes cannot
+    tell is for the options: MoCo-v3's own ViT-S has 12 heads, that of SSL4EO-S12 has 6 as timm's.
 
     Args:
         trunk: made by `new_backbone`.
@@ -58,22 +47,23 @@ def load_backbone(trunk: nn.Module, path: Path, bands: Sequence[str], widen: boo
         widen: the checkpoint sees RGB: spread its first layer over `bands`, see `widen_rgb`.
 
     Raises:
-        UserError: tensors are missing, unknown or of another shape, and which.
+        UserError: the file cannot be read (`checkpoint_files.read_checkpoint`), or tensors are missing, unknown, of
+            another shape or without finite numbers, and which.
     """
-    content = load_checkpoint(path)
     own = trunk.state_dict()
-    prefix = max(PREFIXES, key=lambda prefix: sum(prefix + name in content for name in own))
-    found = {name.removeprefix(prefix): value for name, value in content.items() if name.startswith(prefix)}
-    # Without a prefix of its own the backbone shares its level with whatever else the file holds.
-    found = {name: value for name, value in found.items() if name in own or not name.startswith(CLASSIFIERS)}
-    done = [f"names under '{prefix}'"] if prefix else []
-    done += _widen(trunk, found, bands, path) if widen else []
-    done += _resample_positions(trunk, found)
-    _must_fit(trunk, found, path)
-    trunk.load_state_dict(found)
-    unused = sorted(name for name in content if name.removeprefix(prefix) not in own or not name.startswith(prefix))
+    chosen = choose(read_checkpoint(path), own, path)
+    # Without a level of its own the backbone shares it with whatever else the file holds.
+    state = {name: value for name, value in chosen.tensors.items() if name in own or not name.startswith(CLASSIFIERS)}
+    unused = [*chosen.unused, *(name for name in chosen.tensors if name not in state)]
+    done = [f"names under '{chosen.prefix}'"] if chosen.prefix else []
+    done += [chosen.remark] if chosen.remark else []
+    done += _widen(trunk, state, bands, path) if widen else []
+    done += _resample_positions(trunk, state)
+    must_fit(state, own, path, f"the backbone ({type(trunk).__name__})", _advice(state, own))
+    must_hold_numbers(state, own, path)
+    trunk.load_state_dict(state)
     how = f" ({'; '.join(done)})" if done else ""
-    rest = f"{len(unused)} not used ({list_some(_stems(unused))})" if unused else "none unused"
+    rest = f"{len(unused)} not used ({list_some(stems(unused))})" if unused else "none unused"
     return f"{path.name}: {len(own)} tensors loaded{how}; {rest}"
 
 
@@ -131,29 +121,9 @@ def _resample_positions(trunk: nn.Module, found: Weights) -> list[str]:
     return [f"pos_embed resampled from {side} x {side} to {grid[0]} x {grid[1]}"]
 
 
-def _must_fit(trunk: nn.Module, found: Weights, path: Path) -> None:
-    own = trunk.state_dict()
-    shapes = [
-        f"{name} {tuple(found[name].shape)}, expected {tuple(own[name].shape)}"
-        for name in sorted(set(own) & set(found))
-        if found[name].shape != own[name].shape
-    ]
-    faults = {"lacks": sorted(set(own) - set(found)), "has besides": sorted(set(found) - set(own))}
-    faults["has other shapes"] = shapes
-    if any(faults.values()):
-        listed = "; ".join(f"{what}: {list_some(names)}" for what, names in faults.items() if names)
-        raise UserError(f"{path} does not fit the backbone. It {listed}.{_advice(found, own)}")
-
-
 def _advice(found: Weights, own: Weights) -> str:
     for name in set(own) & set(found):
         theirs, ours = found[name].shape, own[name].shape
         if len(ours) == 4 and theirs[1:2] == (3,) and theirs == (ours[0], 3, *ours[2:]) != ours:
-            return f" It sees RGB: set the student's widen_rgb to true to spread it over {ours[1]} bands."
+            return f"It sees RGB: set the student's widen_rgb to true to spread it over {ours[1]} bands."
     return ""
-
-
-def _stems(names: Sequence[str]) -> list[str]:
-    """What a long list of names begins with, in brief: 'module.momentum_encoder', 'head'."""
-    parts = [name.split(".") for name in names]
-    return list(dict.fromkeys(".".join(part[: 2 if part[0] == "module" else 1]) for part in parts))

@@ -4,17 +4,24 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
+from bandbridge.catalogue_files import checked_content, expand_bands
 from bandbridge.errors import UserError, did_you_mean
 from bandbridge.locations import WORKFLOW
+from bandbridge.untrusted import has_unseen, leads_out
+from bandbridge.yaml_files import read_document
+
+PIP = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9._!+-]*")
 
 # Kind of labels -> the metrics that may stand for a data set; the first does unless the data set's file names another.
 HEADLINES = {"single": ("accuracy", "balanced_accuracy"), "multi": ("map",)}
+# How bands of several resolutions come to one grid.
+RESAMPLINGS = ("nearest", "bilinear")
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,21 @@ class Source:
     parts: tuple["Source", ...] = ()
     stream: str | None = None
     manual: str = ""
+
+    def __post_init__(self) -> None:
+        """Raises `UserError` for a name outside the folder of downloads, or an address that is not on the web."""
+        if leads_out(self.file) or has_unseen(self.file) or PurePosixPath(self.file).name.startswith("."):
+            raise UserError(
+                f"file is {self.file!r}, expected a name below the folder of the downloads: no '..', no leading '/' or "
+                "'.', no backslash; a file elsewhere is named in the configuration"
+            )
+        for url in self.urls:
+            if not url.lower().startswith(("https://", "http://")):
+                raise UserError(
+                    f"{self.file}: url is {url!r}, expected an address that begins with https:// or http://"
+                )
+        if self.pip is not None and PIP.fullmatch(self.pip) is None:
+            raise UserError(f"{self.file}: pip is {self.pip!r}, expected name==version and no other words for pip")
 
 
 @dataclass(frozen=True)
@@ -100,6 +122,8 @@ class Dataset:
         label_stream: a stream of label rasters beside the modalities, None where labels come with the pixels.
         archives: the folder of its downloads, its own name unless it shares them with another data set.
         convert_jobs: jobs that share the conversion of a modality; the result does not depend on it.
+        samples: split, or 'all', -> how many samples the publisher states; None where it states none.
+        is_divided_otherwise: the configuration takes other files or other splits than the data set's file.
     """
 
     name: str
@@ -120,6 +144,8 @@ class Dataset:
     attribution: str
     cite: tuple[str, ...]
     options: Mapping[str, Any]
+    samples: Mapping[str, int] | None = None
+    is_divided_otherwise: bool = False
 
     @property
     def primary(self) -> Modality:
@@ -157,23 +183,29 @@ def prompt_set_names() -> list[str]:
 
 @cache
 def read_yaml(folder: str, name: str) -> dict[str, Any]:
-    """The content of `workflow/<folder>/<name>.yaml`; a `UserError` that lists the names if there is none."""
+    """The content of `workflow/<folder>/<name>.yaml`, checked against its schema, with its paths expanded.
+
+    Keys of mappings, and values where the schema asks for text, are what stands in the file: a class may be called no
+    or 3.10 without quotes.
+
+    Raises:
+        UserError: there is no such file, with the names that there are; or the file is at fault, a line for each fault.
+    """
     path = WORKFLOW / folder / f"{name}.yaml"
     if not path.is_file():
         allowed = _names(folder)
         raise UserError(
             f"'{name}' is not in workflow/{folder}; there are: {', '.join(allowed)}.{did_you_mean(name, allowed)}"
         )
-    content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if content.get("name") != name:
-        raise UserError(f"{path.name}: name is {content.get('name')!r}, expected {name!r} (the file's own name)")
-    return content
+    return checked_content(read_document(path), folder, name)
 
 
 # Options that every data set may have, whatever its reader: which of its modalities to convert, in how many jobs, and
 # whether bands are treated as physics has it or as the paper's code does.
 COMMON_OPTIONS = ("modalities", "convert_jobs", "treatment")
 TREATMENTS = ("physical", "reference")
+# Options that name files of the downloads: a data set's file may not lead out of them, the user's config may.
+DOWNLOADED_OPTIONS = ("lists", "metadata", "devkit")
 
 
 def load_dataset(name: str, overrides: Mapping[str, Any] | None = None) -> Dataset:
@@ -184,6 +216,7 @@ def load_dataset(name: str, overrides: Mapping[str, Any] | None = None) -> Datas
             possible.
     """
     facts = read_yaml("datasets", name)
+    _must_stay_below(name, facts.get("options", {}))
     options = merged(facts.get("options", {}), overrides or {})
     return Dataset(
         name=name,
@@ -197,13 +230,15 @@ def load_dataset(name: str, overrides: Mapping[str, Any] | None = None) -> Datas
         unlabelled=facts["labels"].get("unlabelled", "count" if facts["labels"]["kind"] == "multi" else "leave_out"),
         label_stream=facts["labels"].get("stream"),
         splits=tuple(facts.get("splits", ("train", "val", "test"))),
-        sources=tuple(_source(source) for source in facts["sources"]),
+        sources=_sources(name, facts["sources"]),
         archives=facts.get("archives", name),
-        convert_jobs=options.get("convert_jobs", 1),
+        convert_jobs=options.get("convert_jobs") or 1,
         licence=facts["licence"],
         attribution=facts.get("attribution", ""),
         cite=tuple(facts.get("cite", ())),
         options={key: value for key, value in options.items() if key not in COMMON_OPTIONS},
+        samples=facts.get("samples"),
+        is_divided_otherwise=bool(set(overrides or {}) - set(COMMON_OPTIONS)),
     )
 
 
@@ -236,6 +271,24 @@ def conversion_facts(dataset: Dataset) -> dict[str, Any]:
         "splits": list(dataset.splits),
         "options": dict(dataset.options),
     }
+
+
+def _must_stay_below(dataset: str, options: Mapping[str, Any]) -> None:
+    for option in DOWNLOADED_OPTIONS:
+        value = options.get(option)
+        for file in value.values() if isinstance(value, Mapping) else [value]:
+            if isinstance(file, str) and leads_out(file):
+                raise UserError(
+                    f"workflow/datasets/{dataset}.yaml: option {option} is '{file}', expected a name below the folder "
+                    f"of the downloads; a file elsewhere is named in the configuration, under datasets.{dataset}"
+                )
+
+
+def _sources(dataset: str, described: Sequence[Mapping[str, Any]]) -> tuple[Source, ...]:
+    try:
+        return tuple(_source(source) for source in described)
+    except UserError as error:
+        raise UserError(f"workflow/datasets/{dataset}.yaml, sources: {error}") from error
 
 
 def _source(facts: Mapping[str, Any]) -> Source:
@@ -272,21 +325,6 @@ def _modality(name: str, facts: Mapping[str, Any]) -> Modality:
         zero_bands=tuple(facts.get("zero_bands", ())),
         size=None if size is None else (size, size) if isinstance(size, int) else (size[0], size[1]),
     )
-
-
-def expand_bands(bands: Sequence[str]) -> tuple[str, ...]:
-    """Band names with ranges written out: 'b001..b224' is b001, b002 ... b224."""
-    names: list[str] = []
-    for band in bands:
-        first = re.fullmatch(r"(\D*)(\d+)\.\.(\D*)(\d+)", str(band))
-        if first is None:
-            names.append(str(band))
-            continue
-        prefix, low, again, high = first.groups()
-        if prefix != again or int(low) > int(high):
-            raise UserError(f"band range '{band}' does not count up; write it like b001..b224")
-        names += [f"{prefix}{number:0{len(low)}d}" for number in range(int(low), int(high) + 1)]
-    return tuple(names)
 
 
 def load_nomenclature(name: str) -> Nomenclature:

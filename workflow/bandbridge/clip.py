@@ -10,14 +10,16 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from bandbridge import clip_text, views, weights
+from bandbridge import clip_support, clip_text, views, weights
+from bandbridge.checkpoint_files import read_checkpoint
 from bandbridge.checksums import verify_folder
+from bandbridge.clip_support import CONFIG_FILE
 from bandbridge.errors import UserError, did_you_mean
 from bandbridge.files import whole_directory, write_checksums, write_json
 from bandbridge.locations import WORKFLOW
 from bandbridge.progress import remark
+from bandbridge.state_dicts import flat, must_hold_numbers
 
-CONFIG_FILE = "open_clip_config.json"
 WEIGHTS_FILE = "open_clip_model.safetensors"
 RESIZE_MODES = ("shortest", "squash")
 
@@ -104,7 +106,7 @@ def new_clip(name: str, tower: Path | None = None) -> Clip:
     model_cfg = _model_config(name)
     clip_text.must_have_transformers(model_cfg, name)
     if tower is None:
-        return _clip(name, _build(name), _open_clip().get_tokenizer(name), model_cfg)
+        return _clip(name, _build(name), _tokenizer(name, model_cfg), model_cfg)
     options, tokenizer = clip_text.new_tower(tower, model_cfg)
     model = _build(name, **options)
     clip_text.load_tower(model, tower)
@@ -147,15 +149,15 @@ def fetch_clip(name: str, pretrained: str, directory: Path, quick_gelu: bool | N
     Args:
         name: an architecture of open_clip or of workflow/clip_configs. Where `pretrained` brings its own
             architecture (hub, directory), that one counts.
-        pretrained: a tag of open_clip for this name, 'hf-hub:<owner>/<model>', a local checkpoint (a state dict of
-            open_clip or of OpenAI as .pt, .pth or .safetensors, or OpenAI's own TorchScript archive), or a local
-            open_clip model directory.
+        pretrained: a tag of open_clip for this name, 'hf-hub:<owner>/<model>', a local checkpoint (the weights of
+            open_clip, OpenAI or transformers' CLIP, in any form that `read_checkpoint` reads), or a local model
+            directory of open_clip or of transformers' CLIP.
         quick_gelu: the activation that the weights were trained with, QuickGELU (OpenAI's) or GELU. None takes what
             is known of their origin, and of a file that tells nothing what `name` says.
 
     Raises:
-        UserError: unknown name or tag, weights that cannot be had or do not fit, an activation that contradicts their
-            origin.
+        UserError: unknown name or tag, an architecture that is not supported, weights that cannot be had, do not fit or
+            are no finite numbers, an activation that contradicts their origin.
     """
     if pretrained.startswith("hf-hub:"):
         clip = _from_hub(name, pretrained, quick_gelu)
@@ -165,19 +167,25 @@ def fetch_clip(name: str, pretrained: str, directory: Path, quick_gelu: bool | N
         clip = _from_file(name, Path(pretrained), quick_gelu)
     else:
         clip = _from_tag(name, pretrained, quick_gelu)
+    state = clip.model.state_dict()
+    must_hold_numbers(state, state, Path(pretrained))
     save_clip(clip, directory)
 
 
 def _from_hub(name: str, source: str, quick_gelu: bool | None) -> Clip:
     model = _create(source, None)
     model_cfg = _open_clip().get_model_config(source)
+    _must_be_supported(model_cfg, source)
     _must_agree(quick_gelu, bool(model_cfg.get("quick_gelu", False)), f"{CONFIG_FILE} of {source}")
     return _clip(name, model, _tokenizer(source, model_cfg), model_cfg)
 
 
 def _from_directory(name: str, directory: Path, quick_gelu: bool | None = None) -> Clip:
+    file = clip_support.weights_in(directory)
     if not (directory / CONFIG_FILE).is_file():
-        raise UserError(f"{directory}: {CONFIG_FILE} is missing, so this is no open_clip model directory.")
+        return _from_file(name, file, quick_gelu)
+    from bandbridge import clip_checkpoints  # takes seconds, as open_clip does
+
     verify_folder(directory)
     if (directory / WEIGHTS_FILE).is_file():
         weights.verify_weights(directory / WEIGHTS_FILE, directory)
@@ -186,7 +194,9 @@ def _from_directory(name: str, directory: Path, quick_gelu: bool | None = None) 
     _must_agree(quick_gelu, bool(model_cfg.get("quick_gelu", False)), f"{CONFIG_FILE} of {directory}")
     clip_text.must_have_transformers(model_cfg, str(directory))
     clip_text.must_be_whole(directory, model_cfg)
-    model = _create(source, model_cfg, **clip_text.tower_options(directory, model_cfg))
+    options = clip_text.tower_options(directory, model_cfg)
+    model = _build_for(file, source, model_cfg, load_weights=False, **options)
+    clip_checkpoints.load_file(model, read_checkpoint(file), f"the {CONFIG_FILE} beside it", file)
     return _clip(name, model, _tokenizer(source, model_cfg), model_cfg)
 
 
@@ -211,12 +221,16 @@ def _from_file(name: str, path: Path, asked: bool | None) -> Clip:
 
     model_cfg = _model_config(name)
     clip_text.must_have_transformers(model_cfg, name)
-    state = weights.load_checkpoint(path)
+    content = read_checkpoint(path)
+    described = clip_support.description_beside(path)
     quick_gelu = bool(model_cfg.get("quick_gelu", False)) if asked is None else asked
     assumed = ""
-    if clip_checkpoints.is_openai(state):
+    if clip_checkpoints.is_openai(flat(content)):
         _must_agree(asked, True, f"{path}, which OpenAI made,")
         quick_gelu = True
+    elif described is not None:
+        _must_agree(asked, described.quick_gelu, str(described.path))
+        quick_gelu = described.quick_gelu
     elif name.endswith("-quickgelu"):
         _must_agree(asked, True, f"clip.name '{name}'")
     elif not quick_gelu and asked is None:
@@ -226,11 +240,11 @@ def _from_file(name: str, path: Path, asked: bool | None) -> Clip:
         )
         remark(assumed)
     model_cfg = model_cfg | {"quick_gelu": quick_gelu}
-    try:
-        model = _build(name, quick_gelu=quick_gelu)
-    except (ImportError, OSError, ValueError) as error:
-        raise UserError(f"{name}: cannot be built for {path}. {error}{clip_text.advice(model_cfg)}") from error
-    clip_checkpoints.load_into(model, state, name, path)
+    model = _build_for(path, name, model_cfg, quick_gelu=quick_gelu)
+    if choice := clip_checkpoints.load_file(model, content, name, path):
+        print(f"{path}: {choice}.")
+    if described is not None:
+        model.visual.preprocess_cfg.update(described.preprocessing)  # type: ignore[union-attr, operator]
     return replace(_clip(name, model, _tokenizer(name, model_cfg), model_cfg), remark=assumed)
 
 
@@ -243,6 +257,12 @@ def _must_agree(asked: bool | None, needed: bool, origin: str) -> None:
         )
 
 
+def _must_be_supported(model_cfg: Mapping[str, Any], name: str) -> None:
+    fault = clip_support.unsupported(model_cfg)
+    if fault:
+        raise UserError(f"{name}: {fault}.")
+
+
 def _build(name: str, **options: Any) -> nn.Module:
     """An architecture with random weights."""
     logging.disable(logging.WARNING)  # open_clip warns that nothing is loaded
@@ -250,6 +270,14 @@ def _build(name: str, **options: Any) -> nn.Module:
         return _open_clip().create_model(name, pretrained_text=False, **options)
     finally:
         logging.disable(logging.NOTSET)
+
+
+def _build_for(path: Path, name: str, model_cfg: dict[str, Any], **options: Any) -> nn.Module:
+    """An architecture with random weights, into which those of a file are to be loaded."""
+    try:
+        return _build(name, **options)
+    except (ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
+        raise UserError(f"{name}: cannot be built for {path}. {error}{clip_text.advice(model_cfg)}") from error
 
 
 def _create(source: str, model_cfg: dict[str, Any] | None, **options: Any) -> nn.Module:
@@ -265,9 +293,16 @@ def _create(source: str, model_cfg: dict[str, Any] | None, **options: Any) -> nn
 
 
 def _tokenizer(source: str, model_cfg: dict[str, Any]) -> Any:
+    # A folder or a hub may bring a tokenizer as a program; its configuration may ask to run it, and is overruled.
+    options = {"trust_remote_code": False} if model_cfg["text_cfg"].get("hf_tokenizer_name") else {}
     try:
-        return _open_clip().get_tokenizer(source)
+        return _open_clip().get_tokenizer(source, **options)
     except (ImportError, OSError, ValueError) as error:
+        if "trust_remote_code" in str(error):
+            raise UserError(
+                f"{source}: its tokenizer is a program of its own (auto_map in tokenizer_config.json), which is not "
+                "run. Take a model whose tokenizer is one of the transformers library's."
+            ) from error
         raise UserError(f"{source}: its tokenizer cannot be loaded. {error}{clip_text.advice(model_cfg)}") from error
 
 
@@ -280,6 +315,7 @@ def _model_config(name: str) -> dict[str, Any]:
             f"clip.name is '{name}'; workflow/clip_configs has {', '.join(own)}, and open_clip {len(known) - len(own)} "
             f"more.{did_you_mean(name, known)}"
         )
+    _must_be_supported(config, name)
     return config
 
 

@@ -1,16 +1,18 @@
 """CLIP state dicts from files: whose they are, whether they fit an architecture, and which one they would fit."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import open_clip
 from open_clip.convert import convert_state_dict
 from open_clip.model import CLIPTextCfg, CLIPVisionCfg, convert_to_custom_text_state_dict
-from torch import Tensor, nn
+from torch import nn
 
-from bandbridge.errors import UserError
-from bandbridge.weights import Weights, list_some
+from bandbridge import clip_transformers
+from bandbridge.checkpoint_files import Content
+from bandbridge.state_dicts import choose, must_fit, must_hold_numbers
+from bandbridge.weights import Weights
 
 # Only OpenAI's own state dicts carry these beside the weights.
 OPENAI_KEYS = {"input_resolution", "context_length", "vocab_size"}
@@ -20,40 +22,44 @@ CONSTANTS = {"attn_mask", "position_ids"}
 Facts = tuple[int, ...]
 
 
-def is_openai(state: Mapping[str, Tensor]) -> bool:
-    """Whether a state dict is OpenAI's own, whose activation is QuickGELU."""
-    return bool(OPENAI_KEYS & set(state))
+def is_openai(names: Iterable[str]) -> bool:
+    """Whether a state dict is OpenAI's own, whose activation is QuickGELU; wrappers' prefixes do not matter."""
+    return any(name.rpartition(".")[2] in OPENAI_KEYS for name in names)
 
 
-def load_into(model: nn.Module, state: Weights, name: str, path: Path) -> None:
-    """Load a state dict into an open_clip model, in the model's own precision; all tensors must fit.
+def load_file(model: nn.Module, content: Content, name: str, path: Path) -> str:
+    """Load what `checkpoint_files.read_checkpoint` read into an open_clip model, in the model's own precision.
 
-    Position embeddings are not resized: weights for another picture size belong to an architecture of another name.
+    It may be a checkpoint of open_clip's, of OpenAI's, or of transformers' CLIP, under any prefix. Every tensor must
+    fit. Position embeddings are not resized: weights for another picture size belong to an architecture of another
+    name.
+
+    Returns:
+        What was done, in a sentence without its full stop; '' where there is nothing to say.
 
     Raises:
-        UserError: tensors are missing, unknown or of another shape (the first are named), with the architectures that
-            the file would fit.
+        UserError: tensors are missing, unknown, of another shape or without finite numbers (the first are named), with
+            what the file seems to hold.
     """
-    fitted = _as_open_clip(model, state)
     own = model.state_dict()
-    faults = [
-        f"{key} is {tuple(fitted[key].shape)}, expected {tuple(tensor.shape)}"
-        for key, tensor in own.items()
-        if key in fitted and fitted[key].shape != tensor.shape
-    ]
-    faults += [f"{key} is missing" for key in own if key not in fitted]
-    faults += [f"{key} is unknown" for key in fitted if key not in own]
-    if faults:
-        fitting = list(_fitting_architectures(fitted))
-        advice = f"It looks like {' or '.join(fitting)}: set clip.name." if fitting else "No architecture here fits it."
-        raise UserError(f"{path} does not fit {name}: {list_some(faults)}. {advice}")
+    plain = {key.removeprefix("text.") for key in own}
+    chosen = choose(content, own, path, also=plain | set(clip_transformers.NAMES))
+    theirs = clip_transformers.is_transformers(chosen.tensors)
+    state = clip_transformers.from_transformers(chosen.tensors) if theirs else chosen.tensors
+    fitted = _as_open_clip(model, state)
+    must_fit(fitted, own, path, name, _advice(fitted, name))
+    must_hold_numbers(fitted, own, path)
     model.load_state_dict(fitted)
+    return "; ".join(part for part in ("converted from transformers' names" if theirs else "", chosen.remark) if part)
+
+
+def _advice(state: Weights, name: str) -> str:
+    fitting = list(_fitting_architectures(state))
+    return f"It looks like {' or '.join(fitting)}; clip.name says {name}. Set clip.name." if fitting else ""
 
 
 def _as_open_clip(model: nn.Module, state: Weights) -> Weights:
     """The names and shapes that open_clip gives to a checkpoint of its own, of OpenAI's or of a known relative."""
-    wrapped = bool(state) and all(key.startswith("module.") for key in state)
-    state = {key.removeprefix("module.") if wrapped else key: value for key, value in state.items()}
     state = {key: value for key, value in state.items() if key not in OPENAI_KEYS}
     state = convert_state_dict(model, state)
     if "positional_embedding" in state and not hasattr(model, "positional_embedding"):

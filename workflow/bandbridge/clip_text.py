@@ -14,9 +14,10 @@ from typing import Any
 
 from torch import nn
 
+from bandbridge.checkpoint_files import read_checkpoint
 from bandbridge.errors import UserError
 from bandbridge.files import read_json, write_json
-from bandbridge.weights import list_some, load_weights
+from bandbridge.state_dicts import choose, must_fit, must_hold_numbers
 
 HERE = "."
 TOWER_CONFIG = "config.json"
@@ -91,7 +92,8 @@ def new_tower(folder: Path, model_cfg: Mapping[str, Any]) -> tuple[dict[str, Any
     from open_clip.tokenizer import HFTokenizer  # takes seconds
 
     text = model_cfg["text_cfg"]
-    tokenizer = HFTokenizer(str(folder), context_length=text["context_length"], **text.get("tokenizer_kwargs", {}))
+    options = {**text.get("tokenizer_kwargs", {}), "trust_remote_code": False}
+    tokenizer = HFTokenizer(str(folder), context_length=text["context_length"], **options)
     return {"text_cfg": _described_in(folder, model_cfg)}, tokenizer
 
 
@@ -99,21 +101,15 @@ def load_tower(model: nn.Module, folder: Path) -> None:
     """Load the weights of a tower, under the names of transformers' base model, into a CLIP's text side, as float32.
 
     Raises:
-        UserError: tensors are missing, unknown or of another shape (the first are named).
+        UserError: tensors are missing, unknown, of another shape or without finite numbers (the first are named).
     """
     path = folder / TOWER_WEIGHTS
     transformer: nn.Module = model.text.transformer  # type: ignore[union-attr, assignment]
-    state = {name: tensor for name, tensor in load_weights(path).items() if not name.startswith(UNUSED)}
     own = transformer.state_dict()
-    faults = [f"{name} is missing" for name in own if name not in state]
-    faults += [f"{name} is unknown" for name in state if name not in own]
-    faults += [
-        f"{name} is {tuple(state[name].shape)}, expected {tuple(tensor.shape)}"
-        for name, tensor in own.items()
-        if name in state and state[name].shape != tensor.shape
-    ]
-    if faults:
-        raise UserError(f"{path} does not fit the {TOWER_CONFIG} beside it: {list_some(faults)}.")
+    content = read_checkpoint(path)
+    state = {name: tensor for name, tensor in choose(content, own, path).tensors.items() if not name.startswith(UNUSED)}
+    must_fit(state, own, path, f"the {TOWER_CONFIG} beside it")
+    must_hold_numbers(state, own, path)
     transformer.load_state_dict(state)
 
 

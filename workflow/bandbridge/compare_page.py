@@ -11,11 +11,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from bandbridge import __version__
+from bandbridge.alphas import alpha_name
 from bandbridge.compare import TASKS, Change, Comparison, Key, Score, tally
 from bandbridge.files import whole_file
 from bandbridge.locations import WORKFLOW
 from bandbridge.metrics.rows import format_cell
-from bandbridge.table_formats import column_groups, to_markdown
+from bandbridge.table_formats import column_groups, markdown_text, to_markdown
 from bandbridge.tables_base import (
     SIGNIFICANT,
     STAR,
@@ -28,6 +29,7 @@ from bandbridge.tables_base import (
     scaled,
     with_best,
 )
+from bandbridge.untrusted import as_cell
 
 # What says nothing about how a run was made.
 NOT_COMPARED = ("run", "report", "results_root", "log_root")
@@ -112,7 +114,10 @@ def runs_table(comparison: Comparison) -> Table:
     """What is compared: a line a run."""
     lines = []
     for run in comparison.runs:
-        chosen = "; ".join(f"{curve.clip} on {curve.dataset}: {curve.selected:g}" for curve in run.curves) or "none"
+        chosen = (
+            "; ".join(f"{curve.clip} on {curve.dataset}: {alpha_name(curve.selected)}" for curve in run.curves)
+            or "none"
+        )
         seeds = ", ".join(map(str, sorted(run.metrics["seed"].unique())))
         lines.append(Line((run.name, seeds, chosen, run.folder.as_posix()), ()))
     return Table(
@@ -169,11 +174,14 @@ def write_scores(comparison: Comparison, path: Path) -> None:
 
 def _record(key: Key, run: str, score: Score, change: Change | None, first: str) -> list[str]:
     where = [key.task, key.model, key.dataset, key.modality, key.nomenclature, key.prompts, key.split, key.metric]
-    cells = [*where, run, score.encoder, *map(format_cell, (score.value, score.low, score.high, score.n))]
+    cells = [
+        *map(as_cell, (*where, run, score.encoder)),
+        *map(format_cell, (score.value, score.low, score.high, score.n)),
+    ]
     if change is None:
         return [*cells, *[""] * 6]
     numbers = map(format_cell, (change.value, change.low, change.high, change.p))
-    return [*cells, first, *numbers, "" if change.p is None else str(int(change.paired))]
+    return [*cells, as_cell(first), *numbers, "" if change.p is None else str(int(change.paired))]
 
 
 def write_config(comparison: Comparison, path: Path) -> None:
@@ -181,7 +189,7 @@ def write_config(comparison: Comparison, path: Path) -> None:
     table = config_table(comparison)
     with whole_file(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows(
-            [["key", *table.headings[1:]], *(list(line.texts) for line in table.lines)]
+            [["key", *map(as_cell, table.headings[1:])], *(list(map(as_cell, line.texts)) for line in table.lines)]
         )
 
 
@@ -189,7 +197,8 @@ def write_markdown(comparison: Comparison, path: Path) -> None:
     """All tables of a comparison as one Markdown file."""
     tables = [runs_table(comparison), *(table for table in score_tables(comparison) if table.lines)]
     names = " and ".join(run.name for run in comparison.runs)
-    parts = [f"# {names}, compared\n", *outcomes(comparison), "", *map(to_markdown, tables)]
+    parts = [f"# {markdown_text(names)}, compared\n", *map(markdown_text, outcomes(comparison))]
+    parts += ["", *map(to_markdown, tables)]
     config = config_table(comparison)
     parts += [to_markdown(config) if config.lines else f"{config.caption}\n\n{config.note}\n"]
     with whole_file(path) as part:

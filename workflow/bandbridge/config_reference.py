@@ -22,6 +22,9 @@ TYPES = {
     "null": "`null`",
 }
 
+# Upper ends from here on only catch slips of the keyboard.
+SLIP = 10_000
+
 # What a change of a key makes anew, and with it all that is made of that; the longest key that fits counts.
 RERUNS = {
     "run": "everything but the data sets, under another name",
@@ -71,6 +74,10 @@ other, or set a key of the first level on the command line (`snakemake --config 
 mapping on the command line arrive as text, and are refused: use a file. In the mappings `align.students`,
 `evaluate.datasets`, `evaluate.words.datasets`, `datasets` and `prompts`, a file takes an entry of `config.yaml` away by
 setting it to `null`.
+
+Paths may begin with `~` and hold environment variables (`$SCRATCH/data`, `${SCRATCH}`); a dollar sign itself is `$$`.
+A number with an exponent needs a point and a sign (`1.0e-5`), and a name that YAML reads as something else (no, 3.10)
+needs quotes. Keys are text: 0 and "0" are equal. Numbers far beyond what can run are refused as slips.
 
 A wrong key or value stops the run before its first job with what is allowed; `make doctor` says the same without a run.
 What a change *reruns* is told below, and with it comes all that is made of that; the report, which shows the
@@ -210,6 +217,7 @@ def _kind(schema: Mapping[str, Any], whole: Mapping[str, Any], kind: str) -> str
 
 def _bounds(part: Mapping[str, Any]) -> str:
     low, high, over, under = (part.get(name) for name in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"))
+    high = None if high is not None and high >= SLIP else high
     if low is not None and high is not None:
         return f"{low} to {high}"
     told = [(low, "at least"), (over, "more than"), (high, "at most"), (under, "less than")]

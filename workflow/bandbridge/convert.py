@@ -17,6 +17,7 @@ from bandbridge.checksums import crc32c
 from bandbridge.npz import load_npz, save_npz
 from bandbridge.plan import SHARD, Shard
 from bandbridge.readers import Rejected, Sample
+from bandbridge.reasons import without_made_up_names
 from bandbridge.shards import (
     BLOCK,
     HASH_BYTES,
@@ -155,7 +156,7 @@ def convert(
             seen.add(at)
             reason = sample.reason if isinstance(sample, Rejected) else _fault(sample, dataset, modality, classes)
             if reason or isinstance(sample, Rejected):
-                journal.write({"at": at, "reason": reason})
+                journal.write({"at": at, "reason": without_made_up_names(reason or "")})
                 continue
             line: dict[str, Any] = {"at": at, "form": None}
             if modality is not None and sample.pixels is not None:
@@ -262,7 +263,8 @@ class Journal:
 
     def _take_over(self, identity: str) -> int:
         """Read the journal as far as it is whole; the length of that part, 0 if it is not to be used."""
-        if not self._path.is_file():
+        # Its files are appended to; one that is a link would lead to another user's.
+        if not self._path.is_file() or any(file.is_symlink() for file in self.directory.iterdir()):
             return 0
         length = 0
         with self._path.open("rb") as file:

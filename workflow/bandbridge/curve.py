@@ -1,11 +1,13 @@
 """The PAINT curve: scores of the patching and the supported tasks along the line from zero-shot to fine-tuned."""
 
 import csv
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bandbridge.alphas import alpha_name
 from bandbridge.errors import UserError
 from bandbridge.files import whole_file
 from bandbridge.metrics.rows import format_cell
@@ -95,20 +97,27 @@ def write_curve(path: Path, points: Sequence[Point], selected: float) -> None:
     with whole_file(path, checked=True) as part, part.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow([field.name for field in fields(Point)])
-        writer.writerows([[format_cell(value) for value in line] for line in lines])
+        writer.writerows([[alpha_name(line[0]), *map(format_cell, line[1:])] for line in lines])
 
 
 def _headline(metrics: "pd.DataFrame", alpha: float, task: Mapping[str, Any]) -> dict[str, dict[Any, Any]]:
     """Split -> the row of a task's headline metric at one alpha."""
-    rows = metrics[(metrics["task"] == "zero-shot") & ((metrics["alpha"] - alpha).abs() < 1e-9)]
+    rows = metrics[(metrics["task"] == "zero-shot") & (metrics["alpha"] == alpha)]
     for key in ("dataset", "prompts", "nomenclature", "metric"):
         if key in task:
             rows = rows[rows[key] == task[key]]
     by_split = {str(row["split"]): dict(row) for _, row in rows.iterrows()}
-    if "val" not in by_split or by_split["val"]["value"] != by_split["val"]["value"]:
+    score = by_split.get("val")
+    if score is not None and not math.isfinite(score["value"]):
+        raise UserError(
+            f"alpha is chosen on validation data, and {score['metric']} of {score['encoder']} on {task['dataset']} "
+            f"(split val, prompts {task['prompts']}, alpha {alpha:g}) is {score['value']:g}: it is not defined there. "
+            "Choose a task whose data set has, in val, samples with and without each class."
+        )
+    if score is None:
         raise UserError(
             f"alpha is chosen on validation data, and {task['dataset']} has no score on its split val with the prompts "
-            f"{task['prompts']} at alpha {alpha:g} (splits scored: {', '.join(sorted(by_split)) or 'none'}). "
+            f"{task['prompts']} at alpha {alpha_name(alpha)} (splits scored: {', '.join(sorted(by_split)) or 'none'}). "
             "Choose a task whose data set has labelled samples in val."
         )
     return by_split

@@ -67,26 +67,13 @@ def together(checks: Sequence[tuple[str, Callable[[], Iterable[Check]]]]) -> lis
 def read_configuration(files: Sequence[Path]) -> tuple[dict[str, Any] | None, list[str]]:
     """The configuration of the given files, each laid over those before; None and its faults where it is not valid."""
     try:
-        import yaml
-
-        from bandbridge.catalogue import merged
-        from bandbridge.config import validate
+        from bandbridge.config import check_files, read_config, validate
         from bandbridge.errors import UserError
     except ImportError as error:
         return None, [f"cannot be read without its packages ({error}); run make setup"]
-    config: dict[str, Any] = {}
-    for file in files:
-        try:
-            content = yaml.safe_load(file.read_text(encoding="utf-8"))
-        except OSError as error:
-            return None, [f"{file} cannot be read ({error.strerror}). Run this in the repository's folder"]
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            return None, [f"{file} is no YAML: {' '.join(str(error).split())}"]
-        if not isinstance(content, dict):
-            return None, [f"{file} holds no keys; the repository's config.yaml shows what it should hold"]
-        config = merged(config, content)
     try:
-        return validate(config, source=" + ".join(map(str, files))), []
+        check_files(files)
+        return validate(read_config(files), source=" + ".join(map(str, files))), []
     except UserError as error:
         return None, str(error).splitlines()
 

@@ -24,6 +24,7 @@ from bandbridge.doctor_machine import GB, MISSING, NOTE, OK, SECONDS, Check, Che
 from bandbridge.download import missing_manual, needed
 from bandbridge.settings import absent_checkpoints, all_tasks, clips, evaluated, locked_tower, uses_scratch
 from bandbridge.text_towers import load_text_tower, missing_tower_files
+from bandbridge.untrusted import whole_number
 
 REQUEST_SECONDS = 4.0
 MOST_REQUESTS = 24
@@ -196,6 +197,8 @@ class _StillHead(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, *args: Any) -> urllib.request.Request | None:
         request = super().redirect_request(*args)
         if request is not None:
+            if request.type not in ("https", args[0].type):
+                raise urllib.error.URLError(f"it leads to {request.type}")
             request.method = "HEAD"
         return request
 
@@ -204,8 +207,7 @@ def _head(address: str) -> int | str | None:
     request = urllib.request.Request(address, method="HEAD", headers={"User-Agent": "BandBridge"})
     try:
         with urllib.request.build_opener(_StillHead).open(request, timeout=REQUEST_SECONDS) as response:
-            stated = response.headers.get("Content-Length", "")
-            return int(stated) if stated.isdigit() else None
+            return whole_number(response.headers.get("Content-Length", ""))
     except urllib.error.HTTPError:
         return None  # the server is there; some do not answer HEAD requests
     except urllib.error.URLError as error:

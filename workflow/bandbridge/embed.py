@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.backends import cudnn
 
 from bandbridge import views
+from bandbridge.alphas import alpha_name
 from bandbridge.clip import WEIGHTS_FILE, load_clip
 from bandbridge.device import DTYPES, announce_precision, best_device, cast_layers
 from bandbridge.embeddings import Embeddings, Growing
@@ -89,7 +90,7 @@ def sweep(
             store, split, prepare, models, batch_size, computes.name, device, partial=partial, key=key
         )
         for alpha, embedding in zip(alphas, embeddings, strict=True):
-            named = {"encoder": f"{line or clip.name}@{alpha:g}", "clip": space or clip.name}
+            named = {"encoder": f"{line or clip.name}@{alpha_name(alpha)}", "clip": space or clip.name}
             attrs = {**named, "alpha": alpha, "modality": "rgb", "weights_digest": digest, "precision": str(computes)}
             yield described(embedding, store, split, attrs)
 

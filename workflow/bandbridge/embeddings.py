@@ -13,6 +13,7 @@ import zarr
 from numpy.typing import NDArray
 
 from bandbridge import __version__
+from bandbridge.alphas import parse_alpha
 from bandbridge.checksums import crc32c, crc32c_of_file, damaged
 from bandbridge.errors import UserError
 from bandbridge.files import read_json, whole_directory, write_json
@@ -30,7 +31,7 @@ class Place(NamedTuple):
 
     @property
     def alpha(self) -> float:
-        return float(self.encoder.rpartition("@")[2])
+        return parse_alpha(self.encoder.rpartition("@")[2])
 
 
 def partial_folder(paths: Sequence[Path]) -> Path:

@@ -1,5 +1,6 @@
 """Encoders other than our own as data: the YAML files of `workflow/encoders`, checked and typed, without torch."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,10 +9,13 @@ from typing import Any
 from bandbridge.catalogue import Dataset, Source, read_yaml
 from bandbridge.errors import UserError, did_you_mean
 from bandbridge.locations import WORKFLOW
+from bandbridge.schemas import schema_faults
 from bandbridge.sensors import SENSORS
 
 FOLDER = "encoders"
 MARKER = "encoder.json"  # in the directory that an encoder is brought into
+# torch.hub's custom: the end of a file's name is the beginning of its sha256.
+NAMED_SHA256 = re.compile(r"-([0-9a-f]{8,64})\.[a-z]+$")
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ class EncoderFacts:
         product: the level of Sentinel-2 that the weights have seen, None where it does not matter.
         resize_to: side to resize to before the middle `image_size` pixels are taken.
         fill: what a band that the data lack becomes: 'zero' after normalisation, or 'error'.
+        unpinned: whether the user has agreed to weights of which no checksum is known.
         checkpoint: a local file in place of the published weights.
     """
 
@@ -78,12 +83,23 @@ class EncoderFacts:
     licence: str
     attribution: str
     cite: tuple[str, ...]
+    unpinned: bool = False
     checkpoint: str | None = None
 
     @property
     def is_rgb(self) -> bool:
         """Whether it sees pictures, and so any store that has them or a composite."""
         return not self.bands
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether the weights that come can be told from others: by a checksum, or by the beginning of one."""
+        if self.checkpoint is not None:
+            return True
+        if self.source is None:
+            # TorchGeo's files have such names, and open_clip knows the sha256 of OpenAI's.
+            return self.kind == "torchgeo" or (self.kind == "open_clip" and self.tag == "openai")
+        return bool(self.source.sha256 or self.source.md5 or NAMED_SHA256.search(self.source.file))
 
     @property
     def channels(self) -> int:
@@ -103,15 +119,36 @@ def load_encoder_facts(name: str, checkpoint: str | None = None) -> EncoderFacts
     return facts_of(read_yaml(FOLDER, name), checkpoint)
 
 
-def encoder_content(name: str) -> dict[str, Any]:
-    """What the file of an encoder says, for provenance and for Snakemake's params."""
-    return read_yaml(FOLDER, name)
+def encoder_content(name: str, unpinned: bool = False) -> dict[str, Any]:
+    """What the file of an encoder says, for provenance and for Snakemake's params.
+
+    `unpinned` adds the user's consent of the configuration to weights without a checksum, see `must_be_pinned`.
+    """
+    content = read_yaml(FOLDER, name)
+    return {**content, "weights": {**content["weights"], "unpinned": True}} if unpinned else content
+
+
+def must_be_pinned(facts: EncoderFacts, archives: Path) -> None:
+    """Ask for the user's consent before weights are downloaded of which nobody states a checksum.
+
+    A file that is in `archives` already is the user's choice.
+
+    Raises:
+        UserError: there is no checksum and no consent; the message says what to write.
+    """
+    if facts.is_pinned or facts.unpinned or (facts.source and (archives / facts.source.file).exists()):
+        return
+    what = facts.source.file if facts.source else f"{facts.architecture}.{facts.tag}"
+    raise UserError(
+        f"nobody states a checksum of {what}, so nothing shows that what is served is what its "
+        f"authors published. Give its sha256 in workflow/{FOLDER}/{facts.name}.yaml (weights.sha256); or agree to "
+        f"whatever is served at the first download, and to nothing else later: {{name: {facts.name}, unpinned: true}} "
+        "in evaluate.encoders, or weights.unpinned: true in the encoder's file."
+    )
 
 
 def facts_of(content: Mapping[str, Any], checkpoint: str | None = None) -> EncoderFacts:
     """The facts in the content of an encoder's file; raises as `load_encoder_facts` does."""
-    from bandbridge.config import schema_faults  # which asks this module for the encoders' names
-
     faults = list(schema_faults(content, "encoder")) or list(_faults(content))
     if faults:
         place = f"workflow/{FOLDER}/{content.get('name', '?')}.yaml"
@@ -125,7 +162,7 @@ def facts_of(content: Mapping[str, Any], checkpoint: str | None = None) -> Encod
         options=content.get("options", {}),
         quick_gelu=content.get("quick_gelu"),
         tag=weights.get("tag"),
-        source=_source(weights),
+        source=_source(content["name"], weights),
         member=weights.get("member"),
         prefix=weights.get("prefix", ""),
         bands=() if given["bands"] == "rgb" else tuple(given["bands"]),
@@ -141,6 +178,7 @@ def facts_of(content: Mapping[str, Any], checkpoint: str | None = None) -> Encod
         licence=content["licence"],
         attribution=content.get("attribution", ""),
         cite=tuple(content.get("cite", ())),
+        unpinned=weights.get("unpinned", False),
         checkpoint=checkpoint,
     )
 
@@ -197,11 +235,14 @@ def chosen_modality(facts: EncoderFacts, modalities: Mapping[str, Mapping[str, A
     return partial[0]
 
 
-def _source(weights: Mapping[str, Any]) -> Source | None:
+def _source(name: str, weights: Mapping[str, Any]) -> Source | None:
     if "file" not in weights:
         return None
     known = {key: weights[key] for key in ("file", "sha256", "md5", "size", "manual") if key in weights}
-    return Source(**known, urls=tuple(weights.get("urls", ())))
+    try:
+        return Source(**known, urls=tuple(weights.get("urls", ())))
+    except UserError as error:
+        raise UserError(f"workflow/{FOLDER}/{name}.yaml, weights: {error}") from error
 
 
 def _normalisation(given: Mapping[str, Any]) -> Normalisation:
@@ -260,6 +301,9 @@ def _input_faults(given: Mapping[str, Any], kind: str) -> Iterator[str]:
         value = normalisation.get(key)
         if isinstance(value, list) and len(value) != count:
             yield f"input.normalisation.{key} has {len(value)} values; expected one for each of {count} bands."
+    low, high = normalisation.get("clip", (0, 1))
+    if low >= high:
+        yield f"input.normalisation.clip is [{low}, {high}]; expected the lower value first."
     if "wavelengths" in given and len(given["wavelengths"]) != count:
         yield f"input.wavelengths has {len(given['wavelengths'])} values; expected one for each of {count} bands."
     known = [band.name for sensor in SENSORS.values() for band in sensor.bands]

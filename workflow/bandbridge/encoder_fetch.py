@@ -5,26 +5,28 @@ built from it as from any CLIP. Every directory has `encoder.json`: the facts, a
 """
 
 import tempfile
-import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from bandbridge import __version__, encoder_torchgeo
+from bandbridge.archives import member_names, unpack_member
 from bandbridge.backbones import load_backbone
-from bandbridge.clip import CONFIG_FILE, fetch_clip
+from bandbridge.checkpoint_files import read_checkpoint
+from bandbridge.clip import CONFIG_FILE, WEIGHTS_FILE, fetch_clip
+from bandbridge.download import must_be_as_at_first
 from bandbridge.encoder_facts import MARKER, EncoderFacts, facts_of
 from bandbridge.encoder_satmae import load_satmae
 from bandbridge.encoder_weights import bring_weights
 from bandbridge.encoders import MODEL_FILE, PATCH_FILE, PATCH_WEIGHT, new_model
 from bandbridge.errors import UserError
-from bandbridge.files import read_json, whole_directory, write_json
-from bandbridge.weights import Weights, load_checkpoint, save_weights
+from bandbridge.files import checksum, read_json, whole_directory, write_json
+from bandbridge.state_dicts import flat, must_hold_numbers
+from bandbridge.weights import Weights, list_some, save_weights
 
 
 def fetch_encoder(content: Mapping[str, Any], archives: Path, directory: Path, checkpoint: str | None = None) -> None:
@@ -41,11 +43,14 @@ def fetch_encoder(content: Mapping[str, Any], archives: Path, directory: Path, c
     facts = facts_of(content, checkpoint)
     try:
         path, files = bring_weights(facts, archives)
-        with _checkpoint(path, facts, directory.parent) as file, _numpy_scalars():
+        with _checkpoint(path, facts, directory.parent) as file:
             bring = _fetch_open_clip if facts.kind == "open_clip" else _fetch
             done = bring(facts, file, directory)
         if facts.kind == "open_clip":
             _check_size(facts, directory)
+        if facts.source is None and not facts.is_pinned:
+            weights = WEIGHTS_FILE if facts.kind == "open_clip" else MODEL_FILE
+            must_be_as_at_first(archives / f"{facts.architecture}.{facts.tag}", checksum(directory / weights))
     except UserError as error:
         raise UserError(f"encoder {facts.name}: {error}") from error
     print(f"{done}.")
@@ -63,22 +68,14 @@ def _checkpoint(path: Path | None, facts: EncoderFacts, scratch: Path) -> Iterat
         yield path
         return
     scratch.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(path) as archive, tempfile.TemporaryDirectory(dir=scratch, prefix=".member-") as folder:
-        names = [name for name in archive.namelist() if Path(name).name == facts.member]
-        if len(names) != 1:
-            there = ", ".join(name for name in archive.namelist() if not name.endswith("/"))
-            raise UserError(f"{path}: expected one {facts.member} in it, found {len(names)}; it has {there}.")
-        yield Path(archive.extract(names[0], folder))
-
-
-@contextmanager
-def _numpy_scalars() -> Iterator[None]:
-    """Let a checkpoint hold NumPy numbers beside its tensors, as open_clip's training leaves its best score there."""
-    scalar = np.float64(0).__reduce__()[0]
-    kinds = [type(np.dtype(name)) for name in ("float16", "float32", "float64", "int32", "int64", "bool")]
-    named: list[Any] = [(scalar, f"{module}.multiarray.scalar") for module in ("numpy.core", "numpy._core")]
-    with torch.serialization.safe_globals([*named, np.dtype, *kinds]):
-        yield
+    names = [name for name in member_names(path) if Path(name).name == facts.member]
+    if len(names) != 1:
+        there = ", ".join(member_names(path))
+        raise UserError(f"{path}: expected one {facts.member} in it, found {len(names)}; it has {there}.")
+    with tempfile.TemporaryDirectory(dir=scratch, prefix=".member-") as folder:
+        file = Path(folder, f"checkpoint{Path(facts.member).suffix}")
+        unpack_member(path, names[0], file)
+        yield file
 
 
 # --- by kind ----------------------------------------------------------------------------------------------------------
@@ -89,7 +86,7 @@ def _fetch_open_clip(facts: EncoderFacts, path: Path | None, directory: Path) ->
     if path is None or path.is_dir() or (facts.is_rgb and not facts.prefix):
         fetch_clip(facts.architecture, str(path or facts.tag), directory, None if _own(path) else facts.quick_gelu)
         return f"{where}: loaded into {facts.architecture}"
-    state = _under(facts.prefix, load_checkpoint(path), path)
+    state = _under(facts.prefix, flat(read_checkpoint(path)), path)
     wide = None if facts.is_rgb else _narrow(state, facts, path)
     directory.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".checkpoint-") as folder:
@@ -115,20 +112,26 @@ def _own(path: Path | None) -> bool:
 
 
 def _under(prefix: str, state: Weights, path: Path) -> Weights:
-    found = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
-    if not found:
+    """The tensors whose names begin with `prefix`, inside whatever containers, without it."""
+    places = {name: f".{name}".find(f".{prefix}") for name in state}
+    chosen = {name[at + len(prefix) :]: state[name] for name, at in places.items() if at >= 0}
+    if not chosen:
         first = next(iter(state), "none")
         raise UserError(f"{path}: no name in it begins with weights.prefix '{prefix}'; the first is {first}.")
-    return found
+    return chosen
 
 
 def _narrow(state: Weights, facts: EncoderFacts, path: Path) -> Tensor:
     """Take the patch embedding of all bands out, and leave zeros for three, so that open_clip can build the model."""
-    wide = state.get(PATCH_WEIGHT)
+    names = [name for name in state if f".{name}".endswith(f".{PATCH_WEIGHT}")]
+    if len(names) > 1:
+        raise UserError(f"{path} holds several patch embeddings ({list_some(names)}); choose one by weights.prefix.")
+    wide = state[names[0]] if names else None
     if wide is None or wide.ndim != 4 or wide.shape[1] != facts.channels:
-        found = "missing" if wide is None else tuple(wide.shape)
-        raise UserError(f"{path}: {PATCH_WEIGHT} is {found}; expected one of the {facts.channels} input.bands.")
-    state[PATCH_WEIGHT] = torch.zeros(wide.shape[0], 3, *wide.shape[2:])
+        shape = "missing" if wide is None else tuple(wide.shape)
+        raise UserError(f"{path}: {PATCH_WEIGHT} is {shape}; expected one of the {facts.channels} input.bands.")
+    state[names[0]] = torch.zeros(wide.shape[0], 3, *wide.shape[2:])
+    must_hold_numbers({PATCH_WEIGHT: wide}, {PATCH_WEIGHT: wide.float()}, path)
     return wide.float()
 
 
@@ -140,7 +143,7 @@ def _fetch(facts: EncoderFacts, path: Path | None, directory: Path) -> str:
     elif facts.kind == "timm":
         done = load_backbone(model, path, facts.bands or ("red", "green", "blue"))
     elif facts.kind == "satmae":
-        done = load_satmae(model, load_checkpoint(path), path)  # type: ignore[arg-type]
+        done = load_satmae(model, path)  # type: ignore[arg-type]
     else:
         done = encoder_torchgeo.load_torchgeo(facts, model, path)
     with whole_directory(directory) as part:

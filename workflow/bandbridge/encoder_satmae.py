@@ -13,8 +13,9 @@ from timm.layers.patch_embed import PatchEmbed
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
+from bandbridge.checkpoint_files import read_checkpoint
 from bandbridge.errors import UserError
-from bandbridge.weights import Weights, list_some
+from bandbridge.state_dicts import choose, must_fit, must_hold_numbers
 
 # A pretraining checkpoint holds its decoder too, one tuned on classes a classifier.
 UNUSED = ("decoder_", "mask_token", "head.")
@@ -78,29 +79,25 @@ def new_satmae(bands: Sequence[str], image_size: int, options: Mapping[str, Any]
         raise UserError(f"SatMAE's network cannot be made from options {dict(options)}: {error}") from error
 
 
-def load_satmae(model: GroupChannelViT, state: Weights, path: Path) -> str:
+def load_satmae(model: GroupChannelViT, path: Path) -> str:
     """Load a published checkpoint; returns in one sentence, without its full stop, what was left unused.
 
     The pretraining has no `channel_cls_embed`: its class token has no group, which zeros express.
 
     Raises:
-        UserError: tensors are missing, unknown or of another shape, and which.
+        UserError: the file cannot be read, or tensors are missing, unknown, of another shape or without finite numbers,
+            and which.
     """
     own = model.state_dict()
-    found = {name: value for name, value in state.items() if not name.startswith(UNUSED)}
-    found.setdefault("channel_cls_embed", torch.zeros_like(own["channel_cls_embed"]))
+    chosen = choose(read_checkpoint(path), own, path)
+    state = {name: value for name, value in chosen.tensors.items() if not name.startswith(UNUSED)}
+    state.setdefault("channel_cls_embed", torch.zeros_like(own["channel_cls_embed"]))
     for part in ("weight", "bias"):  # with global pooling, the authors' tuning calls the last norm so
-        if f"fc_norm.{part}" in found:
-            found[f"norm.{part}"] = found.pop(f"fc_norm.{part}")
-    faults = [f"{name} is missing" for name in own if name not in found]
-    faults += [f"{name} is unknown" for name in found if name not in own]
-    faults += [
-        f"{name} is {tuple(found[name].shape)}, expected {tuple(value.shape)}"
-        for name, value in own.items()
-        if name in found and found[name].shape != value.shape
-    ]
-    if faults:
-        raise UserError(f"{path} does not fit SatMAE's network: {list_some(faults)}. Check `options` and input.size.")
-    model.load_state_dict(found)
-    unused = sum(name.startswith(UNUSED) for name in state)
-    return f"{path.name}: {len(own)} tensors loaded; {unused} of the decoder or a classifier not used"
+        if f"fc_norm.{part}" in state:
+            state[f"norm.{part}"] = state.pop(f"fc_norm.{part}")
+    must_fit(state, own, path, "SatMAE's network", "Check `options` and input.size.")
+    must_hold_numbers(state, own, path)
+    model.load_state_dict(state)
+    unused = sum(name.startswith(UNUSED) for name in chosen.tensors)
+    remark = f"; {chosen.remark}" if chosen.remark else ""
+    return f"{path.name}: {len(own)} tensors loaded; {unused} of the decoder or a classifier not used{remark}"

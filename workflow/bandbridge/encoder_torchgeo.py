@@ -1,25 +1,22 @@
 """Encoders that TorchGeo builds: DOFA, CROMA, and its timm models. TorchGeo is optional and imported when asked for."""
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from bandbridge.catalogue import Source
+from bandbridge.checkpoint_files import read_checkpoint
 from bandbridge.encoder_facts import EncoderFacts
 from bandbridge.errors import UserError, did_you_mean
-from bandbridge.weights import Weights, list_some, load_checkpoint
+from bandbridge.state_dicts import choose, must_fit, must_hold_numbers
 
 # Norms without weights in a checkpoint change nothing as they are made, and TorchGeo leaves them so.
 MAY_LACK = ("fc_norm.", "norm.", "attn_bias")
 # Of a classifier, a decoder, or CROMA's radar and joint halves.
 UNUSED = ("head.", "fc.", "norm.", "mask_token", "projector.", "s1_encoder.", "s1_GAP_FFN.", "joint_encoder.")
-# CROMA's checkpoints hold a state dict for each of its parts.
-PARTS = ("s1_encoder", "s1_GAP_FFN", "s2_encoder", "s2_GAP_FFN", "joint_encoder")
 
 
 def torchgeo_models(name: str) -> ModuleType:
@@ -74,36 +71,19 @@ def load_torchgeo(facts: EncoderFacts, model: nn.Module, path: Path) -> str:
     """Load a checkpoint; returns what was done in one sentence, without its full stop.
 
     Raises:
-        UserError: tensors are missing, unknown or of another shape, and which.
+        UserError: the file cannot be read, or tensors are missing, unknown, of another shape or without finite numbers,
+            and which.
     """
-    found = _state(facts, path)
     own = model.state_dict()
-    faults = [f"{name} is missing" for name in own if name not in found and not name.startswith(MAY_LACK)]
-    faults += [f"{name} is unknown" for name in found if name not in own and not name.startswith(UNUSED)]
-    faults += [
-        f"{name} is {tuple(found[name].shape)}, expected {tuple(value.shape)}"
-        for name, value in own.items()
-        if name in found and found[name].shape != value.shape
-    ]
-    if faults:
-        raise UserError(f"{path} does not fit TorchGeo's {facts.architecture}: {list_some(faults)}.")
-    fitting = {name: value for name, value in found.items() if name in own}
+    chosen = choose(read_checkpoint(path), own, path)
+    must_fit(chosen.tensors, own, path, f"TorchGeo's {facts.architecture}", may_lack=MAY_LACK, may_have=UNUSED)
+    must_hold_numbers(chosen.tensors, own, path)
+    fitting = {name: value for name, value in chosen.tensors.items() if name in own}
     model.load_state_dict(fitting, strict=False)
-    return f"{path.name}: {len(fitting)} of {len(own)} tensors loaded; {len(found) - len(fitting)} not used"
+    unused = len(chosen.tensors) - len(fitting) + len(chosen.unused)
+    remark = f"; {chosen.remark}" if chosen.remark else ""
+    return f"{path.name}: {len(fitting)} of {len(own)} tensors loaded; {unused} not used{remark}"
 
 
 def _is_timm(facts: EncoderFacts) -> bool:
     return not facts.architecture.startswith(("dofa_", "croma_"))
-
-
-def _state(facts: EncoderFacts, path: Path) -> Weights:
-    if not facts.architecture.startswith("croma_"):
-        return load_checkpoint(path)
-    try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise UserError(f"{path}: not a checkpoint of tensors alone, and nothing else is read ({error}).") from error
-    if not isinstance(content, Mapping) or not set(content) & set(PARTS):
-        raise UserError(f"{path}: expected CROMA's parts ({', '.join(PARTS)}), found another kind of checkpoint.")
-    parts = {part: content[part] for part in PARTS if part in content}
-    return {f"{part}.{name}": value for part, state in parts.items() for name, value in state.items()}

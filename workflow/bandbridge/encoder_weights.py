@@ -1,16 +1,13 @@
 """The files with the weights of encoders other than our own, downloaded and checked. Needs no torch."""
 
-import re
+from dataclasses import replace
 from pathlib import Path
 
 from bandbridge.catalogue import Source
 from bandbridge.download import fetch
-from bandbridge.encoder_facts import MARKER, EncoderFacts
+from bandbridge.encoder_facts import MARKER, NAMED_SHA256, EncoderFacts, must_be_pinned
 from bandbridge.errors import UserError
 from bandbridge.files import checksum
-
-# torch.hub's custom: the end of a file's name is the beginning of its sha256.
-NAMED_SHA256 = re.compile(r"-([0-9a-f]{8,64})\.[a-z]+$")
 
 
 def bring_weights(facts: EncoderFacts, archives: Path) -> tuple[Path | None, list[dict[str, str]]]:
@@ -28,7 +25,9 @@ def bring_weights(facts: EncoderFacts, archives: Path) -> tuple[Path | None, lis
 
         source = encoder_torchgeo.published(facts)
     if source is None:
+        must_be_pinned(facts, archives)
         return None, [{"tag": f"{facts.architecture}.{facts.tag}"}]
+    must_be_pinned(replace(facts, source=source), archives)
     path = fetch(source, archives)
     digest = checksum(path)
     _check_unpinned(source, path, digest)
@@ -41,7 +40,10 @@ def _check_unpinned(source: Source, path: Path, digest: str) -> None:
         return
     named = NAMED_SHA256.search(source.file)
     if named is None:
-        print(f"Warning: nobody states a checksum of {source.file}; {MARKER} records the sha256 that it has, {digest}.")
+        print(
+            f"Warning: nobody states a checksum of {source.file}; {MARKER} records the sha256 that it has, {digest}, "
+            "and another file is refused from now on."
+        )
     elif not digest.startswith(named[1]):
         raise UserError(
             f"{path}: sha256 is {digest}, but by its name it begins with {named[1]}. Delete it to download it again."

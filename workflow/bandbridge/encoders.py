@@ -15,6 +15,7 @@ from bandbridge.encoder_inputs import band_input, picture_input
 from bandbridge.encoder_satmae import new_satmae
 from bandbridge.errors import UserError
 from bandbridge.files import checksum, read_json
+from bandbridge.state_dicts import must_fit
 from bandbridge.store import Store
 from bandbridge.weights import load_weights
 
@@ -120,7 +121,9 @@ def _load_open_clip(facts: EncoderFacts, directory: Path) -> Encoder:
 
 def _load(facts: EncoderFacts, directory: Path) -> Encoder:
     model = new_model(facts)
-    model.load_state_dict(load_weights(directory / MODEL_FILE, directory))
+    state = load_weights(directory / MODEL_FILE, directory)
+    must_fit(state, model.state_dict(), directory / MODEL_FILE, f"the {facts.architecture} that {MARKER} describes")
+    model.load_state_dict(state)
     model.eval()
     encode = encoder_torchgeo.forward(facts, model) if facts.kind == "torchgeo" else model
     return Encoder(facts, model, encode, None, {"encoder": checksum(directory / MODEL_FILE)})

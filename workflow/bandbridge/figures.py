@@ -11,7 +11,7 @@ import html
 import io
 import re
 import textwrap
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -28,6 +28,7 @@ from matplotlib.legend import Legend
 from matplotlib.lines import Line2D
 
 from bandbridge.files import whole_file
+from bandbridge.untrusted import as_cell, visible
 
 # Okabe and Ito's hues, darkened to be read as thin lines on white. Name -> colour; the name is the CSS variable.
 COLOURS = {
@@ -80,6 +81,8 @@ STYLE: Any = {
     "pdf.fonttype": 42,
     "svg.fonttype": "none",
     "svg.hashsalt": "bandbridge",
+    # A dollar in a name is a dollar.
+    "text.parse_math": False,
     "xtick.color": COLOURS["hairline"],
     "xtick.labelcolor": COLOURS["muted"],
     "xtick.labelsize": 8.5,
@@ -180,17 +183,24 @@ def svg(figure: Figure, name: str) -> str:
     text = re.sub(
         r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1), count=1
     )
-    text = re.sub(r"font(-family)?: [^;\"]*sans-serif", lambda match: _font(match.group()), text)
-    for variable, colour in COLOURS.items():
-        text = text.replace(colour, f"var(--{variable})")
-    # A hundredth of a point is finer than any screen.
-    text = re.sub(r' (d|x|y|transform)="[^"]*"', lambda match: re.sub(r"(\.\d\d)\d+", r"\1", match[0]), text)
-    for gid, what in _marks.get(figure, {}).items():
-        text = _with_mark(text, gid, what)
-    used = set(re.findall(r"(?:href=\"|url\()#([^\")]+)", text))
-    text = re.sub(r' id="([^"]+)"', lambda match: f' id="{name}-{match[1]}"' if match[1] in used else "", text)
-    text = re.sub(r"((?:href=\"|url\()#)", rf"\g<1>{name}-", text)
+    marks = _marks.get(figure, {})
+    used = {*re.findall(r"(?:href=\"|url\()#([^\")]+)", text), *marks}
+    # Tags alone: what stands between them are names, which may look like anything.
+    text = re.sub(r"<[^>]*>", lambda tag: _for_page(tag[0], name, used), text)
+    for gid, what in marks.items():
+        text = _with_mark(text, f"{name}-{gid}", what)
     return re.sub(r"\n\s*", "\n", text).strip()
+
+
+def _for_page(tag: str, name: str, used: Collection[str]) -> str:
+    """A tag with the page's fonts and colours, ids that no other figure has, and no finer numbers than a screen."""
+    tag = re.sub(r"font(-family)?: [^;\"]*sans-serif", lambda match: _font(match.group()), tag)
+    for variable, colour in COLOURS.items():
+        tag = tag.replace(colour, f"var(--{variable})")
+    # A hundredth of a point is finer than any screen.
+    tag = re.sub(r' (d|x|y|transform)="[^"]*"', lambda match: re.sub(r"(\.\d\d)\d+", r"\1", match[0]), tag)
+    tag = re.sub(r' id="([^"]+)"', lambda match: f' id="{name}-{match[1]}"' if match[1] in used else "", tag)
+    return re.sub(r"((?:href=\"|url\()#)", rf"\g<1>{name}-", tag)
 
 
 def _font(declaration: str) -> str:
@@ -235,7 +245,7 @@ def _key_attribute(key: str) -> str:
 
 
 def _attribute(text: str) -> str:
-    return html.escape(text).replace("\n", "&#10;")
+    return html.escape("\n".join(map(visible, text.splitlines()))).replace("\n", "&#10;")
 
 
 def records(frame: pd.DataFrame) -> Iterator[Any]:
@@ -245,7 +255,13 @@ def records(frame: pd.DataFrame) -> Iterator[Any]:
 
 def shortened(names: Iterable[str], length: int = LONGEST_NAME) -> list[str]:
     """Names that leave room for a figure beside them, cut after a whole word where they are long."""
-    return [textwrap.shorten(str(name), length, placeholder=" …") for name in names]
+    return [textwrap.shorten(visible(str(name)), length, placeholder=" …") for name in names]
+
+
+def legend_label(name: object) -> str:
+    """A name as a label: matplotlib leaves those out that begin with an underscore."""
+    text = visible(str(name))
+    return f" {text}" if text.startswith("_") else text
 
 
 def legend_keys(figure: Figure) -> tuple[Key, ...]:
@@ -292,6 +308,10 @@ def _variable(colour: Any) -> str:
         return "none"
     code = to_hex(colour)
     return f"var(--{VARIABLES[code]})" if code in VARIABLES else code
+
+
+def _cell(value: Any) -> Any:
+    return as_cell(value) if isinstance(value, str) else value
 
 
 # --- for print -------------------------------------------------------------------------------------------------------
@@ -341,6 +361,7 @@ class Album:
         files = [f"{name}.pdf", f"{name}.png"]
         if data is not None:
             with whole_file(self.folder / f"{name}.csv") as part:
-                data.to_csv(part, index=False, float_format="%.10g", lineterminator="\n")
+                cells = data.rename(columns=_cell).map(_cell)
+                cells.to_csv(part, index=False, float_format="%.10g", lineterminator="\n")
             files.append(f"{name}.csv")
         return tuple(f"{self.link}/{file}" for file in files)

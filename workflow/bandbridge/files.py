@@ -37,6 +37,8 @@ def whole_file(path: Path, *, checked: bool = False, durable: bool = True) -> It
     """
     part, note = _beside(path), checksum_file(path)
     note_part = _beside(note)
+    # In a folder that others can write to, it could be a link to a file of ours.
+    part.unlink(missing_ok=True)
     try:
         mode = _create(part)
         yield part

@@ -45,7 +45,18 @@ class Words:
 
 
 def save_head(path: Path, head: Head) -> None:
-    """Write a head as .npz; equal heads give equal bytes."""
+    """Write a head as .npz; equal heads give equal bytes.
+
+    Raises:
+        UserError: a class's vector, the scale or the bias is no finite number: every score by it would be undefined.
+    """
+    broken = [name for name, row in zip(head.classes, head.weights, strict=True) if not np.isfinite(row).all()]
+    if broken or not np.isfinite([head.logit_scale, head.logit_bias]).all():
+        raise UserError(
+            f"{path}: the text encoder gives no finite vector for {len(broken)} of {len(head.classes)} classes "
+            f"({', '.join(broken[:3]) or 'none'}; logit_scale is {head.logit_scale:g}). The CLIP's weights are damaged "
+            "or diverged; load or train it again."
+        )
     arrays = {
         "weights": head.weights,
         "logit_scale": np.float64(head.logit_scale),

@@ -1,18 +1,20 @@
 """What every script shares: arguments from Snakemake or from the command line, the log, errors in one paragraph."""
 
 import argparse
-import errno
 import inspect
 import json
 import os
 import sys
+import traceback
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
-from bandbridge import progress
+from bandbridge import limits, progress, runlock
 from bandbridge.errors import UserError
+from bandbridge.untrusted import visible
 
 
 def share_package(folder: Path) -> None:
@@ -35,19 +37,15 @@ def run(main: Callable[..., None], snakemake: Any = None) -> None:
     hints = typing.get_type_hints(main)
     found = _from_command_line(main, hints) if snakemake is None else _from_snakemake(main, snakemake)
     try:
-        with progress.reporting(_title(snakemake), log):
+        with progress.reporting(_title(snakemake), log), _alone(snakemake, log):
             main(**{name: _convert(value, hints.get(name)) for name, value in found.items()})
     except UserError as error:
         _stop(error, log)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            _unforeseen(error, log)
-            raise
-        _stop(_full(f" ({error.filename})" if error.filename else ""), log)
     except Exception as error:
-        # safetensors says so in words alone.
-        if "No space left on device" in str(error):
-            _stop(_full(""), log)
+        if cure := limits.cure_of(error):
+            if log is not None:
+                traceback.print_exc()  # to the log
+            _stop(UserError(cure), log)
         _unforeseen(error, log)
         raise
 
@@ -58,8 +56,47 @@ def _title(snakemake: Any) -> str:
     return f"{getattr(snakemake, 'rule', '')}{wildcards and f' ({wildcards})'}"
 
 
-def _full(where: str) -> UserError:
-    return UserError(f"the disk or the quota is full{where}; make room and run again, nothing done is lost")
+@contextmanager
+def _alone(snakemake: Any, log: Path | None) -> Iterator[None]:
+    """While it lasts, no other process makes the same outputs.
+
+    A job outlives a Snakemake that was killed alone, and the next one starts it again.
+    """
+    lock = _lock_of(snakemake)
+    if lock is None:
+        yield
+        return
+
+    def say(text: str) -> None:
+        for stream in filter(None, (sys.stderr, progress.terminal)):
+            print(text, file=stream, flush=True)
+
+    with runlock.alone(lock, snakemake.config["run"], f"does the same: {_title(snakemake)}", say) as waited:
+        if waited and log is not None and not _is_ours(log):
+            raise UserError(f"{_title(snakemake)} was started once more and is done; this process is left over")
+        yield
+
+
+def _is_ours(log: Path) -> bool:
+    """Whether a log is the file that standard output goes to; Snakemake deletes it when it starts a job again."""
+    try:
+        return os.path.samestat(log.stat(), os.fstat(1))
+    except FileNotFoundError:
+        return False
+
+
+def _lock_of(snakemake: Any) -> Path | None:
+    """Beside what runs share for a job that makes some of it, in the clone's .snakemake for any other."""
+    config = getattr(snakemake, "config", None)
+    if not config or "run" not in config or not list(snakemake.output):
+        return None
+    name = ".".join([snakemake.rule, *map(str, snakemake.wildcards)]).replace(os.sep, "_")
+    archives = Path(config["data_root"]) / "archives"
+    first = Path(str(snakemake.output[0]))
+    for root in (Path(config["store_root"] or Path(config["data_root"]) / "zarr"), archives):
+        if first.is_relative_to(root):
+            return root / runlock.FOLDER / f"{name}.job"
+    return Path(".snakemake", "bandbridge", config["run"], f"{name}.job")
 
 
 def _unforeseen(error: Exception, log: Path | None) -> None:
@@ -83,9 +120,11 @@ def _open_log(snakemake: Any) -> Path | None:
 
 
 def _stop(error: UserError, log: Path | None) -> NoReturn:
-    print(f"Error: {error}", file=sys.stderr, flush=True)
+    # Names in it come from files of others, and may steer a terminal.
+    message = "\n".join(visible(line.expandtabs()) for line in str(error).splitlines())
+    print(f"Error: {message}", file=sys.stderr, flush=True)
     if log is not None:
-        print(f"\n{error}\n(log: {log})\n", file=progress.terminal or sys.stderr, flush=True)
+        print(f"\n{message}\n(log: {log})\n", file=progress.terminal or sys.stderr, flush=True)
     sys.exit(1)
 
 

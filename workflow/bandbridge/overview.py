@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bandbridge.alphas import alpha_name
 from bandbridge.catalogue import Source, load_dataset
 from bandbridge.download import missing_manual, to_download
 from bandbridge.progress import duration
@@ -53,7 +54,7 @@ NOT_MADE, FOLLOWS = REASONS["_missing_output"], REASONS["_updated_input_run"]
 STAGES = {
     "Data": ("download", "plan", "convert", "preprocess"),
     "CLIP": ("fetch_text_tower", "scratch_clip", "fetch_clip", "zero_shot_head", "words_head"),
-    "Alignment": ("align", "fetch_weights"),
+    "Alignment": ("align", "fetch_weights", "check_first_weights"),
     "Patching": ("finetune", "embed_sweep", "select_alpha", "add_task_vectors", "patch"),
     "Report": ("collect", "tables", "report", "compare"),
     "Evaluation": ("",),
@@ -366,7 +367,7 @@ def _headlines(
     for name, alpha in selected.items():
         line = lines(config)[name]
         aligned = [student for student, (_, teacher) in students(config).items() if teacher == line.clip]
-        encoders = {"zero-shot": f"{line.clip}@0", f"patched (alpha {alpha:g})": model_at(line, alpha)}
+        encoders = {"zero-shot": f"{line.clip}@0", f"patched (alpha {alpha_name(alpha)})": model_at(line, alpha)}
         for role in ("patching", "supported"):
             shown = {**encoders, **{student: student for student in aligned}} if role == "patching" else encoders
             for task in tasks(config, role):

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from bandbridge.clip import Clip
+from bandbridge.state_dicts import differences
 from bandbridge.weights import Weights, load_weights
 
 
@@ -80,12 +81,6 @@ def add_task_vectors(
 
 
 def _must_match(zero_shot: Mapping[str, Tensor], fine_tuned: Mapping[str, Tensor]) -> None:
-    faults = [f"{name} is only in the zero-shot model" for name in sorted(set(zero_shot) - set(fine_tuned))]
-    faults += [f"{name} is only in the fine-tuned model" for name in sorted(set(fine_tuned) - set(zero_shot))]
-    faults += [
-        f"{name} is {tuple(zero_shot[name].shape)} in the zero-shot, {tuple(fine_tuned[name].shape)} in the fine-tuned"
-        for name in sorted(set(zero_shot) & set(fine_tuned))
-        if zero_shot[name].shape != fine_tuned[name].shape
-    ]
+    faults = differences(fine_tuned, zero_shot)
     if faults:
-        raise ValueError("the two models cannot be mixed: " + "; ".join(faults))
+        raise ValueError(f"the two models cannot be mixed; against the zero-shot one, the fine-tuned one has {faults}")

@@ -11,6 +11,7 @@ from bandbridge.checksums import open_verified
 from bandbridge.errors import UserError
 from bandbridge.files import whole_file
 from bandbridge.readers import Planned
+from bandbridge.untrusted import as_cell, from_cell
 
 # One file holds this many samples: few files for a file system's quota, and what a killed conversion may lose.
 SHARD = 2_000
@@ -89,8 +90,8 @@ def save_plan(path: Path, plan: Plan) -> None:
     with whole_file(path, checked=True) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["id", "split", "reason"])
-        writer.writerows([name, split, ""] for split, ids in plan.ids.items() for name in ids)
-        writer.writerows([item.id, item.split, item.reason] for item in plan.refused)
+        writer.writerows([as_cell(name), split, ""] for split, ids in plan.ids.items() for name in ids)
+        writer.writerows([as_cell(item.id), item.split, as_cell(item.reason)] for item in plan.refused)
 
 
 def load_plan(path: Path, dataset: Dataset) -> Plan:
@@ -100,7 +101,7 @@ def load_plan(path: Path, dataset: Dataset) -> Plan:
     with open_verified(path) as file:
         for row in csv.DictReader(file):
             if row["reason"]:
-                refused.append(Refused(row["id"], row["split"], row["reason"]))
+                refused.append(Refused(from_cell(row["id"]), row["split"], from_cell(row["reason"])))
             else:
-                ids[row["split"]].append(row["id"])
+                ids[row["split"]].append(from_cell(row["id"]))
     return Plan({split: tuple(names) for split, names in ids.items()}, tuple(refused))

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogFormatter, MaxNLocator
 
+from bandbridge.alphas import alpha_name
 from bandbridge.figures import (
     COLOURS,
     FULL_WIDTH,
@@ -34,8 +35,6 @@ SPLIT_STYLE: dict[str, dict[str, Any]] = {
     },
     "test": {"linestyle": "-", "marker": "o", "markeredgecolor": COLOURS["surface"], "markeredgewidth": 0.6},
 }
-# Two values of alpha nearer than this are the same.
-NEAR = 1e-9
 # (task, split, alpha) -> the ends of an interval, 0..1; the task is 'patching' or 'supported'.
 Intervals = Mapping[tuple[str, str, float], tuple[float, float]]
 
@@ -82,14 +81,14 @@ def _mark_alphas(line: Any, curve: Curve, split: str, titles: Mapping[str, str],
     alphas = [float(alpha) for alpha in curve.points.loc[drawn, "alpha"]]
     tips = []
     for alpha in alphas:
-        chosen = ", selected" if abs(alpha - curve.selected) < NEAR else ""
-        lines = [f"α = {alpha:g}, {SPLIT_NAMES[split]}{chosen}"]
+        chosen = ", selected" if alpha == curve.selected else ""
+        lines = [f"α = {alpha_name(alpha)}, {SPLIT_NAMES[split]}{chosen}"]
         for task, title in titles.items():
             value = curve.at(alpha)[f"{task}_{split}"]
-            span = interval(intervals.get((task, split, round(alpha, 6))))
+            span = interval(intervals.get((task, split, alpha)))
             lines.append(f"{title}: {curve.metric(task)} {number(100 * value)} %{span}")
         tips.append("\n".join(lines))
-    mark(line, SPLIT_NAMES[split], tips, [f"alpha {alpha:g}" for alpha in alphas])
+    mark(line, SPLIT_NAMES[split], tips, [f"alpha {alpha_name(alpha)}" for alpha in alphas])
 
 
 def interval(ends: tuple[float, float] | None) -> str:
@@ -109,7 +108,7 @@ def _name_points(axes: Axes, curve: Curve) -> None:
     """Names beside the points of alpha 0, 1 and the selected one, on the test line where there is one."""
     split = "test" if curve.points["patching_test"].notna().any() else "val"
     names = {0.0: "zero-shot", 1.0: "fine-tuned"}
-    names[curve.selected] = ", ".join(filter(None, [names.get(curve.selected), f"α = {curve.selected:g}"]))
+    names[curve.selected] = ", ".join(filter(None, [names.get(curve.selected), f"α = {alpha_name(curve.selected)}"]))
     for alpha, name in names.items():
         point = curve.at(alpha)
         if pd.isna(point[f"supported_{split}"]):
@@ -239,6 +238,8 @@ def stage_costs(seconds: pd.Series, memory: pd.Series) -> Figure:
         mark(dots, "", tips, [str(stage) for stage in seconds.index[known]])
         axes.set_xlim(left=low)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
+        # The usual one writes in maths, which is off.
+        axes.xaxis.set_minor_formatter(LogFormatter())
         axes.set_xlabel(label)
         axes.grid(visible=False, axis="y")
         axes.tick_params(axis="y", length=0, labelcolor=COLOURS["ink"])

@@ -14,7 +14,17 @@ from matplotlib.path import Path
 from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
 from numpy.typing import NDArray
 
-from bandbridge.figures import COLOURS, MODEL_COLOURS, SPLIT_COLOURS, SPLIT_NAMES, WIDTH, mark, shortened, styled
+from bandbridge.figures import (
+    COLOURS,
+    MODEL_COLOURS,
+    SPLIT_COLOURS,
+    SPLIT_NAMES,
+    WIDTH,
+    legend_label,
+    mark,
+    shortened,
+    styled,
+)
 
 MOST_POINTS = 4000
 # Up to so many bands lie over each other; up to so many have a curve each; of more, their quantiles are drawn.
@@ -103,7 +113,7 @@ def _overlaid(shares: Sequence[NDArray], edges: NDArray, bands: Sequence[str], v
     for band, share, colour, line in zip(bands, shares, MODEL_COLOURS[1:], ("-", "--", ":"), strict=False):
         shade = COLOURS[named.get(band.lower(), colour)]
         mark(axes.stairs(share, edges, fill=True, color=shade, alpha=0.1, linewidth=0), band)
-        mark(axes.stairs(share, edges, color=shade, linestyle=line, linewidth=1.2, label=band), band)
+        mark(axes.stairs(share, edges, color=shade, linestyle=line, linewidth=1.2, label=legend_label(band)), band)
     axes.set_ylim(bottom=0)
     axes.set_ylabel("pixels a bin, %")
     figure.legend(loc="outside upper left", ncols=len(bands))

@@ -17,6 +17,7 @@ from bandbridge.figures import (
     MODEL_COLOURS,
     MODEL_MARKERS,
     WIDTH,
+    legend_label,
     mark,
     records,
     shortened,
@@ -57,7 +58,7 @@ def per_class(scores: pd.DataFrame) -> Figure:
             color=COLOURS[colour],
             markerfacecolor=COLOURS["surface" if hollow else colour],
             markersize=4.5,
-            label=model,
+            label=legend_label(model),
         )
         tips = [f"{name}\n{model}: {number(100 * value)} %" for name, value in values[known].items()]
         mark(dots, str(model), tips, [str(name) for name in values.index[known]])
@@ -97,7 +98,7 @@ def confusions(matrices: Mapping[str, pd.DataFrame], samples: pd.Series) -> Figu
         _mark_cells(axes, model, values, classes, samples)
         if len(classes) <= MOST_NUMBERED:
             _number_cells(axes, values)
-        axes.set_title(model)
+        axes.set_title(legend_label(model))
         names = shortened(classes, 22)
         axes.set_xticks(range(len(classes)), names, rotation=90, fontsize=size, color=COLOURS["muted"])
         axes.set_yticks(range(len(classes)), names, fontsize=size, color=COLOURS["ink"])
@@ -202,7 +203,12 @@ def shots(scores: pd.DataFrame, metric: str) -> Figure:
         mark(band, str(model))
         face = COLOURS["surface" if colour == "muted" else colour]
         (line,) = axes.plot(
-            group["k"], group["value"], color=COLOURS[colour], marker=shape, markerfacecolor=face, label=model
+            group["k"],
+            group["value"],
+            color=COLOURS[colour],
+            marker=shape,
+            markerfacecolor=face,
+            label=legend_label(model),
         )
         tips = [
             f"{model}\n{row.k:,} samples a class: {number(100 * row.value)} %{interval((row.ci_low, row.ci_high))}"

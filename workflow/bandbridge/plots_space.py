@@ -129,4 +129,5 @@ def gallery(rows: Sequence[tuple[str, Sequence[tuple[str, str, bool | None]]]]) 
 
 def decoded(uri: str) -> Image.Image:
     """The picture of a data URI."""
-    return Image.open(io.BytesIO(base64.b64decode(uri.partition("base64,")[2]))).convert("RGB")
+    content = io.BytesIO(base64.b64decode(uri.partition("base64,")[2]))
+    return Image.open(content, formats=["PNG", "JPEG"]).convert("RGB")

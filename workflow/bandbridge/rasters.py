@@ -1,5 +1,10 @@
-"""Decoding raster files that are in memory, and bringing bands of several resolutions to one grid."""
+"""Decoding raster files that are in memory, and bringing bands of several resolutions to one grid.
 
+Files are not trusted: GDAL reads them with the drivers of `DRIVERS` alone, none leads to another file or to an address,
+and the size of the pixels is known and bounded before they are decoded.
+"""
+
+import re
 import struct
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -8,13 +13,38 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 
 import numpy as np
+import rasterio
 import rasterio.errors
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError
-from rasterio.io import MemoryFile
+from pyproj.network import set_network_enabled
+from rasterio.io import DatasetReader, MemoryFile
 
-RESAMPLINGS = ("nearest", "bilinear")
+from bandbridge.catalogue import RESAMPLINGS
+
+# GDAL has some 150 drivers, and tries all of them on whatever it is given: VRT opens any other file, WMS and STAC any
+# address, HDF5 and netCDF bring parsers of their own.
+DRIVERS = ("GTiff", "JP2OpenJPEG", "PNG", "JPEG")
+# Nothing beside a file is looked for, and no file is fetched, whatever a driver is asked to open.
+SEALED = {
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+    "GDAL_PAM_ENABLED": "NO",
+    "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ".none",
+    "GDAL_VRT_ENABLE_PYTHON": "NO",
+    "GDAL_VRT_ENABLE_RAWRASTERBAND": "NO",
+}
+# Metadata of a TIFF that name the file in which GDAL looks for its overviews, with any driver.
+LEADING_AWAY = ("OVERVIEWS", "ProxyOverviewRequest")
+# GDAL takes a PNG that breaks off for a whole one, the rest of it black.
+PNG, PNG_END = b"\x89PNG\r\n", b"IEND\xaeB`\x82"
+# Of a file in memory, in a folder of its own.
+NAME = "content"
+# Of the pixels of one sample: a hundred times what is usual, an eighth of a laptop's memory.
+MOST_SAMPLE_BYTES = 1024**3
+
+# A file's reference system may name grids by their addresses.
+set_network_enabled(False)
 
 # TIFF 6.0, section 2: the types of a field that are read here, and their sizes.
 _SHORT, _LONG, _DOUBLE = 3, 4, 12
@@ -59,38 +89,103 @@ class Raster:
         return self.place()
 
 
-def decode(content: bytes) -> Raster:
-    """The pixels of a TIFF, JPEG 2000 or whatever else GDAL reads, and where it lies.
+def decode(content: bytes, limit: int = MOST_SAMPLE_BYTES) -> Raster:
+    """The pixels of a TIFF, JPEG 2000, PNG or JPEG, and where it lies.
 
     Plain uncompressed TIFFs, which most published samples are, are read directly: opening a file in GDAL takes
     several times longer than reading a sample of a hundred pixels (benchmarks/ingest.py). GDAL reads all others.
 
+    Args:
+        limit: the most bytes of pixels. A file that states more is not decoded: 5 kB can stand for 10 GB.
+
     Raises:
-        RasterError: the file is truncated, damaged or of an unknown format.
+        RasterError: the file is truncated, damaged, larger than the limit, of another format, or leads to other files.
     """
     if not content:
         raise RasterError("is empty")
+    if content.startswith(PNG) and PNG_END not in content:
+        raise RasterError(f"is truncated: a PNG of {len(content):,} bytes without its end")
     fields = _tiff_fields(content)
-    if fields is None or not _is_plain(fields):
-        return _decode_with_gdal(content)
-    pixels = _plain_pixels(content, fields)
+    pixels = _plain_pixels(content, fields) if fields and _is_plain(fields) else None
+    if fields is None or pixels is None:
+        return _decode_with_gdal(content, limit)
 
     def place() -> Place:
         try:
             return _centre(fields, pixels.shape[1:])
         except _UnusualError:
-            return _decode_with_gdal(content).centre
+            return _decode_with_gdal(content, limit).centre
 
     return Raster(pixels, place)
+
+
+@contextmanager
+def opened(content: bytes) -> Iterator[DatasetReader]:
+    """A file in memory, opened by GDAL with one of `DRIVERS` and cut off from all other files and from the network.
+
+    The file must stay inside the block, its reading too.
+
+    Raises:
+        RasterError: the file is damaged, of another format, or names a file for its overviews.
+    """
+    with rasterio.Env(**SEALED), MemoryFile(content, filename=NAME) as memory, _place_is_optional():
+        try:
+            file = memory.open(driver=list(DRIVERS))
+        except rasterio.errors.RasterioError as error:
+            if "not recognized as" in str(error):
+                expected = "a TIFF, JPEG 2000, PNG or JPEG"
+                raise RasterError(
+                    f"cannot be read as a raster: expected {expected}, it begins with {content[:8]!r}"
+                ) from error
+            raise RasterError(f"cannot be read as a raster: {in_gdals_words(error)}") from error
+        with file:
+            for domain in LEADING_AWAY:
+                if tags := file.tags(ns=domain):
+                    raise RasterError(f"names another file for its overviews ({', '.join(tags.values())})")
+            yield file
+
+
+def in_gdals_words(error: Exception) -> str:
+    """What GDAL says is wrong, without the folder of the file in memory, which differs each time."""
+    text = " ".join(str(error.__cause__ or error).split())
+    return re.sub(rf"/vsimem/[\w-]+/{NAME}|{NAME}", "it", text)
+
+
+def must_fit(file: DatasetReader, limit: int) -> None:
+    """A `RasterError` where a file's pixels take more than `limit` bytes, or a block of them more than any sample."""
+    size = file.count * file.height * file.width * _largest_number(file)
+    if size > limit:
+        raise RasterError(
+            f"states {file.count:,} bands of {file.height:,} x {file.width:,} pixels, {size:,} bytes; "
+            f"the limit is {limit:,}"
+        )
+    blocks_must_fit(file)
+
+
+def blocks_must_fit(file: DatasetReader) -> None:
+    """A `RasterError` where GDAL would have to decode more than `MOST_SAMPLE_BYTES` at once, whatever is asked for."""
+    together = file.interleaving is not None and file.interleaving.name != "band"
+    for height, width in file.block_shapes:
+        size = (file.count if together else 1) * height * width * _largest_number(file)
+        if size > MOST_SAMPLE_BYTES:
+            raise RasterError(
+                f"is stored in blocks of {height:,} x {width:,} pixels, {size:,} bytes; the limit is "
+                f"{MOST_SAMPLE_BYTES:,}"
+            )
+
+
+def _largest_number(file: DatasetReader) -> int:
+    return max(np.dtype(name).itemsize for name in file.dtypes)
 
 
 class _UnusualError(Exception):
     """A georeference that GDAL is asked about."""
 
 
-def _decode_with_gdal(content: bytes) -> Raster:
+def _decode_with_gdal(content: bytes, limit: int) -> Raster:
     try:
-        with MemoryFile(content) as memory, _place_is_optional(), memory.open() as file:
+        with opened(content) as file:
+            must_fit(file, limit)
             pixels = file.read()
             if file.crs is None:
                 return Raster(pixels, lambda: None)
@@ -98,8 +193,7 @@ def _decode_with_gdal(content: bytes) -> Raster:
             crs = file.crs.to_wkt()
             return Raster(pixels, lambda: _to_wgs84(crs, x, y))
     except rasterio.errors.RasterioError as error:
-        # GDAL's own words, without the name of the file in memory.
-        raise RasterError(f"cannot be read as a raster: {' '.join(str(error.__cause__ or error).split())}") from error
+        raise RasterError(f"cannot be read as a raster: {in_gdals_words(error)}") from error
 
 
 @contextmanager
@@ -123,7 +217,8 @@ def _tiff_fields(content: bytes) -> dict[int, tuple] | None:
         fields: dict[int, tuple] = {0: (order,)}
         entries = content[at + 2 : at + 2 + 12 * count]
         for number, (tag, kind, n, value) in enumerate(struct.iter_unpack(order + "HHII", entries)):
-            if tag in _READ and kind in _FORMATS:
+            # The first of a tag counts; a field of no values is no field.
+            if tag in _READ and tag not in fields and kind in _FORMATS and n:
                 form = f"{order}{n}{_FORMATS[kind]}"
                 inside = n * _SIZES[kind] <= 4
                 fields[tag] = struct.unpack_from(form, content, at + 10 + 12 * number if inside else value)
@@ -144,13 +239,19 @@ def _is_plain(fields: Mapping[int, tuple]) -> bool:
     )
 
 
-def _plain_pixels(content: bytes, fields: Mapping[int, tuple]) -> NDArray:
+def _plain_pixels(content: bytes, fields: Mapping[int, tuple]) -> NDArray | None:
+    """None where the strips are not the pixels and nothing else: some may be absent, others padded."""
     width, height, bands = fields[_WIDTH][0], fields[_HEIGHT][0], fields.get(_BANDS, (1,))[0]
     kind, size = _KINDS[fields.get(_SAMPLE_FORMAT, (1,))[0]], fields[_BITS][0] // 8
-    data = b"".join(content[at : at + length] for at, length in zip(fields[_OFFSETS], fields[_COUNTS], strict=False))
     expected = width * height * bands * size
+    if any(at + length > len(content) for at, length in zip(fields[_OFFSETS], fields[_COUNTS], strict=False)):
+        raise RasterError(f"is truncated: its strips lead beyond its {len(content):,} bytes")
+    # Strips may lie over each other, a million times: their sum is known before they are put together.
+    if not sum(fields[_COUNTS]) == expected <= len(content):
+        return None
+    data = b"".join(content[at : at + length] for at, length in zip(fields[_OFFSETS], fields[_COUNTS], strict=False))
     if len(data) != expected:
-        raise RasterError(f"is truncated: it holds {len(data):,} bytes of pixels, expected {expected:,}")
+        return None
     pixels = np.frombuffer(data, f"{fields[0][0]}{kind}{size}")
     together = bands > 1 and fields.get(_PLANAR, (1,))[0] == 1
     pixels = (

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from bandbridge import plots
+from bandbridge.alphas import alpha_name
 from bandbridge.checksums import open_verified
 from bandbridge.figures import Album, Plot
 from bandbridge.plots import Intervals
@@ -68,10 +69,10 @@ def _intervals(curve: Curve, config: Mapping[str, Any], metrics: pd.DataFrame) -
         rows = rows[(rows["metric"] == main_metric(own[0]["dataset"], rows["metric"])) & rows["ci_low"].notna()]
         ends = {(row.encoder, row.split): (row.ci_low, row.ci_high) for row in rows.itertuples()}
         for alpha in curve.points["alpha"]:
-            encoder = model_at(line, alpha) if line else f"{curve.clip}@{alpha:g}"
+            encoder = model_at(line, alpha) if line else f"{curve.clip}@{alpha_name(alpha)}"
             for split in ("val", "test"):
                 if (encoder, split) in ends:
-                    spans[role, split, round(float(alpha), 6)] = ends[encoder, split]
+                    spans[role, split, float(alpha)] = ends[encoder, split]
     return spans
 
 
@@ -84,8 +85,8 @@ def _curve_data(curve: Curve, spans: Intervals) -> pd.DataFrame:
             for split in ("val", "test"):
                 value = point[f"{task}_{split}"]
                 if pd.notna(value):
-                    low, high = spans.get((task, split, round(alpha, 6)), (None, None))
-                    names = [curve.clip, alpha, int(abs(alpha - curve.selected) < plots.NEAR), task, split]
+                    low, high = spans.get((task, split, alpha), (None, None))
+                    names = [curve.clip, alpha, int(alpha == curve.selected), task, split]
                     records.append([*names, point[f"{task}_metric"], value, low, high])
     columns = ["line", "alpha", "selected", "task", "split", "metric", "value", "ci_low", "ci_high"]
     return pd.DataFrame(records, columns=columns)
@@ -94,7 +95,7 @@ def _curve_data(curve: Curve, spans: Intervals) -> pd.DataFrame:
 def _spoken_point(curve: Curve, alpha: float) -> str:
     point = curve.at(alpha)
     split = "test" if pd.notna(point["patching_test"]) else "val"
-    name = f"At alpha {alpha:g}{' (selected)' if alpha == curve.selected else ''}"
+    name = f"At alpha {alpha_name(alpha)}{' (selected)' if alpha == curve.selected else ''}"
     text = f"{name}: patching task {percent(point[f'patching_{split}'])}"
     if curve.has_supported and pd.notna(point[f"supported_{split}"]):
         text += f", supported task {percent(point[f'supported_{split}'])}"
@@ -117,7 +118,8 @@ def remarks(paths: Sequence[Path]) -> list[str]:
     """What stages noted in their files: history.jsonl, open_clip_config.json, samples/<data set>.json."""
     noted: list[str] = []
     for path in paths:
-        text = path.read_text(encoding="utf-8")
+        with open_verified(path) as file:
+            text = file.read()
         lines = [json.loads(line) for line in text.splitlines()] if path.suffix == ".jsonl" else [json.loads(text)]
         noted += [text for line in lines for text in (line.get("remark"), *line.get("notes", ())) if text]
     return noted

@@ -8,9 +8,11 @@ from typing import Any
 import pandas as pd
 
 from bandbridge import plots_models
+from bandbridge.alphas import alpha_name
 from bandbridge.figures import MODEL_COLOURS, MOST_CLASSES, Album, Plot
 from bandbridge.settings import tasks
 from bandbridge.tables import PER_CLASS, Curve, dataset_title, headline, metric_name, number, short_title, shown_models
+from bandbridge.tables_base import rank_value
 
 MOST_CONFUSIONS = 12
 TO = " -> "
@@ -55,7 +57,7 @@ def drawn_models(scores: pd.Series, names: Mapping[str, str], most: int = len(MO
     """Encoders that a figure has room for, in the order of tables: those of the PAINT line, then the best others."""
     there = [name for name in names if name in scores.index]
     first = [name for name in there if "@" in name][:most]
-    others = sorted((name for name in there if "@" not in name), key=lambda name: -scores[name])
+    others = sorted((name for name in there if "@" not in name), key=lambda name: -rank_value(scores[name]))
     kept = {*first, *others[: most - len(first)]}
     return [name for name in there if name in kept]
 
@@ -120,7 +122,7 @@ def _class_scores(
 def _compared(encoders: Sequence[str], curves: Sequence[Curve]) -> tuple[str, str]:
     """The zero-shot model and the one to compare with it: the patched one, or the next there is."""
     base = next((name for name in encoders if name.endswith("@0")), encoders[0])
-    chosen = {f"{curve.clip}@{curve.selected:g}" for curve in curves}
+    chosen = {f"{curve.clip}@{alpha_name(curve.selected)}" for curve in curves}
     others = [name for name in encoders if name != base]
     return base, next((name for name in others if name in chosen), others[0] if others else base)
 
@@ -147,7 +149,8 @@ def confusions(
             continue
         values = scores[(scores["dataset"] == dataset) & (scores["prompts"] == prompts)]
         values = values.drop_duplicates("encoder").set_index("encoder")["value"]
-        students = sorted((name for name in there if "@" not in name), key=lambda name: -values.get(name, 0.0))
+        students = [name for name in there if "@" not in name]
+        students.sort(key=lambda name: -rank_value(values.get(name, 0.0)))
         compared = _compared([name for name in there if "@" in name] or there, curves)
         shown = list(dict.fromkeys([*compared, *students[:1]]))
         kept = {name: names[name] for name in shown}

@@ -11,6 +11,7 @@ from bandbridge import plots_space
 from bandbridge.figures import Album, Plot
 from bandbridge.files import read_json
 from bandbridge.tables import short_title
+from bandbridge.tables_base import rank_value
 
 # Pictures make the page heavy: it shows so many galleries, those of the best students, of so many bytes together.
 MOST_GALLERIES, MOST_BYTES = 10, 5_000_000
@@ -74,7 +75,7 @@ def galleries(paths: Sequence[Path], scores: Mapping[str, float], album: Album) 
     """
     found = [read_json(path) for path in paths]
     sizes = [path.stat().st_size for path in paths]
-    order = sorted(range(len(found)), key=lambda index: (-scores.get(found[index]["encoder"], -1.0), index))
+    order = sorted(range(len(found)), key=lambda index: (-rank_value(scores.get(found[index]["encoder"], -1.0)), index))
     # One of each data set before a second of any.
     rank: dict[str, int] = {}
     turns = {}

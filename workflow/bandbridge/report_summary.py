@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from bandbridge.alphas import alpha_name
 from bandbridge.settings import (
     clips,
     final_lines,
@@ -18,6 +19,7 @@ from bandbridge.settings import (
     uses_scratch,
 )
 from bandbridge.tables import Curve, dataset_title, headline, metric_name, number, short_title
+from bandbridge.tables_base import rank_value
 from bandbridge.text_towers import load_text_tower
 
 # A smaller p value is called a change that chance would hardly make.
@@ -119,7 +121,7 @@ def summary(config: Mapping[str, Any], metrics: pd.DataFrame, curves: Sequence[C
     ends = ends_of(config, curve)
     level = f"{100 * config['evaluate']['bootstrap']['level']:g}\N{NO-BREAK SPACE}%"
     which = f" of {curve.clip}" if len(final_lines(config)) > 1 else ""
-    first = f"Patching{which} with α = {curve.selected:g} "
+    first = f"Patching{which} with α = {alpha_name(curve.selected)} "
     first += " and ".join(_changed(scores, ends, level if scores is patching[0] else "") for scores in patching)
     kept = " and ".join(_changed(scores, ends, "") for scores in supported)
     first += f"; it {kept}." if kept else "; no supported task was watched."
@@ -149,7 +151,7 @@ def ends_of(config: Mapping[str, Any], curve: Curve) -> tuple[str, str]:
     """The encoders that a summary compares: zero-shot CLIP and the patched model."""
     line = lines(config).get(curve.clip)
     if line is None:
-        return f"{curve.clip}@0", f"{curve.clip}@{curve.selected:g}"
+        return f"{curve.clip}@0", f"{curve.clip}@{alpha_name(curve.selected)}"
     return f"{line.clip}@0", model_at(line, curve.selected)
 
 
@@ -170,7 +172,7 @@ def _student_sentence(
     """The best student against its teacher, which is called so in the sentence and `encoder` in the figures."""
     if not aligned:
         return "No student was aligned."
-    best = max(aligned, key=aligned.__getitem__)
+    best = max(aligned, key=lambda student: rank_value(aligned[student]))
     gain = scores.gain(OVER_PATCHED, best, encoder)
     points = 100 * gain.value
     relation = f"{number(abs(points))} points {'above' if points > 0 else 'below'} it"
@@ -238,7 +240,7 @@ def key_figures(config: Mapping[str, Any], metrics: pd.DataFrame, curves: Sequen
     for scores in _roles(config, metrics, "patching")[:1]:
         line = lines(config).get(curve.clip)
         aligned = _aligned(config, scores, line.clip if line else curve.clip)
-        best = sorted(aligned, key=lambda student: -aligned[student])[:MOST_STUDENTS]
+        best = sorted(aligned, key=lambda student: -rank_value(aligned[student]))[:MOST_STUDENTS]
         for student in (student for student in aligned if student in best):
             label = f"Patched RGB model to aligned student {student}: {scores.metric} on {scores.title}, %"
             gain = scores.gain(OVER_PATCHED, student, after)

@@ -152,7 +152,15 @@ def _logits(part: Labelled, head: Head, nomenclature: str) -> NDArray[np.float32
             f"the head has {head.weights.shape[1]} dimensions and the embeddings of {attrs['encoder']} have "
             f"{part.embeddings.embedding.shape[1]}: they belong to different CLIPs. Delete both and run again."
         )
-    return logits_from_head(part.embeddings.embedding, head.weights, head.logit_scale, head.logit_bias)
+    logits = logits_from_head(part.embeddings.embedding, head.weights, head.logit_scale, head.logit_bias)
+    broken = int((~np.isfinite(logits).all(axis=1)).sum())
+    if broken:
+        raise UserError(
+            f"{attrs['encoder']} on {attrs['dataset']} (split {attrs['split']}): {part.headline} is not defined: "
+            f"{broken} of {len(logits)} samples have zero-shot scores that are no finite numbers. The head of "
+            f"{nomenclature} or the embeddings are damaged; delete both and run again."
+        )
+    return logits
 
 
 def row_of(attrs: Mapping[str, Any], **common: Any) -> Callable[..., Row]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from bandbridge.alphas import alpha_name
 from bandbridge.errors import UserError
 from bandbridge.metrics.draws import HeadlineDraws
 from bandbridge.metrics.paired import paired_difference
@@ -35,7 +36,7 @@ def with_selected(
         if line not in alphas:
             known = ", ".join(sorted(alphas)) or "no line"
             raise UserError(f"{encoder}: no alpha was selected for {line}, but for {known}. Pass its selected.json.")
-        return f"{line}@{alphas[line]:g}" if alphas[line] else starts.get(line, f"{line}@0")
+        return f"{line}@{alpha_name(alphas[line])}" if alphas[line] else starts.get(line, f"{line}@0")
 
     return {
         resolved(encoder): {kind: resolved(name) for kind, name in kinds.items()}

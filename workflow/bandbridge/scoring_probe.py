@@ -1,5 +1,6 @@
 """From embeddings to rows of the metrics table: linear probes, on all of train and on a few samples a class."""
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,13 @@ def probe_rows(
         _part(train), _part(val), train.kind, recipe["C"], recipe["max_iterations"], solver, train.headline
     )
     print(f"Probe of {train.embeddings.attrs['encoder']}: solved with {solver.name}, C = {probe.C:g}")
+    if math.isnan(probe.validation):
+        attrs = val.embeddings.attrs
+        print(
+            f"Warning: {val.headline} of the probe of {attrs['encoder']} on {attrs['dataset']} (split val) is not "
+            f"defined for any C, so none is the best: the smallest, {probe.C:g}, was taken. val needs samples with and "
+            "without each class."
+        )
     common = {"task": "linear-probe", "run": run, "nomenclature": nomenclature, "seed": draws.seed}
     on_val = row_of(val.embeddings.attrs, **common)
     chosen = on_val(metric=val.headline, value=probe.validation, n=len(val.labels))

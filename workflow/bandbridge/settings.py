@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bandbridge.alphas import alpha_name
 from bandbridge.catalogue import load_dataset, prompt_set, read_yaml
+from bandbridge.errors import UserError
+from bandbridge.file_kinds import weights_format
 from bandbridge.locations import WORKFLOW
 
-WEIGHTS_SUFFIXES = {".bin", ".pt", ".pth", ".safetensors"}
+WEIGHTS_SUFFIXES = {".bin", ".npz", ".pt", ".pth", ".safetensors"}
 
 
 def uses_scratch(config: Mapping[str, Any]) -> bool:
@@ -28,29 +31,76 @@ def other_encoders(config: Mapping[str, Any]) -> dict[str, str | None]:
     return {entry["name"]: entry.get("checkpoint") for entry in named}
 
 
+def unpinned_encoders(config: Mapping[str, Any]) -> set[str]:
+    """The encoders to whose weights the user has agreed, although nobody states a checksum of them."""
+    entries = [entry for entry in config["evaluate"]["encoders"] if not isinstance(entry, str)]
+    return {entry["name"] for entry in entries if entry.get("unpinned")}
+
+
 def absent_checkpoints(config: Mapping[str, Any]) -> list[str]:
-    """A sentence for each checkpoint that is not there, so that a run finds out before its first job."""
-    absent = [
-        f"clip.pretrained: {source} is not there; put the checkpoint there, or name weights of open_clip (openai)."
+    """A sentence for each checkpoint that is missing or plainly no weights, before the first job."""
+    named = [
+        ("clip.pretrained", source, "or name weights of open_clip (openai)", True)
         for _, source in clips(config).values()
-        if not source.startswith("hf-hub:")
-        and ("/" in source or Path(source).suffix in WEIGHTS_SUFFIXES)
-        and not Path(source).exists()
+        if source != "scratch"
+        and not source.startswith("hf-hub:")
+        and ("/" in source or Path(source).suffix in WEIGHTS_SUFFIXES or Path(source).exists())
     ]
-    absent += [
-        f"align.students.{name}.pretrained: {student['pretrained']} is not there; put the checkpoint there, "
-        "name an encoder of workflow/encoders/, or set it to null to start from random weights."
+    named += [
+        (
+            f"align.students.{name}.pretrained",
+            student["pretrained"],
+            "name an encoder of workflow/encoders/, or set it to null to start from random weights",
+            False,
+        )
         for name, student in config["align"]["students"].items()
-        if student["pretrained"]
-        and published_weights(config, student["pretrained"]) is None
-        and not Path(student["pretrained"]).is_file()
+        if student["pretrained"] and published_weights(config, student["pretrained"]) is None
     ]
-    return absent + [
-        f"evaluate.encoders: the checkpoint of {name}, {checkpoint}, is not there; put it there, or name the encoder "
-        "alone to fetch its published weights."
-        for name, checkpoint in other_encoders(config).items()
-        if checkpoint and not Path(checkpoint).exists()
+    named += [
+        (
+            f"evaluate.encoders: checkpoint of {name}",
+            path,
+            "or name the encoder alone to fetch its published weights",
+            True,
+        )
+        for name, path in other_encoders(config).items()
+        if path
     ]
+    faults = [sentence for entry in named if (sentence := _checkpoint_fault(*entry))]
+    fetched = {name: "evaluate.encoders" for name, path in other_encoders(config).items() if path is None}
+    fetched |= {
+        s["pretrained"]: f"align.students.{n}" for n, s in config["align"]["students"].items() if s["pretrained"]
+    }
+    return faults + [sentence for name, key in fetched.items() if (sentence := _manual_fault(config, key, name))]
+
+
+def _manual_fault(config: Mapping[str, Any], key: str, encoder: str) -> str:
+    """What to do about weights that only the user can bring, where they are missing or no weights; '' for nothing."""
+    path = published_weights(config, encoder)
+    if path is None:
+        return ""
+    weights = read_yaml("encoders", encoder)["weights"]
+    if "manual" not in weights or "urls" in weights:
+        return ""
+    if not path.exists():
+        return (
+            f"{key}: {weights['file']} of {encoder} has to be copied manually. {weights['manual'].strip()}\nTo: {path}"
+        )
+    return "" if path.suffix == ".zip" else _checkpoint_fault(key, str(path), "", directories=False)
+
+
+def _checkpoint_fault(key: str, source: str, otherwise: str, directories: bool) -> str:
+    """What is wrong with a path to weights by its first bytes, '' for nothing; `directories`: it may be one."""
+    path = Path(source)
+    if not path.exists():
+        return f"{key}: {source} not found; copy the checkpoint there, {otherwise}."
+    if path.is_dir() and directories:
+        return ""
+    try:
+        weights_format(path)
+    except UserError as error:
+        return f"{key}: {error}"
+    return ""
 
 
 def configured_precisions(config: Mapping[str, Any]) -> set[str]:
@@ -183,7 +233,7 @@ def final_lines(config: Mapping[str, Any]) -> dict[str, str]:
 def model_at(line: Line, alpha: float) -> str:
     """The name of a line's model among the encoders; the zero-shot model has one name on all lines of a CLIP."""
     name = line.clip if line.start is None and not alpha else line.name
-    return f"{name}@{alpha:g}"
+    return f"{name}@{alpha_name(alpha)}"
 
 
 def scored_nomenclatures(config: Mapping[str, Any], dataset: str) -> tuple[str, ...]:
@@ -215,8 +265,8 @@ def published_weights(config: Mapping[str, Any], pretrained: str | None) -> Path
     """Where the weights of an encoder of workflow/encoders are fetched to; None where `pretrained` names none."""
     if not pretrained or not (WORKFLOW / "encoders" / f"{pretrained}.yaml").is_file():
         return None
-    file = read_yaml("encoders", pretrained)["weights"]["file"]
-    return Path(config["data_root"]) / "archives" / "encoders" / str(file)
+    file = read_yaml("encoders", pretrained)["weights"].get("file")
+    return None if file is None else Path(config["data_root"]) / "archives" / "encoders" / str(file)
 
 
 def evaluated(config: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:

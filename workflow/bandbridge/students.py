@@ -15,6 +15,7 @@ from bandbridge.backbones import load_backbone, new_backbone
 from bandbridge.errors import UserError
 from bandbridge.progress import progress
 from bandbridge.sensors import SENSORS, SENTINEL_1, order_bands
+from bandbridge.state_dicts import must_fit
 from bandbridge.views import BandStatistics
 
 SAMPLES_AT_A_TIME = 256
@@ -141,6 +142,12 @@ def new_student(spec: StudentSpec, embed_dim: int, statistics: BandStatistics | 
     return student
 
 
+def first_weights_report(spec: StudentSpec) -> str:
+    """What of `spec.pretrained` is loaded into the backbone, in a sentence; raises as `new_student` does."""
+    trunk = new_backbone(spec.backbone, len(spec.bands), spec.options)
+    return load_backbone(trunk, Path(str(spec.pretrained)), spec.bands, spec.widen_rgb)
+
+
 def save_student(path: Path, student: Student, clip: str, precision: str) -> None:
     """Write a student so that `load_student` needs nothing but the file.
 
@@ -151,7 +158,9 @@ def save_student(path: Path, student: Student, clip: str, precision: str) -> Non
     statistics = None if student.statistics is None else asdict(student.statistics)
     description = {"student": asdict(student.spec), "statistics": statistics, "embed_dim": student.embed_dim}
     weights.save_weights(
-        path, student.state_dict(), {"clip": clip, "precision": precision, "bandbridge": json.dumps(description)}
+        path,
+        student.state_dict(),
+        {"clip": clip, "precision": precision, "bandbridge": json.dumps(description, sort_keys=True)},
     )
 
 
@@ -163,7 +172,9 @@ def load_student(path: Path) -> Student:
     found = json.loads(metadata["bandbridge"])
     statistics = found["statistics"] and BandStatistics(**{key: tuple(v) for key, v in found["statistics"].items()})
     student = Student(StudentSpec.from_config(found["student"]), found["embed_dim"], statistics)
-    student.load_state_dict(weights.load_weights(path))
+    state = weights.load_weights(path)
+    must_fit(state, student.state_dict(), path, f"the student ({student.spec.backbone}) that its metadata describes")
+    student.load_state_dict(state)
     return student.eval()
 
 

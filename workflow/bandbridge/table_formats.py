@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from bandbridge.files import whole_file
 from bandbridge.tables_base import NOTHING, Cell, Column, Line, Table, number
+from bandbridge.untrusted import as_cell, visible
 
 LATEX_ESCAPES = {
     "\\": r"\textbackslash{}",
@@ -25,6 +27,7 @@ LATEX_ESCAPES = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
+    "`": r"\textasciigrave{}",
     "α": r"$\alpha$",
     "λ": r"$\lambda$",
     "Δ": r"$\Delta$",
@@ -40,6 +43,8 @@ LATEX_ESCAPES = {
     "¶": r"\P{}",
     "\u00a0": "~",
 }
+# Of underscores those at the ends of a word, as no others emphasise; of addresses what makes them links.
+MARKDOWN = re.compile(r"[\\`*\[\]<>|~$&]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=\bwww)\.", re.IGNORECASE)
 EXTRAS = {"low": "ci_low", "high": "ci_high", "gain": "gain", "p": "p"}
 PLAIN = str.maketrans(
     {"α": "alpha", "→": "->", "−": "-", "–": "-", "\u00a0": " ", "Δ": "change", "†": "+", "‡": "++", "§": "+++"}
@@ -72,6 +77,7 @@ def write_table(table: Table, path: Path) -> None:
 def to_csv(table: Table) -> str:
     """One line a row; beside a number stand the ends of its interval, its gain and its p, where its column has any.
 
+    A name that a spreadsheet would take for a formula has an apostrophe before it, see `untrusted.as_cell`.
     Text is ASCII as far as names allow: 'alpha' for the letter, '-' for the minus sign. A table that has strong lines
     gets a last column, `selected`, of 0 and 1; one that has published figures, `source`, empty for the run's own.
     """
@@ -82,13 +88,13 @@ def to_csv(table: Table) -> str:
     if any(line.strong for line in table.lines):
         ends["selected"] = lambda line: str(int(line.strong))
     if any(line.source for line in table.lines):
-        ends["source"] = lambda line: line.source
+        ends["source"] = lambda line: as_cell(line.source)
     header = [text.translate(PLAIN).lower() for text in table.headings]
     for column, names in zip(table.columns, extras, strict=True):
         header += [column.key, *(f"{column.key} {EXTRAS[name]}" for name in names)]
-    writer.writerow([*header, *ends])
+    writer.writerow(map(as_cell, [*header, *ends]))
     for line in table.lines:
-        record = [text.translate(PLAIN) for text in line.texts]
+        record = [as_cell(text.translate(PLAIN)) for text in line.texts]
         for cell, column, names in zip(line.cells, table.columns, extras, strict=True):
             record += [_plain(cell, name, column.decimals) for name in ("value", *names)]
         writer.writerow([*record, *(end(line) for end in ends.values())])
@@ -116,30 +122,27 @@ def _plain(cell: Cell, name: str, decimals: int) -> str:
 def to_markdown(table: Table) -> str:
     """A pipe table under its caption; bold is the best of its column (or the line that was selected)."""
     if not table.lines:
-        return f"{table.caption}\n\n{NOTHING}\n"
+        return f"{markdown_text(table.caption)}\n\n{NOTHING}\n"
     header = [*table.headings, *(": ".join(filter(None, [column.group, heading(column)])) for column in table.columns)]
     rule = ["---"] * len(table.headings) + ["---:"] * len(table.columns)
     body = [
-        [*map(_markdown_text, line.texts), *map(_markdown_cell, line.cells, table.columns, [line] * len(line.cells))]
+        [*map(markdown_text, line.texts), *map(_markdown_cell, line.cells, table.columns, [line] * len(line.cells))]
         for line in table.lines
     ]
-    lines = [f"| {' | '.join(cells)} |" for cells in ([_markdown_text(text) for text in header], rule, *body)]
-    note = f"\n{_starless(table.note)}\n" if table.note else ""
-    return f"{table.caption}\n\n" + "\n".join(lines) + "\n" + note
+    lines = [f"| {' | '.join(cells)} |" for cells in ([markdown_text(text) for text in header], rule, *body)]
+    note = f"\n{markdown_text(table.note)}\n" if table.note else ""
+    return f"{markdown_text(table.caption)}\n\n" + "\n".join(lines) + "\n" + note
 
 
-def _markdown_text(text: str) -> str:
-    return text.replace("|", "\\|")
-
-
-def _starless(text: str) -> str:
-    return text.replace("*", "\\*")
+def markdown_text(text: str) -> str:
+    """Text as Markdown prints it: nothing in it is a link, an emphasis, code, maths, HTML or the end of a cell."""
+    return MARKDOWN.sub(r"\\\g<0>", visible(" ".join(text.splitlines())))
 
 
 def _markdown_cell(cell: Cell, column: Column, line: Line) -> str:
     value = shown_value(cell, column)
     bold = (cell.strong or line.strong) and cell.value is not None
-    return " ".join(filter(None, [f"**{value}**" if bold else value, *map(_starless, asides(cell, column))]))
+    return " ".join(filter(None, [f"**{value}**" if bold else value, *map(markdown_text, asides(cell, column))]))
 
 
 def shown_value(cell: Cell, column: Column) -> str:
@@ -228,7 +231,12 @@ def to_latex(table: Table) -> str:
 
 def latex_escape(text: str) -> str:
     """Text as LaTeX prints it: special characters escaped, the table's symbols in maths."""
-    return "".join(LATEX_ESCAPES.get(character, character) for character in text)
+    text = visible(" ".join(text.splitlines()))
+    # Two hyphens are no dash; what begins like an argument or a star is none, as it would be behind the end of a line.
+    pieces = ["{}" if text[:1] in ("[", "*") else ""]
+    for before, character in zip(" " + text, text, strict=False):
+        pieces.append("{}-" if before == character == "-" else LATEX_ESCAPES.get(character, character))
+    return "".join(pieces)
 
 
 def _layout(table: Table) -> Layout:

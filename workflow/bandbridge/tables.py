@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from bandbridge.alphas import alpha_name
 from bandbridge.tables_base import (
     NOTHING,
     PER_CLASS,
@@ -127,10 +128,10 @@ def paint_table(curves: Sequence[Curve], decimals: int = 1) -> Table:
             (
                 *([curve.clip] if several_clips else []),
                 *([dataset_title(curve.dataset)] if several else []),
-                f"{point['alpha']:g}",
+                alpha_name(point["alpha"]),
             ),
             tuple(_curve_cell(point, column.key) for column in columns),
-            strong=abs(point["alpha"] - curve.selected) < 1e-9,
+            strong=point["alpha"] == curve.selected,
         )
         for curve in curves
         for _, point in curve.points.iterrows()

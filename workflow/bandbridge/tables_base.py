@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from bandbridge.alphas import alpha_name
 from bandbridge.catalogue import dataset_names, load_dataset
 from bandbridge.checksums import verify
 from bandbridge.errors import UserError, did_you_mean
@@ -126,6 +127,11 @@ class Curve:
     def at(self, alpha: float) -> pd.Series:
         """The row of the grid point nearest to `alpha`."""
         return self.points.iloc[int(np.argmin(np.abs(self.points["alpha"] - alpha)))]
+
+
+def rank_value(score: float) -> float:
+    """A score to sort by: one that is not defined (NaN), which compares with nothing, comes below all others."""
+    return -math.inf if math.isnan(score) else score
 
 
 def read_curves(curves: Sequence[Path], selected: Sequence[Path]) -> list[Curve]:
@@ -244,7 +250,7 @@ def encoder_roles(metrics: pd.DataFrame, curves: Sequence[Curve]) -> dict[str, t
 
     The encoders come in the order of tables: each PAINT line's by alpha, then those without alpha.
     """
-    selected = {f"{curve.clip}@{curve.selected:g}" for curve in curves}
+    selected = {f"{curve.clip}@{alpha_name(curve.selected)}" for curve in curves}
     facts = metrics.drop_duplicates("encoder").set_index("encoder")[["alpha", "clip"]]
     on_line = facts[facts["alpha"].notna()]
     lines = list(dict.fromkeys(map(line_of, on_line.index)))
@@ -295,7 +301,7 @@ def _model_name(encoder: str, roles: tuple[str, ...], alpha: float, several: boo
         return f"Aligned ({encoder})" if roles else encoder
     what = " and ".join(roles) or "interpolated"
     what = f"{line_of(encoder)}, {what}" if several else what.capitalize()
-    return f"{what} (α = {alpha:g})"
+    return f"{what} (α = {alpha_name(alpha)})"
 
 
 # --- views -----------------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Tables of what changed between things that are otherwise alike: prompt sets, and the students of one run."""
 
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -50,7 +51,8 @@ def prompts_table(view: View) -> Table:
     lines = []
     for (dataset, nomenclature, metric), by_encoder in scores.items():
         for encoder, name in names.items():
-            values = by_encoder.get(encoder, {})
+            scored = by_encoder.get(encoder, {})
+            values = {prompts: value for prompts, value in scored.items() if not math.isnan(value)}
             if len(values) < 2:
                 continue
             best, worst = max(values, key=values.__getitem__), min(values, key=values.__getitem__)

@@ -7,21 +7,31 @@ every member in memory, and takes some truncated archives for whole ones. Archiv
 import bz2
 import io
 import lzma
+import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, BinaryIO, NamedTuple, cast
 
 import zstandard
 from isal import igzip
+
+from bandbridge.untrusted import whole_number
 
 BLOCK = 512
 CHUNK = 64 * 1024
 # A zstd block of 4 bytes becomes 128 kB: what one call may expand to is kept small by giving it little.
 ZSTD_CHUNK = 4 * 1024
 ZSTD_MAX_WINDOW = 2**31
+# Of a dictionary: what `xz -9` makes takes 65 MB, and a header may ask for 4 GB.
+XZ_MAX_MEMORY = 2**30
 STEP = 16 * 1024**2
 MAX_HEADER_BYTES = 16 * 1024**2
 # Above this size, a content that is a thousand times its compressed size is a bomb and no image.
 BOMB_BYTES, BOMB_RATIO = 100 * 1024**2, 1000
+
+# What can be sought in a file, and a number as headers hold it.
+MOST_BYTES = 2**62
+OCTAL = re.compile(rb"[0-7]*")
 
 ZERO_BLOCK = bytes(BLOCK)
 FILES, FOLDERS, LINKS = b"\x007", b"5D", b"12346"
@@ -54,9 +64,9 @@ def unpacked(file: BinaryIO) -> Unpacked:
         raw: Any = igzip.IGzipFile(fileobj=file, mode="rb")
         ahead = igzip.READ_BUFFER_SIZE
     elif start[:3] == b"BZh":
-        raw = _Frames(file, bz2.BZ2Decompressor)
+        raw = _Frames(file, bz2.BZ2Decompressor, bounded=True)
     elif start == b"\xfd7zXZ\x00":
-        raw = _Frames(file, lzma.LZMADecompressor, padding=b"\0")
+        raw = _Frames(file, partial(lzma.LZMADecompressor, memlimit=XZ_MAX_MEMORY), padding=b"\0", bounded=True)
     elif start[:4] == b"\x28\xb5\x2f\xfd" or start[1:4] == b"\x2a\x4d\x18":
         raw = _Frames(file, zstandard.ZstdDecompressor(max_window_size=ZSTD_MAX_WINDOW).decompressobj, ZSTD_CHUNK)
     else:
@@ -68,9 +78,11 @@ def unpacked(file: BinaryIO) -> Unpacked:
 class _Frames(io.RawIOBase):
     """Compressed frames one after another as one stream. One that breaks off, or what is no frame, is an error."""
 
-    def __init__(self, file: BinaryIO, new: Callable[[], Any], chunk: int = CHUNK, padding: bytes = b"") -> None:
+    def __init__(
+        self, file: BinaryIO, new: Callable[[], Any], chunk: int = CHUNK, padding: bytes = b"", bounded: bool = False
+    ) -> None:
         self._file, self._new, self._chunk, self._padding = file, new, chunk, padding
-        self._bounded = new in (bz2.BZ2Decompressor, lzma.LZMADecompressor)
+        self._bounded = bounded  # whether decompressors give no more than they are asked for
         self._frame: Any = None
         self._out = memoryview(b"")
 
@@ -240,18 +252,13 @@ def _text(field: bytes) -> str:
 def _number(field: bytes) -> int:
     if field[0] & 0x80:
         number = int.from_bytes(field, "big") - (1 << (8 * len(field) - 1))
-        if field[0] == 0x80:
+        if field[0] == 0x80 and number < MOST_BYTES:
             return number
-        raise TarError("a header states a negative size")
-    try:
-        number = int(field.split(b"\0", 1)[0] or b"0", 8)
-    except ValueError:
-        if not field.strip(b" \0"):
-            return 0
-        raise TarError(f"a header holds {field!r} where a number belongs; it is no tar, or damaged") from None
-    if number < 0:
-        raise TarError("a header states a negative size")
-    return number
+        raise TarError("a header states a negative size, or one beyond all files")
+    octal = field.split(b"\0", 1)[0].strip(b" ")
+    if OCTAL.fullmatch(octal) is None:
+        raise TarError(f"a header holds {field!r} where a number belongs; it is no tar, or damaged")
+    return int(octal or b"0", 8)
 
 
 def _pax_size(fields: dict[str, str], size: int) -> int:
@@ -262,9 +269,10 @@ def _pax_size(fields: dict[str, str], size: int) -> int:
     stated = fields.get("size")
     if stated is None:
         return size
-    if not stated.isascii() or not stated.isdigit():
-        raise TarError(f"a pax header states the size {stated!r}")
-    return int(stated)
+    number = whole_number(stated)
+    if number is None or number >= MOST_BYTES:
+        raise TarError(f"a pax header states the size {stated[:40]!r}")
+    return number
 
 
 def _pax(records: bytes) -> dict[str, str]:
@@ -273,6 +281,7 @@ def _pax(records: bytes) -> dict[str, str]:
     at = 0
     while at < len(records) and records[at]:
         space = records.find(b" ", at, at + 20)
+        # Of bytes, these are ASCII digits alone.
         length = int(records[at:space]) if space > 0 and records[at:space].isdigit() else 0
         key, equals, value = records[space + 1 : at + length - 1].partition(b"=")
         if length < 5 or not equals or records[at + length - 1 : at + length] != b"\n":

@@ -12,6 +12,9 @@ from bandbridge.errors import UserError
 from bandbridge.files import checksum, whole_directory
 from bandbridge.text_towers import Packaging, TextTower
 
+# Far more than a sentence encoder has, far less than fills a disk. A zip's member is never read beyond what it states.
+MOST_BYTES = 8 * 1024**3
+
 
 def fetch_text_tower(tower: TextTower, directory: Path) -> None:
     """Write a tower's files to `directory`, from the first of its packagings that can be had and holds them.
@@ -61,7 +64,9 @@ def _unpack(tower: TextTower, packaging: Packaging, path: Path, directory: Path)
             member = "/".join(filter(None, [packaging.folder, name]))
             if member not in archive.namelist():
                 raise UserError(f"{path.name}: {member} is not in it.")
-            with archive.open(member) as packed, (directory / name).open("wb") as file:
+            if archive.getinfo(member).file_size > MOST_BYTES:
+                raise UserError(f"{path.name}: {member} states more than {MOST_BYTES:,} bytes, as no tower has.")
+            with archive.open(member) as packed, (directory / name).open("xb") as file:
                 shutil.copyfileobj(packed, file)
     for name, fault in _faults(tower, directory):
         raise UserError(f"{path.name}: {name} in it is {fault}.")
@@ -70,4 +75,6 @@ def _unpack(tower: TextTower, packaging: Packaging, path: Path, directory: Path)
 def _member(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
     if name not in archive.namelist():
         raise UserError(f"{path.name}: {name} is not in it.")
+    if archive.getinfo(name).file_size > MOST_BYTES:
+        raise UserError(f"{path.name}: {name} states more than {MOST_BYTES:,} bytes, as no tower has.")
     return archive.read(name)

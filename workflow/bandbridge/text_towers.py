@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from bandbridge.catalogue import WORKFLOW, Source, read_yaml
+from bandbridge.errors import UserError
+from bandbridge.untrusted import leads_out
 
 FOLDER = "text_towers"
 # How tokens become one embedding -> open_clip's name for it.
@@ -59,7 +61,7 @@ def load_text_tower(name: str) -> TextTower:
         pooling=facts["pooling"],
         context=facts["context"],
         packagings=tuple(_packaging(source) for source in facts["sources"]),
-        files=facts["files"],
+        files=_checked(facts["files"], name),
         licence=facts["licence"],
         attribution=facts.get("attribution", ""),
         cite=tuple(facts.get("cite", ())),
@@ -90,6 +92,14 @@ def architecture_faults(tower: TextTower, model_cfg: Mapping[str, Any]) -> list[
     if not 0 < text.get("context_length", 0) <= tower.context:
         faults.append(f"text_cfg.context_length is {text.get('context_length')}, expected 1 to {tower.context}")
     return faults
+
+
+def _checked(files: Mapping[str, str], tower: str) -> Mapping[str, str]:
+    """The files of a tower; a `UserError` for a name that leads out of its folder."""
+    for name in files:
+        if leads_out(name) or "/" in name or name.startswith("."):
+            raise UserError(f"workflow/{FOLDER}/{tower}.yaml: files names {name!r}, expected a plain file name")
+    return files
 
 
 def _packaging(facts: Mapping[str, Any]) -> Packaging:

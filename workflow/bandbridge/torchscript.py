@@ -27,14 +27,6 @@ _DTYPES = {
 }
 
 
-def is_torchscript(path: Path) -> bool:
-    """Whether a file is a TorchScript archive: a zip as torch.save writes it, with its code's constants in it."""
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
-
-
 def read_torchscript(path: Path) -> dict[str, Tensor]:
     """Tensors of a TorchScript archive by dotted name, as its module's state_dict() would name them.
 

@@ -18,20 +18,28 @@ from typing import Any, Self
 import requests
 import urllib3
 
+from bandbridge.connections import SLOWEST, TimedSession
 from bandbridge.errors import UserError
+from bandbridge.files import write_json
 from bandbridge.progress import Loop, tracked
+from bandbridge.untrusted import visible, whole_number
 
 MEGABYTE = 1_000_000
 CHUNK = 2**16  # what is lost at most when a connection breaks
 TIMEOUT = (20, 60)  # seconds to connect, and to wait for the next bytes
 FRUITLESS_ATTEMPTS = 6  # without a byte more than ever before
 LONGEST_BACKOFF, LONGEST_RETRY_AFTER = 60.0, 600.0
+# Of a file whose size neither the data set's file nor the server states.
+MOST_UNSTATED = 100_000 * MEGABYTE
 BUSY = (408, 425, 429, 500, 502, 503, 504)
 sleep = time.sleep
 
 
 class MirrorError(Exception):
     """This address does not deliver the file, and asking again would not help; the text says why."""
+
+    def __init__(self, reason: object) -> None:
+        super().__init__(visible(str(reason)))
 
 
 class InterruptedTransferError(Exception):
@@ -62,7 +70,9 @@ class Part:
         self.path = target.with_name(f"{target.name}.part")
         self._notes = target.with_name(f".{target.name}.part.json")
         self._algorithms = tuple(algorithms)
-        self._file = os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0)
+        # A folder of downloads may be shared: what is written must not follow another user's link.
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+        self._file = os.fdopen(os.open(self.path, flags, 0o666), "r+b", buffering=0)
         self.said = self._read_notes()
         self._reset()
         while data := self._file.read(16 * CHUNK):
@@ -102,7 +112,7 @@ class Part:
         self._reset()
         self.said = dict(said)
         try:
-            self._notes.write_text(json.dumps(self.said), encoding="utf-8")
+            write_json(self._notes, self.said)
         except OSError as error:
             raise UserError(f"{self._notes} cannot be written ({error}); make room, or mend the directory") from error
 
@@ -146,16 +156,23 @@ def transfer(url: str, part: Part, expected: Expected) -> None:
     """Bring `part` to the whole file at an address, trying again as long as that brings bytes.
 
     Raises:
-        MirrorError: the address does not deliver the file.
+        MirrorError: the address does not deliver the file, sends more than its size, takes too long (see
+            `TimedSession`), or leads from https to http.
         UserError: the disk has no room for it.
     """
-    most, fruitless = part.size, 0
-    with requests.Session() as session, tracked(f"Downloading {expected.file}", "MB") as meter:
+    most, fruitless, at_first = part.size, 0, part.size
+    with TimedSession(lambda: part.size) as session, tracked(f"Downloading {expected.file}", "MB") as meter:
         while True:
             try:
                 _attempt(session, url, part, expected, meter)
+                # A connection that was shut looks like one that ended.
+                if session.expired:
+                    raise InterruptedTransferError("out of time")
                 return
             except InterruptedTransferError as interruption:
+                if session.expired:
+                    came = f"{part.size - at_first:,} bytes came in {session.seconds:,.0f} s"
+                    raise MirrorError(f"it is too slow: {came}, expected {SLOWEST:,} a second") from interruption
                 fruitless = 0 if part.size > most else fruitless + 1
                 most = max(most, part.size)
                 if fruitless == FRUITLESS_ATTEMPTS:
@@ -181,7 +198,11 @@ def _attempt(session: requests.Session, url: str, part: Part, expected: Expected
             total = part.said.get("total")
             meter.begin(round(part.size / MEGABYTE), total and round(total / MEGABYTE))
             response.raw.enforce_content_length = False  # counted below, in our own words
+            limit = next(size for size in (total, expected.size, MOST_UNSTATED) if size is not None)
             for data in response.raw.stream(CHUNK, decode_content=False):
+                if part.size + len(data) > limit:
+                    part.restart({})
+                    raise MirrorError(f"it sends more than {limit:,} bytes, the size that is stated or allowed")
                 part.write(data)
                 meter.done = round(part.size / MEGABYTE)
     except (requests.ConnectionError, requests.Timeout, urllib3.exceptions.HTTPError) as error:
@@ -191,10 +212,6 @@ def _attempt(session: requests.Session, url: str, part: Part, expected: Expected
     total = part.said.get("total")
     if total is not None and part.size < total:
         raise InterruptedTransferError(f"the connection ended after {part.size:,} of {total:,} bytes")
-    if total is not None and part.size > total:
-        size = part.size
-        part.restart({})
-        raise InterruptedTransferError(f"{size:,} bytes came, {total:,} were promised")
 
 
 def _in_brief(error: Exception) -> str:
@@ -241,8 +258,7 @@ def _begin(response: requests.Response, url: str, part: Part, expected: Expected
     """Make `part` ready for the answer's bytes: at its end for the rest of the file, empty for the whole of it."""
     etag = response.headers.get("ETag", "")
     etag = "" if etag.startswith("W/") else etag
-    length = response.headers.get("Content-Length", "")
-    total = int(length) if length.isdigit() else None
+    total = whole_number(response.headers.get("Content-Length", "").strip())
     if response.status_code == 206:
         left = total
         first, total = _content_range(response)
@@ -276,21 +292,22 @@ def _check_room(part: Part, left: int | None, given_back: int) -> None:
 def _content_range(response: requests.Response) -> tuple[int, int | None]:
     """First byte and whole size; -1 and None where the server does not say."""
     stated = response.headers.get("Content-Range", "").strip()
-    found = re.fullmatch(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", stated)
+    found = re.fullmatch(r"bytes (?:(\S+)-\S+|\*)/(\S+)", stated)
     if found is None:
         return -1, None
-    first, total = found.groups()
-    return int(first or -1), None if total == "*" else int(total)
+    first = whole_number(found[1] or "")
+    return -1 if first is None else first, whole_number(found[2])
 
 
 def _retry_after(stated: str | None) -> float | None:
     """Seconds to wait, as a server states them or a date; capped, None where it says nothing that makes sense."""
     if not stated:
         return None
-    if stated.strip().isdigit():
-        return min(float(stated), LONGEST_RETRY_AFTER)
+    seconds = whole_number(stated.strip())
+    if seconds is not None:
+        return min(float(seconds), LONGEST_RETRY_AFTER)
     try:
         then = email.utils.parsedate_to_datetime(stated).timestamp()
-    except ValueError:
+    except (ValueError, TypeError, OverflowError):
         return None
     return min(max(0.0, then - time.time()), LONGEST_RETRY_AFTER)

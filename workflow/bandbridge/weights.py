@@ -1,10 +1,9 @@
-"""Weights in files: safetensors with a checksum, written whole; checkpoints from elsewhere, never unpickled.
+"""Weights in files that are written here: safetensors with metadata and a checksum, whole.
 
 The checksum is the CRC-32C of the whole file, its own eight digits taken as zeros, and is among the metadata: it goes
 where the file goes, and other programs pass it over.
 """
 
-import argparse
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -20,12 +18,8 @@ from torch import Tensor
 from bandbridge.checksums import crc32c, damaged
 from bandbridge.errors import UserError
 from bandbridge.files import whole_file
-from bandbridge.torchscript import is_torchscript, read_torchscript
 
 Weights = dict[str, Tensor]
-
-# Where training programs put the weights beside their own things; 'teacher' is what DINO evaluates.
-WRAPPERS = ("state_dict", "model", "model_state_dict", "teacher")
 
 CHECKSUM = "bandbridge_crc32c"
 _NO_CHECKSUM = "0" * 8
@@ -35,8 +29,18 @@ _LARGEST_HEADER = 100_000_000
 
 
 def save_weights(path: Path, weights: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Write tensors to a safetensors file; equal tensors and metadata give equal bytes."""
+    """Write tensors to a safetensors file; equal tensors and metadata give equal bytes.
+
+    Raises:
+        UserError: NaN or infinity in a tensor; nothing is written.
+    """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    broken = [name for name, tensor in tensors.items() if not is_finite(tensor)]
+    if broken:
+        raise UserError(
+            f"{path}: not written, for NaN or infinity in {len(broken)} of {len(tensors)} tensors "
+            f"({list_some(broken, 3)}). The training diverged: lower its learning rate, or train in float32."
+        )
     with whole_file(path) as part:
         save_file(tensors, part, metadata={**metadata, CHECKSUM: _NO_CHECKSUM})
         _finish_header(part)
@@ -118,43 +122,12 @@ def _opened(path: Path, *remove: Path) -> Iterator[Any]:
         raise UserError(f"{path}: not a safetensors file, or one cut short ({error}).") from error
 
 
-def load_checkpoint(path: Path) -> Weights:
-    """Tensors of a checkpoint from elsewhere: safetensors, torch's own format, or a TorchScript archive.
-
-    Nothing in the file is run: torch's format is read with `weights_only=True`, archives by `read_torchscript`. A state
-    dict under one of the usual keys (`WRAPPERS`) is taken out.
-
-    Raises:
-        UserError: no such file, or a file with other than tensors in it.
-    """
-    if not path.is_file():
-        raise UserError(f"{path}: no such checkpoint; give the path of a local .safetensors, .pt or .pth file.")
-    if path.suffix == ".safetensors":
-        return load_weights(path)
-    if is_torchscript(path):
-        return read_torchscript(path)
-    try:
-        # MoCo and DINO keep their command line beside the weights; a Namespace is a record of values.
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise UserError(f"{path}: not a checkpoint of tensors alone, and nothing else is read ({error}).") from error
-    for key in WRAPPERS:
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise UserError(f"{path}: expected a state dict (name to tensor), found {_described(content)}.")
-    return content
+def is_finite(tensor: Tensor) -> bool:
+    """Whether no value is NaN or infinite. A finite sum says so without more memory; another may have overflowed."""
+    return bool(tensor.sum().isfinite()) or bool(tensor.isfinite().all())
 
 
 def list_some(names: Sequence[str], most: int = 6) -> str:
     """'a, b, c and 4 more'."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
-
-
-def _described(content: object) -> str:
-    if not isinstance(content, dict):
-        return type(content).__name__
-    others = [str(name) for name, value in content.items() if not isinstance(value, Tensor)]
-    return f"a dictionary with other things in it ({list_some(others)})"

@@ -1,3 +1,24 @@
+rule check_first_weights:
+    """Load the weights that a student starts from, so that a file that does not fit stops the run before trainings."""
+    input:
+        first=lambda w: first_weights(STUDENTS[w.student][0]),
+    output:
+        report=results("align/{student}/first_weights.json"),
+    log:
+        logs("align/{student}.first_weights.log"),
+    priority: 10
+    localrule: True
+    conda:
+        "../../envs/torch.yaml"
+    params:
+        student=lambda w: student_facts(config, STUDENTS[w.student][0]),
+        listing=lambda w: own_weights(STUDENTS[w.student][0]),
+    message:
+        "Checking the weights that {wildcards.student} starts from"
+    script:
+        "../scripts/check_first_weights.py"
+
+
 rule align:
     """Distil the patched CLIP into a multispectral student. The teacher is interpolated in memory."""
     input:
@@ -5,6 +26,7 @@ rule align:
         head=lambda w: task_head(clip_of(w.student), align_task(config)),
         store=store(TAUGHT),
         first=lambda w: first_weights(STUDENTS[w.student][0]),
+        checked=lambda w: checked_first_weights(w.student),
     output:
         weights=results("align/{student}/model.safetensors"),
         history=results("align/{student}/history.jsonl"),

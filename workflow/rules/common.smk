@@ -3,6 +3,8 @@
 import re
 from itertools import product
 
+from bandbridge import alphas
+from bandbridge.alphas import alpha_name
 from bandbridge.catalogue import (
     conversion_facts,
     load_dataset,
@@ -30,6 +32,7 @@ from bandbridge.settings import (
     nomenclature_of,
     open_words,
     other_encoders,
+    unpinned_encoders,
     prompts,
     published_weights,
     scored_nomenclatures,
@@ -41,8 +44,9 @@ from bandbridge.settings import (
 )
 from bandbridge.download import doing, missing_manual
 from bandbridge.encoder_facts import encoder_content, load_encoder_facts, sees
-from bandbridge.files import read_json
 from bandbridge.listing import data_listing, file_listing
+from bandbridge.sharing import shared_download, shared_store
+from bandbridge.files import read_json
 from bandbridge.text_towers import load_text_tower, tower_folder
 
 
@@ -56,7 +60,7 @@ wildcard_constraints:
     student="|".join(map(re.escape, students(config))) or "none",
     file=r"[^/]+",
     other="|".join(map(re.escape, other_encoders(config))) or "none",
-    alpha=r"[0-9.]+",
+    alpha=alphas.PATTERN,
     encoder=r"[A-Za-z0-9_.@-]+",
     shown=r"[A-Za-z0-9_-]+",
     split="train|val|test",
@@ -208,7 +212,7 @@ PATCHED = final_lines(config)  # CLIP -> the line that its patched model is on
 EVALUATED = evaluated(config)  # data set -> prompt sets
 WORDS = open_words(config)  # data set -> class -> words that stand for it
 STUDENTS = students(config)  # encoder -> name in the configuration, CLIP
-ALPHAS = [f"{alpha:g}" for alpha in sorted(config["paint"]["alphas"])]
+ALPHAS = [alpha_name(alpha) for alpha in sorted(config["paint"]["alphas"])]
 SCRATCH = config["clip"]["scratch"]["dataset"] if uses_scratch(config) else None
 TOWER = locked_tower(config)  # the text tower that stays as it is
 OTHERS = {
@@ -294,12 +298,31 @@ def own_weights(student):
     return [] if first_weights(student) else file_listing(name)
 
 
+def checked_first_weights(student):
+    """The report that the weights fit which a student starts from, where it starts from any."""
+    starts = config["align"]["students"][STUDENTS[student][0]]["pretrained"]
+    return [results(f"align/{student}/first_weights.json")] if starts else []
+
+
 def tower_files():
     """The files of the text tower that a CLIP is trained against, where there is one."""
     if TOWER is None:
         return []
     folder = tower_folder(config["data_root"], TOWER)
     return [str(folder / file) for file in load_text_tower(TOWER).files]
+
+
+def shared_things():
+    """What this run shares with others that have the same `data_root` or `store_root`."""
+    archives = Path(config["data_root"], "archives")
+    things = [shared_store(dataset_facts(dataset), STORES) for dataset in DATASETS]
+    if TOWER:
+        things.append(shared_download(TOWER, archives, "fetch_text_tower"))
+    things += [
+        shared_download(file, archives, "fetch_weights", file=file)
+        for file in FIRST_WEIGHTS
+    ]
+    return things
 
 
 def fetched_clip():

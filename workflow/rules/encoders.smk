@@ -17,7 +17,9 @@ for encoder, facts in OTHERS.items():
         conda:
             "../../envs/torch.yaml"
         params:
-            facts=encoder_content(encoder),
+            facts=encoder_content(
+                encoder, unpinned=encoder in unpinned_encoders(config)
+            ),
             archives=f"{config['data_root']}/archives/encoders",
             checkpoint=facts.checkpoint,
             listing=file_listing(facts.checkpoint),
@@ -37,7 +39,10 @@ rule fetch_weights:
     conda:
         "../../envs/torch.yaml"
     params:
-        facts=lambda w: encoder_content(FIRST_WEIGHTS[w.file]),
+        facts=lambda w: encoder_content(
+            FIRST_WEIGHTS[w.file],
+            unpinned=FIRST_WEIGHTS[w.file] in unpinned_encoders(config),
+        ),
     message:
         "Fetching {wildcards.file}"
     script:

@@ -63,7 +63,6 @@ rule preprocess:
         records=lambda w: converted(w.dataset),
     output:
         store=store("{dataset}"),
-        quarantine=quarantine("{dataset}"),
     log:
         logs("preprocess/{dataset}.log"),
     benchmark:
@@ -79,6 +78,8 @@ rule preprocess:
         facts=lambda w: read_yaml("datasets", w.dataset),
         nomenclatures=lambda w: class_names_and_maps(w.dataset),
         max_quarantined_share=needs("preprocess", "max_quarantined_share"),
+        # No output, which Snakemake would delete when the list is needed most: after the job has failed.
+        quarantine=quarantine("{dataset}"),
     message:
         "Preprocessing {wildcards.dataset}"
     script:

@@ -143,7 +143,6 @@ rule report:
         samples=samples_of_each(),
         histories=histories(),
         stores=[store(dataset) for dataset in DATASETS],
-        quarantines=[quarantine(dataset) for dataset in DATASETS],
         tables=TABLES,
         galleries=parts_of_the_report("gallery"),
         projections=parts_of_the_report("projection"),
@@ -174,6 +173,7 @@ rule report:
     params:
         code=code_of("report", "published", "report"),
         config=config,
+        quarantines=[quarantine(dataset) for dataset in DATASETS],
         benchmarks=logs(""),
     message:
         "Writing the report"

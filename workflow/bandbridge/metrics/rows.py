@@ -9,9 +9,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bandbridge.alphas import alpha_name
 from bandbridge.checksums import open_verified
 from bandbridge.errors import UserError
 from bandbridge.files import whole_file
+from bandbridge.untrusted import as_cell, from_cell
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -39,6 +41,7 @@ COLUMNS = (
 LEFT_OUT = "unlabelled_samples"
 _NUMBERS = ("alpha", "value", "ci_low", "ci_high")
 _WHOLE_NUMBERS = ("n", "seed")
+_TEXTS = [column not in (*_NUMBERS, *_WHOLE_NUMBERS) for column in COLUMNS]
 _KEY = COLUMNS[: COLUMNS.index("value")]
 
 
@@ -70,8 +73,9 @@ class Row:
     seed: int
 
     def cells(self) -> list[str]:
-        """The row's cells in the order of COLUMNS; numbers with 10 significant digits."""
-        return [format_cell(getattr(self, "class_" if column == "class" else column)) for column in COLUMNS]
+        """The row's cells in the order of COLUMNS; numbers with 10 significant digits, but alpha as it is."""
+        cells = {column: format_cell(getattr(self, "class_" if column == "class" else column)) for column in COLUMNS}
+        return list({**cells, "alpha": "" if self.alpha is None else alpha_name(self.alpha)}.values())
 
 
 def format_cell(value: str | float | None) -> str:
@@ -83,6 +87,8 @@ def format_cell(value: str | float | None) -> str:
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
     """Write rows as CSV, sorted, so that the same rows give the same bytes in whatever order they come.
+
+    A name that a spreadsheet would take for a formula has an apostrophe before it, see `untrusted.as_cell`.
 
     Raises:
         UserError: two rows differ in nothing but their numbers.
@@ -116,7 +122,7 @@ def _read_cells(path: Path) -> list[list[str]]:
         header, *cells = csv.reader(file)
     if tuple(header) != COLUMNS:
         raise UserError(f"{path}: columns are {','.join(header)}; expected {','.join(COLUMNS)}. Delete it and rerun.")
-    return cells
+    return [[from_cell(cell) if is_text else cell for cell, is_text in zip(row, _TEXTS, strict=True)] for row in cells]
 
 
 def _write_cells(path: Path, cells: list[list[str]]) -> None:
@@ -126,7 +132,10 @@ def _write_cells(path: Path, cells: list[list[str]]) -> None:
             named = ", ".join(f"{column} {cell}" for column, cell in zip(_KEY, first, strict=False) if cell)
             raise UserError(f"{path}: two rows for {named}; expected one. Two parts of the run score the same thing.")
     with whole_file(path, checked=True) as part, part.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([COLUMNS, *cells])
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for row in cells:
+            writer.writerow(as_cell(cell) if is_text else cell for cell, is_text in zip(row, _TEXTS, strict=True))
 
 
 def _natural(text: str) -> list[tuple[float, str]]:

@@ -16,41 +16,18 @@ import pyarrow.parquet as pq
 
 from bandbridge.archives import members
 from bandbridge.catalogue import Dataset
-from bandbridge.errors import UserError, did_you_mean
-from bandbridge.rasters import RESAMPLINGS, Raster, RasterError, decode, to_grid
+from bandbridge.errors import UserError
+from bandbridge.rasters import Raster, RasterError, decode, to_grid
 from bandbridge.readers import Planned, Rejected, Sample, source_path
-from bandbridge.readers.options import parse_options
+from bandbridge.readers.images import most_bytes
+from bandbridge.readers.options import LEFT_OUT, BigEarthNetOptions, parse_options
 
-# Lists of v1's samples that the official splits hold none of; the last have no label among the 19 classes.
-LEFT_OUT = {
-    "snow": "patches_with_seasonal_snow.csv",
-    "cloud": "patches_with_cloud_and_shadow.csv",
-    "no_19": "patches_with_no_19_class_targets.csv",
-}
 PAIRS = "s1_s2_name_country_season.csv"
+# The longest, of the pairs, has 70 MB.
+MOST_LIST_BYTES = 512 * 1024**2
 SPLITS = {"train": "train", "validation": "val", "val": "val", "test": "test"}
 # A name's end, and what is known of a sample by it, beside the bands: v1's file of labels.
 LABELS = "labels_metadata"
-
-
-@dataclass(frozen=True)
-class BigEarthNetOptions:
-    """Where the splits come from, `lists` (v1) or `metadata` (v2), and how coarser bands come to the 10 m grid."""
-
-    lists: str | None = None  # a wheel, an archive or a folder that holds v1's lists
-    metadata: str | None = None  # v2's table of samples
-    leave_out: tuple[str, ...] = tuple(LEFT_OUT)  # of v1: snow, cloud, no_19; the others are added to train
-    resampling: str = "nearest"
-
-    def __post_init__(self) -> None:
-        if bool(self.lists) == bool(self.metadata):
-            raise ValueError("expected either lists (BigEarthNet v1) or metadata (v2)")
-        for name, value, allowed in (
-            *(("leave_out", kind, tuple(LEFT_OUT)) for kind in self.leave_out),
-            ("resampling", self.resampling, RESAMPLINGS),
-        ):
-            if value not in allowed:
-                raise ValueError(f"{name} is '{value}', allowed: {', '.join(allowed)}.{did_you_mean(value, allowed)}")
 
 
 def plan(dataset: Dataset, archives: Path) -> Sequence[Planned]:
@@ -93,7 +70,7 @@ def read(dataset: Dataset, archives: Path, stream: str, wanted: Collection[str])
     for source in [source.file for source in dataset.sources if source.stream == stream]:
         for member, content in members(source_path(source, archives), wanted=is_wanted):
             name, part = _owner_and_part(member, owners)
-            sample = opened.setdefault(owners[name], _Parts(name))
+            sample = opened.setdefault(owners[name], _Parts(name, most_bytes(dataset.modality(stream))))
             try:
                 sample.add(part, content)
                 if not sample.lacks(needed):
@@ -115,9 +92,10 @@ class _FaultError(Exception):
 
 @dataclass(eq=False)
 class _Parts:
-    """What has been read of one sample: of `name`, which its files carry."""
+    """What has been read of one sample: of `name`, which its files carry; `limit` is of a file's pixels in bytes."""
 
     name: str
+    limit: int
     bands: dict[str, Raster] = field(default_factory=dict)
     labels: tuple[str, ...] | None = None
 
@@ -129,7 +107,7 @@ class _Parts:
         if part in self.bands:
             raise _FaultError(f"has band {part} twice")
         try:
-            raster = decode(content)
+            raster = decode(content, self.limit)
         except RasterError as error:
             raise _FaultError(f"band {part} {error}") from error
         if len(raster.pixels) != 1:
@@ -143,8 +121,10 @@ class _Parts:
 def _json_labels(content: bytes) -> tuple[str, ...]:
     try:
         labels = json.loads(content)["labels"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise _FaultError("its file of labels is damaged") from error
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        raise _FaultError("its file of labels is damaged: labels is no list of names")
     return tuple(labels)
 
 
@@ -228,12 +208,20 @@ def _rows(path: Path, file: str) -> Iterator[list[str]]:
         raise UserError(f"{path}: holds no list {file}.bz2; it is part of the package bigearthnet-common")
     name, content = found
     try:
-        text = (bz2.decompress(content) if name.endswith(".bz2") else content).decode()
-    except (OSError, ValueError) as error:
+        text = (_decompressed(content) if name.endswith(".bz2") else content).decode()
+    except (OSError, ValueError, EOFError) as error:
         raise UserError(f"{path}: {name} is damaged ({error}); delete it and run the download again") from error
     for number, row in enumerate(csv.reader(io.StringIO(text, newline=""))):
         if row and (number > 0 or row[0].startswith(("S1", "S2"))):
             yield row
+
+
+def _decompressed(content: bytes) -> bytes:
+    with bz2.open(io.BytesIO(content)) as file:
+        text = file.read(MOST_LIST_BYTES + 1)
+    if len(text) > MOST_LIST_BYTES:
+        raise ValueError(f"it expands to more than {MOST_LIST_BYTES:,} bytes")
+    return text
 
 
 def _metadata(path: Path, columns: Sequence[str]) -> pa.Table:

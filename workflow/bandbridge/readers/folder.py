@@ -12,7 +12,7 @@ from bandbridge.rasters import RasterError
 from bandbridge.readers import Planned, Rejected, Sample, images_path, stratified_splits
 from bandbridge.readers.devkit import picture_number, validation_classes
 from bandbridge.readers.images import read_image
-from bandbridge.readers.options import FolderOptions, parse_options
+from bandbridge.readers.options import FolderOptions, options_of
 
 
 def plan(dataset: Dataset, archives: Path) -> Sequence[Planned]:
@@ -81,10 +81,9 @@ def divide(classes: Sequence[str], shares: Mapping[str, float], seed: int) -> li
 
 
 def _options(dataset: Dataset) -> FolderOptions:
-    if len(dataset.modalities) > 1:
-        names = ", ".join(modality.name for modality in dataset.modalities)
-        raise UserError(f"{dataset.name}: the folder reader reads one modality, not {names}; use the table reader")
-    return parse_options(FolderOptions, dataset)
+    options = options_of(dataset)
+    assert isinstance(options, FolderOptions)
+    return options
 
 
 def _names(path: Path, options: FolderOptions, folder_of: Callable[[str], str]) -> list[str]:

@@ -1,19 +1,30 @@
-"""The options of each reader, checked: what a data set's file or the config may say under `options`."""
+"""The options of each reader, checked: what a data set's file or the config may say under `options`.
+
+Their types are in workflow/schemas/dataset.schema.yaml as well, which speaks first; here is what one option says about
+another. `filled_splits` of each names the splits that have samples by them, or is None where the files decide.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from datetime import date
 from typing import Any, TypeVar
 
-from bandbridge import rasters
-from bandbridge.catalogue import Dataset
+from bandbridge.catalogue import RESAMPLINGS, Dataset
 from bandbridge.errors import UserError, did_you_mean
 
 T = TypeVar("T")
 
 SPLIT_LETTERS = {"t": "train", "v": "val", "e": "test"}
 UNUSED_LETTER = "."
-RESAMPLINGS = ("nearest", "bilinear", "cubic")
+SCENE_RESAMPLINGS = (*RESAMPLINGS, "cubic")
+# The options of scenes that decide about labels, by their kind.
+LABEL_OPTIONS = {"single": ("dominant_share",), "multi": ("labelled_share", "label_share")}
+# Lists of v1's samples that the official splits hold none of; the last have no label among the 19 classes.
+LEFT_OUT = {
+    "snow": "patches_with_seasonal_snow.csv",
+    "cloud": "patches_with_cloud_and_shadow.csv",
+    "no_19": "patches_with_no_19_class_targets.csv",
+}
 
 
 @dataclass(frozen=True)
@@ -45,10 +56,23 @@ class SceneOptions:
         # Up to one half, two classes could cover that share.
         above_half = f"dominant_share is {self.dominant_share}, expected more than 0.5, up to 1"
         _check(self.dominant_share > 0.5, above_half)
-        _check_choice("resampling", self.resampling, RESAMPLINGS)
+        _check_choice("resampling", self.resampling, SCENE_RESAMPLINGS)
         self._check_blocks()
         if self.acquired:
-            date.fromisoformat(self.acquired)
+            _check_date("acquired", self.acquired)
+
+    @property
+    def filled_splits(self) -> set[str] | None:
+        """Those with a square of blocks, in the pattern that repeats, that is large enough for a sample."""
+        rows, cols = len(self.blocks), len(self.blocks[0])
+        across = -(-self.size // self.block)
+
+        def square(row: int, col: int) -> set[str]:
+            down, right = range(min(across, rows)), range(min(across, cols))
+            return {self.blocks[(row + i) % rows][(col + j) % cols] for i in down for j in right}
+
+        squares = [square(row, col) for row in range(rows) for col in range(cols)]
+        return {SPLIT_LETTERS[min(letters)] for letters in squares if len(letters) == 1 and letters <= {*SPLIT_LETTERS}}
 
     @property
     def strides(self) -> Mapping[str, int]:
@@ -82,6 +106,10 @@ class DigitsOptions:
         _check_shares({"val": self.val, "test": self.test})
         _check_whole("seed", self.seed, least=0)
 
+    @property
+    def filled_splits(self) -> set[str] | None:
+        return _split_by({"val": self.val, "test": self.test})
+
 
 @dataclass(frozen=True)
 class FolderOptions:
@@ -106,6 +134,12 @@ class FolderOptions:
         _check_whole("class_from", self.class_from, least=1)
         if self.picture_size is not None:
             _check_whole("picture_size", self.picture_size, least=1)
+        for name in ("lists", "patterns"):
+            _check_splits(name, getattr(self, name))
+
+    @property
+    def filled_splits(self) -> set[str] | None:
+        return set(self.lists or self.patterns) or _split_by(self.shares)
 
 
 @dataclass(frozen=True)
@@ -145,7 +179,95 @@ class TableOptions:
         if self.band_files is not None:
             right = all(place in self.band_files for place in ("{path}", "{band}"))
             _check(right, f"band_files is '{self.band_files}', expected a pattern with {{path}} and {{band}}")
-        _check_choice("resampling", self.resampling, rasters.RESAMPLINGS)
+        _check_choice("resampling", self.resampling, RESAMPLINGS)
+        for value, split in self.split_names.items():
+            _check(split in (None, *SPLIT_LETTERS.values()), f"split_names says that {value} is '{split}', no split")
+        _check(len(self.separator) > 0, "separator is empty; write what stands between two classes")
+
+    @property
+    def filled_splits(self) -> set[str] | None:
+        return _split_by(self.shares) if self.shares else None
+
+
+@dataclass(frozen=True)
+class Sen12msOptions:
+    """How the samples are divided, and from which share of a sample on a class is a label of it."""
+
+    lists: Mapping[str, str] = field(default_factory=lambda: {"train": "train_list.txt", "test": "test_list.txt"})
+    val_share: float = 0.1  # of each season's training scenes
+    seed: int = 0
+    label_share: float = 0.1  # read where a sample may have several labels
+
+    def __post_init__(self) -> None:
+        if set(self.lists) != {"train", "test"}:
+            raise ValueError(f"lists has {', '.join(self.lists)}, expected train and test")
+        for name in ("val_share", "label_share"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
+                raise ValueError(f"{name} is {value}, expected a share from 0 to less than 1")
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
+            raise ValueError(f"seed is {self.seed}, expected a whole number from 0")
+
+    @property
+    def filled_splits(self) -> set[str] | None:
+        return {"train", "test", *(["val"] if self.val_share else [])}
+
+
+@dataclass(frozen=True)
+class BigEarthNetOptions:
+    """Where the splits come from, `lists` (v1) or `metadata` (v2), and how coarser bands come to the 10 m grid."""
+
+    lists: str | None = None  # a wheel, an archive or a folder that holds v1's lists
+    metadata: str | None = None  # v2's table of samples
+    leave_out: tuple[str, ...] = tuple(LEFT_OUT)  # of v1: snow, cloud, no_19; the others are added to train
+    resampling: str = "nearest"
+
+    def __post_init__(self) -> None:
+        if bool(self.lists) == bool(self.metadata):
+            raise ValueError("expected either lists (BigEarthNet v1) or metadata (v2)")
+        for name, value, allowed in (
+            *(("leave_out", kind, tuple(LEFT_OUT)) for kind in self.leave_out),
+            ("resampling", self.resampling, RESAMPLINGS),
+        ):
+            if value not in allowed:
+                raise ValueError(f"{name} is '{value}', allowed: {', '.join(allowed)}.{did_you_mean(value, allowed)}")
+
+    @property
+    def filled_splits(self) -> set[str] | None:
+        return None
+
+
+OPTIONS: Mapping[str, type[Any]] = {
+    "bigearthnet": BigEarthNetOptions,
+    "digits": DigitsOptions,
+    "folder": FolderOptions,
+    "scene": SceneOptions,
+    "sen12ms": Sen12msOptions,
+    "table": TableOptions,
+}
+ONE_MODALITY = ("digits", "folder", "scene")  # readers that read no more than one
+
+
+def options_of(dataset: Dataset) -> Any:
+    """A data set's options as the dataclass of its reader.
+
+    Raises:
+        UserError: an option is unknown, missing or wrong, or does not go with the data set's modalities or labels.
+    """
+    if dataset.reader in ONE_MODALITY and len(dataset.modalities) > 1:
+        names = ", ".join(modality.name for modality in dataset.modalities)
+        raise UserError(
+            f"{dataset.name}: the {dataset.reader} reader reads one modality, not {names}; use the table reader"
+        )
+    if dataset.reader == "scene":
+        for kind, label_options in LABEL_OPTIONS.items():
+            wrong = [name for name in label_options if dataset.options.get(name) is not None]
+            if wrong and kind != dataset.label_kind:
+                raise UserError(
+                    f"options of {dataset.name}: {wrong[0]} belongs to labels of kind {kind}, and labels.kind is "
+                    f"{dataset.label_kind}; use {' and '.join(LABEL_OPTIONS[dataset.label_kind])}"
+                )
+    return parse_options(OPTIONS[dataset.reader], dataset)
 
 
 def parse_options(kind: type[T], dataset: Dataset) -> T:
@@ -185,6 +307,25 @@ def _check_whole(name: str, value: object, least: int) -> None:
 def _check_share(name: str, value: object) -> None:
     right = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
     _check(right, f"{name} is {value}, expected a share from 0 to 1")
+
+
+def _check_date(name: str, value: str) -> None:
+    try:
+        date.fromisoformat(value)
+    except ValueError:
+        _check(False, f"{name} is '{value}', expected a date like 2017-02-16")
+
+
+def _check_splits(name: str, by_split: Mapping[str, object]) -> None:
+    splits = list(SPLIT_LETTERS.values())
+    wrong = [split for split in by_split if split not in splits]
+    _check(not wrong, f"{name} has {', '.join(wrong)}, expected {', '.join(splits)}")
+
+
+def _split_by(shares: Mapping[str, float]) -> set[str]:
+    """The splits that shares leave samples in; train has the rest."""
+    rest = 1 - sum(shares.values())
+    return {name for name, share in {"train": rest, **shares}.items() if share > 1e-9}
 
 
 def _check_shares(shares: Mapping[str, float]) -> None:

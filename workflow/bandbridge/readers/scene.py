@@ -1,14 +1,13 @@
 """A scene: band rasters of any resolutions and a polygon file with a class field, cut into labelled samples."""
 
+import os
 import sys
-import tempfile
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from itertools import product
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import geopandas
 import numpy as np
@@ -18,19 +17,19 @@ from rasterio.crs import CRS
 from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.features import rasterize
-from rasterio.io import DatasetReader, MemoryFile
+from rasterio.io import DatasetReader
 from rasterio.transform import xy as pixels_to_points
 from rasterio.warp import transform as transform_points
 
-from bandbridge.archives import member_names, read_member
+from bandbridge.archives import member_names, only_name, read_member
 from bandbridge.catalogue import Dataset, load_nomenclature
 from bandbridge.errors import UserError, did_you_mean
+from bandbridge.rasters import RasterError, blocks_must_fit, in_gdals_words, opened
 from bandbridge.readers import Planned, Rejected, Sample, images_path
-from bandbridge.readers.options import SPLIT_LETTERS, SceneOptions, parse_options
+from bandbridge.readers.options import SPLIT_LETTERS, SceneOptions, options_of
+from bandbridge.readers.polygons import read_polygons
 
 WGS84 = "EPSG:4326"
-# The options that decide about labels, by their kind.
-LABEL_OPTIONS = {"single": ("dominant_share",), "multi": ("labelled_share", "label_share")}
 
 
 @dataclass(frozen=True)
@@ -98,17 +97,9 @@ def read(dataset: Dataset, archives: Path, stream: str, wanted: Collection[str])
 
 
 def _options(dataset: Dataset) -> SceneOptions:
-    if len(dataset.modalities) > 1:
-        names = ", ".join(modality.name for modality in dataset.modalities)
-        raise UserError(f"{dataset.name}: the scene reader reads one modality, not {names}; use the table reader")
-    for kind, label_options in LABEL_OPTIONS.items():
-        wrong = [name for name in label_options if dataset.options.get(name) is not None]
-        if wrong and kind != dataset.label_kind:
-            raise UserError(
-                f"options of {dataset.name}: {wrong[0]} belongs to labels of kind {kind}, and labels.kind is "
-                f"{dataset.label_kind}; use {' and '.join(LABEL_OPTIONS[dataset.label_kind])}"
-            )
-    return parse_options(SceneOptions, dataset)
+    options = options_of(dataset)
+    assert isinstance(options, SceneOptions)
+    return options
 
 
 def _labels(dataset: Dataset, options: SceneOptions, path: Path, grid: Grid) -> tuple[NDArray[np.uint16], int]:
@@ -143,13 +134,24 @@ def read_bands(path: Path, pattern: str, bands: Sequence[str], resampling: str) 
     """
     with _opened(path, pattern, bands) as (files, rasters, grid):
         dtype = np.result_type(*(raster.dtypes[0] for raster in rasters.values()))
+        _must_fit_into_memory(path, len(bands) * grid.height * grid.width * dtype.itemsize)
         pixels = np.empty((len(bands), grid.height, grid.width), dtype)
         for place, (band, raster) in zip(pixels, rasters.items(), strict=True):
             try:
                 place[:] = raster.read(1, out_shape=place.shape, resampling=Resampling[resampling])
             except RasterioError as error:
-                raise _unreadable(path, files[band], error) from error
+                raise _unreadable(path, files[band], in_gdals_words(error)) from error
     return pixels, grid
+
+
+def _must_fit_into_memory(path: Path, size: int) -> None:
+    """A file of some kilobytes may state any number of pixels."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if size > memory:
+        raise UserError(
+            f"{path}: the scene states {size:,} bytes of pixels, and this machine has {memory:,} bytes of memory; "
+            "cut the scene, or name fewer bands"
+        )
 
 
 @contextmanager
@@ -158,22 +160,23 @@ def _opened(
 ) -> Iterator[tuple[Mapping[str, str], Mapping[str, DatasetReader], Grid]]:
     """Of each band its file's name and the open file, and the grid of the finest."""
     names = member_names(path)
-    files = {band: _only(path, names, pattern.replace("{band}", band)) for band in bands}
+    files = {band: only_name(path, names, pattern.replace("{band}", band)) for band in bands}
     with ExitStack() as stack:
         rasters = {band: _open(path, file, stack) for band, file in files.items()}
         yield files, rasters, _common_grid(path, rasters)
 
 
 def _open(path: Path, file: str, stack: ExitStack) -> DatasetReader:
-    memory = stack.enter_context(MemoryFile(read_member(path, file)))
     try:
-        return stack.enter_context(memory.open())
-    except RasterioError as error:
-        raise _unreadable(path, file, error) from error
+        raster = stack.enter_context(opened(read_member(path, file)))
+        blocks_must_fit(raster)
+    except RasterError as error:
+        raise UserError(f"{path}: {file} {error}; get the file again") from error
+    return raster
 
 
-def _unreadable(path: Path, file: str, error: RasterioError) -> UserError:
-    return UserError(f"{path}: {file} cannot be read as a raster ({error}); get the file again")
+def _unreadable(path: Path, file: str, reason: str) -> UserError:
+    return UserError(f"{path}: {file} cannot be read as a raster: {reason}; get the file again")
 
 
 def _common_grid(path: Path, rasters: Mapping[str, DatasetReader]) -> Grid:
@@ -191,6 +194,7 @@ def _common_grid(path: Path, rasters: Mapping[str, DatasetReader]) -> Grid:
                 f"{path}: band {band} covers {_extent(raster)}, {finest_band} covers {_extent(finest)} "
                 "(left, bottom, right, top); cut them to one extent"
             )
+    _must_fit_into_memory(path, finest.height * finest.width * np.dtype(np.uint16).itemsize)
     return Grid(finest.height, finest.width, finest.transform, finest.crs)
 
 
@@ -198,27 +202,7 @@ def _extent(raster: DatasetReader) -> str:
     return " ".join(f"{value:.10g}" for value in raster.bounds)
 
 
-def _only(path: Path, names: Sequence[str], pattern: str) -> str:
-    found = [name for name in names if fnmatchcase(name, pattern)]
-    if len(found) != 1:
-        shown = f"{len(found)} files ({', '.join(found[:5])})" if found else "no file"
-        raise UserError(f"{path}: the pattern '{pattern}' finds {shown}, expected exactly one; change the pattern")
-    return found[0]
-
-
 # --- polygons ------------------------------------------------------------------------------------------------------
-
-
-def read_polygons(path: Path, pattern: str) -> geopandas.GeoDataFrame:
-    """The polygon file that matches a pattern, in any format that geopandas reads; a shapefile with its side files."""
-    names = member_names(path)
-    main = _only(path, names, pattern)
-    stem = PurePosixPath(main).with_suffix("")
-    with tempfile.TemporaryDirectory() as directory:
-        for name in names:
-            if PurePosixPath(name).with_suffix("") == stem:
-                Path(directory, PurePosixPath(name).name).write_bytes(read_member(path, name))
-        return geopandas.read_file(Path(directory, PurePosixPath(main).name))
 
 
 def label_map(

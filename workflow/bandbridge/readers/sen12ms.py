@@ -1,8 +1,7 @@
 """SEN12MS: a GeoTIFF per sample and stream; labels from the shares of its land cover raster."""
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,8 @@ from bandbridge.catalogue import Dataset, load_nomenclature
 from bandbridge.errors import UserError
 from bandbridge.rasters import RasterError, decode
 from bandbridge.readers import Planned, Rejected, Sample, source_path, stratified_splits
-from bandbridge.readers.options import parse_options
+from bandbridge.readers.images import most_bytes
+from bandbridge.readers.options import Sen12msOptions, parse_options
 
 # IGBP class in the first band of the land cover raster -> which class of the simplified scheme (Schmitt and Wu 2021).
 SIMPLIFIED = {
@@ -38,26 +38,6 @@ SIMPLIFIED = {
 
 _NAME = re.compile(r"(ROIs\d+_(?:spring|summer|fall|winter))_(s1|s2|lc)_(\d+)_(p\d+)(?:\.tiff?)?", re.IGNORECASE)
 _SEASON = re.compile(r"ROIs\d+_(?:spring|summer|fall|winter)")
-
-
-@dataclass(frozen=True)
-class Sen12msOptions:
-    """How the samples are divided, and from which share of a sample on a class is a label of it."""
-
-    lists: Mapping[str, str] = field(default_factory=lambda: {"train": "train_list.txt", "test": "test_list.txt"})
-    val_share: float = 0.1  # of each season's training scenes
-    seed: int = 0
-    label_share: float = 0.1  # read where a sample may have several labels
-
-    def __post_init__(self) -> None:
-        if set(self.lists) != {"train", "test"}:
-            raise ValueError(f"lists has {', '.join(self.lists)}, expected train and test")
-        for name in ("val_share", "label_share"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
-                raise ValueError(f"{name} is {value}, expected a share from 0 to less than 1")
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
-            raise ValueError(f"seed is {self.seed}, expected a whole number from 0")
 
 
 def plan(dataset: Dataset, archives: Path) -> Sequence[Planned]:
@@ -98,11 +78,12 @@ def read(dataset: Dataset, archives: Path, stream: str, wanted: Collection[str])
 
 
 def _sample(dataset: Dataset, options: Sen12msOptions, stream: str, name: str, content: bytes) -> Sample | Rejected:
+    labelling = stream == dataset.label_stream
     try:
-        raster = decode(content)
+        raster = decode(content, most_bytes(dataset.primary if labelling else dataset.modality(stream)))
     except RasterError as error:
         return Rejected(name, str(error))
-    if stream == dataset.label_stream:
+    if labelling:
         classes = load_nomenclature(dataset.nomenclature).classes
         return Sample(name, None, tuple(classes[index] for index in _classes(raster.pixels[0], dataset, options)))
     expected = len(dataset.modality(stream).bands)

@@ -19,6 +19,7 @@ from bandbridge.readers import Planned, Rejected, Sample, source_path
 from bandbridge.readers.folder import divide
 from bandbridge.readers.images import read_image
 from bandbridge.readers.options import TableOptions, parse_options
+from bandbridge.untrusted import decimal_number, has_unseen, leads_out
 
 SPLITS = ("train", "val", "test")
 
@@ -217,7 +218,7 @@ def _inner_path(value: Any, where: str, column: str) -> str:
     """A path below the images' folder; empty where the cell is."""
     text = _text(value)
     parts = text.split("/")
-    if text.startswith("/") or ".." in parts or "\\" in text or ":" in text[:2]:
+    if text and (leads_out(text) or has_unseen(text)):
         raise UserError(
             f"{where}: {column} is '{text}', expected a path with '/' below the images' folder or archive, "
             "without '..'; give the folder with the option archive"
@@ -235,13 +236,10 @@ def _degrees(value: Any, limit: int, where: str, column: str) -> float | None:
     text = _text(value)
     if not text:
         return None
-    try:
-        number = float(text)
-    except ValueError:
-        number = float("nan")
-    if not abs(number) <= limit:
+    degrees = decimal_number(text)
+    if degrees is None or abs(degrees) > limit:
         raise UserError(f"{where}: {column} is '{text}', expected degrees from -{limit} to {limit}")
-    return number
+    return degrees
 
 
 def _date(value: Any, where: str, column: str) -> str | None:
@@ -338,7 +336,7 @@ def _add_band(
     sample: _Open, band: str, content: bytes, modality: Modality, options: TableOptions
 ) -> Sample | Rejected | None:
     """The sample once it is complete, or why it will never be."""
-    one = Modality(name="band", sensor=None, product=None, bands=(band,))
+    one = Modality(name="band", sensor=None, product=None, bands=(band,), size=modality.size)
     try:
         sample.bands[band] = read_image(content, one)
     except RasterError as error:

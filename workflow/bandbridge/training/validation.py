@@ -20,6 +20,7 @@ def headlines(predicted: Mapping[str, Sequence[Predictions]]) -> dict[str, float
         metric = batches[0][0]
         logits = np.concatenate([logits.numpy() for _, logits, _ in batches])
         labels = np.concatenate([labels.numpy() for _, _, labels in batches])
-        value = headline_score(metric, labels, logits)
+        # The largest of scores with a NaN among them is the first NaN, which would count as a prediction.
+        value = headline_score(metric, labels, logits) if np.isfinite(logits).all() else math.nan
         found[f"val_{metric}" + (f"/{task}" if task else "")] = None if math.isnan(value) else short(value)
     return found

@@ -1,0 +1,68 @@
+"""Paths as people write them."""
+
+from pathlib import Path
+
+import pytest
+
+from bandbridge.errors import UserError
+from bandbridge.user_paths import expanded, with_paths
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch, tmp_path: Path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SCRATCH", "/scratch/of me")
+    monkeypatch.setenv("EMPTY", "")
+    monkeypatch.setenv("BRACES", "/a{b}")
+    monkeypatch.delenv("UNSET", raising=False)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("~", "{home}"),
+        ("~/data", "{home}/data"),
+        ("$SCRATCH/data", "/scratch/of me/data"),
+        ("${SCRATCH}data", "/scratch/of medata"),
+        ("a$$b", "a$b"),
+        ('it\'s "here"', 'it\'s "here"'),
+        ("a~b", "a~b"),
+    ],
+)
+def test_home_and_variables_are_expanded(written: str, meant: str, tmp_path: Path):
+    assert expanded(written, "data_root") == meant.replace("{home}", str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("written", "part"),
+    [
+        ("$UNSET/data", "data_root names the variable UNSET, which is not set"),
+        ("${EMPTY}/data", "the variable EMPTY, which is empty"),
+        ("~nobody-at-all/data", "no user nobody-at-all"),
+        ("$", "or \\$\\$"),
+        ("${a b}", "after \\$ stands a variable's name"),
+        ("a{b}", "braces"),
+        ("$BRACES/x", "that is '/a{b}/x'; braces"),
+        ("a\n", "line ends"),
+        ("a ", "begins or ends with a space"),
+    ],
+)
+def test_a_path_that_means_nothing_is_refused_with_its_key(written: str, part: str):
+    with pytest.raises(UserError, match=part):
+        expanded(written, "data_root")
+
+
+def test_only_what_the_schema_calls_a_path_is_expanded():
+    options = {"archive": "~/a", "images": "~*.tif", "lists": {"train": "$UNSET/t.txt"}}
+    changed, faults = with_paths(options, "dataset", "options_folder", under="options")
+    assert changed["images"] == "~*.tif"
+    assert changed["archive"].endswith("/a")
+    assert not changed["archive"].startswith("~")
+    assert faults == ["options.lists.train names the variable UNSET, which is not set: set it, or write the path out."]
+
+
+def test_an_address_is_a_path_only_after_file():
+    source = {"file": "a.zip", "urls": ["https://example.org/~me/$a", "file:$SCRATCH/a.zip"]}
+    changed, faults = with_paths(source, "dataset", "source")
+    assert changed["urls"] == ["https://example.org/~me/$a", "file:/scratch/of me/a.zip"]
+    assert faults == []

@@ -1,0 +1,53 @@
+"""Text that others wrote, taken for no more than text: names as paths, numbers, cells of a spreadsheet."""
+
+import re
+
+# Of 64 bits; more digits are no size and no count, and `int` refuses thousands of them with an error of its own.
+MOST_DIGITS = 19
+# Control characters end lines and steer terminals, the others turn the direction of writing around.
+UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠].", re.DOTALL)
+NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
+
+
+def leads_out(name: str) -> bool:
+    """Whether a name with '/' between its parts leads out of the folder that it is meant for, on any system."""
+    drive = name[1:2] == ":" and name[0].isalpha()
+    return not name or drive or name[0] == "/" or "\\" in name or "\0" in name or ".." in name.split("/")
+
+
+def has_unseen(name: str) -> bool:
+    """Whether a name has characters that nobody sees: control characters, overrides of direction, what is no UTF-8."""
+    return UNSEEN.search(name) is not None
+
+
+def visible(text: str) -> str:
+    """Text for a terminal or a log, with '?' for each character that nobody sees."""
+    return UNSEEN.sub("?", text)
+
+
+def whole_number(text: str) -> int | None:
+    """The number that ASCII digits and nothing else write; None for anything else.
+
+    `int` takes signs, underscores, spaces and the digits of every script, and `str.isdigit` is true of '²', which `int`
+    then refuses.
+    """
+    return int(text) if len(text) <= MOST_DIGITS and text.isascii() and text.isdigit() else None
+
+
+def decimal_number(text: str) -> float | None:
+    """The number that a table's cell writes, as 12, -0.5 or 1e3; None for anything else, 'nan' and '1_0' among them."""
+    return float(text) if NUMBER.fullmatch(text) else None
+
+
+def as_cell(text: str) -> str:
+    """Text for a cell of CSV that no spreadsheet takes for a formula: an apostrophe before what begins like one.
+
+    A number stays as it is, its sign too. `from_cell` is the inverse.
+    """
+    return f"'{text}" if FORMULA.match(text) and not NUMBER.fullmatch(text) else text
+
+
+def from_cell(cell: str) -> str:
+    """The text of a cell that `as_cell` wrote."""
+    return cell[1:] if cell[:1] == "'" and FORMULA.match(cell) else cell

@@ -1,0 +1,15 @@
+"""Load the weights that a student starts from, to find out early whether they fit."""
+
+from pathlib import Path
+
+from bandbridge import job
+from bandbridge.files import write_json
+from bandbridge.students import StudentSpec, first_weights_report
+
+
+def main(student: dict, report: Path) -> None:
+    write_json(report, {"loaded": first_weights_report(StudentSpec.from_config(student))})
+
+
+if __name__ == "__main__":
+    job.run(main, globals().get("snakemake"))
