@@ -35,7 +35,8 @@ DETAILS = {
     "ece": "ECE",
 }
 SIGNIFICANCE = (
-    f"{STAR} p < {SIGNIFICANT:g} for the gain over zero-shot CLIP (two-sided, paired bootstrap, each test by itself)."
+    f"{STAR} p < {SIGNIFICANT:g} for the gain over zero-shot CLIP (two-sided, paired half-samples, each test by "
+    "itself)."
 )
 
 
@@ -56,7 +57,7 @@ def classification_table(view: View, published: bool = True) -> Table:
     """Zero-shot scores: a line a model, a column for each data set, nomenclature and prompt set."""
     return _model_table(
         "classification",
-        "Zero-shot classification, in %, with bootstrap intervals and, signed, the gain over zero-shot CLIP in points.",
+        "Zero-shot classification, in %, with intervals and, signed, the gain over zero-shot CLIP in points.",
         view,
         zero_shot_scores(view),
         published,
@@ -71,7 +72,7 @@ def linear_probe_table(view: View, published: bool = True) -> Table:
     scores.sort(key=lambda part: datasets.index(part.dataset))
     return _model_table(
         "linear_probe",
-        f"Linear probe{' and k-NN' if both else ''} on frozen embeddings, in %, with bootstrap intervals and, signed, "
+        f"Linear probe{' and k-NN' if both else ''} on frozen embeddings, in %, with intervals and, signed, "
         "the gain over zero-shot CLIP's embeddings in points.",
         view,
         scores,
