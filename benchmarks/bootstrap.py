@@ -1,4 +1,4 @@
-"""Bootstrap intervals of all classification metrics: all resamples at once against scikit-learn, one after the other.
+"""Half-samples of all classification metrics: all halves at once against scikit-learn, one after the other.
 
     python benchmarks/bootstrap.py                       125,000 samples, 43 classes; 100 resamples, and 3 of the peer
     python benchmarks/bootstrap.py --resamples 1000      as many as a run draws
@@ -14,7 +14,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -40,13 +40,26 @@ def scored(kind: str, samples: int, classes: int) -> Data:
     return labels, scores.astype(np.float32)
 
 
+def halves(samples: int, number: int) -> Iterator[np.ndarray]:
+    """The samples of each half: a permutation's first half and its rest, in turns."""
+    random = np.random.default_rng(SEED)
+    for half in range(number):
+        if half % 2 == 0:
+            order = random.permutation(samples)
+            yield order[: samples // 2]
+        else:
+            yield order[samples // 2 :]
+
+
 # --- the ways ------------------------------------------------------------------------------------------------------
 
 
 def by_bandbridge(kind: str, data: Data, resamples: int, threads: int) -> tuple[float, float, dict]:
     """Seconds once, seconds for the resamples, values by metric."""
-    from bandbridge.metrics.bootstrap import bootstrap
     from bandbridge.metrics.classification import top_k_hits
+    from bandbridge.metrics.half_samples import on_half_samples
+    from bandbridge.metrics.intervals import estimate
+    from bandbridge.metrics.neighbours import own_units
     from bandbridge.metrics.resampled import balanced_accuracy, f1, macro_map, mean_of, micro_map
     from bandbridge.metrics.thresholds import best_thresholds
 
@@ -63,9 +76,13 @@ def by_bandbridge(kind: str, data: Data, resamples: int, threads: int) -> tuple[
         thresholds = best_thresholds(labels, scores)
         statistics = {"map": macro_map(labels, scores), "micro_map": micro_map(labels, scores)}
         statistics |= f1(labels, scores, thresholds)
-    ready = time.perf_counter()
-    values = bootstrap(statistics, len(labels), resamples, SEED, threads)
-    return ready - start, time.perf_counter() - ready, {name: found.tolist() for name, found in values.items()}
+    ready, units = time.perf_counter(), own_units(len(labels))
+    values = on_half_samples(statistics, units, resamples, SEED, threads)
+    halved = time.perf_counter()
+    for name, statistic in statistics.items():
+        estimate(statistic, values[name], units)
+    once = ready - start + time.perf_counter() - halved
+    return once, halved - ready, {name: found.tolist() for name, found in values.items()}
 
 
 def by_scikit_learn(kind: str, data: Data, resamples: int, threads: int) -> tuple[float, float, dict]:
@@ -92,8 +109,7 @@ def by_scikit_learn(kind: str, data: Data, resamples: int, threads: int) -> tupl
             "micro_f1": lambda row: metrics.f1_score(labels[row], predicted[row], average="micro"),
         }
     ready = time.perf_counter()
-    random = np.random.default_rng(SEED)
-    rows = (random.integers(len(labels), size=len(labels)) for _ in range(resamples))
+    rows = halves(len(labels), resamples)
     values = [{name: float(way(row)) for name, way in ways.items()} for row in rows]
     return ready - start, time.perf_counter() - ready, {name: [value[name] for value in values] for name in ways}
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bandbridge.metrics.draws import HeadlineDraws, save_draws
+from bandbridge.metrics.intervals import Estimate
 from bandbridge.metrics.rows import Row, read_rows, write_rows
 from bandbridge.tables import Curve
 
@@ -195,4 +196,5 @@ def write_draws(folder, row, digest, resamples=200):
     own = np.random.default_rng(round(row.value * 1e9)).normal(0, 0.002, resamples)
     meta = {"metric": row.metric, "n": {row.split: row.n}, "seed": row.seed, "resamples": resamples}
     drawn = {row.split: row.value + shared + own}
-    save_draws(path, HeadlineDraws({**meta, "store_digest": digest}, {row.split: row.value}, drawn))
+    score = Estimate(row.value, row.value, float(drawn[row.split].std()), units=row.n, freedom=row.n - 1)
+    save_draws(path, HeadlineDraws({**meta, "store_digest": digest}, {row.split: score}, drawn))

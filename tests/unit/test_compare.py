@@ -12,6 +12,7 @@ from bandbridge.compare import Key, compare_runs, tally
 from bandbridge.compare_page import config_table, outcomes, score_tables
 from bandbridge.errors import UserError
 from bandbridge.metrics.draws import load_draws
+from bandbridge.metrics.intervals import paired_difference
 
 CONFIG = "run: {}\nseed: {}\npaint: {{select: {{alpha: {}}}}}\nalign: {{epochs: 5}}\nreport: {{title: {}}}\n"
 EUROSAT = ("zero-shot", "Patched", "eurosat_ms", "", "eurosat-10", "satellite", "test", "accuracy")
@@ -52,9 +53,10 @@ def test_the_interval_is_that_of_the_draws_differences(comparison, runs):
         load_draws(run / "metrics" / encoder / name)
         for run, encoder in zip(runs, ("ViT-B-32@0.5", "ViT-B-32@0.4"), strict=False)
     ]
-    expected = np.quantile(drawn[1].resampled["test"] - drawn[0].resampled["test"], [0.025, 0.975])
+    scores, halves = zip(*((part.estimates["test"], part.resampled["test"]) for part in drawn[::-1]), strict=True)
+    expected = paired_difference(*scores, *halves, 0.95)
     change = comparison.changes[0][Key(*EUROSAT)]
-    assert (change.low, change.high) == pytest.approx(tuple(expected))
+    assert (change.low, change.high, change.p) == (expected.low, expected.high, expected.p)
     assert change.paired
 
 

@@ -17,6 +17,7 @@ from bandbridge.catalogue import headline_metric
 from bandbridge.embeddings import Embeddings, save_embeddings
 from bandbridge.errors import UserError
 from bandbridge.metrics.few_shot import few_shot, orders, shots_of, t_interval
+from bandbridge.metrics.neighbours import own_units
 from bandbridge.metrics.probe import GRADIENT, fit_probe
 from bandbridge.metrics.resampled import headline_score
 from bandbridge.metrics.rows import read_rows
@@ -237,17 +238,24 @@ def test_rows_hold_the_mean_over_repeats_on_test(tmp_path, name):
 def test_one_repeat_leaves_the_interval_empty(tmp_path):
     store = make_store(tmp_path, "digits", {"train": 40, "val": 20, "test": 20}, side=8)
     parts = [
-        Labelled(embeddings_of(store, split), store.split(split).labels, store.classes, store.label_kind, "accuracy")
+        Labelled(
+            embeddings_of(store, split),
+            store.split(split).labels,
+            store.classes,
+            store.label_kind,
+            "accuracy",
+            own_units(len(store.split(split))),
+        )
         for split in ("train", "val", "test")
     ]
     rows = few_shot_rows(*parts, RECIPE | {"repeats": 1}, "demo", store.nomenclature, Draws(10, 0.95, 0))
     cells = rows[0].cells()
-    assert cells[-4:-2] == ["", ""]
+    assert cells[-5:-3] == ["", ""]
 
 
 def test_a_train_split_of_one_class_is_an_error(tmp_path):
     store = make_store(tmp_path, "digits", {"train": 20, "val": 20, "test": 20}, side=8)
     labels = np.eye(10, dtype=np.uint8)[np.zeros(20, dtype=int)]
-    part = Labelled(embeddings_of(store, "train"), labels, store.classes, "single", "accuracy")
+    part = Labelled(embeddings_of(store, "train"), labels, store.classes, "single", "accuracy", own_units(20))
     with pytest.raises(UserError, match="digits: train shows one class only"):
         few_shot_rows(part, part, part, RECIPE, "demo", store.nomenclature, Draws(10, 0.95, 0))

@@ -6,8 +6,8 @@ from small_store import load_script
 
 from bandbridge.errors import UserError
 from bandbridge.files import write_json
-from bandbridge.metrics.draws import HeadlineDraws, save_draws
-from bandbridge.metrics.paired import paired_difference
+from bandbridge.metrics.draws import HeadlineDraws, load_draws, save_draws
+from bandbridge.metrics.intervals import Estimate, paired_difference
 from bandbridge.metrics.rows import read_rows
 
 BOOTSTRAP = {"resamples": 200, "level": 0.9}
@@ -22,7 +22,8 @@ def draws_of(encoder, value=0.5, splits=("val", "test"), **meta):
     facts |= {"modality": "rgb" if alpha else "s2", "metric": "map", "seed": 3, "resamples": 200}
     facts |= {"store_digest": "abc", "n": {split: N[split] for split in splits}, **meta}
     noise = {split: np.random.default_rng([N[split], len(encoder)]).normal(0, 0.01, 200) for split in splits}
-    return HeadlineDraws(facts, dict.fromkeys(splits, value), {split: value + noise[split] for split in splits})
+    score = Estimate(value, value, 0.01, units=9, freedom=8)
+    return HeadlineDraws(facts, dict.fromkeys(splits, score), {split: value + noise[split] for split in splits})
 
 
 def gains(tmp_path, draws, references, selected=None, **options):
@@ -51,7 +52,10 @@ def test_a_gain_is_the_paired_difference_on_test_in_the_improved_encoders_name(t
     assert (frame[["run", "clip", "alpha", "task", *SCENE]] == ["demo", "vit", 0.5, "zero-shot", *SCENE.values()]).all(
         axis=None
     )
-    expected = paired_difference(0.5, 0.3, after.resampled["test"], before.resampled["test"], BOOTSTRAP["level"])
+    scores = (after.estimates["test"], before.estimates["test"])
+    drawn = (after.resampled["test"], before.resampled["test"])
+    expected = paired_difference(*scores, *drawn, BOOTSTRAP["level"])
+    assert set(frame["units"]) == {9}
     assert frame.loc[0, ["value", "ci_low", "ci_high"]].tolist() == pytest.approx(
         [expected.value, expected.low, expected.high]
     )
@@ -113,9 +117,11 @@ def test_encoders_without_references_have_no_rows(tmp_path):
         ({"store_digest": "xyz"}, "store_digest abc and xyz"),
     ],
 )
-def test_draws_of_other_resamples_are_an_error(tmp_path, change, told):
+def test_draws_of_other_halves_are_an_error(tmp_path, change, told):
     draws = [draws_of("vit@1"), draws_of("vit@0", **change)]
-    with pytest.raises(UserError, match=rf"vit@1 and vit@0 on scene \(test\) are not of the same resamples: {told}\."):
+    with pytest.raises(
+        UserError, match=rf"vit@1 and vit@0 on scene \(test\) are not of the same half-samples: {told}\."
+    ):
         gains(tmp_path, draws, {"vit@1": {"gain": "vit@0"}})
 
 
@@ -133,3 +139,20 @@ def test_a_reference_that_is_not_scored_on_the_task_is_an_error(tmp_path):
 def test_a_line_without_a_choice_is_an_error(tmp_path):
     with pytest.raises(UserError, match=r"joint@selected: no alpha was selected for joint, but for vit\."):
         gains(tmp_path, [draws_of("vit@0")], {"vit@0": {"gain": "joint@selected"}}, selected={"vit": 1})
+
+
+def test_draws_of_an_earlier_version_are_an_error(tmp_path):
+    path = tmp_path / "old.draws.npz"
+    save_draws(path, draws_of("vit@0"))
+    with np.load(path) as file:
+        kept = {name: file[name] for name in file.files if not name.endswith("/centre")}
+    np.savez(path, **kept)
+    with pytest.raises(UserError, match=r"old\.draws\.npz lacks test/centre: an earlier version .* run again"):
+        load_draws(path)
+
+
+def test_draws_read_back_as_they_were_written(tmp_path):
+    path, draws = tmp_path / "a.draws.npz", draws_of("vit@0")
+    save_draws(path, draws)
+    again = load_draws(path)
+    assert (again.meta, again.estimates, again.values) == (draws.meta, draws.estimates, {"val": 0.5, "test": 0.5})

@@ -25,10 +25,11 @@ ROW = Row(
     ci_low=0.25,
     ci_high=0.5,
     n=143,
+    units=21,
     seed=0,
 )
 CLASS_ROW = dataclasses.replace(
-    ROW, metric="average_precision", class_="forest, mixed", value=0.5, ci_low=None, ci_high=None
+    ROW, metric="average_precision", class_="forest, mixed", value=0.5, ci_low=None, ci_high=None, units=None
 )
 
 
@@ -42,8 +43,8 @@ def test_a_row_is_written_with_ten_significant_digits_and_empty_cells(tmp_path):
     assert header == ",".join(COLUMNS)
     assert lines == [
         "demo,demo-vit@0.5,demo-vit,0.5,demo_scene,rgb,test,zero-shot,osm,satellite,average_precision,"
-        '"forest, mixed",0.5,,,143,0',
-        "demo,demo-vit@0.5,demo-vit,0.5,demo_scene,rgb,test,zero-shot,osm,satellite,map,,0.3333333333,0.25,0.5,143,0",
+        '"forest, mixed",0.5,,,143,,0',
+        "demo,demo-vit@0.5,demo-vit,0.5,demo_scene,rgb,test,zero-shot,osm,satellite,map,,0.3333333333,0.25,0.5,143,21,0",
     ]
 
 

@@ -23,8 +23,11 @@ from bandbridge.files import read_json
 from bandbridge.heads import Head, save_head
 from bandbridge.metrics.calibration import multi_label_ece, single_label_ece
 from bandbridge.metrics.draws import load_draws
+from bandbridge.metrics.intervals import score_interval
+from bandbridge.metrics.neighbours import METRES_PER_DEGREE, SIDES
 from bandbridge.metrics.retrieval import counterpart_ranks
 from bandbridge.metrics.rows import LEFT_OUT, Row, read_rows, write_rows
+from bandbridge.scoring import units_of
 from bandbridge.store import Store
 
 DIM = 16
@@ -245,7 +248,7 @@ def test_the_draws_of_the_headline_are_kept_beside_the_rows(tmp_path, request, n
     score_zero_shot(tmp_path, store, markers[::-1], name="b.csv", draws=files[1])
     assert files[0].read_bytes() == files[1].read_bytes()
     with np.load(files[0]) as file:
-        kinds = (headline, "value")
+        kinds = (headline, "value", "centre", "error", "units", "freedom")
         assert set(file.files) == {"meta", *(f"{split}/{kind}" for split in ("val", "test") for kind in kinds)}
         assert file[f"test/{headline}"].shape == (BOOTSTRAP["resamples"],)
         assert file[f"test/{headline}"].dtype == np.float64
@@ -255,9 +258,44 @@ def test_the_draws_of_the_headline_are_kept_beside_the_rows(tmp_path, request, n
         row = frame[(frame["metric"] == headline) & (frame["split"] == split)].iloc[0]
         assert draws.meta["n"][split] == row["n"]
         assert draws.values[split] == pytest.approx(row["value"])
-        np.testing.assert_allclose(
-            np.quantile(draws.resampled[split], [0.025, 0.975]), row[["ci_low", "ci_high"]].tolist()
-        )
+        ends = score_interval(draws.estimates[split], BOOTSTRAP["level"])
+        np.testing.assert_allclose(ends, row[["ci_low", "ci_high"]].tolist())
+        assert draws.estimates[split].units == row["units"]
+
+
+def placed_store(root, step):
+    """The scene's samples of 16 x 16 pixels of 10 m, in a row from west to east, so many metres apart."""
+    dataset = small_dataset("demo_scene", ("test",))
+    samples = [
+        (split, dataclasses.replace(sample, lat=0.0, lon=10 + number * step / METRES_PER_DEGREE))
+        for number, (split, sample) in enumerate(random_samples(dataset, {"test": 40}, 16, seed=0))
+    ]
+    path = root / f"{step}.zarr"
+    write_store(path, dataset, samples)
+    return Store(path, "osm-landuse-8")
+
+
+def test_neighbouring_samples_are_one_unit_of_an_interval(tmp_path):
+    near, far = (placed_store(tmp_path, step).split("test") for step in (80, 100_000))
+    assert far.side == near.side == 160
+    assert set(np.bincount(units_of(near))) <= set(range(1, 17))
+    assert units_of(near).max() + 1 <= 40 * 80 / (SIDES * 160) + 2  # blocks cut at either end
+    assert units_of(far).tolist() == list(range(40))
+
+
+def test_samples_without_a_place_or_a_resolution_are_units_of_their_own(scene, digits):
+    for store in (scene, digits):
+        assert units_of(store.split("test")).tolist() == list(range(len(store.split("test"))))
+
+
+def test_metrics_count_the_units_that_carry_the_rarest_class(tmp_path, scene):
+    markers = [saved(tmp_path, embeddings_of(scene, split, noise=3.0)) for split in ("val", "test")]
+    frame = score_zero_shot(tmp_path, scene, markers)
+    rows = frame[(frame["split"] == "test") & frame["ci_low"].notna()].set_index("metric")["units"]
+    labels = scene.split("test").labels
+    ranked = labels[:, (labels.sum(axis=0) > 0) & (labels.sum(axis=0) < len(labels))]
+    assert rows["map"] == ranked.sum(axis=0).min()
+    assert rows["micro_map"] == len(labels)
 
 
 def test_the_same_embeddings_give_the_same_bytes(tmp_path, scene):
@@ -398,6 +436,7 @@ def curve_metrics(tmp_path, patching=PATCHING, supported=SUPPORTED):
                 "modality": "rgb",
                 "task": "zero-shot",
                 "n": 9,
+                "units": 12,
                 "seed": 0,
             }
             rows = [
@@ -430,6 +469,7 @@ def test_the_curve_has_a_line_for_each_alpha_and_marks_the_chosen_one(tmp_path):
         "supported_test": [0.98, 0.97, 0.7],
         "mean_val": [0.645, 0.7425, 0.7],
         "selected": [0, 1, 0],
+        "patching_val_units": [12] * 3,
     }
     assert selected["alpha"] == 0.5
     assert selected["criterion"] == "max_loss"

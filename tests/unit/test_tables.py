@@ -1,6 +1,7 @@
 """Tables: views of metrics.csv, as CSV, Markdown and LaTeX."""
 
 import csv
+import dataclasses
 import io
 import re
 
@@ -120,6 +121,25 @@ def test_what_is_left_out_stands_in_the_note_of_the_classification(run):
     assert f"Left out, without a label in osm-landuse-8: {scene} 1,234 (test)." in noted.note
     assert noted.note.endswith("x is not scored on digits.")
     assert noted.lines == all_tables(metrics, curves)["classification"].lines
+
+
+def test_intervals_of_few_units_are_marked_and_explained(run):
+    metrics, curves = run.read()
+    rows = (metrics["dataset"] == "demo_scene") & (metrics["task"] == "zero-shot") & metrics["ci_low"].notna()
+    for units, marked in ((19, True), (20, False)):
+        table = all_tables(metrics.assign(units=metrics["units"].mask(rows, units)), curves)["classification"]
+        for text in (to_markdown(table), to_latex(table)):
+            assert ("~[" in text or r"\textasciitilde{}[" in text) == marked
+            assert ("fewer than 20 independent samples" in text) == marked
+        assert not any(cell.about for line in table.lines for cell in line.cells if cell.low is None)
+
+
+def test_a_curve_s_interval_of_few_units_is_marked(run):
+    metrics, (curve, *_) = run.read()
+    points = curve.points.assign(patching_val_units=7)
+    (few,) = (all_tables(metrics, [dataclasses.replace(curve, points=points)])[name] for name in ["paint"])
+    assert "~[" in to_markdown(few)
+    assert "~[" not in to_markdown(all_tables(metrics, [curve])["paint"])
 
 
 def test_the_gain_is_over_zero_shot_in_points(tables):

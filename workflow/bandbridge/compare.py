@@ -1,17 +1,17 @@
 """Runs side by side: the scores that they share, and what changed from the first run to the others."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import yaml
 
 from bandbridge.errors import UserError
 from bandbridge.metrics.draws import HeadlineDraws, load_draws
-from bandbridge.metrics.paired import Difference, paired_difference
+from bandbridge.metrics.intervals import paired_difference, unpaired_difference
 from bandbridge.metrics.rows import read_rows
 from bandbridge.tables_base import (
     SIGNIFICANT,
@@ -81,6 +81,7 @@ class Score:
     low: float
     high: float
     n: int
+    units: float
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,7 @@ class Change:
     """By how much a run's score exceeds the first run's; interval and p only where both left their draws.
 
     Attributes:
+        units: independent units behind the interval, NaN without one.
         paired: whether the draws are of the same samples, resampled alike; if not, the interval is wider than need be.
     """
 
@@ -96,6 +98,7 @@ class Change:
     high: float | None = None
     p: float | None = None
     paired: bool = True
+    units: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -178,7 +181,7 @@ def _scores(run: Run, several: bool) -> Iterator[tuple[Key, Score]]:
         rows = rows.sort_values("encoder", key=lambda names: names.map(order), kind="stable")
         for row in rows.to_dict("records"):
             modality = row["modality"] if "->" in row["modality"] else ""
-            score = Score(row["encoder"], row["value"], row["ci_low"], row["ci_high"], row["n"])
+            score = Score(row["encoder"], row["value"], row["ci_low"], row["ci_high"], row["n"], row["units"])
             for model in models[row["encoder"]]:
                 where = (row["dataset"], modality, row["nomenclature"], row["prompts"], row["split"], row["metric"])
                 yield Key(task, model, *where), score
@@ -219,13 +222,11 @@ def _tested(ours: HeadlineDraws, theirs: HeadlineDraws, key: Key, level: float) 
     split = key.split
     paired = all(ours.meta.get(fact) == theirs.meta.get(fact) for fact in ("seed", "resamples", "store_digest"))
     paired = paired and ours.meta["n"][split] == theirs.meta["n"][split]
-    draws, reference = ours.resampled[split], theirs.resampled[split]
-    if not paired:
-        # Taken in another order, so that draws which began with one seed do not pass for pairs.
-        size = min(len(draws), len(reference))
-        draws, reference = draws[:size], np.roll(reference, len(reference) // 2)[:size]
-    found: Difference = paired_difference(ours.values[split], theirs.values[split], draws, reference, level)
-    return Change(found.value, found.low, found.high, found.p, paired)
+    compared = paired_difference if paired else unpaired_difference
+    scores, draws = (ours.estimates[split], theirs.estimates[split]), (ours.resampled[split], theirs.resampled[split])
+    change = compared(*scores, *draws, level)
+    units = min(score.units for score in scores)
+    return Change(change.value, change.low, change.high, change.p, paired, units)
 
 
 def tally(changes: Mapping[Key, Change]) -> tuple[int, int, int]:

@@ -15,6 +15,7 @@ from bandbridge.alphas import alpha_name
 from bandbridge.compare import TASKS, Change, Comparison, Key, Score, tally
 from bandbridge.files import whole_file
 from bandbridge.locations import WORKFLOW
+from bandbridge.metrics.intervals import FEWEST
 from bandbridge.metrics.rows import format_cell
 from bandbridge.table_formats import column_groups, markdown_text, to_markdown
 from bandbridge.tables_base import (
@@ -28,6 +29,7 @@ from bandbridge.tables_base import (
     number,
     scaled,
     with_best,
+    with_marks_explained,
 )
 from bandbridge.untrusted import as_cell
 
@@ -65,9 +67,9 @@ def score_tables(comparison: Comparison, decimals: int = 1) -> list[Table]:
         caption = f"{title}, in % (median rank: a rank), and the change from {first.name} to each other run in points."
         caption = caption if task == "retrieval" else caption.replace(" (median rank: a rank)", "")
         headings = ("Model", "Data set", "Measure")
-        tables.append(
-            Table(name, caption, headings, tuple(columns) if lines else (), tuple(lines), _note(comparison, keys))
-        )
+        note = _note(comparison, keys)
+        table = Table(name, caption, headings, tuple(columns) if lines else (), tuple(lines), note)
+        tables.append(with_marks_explained(table))
     return tables
 
 
@@ -85,7 +87,11 @@ def _line(comparison: Comparison, key: Key, columns: Sequence[Column], titles: M
 def _score_cell(score: Score | None, rank: bool) -> Cell:
     if score is None:
         return Cell()
-    return Cell(score.value) if rank else Cell(scaled(score.value), scaled(score.low), scaled(score.high))
+    return (
+        Cell(score.value)
+        if rank
+        else Cell(scaled(score.value), scaled(score.low), scaled(score.high), few=score.units < FEWEST)
+    )
 
 
 def _change_cell(change: Change | None, rank: bool) -> Cell:
@@ -93,7 +99,7 @@ def _change_cell(change: Change | None, rank: bool) -> Cell:
         return Cell()
     if rank:
         return Cell(change.value)
-    return Cell(scaled(change.value), scaled(change.low), scaled(change.high), p=change.p)
+    return Cell(scaled(change.value), scaled(change.low), scaled(change.high), p=change.p, few=change.units < FEWEST)
 
 
 def _note(comparison: Comparison, keys: Sequence[Key]) -> str:
@@ -101,10 +107,10 @@ def _note(comparison: Comparison, keys: Sequence[Key]) -> str:
     notes = []
     if any(change.p is not None for change in found):
         level = f"{100 * comparison.runs[0].level:g} %"
-        notes.append(f"With bootstrap intervals, at {level}; {STAR} p < {SIGNIFICANT:g} (two-sided, each by itself).")
+        notes.append(f"With intervals, at {level}; {STAR} p < {SIGNIFICANT:g} (two-sided, each by itself).")
     if any(not change.paired for change in found):
         notes.append(
-            f"{NOT_PAIRED} Not paired, as the runs' resamples are not the same (their seed, their number, or the "
+            f"{NOT_PAIRED} Not paired, as the runs' half-samples are not the same (their seed, their number, or the "
             "samples differ): the interval takes them as independent, and is wider than it would be of pairs."
         )
     return " ".join(notes)

@@ -22,7 +22,8 @@ class Point:
 
     Several patching tasks count by their mean, and so do several supported ones; the interval is that of a single
     patching task. `mean_val` is the mean of both roles on validation, or the patching score where it stands alone.
-    `selected` is 1 at the chosen alpha and 0 elsewhere.
+    `selected` is 1 at the chosen alpha and 0 elsewhere; `patching_val_units` are the independent units behind the
+    interval.
     """
 
     alpha: float
@@ -36,6 +37,7 @@ class Point:
     supported_test: float | None
     mean_val: float
     selected: int = 0
+    patching_val_units: int | None = None
 
 
 def read_curve(
@@ -73,11 +75,16 @@ def read_curve(
                 supported_val=_mean(kept, "val"),
                 supported_test=_mean(kept, "test"),
                 mean_val=sum(both) / len(both),
+                patching_val_units=_whole(alone.get("units")),
             )
         )
         for scores, found in zip(each, kept, strict=True):
             scores.append(found["val"]["value"])
     return points, each
+
+
+def _whole(number: float | None) -> int | None:
+    return None if number is None or math.isnan(number) else int(number)
 
 
 def _mean(tasks: Sequence[Mapping[str, Mapping[Any, Any]]], split: str) -> float | None:

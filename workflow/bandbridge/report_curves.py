@@ -43,13 +43,13 @@ def paint_plots(curve: Curve, config: Mapping[str, Any], metrics: pd.DataFrame, 
         alt = f"Line through {len(curve.points)} points. {' '.join(ends)}"
         result.append(album.plot(plots.paint_curve(curve, supported, spans), f"{name}-front", caption, alt, data))
     caption = "The same scores against α; the vertical line is the selected α"
-    caption += ", the band the bootstrap interval on validation data." if "patching_val_ci_low" in curve.points else "."
+    caption += ", the band the interval on validation data." if "patching_val_ci_low" in curve.points else "."
     alt = f"Scores against alpha. {' '.join(ends)}"
     return [*result, album.plot(plots.paint_by_alpha(curve, supported, spans), f"{name}-alpha", caption, alt, data)]
 
 
 def _intervals(curve: Curve, config: Mapping[str, Any], metrics: pd.DataFrame) -> Intervals:
-    """The bootstrap intervals of a curve's points, where a role has one task: means of several have none."""
+    """The intervals of a curve's points, where a role has one task: means of several have none."""
     line = lines(config).get(curve.clip)
     of_role = {
         "patching": list(line.patching) if line else tasks(config, "patching"),

@@ -58,7 +58,7 @@ def _probe_plot(dataset: str, nomenclature: str, rows: pd.DataFrame, names: Mapp
     columns = ["model", "kind", "value", "ci_low", "ci_high", "n"]
     metric = metric_name(rows["metric"].iloc[0])
     listed = ", ".join(plots_models.KIND_NAMES[kind] for kind in kinds)
-    caption = f"{short_title(dataset)}, {nomenclature}: {listed} of the same embeddings; lines are bootstrap intervals."
+    caption = f"{short_title(dataset)}, {nomenclature}: {listed} of the same embeddings; lines are their intervals."
     if len(drawn) < len(best):
         caption += f" {len(drawn)} of {len(best)} models."
     top = rows.sort_values("value").iloc[-1]

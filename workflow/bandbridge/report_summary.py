@@ -30,7 +30,7 @@ MOST_STUDENTS = 6
 
 @dataclass(frozen=True)
 class Gain:
-    """A paired difference, 0..1, with its bootstrap interval and two-sided p value; None where it was not measured."""
+    """A paired difference, 0..1, with its interval and two-sided p value; None where it was not measured."""
 
     value: float
     low: float | None = None

@@ -181,7 +181,7 @@ def encoding(store: Stored, network: Network, models: int, batch_size: int, spli
 
 
 def scoring(store: Stored, width: int = 1024, resamples: int = 1000) -> Ask:
-    """Metrics of one encoder's embeddings, with their bootstrap."""
+    """Metrics of one encoder's embeddings, with their intervals."""
     floats = store.total * (3 * width + 6 * store.classes)
     seconds = store.total * store.classes * resamples / 20e6
     return _ask(PLAIN_MB + floats * 4 / 1e6, SHORT + seconds / 60)

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from bandbridge.embeddings import Embeddings, load_embeddings
 from bandbridge.errors import UserError
 from bandbridge.heads import Head
-from bandbridge.metrics.bootstrap import bootstrap, percentile_interval
 from bandbridge.metrics.calibration import multi_label_ece, single_label_ece
 from bandbridge.metrics.classification import (
     average_precision,
@@ -23,18 +22,13 @@ from bandbridge.metrics.classification import (
     top_k_hits,
 )
 from bandbridge.metrics.draws import HeadlineDraws
-from bandbridge.metrics.resampled import (
-    Statistic,
-    balanced_accuracy,
-    f1,
-    macro_map,
-    mean_of,
-    micro_map,
-    on_all_samples,
-)
+from bandbridge.metrics.half_samples import on_half_samples
+from bandbridge.metrics.intervals import Estimate, estimate, score_interval
+from bandbridge.metrics.neighbours import neighbour_blocks, own_units
+from bandbridge.metrics.resampled import Statistic, balanced_accuracy, f1, macro_map, mean_of, micro_map
 from bandbridge.metrics.rows import LEFT_OUT, Row
 from bandbridge.metrics.thresholds import best_thresholds, class_f1
-from bandbridge.store import Store
+from bandbridge.store import Samples, Store
 
 CONFUSED_CLASSES = 50  # a confusion matrix of more is not read
 
@@ -48,6 +42,7 @@ class Labelled:
         classes: names of the classes.
         kind: 'single' or 'multi'.
         headline: the metric that stands for the data set.
+        units: (sample,) which samples intervals take as one, as of `units_of`.
         left_out: how many further samples of the split have no label in this nomenclature.
     """
 
@@ -56,32 +51,51 @@ class Labelled:
     classes: tuple[str, ...]
     kind: str
     headline: str
+    units: NDArray[np.integer]
     left_out: int = 0
 
 
 @dataclass(frozen=True)
+class Measured:
+    """A metric on all samples with its error, and its values on half-samples, (resamples,)."""
+
+    score: Estimate
+    resampled: NDArray[np.floating]
+
+
+@dataclass(frozen=True)
 class Draws:
-    """Bootstrap resamples: how many, the level of the interval (0..1), the seed they are drawn with, threads."""
+    """Half-samples: how many, the level of the interval (0..1), the seed they are drawn with, threads."""
 
     resamples: int
     level: float
     seed: int
     threads: int = 1
 
-    def of(self, statistics: Mapping[str, Statistic], n: int) -> dict[str, NDArray[np.floating]]:
-        """Each metric in each resample of n samples, (resamples,)."""
-        return bootstrap(statistics, n, self.resamples, self.seed, self.threads)
+    def of(self, statistics: Mapping[str, Statistic], units: NDArray[np.integer]) -> dict[str, Measured]:
+        """Each metric of samples in these units (sample,)."""
+        resampled = on_half_samples(statistics, units, self.resamples, self.seed, self.threads)
+        return {
+            name: Measured(estimate(statistic, resampled[name], units), resampled[name])
+            for name, statistic in statistics.items()
+        }
 
-    def interval(self, resampled: NDArray[np.floating]) -> dict[str, float]:
-        """A row's bounds."""
-        low, high = percentile_interval(resampled, self.level)
-        return {"ci_low": low, "ci_high": high}
+    def interval(self, score: Estimate) -> dict[str, Any]:
+        """A row's bounds, and the units behind them."""
+        low, high = score_interval(score, self.level)
+        return {"ci_low": low, "ci_high": high, "units": score.units}
 
-    def of_mean(self, values: NDArray[Any]) -> dict[str, float]:
-        return self.interval(self.of({"mean": mean_of(values)}, len(values))["mean"])
+    def of_one(self, statistic: Statistic, units: NDArray[np.integer]) -> dict[str, Any]:
+        """A row's value, bounds and units."""
+        score = self.of({"metric": statistic}, units)["metric"].score
+        return {"value": score.value, **self.interval(score)}
 
-    def of_map(self, labels: NDArray[Any], scores: NDArray[Any]) -> dict[str, float]:
-        return self.interval(self.of({"map": macro_map(labels, scores)}, len(labels))["map"])
+
+def units_of(samples: Samples) -> NDArray[np.integer]:
+    """Which samples of a split intervals take as one: those near each other, where their places and size are known."""
+    if samples.lat is None or samples.lon is None or samples.side is None:
+        return own_units(len(samples))
+    return neighbour_blocks(samples.lat, samples.lon, samples.side)
 
 
 def labelled(path: Path, store: Store) -> Labelled:
@@ -106,14 +120,20 @@ def labelled(path: Path, store: Store) -> Labelled:
     if not rows.all():
         embeddings = replace(embeddings, embedding=embeddings.embedding[rows], ids=embeddings.ids[rows])
     return Labelled(
-        embeddings, samples.labels, tuple(store.classes), store.label_kind, store.headline, samples.left_out
+        embeddings,
+        samples.labels,
+        tuple(store.classes),
+        store.label_kind,
+        store.headline,
+        units_of(samples),
+        samples.left_out,
     )
 
 
 def zero_shot(
     parts: Sequence[Labelled], head: Head, run: str, nomenclature: str, prompts: str, draws: Draws
 ) -> tuple[list[Row], HeadlineDraws]:
-    """Rows of zero-shot classification of an encoder's splits of one data set, and its headline in every resample.
+    """Rows of zero-shot classification of an encoder's splits of one data set, and its headline on every half-sample.
 
     Of a multi-label data set with a split val, the F1 on test is that at the thresholds that are best on val.
 
@@ -125,7 +145,7 @@ def zero_shot(
     thresholds = best_thresholds(held_out[0], logits["val"]) if held_out else None
     common = {"run": run, "nomenclature": nomenclature, "prompts": prompts, "seed": draws.seed}
     rows: list[Row] = []
-    resampled, n, values = {}, {}, {}
+    resampled, n, estimates = {}, {}, {}
     for part in parts:
         attrs, scores = part.embeddings.attrs, logits[part.embeddings.attrs["split"]]
         split, row = attrs["split"], row_of(attrs, task="zero-shot", **common)
@@ -133,11 +153,11 @@ def zero_shot(
         rows += [*found, row(metric="ece", value=_calibration_error(part, scores), n=len(part.labels))]
         if part.left_out:
             rows.append(row(metric=LEFT_OUT, value=float(part.left_out), n=len(part.labels)))
-        values[split], resampled[split], n[split] = found[0].value, headline, len(part.labels)
+        estimates[split], resampled[split], n[split] = headline.score, headline.resampled, len(part.labels)
     attrs = parts[0].embeddings.attrs
     meta = {key: attrs[key] for key in ("encoder", "clip", "alpha", "dataset", "modality", "store_digest")}
     meta |= {**common, "metric": parts[0].headline, "resamples": draws.resamples, "n": n}
-    return rows, HeadlineDraws(meta, values, resampled)
+    return rows, HeadlineDraws(meta, estimates, resampled)
 
 
 def _logits(part: Labelled, head: Head, nomenclature: str) -> NDArray[np.float32]:
@@ -186,19 +206,18 @@ def _classified(
     scores: NDArray[np.floating],
     draws: Draws,
     thresholds: NDArray[np.floating] | None,
-) -> tuple[list[Row], NDArray[np.floating]]:
-    """The rows, the headline first, and the headline's resamples (resamples,)."""
+) -> tuple[list[Row], Measured]:
+    """The rows, the headline first, and the headline."""
     single = part.kind == "single"
     every = _single_statistics(part, scores) if single else _multi_statistics(part, scores, thresholds)
     statistics = {part.headline: every[part.headline], **every}
-    n = len(part.labels)
-    resampled = draws.of(statistics, n)
+    measured, n = draws.of(statistics, part.units), len(part.labels)
     rows = [
-        row(metric=metric, value=on_all_samples(statistic, n), n=n, **draws.interval(resampled[metric]))
-        for metric, statistic in statistics.items()
+        row(metric=metric, value=each.score.value, n=n, **draws.interval(each.score))
+        for metric, each in measured.items()
     ]
     rows += _single_details(row, part, scores) if single else _multi_details(row, part, scores, thresholds)
-    return rows, resampled[part.headline]
+    return rows, measured[part.headline]
 
 
 def _single_statistics(part: Labelled, scores: NDArray[np.floating]) -> dict[str, Statistic]:

@@ -1,4 +1,4 @@
-"""From bootstrap draws to rows of the metrics table: what an encoder gains over another, and how surely."""
+"""From draws to rows of the metrics table: what an encoder gains over another, and how surely."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,13 +6,13 @@ from typing import Any
 from bandbridge.alphas import alpha_name
 from bandbridge.errors import UserError
 from bandbridge.metrics.draws import HeadlineDraws
-from bandbridge.metrics.paired import paired_difference
+from bandbridge.metrics.intervals import paired_difference
 from bandbridge.metrics.rows import Row
 
 References = Mapping[str, Mapping[str, str]]
 
 _TASK = ("dataset", "nomenclature", "prompts")
-# What has to agree for two encoders' draws to be of the same resamples of the same samples.
+# What has to agree for two encoders' draws to be of the same half-samples.
 _SAME = ("seed", "resamples", "store_digest", "metric")
 
 
@@ -53,7 +53,7 @@ def gain_rows(draws: Sequence[HeadlineDraws], references: References, level: flo
         level: of the intervals, 0..1.
 
     Raises:
-        UserError: an encoder without draws, a reference not scored on the same task, or draws of other resamples.
+        UserError: an encoder without draws, a reference not scored on the same task, or draws of other half-samples.
     """
     scored = {(part.meta["encoder"], *(part.meta[key] for key in _TASK)): part for part in draws}
     missing = {name for encoder, kinds in references.items() for name in (encoder, *kinds.values())}
@@ -78,10 +78,10 @@ def _gain(ours: HeadlineDraws, reference: HeadlineDraws, kind: str, level: float
     _must_be_paired(ours, reference, split)
     meta = ours.meta
     found = paired_difference(
-        ours.values[split], reference.values[split], ours.resampled[split], reference.resampled[split], level
+        ours.estimates[split], reference.estimates[split], ours.resampled[split], reference.resampled[split], level
     )
     named = {key: meta[key] for key in ("run", "encoder", "clip", "alpha", "modality", "seed", *_TASK)}
-    named |= {"split": split, "task": "zero-shot", "n": meta["n"][split]}
+    named |= {"split": split, "task": "zero-shot", "n": meta["n"][split], "units": ours.estimates[split].units}
     metric = f"{meta['metric']}_{kind}"
     return [
         Row(**named, metric=metric, value=found.value, ci_low=found.low, ci_high=found.high),
@@ -99,6 +99,6 @@ def _must_be_paired(ours: HeadlineDraws, reference: HeadlineDraws, split: str) -
         told = "; ".join(f"{key} {mine[key]} and {theirs[key]}" for key in other)
         names = f"{ours.meta['encoder']} and {reference.meta['encoder']}"
         raise UserError(
-            f"The draws of {names} on {ours.meta['dataset']} ({split}) are not of the same resamples: {told}. Score "
+            f"The draws of {names} on {ours.meta['dataset']} ({split}) are not of the same half-samples: {told}. Score "
             "both again, with one seed and one store."
         )

@@ -5,7 +5,7 @@ from typing import Any
 
 from bandbridge.errors import UserError
 from bandbridge.metrics.knn import knn_scores
-from bandbridge.metrics.resampled import headline_statistic, on_all_samples
+from bandbridge.metrics.resampled import headline_statistic
 from bandbridge.metrics.rows import Row
 from bandbridge.scoring import Draws, Labelled, row_of
 
@@ -32,7 +32,6 @@ def knn_rows(
     neighbours = (train.embeddings.embedding, train.labels)
     scores = knn_scores(neighbours, test.embeddings.embedding, k, recipe.get("temperature", TEMPERATURE))
     metric, n = test.headline, len(test.labels)
-    statistic = headline_statistic(metric, test.labels, scores)
-    interval = draws.interval(draws.of({metric: statistic}, n)[metric])
+    measured = draws.of_one(headline_statistic(metric, test.labels, scores), test.units)
     row = row_of(attrs, task="knn", run=run, nomenclature=nomenclature, seed=draws.seed)
-    return [row(metric=metric, value=on_all_samples(statistic, n), n=n, **interval)]
+    return [row(metric=metric, n=n, **measured)]

@@ -4,16 +4,18 @@ from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bandbridge.embeddings import Embeddings
 from bandbridge.errors import UserError
 from bandbridge.heads import Head, Words, must_fit
-from bandbridge.metrics.classification import average_precision, logits_from_head, mean_of_defined
+from bandbridge.metrics.classification import logits_from_head, mean_of_defined
+from bandbridge.metrics.neighbours import own_units
+from bandbridge.metrics.resampled import macro_map, mean_of
 from bandbridge.metrics.retrieval import (
     label_average_precision,
     median_rank,
     mutual_ranks,
-    recall_at_ranks,
     top_k,
 )
 from bandbridge.metrics.rows import Row
@@ -21,10 +23,20 @@ from bandbridge.metrics.text_retrieval import found_by_text, found_by_words
 from bandbridge.scoring import Draws, Labelled, row_of
 
 
-def retrieval_rows(rgb: Embeddings, multispectral: Embeddings, ks: Sequence[int], run: str, draws: Draws) -> list[Row]:
+def retrieval_rows(
+    rgb: Embeddings,
+    multispectral: Embeddings,
+    ks: Sequence[int],
+    run: str,
+    draws: Draws,
+    units: NDArray[np.integer] | None = None,
+) -> list[Row]:
     """Rows of retrieval from RGB to multispectral and back; the encoder is the student, the gallery the whole split.
 
     Intervals are over resampled queries, with the gallery as it is.
+
+    Args:
+        units: (sample,) which queries intervals take as one, as of `scoring.units_of`; None for each by itself.
 
     Raises:
         UserError: the two sides are not of the same samples or width, or a k exceeds their number.
@@ -37,8 +49,8 @@ def retrieval_rows(rgb: Embeddings, multispectral: Embeddings, ks: Sequence[int]
     for modality, ranks in zip(_directions(rgb, multispectral), both, strict=True):
         row = partial(row_of(multispectral.attrs, task="retrieval", run=run, seed=draws.seed), modality=modality, n=n)
         rows += [
-            row(metric=f"recall@{k}", value=recall, **draws.of_mean(ranks <= k))
-            for k, recall in recall_at_ranks(ranks, ks).items()
+            row(metric=f"recall@{k}", **draws.of_one(mean_of(ranks <= k), own_units(n) if units is None else units))
+            for k in ks
         ]
         rows.append(row(metric="median_rank", value=median_rank(ranks)))
     return rows
@@ -62,9 +74,9 @@ def label_retrieval_rows(
     for modality, pair in zip(_directions(rgb.embeddings, multispectral.embeddings), (sides, sides[::-1]), strict=True):
         precision = label_average_precision(top_k(*pair, k)[0], rgb.labels, rgb.labels)
         row = partial(row_of(multispectral.embeddings.attrs, **common), modality=modality)
-        precision = precision[~np.isnan(precision)]
-        value = float(mean_of_defined(precision))
-        rows.append(row(metric=f"label_map@{k}", value=value, n=len(precision), **draws.of_mean(precision)))
+        defined = ~np.isnan(precision)
+        precision, units = precision[defined], np.unique(rgb.units[defined], return_inverse=True)[1]
+        rows.append(row(metric=f"label_map@{k}", n=len(precision), **draws.of_one(mean_of(precision), units)))
     return rows
 
 
@@ -73,8 +85,8 @@ def text_retrieval_rows(
 ) -> list[Row]:
     """Rows of retrieving images by the class vectors of a head: means over the classes that have images.
 
-    The interval of `map` is over resampled images. `precision@k` and `recall@k` have none: resampling draws images
-    twice, and copies would crowd the first k.
+    The interval of `map` is over resampled images. `precision@k` and `recall@k` have none: among half as many images
+    the first k are others.
 
     Raises:
         UserError: the head is of other classes or of another CLIP than the embeddings, or a k exceeds the images.
@@ -91,8 +103,7 @@ def text_retrieval_rows(
         rows.append(row(metric=f"precision@{k}", value=float(mean_of_defined(found.precision))))
         rows.append(row(metric=f"recall@{k}", value=float(mean_of_defined(found.recall))))
     cosines = logits_from_head(part.embeddings.embedding, head.weights, 1.0)
-    value = float(mean_of_defined(average_precision(part.labels, cosines)))
-    return [*rows, row(metric="map", value=value, **draws.of_map(part.labels, cosines))]
+    return [*rows, row(metric="map", **draws.of_one(macro_map(part.labels, cosines), part.units))]
 
 
 def words_rows(part: Labelled, words: Words, k: int, run: str, nomenclature: str, prompts: str, seed: int) -> list[Row]:

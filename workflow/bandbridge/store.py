@@ -87,10 +87,12 @@ class Samples:
         left_out: how many further samples of the split have no label in the store's nomenclature.
         labels: (sample, class) uint8, 1 where a sample has the class.
         lat, lon: (sample,) degrees north and east of the centres, NaN where unknown; None where no sample's is known.
+        resolution: metres of a pixel's side; None where unknown.
     """
 
     def __init__(self, store: Store, split: str) -> None:
         self._path = store.path / split / store.modality
+        self.resolution: float | None = store.facts["resolution"]
         self._zero = [number for number, band in enumerate(store.bands) if band in store.facts["zero_bands"]]
         group = store.path / split
         known = read_attributes(group).get("coordinates", "").split()
@@ -115,6 +117,12 @@ class Samples:
     @cached_property
     def _pixels(self) -> ShardReader:
         return ShardReader(self._path)
+
+    @property
+    def side(self) -> float | None:
+        """Metres of a sample's longer side on the ground; None where the resolution is unknown."""
+        # All modalities with a resolution are (sample, band, y, x).
+        return self.resolution * max(self._pixels.shape[-2:]) if self.resolution else None
 
     def read(self, indices: ArrayLike) -> NDArray:
         """Pixels of the samples at `indices`, in that order; an index may occur several times.

@@ -158,11 +158,11 @@ def asides(cell: Cell, column: Column) -> list[str]:
 
 
 def interval(cell: Cell, column: Column) -> list[str]:
-    """'[34.9, 41.2]', or nothing."""
+    """'[34.9, 41.2]', '~[34.9, 41.2]' where it is approximate, or nothing."""
     if cell.low is None or cell.high is None:
         return []
     ends = [number(end, signed=column.signed, decimals=column.decimals) for end in (cell.low, cell.high)]
-    return [f"[{', '.join(ends)}]"]
+    return [f"{cell.about}[{', '.join(ends)}]"]
 
 
 def gain(cell: Cell, column: Column) -> list[str]:

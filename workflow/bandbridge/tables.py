@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from bandbridge.alphas import alpha_name
+from bandbridge.metrics.intervals import FEWEST
 from bandbridge.tables_base import (
     NOTHING,
     PER_CLASS,
@@ -23,6 +24,7 @@ from bandbridge.tables_base import (
     scaled,
     short_title,
     shown_models,
+    with_marks_explained,
 )
 from bandbridge.tables_scores import classification_table, details_table, few_shot_table, linear_probe_table
 from bandbridge.tables_spaces import gap_table, retrieval_table, text_retrieval_table, words_table
@@ -107,7 +109,7 @@ def all_tables(
         ablations_table(view, students or {}),
         paint_table(curves, decimals),
     )
-    return {table.name: table for table in tables}
+    return {table.name: with_marks_explained(table) for table in tables}
 
 
 def paint_table(curves: Sequence[Curve], decimals: int = 1) -> Table:
@@ -141,4 +143,5 @@ def paint_table(curves: Sequence[Curve], decimals: int = 1) -> Table:
 
 
 def _curve_cell(point: pd.Series, source: str) -> Cell:
-    return Cell(scaled(point[source]), scaled(point.get(f"{source}_ci_low")), scaled(point.get(f"{source}_ci_high")))
+    low, high = (scaled(point.get(f"{source}_ci_{end}")) for end in ("low", "high"))
+    return Cell(scaled(point[source]), low, high, few=bool(point.get(f"{source}_units", FEWEST) < FEWEST))

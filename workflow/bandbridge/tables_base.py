@@ -17,6 +17,7 @@ from bandbridge.catalogue import dataset_names, load_dataset
 from bandbridge.checksums import verify
 from bandbridge.errors import UserError, did_you_mean
 from bandbridge.files import read_json
+from bandbridge.metrics.intervals import FEWEST
 from bandbridge.metrics.rows import LEFT_OUT
 
 METRIC_NAMES = {
@@ -41,6 +42,11 @@ PER_CLASS = ("average_precision", "class_accuracy")
 NOTHING = "This run has no such figures."
 SIGNIFICANT = 0.05
 STAR = "*"
+ABOUT = "~"
+APPROXIMATE = (
+    f"{ABOUT} Approximate interval: fewer than {FEWEST} independent samples (or blocks of neighbouring ones) carry the "
+    "rarest class."
+)
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,8 @@ class Cell:
     """A number as it is shown (percent, or a rank), with its interval and its gain in points; None shows as a dash.
 
     Attributes:
-        p: two-sided p value of the gain, by the paired bootstrap.
+        p: two-sided p value of the gain, on paired half-samples.
+        few: whether too few samples are behind the interval for it to cover what it says.
     """
 
     value: float | None = None
@@ -57,6 +64,12 @@ class Cell:
     gain: float | None = None
     p: float | None = None
     strong: bool = False
+    few: bool = False
+
+    @property
+    def about(self) -> str:
+        """A tilde before an interval that is approximate."""
+        return ABOUT if self.few and self.low is not None else ""
 
     @property
     def mark(self) -> str:
@@ -336,7 +349,7 @@ def scaled(value: float | None) -> float | None:
 
 def percent(row: Mapping[Hashable, Any]) -> Cell:
     """A row's value and interval in percent."""
-    return Cell(scaled(row["value"]), scaled(row["ci_low"]), scaled(row["ci_high"]))
+    return Cell(scaled(row["value"]), scaled(row["ci_low"]), scaled(row["ci_high"]), few=bool(row["units"] < FEWEST))
 
 
 def with_best(cells: Sequence[Cell], column: Column) -> list[Cell]:
@@ -372,6 +385,12 @@ def left_out_counts(metrics: pd.DataFrame, rows: pd.DataFrame) -> str:
         if (dataset, nomenclature, split) in shown:
             parts.setdefault(nomenclature, []).append(f"{dataset_title(dataset)} {int(value):,} ({split})")
     return " ".join(f"Left out, without a label in {name}: {', '.join(texts)}." for name, texts in parts.items())
+
+
+def with_marks_explained(table: Table) -> Table:
+    """The table, its note saying what a tilde before an interval means where one has it."""
+    approximate = any(cell.about for line in table.lines for cell in line.cells)
+    return replace(table, note=f"{table.note} {APPROXIMATE}".strip()) if approximate else table
 
 
 def number(value: float | None, signed: bool = False, decimals: int = 1) -> str:

@@ -36,7 +36,8 @@ DETAILS = {
     "ece": "ECE",
 }
 SIGNIFICANCE = (
-    f"{STAR} p < {SIGNIFICANT:g} for the gain over zero-shot CLIP (two-sided, paired bootstrap, each test by itself)."
+    f"{STAR} p < {SIGNIFICANT:g} for the gain over zero-shot CLIP (two-sided, paired half-samples, each test by "
+    "itself)."
 )
 
 
@@ -61,7 +62,7 @@ def classification_table(view: View, published: bool = True, notes: Sequence[str
     """
     return _model_table(
         "classification",
-        "Zero-shot classification, in %, with bootstrap intervals and, signed, the gain over zero-shot CLIP in points.",
+        "Zero-shot classification, in %, with intervals and, signed, the gain over zero-shot CLIP in points.",
         view,
         zero_shot_scores(view),
         published,
@@ -77,7 +78,7 @@ def linear_probe_table(view: View, published: bool = True) -> Table:
     scores.sort(key=lambda part: datasets.index(part.dataset))
     return _model_table(
         "linear_probe",
-        f"Linear probe{' and k-NN' if both else ''} on frozen embeddings, in %, with bootstrap intervals and, signed, "
+        f"Linear probe{' and k-NN' if both else ''} on frozen embeddings, in %, with intervals and, signed, "
         "the gain over zero-shot CLIP's embeddings in points.",
         view,
         scores,

@@ -32,7 +32,7 @@ Facts = Mapping[str, Mapping[str, str]]
 LOSSES = {"mse": "MSE", "cosine": "cosine", "infonce": "InfoNCE"}
 FEW_BANDS = 4
 OVER_PATCHED = (
-    f"Signed, the gain over the patched CLIP in points; {STAR} p < {SIGNIFICANT:g} (two-sided, paired bootstrap)."
+    f"Signed, the gain over the patched CLIP in points; {STAR} p < {SIGNIFICANT:g} (two-sided, paired half-samples)."
 )
 
 

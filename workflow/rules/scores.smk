@@ -8,7 +8,7 @@ def zero_shot_metrics(encoder, dataset, nomenclature, prompts):
 
 
 def draws(encoder, dataset, nomenclature, prompts):
-    """The headline of the same in each bootstrap resample."""
+    """The headline of the same on each half-sample."""
     return results(
         f"metrics/{encoder}/zero-shot.{dataset}.{nomenclature}.{prompts}.draws.npz"
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 from bandbridge import job
 from bandbridge.embeddings import load_embeddings
 from bandbridge.metrics.rows import write_rows
-from bandbridge.scoring import Draws, labelled
+from bandbridge.scoring import Draws, labelled, units_of
 from bandbridge.scoring_retrieval import label_retrieval_rows, retrieval_rows
 from bandbridge.store import Store
 
@@ -24,11 +24,12 @@ def main(
     threads: int = 1,
 ) -> None:
     paths, draws = (rgb.parent, multispectral.parent), Draws(**bootstrap, seed=seed, threads=threads)
-    rows = retrieval_rows(*map(load_embeddings, paths), ks, run, draws)
+    sides = [load_embeddings(path) for path in paths]
+    units = units_of(Store(store.parent).split(sides[0].attrs["split"])) if store is not None else None
+    rows = retrieval_rows(*sides, ks, run, draws, units)
     if store is not None and label_map_k is not None:
         source = Store(store.parent, nomenclature)
-        sides = [labelled(path, source) for path in paths]
-        rows += label_retrieval_rows(*sides, label_map_k, run, nomenclature, draws)
+        rows += label_retrieval_rows(*(labelled(path, source) for path in paths), label_map_k, run, nomenclature, draws)
     write_rows(metrics, rows)
 
 

@@ -86,7 +86,7 @@ def weighted_average_precision(ranking: Ranking, weights: NDArray[Any], total: N
     """Average precision of one ranking under many weightings of its samples at a time.
 
     AP = sum over thresholds t of (R_t - R_(t-1)) P_t, without interpolation, as in scikit-learn. Precision and recall
-    count each sample with its weight, so that the counts of a bootstrap resample give the resample's AP.
+    count each sample with its weight, so that the counts of a resample give the resample's AP.
 
     Args:
         weights: (n, r) non-negative, one column a weighting; int16 ones are at most LARGEST_COUNT.
@@ -120,3 +120,46 @@ def pairs_ranking(labels: ArrayLike, scores: ArrayLike) -> Ranking | None:
     truth, values = np.asarray(labels), np.asarray(scores)
     scored = ~np.isnan(values).any(axis=0)
     return rank_class(truth[:, scored].ravel(), values[:, scored].ravel(), max(1, int(scored.sum())))
+
+
+def precision_over_others(labels: ArrayLike, scores: ArrayLike, units: Integers) -> float:
+    """Average precision without its bias: precision at each positive over the samples of other units alone.
+
+    Average precision counts a positive among those that its own score retrieves, so that a few positives look better
+    than the population's. Of the other samples that score as much or more, the share of positives is unbiased for the
+    precision there; where there is none, 1 counts.
+
+    Args:
+        labels: (n,), not 0 where the sample is positive; at least one is.
+        scores: (n,), without NaN.
+        units: (n,) the unit of each sample, 0 .. g - 1.
+
+    Returns:
+        Mean over the positives, 0..1.
+    """
+    positive, score = np.asarray(labels) != 0, np.asarray(scores)
+    hits, retrieved = _reaching(positive, score)
+    if len(score) > units.max() + 1:
+        hits_of_unit, retrieved_of_unit = _reaching(positive, score, units)
+    else:
+        hits_of_unit, retrieved_of_unit = positive, np.ones(len(score), np.int64)
+    others = retrieved - retrieved_of_unit
+    precision = np.divide(hits - hits_of_unit, others, out=np.ones(len(score)), where=others > 0)
+    return float(precision[positive].mean())
+
+
+def _reaching(positive: NDArray[np.bool_], score: Floats, units: Integers | None = None) -> tuple[Integers, Integers]:
+    """Positives and samples, of each sample's unit or of all, that score at least as much as it does, (n,) each."""
+    n = len(score)
+    order = np.argsort(score)[::-1] if units is None else np.lexsort((-score, units))
+    descending, of_unit = score[order], np.zeros(n, np.int64) if units is None else units[order]
+    # A run of equal scores in one unit ends where either changes, and counts as a whole.
+    next_unit = of_unit[1:] != of_unit[:-1]
+    ends = np.append(next_unit | (descending[1:] != descending[:-1]), True)
+    starts = np.append(True, next_unit)
+    last = np.flatnonzero(ends)[np.cumsum(ends) - ends]
+    first = np.flatnonzero(starts)[np.cumsum(starts) - 1]
+    total = np.append(0, np.cumsum(positive[order]))
+    hits, retrieved = np.empty(n, np.int64), np.empty(n, np.int64)
+    hits[order], retrieved[order] = total[last + 1] - total[first], last + 1 - first
+    return hits, retrieved

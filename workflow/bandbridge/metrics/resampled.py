@@ -1,19 +1,53 @@
-"""Metrics as functions of how often each sample counts, for all resamples of a bootstrap at once."""
+"""Metrics as functions of how often each sample counts, for many resamples at once."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
 from bandbridge.metrics.classification import mean_of_defined, single_labels
-from bandbridge.metrics.ranking import Ranking, exact_sums, pairs_ranking, rank_class, weighted_average_precision
+from bandbridge.metrics.ranking import (
+    Ranking,
+    exact_sums,
+    pairs_ranking,
+    precision_over_others,
+    rank_class,
+    weighted_average_precision,
+)
 from bandbridge.metrics.thresholds import f1_of_sums, f1_terms
 
 Floats = NDArray[np.floating]
 Counts = NDArray[np.integer]
-Statistic = Callable[[Counts], Floats]
-"""From counts (n, r), a column a resample, to the metric in each, (r,); NaN where it is undefined."""
+
+
+@dataclass(frozen=True, eq=False)
+class Statistic:
+    """A metric of n samples, and what its interval depends on. Called with counts it gives the metric in each resample.
+
+    Attributes:
+        of_counts: from counts (n, r), a column per resample, to the metric in each, (r,); NaN where it is undefined.
+        carriers: (n, class), not 0 where a sample carries a class, of a mean over classes; None of one over samples.
+        unbiased: from the unit of each sample (n,) to the metric on all samples without the bias of a finite sample;
+            None where the half-samples tell it.
+    """
+
+    of_counts: Callable[[Counts], Floats]
+    carriers: NDArray | None = None
+    unbiased: Callable[[NDArray[np.integer]], float] | None = None
+
+    def __call__(self, counts: Counts) -> Floats:
+        return self.of_counts(counts)
+
+    def units(self, units: NDArray[np.integer]) -> int:
+        """How many units (n,) there are; of a mean over classes, how many carry the rarest class that has any."""
+        number = int(units.max(initial=-1)) + 1
+        if self.carriers is None:
+            return number
+        columns = (self.carriers != 0).T
+        carrying = [np.count_nonzero(np.bincount(units[column], minlength=number)) for column in columns]
+        return int(min((count for count in carrying if count), default=0))
 
 
 def on_all_samples(statistic: Statistic, n: int) -> float:
@@ -27,9 +61,13 @@ def mean_of(values: ArrayLike) -> Statistic:
     """Mean over samples: accuracy where `values` (n,) are hits, recall@k where they are rank <= k."""
     array = np.asarray(values)
     if array.dtype != bool:
-        return lambda counts: array.astype(np.float64) @ counts / len(counts)
+        return Statistic(lambda counts: array.astype(np.float64) @ counts / _total(counts))
     hits = exact_sums(csr_array(array[None, :]))
-    return lambda counts: hits(counts)[0] / len(counts)
+    return Statistic(lambda counts: hits(counts)[0] / _total(counts))
+
+
+def _total(counts: Counts) -> NDArray[np.int64]:
+    return counts.sum(axis=0, dtype=np.int64)
 
 
 def headline_statistic(metric: str, labels: ArrayLike, scores: ArrayLike) -> Statistic:
@@ -69,7 +107,7 @@ def balanced_accuracy(truth: NDArray[np.integer], hits: NDArray[np.bool_], class
         shares = np.divide(hits_of_class(counts), number, out=np.full(number.shape, np.nan), where=number > 0)
         return mean_of_defined(shares.T)
 
-    return statistic
+    return Statistic(statistic, carriers=truth[:, None] == np.arange(classes))
 
 
 def macro_map(labels: ArrayLike, scores: ArrayLike) -> Statistic:
@@ -82,7 +120,15 @@ def macro_map(labels: ArrayLike, scores: ArrayLike) -> Statistic:
         labels, scores: (n, class).
     """
     truth, values = np.asarray(labels), np.asarray(scores)
-    return _mean_average_precision([rank_class(truth[:, index], values[:, index]) for index in range(truth.shape[1])])
+    rankings = [rank_class(truth[:, index], values[:, index]) for index in range(truth.shape[1])]
+    ranked = np.array([ranking is not None for ranking in rankings], dtype=bool)
+
+    def unbiased(units: NDArray[np.integer]) -> float:
+        pairs = zip(truth[:, ranked].T, values[:, ranked].T, strict=True)
+        each = [precision_over_others(positive, score, units) for positive, score in pairs]
+        return float(mean_of_defined(np.array([*each, np.nan])))
+
+    return Statistic(_mean_average_precision(rankings), truth[:, ranked], unbiased)
 
 
 def micro_map(labels: ArrayLike, scores: ArrayLike) -> Statistic:
@@ -91,12 +137,12 @@ def micro_map(labels: ArrayLike, scores: ArrayLike) -> Statistic:
     Args:
         labels, scores: (n, class).
     """
-    return _mean_average_precision([pairs_ranking(labels, scores)])
+    return Statistic(_mean_average_precision([pairs_ranking(labels, scores)]))
 
 
-def _mean_average_precision(rankings: list[Ranking | None]) -> Statistic:
+def _mean_average_precision(rankings: list[Ranking | None]) -> Callable[[Counts], Floats]:
     def statistic(counts: Counts) -> Floats:
-        total = counts.sum(axis=0, dtype=np.int64)
+        total = _total(counts)
         found = [weighted_average_precision(ranking, counts, total) for ranking in rankings if ranking]
         return mean_of_defined(np.stack([*found, np.full(len(total), np.nan)], axis=-1))
 
@@ -116,4 +162,5 @@ def f1(labels: ArrayLike, scores: ArrayLike, thresholds: Floats) -> dict[str, St
     def micro(counts: Counts) -> Floats:
         return f1_of_sums(hits(counts).sum(axis=0, dtype=np.int64), marks(counts).sum(axis=0, dtype=np.int64))
 
-    return {"macro_f1": macro, "micro_f1": micro}
+    carriers = np.asarray(labels)[:, ~np.isnan(thresholds)]
+    return {"macro_f1": Statistic(macro, carriers), "micro_f1": Statistic(micro)}

@@ -35,11 +35,12 @@ COLUMNS = (
     "ci_low",
     "ci_high",
     "n",
+    "units",
     "seed",
 )
 # A metric that is a count: samples that have no label in the nomenclature, and are not scored. `n` counts the others.
 LEFT_OUT = "unlabelled_samples"
-_NUMBERS = ("alpha", "value", "ci_low", "ci_high")
+_NUMBERS = ("alpha", "value", "ci_low", "ci_high", "units")
 _WHOLE_NUMBERS = ("n", "seed")
 _TEXTS = [column not in (*_NUMBERS, *_WHOLE_NUMBERS) for column in COLUMNS]
 _KEY = COLUMNS[: COLUMNS.index("value")]
@@ -51,7 +52,9 @@ class Row:
 
     `value` is a fraction 0..1 (a rank for median_rank, a ratio for lift, a difference for gains, a p value for `_p`),
     NaN where the metric is undefined: the row is kept, its value empty. `n` is the number of samples behind the value;
-    on a row with a `class_`, of those that carry the class (of task words: the class that the word stands for).
+    on a row with a `class_`, of those that carry the class (of task words: the class that the word stands for). `units`
+    is the number of independent units behind an interval over samples: samples, or blocks of neighbouring ones; of a
+    mean over classes, those that carry its rarest class.
     """
 
     run: str
@@ -70,6 +73,7 @@ class Row:
     ci_low: float | None = None
     ci_high: float | None = None
     n: int
+    units: int | None = None
     seed: int
 
     def cells(self) -> list[str]:
