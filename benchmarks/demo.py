@@ -22,6 +22,7 @@ import torch
 import yaml
 from torch.utils.flop_counter import FlopCounterMode
 
+from bandbridge.alphas import alpha_name
 from bandbridge.settings import student_facts
 from bandbridge.store import Store
 from bandbridge.students import StudentSpec, new_student
@@ -77,10 +78,10 @@ def headlines(runs: dict[tuple[str, int], pd.DataFrame], config: dict[str, Any])
         digits = scores[(scores["dataset"] == supported["dataset"]) & (scores["prompts"] == supported["prompts"])]
         clip, student = config["clip"]["name"], next(iter(config["align"]["students"]))
         alpha = selected(precision, seed)
-        patched = f"{clip}@{alpha:g}"
+        patched = f"{clip}@{alpha_name(alpha)}"
         before = value(digits, f"{clip}@0", "accuracy")
         change = value(digits, patched, "accuracy") - before
-        cells = [precision, seed, f"{alpha:g}", f"{before:.1f}", f"{change:+.1f}"]
+        cells = [precision, seed, alpha_name(alpha), f"{before:.1f}", f"{change:+.1f}"]
         metric = "balanced_accuracy"
         cells += [f"{value(scene, f'{clip}@0', metric):.1f}", f"{value(scene, patched, metric):.1f}"]
         cells += [gain(scene, patched, f"{metric}_gain"), f"{value(scene, student, metric):.1f}"]

@@ -26,6 +26,7 @@ from playwright.sync_api import expect, sync_playwright
 from small_store import random_samples, small_dataset, write_store
 from synthetic_run import CONFIG, make_data, make_parts, write_benchmark
 
+from bandbridge.alphas import alpha_name
 from bandbridge.catalogue import load_nomenclature
 from bandbridge.curve import Point, write_curve
 from bandbridge.metrics.rows import COLUMNS, read_rows
@@ -191,7 +192,7 @@ def main(encoders=50, datasets=10, alphas=21, processes=2):
     grid = [round(float(alpha), 4) for alpha in np.linspace(0, 1, alphas)]
     students = [f"student-{number:02d}" for number in range(encoders - alphas)]
     names = NAMES[:datasets]
-    everyone = [(f"demo-vit@{alpha:g}", f"{alpha:g}") for alpha in grid] + [(name, "") for name in students]
+    everyone = [(f"demo-vit@{name}", name) for name in map(alpha_name, grid)] + [(name, "") for name in students]
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         run = root / "run"

@@ -122,8 +122,8 @@ def put(config: Any, place: Place, value: Any) -> None:
 
 
 def of_kind(config: Any, *kinds: type) -> list[Place]:
-    found = [place for place in places(config) if type(at(config, place)) in kinds]
-    return found or [("run",)]
+    matching = [place for place in places(config) if type(at(config, place)) in kinds]
+    return matching or [("run",)]
 
 
 def number(random: Random, config: dict[str, Any]) -> None:

@@ -36,12 +36,12 @@ def judge(changed: Mutant) -> None:
 def test_a_mistake_is_refused_or_a_run_can_follow_it(kind: str):
     # The same ones each time, so that every kind has its share.
     random = Random(kind)
-    found = 0
-    while found < 2:
+    judged_of_kind = 0
+    while judged_of_kind < 2:
         changed = mutant(random)
         if kind in changed.kinds:
             judge(changed)
-            found += 1
+            judged_of_kind += 1
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))

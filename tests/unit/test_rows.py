@@ -5,6 +5,7 @@ import math
 
 import pytest
 
+from bandbridge.alphas import alpha_name
 from bandbridge.errors import UserError
 from bandbridge.metrics.rows import COLUMNS, Row, merge_rows, read_rows, write_rows
 
@@ -98,3 +99,10 @@ def test_a_table_with_other_columns_is_an_error(tmp_path):
 def test_no_rows_give_a_table_with_a_header(tmp_path):
     write_rows(tmp_path / "m.csv", [])
     assert read_rows([tmp_path / "m.csv"]).empty
+
+
+def test_alphas_that_differ_after_ten_digits_stay_apart(tmp_path):
+    alphas = [0.0, 1e-9, 0.30000000000000004, 0.3, 0.12345678901, 0.12345678902, 1.0]
+    write_rows(tmp_path / "rows.csv", [replaced(encoder=f"a@{alpha_name(alpha)}", alpha=alpha) for alpha in alphas])
+    assert sorted(read_rows([tmp_path / "rows.csv"])["alpha"]) == sorted(alphas)
+    assert "0.000000001" in (tmp_path / "rows.csv").read_text()

@@ -93,7 +93,7 @@ def read_config(files: Iterable[Path]) -> dict[str, Any]:
 def check_files(files: Iterable[Path]) -> None:
     """Refuse configuration files of which another program's YAML reader would lose something in silence.
 
-    A file that is not there is passed over: whoever reads it says so.
+    A missing file is passed over: whoever reads it says so.
 
     Raises:
         UserError: a file cannot be read or holds no keys, one of them stands twice, or is read as something else than

@@ -28,6 +28,8 @@ def _name_faults(config: Mapping[str, Any]) -> Iterator[str]:
         yield f"clip.pretrained lists {len(pretrained)} weights for {several} names in clip.name; list one for each."
     elif len(clips(config)) != several:
         yield f"clip.name: {', '.join(names)} come to the same name in paths; give each another one."
+    if "" in clips(config):
+        yield "clip.name has no letter or digit that a path could be named by; name the CLIP otherwise."
     if uses_scratch(config) and several > 1:
         yield "clip.pretrained is 'scratch', which trains one CLIP; clip.name lists several."
     known = clip_architectures()

@@ -150,8 +150,8 @@ def _sentences(error: ValidationError, under: str) -> Iterator[str]:
 
 def _example(missing: Sequence[str], schema: Mapping[str, Any]) -> str:
     about = [schema.get("properties", {}).get(name, {}).get("description", "") for name in missing]
-    told = [f"{name}: {text.rstrip('.')}" for name, text in zip(missing, about, strict=True) if text]
-    return "; ".join(told) if told else "the repository's config.yaml and the files of workflow/ show it"
+    described = [f"{name}: {text.rstrip('.')}" for name, text in zip(missing, about, strict=True) if text]
+    return "; ".join(described) if described else "the repository's config.yaml and the files of workflow/ show it"
 
 
 def _kinds(fault: ValidationError) -> list[str]:
