@@ -340,8 +340,10 @@ def _dataset(config: Mapping[str, Any], name: str) -> None:
     reader = import_module(f"bandbridge.readers.{facts.reader}")
     options = parse_options(own[facts.reader] if facts.reader in own else getattr(reader, module[facts.reader]), facts)
     must(isinstance(facts.convert_jobs, int) and 0 < facts.convert_jobs < 10**5, "convert_jobs")
-    for value in facts.options.values():
-        must(not (isinstance(value, str) and re.search(r"[\n\0]|^~", value)), f"an option {value!r}")
+    # Others are patterns or columns, which may be called so.
+    for option_name in ("archive", "table", "devkit", "metadata", "lists"):
+        value = facts.options.get(option_name)
+        must(not (isinstance(value, str) and re.search(r"[\n\0{}]|^[~$]", value)), f"{option_name} is {value!r}")
     if facts.reader == "digits":
         planned = {sample.split for sample in reader.plan(facts, Path())}
         must(planned == set(facts.splits), f"digits have samples in {planned}")

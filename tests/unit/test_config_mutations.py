@@ -44,7 +44,7 @@ def test_a_mistake_is_refused_or_a_run_can_follow_it(kind: str):
             judged_of_kind += 1
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(MUTANTS)
 def test_no_mistake_ends_in_a_traceback(changed: Mutant):
     judge(changed)

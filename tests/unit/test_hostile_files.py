@@ -158,7 +158,7 @@ def test_a_wheel_s_name_is_no_word_for_pip(tmp_path: Path, monkeypatch: pytest.M
 def test_an_encoder_s_weights_stay_below_their_folder(file: str):
     content = copy.deepcopy(encoder_content("remoteclip-vit-b-32"))
     content["weights"]["file"] = file
-    with pytest.raises(UserError, match=r"remoteclip-vit-b-32\.yaml, weights: file is"):
+    with pytest.raises(UserError, match=r"remoteclip-vit-b-32\.yaml(, weights: |: weights\.)file is"):
         facts_of(content)
 
 

@@ -134,7 +134,6 @@ class Dataset:
     label_kind: str
     headline: str
     nomenclatures: tuple[str, ...]
-    unlabelled: str
     label_stream: str | None
     splits: tuple[str, ...]
     sources: tuple[Source, ...]
@@ -146,6 +145,7 @@ class Dataset:
     options: Mapping[str, Any]
     samples: Mapping[str, int] | None = None
     is_divided_otherwise: bool = False
+    unlabelled: str = "count"
 
     @property
     def primary(self) -> Modality:
