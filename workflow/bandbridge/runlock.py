@@ -40,7 +40,7 @@ def take(path: Path, run: str) -> bool:
     facts = {"run": run, "process": os.getpid(), "host": socket.gethostname(), "user": user()}
     facts |= {"folder": os.getcwd(), "since": time.strftime("%H:%M:%S on %d %B %Y")}
     with suppress(OSError):  # a full disk: the lock holds all the same
-        write_json(_note(path), facts)
+        write_json(_note(path), facts, checked=False, durable=False)
     return True
 
 

@@ -162,7 +162,7 @@ class Guard(logging.Handler):
                     runlock.take(self._reader(thing), self._run)
                 if made[thing.name]:
                     with suppress(OSError):
-                        write_json(thing.maker, self._me)
+                        write_json(thing.maker, self._me, checked=False)
             if not made[thing.name]:
                 runlock.let_go(thing.lock)
         self._left = made

@@ -112,7 +112,7 @@ class Part:
         self._reset()
         self.said = dict(said)
         try:
-            write_json(self._notes, self.said)
+            write_json(self._notes, self.said, checked=False)
         except OSError as error:
             raise UserError(f"{self._notes} cannot be written ({error}); make room, or mend the directory") from error
 

@@ -136,7 +136,7 @@ def _can_be_read(array: zarr.Array, chunk: tuple[int, ...]) -> bool:
 
 
 def to_delete(path: Path) -> list[Path]:
-    """What to delete so that a damaged store is made again: it, and the converted shares that share its pixels."""
+    """What to delete so that a damaged store is rebuilt: it, and the converted shares that share its pixels."""
     store = next((folder for folder in (path, *path.parents) if folder.suffix == ".zarr"), None)
     if store is None:
         return [path]
