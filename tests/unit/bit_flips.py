@@ -31,6 +31,7 @@ from bandbridge.errors import UserError
 from bandbridge.files import read_json, write_json
 from bandbridge.heads import Head, load_head, save_head
 from bandbridge.metrics.draws import HeadlineDraws, load_draws, save_draws
+from bandbridge.metrics.intervals import Estimate
 from bandbridge.metrics.rows import read_rows, write_rows
 from bandbridge.plan import load_plan, make_plan, save_plan
 from bandbridge.readers import Planned
@@ -120,7 +121,7 @@ def _arrays(folder: Path) -> dict[str, Kind]:
     save_head(head, Head(vectors, 100.0, classes, (("a forest",), ("works", "a plant"), ("bois",)), -10.5))
     meta = {"metric": "map", "n": {"test": 90, "val": 80}, "seed": 0, "resamples": 60, "store_digest": "0f" * 32}
     resampled = {split: rng.uniform(size=60) for split in meta["n"]}
-    save_draws(draws, HeadlineDraws(meta, {"test": 0.5, "val": 0.25}, resampled))
+    save_draws(draws, HeadlineDraws(meta, {split: Estimate(0.5, 0.49, 0.02, 40, 39) for split in meta["n"]}, resampled))
     return {
         "heads": Kind([head], lambda: astuple(load_head(head))),
         "draws": Kind([draws], lambda: astuple(load_draws(draws))),

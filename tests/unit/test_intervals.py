@@ -166,7 +166,7 @@ def test_halves_without_a_value_are_left_out():
     statistic = mean_of(np.array([True, False, True, True]))
     score = estimate(statistic, np.array([np.nan, 0.5, 1.0]), own_units(4))
     assert (score.centre, score.error) == (0.75, 0.25)
-    draws = np.array([np.nan, 0.3, 0.4]), np.array([0.1, 0.1, np.nan])
+    draws = np.array([np.nan, 0.3, 0.4, 0.5]), np.array([0.1, 0.1, np.nan, 0.3])
     assert paired_difference(HITS, replace(HITS, centre=0.6), *draws, 0.95).high == pytest.approx(0.2)
 
 

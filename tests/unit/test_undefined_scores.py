@@ -40,7 +40,8 @@ def labelled(split, labels, embedding=None):
     if embedding is None:
         embedding = np.random.default_rng(n).normal(size=(n, 8)).astype(np.float32)
     ids = np.array([f"{split}{number}" for number in range(n)])
-    return Labelled(Embeddings(embedding, ids, attrs | {"store_digest": "x"}), labels, ("a", "b", "c"), "multi", "map")
+    embeddings = Embeddings(embedding, ids, attrs | {"store_digest": "x"})
+    return Labelled(embeddings, labels, ("a", "b", "c"), "multi", "map", np.arange(n))
 
 
 def mixed(n):
