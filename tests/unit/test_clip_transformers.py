@@ -7,6 +7,7 @@ import torch
 from tiny import MODEL_CFG, tiny_clip
 
 from bandbridge import clip as clips
+from bandbridge.checksums import checksum_file
 from bandbridge.clip import fetch_clip, load_clip, save_clip
 from bandbridge.errors import UserError
 
@@ -102,6 +103,7 @@ def test_a_tokenizer_that_is_a_program_is_not_run(tmp_path, monkeypatch, asks):
     options = {"tokenizer_kwargs": {"trust_remote_code": True}} if asks else {}
     described["model_cfg"]["text_cfg"] |= {"hf_tokenizer_name": ".", **options}
     (folder / clips.CONFIG_FILE).write_text(json.dumps(described))
+    checksum_file(folder / clips.CONFIG_FILE).unlink()
     named = {"tokenizer_class": "Harm", "auto_map": {"AutoTokenizer": ["harm.Harm", None]}}
     (folder / "tokenizer_config.json").write_text(json.dumps(named))
     (folder / "tokenizer.json").write_text("{}")

@@ -119,6 +119,7 @@ def test_a_lower_rank_is_bold(runs, tmp_path):
     other = write_run(tmp_path / "other")
     table = (other / "metrics.csv").read_text(encoding="utf-8").replace(",median_rank,,12.5,", ",median_rank,,3,")
     (other / "metrics.csv").write_text(table, encoding="utf-8")
+    (other / ".metrics.csv.crc32c").unlink()
     compared = next(t for t in score_tables(compare_runs([runs[0], other])) if t.name == "compare_retrieval")
     lines = [line for line in compared.lines if line.texts[2].startswith("median rank")]
     assert lines

@@ -83,7 +83,7 @@ def test_a_step_of_patching():
     history = finetune(clip, HEAD, store, FinetuneRecipe.from_config(ONE_STEP | values), 0, CPU)
     split = store.split("train")
     loss = label_loss(plain(picture(split.pixels)), split.labels, 0.2)
-    assert history[1]["loss"] == pytest.approx(loss.item(), rel=1e-5)
+    assert next(record["loss"] for record in history if "loss" in record) == pytest.approx(loss.item(), rel=1e-5)
     assert_same_step(clip.visual, plain, loss, 1e-5, 0.5)
 
 
@@ -107,5 +107,5 @@ def test_a_step_of_alignment():
     with torch.no_grad():
         targets = teacher.visual(picture(split.pixels))
     loss = (embeddings - targets).square().mean() + 0.05 * label_loss(embeddings, split.labels, 0.0)
-    assert history[1]["loss"] == pytest.approx(loss.item(), rel=1e-5)
+    assert next(record["loss"] for record in history if "loss" in record) == pytest.approx(loss.item(), rel=1e-5)
     assert_same_step(trained, plain, loss, 1e-4, 0.01)

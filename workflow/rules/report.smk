@@ -173,6 +173,7 @@ rule report:
     params:
         code=code_of("report", "published", "report"),
         config=config,
+        notes=run_notes(config),
         quarantines=[quarantine(dataset) for dataset in DATASETS],
         benchmarks=logs(""),
     message:

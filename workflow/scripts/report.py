@@ -9,7 +9,6 @@ from bandbridge import job
 from bandbridge.files import checksum, whole_file
 from bandbridge.metrics.rows import read_rows
 from bandbridge.report import write_report
-from bandbridge.run_notes import run_notes
 from bandbridge.tables import read_curves
 
 
@@ -30,6 +29,7 @@ def main(
     settings: Path | None = None,
     clips: list[Path] = [],  # noqa: B006
     samples: list[Path] = [],  # noqa: B006
+    notes: list | None = None,
 ) -> None:
     if settings is not None:
         with whole_file(settings) as part:
@@ -51,7 +51,7 @@ def main(
         checksums={name: checksum(path) for name, path in sources.items()},
         figures=report.parent / "figures",
         processes=threads,
-        notes=run_notes(config),
+        notes=notes or (),
         noted=[*samples, *clips, *histories],
     )
 
