@@ -176,9 +176,10 @@ def test_a_dry_run_ends_with_the_plan_in_words(clone: Clone):
     plan = called.stdout.partition("Run 'small', seed 0 (nothing of it exists yet):\n")[2]
     certain, _, depending = plan.partition("Then, depending on the alpha that is chosen:\n")
     assert [line.split()[0] for line in certain.splitlines()] == ["Data", "CLIP", "Patching", "Evaluation"]
-    *stages, total = depending.splitlines()
+    *stages, note, total = depending.splitlines()
+    assert note == "Note: ms-vit is not scored on digits, which has pictures alone."
     assert [line.split()[0] for line in stages] == ["Patching", "Alignment", "Evaluation", "Report"]
-    assert total == "54 jobs in all, 19 of which depend on alpha; the choice may add more."
+    assert total == "56 jobs in all, 19 of which depend on alpha; the choice may add more."
 
 
 @pytest.mark.parametrize(
@@ -232,7 +233,13 @@ EVERYTHING = {
     **TWO_TASKS,
     "paint": {"several": "in_parallel"},
     "align": {"students": {"ms-vit": {"pretrained": "ssl4eo-moco-vit-s-16"}}},
-    "evaluate": {"encoders": ["remoteclip-vit-b-32", {"name": "satmae-vit-l-8", "checkpoint": "x.pth"}]},
+    "evaluate": {
+        "encoders": [
+            {"name": "remoteclip-vit-b-32", "unpinned": True},
+            {"name": "satmae-vit-l-8", "checkpoint": "x.pth"},
+            {"name": "ssl4eo-moco-vit-s-16", "unpinned": True},
+        ]
+    },
 }
 PAPER = ["workflow/presets/paper.yaml", "workflow/presets/paper-backbones.yaml"]
 

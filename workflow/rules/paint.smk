@@ -12,8 +12,9 @@ checkpoint select_alpha:
             for alpha in ALPHAS
         ],
     output:
-        curve=results("paint/{line}.{tag}/curve.csv"),
+        # First, because Snakemake asks for a checkpoint's first output where it has to wait for the choice.
         selected=results("paint/{line}.{tag}/selected.json"),
+        curve=results("paint/{line}.{tag}/curve.csv"),
     log:
         logs("paint/{line}.{tag}.select.log"),
     benchmark:
