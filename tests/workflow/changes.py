@@ -39,7 +39,9 @@ class Change:
 CHANGES = {
     "nothing": Change({}, []),
     "a title": Change({"report": {"title": "Another"}}, ["report"]),
-    "a retrieval k": Change({"evaluate": {"retrieval": {"ks": [1, 2]}}}, sorted(["score_retrieval", *VIEWS])),
+    "a retrieval k": Change(
+        {"evaluate": {"retrieval": {"ks": [1, 2]}}}, sorted(["check_samples", "score_retrieval", *VIEWS])
+    ),
     "a word": Change(
         {"evaluate": {"words": {"datasets": {"scene_crop": {"forest": ["trees", "woodland"]}}}}},
         # The zero-shot model, the patched one and the student.
@@ -63,7 +65,7 @@ CHANGES = {
         {"evaluate": {"datasets": {"other_crop": ["plain"]}}},
         sorted(
             [
-                *(*STORE, "zero_shot_head", "embed_sweep_other_crop_new", "embed_student_other_crop"),
+                *(*STORE, "check_samples", "zero_shot_head", "embed_sweep_other_crop_new", "embed_student_other_crop"),
                 *(*["score_zero_shot"] * (len(ALPHAS) + 1), "score_retrieval", "score_gains"),
                 # The zero-shot model, the patched one and the student; galleries and projections are of students alone.
                 *(*3 * ["score_gap", "score_text_retrieval"], "gallery", "projection", *VIEWS),

@@ -104,17 +104,17 @@ def test_an_alpha_a_template_a_k_and_a_data_set_run_their_own_jobs_and_nothing_b
     )
     alpha = ["embed_sweep_digits_new", "embed_sweep_scene_crop_new", *["score_zero_shot"] * 2, "select_alpha"]
     template = ["zero_shot_head", *["score_zero_shot"] * (len(ALPHAS) + 2), "score_gains"]
-    k = ["score_retrieval"]
+    k = ["check_samples", "score_retrieval"]
     data_set = [*STORE, "zero_shot_head", "embed_sweep_other_crop_new", "embed_student_other_crop", "score_retrieval"]
     data_set += [*["score_zero_shot"] * (len(ALPHAS) + 2), *3 * ["score_gap", "score_text_retrieval"]]
-    data_set += ["gallery", "projection"]
+    data_set += ["check_samples", "gallery", "projection"]
     assert copied_run.run() == sorted([*alpha, *template, *k, *data_set, *VIEWS])
     assert copied_run.jobs() == []
 
 
 def test_shots_rerun_the_probes_on_few_samples_alone(copied_run: Clone):
     jobs = after(copied_run, {"evaluate": {"linear_probe": {"shots": [2]}}})
-    assert jobs == sorted(["score_few_shot"] * 3 + VIEWS)
+    assert jobs == sorted(["check_samples", *["score_few_shot"] * 3, *VIEWS])
 
 
 def test_a_table_s_look_reruns_the_tables_and_the_report(copied_run: Clone):
