@@ -23,7 +23,7 @@ SMALL = yaml.safe_load((Path(__file__).parent / "small.yaml").read_text())
 
 # What makes it smaller still, for scripts that run it again and again: few steps, two alphas, one score per encoder.
 FEW_STEPS = {
-    "clip": {"scratch": {"epochs": 1, "batch_size": 256, "precision": "float32"}},
+    "clip": {"scratch": {"epochs": 1, "batch_size": 256, "warmup_steps": 1, "precision": "float32"}},
     "prompts": {"mine": None},
     "finetune": {"batch_size": 64, "precision": "float32"},
     "paint": {"alphas": [0, 1], "select": {"criterion": "fixed", "alpha": 1}},
