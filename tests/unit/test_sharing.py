@@ -126,6 +126,18 @@ def test_a_run_may_change_the_settings_of_its_own_store(digits: Shared, guard: G
     guard.begin([job("preprocess")])
 
 
+@pytest.mark.parametrize("clone", ["moved", "copied"])
+def test_a_clone_that_was_moved_or_copied_with_its_stores_may_change_them(
+    digits: Shared, guard: Guard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clone: str
+):
+    before = tmp_path / "before"
+    if clone == "copied":
+        before.mkdir()
+        monkeypatch.chdir(digits.root)
+    made(digits, {**FACTS, "options": {"val": 0.3, "test": 0.2}}, "demo", str(before))
+    guard.begin([job("preprocess")])
+
+
 def test_a_store_of_the_same_settings_is_read_whoever_made_it(digits: Shared, guard: Guard):
     made(digits, {**FACTS, "a_fact_of_another_version": 1}, "first", "/elsewhere")
     guard.begin([job("embed", inputs=frozenset({str(digits.store)}))])

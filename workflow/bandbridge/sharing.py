@@ -234,7 +234,7 @@ class Guard(logging.Handler):
             maker = read_json(thing.maker)
         except (OSError, ValueError):
             maker = None
-        if not different or (is_made and maker in (None, self._me)):
+        if not different or (is_made and (maker is None or self._is_mine(maker, thing))):
             return
         who = f" by run '{maker['run']}' in {maker['folder']}" if isinstance(maker, dict) else ""
         more = f"; and {len(different) - _MOST_DIFFERENCES} more" if len(different) > _MOST_DIFFERENCES else ""
@@ -243,6 +243,12 @@ class Guard(logging.Handler):
             f"{'; '.join(different[:_MOST_DIFFERENCES])}{more}. Give this run a store_root of its own, or those "
             f"settings; or delete {thing.store.parent}, and it is converted under this run's"
         )
+
+
+    def _is_mine(self, maker: Mapping[str, str], thing: Shared) -> bool:
+        """Whether a store's maker is this run, in a folder that may have been moved or copied since with its stores."""
+        moved = not Path(maker["folder"]).is_dir() or thing.root.resolve().is_relative_to(Path.cwd())
+        return maker == self._me or (moved and maker["run"] == self._me["run"])
 
 
 def _is_free(path: Path, run: str) -> bool:
