@@ -165,6 +165,6 @@ onerror:
     for cure in slurm.cures_of(log):
         print(f"\nSLURM: {cure}.", file=sys.stderr)
     print(
-        f"\nThe run stopped; the logs are under {logs('')}. Mended, the same command continues it.\n",
+        f"\nThe run stopped; the logs are under {logs('')}. Fix what they report, and the same command resumes the run.\n",
         file=sys.stderr,
     )
