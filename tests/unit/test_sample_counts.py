@@ -48,4 +48,4 @@ def test_classes_of_fewer_samples_than_the_probes_take_are_named(tmp_path: Path)
     path = tmp_path / "digits.zarr"
     write_store(path, dataset, random_samples(dataset, {"train": 15, "val": 10, "test": 10}, 8, seed=0))
     notes = check_sample_counts(path, ["digits-10"], [], [1, 2])["notes"]
-    assert notes == ["Probes of 2 samples per class on digits learn from all samples of 5 1, 6 1, 7 1, 8 1, 9 1."]
+    assert notes == ["digits: probes of 2 samples per class have fewer of 5 (1), 6 (1), 7 (1), 8 (1), 9 (1)."]

@@ -46,10 +46,10 @@ def check_sample_counts(
             for k in shots
             if k > most
         ]
-        few = [f"{name} {count}" for name, count in zip(store.classes, per_class, strict=True) if count < max(shots)]
+        few = [f"{name} ({count})" for name, count in zip(store.classes, per_class, strict=True) if count < max(shots)]
         if few and max(shots) <= most:
             notes.append(
-                f"Probes of {max(shots)} samples per class on {everything.attrs['dataset']} learn from all samples of "
+                f"{everything.attrs['dataset']}: probes of {max(shots)} samples per class have fewer of "
                 f"{', '.join(few)}."
             )
     if faults:

@@ -244,7 +244,6 @@ class Guard(logging.Handler):
             f"settings; or delete {thing.store.parent}, and it is converted under this run's"
         )
 
-
     def _is_mine(self, maker: Mapping[str, str], thing: Shared) -> bool:
         """Whether a store's maker is this run, in a folder that may have been moved or copied since with its stores."""
         moved = not Path(maker["folder"]).is_dir() or thing.root.resolve().is_relative_to(Path.cwd())
