@@ -210,6 +210,11 @@ def small(torch: bool = False) -> Ask:
     return _ask(TORCH_MB if torch else PLAIN_MB, SHORT)
 
 
+def drawing(processes: int) -> Ask:
+    """The report, whose figures several processes draw at once: each holds the tables and a plotting library."""
+    return _ask(PLAIN_MB + 400 * processes, SHORT)
+
+
 def size_of(folder: Path) -> int:
     """Bytes of a folder of archives, of the files directly in it or one below."""
     return sum(path.stat().st_size for pattern in ("*", "*/*") for path in folder.glob(pattern) if path.is_file())

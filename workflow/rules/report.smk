@@ -166,10 +166,10 @@ rule report:
         logs("report.log"),
     conda:
         "../../envs/report.yaml"
-    threads: 4
+    threads: DRAWING_PROCESSES
     resources:
-        mem_mb=memory(small),
-        runtime=minutes(small),
+        mem_mb=memory(drawing),
+        runtime=minutes(drawing),
     params:
         code=code_of("report", "published", "report"),
         config=config,

@@ -28,6 +28,9 @@ TRAINING_GPU_MODEL = None if NODE_GPUS else GPU_MODEL
 WARNING = "--signal=USR1@120"
 
 
+DRAWING_PROCESSES = 4  # of the report
+
+
 def memory(ask):
     """A rule's mem_mb, of a function of wildcards and input that says what its job asks for."""
     return lambda wildcards, input, attempt: ask(wildcards, input).memory(attempt)
@@ -107,6 +110,10 @@ def joining(wildcards, input):
 
 def small(wildcards, input):
     return demands.small()
+
+
+def drawing(wildcards, input):
+    return demands.drawing(DRAWING_PROCESSES)
 
 
 def small_with_torch(wildcards, input):
