@@ -1,5 +1,6 @@
 """Mistakes that only show when a run is under way are refused before it, with what to write instead."""
 
+import copy
 import math
 from pathlib import Path
 from typing import Any
@@ -102,7 +103,8 @@ def test_number_keys_mean_what_they_say():
 def test_paths_are_expanded_wherever_they_stand(monkeypatch, tmp_path: Path):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("SCRATCH", "/scratch/it's mine")
-    config = merged(DEMO, {"data_root": "$SCRATCH/d/", "results_root": "./r", "compare": ["~/one", "two"]})
+    roots = {"data_root": "$SCRATCH/d/", "results_root": "./r", "compare": ["~/one", "two"]}
+    config = copy.deepcopy(merged(DEMO, roots))
     config["datasets"] = {"demo_land_cover": {"archive": "${SCRATCH}/a.zip", "rasters": "~{band}"}}
     config["evaluate"]["encoders"] = [{"name": "dofa-vit-b-16", "checkpoint": "~/dofa.pt"}]
     config["align"]["students"]["ms-vit"] = {**VIT, "pretrained": "~/vit.pt"}

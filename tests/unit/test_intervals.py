@@ -62,6 +62,7 @@ def covered(intervals):
     return np.count_nonzero((low <= true_average_precision()) & (true_average_precision() <= high))
 
 
+@pytest.mark.slow
 def test_intervals_of_macro_map_hold_the_true_value_as_often_as_they_say(trials):
     least, most = stats.binom.ppf([0.001, 0.999], TRIALS, [0.93, 0.97])
     assert least <= covered(trials[0]) <= most

@@ -161,6 +161,7 @@ job.run(main, SimpleNamespace(**facts, config=config, log=[f"{sys.argv[1]}/job.l
 """
 
 
+@pytest.mark.slow
 def test_a_job_that_outlives_its_snakemake_is_waited_for_and_never_done_a_third_time(tmp_path: Path):
     """The first is left over from a run that was killed; the second starts before the third, which replaces it."""
     (tmp_path / "script.py").write_text(ONE_AT_A_TIME)
