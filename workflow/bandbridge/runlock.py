@@ -63,7 +63,7 @@ def let_go(path: Path) -> None:
 
 
 def holder(path: Path) -> str:
-    """Who has a lock: "run 'demo' (process 4711 of anna on node7, since 10:15:00 on 25 November 2026, in /work/x)"."""
+    """Who has a lock: "run 'demo' (process 4711 of anna on node7, since 10:15:00 on 25 November 2026, in /data/x)"."""
     try:
         return f"run '{read_json(_note(path))['run']}' ({_process(path)})"
     except (OSError, ValueError, KeyError, TypeError):
