@@ -23,19 +23,9 @@ from bandbridge.catalogue import (
 from bandbridge.config import schema_faults
 from bandbridge.errors import UserError
 from bandbridge.readers import READERS
-from bandbridge.readers.bigearthnet import BigEarthNetOptions
-from bandbridge.readers.options import DigitsOptions, FolderOptions, SceneOptions, TableOptions, parse_options
-from bandbridge.readers.sen12ms import Sen12msOptions
+from bandbridge.readers.options import OPTIONS, parse_options
 from bandbridge.sensors import sensor_of
 
-OPTIONS = {
-    "bigearthnet": BigEarthNetOptions,
-    "digits": DigitsOptions,
-    "folder": FolderOptions,
-    "scene": SceneOptions,
-    "sen12ms": Sen12msOptions,
-    "table": TableOptions,
-}
 # Files that no trustworthy checksum is known of; their data sets' files say so.
 UNPINNED = {("eurosat_rgb", "EuroSAT_RGB.zip")}
 
