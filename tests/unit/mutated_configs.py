@@ -20,7 +20,7 @@ import yaml
 from bandbridge import resources, settings
 from bandbridge.catalogue import dataset_names, load_dataset, load_nomenclature, merged, prompt_set
 from bandbridge.encoder_facts import load_encoder_facts
-from bandbridge.readers.options import DigitsOptions, FolderOptions, SceneOptions, TableOptions, parse_options
+from bandbridge.reader_options import DigitsOptions, FolderOptions, SceneOptions, TableOptions, parse_options
 from bandbridge.students import Student, StudentSpec
 from bandbridge.training.augment import draw_crops, rgb_view
 from bandbridge.training.recipes import AlignRecipe, FinetuneRecipe, ScratchRecipe

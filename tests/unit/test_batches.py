@@ -9,8 +9,9 @@ from tiny import MemorySplit
 
 from bandbridge.errors import UserError
 from bandbridge.order import epoch_order
+from bandbridge.prefetch import read_ahead
 from bandbridge.training import batches
-from bandbridge.training.batches import Batches, read_ahead
+from bandbridge.training.batches import Batches
 
 CPU = torch.device("cpu")
 

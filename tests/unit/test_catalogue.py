@@ -22,8 +22,8 @@ from bandbridge.catalogue import (
 )
 from bandbridge.config import schema_faults
 from bandbridge.errors import UserError
+from bandbridge.reader_options import OPTIONS, parse_options
 from bandbridge.readers import READERS
-from bandbridge.readers.options import OPTIONS, parse_options
 from bandbridge.sensors import sensor_of
 
 # Files that no trustworthy checksum is known of; their data sets' files say so.

@@ -8,7 +8,7 @@ import pytest
 from bandbridge import catalogue
 from bandbridge.catalogue import COMMON_OPTIONS, load_dataset, load_nomenclature, prompt_set, read_yaml
 from bandbridge.errors import UserError
-from bandbridge.readers.options import OPTIONS, options_of
+from bandbridge.reader_options import OPTIONS, options_of
 from bandbridge.schemas import schema_of
 
 NOMENCLATURE = "name: mine\ntitle: Mine\nclasses: [no, 3.10, 111, {name: 010, prompt: yes}, on]\n"

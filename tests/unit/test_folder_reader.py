@@ -22,8 +22,8 @@ from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resiz
 
 from bandbridge.catalogue import load_dataset, load_nomenclature, read_yaml
 from bandbridge.errors import UserError
+from bandbridge.reader_options import FolderOptions, parse_options
 from bandbridge.readers import Rejected, Sample, reader
-from bandbridge.readers.options import FolderOptions, parse_options
 from bandbridge.sensors import STUDENT_BANDS, order_bands
 
 DATA = Path(__file__).parents[1] / "data"

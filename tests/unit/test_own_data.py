@@ -18,7 +18,7 @@ from shapely.geometry import box
 from bandbridge import catalogue
 from bandbridge.catalogue import load_dataset, load_nomenclature, read_yaml
 from bandbridge.config import schema_faults
-from bandbridge.readers.options import FolderOptions, SceneOptions, TableOptions, parse_options
+from bandbridge.reader_options import FolderOptions, SceneOptions, TableOptions, parse_options
 from bandbridge.sensors import sensor_of
 
 TEXT = (Path(__file__).parents[2] / "docs" / "own-data.md").read_text(encoding="utf-8")

@@ -20,8 +20,8 @@ from shapely.geometry import box
 
 from bandbridge.catalogue import load_dataset, load_nomenclature
 from bandbridge.errors import UserError
+from bandbridge.reader_options import SceneOptions, parse_options
 from bandbridge.readers import reader
-from bandbridge.readers.options import SceneOptions, parse_options
 from bandbridge.readers.scene import Grid, block_split, choose_windows, label_map, read_bands, read_grid, read_polygons
 
 CROP = Path(__file__).parents[1] / "data" / "scene_crop"

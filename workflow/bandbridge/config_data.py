@@ -16,7 +16,7 @@ from bandbridge.catalogue import (
 )
 from bandbridge.catalogue_files import schema_part
 from bandbridge.errors import UserError, did_you_mean
-from bandbridge.readers.options import options_of
+from bandbridge.reader_options import options_of
 from bandbridge.schemas import schema_faults
 from bandbridge.sensors import order_bands, sensor_of
 from bandbridge.settings import evaluated, prompts, tasks, uses_scratch

@@ -19,10 +19,10 @@ from bandbridge.device import DTYPES, announce_precision, best_device, cast_laye
 from bandbridge.embeddings import Embeddings, Growing
 from bandbridge.files import checksum
 from bandbridge.paint import interpolate_into
+from bandbridge.prefetch import read_ahead
 from bandbridge.progress import progress
 from bandbridge.store import Samples, Store
 from bandbridge.students import load_student
-from bandbridge.training.batches import read_ahead
 from bandbridge.weights import load_metadata, load_weights
 
 Encode = Callable[[Tensor], Tensor]

@@ -18,9 +18,9 @@ from bandbridge.archives import members
 from bandbridge.catalogue import Dataset
 from bandbridge.errors import UserError
 from bandbridge.rasters import Raster, RasterError, decode, to_grid
+from bandbridge.reader_options import LEFT_OUT, BigEarthNetOptions, parse_options
 from bandbridge.readers import Planned, Rejected, Sample, source_path
 from bandbridge.readers.images import most_bytes
-from bandbridge.readers.options import LEFT_OUT, BigEarthNetOptions, parse_options
 
 PAIRS = "s1_s2_name_country_season.csv"
 # The longest, of the pairs, has 70 MB.

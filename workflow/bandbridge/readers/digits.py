@@ -7,8 +7,8 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 from bandbridge.catalogue import Dataset
+from bandbridge.reader_options import DigitsOptions, parse_options
 from bandbridge.readers import Planned, Rejected, Sample, stratified_splits
-from bandbridge.readers.options import DigitsOptions, parse_options
 
 WHITE = 16  # load_digits counts ink on a scale of 0 to 16
 

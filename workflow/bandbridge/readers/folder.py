@@ -9,10 +9,10 @@ from bandbridge.archives import locate, member_names, members
 from bandbridge.catalogue import Dataset
 from bandbridge.errors import UserError
 from bandbridge.rasters import RasterError
+from bandbridge.reader_options import FolderOptions, options_of
 from bandbridge.readers import Planned, Rejected, Sample, images_path, stratified_splits
 from bandbridge.readers.devkit import picture_number, validation_classes
 from bandbridge.readers.images import read_image
-from bandbridge.readers.options import FolderOptions, options_of
 
 
 def plan(dataset: Dataset, archives: Path) -> Sequence[Planned]:

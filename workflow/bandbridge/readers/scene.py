@@ -25,8 +25,8 @@ from bandbridge.archives import member_names, only_name, read_member
 from bandbridge.catalogue import Dataset, load_nomenclature
 from bandbridge.errors import UserError, did_you_mean
 from bandbridge.rasters import RasterError, blocks_must_fit, in_gdals_words, opened
+from bandbridge.reader_options import SPLIT_LETTERS, SceneOptions, options_of
 from bandbridge.readers import Planned, Rejected, Sample, images_path
-from bandbridge.readers.options import SPLIT_LETTERS, SceneOptions, options_of
 from bandbridge.readers.polygons import read_polygons
 
 WGS84 = "EPSG:4326"

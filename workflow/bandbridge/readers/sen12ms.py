@@ -11,9 +11,9 @@ from bandbridge.archives import members
 from bandbridge.catalogue import Dataset, load_nomenclature
 from bandbridge.errors import UserError
 from bandbridge.rasters import RasterError, decode
+from bandbridge.reader_options import Sen12msOptions, parse_options
 from bandbridge.readers import Planned, Rejected, Sample, source_path, stratified_splits
 from bandbridge.readers.images import most_bytes
-from bandbridge.readers.options import Sen12msOptions, parse_options
 
 # IGBP class in the first band of the land cover raster -> which class of the simplified scheme (Schmitt and Wu 2021).
 SIMPLIFIED = {

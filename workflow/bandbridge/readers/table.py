@@ -15,10 +15,10 @@ from bandbridge.archives import is_archive, members
 from bandbridge.catalogue import Dataset, Modality
 from bandbridge.errors import UserError, did_you_mean
 from bandbridge.rasters import Raster, RasterError, to_grid
+from bandbridge.reader_options import TableOptions, parse_options
 from bandbridge.readers import Planned, Rejected, Sample, source_path
 from bandbridge.readers.folder import divide
 from bandbridge.readers.images import read_image
-from bandbridge.readers.options import TableOptions, parse_options
 from bandbridge.untrusted import decimal_number, has_unseen, leads_out
 
 SPLITS = ("train", "val", "test")

@@ -9,11 +9,12 @@ from bandbridge.clip import Clip
 from bandbridge.device import autocast, settle_precision
 from bandbridge.errors import UserError
 from bandbridge.heads import Head, must_fit
+from bandbridge.prefetch import read_ahead
 from bandbridge.progress import progress
 from bandbridge.store import Store
 from bandbridge.students import Student, StudentSpec, band_statistics, new_student
 from bandbridge.training.augment import Crops, crop, draw_crops
-from bandbridge.training.batches import Split, read_ahead
+from bandbridge.training.batches import Split
 from bandbridge.training.checkpoints import Saving
 from bandbridge.training.distributed import ALONE, World
 from bandbridge.training.loop import Predictions, Record, Terms, fit

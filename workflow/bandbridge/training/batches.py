@@ -1,10 +1,7 @@
 """A split's samples as batches on the device, the next ones read while one is used."""
 
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
-from typing import Any, Protocol, TypeVar
+from collections.abc import Iterator
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -13,13 +10,11 @@ from torch import Tensor
 
 from bandbridge.errors import UserError
 from bandbridge.order import Indices, batch_count, batches
+from bandbridge.prefetch import PREFETCH, read_ahead
 
 # A split of up to this many bytes is read once and kept in memory; a larger one is read anew in every epoch.
 KEPT_BYTES = 2 * 1024**3
-PREFETCH = 3
-READERS = 2
 
-T = TypeVar("T")
 Batch = tuple[Tensor, Tensor]
 
 
@@ -107,31 +102,3 @@ class Batches:
         names = getattr(self._split, "ids", np.arange(self.samples))[indices[:most]]
         more = f" and {len(indices) - most} more" if len(indices) > most else ""
         return f"samples {', '.join(map(str, names))}{more}"
-
-
-def read_ahead(
-    read: Callable[[Indices], T], parts: Sequence[Indices], prefetch: int = PREFETCH, readers: int = READERS
-) -> Iterator[T]:
-    """`read` of each part, in order, while threads read the next `prefetch` parts.
-
-    What `read` raises is raised in place of its part. A caller that stops early waits for the parts being read at that
-    moment, and no further ones are read.
-    """
-    coming: deque[Future[T]] = deque()
-    left = iter(parts)
-    with ThreadPoolExecutor(max_workers=readers, thread_name_prefix="read-ahead") as pool:
-        try:
-            coming.extend(pool.submit(read, part) for part in islice(left, max(1, prefetch)))
-            while coming:
-                # Let go of it before the caller uses it: one batch less in memory.
-                yield _next(coming, pool, read, left)
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _next(
-    coming: deque[Future[T]], pool: ThreadPoolExecutor, read: Callable[[Indices], T], left: Iterator[Indices]
-) -> T:
-    result = coming.popleft().result()
-    coming.extend(pool.submit(read, part) for part in islice(left, 1))
-    return result
