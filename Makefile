@@ -26,7 +26,7 @@ $(INSTALLED): requirements.lock
 
 doctor: ## check this machine (packages, GPU, disk, network) and the configuration; say what is missing
 	@# It speaks before anything is installed, too.
-	@PYTHONPATH=workflow "$$(command -v $(BIN)/python || sh envs/find_python.sh 2>/dev/null || echo python3)" -m bandbridge.doctor $(if $(PRESET),--configfile $(PRESET))
+	@PYTHONPATH=workflow "$$(command -v $(BIN)/python || sh envs/find_python.sh 2>/dev/null || echo python3)" -m bandbridge.ops.doctor $(if $(PRESET),--configfile $(PRESET))
 
 demo: $(INSTALLED) ## run the embedded demo from download to report
 	@echo "Running the demo: patch a small CLIP on a Sentinel-2 scene, align a 13-band student, evaluate, report."
@@ -62,7 +62,7 @@ format: $(INSTALLED) ## format the code and mend what the linters can mend
 	@snakefmt Snakefile workflow/rules
 
 docs: $(INSTALLED) ## write docs/configuration.md anew from the schema and config.yaml
-	@$(BIN)/python -m bandbridge.config_reference > docs/configuration.md.part && mv docs/configuration.md.part docs/configuration.md
+	@$(BIN)/python -m bandbridge.ops.config_reference > docs/configuration.md.part && mv docs/configuration.md.part docs/configuration.md
 
 compare: $(INSTALLED) ## put finished runs side by side: make compare RUNS="demo seed-1"
 	@python workflow/scripts/compare.py --runs $(RUNS:%=results/%) --out results/comparisons/$(subst $() ,-,$(strip $(RUNS)))

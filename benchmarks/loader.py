@@ -25,9 +25,9 @@ from pathlib import Path
 import numpy as np
 import zarr
 
-from bandbridge.shard_reader import ShardReader
-from bandbridge.shards import BLOCK
-from bandbridge.store import Store
+from bandbridge.store.dataset import Store
+from bandbridge.store.shard_reader import ShardReader
+from bandbridge.store.shard_writer import BLOCK
 
 try:
     import lmdb
@@ -214,7 +214,7 @@ def show(found: dict, pixels: np.ndarray, level: int) -> None:
 
 def cut_scene(wheel: Path) -> np.ndarray:
     """Windows at random places of the demo scene."""
-    from bandbridge.readers.scene import read_bands
+    from bandbridge.ingest.readers.scene import read_bands
 
     scene, _ = read_bands(wheel, "*_{band}.jp2", BANDS, "bilinear")
     random = np.random.default_rng(0)

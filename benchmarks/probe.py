@@ -16,10 +16,10 @@ import time
 import numpy as np
 from scipy.special import expit, softmax
 
-from bandbridge.catalogue import headline_metric
+from bandbridge.catalogue.datasets import headline_metric
 from bandbridge.metrics.probe import LARGE, SCIKIT_LEARN, Part, Probe, fit_probe
 from bandbridge.metrics.resampled import headline_score
-from bandbridge.probe_solver import TORCH
+from bandbridge.scoring.probe_solver import TORCH
 
 GRID = [0.01, 0.1, 1, 10]
 SETS = [("single", 600, 128, 8), ("multi", 600, 128, 8), ("single", 2_000, 256, 8), ("multi", 2_000, 256, 8)]

@@ -26,12 +26,12 @@ from playwright.sync_api import expect, sync_playwright
 from small_store import random_samples, small_dataset, write_store
 from synthetic_run import CONFIG, make_data, make_parts, write_benchmark
 
-from bandbridge.alphas import alpha_name
-from bandbridge.catalogue import load_nomenclature
-from bandbridge.curve import Point, write_curve
-from bandbridge.metrics.rows import COLUMNS, read_rows
-from bandbridge.report import write_report
-from bandbridge.tables import read_curves
+from bandbridge.base.alphas import alpha_name
+from bandbridge.catalogue.datasets import load_nomenclature
+from bandbridge.reporting.page.write import write_report
+from bandbridge.reporting.tables.all import read_curves
+from bandbridge.scoring.curve import Point, write_curve
+from bandbridge.scoring.rows import COLUMNS, read_rows
 
 NAMES = (
     "demo_scene",

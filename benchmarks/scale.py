@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 from ingest import SIDE, WHEEL, geotiff, open_band  # beside this file
 from isal import igzip
 
-from bandbridge.catalogue import load_dataset
+from bandbridge.catalogue.datasets import load_dataset
 
 TILE = "S2A_MSIL2A_20170216T102101_N9999_R065_T33UUU"
 SCRIPTS = Path(__file__).parents[1] / "workflow" / "scripts"
@@ -33,8 +33,8 @@ EPOCH = """
 import sys, time
 from pathlib import Path
 import torch
-from bandbridge.order import epoch_order
-from bandbridge.store import Store
+from bandbridge.store.order import epoch_order
+from bandbridge.store.dataset import Store
 from bandbridge.training.batches import Batches
 samples = Store(Path(sys.argv[1])).split("train")
 batches = Batches(samples, 256, torch.device("cpu"))

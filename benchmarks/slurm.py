@@ -18,9 +18,9 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).parents[1]
-from bandbridge import resources  # noqa: E402
-from bandbridge.catalogue import merged  # noqa: E402
-from bandbridge.resources import Ask, Stored  # noqa: E402
+from bandbridge.catalogue.datasets import merged  # noqa: E402
+from bandbridge.config import resources  # noqa: E402
+from bandbridge.config.resources import Ask, Stored  # noqa: E402
 
 SNAKEFILE = """
 rule all:

@@ -30,14 +30,14 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "unit"))
 
 from small_store import small_dataset, write_store
 
-from bandbridge.catalogue import load_nomenclature
-from bandbridge.clip import Clip, load_clip, new_clip, save_clip
-from bandbridge.device import cast_layers
-from bandbridge.embed import sweep
-from bandbridge.paint import interpolate
-from bandbridge.readers import Sample
-from bandbridge.store import Store
-from bandbridge.weights import load_weights, save_weights
+from bandbridge.catalogue.datasets import load_nomenclature
+from bandbridge.ingest.readers import Sample
+from bandbridge.models.clip import Clip, load_clip, new_clip, save_clip
+from bandbridge.models.device import cast_layers
+from bandbridge.models.embed import sweep
+from bandbridge.models.paint import interpolate
+from bandbridge.models.weights import load_weights, save_weights
+from bandbridge.store.dataset import Store
 
 THREADS, BATCH = 2, 100
 ALPHAS = [alpha / 10 for alpha in range(11)]

@@ -22,11 +22,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from bandbridge.catalogue import Composite
-from bandbridge.clip import Clip, new_clip
-from bandbridge.device import autocast, set_up
-from bandbridge.heads import Head
-from bandbridge.students import StudentSpec, new_student
+from bandbridge.catalogue.datasets import Composite
+from bandbridge.models.clip import Clip, new_clip
+from bandbridge.models.device import autocast, set_up
+from bandbridge.models.students import StudentSpec, new_student
+from bandbridge.store.heads import Head
 from bandbridge.training.align import Alignment
 from bandbridge.training.checkpoints import Saving
 from bandbridge.training.finetune import Finetuning

@@ -27,16 +27,16 @@ import torch
 from safetensors.torch import save_file
 from sweep import make_store  # beside this file
 
-from bandbridge import embeddings as embeddings_module
-from bandbridge.clip import WEIGHTS_FILE, new_clip, save_clip
-from bandbridge.embed import embed_student, sweep
-from bandbridge.embeddings import Embeddings, load_embeddings, save_embeddings
-from bandbridge.files import write_json
-from bandbridge.shards import CRC_BYTES, read_index, with_crc
-from bandbridge.store import Store
-from bandbridge.students import StudentSpec, new_student, save_student
-from bandbridge.weights import load_metadata, load_weights, save_weights
-from bandbridge.zarr_files import CHECKSUM
+from bandbridge.base.files import write_json
+from bandbridge.models.clip import WEIGHTS_FILE, new_clip, save_clip
+from bandbridge.models.embed import embed_student, sweep
+from bandbridge.models.students import StudentSpec, new_student, save_student
+from bandbridge.models.weights import load_metadata, load_weights, save_weights
+from bandbridge.store import embeddings as embeddings_module
+from bandbridge.store.dataset import Store
+from bandbridge.store.embeddings import Embeddings, load_embeddings, save_embeddings
+from bandbridge.store.shard_writer import CRC_BYTES, read_index, with_crc
+from bandbridge.store.zarr_files import CHECKSUM
 
 DATASET = "bigearthnet_v1"
 BATCH = 256

@@ -19,7 +19,7 @@ here=$folder/venv/bin/python
 unset PYTHONPATH
 (cd "$folder" && "$here" -c "
 import bandbridge
-from bandbridge.catalogue import load_dataset
+from bandbridge.catalogue.datasets import load_dataset
 
 print('bandbridge', bandbridge.__version__, 'is imported from', bandbridge.__file__)
 print('and knows the data set', load_dataset('digits').title)

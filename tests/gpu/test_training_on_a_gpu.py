@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
 
 from tiny import ALIGN, FINETUNE, MemoryStore, tiny_clip, tiny_head
 
-from bandbridge.device import set_up
+from bandbridge.models.device import set_up
 from bandbridge.training.align import Alignment
 from bandbridge.training.checkpoints import Requeue, Saving
 from bandbridge.training.finetune import Finetuning
@@ -104,7 +104,7 @@ def test_batches_come_from_pinned_memory_to_the_gpu(gpu):
 
 
 def test_an_alignment_learns_on_a_gpu(gpu):
-    from bandbridge.students import StudentSpec, new_student
+    from bandbridge.models.students import StudentSpec, new_student
 
     store = MemoryStore(train=24)
     spec = StudentSpec(

@@ -23,22 +23,22 @@ from full_rows import full_rows
 from small_store import random_samples, small_dataset, write_store
 from tiny import tiny_clip
 
-from bandbridge.clip import load_clip, save_clip
-from bandbridge.convert import load_records
-from bandbridge.curve import Point, write_curve
-from bandbridge.embeddings import Embeddings, load_embeddings, save_embeddings
-from bandbridge.errors import UserError
-from bandbridge.files import read_json, write_json
-from bandbridge.heads import Head, load_head, save_head
-from bandbridge.metrics.draws import HeadlineDraws, load_draws, save_draws
+from bandbridge.base.errors import UserError
+from bandbridge.base.files import read_json, write_json
+from bandbridge.ingest.convert import load_records
+from bandbridge.ingest.plan import load_plan, make_plan, save_plan
+from bandbridge.ingest.readers import Planned
 from bandbridge.metrics.intervals import Estimate
-from bandbridge.metrics.rows import read_rows, write_rows
-from bandbridge.plan import load_plan, make_plan, save_plan
-from bandbridge.readers import Planned
-from bandbridge.report_quarantine import read_quarantine
-from bandbridge.store import Store
-from bandbridge.tables_base import read_curves
-from bandbridge.weights import load_metadata, load_weights, save_weights
+from bandbridge.models.clip import load_clip, save_clip
+from bandbridge.models.weights import load_metadata, load_weights, save_weights
+from bandbridge.reporting.page.quarantine import read_quarantine
+from bandbridge.reporting.tables.model import read_curves
+from bandbridge.scoring.curve import Point, write_curve
+from bandbridge.scoring.draws import HeadlineDraws, load_draws, save_draws
+from bandbridge.scoring.rows import read_rows, write_rows
+from bandbridge.store.dataset import Store
+from bandbridge.store.embeddings import Embeddings, load_embeddings, save_embeddings
+from bandbridge.store.heads import Head, load_head, save_head
 
 SENTENCE, ERROR, HARMLESS, USED = OUTCOMES = ("sentence", "other error", "harmless", "used")
 SPLITS = {"train": 9, "val": 4, "test": 5}

@@ -7,10 +7,10 @@ import json
 import numpy as np
 import pandas as pd
 
-from bandbridge.metrics.draws import HeadlineDraws, save_draws
 from bandbridge.metrics.intervals import Estimate
-from bandbridge.metrics.rows import Row, read_rows, write_rows
-from bandbridge.tables import Curve
+from bandbridge.reporting.tables.all import Curve
+from bandbridge.scoring.draws import HeadlineDraws, save_draws
+from bandbridge.scoring.rows import Row, read_rows, write_rows
 
 DATASETS = {
     "bigearthnet_v1": (("bigearthnet-43", "bigearthnet-19", "bigearthnet-5"), "map", ("plain", "satellite")),

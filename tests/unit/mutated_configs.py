@@ -17,11 +17,12 @@ import numpy as np
 import torch
 import yaml
 
-from bandbridge import resources, settings
-from bandbridge.catalogue import dataset_names, load_dataset, load_nomenclature, merged, prompt_set
-from bandbridge.encoder_facts import load_encoder_facts
-from bandbridge.reader_options import DigitsOptions, FolderOptions, SceneOptions, TableOptions, parse_options
-from bandbridge.students import Student, StudentSpec
+from bandbridge.catalogue.datasets import dataset_names, load_dataset, load_nomenclature, merged, prompt_set
+from bandbridge.catalogue.encoders import load_encoder_facts
+from bandbridge.catalogue.reader_options import DigitsOptions, FolderOptions, SceneOptions, TableOptions, parse_options
+from bandbridge.config import resources
+from bandbridge.config import run as settings
+from bandbridge.models.students import Student, StudentSpec
 from bandbridge.training.augment import draw_crops, rgb_view
 from bandbridge.training.recipes import AlignRecipe, FinetuneRecipe, ScratchRecipe
 from bandbridge.training.schedules import warmup_cosine
@@ -337,7 +338,7 @@ def _dataset(config: Mapping[str, Any], name: str) -> None:
     facts = load_dataset(name, config["datasets"].get(name))
     own = {"digits": DigitsOptions, "folder": FolderOptions, "scene": SceneOptions, "table": TableOptions}
     module = {"bigearthnet": "BigEarthNetOptions", "sen12ms": "Sen12msOptions"}
-    reader = import_module(f"bandbridge.readers.{facts.reader}")
+    reader = import_module(f"bandbridge.ingest.readers.{facts.reader}")
     options = parse_options(own[facts.reader] if facts.reader in own else getattr(reader, module[facts.reader]), facts)
     must(isinstance(facts.convert_jobs, int) and 0 < facts.convert_jobs < 10**5, "convert_jobs")
     # Others are patterns or columns, which may be called so.

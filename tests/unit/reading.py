@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from bandbridge.catalogue import Dataset
-from bandbridge.readers import Rejected, Sample, reader
+from bandbridge.catalogue.datasets import Dataset
+from bandbridge.ingest.readers import Rejected, Sample, reader
 
 
 def read_all(

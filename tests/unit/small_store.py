@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from bandbridge.assemble import assemble
-from bandbridge.catalogue import load_dataset, load_nomenclature
-from bandbridge.convert import convert_share
-from bandbridge.plan import make_plan
-from bandbridge.readers import Planned, Sample, reader
-from bandbridge.store import Store
+from bandbridge.catalogue.datasets import load_dataset, load_nomenclature
+from bandbridge.ingest.assemble import assemble
+from bandbridge.ingest.convert import convert_share
+from bandbridge.ingest.plan import make_plan
+from bandbridge.ingest.readers import Planned, Sample, reader
+from bandbridge.store.dataset import Store
 
 SCRIPTS = Path(__file__).parents[2] / "workflow" / "scripts"
 COUNTS = {"train": 30, "val": 12, "test": 17}

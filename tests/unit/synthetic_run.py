@@ -12,15 +12,15 @@ import zarr
 from small_store import load_script, random_samples, small_dataset, write_store
 from zarr.codecs import BloscCodec
 
-from bandbridge.catalogue import load_nomenclature
-from bandbridge.curve import Point
-from bandbridge.embeddings import Embeddings, save_embeddings
-from bandbridge.heads import Head, save_head
-from bandbridge.metrics.rows import Row, read_rows, write_rows
-from bandbridge.readers import Rejected
-from bandbridge.shards import LEVEL
-from bandbridge.store import Store
-from bandbridge.tables import read_curves
+from bandbridge.catalogue.datasets import load_nomenclature
+from bandbridge.ingest.readers import Rejected
+from bandbridge.reporting.tables.all import read_curves
+from bandbridge.scoring.curve import Point
+from bandbridge.scoring.rows import Row, read_rows, write_rows
+from bandbridge.store.dataset import Store
+from bandbridge.store.embeddings import Embeddings, save_embeddings
+from bandbridge.store.heads import Head, save_head
+from bandbridge.store.shard_writer import LEVEL
 
 ALPHAS = (0.0, 0.4, 0.7, 1.0)
 SCENE = (0.343, 0.3804, 0.427, 0.434)

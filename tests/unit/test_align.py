@@ -9,24 +9,24 @@ import torch.nn.functional as F
 from small_store import load_script, make_store
 from tiny import ALIGN, BANDS, STUDENT, MemoryStore, band_input, same_weights, tiny_clip, tiny_head
 
-from bandbridge import views
-from bandbridge.assemble import assemble
-from bandbridge.catalogue import load_dataset, load_nomenclature, spoken
-from bandbridge.clip import save_clip
-from bandbridge.convert import convert_share
-from bandbridge.errors import UserError
-from bandbridge.heads import load_head
-from bandbridge.paint import patch
-from bandbridge.plan import make_plan
-from bandbridge.readers import Planned, Sample
-from bandbridge.store import Store
-from bandbridge.students import StudentSpec, load_student, new_student
+from bandbridge.base.errors import UserError
+from bandbridge.catalogue.datasets import load_dataset, load_nomenclature, spoken
+from bandbridge.ingest.assemble import assemble
+from bandbridge.ingest.convert import convert_share
+from bandbridge.ingest.plan import make_plan
+from bandbridge.ingest.readers import Planned, Sample
+from bandbridge.models import preprocessing as views
+from bandbridge.models.clip import save_clip
+from bandbridge.models.paint import patch
+from bandbridge.models.students import StudentSpec, load_student, new_student
+from bandbridge.models.weights import save_weights
+from bandbridge.store.dataset import Store
+from bandbridge.store.heads import load_head
 from bandbridge.training.align import Alignment, align
 from bandbridge.training.checkpoints import Saving
 from bandbridge.training.distributed import World
 from bandbridge.training.recipes import AlignRecipe
 from bandbridge.training.splits import PairedStore
-from bandbridge.weights import save_weights
 
 CPU = torch.device("cpu")
 

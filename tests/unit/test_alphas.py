@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bandbridge.alphas import PATTERN, SMALLEST, alpha_name, parse_alpha
-from bandbridge.errors import UserError
+from bandbridge.base.alphas import PATTERN, SMALLEST, alpha_name, parse_alpha
+from bandbridge.base.errors import UserError
 
 ALPHAS = st.one_of(st.sampled_from([0.0, -0.0, 1.0]), st.floats(SMALLEST, 1))
 

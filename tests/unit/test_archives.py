@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from bandbridge.archives import is_archive, locate, member_names, members, parts_of, read_member
-from bandbridge.errors import UserError
+from bandbridge.base.errors import UserError
+from bandbridge.ingest.archives import is_archive, locate, member_names, members, parts_of, read_member
 
 FILES = {"a/one.tif": b"1" * 100_000, "a/two.txt": b"two", "b/c/three.tif": b"three"}
 KINDS = ("folder", "x.zip", "x.whl", "x.tar", "x.tar.gz", "x.tgz", "x.tar.bz2", "x.tar.xz", "x.tar.zst")

@@ -9,9 +9,9 @@ from timm.layers.pos_embed import resample_abs_pos_embed
 from timm.models.vision_transformer import checkpoint_filter_fn
 from tiny import same_weights
 
-from bandbridge.backbones import load_backbone, new_backbone, widen_rgb
-from bandbridge.errors import UserError
-from bandbridge.sensors import STUDENT_BANDS
+from bandbridge.base.errors import UserError
+from bandbridge.catalogue.sensors import STUDENT_BANDS
+from bandbridge.models.backbones import load_backbone, new_backbone, widen_rgb
 
 TINY = {"img_size": 32, "patch_size": 8, "depth": 1, "embed_dim": 16, "num_heads": 2}
 FOUR = ("B02", "B03", "B04", "B08")

@@ -7,9 +7,9 @@ import pytest
 import torch
 from tiny import MemorySplit
 
-from bandbridge.errors import UserError
-from bandbridge.order import epoch_order
-from bandbridge.prefetch import read_ahead
+from bandbridge.base.errors import UserError
+from bandbridge.store.order import epoch_order
+from bandbridge.store.prefetch import read_ahead
 from bandbridge.training import batches
 from bandbridge.training.batches import Batches
 

@@ -30,9 +30,9 @@ from bigearthnet_archives import (
 from rasterio.enums import Resampling
 from rasterio.warp import transform_bounds
 
-from bandbridge.catalogue import load_dataset
-from bandbridge.errors import UserError
-from bandbridge.readers import Planned, Rejected, Sample, reader
+from bandbridge.base.errors import UserError
+from bandbridge.catalogue.datasets import load_dataset
+from bandbridge.ingest.readers import Planned, Rejected, Sample, reader
 
 
 def load(name="bigearthnet_v1", **options):

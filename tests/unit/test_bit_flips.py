@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from bit_flips import ERROR, HARMLESS, SENTENCE, USED, Kind, flip, kinds
 
-from bandbridge.checksums import checksum_file
-from bandbridge.embeddings import load_embeddings
-from bandbridge.errors import UserError
-from bandbridge.store import Store
+from bandbridge.base.checksums import checksum_file
+from bandbridge.base.errors import UserError
+from bandbridge.store.dataset import Store
+from bandbridge.store.embeddings import load_embeddings
 
 FLIPS = 25
 NAMES = (

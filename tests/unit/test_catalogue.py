@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from bandbridge.catalogue import (
+from bandbridge.base.errors import UserError
+from bandbridge.catalogue.datasets import (
     Nomenclature,
     conversion_facts,
     dataset_names,
@@ -20,11 +21,10 @@ from bandbridge.catalogue import (
     prompt_set_names,
     read_yaml,
 )
-from bandbridge.config import schema_faults
-from bandbridge.errors import UserError
-from bandbridge.reader_options import OPTIONS, parse_options
-from bandbridge.readers import READERS
-from bandbridge.sensors import sensor_of
+from bandbridge.catalogue.reader_options import OPTIONS, parse_options
+from bandbridge.catalogue.sensors import sensor_of
+from bandbridge.config.checks import schema_faults
+from bandbridge.ingest.readers import READERS
 
 # Files that no trustworthy checksum is known of; their data sets' files say so.
 UNPINNED = {("eurosat_rgb", "EuroSAT_RGB.zip")}

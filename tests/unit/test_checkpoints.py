@@ -10,7 +10,7 @@ import torch
 from disks import disk
 from test_loop import CPU, Regression, recipe, split, weights
 
-from bandbridge.errors import UserError
+from bandbridge.base.errors import UserError
 from bandbridge.training.checkpoints import (
     Checkpoints,
     Requeue,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from bandbridge.checksums import (
+from bandbridge.base.checksums import (
     checksum_file,
     crc32c,
     crc32c_of_file,
@@ -22,11 +22,11 @@ from bandbridge.checksums import (
     verify,
     verify_folder,
 )
-from bandbridge.errors import UserError
-from bandbridge.files import read_json, whole_file, write_checksums, write_json
-from bandbridge.npz import load_npz, save_npz
-from bandbridge.weights import CHECKSUM, load_metadata, load_weights, save_weights, verify_weights
-from bandbridge.zarr_files import finish_group, read_array, read_attributes, read_metadata, write_array
+from bandbridge.base.errors import UserError
+from bandbridge.base.files import read_json, whole_file, write_checksums, write_json
+from bandbridge.base.npz import load_npz, save_npz
+from bandbridge.models.weights import CHECKSUM, load_metadata, load_weights, save_weights, verify_weights
+from bandbridge.store.zarr_files import finish_group, read_array, read_attributes, read_metadata, write_array
 
 
 def test_it_is_the_published_crc_32c(tmp_path):

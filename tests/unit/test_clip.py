@@ -8,11 +8,11 @@ import pytest
 import torch
 from tiny import MODEL_CFG, same_weights, tiny_clip
 
-from bandbridge import clip as clips
-from bandbridge import weights
-from bandbridge.clip import fetch_clip, load_clip, new_clip, save_clip
-from bandbridge.clip_checkpoints import OPENAI_KEYS, is_openai, load_file
-from bandbridge.errors import UserError
+from bandbridge.base.errors import UserError
+from bandbridge.models import clip as clips
+from bandbridge.models import weights
+from bandbridge.models.clip import fetch_clip, load_clip, new_clip, save_clip
+from bandbridge.models.clip_checkpoints import OPENAI_KEYS, is_openai, load_file
 
 
 @pytest.fixture(autouse=True)

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import yaml
 
-from bandbridge import clip_support
-from bandbridge.config import validate
-from bandbridge.encoder_facts import load_encoder_facts
-from bandbridge.errors import UserError
-from bandbridge.resources import clip_architecture
-from bandbridge.settings import absent_checkpoints
+from bandbridge.base.errors import UserError
+from bandbridge.catalogue.encoders import load_encoder_facts
+from bandbridge.config import clip_support
+from bandbridge.config.checks import validate
+from bandbridge.config.resources import clip_architecture
+from bandbridge.config.run import absent_checkpoints
 
 DEMO = yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text())
 

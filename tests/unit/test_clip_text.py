@@ -17,21 +17,21 @@ from test_clip import pictures  # noqa: F401
 from tiny import MODEL_CFG, SCRATCH, MemoryStore, same_weights
 from tiny_tower import KINDS, SENTENCES, architecture, make_tower, sentence_pieces
 
-from bandbridge import clip as clips
-from bandbridge import clip_text
-from bandbridge.catalogue import Nomenclature, prompt_set, spoken
-from bandbridge.clip import CONFIG_FILE, WEIGHTS_FILE, fetch_clip, load_clip, new_clip, save_clip
-from bandbridge.errors import UserError
-from bandbridge.files import checksum
+from bandbridge.base.errors import UserError
+from bandbridge.base.files import checksum
+from bandbridge.catalogue.datasets import Nomenclature, prompt_set, spoken
+from bandbridge.catalogue.text_towers import load_text_tower
 from bandbridge.metrics.classification import logits_from_head
-from bandbridge.paint import patch
-from bandbridge.text_heads import build_head, embed_sentences
-from bandbridge.text_towers import load_text_tower
+from bandbridge.models import clip as clips
+from bandbridge.models import clip_text
+from bandbridge.models.clip import CONFIG_FILE, WEIGHTS_FILE, fetch_clip, load_clip, new_clip, save_clip
+from bandbridge.models.paint import patch
+from bandbridge.models.text_heads import build_head, embed_sentences
+from bandbridge.models.weights import save_weights
 from bandbridge.training.checkpoints import Requeue, Saving
 from bandbridge.training.contrastive import Pretraining, pretrain
 from bandbridge.training.losses import FrozenHead
 from bandbridge.training.recipes import ScratchRecipe
-from bandbridge.weights import save_weights
 
 CPU = torch.device("cpu")
 NOMENCLATURE = Nomenclature("n", "N", ("a", "b", "c"), ("river", "sand", "forest"))

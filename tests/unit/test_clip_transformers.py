@@ -6,10 +6,10 @@ import pytest
 import torch
 from tiny import MODEL_CFG, tiny_clip
 
-from bandbridge import clip as clips
-from bandbridge.checksums import checksum_file
-from bandbridge.clip import fetch_clip, load_clip, save_clip
-from bandbridge.errors import UserError
+from bandbridge.base.checksums import checksum_file
+from bandbridge.base.errors import UserError
+from bandbridge.models import clip as clips
+from bandbridge.models.clip import fetch_clip, load_clip, save_clip
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
 pytestmark = pytest.mark.slow  # importing the library takes seconds

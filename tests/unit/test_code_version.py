@@ -16,7 +16,7 @@ def copy(tmp_path: Path) -> Path:
 
 
 def version(workflow: Path, *arguments: str) -> str:
-    code = "import sys; from bandbridge.code_version import code_version; print(code_version(*sys.argv[1:]))"
+    code = "import sys; from bandbridge.base.code_version import code_version; print(code_version(*sys.argv[1:]))"
     command = [sys.executable, "-c", code, *arguments]
     called = subprocess.run(command, env={"PYTHONPATH": str(workflow)}, capture_output=True, text=True, check=True)
     return called.stdout
@@ -27,10 +27,10 @@ def version(workflow: Path, *arguments: str) -> str:
     [
         ("scripts/score_knn.py", True),
         ("bandbridge/metrics/knn.py", True),
-        ("bandbridge/scoring.py", True),  # imported by what the script imports
+        ("bandbridge/scoring/zero_shot.py", True),  # imported by what the script imports
         ("bandbridge/metrics/gap.py", False),
         ("bandbridge/training/loop.py", False),
-        ("bandbridge/progress.py", False),  # which says how far a job is
+        ("bandbridge/base/progress.py", False),  # which says how far a job is
         ("scripts/score_gap.py", False),
     ],
 )

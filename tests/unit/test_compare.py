@@ -8,11 +8,11 @@ import pytest
 from full_rows import write_run
 from small_store import load_script
 
-from bandbridge.compare import Key, compare_runs, tally
-from bandbridge.compare_page import config_table, outcomes, score_tables
-from bandbridge.errors import UserError
-from bandbridge.metrics.draws import load_draws
+from bandbridge.base.errors import UserError
 from bandbridge.metrics.intervals import paired_difference
+from bandbridge.reporting.compare.page import config_table, outcomes, score_tables
+from bandbridge.reporting.compare.runs import Key, compare_runs, tally
+from bandbridge.scoring.draws import load_draws
 
 CONFIG = "run: {}\nseed: {}\npaint: {{select: {{alpha: {}}}}}\nalign: {{epochs: 5}}\nreport: {{title: {}}}\n"
 EUROSAT = ("zero-shot", "Patched", "eurosat_ms", "", "eurosat-10", "satellite", "test", "accuracy")

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import yaml
 
-from bandbridge.catalogue import merged
-from bandbridge.config import validate
-from bandbridge.errors import UserError
-from bandbridge.settings import absent_checkpoints, clip_id, clips, evaluated, main_prompts, open_words, templates
+from bandbridge.base.errors import UserError
+from bandbridge.catalogue.datasets import merged
+from bandbridge.config.checks import validate
+from bandbridge.config.run import absent_checkpoints, clip_id, clips, evaluated, main_prompts, open_words, templates
 
 ROOT = Path(__file__).parents[2]
 DEMO = yaml.safe_load((ROOT / "config.yaml").read_text())

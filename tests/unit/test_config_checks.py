@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from test_config import DEMO, changed
 
-from bandbridge import config_clip
-from bandbridge.catalogue import merged
-from bandbridge.config import check_files, validate
-from bandbridge.errors import UserError
-from bandbridge.locations import WORKFLOW
-from bandbridge.settings import lines, model_at
+from bandbridge.base.errors import UserError
+from bandbridge.base.locations import WORKFLOW
+from bandbridge.catalogue.datasets import merged
+from bandbridge.config import clip as config_clip
+from bandbridge.config.checks import check_files, validate
+from bandbridge.config.run import lines, model_at
 
 VIT = DEMO["align"]["students"]["ms-vit"]
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from bandbridge import catalogue
-from bandbridge.catalogue import COMMON_OPTIONS, load_dataset, load_nomenclature, prompt_set, read_yaml
-from bandbridge.errors import UserError
-from bandbridge.reader_options import OPTIONS, options_of
-from bandbridge.schemas import schema_of
+from bandbridge.base.errors import UserError
+from bandbridge.base.schema import schema_of
+from bandbridge.catalogue import datasets as catalogue
+from bandbridge.catalogue.datasets import COMMON_OPTIONS, load_dataset, load_nomenclature, prompt_set, read_yaml
+from bandbridge.catalogue.reader_options import OPTIONS, options_of
 
 NOMENCLATURE = "name: mine\ntitle: Mine\nclasses: [no, 3.10, 111, {name: 010, prompt: yes}, on]\n"
 DATASET = """\

@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mutated_configs import CannotRunError, Mutant, mutant, run_in_small, students_can_be_built
 
-from bandbridge.catalogue import merged
-from bandbridge.config import validate
-from bandbridge.errors import UserError
-from bandbridge.model_checks import student_fault
+from bandbridge.base.errors import UserError
+from bandbridge.catalogue.datasets import merged
+from bandbridge.config.checks import validate
+from bandbridge.models.model_checks import student_fault
 
 MUTANTS = st.randoms(use_true_random=False).map(mutant)
 

@@ -7,10 +7,10 @@ import torch
 from small_store import load_script, make_store
 from tiny import SCRATCH, MemoryStore, same_weights, tiny_clip
 
-from bandbridge.catalogue import Nomenclature, prompt_set, spoken
-from bandbridge.clip import load_clip
-from bandbridge.errors import UserError
-from bandbridge.text_heads import build_head
+from bandbridge.base.errors import UserError
+from bandbridge.catalogue.datasets import Nomenclature, prompt_set, spoken
+from bandbridge.models.clip import load_clip
+from bandbridge.models.text_heads import build_head
 from bandbridge.training.contrastive import Pretraining, pretrain
 from bandbridge.training.losses import FrozenHead, contrastive_loss
 from bandbridge.training.recipes import ScratchRecipe

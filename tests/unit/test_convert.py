@@ -15,15 +15,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from small_store import small_dataset, write_store
 
-from bandbridge import assemble as assemble_module
-from bandbridge import convert as convert_module
-from bandbridge import plan as plan_module
-from bandbridge.convert import convert_share, load_records
-from bandbridge.errors import UserError
-from bandbridge.plan import make_plan
-from bandbridge.readers import Planned, Rejected, Sample
-from bandbridge.shards import read_index, with_crc, write_shard
-from bandbridge.store import Store
+from bandbridge.base.errors import UserError
+from bandbridge.ingest import assemble as assemble_module
+from bandbridge.ingest import convert as convert_module
+from bandbridge.ingest import plan as plan_module
+from bandbridge.ingest.convert import convert_share, load_records
+from bandbridge.ingest.plan import make_plan
+from bandbridge.ingest.readers import Planned, Rejected, Sample
+from bandbridge.store.dataset import Store
+from bandbridge.store.shard_writer import read_index, with_crc, write_shard
 
 SCENE = small_dataset("demo_scene")
 COUNTS = {"train": 11, "val": 2, "test": 5}
@@ -323,7 +323,7 @@ KILLED = """
 import sys, time
 sys.path[:0] = {paths!r}
 import test_convert
-from bandbridge import plan, convert
+from bandbridge.ingest import plan, convert
 plan.SHARD = convert.SHARD = 3
 from pathlib import Path
 
@@ -342,7 +342,7 @@ convert.convert_share(test_convert.SCENE, "s2", shards, read, Path({folder!r}), 
 @pytest.mark.slow
 def test_a_conversion_killed_with_9_goes_on(tmp_path, uninterrupted):
     folder = tmp_path / "share"
-    paths = [str(Path(__file__).parent), str(Path(convert_module.__file__).parents[1])]
+    paths = [str(Path(__file__).parent), str(Path(convert_module.__file__).parents[2])]
     script = KILLED.format(paths=paths, folder=str(folder))
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "nine\n"

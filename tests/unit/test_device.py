@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from bandbridge.clip import new_clip
-from bandbridge.device import autocast, cast_layers, set_up
+from bandbridge.models.clip import new_clip
+from bandbridge.models.device import autocast, cast_layers, set_up
 
 
 @pytest.fixture(autouse=True)

@@ -8,9 +8,9 @@ import pytest
 from reading import read_all
 from sklearn.datasets import load_digits
 
-from bandbridge.catalogue import load_dataset
-from bandbridge.errors import UserError
-from bandbridge.readers import reader, stratified_splits
+from bandbridge.base.errors import UserError
+from bandbridge.catalogue.datasets import load_dataset
+from bandbridge.ingest.readers import reader, stratified_splits
 
 
 def read(**options):

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bandbridge import config_reference
-from bandbridge.catalogue import merged
-from bandbridge.config import validate
-from bandbridge.config_reference import in_words, keys, read_comments, reruns
+from bandbridge.catalogue.datasets import merged
+from bandbridge.config.checks import validate
+from bandbridge.ops import config_reference
+from bandbridge.ops.config_reference import in_words, keys, read_comments, reruns
 
 ROOT = Path(__file__).parents[2]
 PAGES = [

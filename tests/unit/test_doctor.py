@@ -15,10 +15,12 @@ import pytest
 import yaml
 from disks import disk, remount
 
-from bandbridge import doctor, doctor_data, doctor_machine
-from bandbridge.doctor_data import Need
-from bandbridge.doctor_machine import GB, MISSING, NOTE, OK, Check
-from bandbridge.text_towers import missing_tower_files
+from bandbridge.catalogue.text_towers import missing_tower_files
+from bandbridge.ops.doctor import data as doctor_data
+from bandbridge.ops.doctor import machine as doctor_machine
+from bandbridge.ops.doctor import main as doctor
+from bandbridge.ops.doctor.data import Need
+from bandbridge.ops.doctor.machine import GB, MISSING, NOTE, OK, Check
 
 ROOT = Path(__file__).parents[2]
 DEMO = yaml.safe_load((ROOT / "config.yaml").read_text())
@@ -53,7 +55,7 @@ def states(checks: Any) -> list[str]:
 
 
 def run(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "bandbridge.doctor", *arguments]
+    command = [sys.executable, "-m", "bandbridge.ops.doctor", *arguments]
     variables = {**os.environ, **environment}
     return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=60, check=False)
 
@@ -115,7 +117,7 @@ def test_a_file_that_is_no_configuration_is_named(tmp_path: Path, content: str |
 def test_it_speaks_where_no_package_is_installed(tmp_path: Path):
     # -S leaves out site-packages: a Python with nothing but itself.
     (tmp_path / "config.yaml").write_text((ROOT / "config.yaml").read_text())
-    command = [sys.executable, "-S", "-m", "bandbridge.doctor"]
+    command = [sys.executable, "-S", "-m", "bandbridge.ops.doctor"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "workflow")}
     done = subprocess.run(
         command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False

@@ -14,11 +14,12 @@ import pytest
 from disks import disk, remount
 from http_server import FileServer, running_server
 
-from bandbridge import download, transfer
-from bandbridge.archives import members
-from bandbridge.catalogue import Dataset, Source, load_dataset
-from bandbridge.download import doing, fetch, fetch_all, missing_manual, own_files, to_download
-from bandbridge.errors import UserError
+from bandbridge.base.errors import UserError
+from bandbridge.catalogue.datasets import Dataset, Source, load_dataset
+from bandbridge.ingest import fetch as download
+from bandbridge.ingest import transfer
+from bandbridge.ingest.archives import members
+from bandbridge.ingest.fetch import doing, fetch, fetch_all, missing_manual, own_files, to_download
 
 CONTENT = b"a band of the scene " * 5_000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

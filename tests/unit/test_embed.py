@@ -5,16 +5,17 @@ import pytest
 import torch
 from small_store import COUNTS, load_script, make_store
 
-from bandbridge import embed, views
-from bandbridge.clip import load_clip, new_clip, save_clip
-from bandbridge.embed import embed_student, sweep
-from bandbridge.embeddings import load_embeddings, place_of
-from bandbridge.files import checksum
-from bandbridge.paint import patch
-from bandbridge.sensors import STUDENT_BANDS
-from bandbridge.store import Samples
-from bandbridge.students import StudentSpec, load_student, new_student, save_student
-from bandbridge.weights import load_weights, save_weights
+from bandbridge.base.files import checksum
+from bandbridge.catalogue.sensors import STUDENT_BANDS
+from bandbridge.models import embed
+from bandbridge.models import preprocessing as views
+from bandbridge.models.clip import load_clip, new_clip, save_clip
+from bandbridge.models.embed import embed_student, sweep
+from bandbridge.models.paint import patch
+from bandbridge.models.students import StudentSpec, load_student, new_student, save_student
+from bandbridge.models.weights import load_weights, save_weights
+from bandbridge.store.dataset import Samples
+from bandbridge.store.embeddings import load_embeddings, place_of
 
 BATCH = 5  # does not divide the splits
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from bandbridge.embeddings import Embeddings, Growing, Place, load_embeddings, place_of, save_embeddings
-from bandbridge.errors import UserError
+from bandbridge.base.errors import UserError
+from bandbridge.store.embeddings import Embeddings, Growing, Place, load_embeddings, place_of, save_embeddings
 
 ATTRS = {"encoder": "demo-vit@0.5", "clip": "demo-vit", "alpha": 0.5, "dataset": "scene", "split": "val"}
 

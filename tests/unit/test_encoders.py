@@ -13,21 +13,21 @@ from torch import nn
 from torchvision import transforms
 from torchvision.transforms import functional as F
 
-from bandbridge import clip as clips
-from bandbridge import views
-from bandbridge.backbones import new_backbone
-from bandbridge.catalogue import load_nomenclature, prompt_set
-from bandbridge.clip import load_clip
-from bandbridge.embeddings import load_embeddings
-from bandbridge.encoder_facts import MARKER, encoder_content, facts_of, load_encoder_facts
-from bandbridge.encoder_fetch import fetch_encoder
-from bandbridge.encoder_inputs import band_input, normalise, picture_input
-from bandbridge.encoder_satmae import new_satmae
-from bandbridge.encoders import MODEL_FILE, PATCH_FILE, PATCH_WEIGHT, load
-from bandbridge.errors import UserError
-from bandbridge.files import checksum
-from bandbridge.text_heads import build_head
-from bandbridge.weights import load_weights
+from bandbridge.base.errors import UserError
+from bandbridge.base.files import checksum
+from bandbridge.catalogue.datasets import load_nomenclature, prompt_set
+from bandbridge.catalogue.encoders import MARKER, encoder_content, facts_of, load_encoder_facts
+from bandbridge.models import clip as clips
+from bandbridge.models import preprocessing as views
+from bandbridge.models.backbones import new_backbone
+from bandbridge.models.clip import load_clip
+from bandbridge.models.external.fetch import fetch_encoder
+from bandbridge.models.external.inputs import band_input, normalise, picture_input
+from bandbridge.models.external.load import MODEL_FILE, PATCH_FILE, PATCH_WEIGHT, load
+from bandbridge.models.external.satmae import new_satmae
+from bandbridge.models.text_heads import build_head
+from bandbridge.models.weights import load_weights
+from bandbridge.store.embeddings import load_embeddings
 
 TINY_VIT = {"img_size": 16, "patch_size": 8, "depth": 1, "embed_dim": 16, "num_heads": 2}
 RECIPE = {"batch_size": 5, "precision": "float32"}

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bandbridge.catalogue import dataset_names, load_dataset
-from bandbridge.encoder_facts import (
+from bandbridge.base.errors import UserError
+from bandbridge.catalogue.datasets import dataset_names, load_dataset
+from bandbridge.catalogue.encoders import (
     chosen_modality,
     encoder_content,
     encoder_names,
@@ -15,9 +16,8 @@ from bandbridge.encoder_facts import (
     load_encoder_facts,
     sees,
 )
-from bandbridge.errors import UserError
-from bandbridge.sensors import SENTINEL_2
-from bandbridge.settings import other_encoders
+from bandbridge.catalogue.sensors import SENTINEL_2
+from bandbridge.config.run import other_encoders
 
 PICTURES, BANDS, GROUPS = "remoteclip-vit-b-32", "llama3-ms-clip-base", "satmae-vit-l-8"
 ALL = tuple(band.name for band in SENTINEL_2.bands)

@@ -13,16 +13,16 @@ import torch
 from http_server import Answer, running_server
 from tiny import MODEL_CFG, same_weights, tiny_clip
 
-from bandbridge import clip as clips
-from bandbridge import transfer
-from bandbridge.backbones import new_backbone
-from bandbridge.clip import load_clip, save_clip
-from bandbridge.encoder_facts import MARKER, encoder_content, facts_of
-from bandbridge.encoder_fetch import fetch_encoder
-from bandbridge.encoder_weights import bring_weights
-from bandbridge.encoders import load
-from bandbridge.errors import UserError
-from bandbridge.files import checksum, read_json
+from bandbridge.base.errors import UserError
+from bandbridge.base.files import checksum, read_json
+from bandbridge.catalogue.encoders import MARKER, encoder_content, facts_of
+from bandbridge.ingest import transfer
+from bandbridge.models import clip as clips
+from bandbridge.models.backbones import new_backbone
+from bandbridge.models.clip import load_clip, save_clip
+from bandbridge.models.external.fetch import fetch_encoder
+from bandbridge.models.external.load import load
+from bandbridge.models.external.weights import bring_weights
 
 TINY_VIT = {"img_size": 16, "patch_size": 8, "depth": 1, "embed_dim": 16, "num_heads": 2}
 

@@ -7,12 +7,12 @@ import importlib.util
 import pytest
 import torch
 
-from bandbridge.encoder_facts import encoder_content, facts_of
-from bandbridge.encoder_fetch import fetch_encoder
-from bandbridge.encoder_inputs import band_input
-from bandbridge.encoder_torchgeo import new_torchgeo, published
-from bandbridge.encoders import load
-from bandbridge.errors import UserError
+from bandbridge.base.errors import UserError
+from bandbridge.catalogue.encoders import encoder_content, facts_of
+from bandbridge.models.external.fetch import fetch_encoder
+from bandbridge.models.external.inputs import band_input
+from bandbridge.models.external.load import load
+from bandbridge.models.external.torchgeo import new_torchgeo, published
 
 needs_torchgeo = pytest.mark.skipif(importlib.util.find_spec("torchgeo") is None, reason="TorchGeo is not installed")
 

@@ -13,16 +13,16 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from small_store import load_script, make_store
 
-from bandbridge.catalogue import headline_metric
-from bandbridge.embeddings import Embeddings, save_embeddings
-from bandbridge.errors import UserError
+from bandbridge.base.errors import UserError
+from bandbridge.catalogue.datasets import headline_metric
 from bandbridge.metrics.few_shot import few_shot, orders, shots_of, t_interval
 from bandbridge.metrics.neighbours import own_units
 from bandbridge.metrics.probe import GRADIENT, fit_probe
 from bandbridge.metrics.resampled import headline_score
-from bandbridge.metrics.rows import read_rows
-from bandbridge.scoring import Draws, Labelled
-from bandbridge.scoring_probe import few_shot_rows
+from bandbridge.scoring.probes import few_shot_rows
+from bandbridge.scoring.rows import read_rows
+from bandbridge.scoring.zero_shot import Draws, Labelled
+from bandbridge.store.embeddings import Embeddings, save_embeddings
 
 RECIPE = {"C": [0.01, 1], "max_iterations": 500, "shots": [1, 4], "repeats": 3}
 BOOTSTRAP, SEED = {"resamples": 10, "level": 0.95}, 3

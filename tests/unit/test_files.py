@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bandbridge.files import checksum, read_json, whole_directory, whole_file, write_json
+from bandbridge.base.files import checksum, read_json, whole_directory, whole_file, write_json
 
 
 def test_a_file_appears_when_its_block_ends(tmp_path: Path):

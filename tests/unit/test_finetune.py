@@ -8,17 +8,17 @@ from sklearn.metrics import accuracy_score, average_precision_score, balanced_ac
 from small_store import load_script, make_store
 from tiny import FINETUNE, UNCHANGED, MemoryStore, same_weights, tiny_clip, tiny_head
 
-from bandbridge import views
-from bandbridge.catalogue import spoken
-from bandbridge.clip import load_clip, save_clip
-from bandbridge.errors import UserError
-from bandbridge.paint import interpolate
+from bandbridge.base.errors import UserError
+from bandbridge.catalogue.datasets import spoken
+from bandbridge.models import preprocessing as views
+from bandbridge.models.clip import load_clip, save_clip
+from bandbridge.models.paint import interpolate
+from bandbridge.models.weights import load_metadata, load_weights
 from bandbridge.training.checkpoints import Saving
 from bandbridge.training.finetune import Finetuning, finetune
 from bandbridge.training.history import read_records
 from bandbridge.training.losses import class_weights, label_loss
 from bandbridge.training.recipes import FinetuneRecipe
-from bandbridge.weights import load_metadata, load_weights
 
 CPU = torch.device("cpu")
 

@@ -20,11 +20,11 @@ from reading import read_all
 from scipy.io import savemat
 from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
 
-from bandbridge.catalogue import load_dataset, load_nomenclature, read_yaml
-from bandbridge.errors import UserError
-from bandbridge.reader_options import FolderOptions, parse_options
-from bandbridge.readers import Rejected, Sample, reader
-from bandbridge.sensors import STUDENT_BANDS, order_bands
+from bandbridge.base.errors import UserError
+from bandbridge.catalogue.datasets import load_dataset, load_nomenclature, read_yaml
+from bandbridge.catalogue.reader_options import FolderOptions, parse_options
+from bandbridge.catalogue.sensors import STUDENT_BANDS, order_bands
+from bandbridge.ingest.readers import Rejected, Sample, reader
 
 DATA = Path(__file__).parents[1] / "data"
 LISTS = {"train": ["AnnualCrop_1"], "val": ["Pasture_300"], "test": ["SeaLake_3000"]}

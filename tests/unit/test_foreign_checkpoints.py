@@ -13,11 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tiny import MODEL_CFG, same_weights
 
-from bandbridge.checkpoint_files import read_checkpoint
-from bandbridge.clip_checkpoints import load_file
-from bandbridge.errors import UserError
-from bandbridge.file_kinds import weights_format
-from bandbridge.state_dicts import choose, differences
+from bandbridge.base.errors import UserError
+from bandbridge.base.file_kinds import weights_format
+from bandbridge.models.checkpoint_files import read_checkpoint
+from bandbridge.models.clip_checkpoints import load_file
+from bandbridge.models.state_dicts import choose, differences
 
 
 def tiny(seed):

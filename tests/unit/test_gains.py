@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from small_store import load_script
 
-from bandbridge.errors import UserError
-from bandbridge.files import write_json
-from bandbridge.metrics.draws import HeadlineDraws, load_draws, save_draws
+from bandbridge.base.errors import UserError
+from bandbridge.base.files import write_json
 from bandbridge.metrics.intervals import Estimate, paired_difference
-from bandbridge.metrics.rows import read_rows
+from bandbridge.scoring.draws import HeadlineDraws, load_draws, save_draws
+from bandbridge.scoring.rows import read_rows
 
 BOOTSTRAP = {"resamples": 200, "level": 0.9}
 N = {"val": 12, "test": 17}

@@ -10,16 +10,16 @@ from hypothesis import strategies as st
 from small_store import load_script, make_store
 from synthetic_run import make_data, make_parts
 
-from bandbridge import report_spaces
-from bandbridge.embeddings import Embeddings
-from bandbridge.errors import UserError
-from bandbridge.figures import Album
-from bandbridge.files import read_json
-from bandbridge.galleries import NEAREST, QUERIES, Labels, draw_queries, make_gallery, nearest, read_labels
-from bandbridge.heads import Head, Words, save_head
-from bandbridge.projection import make_projection, principal_axes
-from bandbridge.report_spaces import galleries, projections
-from bandbridge.store import Store
+from bandbridge.base.errors import UserError
+from bandbridge.base.files import read_json
+from bandbridge.reporting.figures.style import Album
+from bandbridge.reporting.galleries import NEAREST, QUERIES, Labels, draw_queries, make_gallery, nearest, read_labels
+from bandbridge.reporting.page import spaces as report_spaces
+from bandbridge.reporting.page.spaces import galleries, projections
+from bandbridge.reporting.projection import make_projection, principal_axes
+from bandbridge.store.dataset import Store
+from bandbridge.store.embeddings import Embeddings
+from bandbridge.store.heads import Head, Words, save_head
 
 
 @pytest.fixture(scope="module")

@@ -10,10 +10,10 @@ import pytest
 import torch
 from tiny import tiny_clip, tiny_head
 
-from bandbridge import text_heads
-from bandbridge.catalogue import Nomenclature, prompt_set
-from bandbridge.errors import UserError
-from bandbridge.heads import fill_templates, load_head, load_words, must_fit, save_head
+from bandbridge.base.errors import UserError
+from bandbridge.catalogue.datasets import Nomenclature, prompt_set
+from bandbridge.models import text_heads
+from bandbridge.store.heads import fill_templates, load_head, load_words, must_fit, save_head
 
 TEMPLATES = ["a photo of {}.", "{} from above."]
 NOMENCLATURE = Nomenclature("n", "N", ("Inland water", "Forest", "Sand"), ("inland water", "a forest", "sand"))
@@ -86,5 +86,5 @@ def test_a_head_of_other_classes_is_refused():
 
 
 def test_reading_a_head_needs_no_torch():
-    code = "import sys, bandbridge.heads; sys.exit('torch' in sys.modules)"
+    code = "import sys, bandbridge.store.heads; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

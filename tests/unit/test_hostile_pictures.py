@@ -18,13 +18,13 @@ from rasterio.io import MemoryFile
 from rasterio.transform import from_bounds
 from shapely.geometry import box
 
-from bandbridge.catalogue import Modality, load_dataset
-from bandbridge.errors import UserError
-from bandbridge.rasters import RasterError, decode
-from bandbridge.readers import Rejected, Sample, scene
-from bandbridge.readers import folder as folder_reader
-from bandbridge.readers.bigearthnet import _json_labels, _rows
-from bandbridge.readers.images import read_image
+from bandbridge.base.errors import UserError
+from bandbridge.catalogue.datasets import Modality, load_dataset
+from bandbridge.ingest.rasters import RasterError, decode
+from bandbridge.ingest.readers import Rejected, Sample, scene
+from bandbridge.ingest.readers import folder as folder_reader
+from bandbridge.ingest.readers.bigearthnet import _json_labels, _rows
+from bandbridge.ingest.readers.images import read_image
 
 pytestmark = pytest.mark.attack("pictures, rasters and polygons")
 
@@ -329,7 +329,7 @@ def test_odd_labels_are_a_fault_of_their_sample(content):
 def test_a_list_that_expands_beyond_measure_is_refused(tmp_path, monkeypatch):
     import bz2
 
-    monkeypatch.setattr("bandbridge.readers.bigearthnet.MOST_LIST_BYTES", 1_000_000)
+    monkeypatch.setattr("bandbridge.ingest.readers.bigearthnet.MOST_LIST_BYTES", 1_000_000)
     (tmp_path / "train.csv.bz2").write_bytes(bz2.compress(bytes(2_000_000)))
     with pytest.raises(UserError, match="expands to more than"):
         list(_rows(tmp_path, "train.csv"))

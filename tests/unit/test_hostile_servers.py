@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from http_server import Answer, FileServer, answering, running_server
 
-from bandbridge import transfer
-from bandbridge.catalogue import Source
-from bandbridge.download import fetch
-from bandbridge.errors import UserError
+from bandbridge.base.errors import UserError
+from bandbridge.catalogue.datasets import Source
+from bandbridge.ingest import transfer
+from bandbridge.ingest.fetch import fetch
 
 pytestmark = pytest.mark.attack("servers and downloads")
 
@@ -89,7 +89,7 @@ def test_a_server_that_states_no_size_is_cut_off_too(
 def test_a_server_that_drips_is_left_after_a_while(
     server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer
 ):
-    monkeypatch.setattr("bandbridge.connections.PATIENCE", 0.3)
+    monkeypatch.setattr("bandbridge.ingest.connections.PATIENCE", 0.3)
     good = server.serve("good", CONTENT)
     with answering(answer) as url:
         assert fetch(source(url, good), tmp_path).read_bytes() == CONTENT
@@ -100,7 +100,7 @@ def test_a_server_that_drips_is_left_after_a_while(
 def test_a_slow_server_that_brings_enough_has_more_time(
     server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("bandbridge.connections.PATIENCE", 0.2)
+    monkeypatch.setattr("bandbridge.ingest.connections.PATIENCE", 0.2)
     slow = server.serve("slow", bytes(500_000), Answer(pause=0.1))
     path = fetch(source(slow, sha256=hashlib.sha256(bytes(500_000)).hexdigest()), tmp_path)
     assert path.stat().st_size == 500_000

@@ -9,13 +9,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from bandbridge import job
+from bandbridge.base import script as job
 
 SCRIPT = '''
 """Doubles a number."""
 from pathlib import Path
-from bandbridge import job
-from bandbridge.errors import UserError
+from bandbridge.base import script as job
+from bandbridge.base.errors import UserError
 
 def main(number: int, parts: list[Path], recipe: dict, result: Path, threads: int = 1) -> None:
     print("working")
@@ -36,7 +36,7 @@ def script(tmp_path: Path) -> Path:
 
 
 def call(script: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {"PYTHONPATH": str(Path(job.__file__).parents[1])}
+    environment = {"PYTHONPATH": str(Path(job.__file__).parents[2])}
     return subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True, env=environment)
 
 
@@ -119,7 +119,7 @@ def run_under_snakemake(tmp_path: Path, body: str) -> subprocess.CompletedProces
         f"rule = S(input={{}}, output={{}}, params={{}}, threads=1, config={{}}, log=[{str(tmp_path / 'job.log')!r}])\n"
         "job.run(main, rule)\n"
     )
-    package = {"PYTHONPATH": str(Path(job.__file__).parents[1])}
+    package = {"PYTHONPATH": str(Path(job.__file__).parents[2])}
     return subprocess.run([sys.executable, script], env=os.environ | package, capture_output=True, text=True)
 
 
@@ -142,7 +142,7 @@ ONE_AT_A_TIME = """
 import sys, time
 from pathlib import Path
 from types import SimpleNamespace
-from bandbridge import job
+from bandbridge.base import script as job
 
 class Named(list):
     items = lambda self: {"result": Path(sys.argv[1], "result")}.items()
@@ -165,7 +165,7 @@ job.run(main, SimpleNamespace(**facts, config=config, log=[f"{sys.argv[1]}/job.l
 def test_a_job_that_outlives_its_snakemake_is_waited_for_and_never_done_a_third_time(tmp_path: Path):
     """The first is left over from a run that was killed; the second starts before the third, which replaces it."""
     (tmp_path / "script.py").write_text(ONE_AT_A_TIME)
-    environment = {"PYTHONPATH": str(Path(job.__file__).parents[1])}
+    environment = {"PYTHONPATH": str(Path(job.__file__).parents[2])}
 
     def start(seconds: float) -> subprocess.Popen:
         (tmp_path / "job.log").unlink(missing_ok=True)  # as Snakemake does before a job

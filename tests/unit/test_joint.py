@@ -5,7 +5,7 @@ import pytest
 import torch
 from tiny import FINETUNE, UNCHANGED, MemoryStore, same_weights, tiny_clip, tiny_head
 
-from bandbridge.errors import UserError
+from bandbridge.base.errors import UserError
 from bandbridge.training.finetune import finetune
 from bandbridge.training.joint import JointFinetuning, Union, finetune_jointly
 from bandbridge.training.losses import class_weights, label_loss

@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 import torch
 from killed_runs import CPU, regression
-from bandbridge.errors import UserError
+from bandbridge.base.errors import UserError
 from bandbridge.training import distributed
 from bandbridge.training.checkpoints import Saving, remove_checkpoints
 from bandbridge.training.loop import fit
@@ -52,7 +52,7 @@ if __name__ == "__main__":
 
 JOB = """
     from types import SimpleNamespace
-    from bandbridge import progress
+    from bandbridge.base import progress
     progress.SECONDS_IN_A_FILE = progress.SECONDS_BETWEEN_RELAYS = 0.1
     here, config = Path(__file__).parent, {"train": {"gpus": 2, "nodes": 1}}
     params = {"out": here / "out.pt", "pause": 0.1, "fault": ""}

@@ -15,11 +15,11 @@ from PIL import Image
 from rasterio.enums import Resampling
 from small_store import convert_archives
 
-from bandbridge import assemble as assemble_module
-from bandbridge import convert as convert_module
-from bandbridge import plan as plan_module
-from bandbridge.catalogue import load_dataset
-from bandbridge.store import Store
+from bandbridge.catalogue.datasets import load_dataset
+from bandbridge.ingest import assemble as assemble_module
+from bandbridge.ingest import convert as convert_module
+from bandbridge.ingest import plan as plan_module
+from bandbridge.store.dataset import Store
 
 DATA = Path(__file__).parents[1] / "data"
 

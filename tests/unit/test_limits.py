@@ -10,8 +10,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from bandbridge import limits
-from bandbridge.errors import UserError
+from bandbridge.base import limits
+from bandbridge.base.errors import UserError
 
 
 @pytest.mark.parametrize(

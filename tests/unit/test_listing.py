@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from bandbridge.catalogue import load_dataset
-from bandbridge.listing import data_listing, file_listing
+from bandbridge.catalogue.datasets import load_dataset
+from bandbridge.ingest.listing import data_listing, file_listing
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_every_change_of_the_files_is_a_change_of_the_listing(images: Path, chan
 @pytest.fixture
 def fresh(tmp_path: Path):
     """A listing as another process would make it: within one, files are listed once."""
-    from bandbridge import listing
+    from bandbridge.ingest import listing
 
     def make(folder: Path, mode: str) -> list[str]:
         listing._listing.cache_clear()

@@ -11,13 +11,15 @@ import torch
 import yaml
 from small_store import make_store
 
-from bandbridge import catalogue, encoder_facts, settings
-from bandbridge.backbones import new_backbone
-from bandbridge.encoder_facts import load_encoder_facts, sees
-from bandbridge.encoder_fetch import fetch_encoder
-from bandbridge.encoders import load
-from bandbridge.errors import UserError
-from bandbridge.settings import absent_checkpoints
+from bandbridge.base.errors import UserError
+from bandbridge.catalogue import datasets as catalogue
+from bandbridge.catalogue import encoders as encoder_facts
+from bandbridge.catalogue.encoders import load_encoder_facts, sees
+from bandbridge.config import run as settings
+from bandbridge.config.run import absent_checkpoints
+from bandbridge.models.backbones import new_backbone
+from bandbridge.models.external.fetch import fetch_encoder
+from bandbridge.models.external.load import load
 
 ROOT = Path(__file__).parents[2]
 DEMO = yaml.safe_load((ROOT / "config.yaml").read_text())

@@ -9,8 +9,8 @@ from tiny import ALIGN, COMMON, FINETUNE, MemorySplit, MemoryStore, tiny_clip, t
 from torch import nn
 from torch.nn.utils import clip_grad_norm_
 
-from bandbridge.errors import UserError
-from bandbridge.order import epoch_order
+from bandbridge.base.errors import UserError
+from bandbridge.store.order import epoch_order
 from bandbridge.training import loop
 from bandbridge.training.checkpoints import Saving
 from bandbridge.training.finetune import Finetuning

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from sklearn.utils.class_weight import compute_class_weight
 from tiny import tiny_clip, tiny_head
 
-from bandbridge.catalogue import Nomenclature, prompt_set
-from bandbridge.text_heads import build_head
+from bandbridge.catalogue.datasets import Nomenclature, prompt_set
+from bandbridge.models.text_heads import build_head
 from bandbridge.training.losses import FrozenHead, class_weights, contrastive_loss, distillation_loss, label_loss
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bandbridge import model_checks
-from bandbridge.catalogue import merged
-from bandbridge.model_checks import answer, model_faults
+from bandbridge.catalogue.datasets import merged
+from bandbridge.models import model_checks
+from bandbridge.models.model_checks import answer, model_faults
 
 ROOT = Path(__file__).parents[2]
 DEMO = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))

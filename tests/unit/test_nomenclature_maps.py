@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bandbridge.catalogue import (
+from bandbridge.catalogue.datasets import (
     label_map,
     load_nomenclature,
     nomenclature_names,
     read_yaml,
 )
-from bandbridge.readers.sen12ms import SIMPLIFIED
+from bandbridge.ingest.readers.sen12ms import SIMPLIFIED
 
 # Level 3 -> the 19 classes (empty: none) and level 1: read from the constants of the package bigearthnet-common 2.8.0.
 PUBLISHED = Path(__file__).parents[1] / "data" / "bigearthnet_v1" / "label_map.csv"

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from bandbridge.order import batch_count, batches, epoch_order, worker_share
+from bandbridge.store.order import batch_count, batches, epoch_order, worker_share
 
 numbers = st.integers(0, 400)
 sizes = st.integers(1, 60)

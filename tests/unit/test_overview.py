@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
-from bandbridge.overview import PlannedJob, closing, headline_text, opening, plan_text, planned_jobs, stages
-from bandbridge.settings import lines
-from bandbridge.text_towers import missing_tower_files
+from bandbridge.catalogue.text_towers import missing_tower_files
+from bandbridge.config.run import lines
+from bandbridge.ops.overview import PlannedJob, closing, headline_text, opening, plan_text, planned_jobs, stages
 
 ROOT = Path(__file__).parents[2]
 DEMO = yaml.safe_load((ROOT / "config.yaml").read_text())
@@ -234,7 +234,7 @@ def test_a_plan_that_cannot_be_told_is_silence():
 def test_the_names_of_snakemakes_reasons_are_those_of_its_class():
     from snakemake.jobs import Reason
 
-    from bandbridge.overview import REASONS
+    from bandbridge.ops.overview import REASONS
 
     assert set(REASONS) <= set(Reason.__slots__)
 

@@ -15,11 +15,11 @@ from rasterio.transform import from_origin
 from reading import read_all
 from shapely.geometry import box
 
-from bandbridge import catalogue
-from bandbridge.catalogue import load_dataset, load_nomenclature, read_yaml
-from bandbridge.config import schema_faults
-from bandbridge.reader_options import FolderOptions, SceneOptions, TableOptions, parse_options
-from bandbridge.sensors import sensor_of
+from bandbridge.catalogue import datasets as catalogue
+from bandbridge.catalogue.datasets import load_dataset, load_nomenclature, read_yaml
+from bandbridge.catalogue.reader_options import FolderOptions, SceneOptions, TableOptions, parse_options
+from bandbridge.catalogue.sensors import sensor_of
+from bandbridge.config.checks import schema_faults
 
 TEXT = (Path(__file__).parents[2] / "docs" / "own-data.md").read_text(encoding="utf-8")
 OPTIONS = {"folder": FolderOptions, "scene": SceneOptions, "table": TableOptions}

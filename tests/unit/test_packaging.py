@@ -66,11 +66,12 @@ def test_the_package_of_the_wheel_finds_its_data(wheel: Path, tmp_path: Path):
         archive.extractall(tmp_path / "installed")
     program = """
 import yaml
-from bandbridge import locations, report_run
-from bandbridge.catalogue import load_dataset, load_nomenclature
-from bandbridge.config import validate
-from bandbridge.config_reference import CONFIG
-from bandbridge.resources import clip_architectures
+from bandbridge.base import locations
+from bandbridge.reporting.page import run as report_run
+from bandbridge.catalogue.datasets import load_dataset, load_nomenclature
+from bandbridge.config.checks import validate
+from bandbridge.ops.config_reference import CONFIG
+from bandbridge.config.resources import clip_architectures
 
 config = validate(yaml.safe_load(CONFIG.read_text()), source="config.yaml")
 print(locations.WORKFLOW)

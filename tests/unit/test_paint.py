@@ -4,8 +4,8 @@ import pytest
 import torch
 from tiny import same_weights, tiny_clip
 
-from bandbridge.paint import add_task_vectors, interpolate, patch
-from bandbridge.weights import save_weights
+from bandbridge.models.paint import add_task_vectors, interpolate, patch
+from bandbridge.models.weights import save_weights
 
 
 def weights(seed, dtype=torch.float32):

@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from tiny import COMMON, UNCHANGED, MemoryStore, tiny_clip
 
-from bandbridge.catalogue import Composite
-from bandbridge.heads import Head
-from bandbridge.students import StudentSpec
+from bandbridge.catalogue.datasets import Composite
+from bandbridge.models.students import StudentSpec
+from bandbridge.store.heads import Head
 from bandbridge.training.align import align
 from bandbridge.training.finetune import finetune
 from bandbridge.training.recipes import AlignRecipe, FinetuneRecipe

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bandbridge import plan as plan_module
-from bandbridge.catalogue import load_dataset
-from bandbridge.errors import UserError
-from bandbridge.plan import Plan, Refused, load_plan, make_plan, save_plan
-from bandbridge.readers import Planned
+from bandbridge.base.errors import UserError
+from bandbridge.catalogue.datasets import load_dataset
+from bandbridge.ingest import plan as plan_module
+from bandbridge.ingest.plan import Plan, Refused, load_plan, make_plan, save_plan
+from bandbridge.ingest.readers import Planned
 
 SCENE = load_dataset("demo_scene")
 

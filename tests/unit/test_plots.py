@@ -11,7 +11,10 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 from synthetic_run import ALPHAS, make_run
 
-from bandbridge import figures, plots, plots_datasets, plots_models
+from bandbridge.reporting.figures import datasets as plots_datasets
+from bandbridge.reporting.figures import models as plots_models
+from bandbridge.reporting.figures import run as plots
+from bandbridge.reporting.figures import style as figures
 
 SVG = "{http://www.w3.org/2000/svg}"
 

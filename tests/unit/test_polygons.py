@@ -4,8 +4,8 @@ import geopandas
 import pytest
 from shapely.geometry import box
 
-from bandbridge.errors import UserError
-from bandbridge.readers.polygons import read_polygons
+from bandbridge.base.errors import UserError
+from bandbridge.ingest.readers.polygons import read_polygons
 
 FORMATS = {"p.geojson": "GeoJSON", "p.gpkg": "GPKG", "p.shp": "ESRI Shapefile"}
 

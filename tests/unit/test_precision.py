@@ -7,10 +7,11 @@ import pytest
 import torch
 from tiny import FINETUNE, MemoryStore, tiny_clip, tiny_head
 
-from bandbridge import cpu, device
-from bandbridge.cpu import bfloat16_instructions, slow_precision, slow_without_gpu
-from bandbridge.device import announce_precision, settle_precision
-from bandbridge.errors import UserError
+from bandbridge.base import cpu
+from bandbridge.base.cpu import bfloat16_instructions, slow_precision, slow_without_gpu
+from bandbridge.base.errors import UserError
+from bandbridge.models import device
+from bandbridge.models.device import announce_precision, settle_precision
 from bandbridge.training import loop
 from bandbridge.training.checkpoints import Requeue, Saving
 from bandbridge.training.finetune import finetune

@@ -9,10 +9,10 @@ from probe_samples import clusters, tags
 from scipy.special import expit, softmax
 from sklearn.linear_model import LogisticRegression
 
-from bandbridge import probe_solver
 from bandbridge.metrics.probe import LARGE, SCIKIT_LEARN, Solver, fit_probe
-from bandbridge.probe_solver import TORCH, solve
-from bandbridge.scoring_probe import solver_for
+from bandbridge.scoring import probe_solver
+from bandbridge.scoring.probe_solver import TORCH, solve
+from bandbridge.scoring.probes import solver_for
 
 GRID = [0.01, 0.1, 1.0]
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from bandbridge import progress as module
-from bandbridge.progress import duration, progress, relay, reporting, tracked
+from bandbridge.base import progress as module
+from bandbridge.base.progress import duration, progress, relay, reporting, tracked
 
-PACKAGE = {"PYTHONPATH": str(Path(module.__file__).parents[1])}
+PACKAGE = {"PYTHONPATH": str(Path(module.__file__).parents[2])}
 
 
 class Screen(io.StringIO):
@@ -136,7 +136,7 @@ def test_the_loops_of_another_process_are_relayed(impatient: None, monkeypatch: 
 JOB = """
 import time
 from types import SimpleNamespace
-from bandbridge import job, progress
+from bandbridge.base import script, progress
 
 progress.SECONDS_BEFORE_FIRST_LINE = 0.1
 progress.SECONDS_ON_A_TERMINAL, progress.SECONDS_IN_A_FILE = {on_a_terminal}, {in_a_file}

@@ -7,10 +7,10 @@ import pytest
 from full_rows import frame, full_curve, full_rows
 from synthetic_run import make_run
 
-from bandbridge.catalogue import dataset_names, load_dataset, read_yaml
-from bandbridge.published import MARKS, all_figures, figures
-from bandbridge.table_formats import to_csv, to_markdown
-from bandbridge.tables import all_tables
+from bandbridge.catalogue.datasets import dataset_names, load_dataset, read_yaml
+from bandbridge.catalogue.published import MARKS, all_figures, figures
+from bandbridge.reporting.tables.all import all_tables
+from bandbridge.reporting.tables.formats import to_csv, to_markdown
 
 ABSTRACT = {
     ("bigearthnet_v1", "bigearthnet-5", "map"): 39.76,

@@ -12,8 +12,8 @@ from rasterio.io import MemoryFile
 from rasterio.transform import from_origin
 from rasterio.warp import transform
 
-from bandbridge import rasters
-from bandbridge.rasters import RasterError, decode, to_grid
+from bandbridge.ingest import rasters
+from bandbridge.ingest.rasters import RasterError, decode, to_grid
 
 DATA = Path(__file__).parents[1] / "data"
 FILES = sorted([*DATA.rglob("*.tif"), *DATA.rglob("*.jp2"), *DATA.rglob("*.jpg")])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bandbridge.reasons import group_reasons, without_made_up_names
+from bandbridge.base.reasons import group_reasons, without_made_up_names
 
 
 @pytest.mark.parametrize(

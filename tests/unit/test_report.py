@@ -14,15 +14,15 @@ import yaml
 from small_store import load_script
 from synthetic_run import CLASSES, SCENE, SELECTED, make_data, make_run, write_benchmark, write_history
 
-from bandbridge import report_run
-from bandbridge.catalogue import dataset_names, load_dataset
-from bandbridge.figures import Album
-from bandbridge.metrics.rows import read_rows
-from bandbridge.report import write_report
-from bandbridge.report_models import confusions
-from bandbridge.report_probes import probe_plots
-from bandbridge.report_run import METHOD, bibtex, costs, duration, references
-from bandbridge.report_summary import key_figures, scratch_note, summary, what_was_run
+from bandbridge.catalogue.datasets import dataset_names, load_dataset
+from bandbridge.reporting.figures.style import Album
+from bandbridge.reporting.page import run as report_run
+from bandbridge.reporting.page.models import confusions
+from bandbridge.reporting.page.probes import probe_plots
+from bandbridge.reporting.page.run import METHOD, bibtex, costs, duration, references
+from bandbridge.reporting.page.summary import key_figures, scratch_note, summary, what_was_run
+from bandbridge.reporting.page.write import write_report
+from bandbridge.scoring.rows import read_rows
 
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 
@@ -245,7 +245,7 @@ def test_switched_off_stages_leave_a_whole_page(tmp_path, options, words):
 
 @pytest.mark.slow
 def test_torch_is_not_imported():
-    code = "import sys, bandbridge.report; sys.exit('torch' in sys.modules)"
+    code = "import sys, bandbridge.reporting.page.write; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

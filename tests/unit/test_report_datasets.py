@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from synthetic_run import CLASSES, COUNTS, make_data, write_plain_store, write_quarantine
 
-from bandbridge.report_datasets import PIXELS_READ, SAMPLES_READ, dataset_page, png_uri
-from bandbridge.report_quarantine import MOST_REASONS, read_quarantine
-from bandbridge.store import Store
+from bandbridge.reporting.page.datasets import PIXELS_READ, SAMPLES_READ, dataset_page, png_uri
+from bandbridge.reporting.page.quarantine import MOST_REASONS, read_quarantine
+from bandbridge.store.dataset import Store
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ from playwright.sync_api import expect, sync_playwright
 from small_store import load_script
 from synthetic_run import ALPHAS, make_report, make_run
 
-from bandbridge.metrics.rows import read_rows
-from bandbridge.report import write_report
+from bandbridge.reporting.page.write import write_report
+from bandbridge.scoring.rows import read_rows
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")]

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_store import COUNTS, random_samples, write_store
 
-from bandbridge import resources
-from bandbridge.catalogue import load_dataset
-from bandbridge.resources import Stored
+from bandbridge.catalogue.datasets import load_dataset
+from bandbridge.config import resources
+from bandbridge.config.resources import Stored
 
 BIGEARTHNET = Stored({"train": 269_695, "val": 123_723, "test": 125_866}, 12 * 120 * 120 * 2, 43)
 IMAGENET = Stored({"val": 10_000, "test": 40_000}, 224 * 224 * 3, 1000)

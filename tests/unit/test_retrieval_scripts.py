@@ -10,10 +10,10 @@ from sklearn.metrics import average_precision_score, balanced_accuracy_score
 from sklearn.neighbors import NearestNeighbors
 from small_store import load_script, make_store
 
-from bandbridge.embeddings import Embeddings, save_embeddings
-from bandbridge.errors import UserError
-from bandbridge.heads import Head, save_head
-from bandbridge.metrics.rows import read_rows
+from bandbridge.base.errors import UserError
+from bandbridge.scoring.rows import read_rows
+from bandbridge.store.embeddings import Embeddings, save_embeddings
+from bandbridge.store.heads import Head, save_head
 
 DIM = 16
 SPLITS = {"train": 40, "test": 25}
@@ -396,7 +396,7 @@ def test_more_neighbours_than_train_has_samples_are_an_error(tmp_path, scene):
 
 @pytest.mark.slow
 def test_none_of_these_scores_waits_for_torch_or_scikit_learn():
-    modules = "bandbridge.scoring_retrieval, bandbridge.scoring_gap, bandbridge.scoring_knn"
+    modules = "bandbridge.scoring.retrieval, bandbridge.scoring.gap, bandbridge.scoring.knn"
     code = f"import sys, {modules}; print({{'torch', 'sklearn', 'pandas'}} & set(sys.modules))"
     found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert found.stdout.strip() == "set()"

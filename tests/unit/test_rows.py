@@ -5,9 +5,9 @@ import math
 
 import pytest
 
-from bandbridge.alphas import alpha_name
-from bandbridge.errors import UserError
-from bandbridge.metrics.rows import COLUMNS, Row, merge_rows, read_rows, write_rows
+from bandbridge.base.alphas import alpha_name
+from bandbridge.base.errors import UserError
+from bandbridge.scoring.rows import COLUMNS, Row, merge_rows, read_rows, write_rows
 
 ROW = Row(
     run="demo",

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from bandbridge.run_notes import run_notes
+from bandbridge.config.run_notes import run_notes
 
 DEMO = yaml.safe_load((Path(__file__).parents[2] / "config.yaml").read_text())
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from bandbridge import runlock
-from bandbridge.errors import UserError
+from bandbridge.base import runlock
+from bandbridge.base.errors import UserError
 
 HOLD = """
 import sys
 from pathlib import Path
-from bandbridge import runlock
+from bandbridge.base import runlock
 runlock.hold(Path(sys.argv[1]), "demo")
 print("held", flush=True)
 sys.stdin.read()
@@ -42,7 +42,7 @@ def held_by_another(lock: Path) -> subprocess.Popen:
         [sys.executable, "-c", HOLD, str(lock)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={"PYTHONPATH": str(Path(runlock.__file__).parents[1])},
+        env={"PYTHONPATH": str(Path(runlock.__file__).parents[2])},
     )
     assert holder.stdout.readline() == b"held\n"
     return holder

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from small_store import COUNTS, random_samples, write_store
 
-from bandbridge.catalogue import load_dataset
-from bandbridge.errors import UserError
-from bandbridge.sample_counts import check_sample_counts
+from bandbridge.base.errors import UserError
+from bandbridge.catalogue.datasets import load_dataset
+from bandbridge.store.sample_counts import check_sample_counts
 
 
 @pytest.fixture(scope="module")

@@ -18,11 +18,19 @@ from rasterio.warp import reproject
 from reading import read_all
 from shapely.geometry import box
 
-from bandbridge.catalogue import load_dataset, load_nomenclature
-from bandbridge.errors import UserError
-from bandbridge.reader_options import SceneOptions, parse_options
-from bandbridge.readers import reader
-from bandbridge.readers.scene import Grid, block_split, choose_windows, label_map, read_bands, read_grid, read_polygons
+from bandbridge.base.errors import UserError
+from bandbridge.catalogue.datasets import load_dataset, load_nomenclature
+from bandbridge.catalogue.reader_options import SceneOptions, parse_options
+from bandbridge.ingest.readers import reader
+from bandbridge.ingest.readers.scene import (
+    Grid,
+    block_split,
+    choose_windows,
+    label_map,
+    read_bands,
+    read_grid,
+    read_polygons,
+)
 
 CROP = Path(__file__).parents[1] / "data" / "scene_crop"
 CLASSES = load_nomenclature("osm-landuse-8").classes

@@ -17,18 +17,18 @@ from sklearn.metrics import (
 )
 from small_store import COUNTS, load_script, make_store, random_samples, small_dataset, write_store
 
-from bandbridge.embeddings import Embeddings, save_embeddings
-from bandbridge.errors import UserError
-from bandbridge.files import read_json
-from bandbridge.heads import Head, save_head
+from bandbridge.base.errors import UserError
+from bandbridge.base.files import read_json
 from bandbridge.metrics.calibration import multi_label_ece, single_label_ece
-from bandbridge.metrics.draws import load_draws
 from bandbridge.metrics.intervals import score_interval
 from bandbridge.metrics.neighbours import METRES_PER_DEGREE, SIDES
 from bandbridge.metrics.retrieval import counterpart_ranks
-from bandbridge.metrics.rows import LEFT_OUT, Row, read_rows, write_rows
-from bandbridge.scoring import units_of
-from bandbridge.store import Store
+from bandbridge.scoring.draws import load_draws
+from bandbridge.scoring.rows import LEFT_OUT, Row, read_rows, write_rows
+from bandbridge.scoring.zero_shot import units_of
+from bandbridge.store.dataset import Store
+from bandbridge.store.embeddings import Embeddings, save_embeddings
+from bandbridge.store.heads import Head, save_head
 
 DIM = 16
 BOOTSTRAP = {"resamples": 200, "level": 0.95}
@@ -546,6 +546,7 @@ def test_collecting_the_same_rows_twice_is_an_error(tmp_path):
 
 @pytest.mark.slow
 def test_scoring_does_not_wait_for_torch_or_scikit_learn():
-    code = "import sys, bandbridge.scoring, bandbridge.curve; print({'torch', 'sklearn', 'pandas'} & set(sys.modules))"
+    modules = "sys, bandbridge.scoring.zero_shot, bandbridge.scoring.curve"
+    code = f"import {modules}; print({{'torch', 'sklearn', 'pandas'}} & set(sys.modules))"
     found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert found.stdout.strip() == "set()"

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from bandbridge.errors import UserError
-from bandbridge.selection import select_alpha
+from bandbridge.base.errors import UserError
+from bandbridge.scoring.selection import select_alpha
 
 ALPHAS = [0.0, 0.25, 0.5, 0.75, 1.0]
 PATCHING = [0.30, 0.40, 0.50, 0.60, 0.55]
@@ -98,5 +98,5 @@ def test_a_misspelt_criterion_is_explained():
 
 
 def test_selection_needs_no_torch():
-    code = "import sys, bandbridge.selection; sys.exit('torch' in sys.modules)"
+    code = "import sys, bandbridge.scoring.selection; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -10,10 +10,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from rasterio.io import MemoryFile
 
-from bandbridge.catalogue import load_dataset, load_nomenclature
-from bandbridge.errors import UserError
-from bandbridge.readers import Rejected, Sample, reader
-from bandbridge.readers.sen12ms import SIMPLIFIED, Sen12msOptions, _classes
+from bandbridge.base.errors import UserError
+from bandbridge.catalogue.datasets import load_dataset, load_nomenclature
+from bandbridge.ingest.readers import Rejected, Sample, reader
+from bandbridge.ingest.readers.sen12ms import SIMPLIFIED, Sen12msOptions, _classes
 
 SEASONS = ("ROIs1158_spring", "ROIs1868_summer", "ROIs1970_fall", "ROIs2017_winter")
 SUMMER, WINTER = "ROIs1868_summer_146_p202", "ROIs2017_winter_7_p30"

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from bandbridge.catalogue import Composite
-from bandbridge.errors import UserError
-from bandbridge.sensors import SENSORS, SENTINEL_1, SENTINEL_2, STUDENT_BANDS, composite, order_bands
+from bandbridge.base.errors import UserError
+from bandbridge.catalogue.datasets import Composite
+from bandbridge.catalogue.sensors import SENSORS, SENTINEL_1, SENTINEL_2, STUDENT_BANDS, composite, order_bands
 
 EUROSAT = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B09", "B10", "B11", "B12", "B8A")
 TRUE_COLOUR = Composite(("B04", "B03", "B02"), 3558.0)

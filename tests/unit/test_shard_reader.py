@@ -18,9 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from zarr.codecs import BloscCodec, Crc32cCodec
 
-from bandbridge import shard_reader
-from bandbridge.errors import UserError
-from bandbridge.shard_reader import ShardReader
+from bandbridge.base.errors import UserError
+from bandbridge.store import shard_reader
+from bandbridge.store.shard_reader import ShardReader
 
 
 def write(path, values, per_shard=4, separator=".", skip_empty=False, **changes):

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from filelock import FileLock, Timeout
 
-from bandbridge import runlock, sharing
-from bandbridge.errors import UserError
-from bandbridge.sharing import STORE_RULES, Guard, Job, Shared
+from bandbridge.base import runlock
+from bandbridge.base.errors import UserError
+from bandbridge.config import sharing
+from bandbridge.config.sharing import STORE_RULES, Guard, Job, Shared
 
 FACTS = {"options": {"val": 0.2, "test": 0.2}, "splits": ["train", "test"]}
 
@@ -22,7 +23,7 @@ FACTS = {"options": {"val": 0.2, "test": 0.2}, "splits": ["train", "test"]}
 READ = """
 import sys
 from pathlib import Path
-from bandbridge.sharing import STORE_RULES, Guard, Shared
+from bandbridge.config.sharing import STORE_RULES, Guard, Shared
 guard = Guard("other", [Shared("digits", Path(sys.argv[1]), "store_root", STORE_RULES, (("dataset", "digits"),), {})])
 guard.wait()
 guard.begin([])
@@ -98,7 +99,7 @@ def test_what_is_not_made_is_let_go_before_the_first_job(guard: Guard, digits: S
 
 
 def test_a_store_that_another_run_reads_is_not_made_again_until_that_run_is_gone(digits: Shared, tmp_path: Path):
-    environment = {"PYTHONPATH": str(Path(sharing.__file__).parents[1])}
+    environment = {"PYTHONPATH": str(Path(sharing.__file__).parents[2])}
     command = [sys.executable, "-c", READ, str(tmp_path)]
     reader = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
     guard = Guard("demo", [digits])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bandbridge import slurm
+from bandbridge.ops import slurm
 
 
 @pytest.fixture

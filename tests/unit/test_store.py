@@ -12,11 +12,11 @@ import xarray
 import zarr
 from small_store import make_store, small_dataset, write_store
 
-from bandbridge.catalogue import Composite, Modality, load_dataset, load_nomenclature
-from bandbridge.errors import UserError
-from bandbridge.readers import Rejected, Sample, reader
-from bandbridge.sensors import order_bands
-from bandbridge.store import Store
+from bandbridge.base.errors import UserError
+from bandbridge.catalogue.datasets import Composite, Modality, load_dataset, load_nomenclature
+from bandbridge.catalogue.sensors import order_bands
+from bandbridge.ingest.readers import Rejected, Sample, reader
+from bandbridge.store.dataset import Store
 
 SCENE = small_dataset("demo_scene")
 DIGITS = small_dataset("digits")

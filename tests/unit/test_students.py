@@ -8,11 +8,11 @@ import pytest
 import torch
 from tiny import BANDS, STUDENT, MemorySplit, MemoryStore, band_input, same_weights
 
-from bandbridge import students
-from bandbridge.errors import UserError
-from bandbridge.students import StudentSpec, band_statistics, load_student, new_student, save_student
-from bandbridge.views import BandStatistics
-from bandbridge.weights import load_metadata, save_weights
+from bandbridge.base.errors import UserError
+from bandbridge.models import students
+from bandbridge.models.preprocessing import BandStatistics
+from bandbridge.models.students import StudentSpec, band_statistics, load_student, new_student, save_student
+from bandbridge.models.weights import load_metadata, save_weights
 
 STATISTICS = BandStatistics((1000.0, 1100.0, 1200.0, 2000.0, 0.0), (100.0, 200.0, 300.0, 400.0, 1.0))
 

@@ -14,10 +14,10 @@ from PIL import Image
 from rasterio.enums import Resampling
 from reading import read_all
 
-from bandbridge.catalogue import Dataset, Modality, Source, headline_metric
-from bandbridge.errors import UserError
-from bandbridge.rasters import to_grid
-from bandbridge.readers import Planned, Rejected, reader
+from bandbridge.base.errors import UserError
+from bandbridge.catalogue.datasets import Dataset, Modality, Source, headline_metric
+from bandbridge.ingest.rasters import to_grid
+from bandbridge.ingest.readers import Planned, Rejected, reader
 
 BANDS = ("B02", "B03", "B04", "B08")
 S2 = Modality("s2", "sentinel-2", "L2A", BANDS)

@@ -10,9 +10,9 @@ import pytest
 from small_store import load_script
 from synthetic_run import ALPHAS, SCENE, SELECTED, make_run
 
-from bandbridge.metrics.rows import LEFT_OUT, read_rows
-from bandbridge.table_formats import latex_escape, to_csv, to_latex, to_markdown, write_table
-from bandbridge.tables import all_tables, main_metric, number, shown_models
+from bandbridge.reporting.tables.all import all_tables, main_metric, number, shown_models
+from bandbridge.reporting.tables.formats import latex_escape, to_csv, to_latex, to_markdown, write_table
+from bandbridge.scoring.rows import LEFT_OUT, read_rows
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from full_rows import SELECTED, frame, full_curve, full_rows, score, zero_shot_score
 
-from bandbridge.errors import UserError
-from bandbridge.table_formats import to_csv, to_markdown
-from bandbridge.tables import TABLES, ablation_facts, all_tables
+from bandbridge.base.errors import UserError
+from bandbridge.reporting.tables.all import TABLES, ablation_facts, all_tables
+from bandbridge.reporting.tables.formats import to_csv, to_markdown
 
 FACTS = {
     "all-bands": {"Loss": "MSE + 0.05 labels", "Bands": "13 bands", "Epochs": "5"},

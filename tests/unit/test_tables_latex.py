@@ -8,8 +8,8 @@ import pytest
 from full_rows import frame, full_curve, full_rows
 from synthetic_run import make_run
 
-from bandbridge.table_formats import to_latex
-from bandbridge.tables import Cell, Column, Line, Table, all_tables
+from bandbridge.reporting.tables.all import Cell, Column, Line, Table, all_tables
+from bandbridge.reporting.tables.formats import to_latex
 
 FACTS = {
     "all-bands": {"Loss": "MSE + 0.05 labels", "Bands": "13 bands"},

@@ -15,9 +15,9 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bandbridge.archives import members
-from bandbridge.errors import UserError
-from bandbridge.tar_stream import TarError, TarReader, unpacked
+from bandbridge.base.errors import UserError
+from bandbridge.ingest.archives import members
+from bandbridge.ingest.tar import TarError, TarReader, unpacked
 
 FORMATS = {"ustar": tarfile.USTAR_FORMAT, "gnu": tarfile.GNU_FORMAT, "pax": tarfile.PAX_FORMAT}
 COMPRESSORS: dict[str, Callable[[bytes], bytes]] = {

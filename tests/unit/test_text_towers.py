@@ -11,14 +11,20 @@ import pytest
 from http_server import running_server
 from test_config import changed
 
-from bandbridge import transfer
-from bandbridge.catalogue import WORKFLOW, Source, read_yaml
-from bandbridge.config import schema_faults, validate
-from bandbridge.errors import UserError
-from bandbridge.report_run import references
-from bandbridge.settings import locked_tower
-from bandbridge.text_tower_fetch import fetch_text_tower, verify_text_tower
-from bandbridge.text_towers import Packaging, TextTower, architecture_faults, load_text_tower, text_tower_names
+from bandbridge.base.errors import UserError
+from bandbridge.catalogue.datasets import WORKFLOW, Source, read_yaml
+from bandbridge.catalogue.text_towers import (
+    Packaging,
+    TextTower,
+    architecture_faults,
+    load_text_tower,
+    text_tower_names,
+)
+from bandbridge.config.checks import schema_faults, validate
+from bandbridge.config.run import locked_tower
+from bandbridge.ingest import transfer
+from bandbridge.ingest.text_tower_fetch import fetch_text_tower, verify_text_tower
+from bandbridge.reporting.page.run import references
 
 FILES = {"config.json": b"{}", "model.safetensors": b"weights", "tokenizer.json": b"words"}
 

@@ -14,10 +14,11 @@ import pytest
 from disks import disk, remount
 from http_server import Answer, FileServer, running_server
 
-from bandbridge import progress, transfer
-from bandbridge.catalogue import Source
-from bandbridge.download import fetch
-from bandbridge.errors import UserError
+from bandbridge.base import progress
+from bandbridge.base.errors import UserError
+from bandbridge.catalogue.datasets import Source
+from bandbridge.ingest import transfer
+from bandbridge.ingest.fetch import fetch
 
 CONTENT = bytes(range(256)) * 8_000
 HALF = len(CONTENT) // 2
@@ -27,8 +28,8 @@ WORKFLOW = Path(__file__).parents[2] / "workflow"
 FETCH = """
 import sys
 from pathlib import Path
-from bandbridge.catalogue import Source
-from bandbridge.download import fetch
+from bandbridge.catalogue.datasets import Source
+from bandbridge.ingest.fetch import fetch
 fetch(Source("scene.bin", urls=(sys.argv[1],), sha256=sys.argv[3]), Path(sys.argv[2]))
 """
 

@@ -8,14 +8,14 @@ import torch
 from bit_flips import kinds
 from tiny import tiny_clip
 
-from bandbridge.clip import save_clip
-from bandbridge.encoders import MODEL_FILE
-from bandbridge.files import whole_directory, whole_file
-from bandbridge.students import StudentSpec, new_student, save_student
+from bandbridge.base.files import whole_directory, whole_file
+from bandbridge.models.clip import save_clip
+from bandbridge.models.external.load import MODEL_FILE
+from bandbridge.models.students import StudentSpec, new_student, save_student
+from bandbridge.models.weights import save_weights
 from bandbridge.training.checkpoints import Checkpoints, Saving
 from bandbridge.training.distributed import ALONE
 from bandbridge.training.history import write_history
-from bandbridge.weights import save_weights
 
 
 @contextmanager

@@ -9,17 +9,17 @@ import pytest
 import torch
 from tiny import STUDENT, tiny_head
 
-from bandbridge.embeddings import Embeddings
-from bandbridge.errors import UserError
-from bandbridge.heads import save_head
-from bandbridge.report_models import drawn_models
-from bandbridge.scoring import Draws, Labelled, zero_shot
-from bandbridge.scoring_probe import probe_rows
-from bandbridge.students import StudentSpec, new_student, save_student
-from bandbridge.tables_base import rank_value
+from bandbridge.base.errors import UserError
+from bandbridge.models.preprocessing import BandStatistics
+from bandbridge.models.students import StudentSpec, new_student, save_student
+from bandbridge.models.weights import save_weights
+from bandbridge.reporting.page.models import drawn_models
+from bandbridge.reporting.tables.model import rank_value
+from bandbridge.scoring.probes import probe_rows
+from bandbridge.scoring.zero_shot import Draws, Labelled, zero_shot
+from bandbridge.store.embeddings import Embeddings
+from bandbridge.store.heads import save_head
 from bandbridge.training.validation import headlines
-from bandbridge.views import BandStatistics
-from bandbridge.weights import save_weights
 
 NAN = float("nan")
 DRAWS = Draws(10, 0.95, 0)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bandbridge.untrusted import as_cell, decimal_number, from_cell, has_unseen, leads_out, visible, whole_number
+from bandbridge.base.untrusted import as_cell, decimal_number, from_cell, has_unseen, leads_out, visible, whole_number
 
 STARTS = st.sampled_from(["", "'", "''", "=", "+", "-", "@", "\t", "\r", "\n", "＝", "'="])
 

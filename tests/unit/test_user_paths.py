@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from bandbridge.errors import UserError
-from bandbridge.user_paths import expanded, with_paths
+from bandbridge.base.errors import UserError
+from bandbridge.base.user_paths import expanded, with_paths
 
 
 @pytest.fixture(autouse=True)

@@ -7,10 +7,11 @@ import torch
 from PIL import Image
 from tiny import band_input
 
-from bandbridge import sensors, views
-from bandbridge.catalogue import Composite
-from bandbridge.errors import UserError
-from bandbridge.views import BandStatistics
+from bandbridge.base.errors import UserError
+from bandbridge.catalogue import sensors
+from bandbridge.catalogue.datasets import Composite
+from bandbridge.models import preprocessing as views
+from bandbridge.models.preprocessing import BandStatistics
 
 BANDS = ("B02", "B03", "B04", "B8A")
 MEAN, STD = open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD

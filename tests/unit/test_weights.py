@@ -10,11 +10,11 @@ import torch
 from tiny import same_weights
 from torch import nn
 
-from bandbridge.checkpoint_files import read_checkpoint
-from bandbridge.errors import UserError
-from bandbridge.file_kinds import weights_format
-from bandbridge.torchscript import read_torchscript
-from bandbridge.weights import list_some
+from bandbridge.base.errors import UserError
+from bandbridge.base.file_kinds import weights_format
+from bandbridge.models.checkpoint_files import read_checkpoint
+from bandbridge.models.torchscript import read_torchscript
+from bandbridge.models.weights import list_some
 
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit:FutureWarning")
 

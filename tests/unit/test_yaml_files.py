@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from bandbridge.errors import UserError
-from bandbridge.yaml_files import read_document, texts_of_keys
+from bandbridge.base.errors import UserError
+from bandbridge.base.yaml_files import read_document, texts_of_keys
 
 
 @pytest.fixture

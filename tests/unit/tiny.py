@@ -3,11 +3,11 @@
 import numpy as np
 import torch
 
-from bandbridge import views
-from bandbridge.catalogue import Composite, headline_metric
-from bandbridge.clip import Clip
-from bandbridge.heads import Head
-from bandbridge.sensors import order_bands
+from bandbridge.catalogue.datasets import Composite, headline_metric
+from bandbridge.catalogue.sensors import order_bands
+from bandbridge.models import preprocessing as views
+from bandbridge.models.clip import Clip
+from bandbridge.store.heads import Head
 
 MODEL_CFG = {
     "embed_dim": 8,

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from bandbridge.catalogue import merged
+from bandbridge.catalogue.datasets import merged
 
 ROOT = Path(__file__).parents[2]
 SCENE = ROOT / "tests" / "data" / "scene_crop"

@@ -11,7 +11,7 @@ import pytest
 from clones import ROOT, Clone, make_clone
 from params_of_jobs import unrecorded
 
-from bandbridge.catalogue import load_nomenclature
+from bandbridge.catalogue.datasets import load_nomenclature
 
 
 def plan(clone: Clone, *configfiles: str) -> list[str]:
@@ -265,7 +265,8 @@ def test_a_value_that_is_no_plain_data_is_found():
 
 def test_planning_imports_no_torch():
     code = (
-        "import sys; import bandbridge.config, bandbridge.catalogue, bandbridge.download, bandbridge.runlock; "
+        "import sys, bandbridge.config.checks, bandbridge.catalogue.datasets, bandbridge.ingest.fetch; "
+        "import bandbridge.base.runlock; "
         "print([name for name in ('torch', 'pandas', 'zarr', 'sklearn') if name in sys.modules])"
     )
     environment = {"PYTHONPATH": str(ROOT / "workflow")}

@@ -14,7 +14,7 @@ import pytest
 import xarray
 from clones import SMALL, Clone
 
-from bandbridge.metrics.rows import COLUMNS
+from bandbridge.scoring.rows import COLUMNS
 
 ALPHAS = [f"{alpha:g}" for alpha in SMALL["paint"]["alphas"]]
 
@@ -128,7 +128,7 @@ def test_a_killed_run_continues_to_the_same_bytes(copied_run: Clone):
 
 
 def test_a_second_process_on_the_same_run_is_refused(clone: Clone):
-    from bandbridge import runlock
+    from bandbridge.base import runlock
 
     runlock.hold(clone.root / ".snakemake" / "bandbridge-small.lock", "small")
     called = clone.snakemake("--cores", "1")

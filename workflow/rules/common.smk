@@ -3,18 +3,18 @@
 import re
 from itertools import product
 
-from bandbridge import alphas
-from bandbridge.alphas import alpha_name
-from bandbridge.catalogue import (
+from bandbridge.base import alphas
+from bandbridge.base.alphas import alpha_name
+from bandbridge.catalogue.datasets import (
     conversion_facts,
     load_dataset,
     load_nomenclature,
     read_yaml,
     spoken,
 )
-from bandbridge.code_version import code_version
-from bandbridge.run_notes import run_notes
-from bandbridge.settings import (
+from bandbridge.base.code_version import code_version
+from bandbridge.config.run_notes import run_notes
+from bandbridge.config.run import (
     absent_checkpoints,
     align_recipe,
     align_task,
@@ -42,12 +42,12 @@ from bandbridge.settings import (
     templates,
     uses_scratch,
 )
-from bandbridge.download import doing, missing_manual
-from bandbridge.encoder_facts import encoder_content, load_encoder_facts, sees
-from bandbridge.listing import data_listing, file_listing
-from bandbridge.sharing import shared_download, shared_store
-from bandbridge.files import read_json
-from bandbridge.text_towers import load_text_tower, tower_folder
+from bandbridge.ingest.fetch import doing, missing_manual
+from bandbridge.catalogue.encoders import encoder_content, load_encoder_facts, sees
+from bandbridge.ingest.listing import data_listing, file_listing
+from bandbridge.config.sharing import shared_download, shared_store
+from bandbridge.base.files import read_json
+from bandbridge.catalogue.text_towers import load_text_tower, tower_folder
 
 
 wildcard_constraints:

@@ -1,7 +1,7 @@
 # What jobs ask of a scheduler. Locally it does not matter: one machine's cores and GPUs are shared by the profile.
 
-from bandbridge import resources as demands
-from bandbridge.resources import clip_architecture
+from bandbridge.config import resources as demands
+from bandbridge.config.resources import clip_architecture
 
 
 def of_profile(name):

@@ -204,6 +204,6 @@ def pictured_student(wildcards):
 
 def what_students_are(wildcards):
     # Imported here, because planning a run has no need of pandas.
-    from bandbridge.tables import ablation_facts
+    from bandbridge.reporting.tables.all import ablation_facts
 
     return ablation_facts(config)

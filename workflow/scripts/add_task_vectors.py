@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from bandbridge import job
-from bandbridge.clip import load_clip
-from bandbridge.files import read_json
-from bandbridge.paint import add_task_vectors
-from bandbridge.weights import load_weights, save_weights
+from bandbridge.base import script as job
+from bandbridge.base.files import read_json
+from bandbridge.models.clip import load_clip
+from bandbridge.models.paint import add_task_vectors
+from bandbridge.models.weights import load_weights, save_weights
 
 
 def main(clip: Path, finetuned: list[Path], selected: list[Path], weights: Path) -> None:

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from bandbridge.clip import WEIGHTS_FILE, load_clip
-from bandbridge.device import set_up
-from bandbridge.heads import load_head
-from bandbridge.paint import patch
-from bandbridge.store import Store
-from bandbridge.students import StudentSpec, save_student
+from bandbridge.models.clip import WEIGHTS_FILE, load_clip
+from bandbridge.models.device import set_up
+from bandbridge.models.paint import patch
+from bandbridge.models.students import StudentSpec, save_student
+from bandbridge.store.dataset import Store
+from bandbridge.store.heads import load_head
 from bandbridge.training import distributed
 from bandbridge.training.align import align
 from bandbridge.training.checkpoints import new_saving, remove_checkpoints

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from bandbridge import job
-from bandbridge.files import write_json
-from bandbridge.students import StudentSpec, first_weights_report
+from bandbridge.base import script as job
+from bandbridge.base.files import write_json
+from bandbridge.models.students import StudentSpec, first_weights_report
 
 
 def main(student: dict, report: Path) -> None:

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from bandbridge import job
-from bandbridge.files import write_json
-from bandbridge.progress import remark
-from bandbridge.sample_counts import check_sample_counts
+from bandbridge.base import script as job
+from bandbridge.base.files import write_json
+from bandbridge.base.progress import remark
+from bandbridge.store.sample_counts import check_sample_counts
 
 
 def main(store: Path, nomenclatures: list, neighbours: list, shots: list, samples: Path) -> None:

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from bandbridge import job
-from bandbridge.metrics.rows import merge_rows
+from bandbridge.base import script as job
+from bandbridge.scoring.rows import merge_rows
 
 
 def main(zero_shot: list[Path], shown: list[Path], chosen: list[Path], gains: Path, table: Path) -> None:

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from bandbridge import job
-from bandbridge.compare import compare_runs
-from bandbridge.compare_page import write_comparison
+from bandbridge.base import script as job
+from bandbridge.reporting.compare.page import write_comparison
+from bandbridge.reporting.compare.runs import compare_runs
 
 
 def main(runs: list[Path], out: Path) -> None:

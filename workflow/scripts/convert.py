@@ -3,13 +3,13 @@
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from bandbridge import job
-from bandbridge.catalogue import load_dataset
-from bandbridge.convert import convert_share
-from bandbridge.files import read_json
-from bandbridge.plan import load_plan
-from bandbridge.progress import progress
-from bandbridge.readers import Rejected, Sample, reader
+from bandbridge.base import script as job
+from bandbridge.base.files import read_json
+from bandbridge.base.progress import progress
+from bandbridge.catalogue.datasets import load_dataset
+from bandbridge.ingest.convert import convert_share
+from bandbridge.ingest.plan import load_plan
+from bandbridge.ingest.readers import Rejected, Sample, reader
 
 
 def main(

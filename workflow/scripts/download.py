@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from bandbridge import job
-from bandbridge.catalogue import load_dataset
-from bandbridge.download import fetch_all
-from bandbridge.files import write_json
+from bandbridge.base import script as job
+from bandbridge.base.files import write_json
+from bandbridge.catalogue.datasets import load_dataset
+from bandbridge.ingest.fetch import fetch_all
 
 
 def main(dataset: str, overrides: dict, archives: Path, files: Path) -> None:

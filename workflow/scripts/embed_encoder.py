@@ -5,10 +5,10 @@ from pathlib import Path
 
 import torch
 
-from bandbridge import job
-from bandbridge.embeddings import partial_folder, place_of, save_embeddings
-from bandbridge.encoder_embed import embed_encoder
-from bandbridge.store import Store
+from bandbridge.base import script as job
+from bandbridge.models.external.embed import embed_encoder
+from bandbridge.store.dataset import Store
+from bandbridge.store.embeddings import partial_folder, place_of, save_embeddings
 
 
 def main(encoder: Path, store: Path, recipe: dict, embeddings: list[Path], threads: int) -> None:

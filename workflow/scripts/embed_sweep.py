@@ -5,10 +5,10 @@ from pathlib import Path
 
 import torch
 
-from bandbridge import job
-from bandbridge.embed import sweep
-from bandbridge.embeddings import partial_folder, place_of, save_embeddings
-from bandbridge.store import Store
+from bandbridge.base import script as job
+from bandbridge.models.embed import sweep
+from bandbridge.store.dataset import Store
+from bandbridge.store.embeddings import partial_folder, place_of, save_embeddings
 
 
 def main(

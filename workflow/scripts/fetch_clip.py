@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from bandbridge import job
-from bandbridge.clip import fetch_clip
+from bandbridge.base import script as job
+from bandbridge.models.clip import fetch_clip
 
 
 def main(name: str, pretrained: str, directory: Path, quick_gelu: bool | None = None) -> None:

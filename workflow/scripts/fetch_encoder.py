@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from bandbridge import job
-from bandbridge.encoder_fetch import fetch_encoder
+from bandbridge.base import script as job
+from bandbridge.models.external.fetch import fetch_encoder
 
 
 def main(facts: dict, archives: Path, encoder: Path, checkpoint: Path | None = None) -> None:

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from bandbridge import job
-from bandbridge.text_tower_fetch import fetch_text_tower
-from bandbridge.text_towers import load_text_tower
+from bandbridge.base import script as job
+from bandbridge.catalogue.text_towers import load_text_tower
+from bandbridge.ingest.text_tower_fetch import fetch_text_tower
 
 
 def main(tower: str, files: list[Path]) -> None:

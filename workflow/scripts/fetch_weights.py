@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from bandbridge import job
-from bandbridge.encoder_facts import facts_of
-from bandbridge.encoder_weights import bring_weights
+from bandbridge.base import script as job
+from bandbridge.catalogue.encoders import facts_of
+from bandbridge.models.external.weights import bring_weights
 
 
 def main(facts: dict, weights: Path) -> None:

@@ -2,17 +2,17 @@
 
 from pathlib import Path
 
-from bandbridge.clip import WEIGHTS_FILE, load_clip
-from bandbridge.device import set_up
-from bandbridge.heads import load_head
-from bandbridge.store import Store
+from bandbridge.models.clip import WEIGHTS_FILE, load_clip
+from bandbridge.models.device import set_up
+from bandbridge.models.weights import save_weights
+from bandbridge.store.dataset import Store
+from bandbridge.store.heads import load_head
 from bandbridge.training import distributed
 from bandbridge.training.checkpoints import new_saving, remove_checkpoints
 from bandbridge.training.finetune import finetune
 from bandbridge.training.joint import finetune_jointly
 from bandbridge.training.loop import precisions, write_history
 from bandbridge.training.recipes import FinetuneRecipe
-from bandbridge.weights import save_weights
 
 
 def main(

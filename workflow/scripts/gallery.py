@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from bandbridge import job
-from bandbridge.embeddings import load_embeddings
-from bandbridge.files import write_json
-from bandbridge.galleries import make_gallery
-from bandbridge.heads import load_head, load_words
+from bandbridge.base import script as job
+from bandbridge.base.files import write_json
+from bandbridge.reporting.galleries import make_gallery
+from bandbridge.store.embeddings import load_embeddings
+from bandbridge.store.heads import load_head, load_words
 
 
 def main(

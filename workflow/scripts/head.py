@@ -4,11 +4,11 @@ from pathlib import Path
 
 import torch
 
-from bandbridge import job
-from bandbridge.catalogue import nomenclature_of_spoken, prompt_set
-from bandbridge.clip import load_clip
-from bandbridge.heads import save_head
-from bandbridge.text_heads import build_head
+from bandbridge.base import script as job
+from bandbridge.catalogue.datasets import nomenclature_of_spoken, prompt_set
+from bandbridge.models.clip import load_clip
+from bandbridge.models.text_heads import build_head
+from bandbridge.store.heads import save_head
 
 
 def main(clip: Path, nomenclature: str, classes: dict, prompts: list | dict, head: Path, threads: int) -> None:

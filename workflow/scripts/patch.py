@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from bandbridge import job
-from bandbridge.clip import load_clip, save_clip
-from bandbridge.paint import patch
+from bandbridge.base import script as job
+from bandbridge.models.clip import load_clip, save_clip
+from bandbridge.models.paint import patch
 
 
 def main(clip: Path, finetuned: Path, alpha: float, directory: Path) -> None:

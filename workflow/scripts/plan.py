@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from bandbridge import job
-from bandbridge.catalogue import load_dataset
-from bandbridge.plan import make_plan, save_plan
-from bandbridge.readers import reader
+from bandbridge.base import script as job
+from bandbridge.catalogue.datasets import load_dataset
+from bandbridge.ingest.plan import make_plan, save_plan
+from bandbridge.ingest.readers import reader
 
 
 def main(dataset: str, overrides: dict, archives: Path, plan: Path) -> None:

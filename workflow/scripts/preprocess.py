@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from bandbridge import job
-from bandbridge.assemble import assemble
-from bandbridge.catalogue import load_dataset
-from bandbridge.files import read_json
-from bandbridge.plan import load_plan
+from bandbridge.base import script as job
+from bandbridge.base.files import read_json
+from bandbridge.catalogue.datasets import load_dataset
+from bandbridge.ingest.assemble import assemble
+from bandbridge.ingest.plan import load_plan
 
 
 def main(

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from bandbridge import job
-from bandbridge.embeddings import load_embeddings
-from bandbridge.files import write_json
-from bandbridge.galleries import read_labels
-from bandbridge.heads import load_head
-from bandbridge.projection import make_projection
+from bandbridge.base import script as job
+from bandbridge.base.files import write_json
+from bandbridge.reporting.galleries import read_labels
+from bandbridge.reporting.projection import make_projection
+from bandbridge.store.embeddings import load_embeddings
+from bandbridge.store.heads import load_head
 
 
 def main(

@@ -5,11 +5,11 @@ from typing import Any
 
 import yaml
 
-from bandbridge import job
-from bandbridge.files import checksum, whole_file
-from bandbridge.metrics.rows import read_rows
-from bandbridge.report import write_report
-from bandbridge.tables import read_curves
+from bandbridge.base import script as job
+from bandbridge.base.files import checksum, whole_file
+from bandbridge.reporting.page.write import write_report
+from bandbridge.reporting.tables.all import read_curves
+from bandbridge.scoring.rows import read_rows
 
 
 def main(

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from bandbridge import job
-from bandbridge.metrics.rows import write_rows
-from bandbridge.scoring import Draws, labelled
-from bandbridge.scoring_probe import few_shot_rows
-from bandbridge.store import Store
+from bandbridge.base import script as job
+from bandbridge.scoring.probes import few_shot_rows
+from bandbridge.scoring.rows import write_rows
+from bandbridge.scoring.zero_shot import Draws, labelled
+from bandbridge.store.dataset import Store
 
 
 def main(

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from bandbridge import job
-from bandbridge.files import read_json
-from bandbridge.metrics.draws import load_draws
-from bandbridge.metrics.rows import write_rows
-from bandbridge.scoring_gains import gain_rows, with_selected
+from bandbridge.base import script as job
+from bandbridge.base.files import read_json
+from bandbridge.scoring.draws import load_draws
+from bandbridge.scoring.gains import gain_rows, with_selected
+from bandbridge.scoring.rows import write_rows
 
 
 def main(

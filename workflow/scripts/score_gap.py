@@ -6,11 +6,11 @@ to zero-shot CLIP and to the class vectors of a head, where they are given.
 
 from pathlib import Path
 
-from bandbridge import job
-from bandbridge.embeddings import load_embeddings
-from bandbridge.heads import load_head
-from bandbridge.metrics.rows import write_rows
-from bandbridge.scoring_gap import encoder_gap_rows, student_gap_rows
+from bandbridge.base import script as job
+from bandbridge.scoring.gap import encoder_gap_rows, student_gap_rows
+from bandbridge.scoring.rows import write_rows
+from bandbridge.store.embeddings import load_embeddings
+from bandbridge.store.heads import load_head
 
 
 def main(

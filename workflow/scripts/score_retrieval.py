@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from bandbridge import job
-from bandbridge.embeddings import load_embeddings
-from bandbridge.metrics.rows import write_rows
-from bandbridge.scoring import Draws, labelled, units_of
-from bandbridge.scoring_retrieval import label_retrieval_rows, retrieval_rows
-from bandbridge.store import Store
+from bandbridge.base import script as job
+from bandbridge.scoring.retrieval import label_retrieval_rows, retrieval_rows
+from bandbridge.scoring.rows import write_rows
+from bandbridge.scoring.zero_shot import Draws, labelled, units_of
+from bandbridge.store.dataset import Store
+from bandbridge.store.embeddings import load_embeddings
 
 
 def main(

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from bandbridge import job
-from bandbridge.heads import load_head
-from bandbridge.metrics.rows import write_rows
-from bandbridge.scoring import Draws, labelled
-from bandbridge.scoring_retrieval import text_retrieval_rows
-from bandbridge.store import Store
+from bandbridge.base import script as job
+from bandbridge.scoring.retrieval import text_retrieval_rows
+from bandbridge.scoring.rows import write_rows
+from bandbridge.scoring.zero_shot import Draws, labelled
+from bandbridge.store.dataset import Store
+from bandbridge.store.heads import load_head
 
 
 def main(

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from bandbridge import job
-from bandbridge.heads import load_words
-from bandbridge.metrics.rows import write_rows
-from bandbridge.scoring import labelled
-from bandbridge.scoring_retrieval import words_rows
-from bandbridge.store import Store
+from bandbridge.base import script as job
+from bandbridge.scoring.retrieval import words_rows
+from bandbridge.scoring.rows import write_rows
+from bandbridge.scoring.zero_shot import labelled
+from bandbridge.store.dataset import Store
+from bandbridge.store.heads import load_words
 
 
 def main(

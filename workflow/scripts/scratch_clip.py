@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from bandbridge.catalogue import nomenclature_of_spoken
-from bandbridge.clip import new_clip, save_clip
-from bandbridge.device import set_up
-from bandbridge.store import Store
-from bandbridge.text_tower_fetch import verify_text_tower
-from bandbridge.text_towers import load_text_tower
+from bandbridge.catalogue.datasets import nomenclature_of_spoken
+from bandbridge.catalogue.text_towers import load_text_tower
+from bandbridge.ingest.text_tower_fetch import verify_text_tower
+from bandbridge.models.clip import new_clip, save_clip
+from bandbridge.models.device import set_up
+from bandbridge.store.dataset import Store
 from bandbridge.training import distributed
 from bandbridge.training.checkpoints import new_saving, remove_checkpoints
 from bandbridge.training.contrastive import pretrain

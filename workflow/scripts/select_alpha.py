@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from bandbridge import job
-from bandbridge.curve import read_curve, write_curve
-from bandbridge.files import write_json
-from bandbridge.metrics.rows import read_rows
-from bandbridge.progress import remark
-from bandbridge.selection import select_alpha
+from bandbridge.base import script as job
+from bandbridge.base.files import write_json
+from bandbridge.base.progress import remark
+from bandbridge.scoring.curve import read_curve, write_curve
+from bandbridge.scoring.rows import read_rows
+from bandbridge.scoring.selection import select_alpha
 
 
 def main(

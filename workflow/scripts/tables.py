@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from bandbridge import job
-from bandbridge.metrics.rows import read_rows
-from bandbridge.table_formats import write_table
-from bandbridge.tables import all_tables, read_curves
+from bandbridge.base import script as job
+from bandbridge.reporting.tables.all import all_tables, read_curves
+from bandbridge.reporting.tables.formats import write_table
+from bandbridge.scoring.rows import read_rows
 
 
 def main(

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit
 
-from bandbridge.catalogue import headline_metric
+from bandbridge.catalogue.datasets import headline_metric
 from bandbridge.metrics.intervals import Interval
 from bandbridge.metrics.probe import SCIKIT_LEARN, Integers, Part, Solver, fit_probe
 from bandbridge.metrics.resampled import headline_score

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from bandbridge.catalogue import headline_metric
+from bandbridge.catalogue.datasets import headline_metric
 from bandbridge.metrics.classification import single_labels
 from bandbridge.metrics.resampled import headline_score
 

@@ -4,15 +4,15 @@ import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
-from bandbridge import views
-from bandbridge.clip import Clip
-from bandbridge.device import autocast, settle_precision
-from bandbridge.errors import UserError
-from bandbridge.heads import Head, must_fit
-from bandbridge.prefetch import read_ahead
-from bandbridge.progress import progress
-from bandbridge.store import Store
-from bandbridge.students import Student, StudentSpec, band_statistics, new_student
+from bandbridge.base.errors import UserError
+from bandbridge.base.progress import progress
+from bandbridge.models import preprocessing as views
+from bandbridge.models.clip import Clip
+from bandbridge.models.device import autocast, settle_precision
+from bandbridge.models.students import Student, StudentSpec, band_statistics, new_student
+from bandbridge.store.dataset import Store
+from bandbridge.store.heads import Head, must_fit
+from bandbridge.store.prefetch import read_ahead
 from bandbridge.training.augment import Crops, crop, draw_crops
 from bandbridge.training.batches import Split
 from bandbridge.training.checkpoints import Saving

@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bandbridge.errors import UserError
-from bandbridge.order import Indices, batch_count, batches
-from bandbridge.prefetch import PREFETCH, read_ahead
+from bandbridge.base.errors import UserError
+from bandbridge.store.order import Indices, batch_count, batches
+from bandbridge.store.prefetch import PREFETCH, read_ahead
 
 # A split of up to this many bytes is read once and kept in memory; a larger one is read anew in every epoch.
 KEPT_BYTES = 2 * 1024**3
@@ -31,7 +31,7 @@ class Split(Protocol):
 
 
 class Batches:
-    """Batches of `size` samples over all ranks, as (pixels as stored, labels), cut as `bandbridge.order` says.
+    """Batches of `size` samples over all ranks, as (pixels as stored, labels), cut as `bandbridge.store.order` says.
 
     Args:
         rank, world: this process and how many there are; it gets its share of each batch.

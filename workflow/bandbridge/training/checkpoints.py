@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from bandbridge.files import checksum, flush_folder, whole_file
+from bandbridge.base.files import checksum, flush_folder, whole_file
 from bandbridge.training.distributed import EXIT_REQUEUE, Requeue, World, on_stop_signals, stop_asked
 
 __all__ = ["EXIT_REQUEUE", "Checkpoints", "Requeue", "Saving", "identity", "remove_checkpoints", "stop_signals"]

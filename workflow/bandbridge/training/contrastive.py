@@ -10,14 +10,14 @@ from collections.abc import Sequence
 import torch
 from torch import Generator, Tensor, nn
 
-from bandbridge import views
-from bandbridge.catalogue import Nomenclature
-from bandbridge.clip import Clip
-from bandbridge.device import autocast, settle_precision
-from bandbridge.errors import UserError
-from bandbridge.heads import fill_templates
-from bandbridge.store import Store
-from bandbridge.text_heads import embed_sentences
+from bandbridge.base.errors import UserError
+from bandbridge.catalogue.datasets import Nomenclature
+from bandbridge.models import preprocessing as views
+from bandbridge.models.clip import Clip
+from bandbridge.models.device import autocast, settle_precision
+from bandbridge.models.text_heads import embed_sentences
+from bandbridge.store.dataset import Store
+from bandbridge.store.heads import fill_templates
 from bandbridge.training.augment import recolour, shift_and_zoom
 from bandbridge.training.checkpoints import Saving
 from bandbridge.training.distributed import ALONE, World

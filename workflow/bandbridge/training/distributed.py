@@ -20,9 +20,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from bandbridge import job, progress
-from bandbridge.errors import UserError
-from bandbridge.files import read_json, write_json
+from bandbridge.base import progress
+from bandbridge.base import script as job
+from bandbridge.base.errors import UserError
+from bandbridge.base.files import read_json, write_json
 
 EXIT_REQUEUE = 85  # to the scheduler: stopped as asked, run me again
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)

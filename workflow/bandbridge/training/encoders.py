@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from bandbridge.errors import UserError
+from bandbridge.base.errors import UserError
 from bandbridge.training.recipes import Recipe
 
 

@@ -11,7 +11,7 @@ from typing import Any, TextIO, TypeVar
 
 import torch
 
-from bandbridge.files import whole_file
+from bandbridge.base.files import whole_file
 from bandbridge.training.checkpoints import Saving
 from bandbridge.training.distributed import World
 

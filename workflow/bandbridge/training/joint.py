@@ -9,12 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Generator, Tensor, nn
 
-from bandbridge import views
-from bandbridge.clip import Clip
-from bandbridge.device import autocast, settle_precision
-from bandbridge.errors import UserError
-from bandbridge.heads import Head, must_fit
-from bandbridge.store import Store
+from bandbridge.base.errors import UserError
+from bandbridge.models import preprocessing as views
+from bandbridge.models.clip import Clip
+from bandbridge.models.device import autocast, settle_precision
+from bandbridge.store.dataset import Store
+from bandbridge.store.heads import Head, must_fit
 from bandbridge.training.batches import Split
 from bandbridge.training.checkpoints import Saving
 from bandbridge.training.distributed import ALONE, World

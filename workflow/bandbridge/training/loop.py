@@ -11,10 +11,10 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 
-from bandbridge.device import Precision, announce_precision, attention, settle_precision
-from bandbridge.errors import UserError
-from bandbridge.order import epoch_order
-from bandbridge.progress import progress, remark
+from bandbridge.base.errors import UserError
+from bandbridge.base.progress import progress, remark
+from bandbridge.models.device import Precision, announce_precision, attention, settle_precision
+from bandbridge.store.order import epoch_order
 from bandbridge.training.batches import Batch, Batches, Split
 from bandbridge.training.checkpoints import Checkpoints, Content, Requeue, Saving, stop_signals
 from bandbridge.training.distributed import ALONE, World, spread

@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bandbridge.heads import Head
-from bandbridge.store import Store
+from bandbridge.store.dataset import Store
+from bandbridge.store.heads import Head
 
 
 class FrozenHead:

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bandbridge.store import Store
+from bandbridge.store.dataset import Store
 from bandbridge.training.batches import Split
 
 

@@ -1,0 +1,70 @@
+"""What a script's results depend on among this package's files, in short."""
+
+import ast
+import hashlib
+from functools import cache
+from pathlib import Path
+
+from bandbridge.base.locations import WORKFLOW
+
+PACKAGE = WORKFLOW / "bandbridge"
+# They say how a job runs, and no figure depends on them.
+NEUTRAL = {"base.errors", "base.locations", "base.progress", "base.script"}
+
+
+def code_version(script: str, *data: str) -> str:
+    """Digest of a script of workflow/scripts, the package's modules that it imports, and theirs in turn.
+
+    A parameter of the jobs that take seconds, so that no table or figure of an earlier version of the code stays; the
+    long ones (conversion, training, encoding) are repeated when they are asked for.
+
+    Args:
+        script: its name without suffix.
+        data: folders of workflow/ whose files it reads.
+    """
+    path = WORKFLOW / "scripts" / f"{script}.py"
+    digest = hashlib.sha256(path.read_bytes())
+    for module in sorted(_closure(_imported(path))):
+        digest.update(f"\0{module}\0".encode() + _content(_files()[module]))
+    for folder in data:
+        for file in sorted((WORKFLOW / folder).glob("*")):
+            digest.update(f"\0{folder}/{file.name}\0".encode() + file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _closure(modules: frozenset[str]) -> set[str]:
+    reached: set[str] = set()
+    ahead = set(modules)
+    while ahead:
+        module = ahead.pop()
+        reached.add(module)
+        ahead |= _imported(_files()[module]) - reached
+    return reached
+
+
+@cache
+def _content(path: Path) -> bytes:
+    return path.read_bytes()
+
+
+@cache
+def _files() -> dict[str, Path]:
+    """Dotted name below the package -> file."""
+    return {
+        ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in PACKAGE.rglob("*.py")
+        if path != PACKAGE / "__init__.py"
+    }
+
+
+@cache
+def _imported(path: Path) -> frozenset[str]:
+    """The package's modules that a file imports, wherever in it."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(_content(path))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    below = {name.removeprefix("bandbridge.") for name in names if name.startswith("bandbridge.")}
+    return frozenset(name for name in below if name in _files() and name not in NEUTRAL)

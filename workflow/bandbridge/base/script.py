@@ -1,0 +1,179 @@
+"""What every script shares: arguments from Snakemake or from the command line, the log, errors in one paragraph."""
+
+import argparse
+import inspect
+import json
+import os
+import sys
+import traceback
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+from bandbridge.base import limits, progress, runlock
+from bandbridge.base.errors import UserError
+from bandbridge.base.untrusted import visible
+
+
+def share_package(folder: Path) -> None:
+    """Let every process started from here import this package from `folder`, in environments that do not have it.
+
+    Conda environments and containers hold the packages it needs, and outlive many of its versions.
+    """
+    paths = [str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]
+    os.environ["PYTHONPATH"] = os.pathsep.join(paths)
+
+
+def run(main: Callable[..., None], snakemake: Any = None) -> None:
+    """Call `main` with the job's named input, output and params, or with `--name value` from the command line.
+
+    A parameter of `main` takes the value of the same name; annotate it `Path`, `list[Path]`, `int`, `float`, `str`,
+    or anything else for a structure (JSON on the command line). `threads` and `seed` are ordinary parameters. Under
+    Snakemake, standard output and error go to the rule's log file; a `UserError` ends the job with one paragraph.
+    """
+    log = _open_log(snakemake)
+    hints = typing.get_type_hints(main)
+    found = _from_command_line(main, hints) if snakemake is None else _from_snakemake(main, snakemake)
+    try:
+        with progress.reporting(_title(snakemake), log), _alone(snakemake, log):
+            main(**{name: _convert(value, hints.get(name)) for name, value in found.items()})
+    except UserError as error:
+        _stop(error, log)
+    except Exception as error:
+        if cure := limits.cure_of(error):
+            if log is not None:
+                traceback.print_exc()  # to the log
+            _stop(UserError(cure), log)
+        _unforeseen(error, log)
+        raise
+
+
+def _title(snakemake: Any) -> str:
+    """'score_probe (ms-vit, digits)': a job by its rule and wildcards."""
+    wildcards = ", ".join(map(str, getattr(snakemake, "wildcards", ())))
+    return f"{getattr(snakemake, 'rule', '')}{wildcards and f' ({wildcards})'}"
+
+
+@contextmanager
+def _alone(snakemake: Any, log: Path | None) -> Iterator[None]:
+    """While it lasts, no other process makes the same outputs.
+
+    A job outlives a Snakemake that was killed alone, and the next one starts it again.
+    """
+    lock = _lock_of(snakemake)
+    if lock is None:
+        yield
+        return
+
+    def say(text: str) -> None:
+        for stream in filter(None, (sys.stderr, progress.terminal)):
+            print(text, file=stream, flush=True)
+
+    with runlock.alone(lock, snakemake.config["run"], f"does the same: {_title(snakemake)}", say) as waited:
+        if waited and log is not None and not _is_ours(log):
+            raise UserError(f"{_title(snakemake)} was started once more and is done; this process is left over")
+        yield
+
+
+def _is_ours(log: Path) -> bool:
+    """Whether a log is the file that standard output goes to; Snakemake deletes it when it starts a job again."""
+    try:
+        return os.path.samestat(log.stat(), os.fstat(1))
+    except FileNotFoundError:
+        return False
+
+
+def _lock_of(snakemake: Any) -> Path | None:
+    """Beside what runs share for a job that makes some of it, in the clone's .snakemake for any other."""
+    config = getattr(snakemake, "config", None)
+    if not config or "run" not in config or not list(snakemake.output):
+        return None
+    name = ".".join([snakemake.rule, *map(str, snakemake.wildcards)]).replace(os.sep, "_")
+    archives = Path(config["data_root"]) / "archives"
+    first = Path(str(snakemake.output[0]))
+    for root in (Path(config["store_root"] or Path(config["data_root"]) / "zarr"), archives):
+        if first.is_relative_to(root):
+            return root / runlock.FOLDER / f"{name}.job"
+    return Path(".snakemake", "bandbridge", config["run"], f"{name}.job")
+
+
+def _unforeseen(error: Exception, log: Path | None) -> None:
+    """Say on the terminal what kind of error it is and where its traceback will be."""
+    if log is not None:
+        told = f"\nUnforeseen, {type(error).__name__}: {error}\n(traceback in the log: {log})\n"
+        print(told, file=progress.terminal or sys.stderr, flush=True)
+
+
+def _open_log(snakemake: Any) -> Path | None:
+    if snakemake is None or not snakemake.log:
+        return None
+    path = Path(str(snakemake.log[0]))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    stream = path.open("w", encoding="utf-8", buffering=1)
+    # The terminal keeps standard error, under another number, for progress and for what explains a failure.
+    progress.terminal = os.fdopen(os.dup(2), "w", encoding="utf-8")
+    os.dup2(stream.fileno(), 1)
+    os.dup2(stream.fileno(), 2)
+    return path
+
+
+def _stop(error: UserError, log: Path | None) -> NoReturn:
+    # Names in it come from files of others, and may steer a terminal.
+    message = "\n".join(visible(line.expandtabs()) for line in str(error).splitlines())
+    print(f"Error: {message}", file=sys.stderr, flush=True)
+    if log is not None:
+        print(f"\n{message}\n(log: {log})\n", file=progress.terminal or sys.stderr, flush=True)
+    sys.exit(1)
+
+
+def _from_snakemake(main: Callable[..., None], snakemake: Any) -> dict[str, Any]:
+    train = snakemake.config.get("train", {})
+    # How a job runs is no reason to run it again, as params would be; and a profile caps resources.
+    named: dict[str, Any] = {
+        "threads": snakemake.threads,
+        "processes": train.get("gpus", 1),
+        "nodes": train.get("nodes", 1),
+        "train": train,
+    }
+    for group in (snakemake.params, snakemake.input, snakemake.output):
+        named.update(group.items())
+    return _pick(main, named, "the rule's input, output and params")
+
+
+def _from_command_line(main: Callable[..., None], hints: Mapping[str, Any]) -> dict[str, Any]:
+    parser = argparse.ArgumentParser(description=inspect.getdoc(inspect.getmodule(main)))
+    for name, parameter in inspect.signature(main).parameters.items():
+        hint = hints.get(name)
+        plain = hint in (Path, Path | None, int, float, str)
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            required=parameter.default is inspect.Parameter.empty,
+            default=parameter.default,
+            nargs="+" if hint == list[Path] else None,
+            type=str if plain or hint == list[Path] else json.loads,
+        )
+    return vars(parser.parse_args())
+
+
+def _pick(main: Callable[..., None], named: Mapping[str, Any], where: str) -> dict[str, Any]:
+    picked = {}
+    for name, parameter in inspect.signature(main).parameters.items():
+        if name in named:
+            picked[name] = named[name]
+        elif parameter.default is inspect.Parameter.empty:
+            raise TypeError(f"{main.__module__}.main needs '{name}', which {where} do not have")
+    return picked
+
+
+def _convert(value: Any, hint: Any) -> Any:
+    if value is None:
+        return None
+    if hint == list[Path]:
+        return [Path(value)] if isinstance(value, str) else [Path(item) for item in value]
+    if hint == Path | None:
+        return Path(value) if value else None  # an input function of a rule gives [] for none
+    if hint in (Path, int, float, str):
+        return hint(value)
+    return value

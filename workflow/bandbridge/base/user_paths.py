@@ -1,0 +1,78 @@
+"""Paths as people write them in YAML files: ~, $SCRATCH and ${SCRATCH} are expanded, what misleads is refused."""
+
+import os
+from collections.abc import Mapping
+from string import Template
+from typing import Any
+
+from bandbridge.base.errors import UserError
+from bandbridge.base.schema import dotted, rewritten
+
+
+def expanded(text: str, key: str) -> str:
+    """A path with ~ and environment variables replaced; '$$' stands for a dollar sign.
+
+    Args:
+        key: where the path stands, for messages.
+
+    Raises:
+        UserError: a variable is not set or empty, there is no such user, or the path has a character that does not
+            belong in a path: braces, which are Snakemake's wildcards, and characters that cannot be seen.
+    """
+    try:
+        path = os.path.expanduser(Template(text).substitute(_Variables(key)))
+    except ValueError:
+        raise UserError(
+            f"{key} is '{text}'; after $ stands a variable's name, as in $SCRATCH or ${{SCRATCH}}, or $$."
+        ) from None
+    if path.startswith("~"):
+        raise UserError(f"{key} is '{text}'; there is no user {path.split('/')[0][1:] or 'with a home folder'} here.")
+    where = f"{key} is {text!r}" + (f", that is {path!r}" if path != text else "")
+    if any(brace in path for brace in "{}"):
+        raise UserError(f"{where}; braces in a path are wildcards to Snakemake: rename the folder or file.")
+    if not path.isprintable():
+        raise UserError(f"{where}; a path has no line ends, tabs or other invisible characters: write it in one line.")
+    if path != path.strip():
+        raise UserError(f"{where}; it begins or ends with a space: delete the space.")
+    return path
+
+
+class _Variables(Mapping[str, str]):
+    """The environment, in which a variable that is not set or empty is the user's error and not a missing key."""
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+
+    def __getitem__(self, name: str) -> str:
+        value = os.environ.get(name)
+        if not value:
+            state = "empty" if value == "" else "not set"
+            raise UserError(f"{self._key} names the variable {name}, which is {state}: set it, or write the path out.")
+        return value
+
+    def __iter__(self) -> Any:
+        return iter(os.environ)
+
+    def __len__(self) -> int:
+        return len(os.environ)
+
+
+def with_paths(content: Any, schema: str, part: str | None = None, under: str = "") -> tuple[Any, list[str]]:
+    """`content` with its paths expanded, and a sentence for each that cannot be; its schema has `format: path` there.
+
+    `format: address` is a path only after `file:`.
+    """
+    faults: list[str] = []
+
+    def change(value: Any, about: Mapping[str, Any], path: tuple[str | int, ...]) -> Any:
+        kind = about.get("format")
+        scheme = "file:" if kind == "address" else ""
+        if kind not in ("path", "address") or not isinstance(value, str) or not value.startswith(scheme):
+            return value
+        try:
+            return scheme + expanded(value.removeprefix(scheme), dotted(path, under))
+        except UserError as error:
+            faults.append(str(error))
+            return value
+
+    return rewritten(content, schema, change, part), faults

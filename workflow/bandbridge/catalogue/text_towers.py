@@ -1,0 +1,108 @@
+"""Text towers that come from elsewhere and stay as they are: the files of workflow/text_towers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bandbridge.base.errors import UserError
+from bandbridge.base.untrusted import leads_out
+from bandbridge.catalogue.datasets import WORKFLOW, Source, read_yaml
+
+FOLDER = "text_towers"
+# How tokens become one embedding -> open_clip's name for it.
+POOLERS = {"mean": "mean_pooler", "cls": "cls_last_hidden_state_pooler"}
+
+
+@dataclass(frozen=True)
+class Packaging:
+    """A zip that holds a tower's files: in `folder` of it, or of the zip `archive` inside it."""
+
+    source: Source
+    archive: str | None
+    folder: str
+
+
+@dataclass(frozen=True)
+class TextTower:
+    """A sentence encoder of the transformers library, as its YAML file states it.
+
+    Attributes:
+        width: values of an embedding.
+        pooling: 'mean' of a sentence's tokens, or 'cls', its first one.
+        context: the most tokens of a sentence.
+        packagings: of the same files, in the order that they are tried.
+        files: name -> sha256.
+    """
+
+    name: str
+    title: str
+    width: int
+    pooling: str
+    context: int
+    packagings: tuple[Packaging, ...]
+    files: Mapping[str, str]
+    licence: str
+    attribution: str
+    cite: tuple[str, ...]
+
+
+def text_tower_names() -> list[str]:
+    return sorted(path.stem for path in (WORKFLOW / FOLDER).glob("*.yaml"))
+
+
+def load_text_tower(name: str) -> TextTower:
+    """A tower by name; a `UserError` that lists the names if there is none."""
+    facts = read_yaml(FOLDER, name)
+    return TextTower(
+        name=facts["name"],
+        title=facts["title"],
+        width=facts["width"],
+        pooling=facts["pooling"],
+        context=facts["context"],
+        packagings=tuple(_packaging(source) for source in facts["sources"]),
+        files=_checked(facts["files"], name),
+        licence=facts["licence"],
+        attribution=facts.get("attribution", ""),
+        cite=tuple(facts.get("cite", ())),
+    )
+
+
+def tower_folder(data_root: str, name: str) -> Path:
+    """Where a tower's files are kept, among the downloads that all runs share."""
+    return Path(data_root) / "archives" / FOLDER / name
+
+
+def missing_tower_files(data_root: str, name: str) -> list[Path]:
+    """The files of a tower that are not in its folder."""
+    folder = tower_folder(data_root, name)
+    return [folder / file for file in load_text_tower(name).files if not (folder / file).exists()]
+
+
+def architecture_faults(tower: TextTower, model_cfg: Mapping[str, Any]) -> list[str]:
+    """What of an open_clip architecture contradicts the tower that it names; each as 'key is x, expected y'."""
+    text = model_cfg["text_cfg"]
+    stated = {
+        "embed_dim": (model_cfg["embed_dim"], tower.width),
+        "text_cfg.hf_pooler_type": (text.get("hf_pooler_type", POOLERS["mean"]), POOLERS[tower.pooling]),
+        # A projection would have to be trained, and the embedding would no longer be the tower's.
+        "text_cfg.hf_proj_type": (text.get("hf_proj_type", "mlp"), None),
+    }
+    faults = [f"{key} is {found!r}, expected {wanted!r}" for key, (found, wanted) in stated.items() if found != wanted]
+    if not 0 < text.get("context_length", 0) <= tower.context:
+        faults.append(f"text_cfg.context_length is {text.get('context_length')}, expected 1 to {tower.context}")
+    return faults
+
+
+def _checked(files: Mapping[str, str], tower: str) -> Mapping[str, str]:
+    """The files of a tower; a `UserError` for a name that leads out of its folder."""
+    for name in files:
+        if leads_out(name) or "/" in name or name.startswith("."):
+            raise UserError(f"workflow/{FOLDER}/{tower}.yaml: files names {name!r}, expected a plain file name")
+    return files
+
+
+def _packaging(facts: Mapping[str, Any]) -> Packaging:
+    known = {key: facts[key] for key in ("file", "pip", "sha256") if key in facts}
+    source = Source(**known, urls=tuple(facts.get("urls", ())))
+    return Packaging(source, facts.get("archive"), facts.get("folder", ""))

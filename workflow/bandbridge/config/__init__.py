@@ -1,0 +1,1 @@
+"""The configuration: its checks, and everything that the rules ask of it."""

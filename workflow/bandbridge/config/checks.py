@@ -1,0 +1,161 @@
+"""The configuration: checked against its schema and against itself before any job starts."""
+
+import datetime
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bandbridge.base.errors import UserError
+from bandbridge.base.schema import schema_faults, shown
+from bandbridge.base.user_paths import with_paths
+from bandbridge.base.yaml_files import Document, read_document, texts_of_keys
+from bandbridge.catalogue.datasets import merged
+from bandbridge.config.clip import clip_faults
+from bandbridge.config.data import (
+    dataset_faults,
+    nomenclature_faults,
+    option_faults,
+    prompt_faults,
+    task_faults,
+    with_option_paths,
+)
+from bandbridge.config.encoders import encoder_faults, student_faults
+from bandbridge.config.roots import normal_roots, root_faults
+from bandbridge.config.stages import paint_faults, probe_faults, recipe_faults, table_faults
+from bandbridge.config.words import word_faults
+
+__all__ = ["check_files", "read_config", "schema_faults", "validate"]
+
+# In these mappings a preset removes an entry of config.yaml by setting it to null.
+REMOVABLE = (
+    ("align", "students"),
+    ("evaluate", "datasets"),
+    ("evaluate", "words", "datasets"),
+    ("datasets",),
+    ("prompts",),
+)
+# What a schema cannot say.
+CHECKS: Sequence[Callable[[Mapping[str, Any]], Iterable[str]]] = (
+    dataset_faults,
+    prompt_faults,
+    task_faults,
+    clip_faults,
+    nomenclature_faults,
+    paint_faults,
+    student_faults,
+    recipe_faults,
+    encoder_faults,
+    probe_faults,
+    table_faults,
+    word_faults,
+    root_faults,
+)
+
+
+def validate(config: Mapping[str, Any], source: str = "config.yaml") -> dict[str, Any]:
+    """The configuration once every value in it has been checked: without its removed entries, its paths expanded.
+
+    Keys are text: 0 and "0" are equal. `~`, `$SCRATCH` and `${SCRATCH}` in paths have become what they stand for.
+
+    Raises:
+        UserError: with a line for every fault: the key, what was found, what is allowed.
+    """
+    if not isinstance(config, Mapping):
+        raise UserError(f"{source} holds no keys; the repository's config.yaml shows what it should hold.")
+    named, faults = texts_of_keys(config)
+    cleaned = _plain(_without_removed(named))
+    faults = faults or list(schema_faults(cleaned, "config")) or list(option_faults(cleaned))
+    faults = faults or list(_invisible(cleaned, ""))
+    if not faults:
+        expanded, faults = with_paths(cleaned, "config")
+        expanded, of_options = with_option_paths(expanded)
+        cleaned, faults = normal_roots(expanded), faults + of_options
+    if not faults:
+        # A check may find a file at fault that others read as well.
+        faults = list(dict.fromkeys(fault for check in CHECKS for fault in _faults(check, cleaned)))
+    if faults:
+        raise UserError("\n".join(f"{source}: {fault}" for fault in faults))
+    return cleaned
+
+
+def read_config(files: Iterable[Path]) -> dict[str, Any]:
+    """The content of configuration files, each laid over those before, not yet checked.
+
+    Raises:
+        UserError: a file cannot be read or holds no keys, or one of them stands twice.
+    """
+    config: dict[str, Any] = {}
+    for file in files:
+        config = merged(config, _keys_of(file, read_document(file)))
+    return config
+
+
+def check_files(files: Iterable[Path]) -> None:
+    """Refuse configuration files of which another program's YAML reader would lose something in silence.
+
+    A missing file is passed over: whoever reads it says so.
+
+    Raises:
+        UserError: a file cannot be read or holds no keys, one of them stands twice, or is read as something else than
+            what stands there (010 as 8, no as false).
+    """
+    faults: list[str] = []
+    for file in dict.fromkeys(files):
+        if file.is_file():
+            document = read_document(file)
+            _keys_of(file, document)
+            faults += [f"{file}, {fault}" for fault in document.misread]
+    if faults:
+        raise UserError("\n".join(faults))
+
+
+def _keys_of(file: Path, document: Document) -> dict[str, Any]:
+    if not isinstance(document.content, dict):
+        raise UserError(f"{file} holds no keys; the repository's config.yaml shows what it should hold.")
+    content: dict[str, Any] = document.content
+    return content
+
+
+def _faults(check: Callable[[Mapping[str, Any]], Iterable[str]], config: Mapping[str, Any]) -> Iterator[str]:
+    try:
+        yield from check(config)
+    except UserError as error:
+        yield from str(error).splitlines()
+
+
+def _without_removed(config: Mapping[str, Any]) -> dict[str, Any]:
+    def copy(value: Any, path: tuple[str, ...]) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        items = ((key, copy(item, (*path, key))) for key, item in value.items())
+        return {key: item for key, item in items if not (item is None and path in REMOVABLE)}
+
+    result: dict[str, Any] = copy(config, ())
+    return result
+
+
+def _invisible(value: Any, place: str) -> Iterator[str]:
+    """A sentence for each name with a line end in it, as a text that begins with '|' has; the report may have lines."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            where = f"{place}.{shown(key)[1:-1]}" if place else key
+            if not key.isprintable():
+                yield f"{where} has a line end or another invisible character in its name; write it in one line."
+            if where != "report":
+                yield from _invisible(item, where)
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from _invisible(item, f"{place}[{number}]")
+    elif isinstance(value, str) and not value.isprintable():
+        yield f"{place} is {shown(value)}; it has a line end or another invisible character: write it in one line."
+
+
+def _plain(value: Any) -> Any:
+    """Dates as the text that YAML reads unquoted dates from, and zero without a sign."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if type(value) is datetime.date:
+        return value.isoformat()
+    return 0.0 if isinstance(value, float) and value == 0 else value

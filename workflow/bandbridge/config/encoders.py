@@ -1,0 +1,153 @@
+"""Checks of `align.students` and `evaluate.encoders`."""
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from bandbridge.base.errors import UserError, did_you_mean
+from bandbridge.catalogue.datasets import dataset_names
+from bandbridge.catalogue.encoders import encoder_names, load_encoder_facts, must_be_pinned
+from bandbridge.catalogue.sensors import SENSORS, SENTINEL_1
+from bandbridge.config.clip_support import unsupported_encoder
+from bandbridge.config.data import configured
+from bandbridge.config.resources import TIMM_WIDTHS
+from bandbridge.config.run import align_task, clips, lines, other_encoders, students, unpinned_encoders
+
+# No option of a network is larger; some are known to be much smaller.
+LARGEST, MOST = 100_000, {"depth": 1_000, "num_heads": 1_000}
+
+
+def student_faults(config: Mapping[str, Any]) -> Iterator[str]:
+    """A sentence for each student that could not be made, or that the data could not teach."""
+    for name, student in config["align"]["students"].items():
+        for fault in _option_faults(student["options"]) or (*_vit_faults(student), *_input_faults(student)):
+            yield f"align.students.{name}.{fault}"
+    if len(students(config)) < len(clips(config)) * len(config["align"]["students"]):
+        yield "align.students: with a CLIP's name added, two students come to the same name; rename one."
+    for name in {*config["align"]["students"], *students(config)} & {*clips(config), *lines(config)}:
+        yield f"align.students has '{name}', as is a CLIP or a line of this run; rename the student."
+    yield from _band_faults(config)
+
+
+def _option_faults(options: Mapping[str, Any]) -> list[str]:
+    """Sizes that no network has: trying to build one would take all memory."""
+    return [
+        f"options.{name} is {item}; expected a number up to {MOST.get(name, LARGEST):,}."
+        for name, value in options.items()
+        for item in (value if isinstance(value, list) else [value])
+        if isinstance(item, int | float) and not abs(item) <= MOST.get(name, LARGEST)
+    ]
+
+
+def _input_faults(student: Mapping[str, Any]) -> Iterator[str]:
+    radar = [band.name for band in SENTINEL_1.bands if band.name in student["bands"]]
+    if radar and student["scaling"] == "reflectance":
+        yield (
+            f"scaling is 'reflectance', but {', '.join(radar)} are decibels, below zero almost everywhere: all would "
+            "be clipped to zero. Set it to 'standardise'."
+        )
+    if student.get("widen_rgb") and not student["pretrained"]:
+        yield "widen_rgb is true, but pretrained is null: there is no first layer to widen."
+    if "in_chans" in student["options"] or "num_classes" in student["options"]:
+        yield "options has in_chans or num_classes, which follow from the bands and the CLIP; leave them out."
+
+
+def _vit_faults(student: Mapping[str, Any]) -> Iterator[str]:
+    """What of a plain ViT does not divide; other backbones are tried out once torch is at hand."""
+    name = re.match(r"vit_([a-z]+)_patch(\d+)_(\d+)", student["backbone"])
+    if not name or name[1] not in TIMM_WIDTHS:
+        return
+    width, depth = TIMM_WIDTHS[name[1]]
+    numbers = {"img_size": int(name[3]), "patch_size": int(name[2]), "embed_dim": width, "depth": depth}
+    for option in (*numbers, "num_heads"):
+        value = student["options"].get(option, 1)
+        whole = value if isinstance(value, list) else [value]
+        if not all(isinstance(item, int) and not isinstance(item, bool) and item > 0 for item in whole):
+            yield f"options.{option} is {value}; expected a whole number from 1."
+            return
+    stated = {**numbers, **student["options"]}
+    sizes = {key: stated[key] for key in ("img_size", "patch_size") if isinstance(stated[key], int)}
+    if len(sizes) < 2:
+        return
+    if sizes["img_size"] != student["image_size"] and not stated.get("dynamic_img_size"):
+        yield (
+            f"image_size is {student['image_size']}, but the backbone takes {sizes['img_size']} x {sizes['img_size']} "
+            f"pixels: set options.img_size to {student['image_size']}, or image_size to {sizes['img_size']}."
+        )
+    elif student["image_size"] % sizes["patch_size"]:
+        yield (
+            f"image_size is {student['image_size']}, which patches of {sizes['patch_size']} pixels do not divide "
+            "(options.patch_size)."
+        )
+    heads = stated.get("num_heads", width // 64 if name[1] != "huge" else 16)
+    if stated["embed_dim"] % heads:
+        yield f"options.num_heads is {heads}, which does not divide embed_dim, {stated['embed_dim']}."
+
+
+def _band_faults(config: Mapping[str, Any]) -> Iterator[str]:
+    patching = align_task(config)["dataset"]
+    if patching not in dataset_names():
+        return
+    modalities = {item.name: item for item in configured(config, patching).modalities}
+    if config["align"]["students"] and next(iter(modalities.values())).is_rgb:
+        yield (
+            f"align.students: the data set {patching} has RGB pictures only; a student is aligned on bands: name a "
+            "multispectral one in align.task, or switch the alignment off with students: {}."
+        )
+        return
+    known = {band.name for sensor in SENSORS.values() for band in sensor.bands}
+    for name, student in config["align"]["students"].items():
+        modality = student.get("modality") or next(iter(modalities))
+        if modality not in modalities:
+            yield (
+                f"align.students.{name}.modality is '{modality}'; {patching} is converted to: {', '.join(modalities)} "
+                f"(datasets.{patching}.modalities).{did_you_mean(modality, modalities)}"
+            )
+            continue
+        there = modalities[modality].bands
+        # Bands of known sensors may be filled where the data lack them, as B10 is for Level-2A products.
+        fillable = set() if student.get("fill") == "error" else known
+        missing = [band for band in student["bands"] if band not in {*there, *fillable}]
+        if missing or not set(student["bands"]) & set(there):
+            lacking = missing or student["bands"]
+            yield (
+                f"align.students.{name}.bands has {', '.join(lacking)}, which {patching} has not; "
+                f"it has: {', '.join(there)}.{did_you_mean(lacking[0], there)}"
+            )
+
+
+def encoder_faults(config: Mapping[str, Any]) -> Iterator[str]:
+    """A sentence for each encoder that there is not, or whose file or name is at fault."""
+    listed = [entry if isinstance(entry, str) else entry["name"] for entry in config["evaluate"]["encoders"]]
+    for name in sorted({name for name in listed if listed.count(name) > 1}):
+        yield f"evaluate.encoders lists '{name}' twice; list each once."
+    known = encoder_names()
+    for name, checkpoint in other_encoders(config).items():
+        if name not in known:
+            yield (
+                f"evaluate.encoders names '{name}'; there are (workflow/encoders/): {', '.join(known)}."
+                f"{did_you_mean(name, known)}"
+            )
+            continue
+        yield from _weight_faults(config, f"evaluate.encoders, {name}", name, checkpoint)
+        if name in {*clips(config), *lines(config), *students(config), *config["align"]["students"]}:
+            yield f"evaluate.encoders names '{name}', as is a CLIP or a student of this run; rename that one."
+    for student, facts in config["align"]["students"].items():
+        if facts["pretrained"] in known:
+            yield from _weight_faults(config, f"align.students.{student}.pretrained", facts["pretrained"])
+
+
+def _weight_faults(config: Mapping[str, Any], where: str, encoder: str, checkpoint: str | None = None) -> Iterator[str]:
+    """What is wrong with an encoder's file, or that its weights need the user's consent."""
+    try:
+        facts = load_encoder_facts(encoder, checkpoint)
+    except UserError as error:
+        yield from str(error).splitlines()
+        return
+    yield from unsupported_encoder(facts)
+    try:
+        if encoder not in unpinned_encoders(config):
+            must_be_pinned(facts, Path(config["data_root"], "archives", "encoders"))
+    except UserError as error:
+        yield f"{where}: {error}"

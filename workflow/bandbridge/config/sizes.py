@@ -1,0 +1,25 @@
+"""How many samples a data set can have at most, where its file says so."""
+
+import math
+
+from bandbridge.catalogue.datasets import Dataset, load_nomenclature
+
+
+def most_samples(dataset: Dataset, split: str) -> int | None:
+    """The most samples that a split can have; None where that is known only once the data set is converted.
+
+    A data set's file states its samples as published. They say nothing any more where the configuration takes another
+    archive or divides it otherwise, unless all samples are divided by shares.
+    """
+    stated = dataset.samples
+    if stated is None:
+        return None
+    if split in stated:
+        return None if dataset.is_divided_otherwise else stated[split]
+    if "all" not in stated:
+        return None
+    shares = {name: float(dataset.options.get(name) or 0) for name in ("val", "test")}
+    share = shares[split] if split in shares else 1 - sum(shares.values())
+    # Each class is rounded by itself.
+    # Each class is rounded by itself.
+    return min(stated["all"], math.ceil(stated["all"] * share) + len(load_nomenclature(dataset.nomenclature).classes))

@@ -1,0 +1,1 @@
+"""From archive to store: fetching, archives, rasters, readers, plan, convert, assemble."""

@@ -1,0 +1,388 @@
+"""Joining the converted shares of a data set to one Zarr store; pixels are linked where they lie, not copied."""
+
+import csv
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from zarr.codecs import BloscCodec, Crc32cCodec
+
+import bandbridge
+from bandbridge.base.checksums import damaged
+from bandbridge.base.errors import UserError
+from bandbridge.base.files import whole_directory, whole_file
+from bandbridge.base.reasons import group_reasons
+from bandbridge.base.untrusted import as_cell
+from bandbridge.catalogue.datasets import Dataset, Modality, label_map, load_nomenclature
+from bandbridge.catalogue.sensors import Sensor, sensor_of
+from bandbridge.config.sharing import settings_of
+from bandbridge.ingest.convert import BAD, GOOD, Records, load_records, shard_name
+from bandbridge.ingest.plan import SHARD, Plan, Refused, Shard
+from bandbridge.store.shard_writer import BLOCK, LEVEL, ChunkFiles, write_shard
+from bandbridge.store.zarr_files import finish_group, write_array
+
+MOST_REASONS = 20  # lines of an error
+
+
+@dataclass(eq=False)
+class _Stream:
+    """All records of one stream in the order of the plan, and the shard files they speak of."""
+
+    records: Records
+    files: list[Path]
+
+
+@dataclass(eq=False)
+class _Split:
+    """A split's samples that are in the store: their rows in the streams' records, their ids and labels."""
+
+    name: str
+    rows: NDArray[np.int64]
+    ids: list[str]
+    labels: NDArray[np.uint8]
+    begin: int  # the split's first row in the plan
+
+
+def assemble(
+    path: Path,
+    dataset: Dataset,
+    plan: Plan,
+    shares: Mapping[str, Sequence[Path]],
+    provenance: Mapping[str, Any],
+    quarantine: Path,
+    max_quarantined_share: float,
+) -> None:
+    """Make a data set's store of its converted shares, and list what is not in it.
+
+    The store is a Zarr version 3 group with a group per split. A modality's array is (sample, band, y, x), or (sample,
+    y, x, channel) for 'rgb', a chunk a sample, a shard `SHARD` samples; samples are sorted by id. For each
+    nomenclature `labels_<nomenclature>` is (sample, class) uint8; `id`, and `lat`, `lon`, `date` where known, are
+    (sample,); `band` or `channel`, and `class`, name the axes, with the modality's or nomenclature's name added from
+    the second on. The `digest` in its attributes depends on the samples alone, not on how many jobs converted them or
+    from what archive. Every chunk and every zarr.json has a checksum, see `zarr_files`.
+
+    Args:
+        shares: of each stream, the directories of all jobs in their order.
+        provenance: further attributes of the store, such as `sources` with their checksums.
+        quarantine: CSV file with the columns id, split, reason; it stays where this raises.
+        max_quarantined_share: of all planned samples.
+
+    Raises:
+        UserError: more samples in quarantine than allowed, or a split without samples.
+    """
+    streams = {name: _load(plan, directories) for name, directories in shares.items()}
+    reasons = _reasons(dataset, streams)
+    splits, refused = _divide(dataset, plan, streams, reasons)
+    refused = sorted([*plan.refused, *refused], key=lambda item: (item.split, item.id, item.reason))
+    _write_quarantine(quarantine, refused)
+    _check_enough(dataset, splits, refused, quarantine, max_quarantined_share)
+    with whole_directory(path) as part:
+        root = zarr.create_group(part)
+        digest = hashlib.sha256()
+        for split in splits:
+            group = root.create_group(split.name)
+            _write_tables(group, dataset, split, streams, digest)
+            for number, modality in enumerate(dataset.modalities):
+                folder, stream = part / split.name / modality.name, streams[modality.name]
+                _write_pixels(group, folder, modality, number == 0, split, plan, stream, digest)
+        counts = {split.name: len(split.rows) for split in splits}
+        facts = {**_facts(dataset), **provenance, "counts": counts, "quarantined": len(refused)}
+        # Through JSON: options may hold what YAML knows and JSON does not, such as a date.
+        root.attrs.update(json.loads(json.dumps({**facts, "digest": digest.hexdigest()}, default=str)))
+        finish_group(root, part)
+
+
+def _load(plan: Plan, directories: Sequence[Path]) -> _Stream:
+    parts = [load_records(directory / "records.npz") for directory in directories]
+    files: list[Path] = []
+    for job, directory in enumerate(directories):
+        files += [directory / shard_name(shard) for shard in plan.share(job, len(directories))]
+    whole = Records.empty(0, parts[0].labels.shape[1])
+    begin = 0
+    for part in parts:
+        # Each share has its own list of forms.
+        translated = [
+            whole.forms.index(form) if form in whole.forms else _added(whole.forms, form) for form in part.forms
+        ]
+        part.form = np.array([*translated, -1], np.int16)[part.form]
+        whole.reasons |= {begin + at: reason for at, reason in part.reasons.items()}
+        begin += len(part.state)
+    for name in ("state", "place", "hash", "has_crc", "form", "labels", "labelled", "centre", "date"):
+        setattr(whole, name, np.concatenate([getattr(part, name) for part in parts]))
+    return _Stream(whole, files)
+
+
+def _added(forms: list[str], form: str) -> int:
+    forms.append(form)
+    return len(forms) - 1
+
+
+# --- what is kept --------------------------------------------------------------------------------------------------
+
+
+def _reasons(dataset: Dataset, streams: Mapping[str, _Stream]) -> dict[int, str]:
+    """Row of the plan -> why the sample is not in the store."""
+    reasons: dict[int, str] = {}
+    for name in dataset.streams:
+        records = streams[name].records
+        several = len(dataset.streams) > 1
+        for at in np.flatnonzero(records.state == BAD).tolist():
+            reasons.setdefault(at, f"{name}: {records.reasons[at]}" if several else records.reasons[at])
+        for at, form in _unusual(records) if name != dataset.label_stream else ():
+            reasons.setdefault(at, f"{name}: {form}" if several else form)
+    labelled = np.any([streams[name].records.labelled for name in dataset.streams], axis=0)
+    for at in np.flatnonzero(~labelled).tolist():
+        reasons.setdefault(at, "has no labels")
+    return reasons
+
+
+def _unusual(records: Records) -> Iterator[tuple[int, str]]:
+    """Rows whose shape or number type is not that of most samples, and a sentence."""
+    good = records.state == GOOD
+    counts = {form: int((records.form[good] == number).sum()) for number, form in enumerate(records.forms)}
+    usual = max(counts, key=lambda form: (counts[form], form), default="")
+    for at in np.flatnonzero(good & (records.form != (records.forms.index(usual) if usual else -1))).tolist():
+        yield at, f"is {_form(records.forms[records.form[at]])}, most are {_form(usual)}"
+
+
+def _form(form: str) -> str:
+    *shape, dtype = form.split()
+    return f"{' x '.join(shape)} {dtype}"
+
+
+def _divide(
+    dataset: Dataset, plan: Plan, streams: Mapping[str, _Stream], reasons: Mapping[int, str]
+) -> tuple[list[_Split], list[Refused]]:
+    refused, splits, begin = [], [], 0
+    labels = _labels(dataset, streams)
+    for name, ids in plan.ids.items():
+        rows = np.arange(begin, begin + len(ids))
+        kept = np.array([row for row in rows.tolist() if row not in reasons], np.int64)
+        refused += [Refused(ids[row - begin], name, reasons[row]) for row in rows.tolist() if row in reasons]
+        splits.append(_Split(name, kept, [ids[row - begin] for row in kept.tolist()], labels[kept], begin))
+        begin += len(ids)
+    return splits, refused
+
+
+def _labels(dataset: Dataset, streams: Mapping[str, _Stream]) -> NDArray[np.uint8]:
+    """Of all planned samples, from the first stream that knows each."""
+    records = [streams[name].records for name in dataset.streams]
+    labels = records[0].labels.copy()
+    known = records[0].labelled.copy()
+    for other in records[1:]:
+        new = other.labelled & ~known
+        labels[new] = other.labels[new]
+        known |= new
+    return labels
+
+
+def _write_quarantine(path: Path, refused: Sequence[Refused]) -> None:
+    with whole_file(path, checked=True) as part, part.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["id", "split", "reason"])
+        writer.writerows([as_cell(item.id), item.split, as_cell(item.reason)] for item in refused)
+
+
+def _check_enough(
+    dataset: Dataset, splits: Sequence[_Split], refused: Sequence[Refused], quarantine: Path, limit: float
+) -> None:
+    total = sum(len(split.rows) for split in splits) + len(refused)
+    if len(refused) > limit * total:
+        raise UserError(
+            f"{dataset.name}: {len(refused):,} of {total:,} samples are in quarantine (limit {limit:.2%}):\n"
+            f"{_counted_reasons(refused)}\nAll of them: {quarantine}. "
+            "Fix the data, or raise preprocess.max_quarantined_share"
+        )
+    empty = [split.name for split in splits if not len(split.rows)]
+    if empty:
+        found = ", ".join(f"{split.name} {len(split.rows)}" for split in splits)
+        listed = f"\n{len(refused):,} are in quarantine ({quarantine}):\n{_counted_reasons(refused)}"
+        raise UserError(
+            f"{dataset.name}: no samples for {', '.join(empty)} (found: {found}); "
+            f"change the data set's options so that each split has some, or its list of splits{listed * bool(refused)}"
+        )
+
+
+def _counted_reasons(refused: Sequence[Refused]) -> str:
+    """A line for each reason: how many samples, why, and one of them."""
+    reasons = group_reasons((item.id, item.split, item.reason) for item in refused)
+    shown = [(reason.counts.total(), f"{reason.text} (for example {reason.examples[0]})") for reason in reasons]
+    if rest := sum(count for count, _ in shown[MOST_REASONS:]):
+        shown[MOST_REASONS:] = [(rest, "for other reasons")]
+    width = max((len(f"{count:,}") for count, _ in shown), default=0)
+    return "\n".join(f"  {count:>{width},}  {text}" for count, text in shown)
+
+
+# --- the store -----------------------------------------------------------------------------------------------------
+
+
+def _write_pixels(
+    group: zarr.Group,
+    folder: Path,
+    modality: Modality,
+    first: bool,
+    split: _Split,
+    plan: Plan,
+    stream: _Stream,
+    digest: "hashlib._Hash",
+) -> None:
+    records = stream.records
+    *shape, dtype = records.forms[records.form[split.rows[0]]].split()
+    sides = tuple(map(int, shape))
+    length = min(SHARD, len(split.rows))
+    array = group.create_array(
+        modality.name,
+        shape=(len(split.rows), *sides),
+        chunks=(1, *sides),
+        shards=(length, *sides),
+        dtype=dtype,
+        compressors=[
+            BloscCodec(cname="zstd", clevel=LEVEL, shuffle="bitshuffle", blocksize=BLOCK),
+            Crc32cCodec(),
+        ],
+        # Flat names, so that a shard is one file and no folders.
+        chunk_key_encoding={"name": "default", "separator": "."},
+        dimension_names=("sample", *_axes(modality, first)),
+    )
+    if units := _units(modality):
+        array.attrs["units"] = units
+    digest.update(f"{modality.name} {shape} {dtype}".encode() + records.hash[split.rows].tobytes())
+    shards = [shard for shard in plan.shards() if shard.split == split.name]
+    files = dict(zip([shard_name(shard) for shard in plan.shards()], stream.files, strict=True))
+    with ChunkFiles() as chunks:
+        for number, start in enumerate(range(0, len(split.rows), length)):
+            rows = split.rows[start : start + length]
+            target = folder / f"c.{number}.0.0.0"
+            if records.has_crc[rows].all() and _is_whole(rows, number, length, split, shards):
+                _link(files[shard_name(shards[number])], target)
+                continue
+            held = (
+                chunks.require(
+                    files[f"{split.name}.{(row - split.begin) // SHARD}"],
+                    int(records.place[row, 0]),
+                    int(records.place[row, 1]),
+                    records.hash[row].tobytes(),
+                    bool(records.has_crc[row]),
+                )
+                for row in rows
+            )
+            write_shard(target, chain(held, [None] * (length - len(rows))))
+
+
+def _is_whole(rows: NDArray[np.int64], number: int, length: int, split: _Split, shards: Sequence[Shard]) -> bool:
+    """Whether a shard of the store is, sample for sample, the shard of the same number that was converted."""
+    planned = len(shards[number].ids)
+    return (
+        len(rows) == planned == length and rows[0] == split.begin + number * SHARD and rows[-1] == rows[0] + planned - 1
+    )
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except FileNotFoundError as error:
+        raise damaged(source, "it is missing", source.parent) from error
+    except OSError:  # a file system without hard links
+        shutil.copyfile(source, target)
+
+
+def _axes(modality: Modality, first: bool) -> tuple[str, str, str]:
+    if modality.is_rgb:
+        return ("y", "x", "channel")
+    return ("band", "y", "x") if first else (f"band_{modality.name}", f"y_{modality.name}", f"x_{modality.name}")
+
+
+def _write_tables(
+    group: zarr.Group, dataset: Dataset, split: _Split, streams: Mapping[str, _Stream], digest: "hashlib._Hash"
+) -> None:
+    """Everything but the pixels: labels in every nomenclature, ids, places, dates, the names of the axes."""
+    digest.update(f"{split.name}\0".encode() + "\0".join(split.ids).encode())
+    digest.update(split.labels.tobytes())
+    _table(group, "id", _text(split.ids), ("sample",))
+    native = load_nomenclature(dataset.nomenclature)
+    for name in dataset.nomenclatures:
+        nomenclature = load_nomenclature(name)
+        labels = (split.labels.astype(np.uint16) @ label_map(native, nomenclature) > 0).astype(np.uint8)
+        axis = "class" if name == native.name else f"class_{name}"
+        _table(group, f"labels_{name}", labels, ("sample", axis))
+        _table(group, axis, _text(nomenclature.classes), (axis,))
+    for number, modality in enumerate(dataset.modalities):
+        axis = next(axis for axis in _axes(modality, number == 0) if axis.startswith(("band", "channel")))
+        _table(group, axis, _text(modality.bands), (axis,))
+    coordinates = ["id"]
+    records = [streams[name].records for name in dataset.streams]
+    centre = records[0].centre[split.rows]
+    date = records[0].date[split.rows]
+    for other in records[1:]:
+        centre = np.where(np.isnan(centre), other.centre[split.rows], centre)
+        date = np.where(date == "", other.date[split.rows], date)
+    for column, (name, units) in enumerate((("lat", "degrees_north"), ("lon", "degrees_east"))):
+        if not np.isnan(centre[:, column]).all():
+            _table(group, name, np.ascontiguousarray(centre[:, column]), ("sample",), units=units)
+            coordinates.append(name)
+    if (date != "").any():
+        _table(group, "date", _text(date.tolist()), ("sample",))
+        coordinates.append("date")
+    group.attrs["coordinates"] = " ".join(coordinates)  # so that xarray reads them as such
+
+
+def _table(group: zarr.Group, name: str, values: NDArray, dimensions: tuple[str, ...], **attributes: str) -> None:
+    write_array(group, name, values, dimensions, attributes=attributes)
+
+
+def _text(values: Sequence[str]) -> NDArray:
+    return np.array(values, dtype=np.dtypes.StringDType())
+
+
+def _units(modality: Modality) -> str | None:
+    sensor = sensor_of(modality)
+    return sensor.units if sensor else None
+
+
+def _facts(dataset: Dataset) -> dict[str, Any]:
+    nomenclatures = {name: load_nomenclature(name) for name in dataset.nomenclatures}
+    return {
+        "dataset": dataset.name,
+        "title": dataset.title,
+        "modalities": {modality.name: _modality_facts(modality) for modality in dataset.modalities},
+        "nomenclatures": {name: item.classes for name, item in nomenclatures.items()},
+        "label_kind": dataset.label_kind,
+        "headline": dataset.headline,
+        "unlabelled": dataset.unlabelled,
+        "licence": dataset.licence,
+        "attribution": dataset.attribution,
+        "cite": dataset.cite,
+        "options": dict(dataset.options),
+        "conversion": settings_of(dataset),  # another run compares its own with these
+        "bandbridge_version": bandbridge.__version__,
+    }
+
+
+def _modality_facts(modality: Modality) -> dict[str, Any]:
+    sensor = sensor_of(modality)
+    return {
+        "sensor": sensor.title if sensor else None,
+        "product": modality.product,
+        "bands": modality.bands,
+        "zero_bands": modality.zero_bands,
+        "composite": asdict(modality.composite) if modality.composite else None,
+        "resolution": sensor.resolution if sensor else None,
+        "units": sensor.units if sensor else None,
+        "wavelengths": _wavelengths(modality, sensor),
+    }
+
+
+def _wavelengths(modality: Modality, sensor: Sensor | None) -> list[float | None] | None:
+    """In nanometres, one a band; None where none is known, or where they do not tell the bands apart (radar)."""
+    known = {band.name: band.wavelength for band in sensor.bands} if sensor else {}
+    found = [known.get(name) for name in modality.bands]
+    return found if len({*found} - {None}) > 1 else None

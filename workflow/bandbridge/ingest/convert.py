@@ -1,0 +1,363 @@
+"""Converting a share of a data set: from the archive straight into shard files, and a killed job goes on."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import bandbridge
+from bandbridge.base.checksums import crc32c
+from bandbridge.base.npz import load_npz, save_npz
+from bandbridge.base.reasons import without_made_up_names
+from bandbridge.catalogue.datasets import Dataset, Modality, conversion_facts, load_nomenclature
+from bandbridge.ingest.plan import SHARD, Shard
+from bandbridge.ingest.readers import Rejected, Sample
+from bandbridge.store.shard_writer import (
+    BLOCK,
+    HASH_BYTES,
+    LEVEL,
+    Appender,
+    ChunkFiles,
+    chunk_hash,
+    encode,
+    read_index,
+    with_crc,
+    write_shard,
+)
+
+RGB_TYPES = ("uint8",)
+BAND_TYPES = ("uint8", "uint16", "int16", "float32")
+MISSING, GOOD, BAD = 0, 1, 2
+ABSENT = "is planned, but is not in the archives"
+_JOURNAL = "journal.jsonl"
+
+
+@dataclass(eq=False)
+class Records:
+    """What is known of each sample of a share, in the order of the plan; arrays, because there may be a million.
+
+    Attributes:
+        state: `MISSING`, `GOOD` or `BAD`.
+        place: (sample, 2) where the chunk begins in its shard's file, and its length.
+        hash: (sample, HASH_BYTES) of the chunk.
+        has_crc: whether the chunk ends in its CRC-32C, which those of earlier versions do not.
+        form: which of `forms`, the shapes and number types that occur, a sample has; -1 without pixels.
+        labels: (sample, class) uint8; `labelled` says where they are known.
+        centre: (sample, 2) latitude and longitude, NaN where unknown.
+        date: ISO 8601, empty where unknown.
+        reasons: sample -> why it is `BAD`.
+    """
+
+    state: NDArray[np.uint8]
+    place: NDArray[np.uint64]
+    hash: NDArray[np.uint8]
+    has_crc: NDArray[np.bool_]
+    form: NDArray[np.int16]
+    labels: NDArray[np.uint8]
+    labelled: NDArray[np.bool_]
+    centre: NDArray[np.float64]
+    date: NDArray[np.str_]
+    forms: list[str]
+    reasons: dict[int, str]
+
+    @classmethod
+    def empty(cls, samples: int, classes: int) -> "Records":
+        return cls(
+            state=np.zeros(samples, np.uint8),
+            place=np.zeros((samples, 2), np.uint64),
+            hash=np.zeros((samples, HASH_BYTES), np.uint8),
+            has_crc=np.ones(samples, np.bool_),
+            form=np.full(samples, -1, np.int16),
+            labels=np.zeros((samples, classes), np.uint8),
+            labelled=np.zeros(samples, np.bool_),
+            centre=np.full((samples, 2), np.nan),
+            date=np.zeros(samples, "<U32"),
+            forms=[],
+            reasons={},
+        )
+
+    def enter(self, line: Mapping[str, Any]) -> None:
+        """Take over a line of the journal."""
+        at = line["at"]
+        if "reason" in line:
+            self.state[at] = BAD
+            self.reasons[at] = line["reason"]
+            return
+        self.state[at] = GOOD
+        if line["form"] is not None:
+            if line["form"] not in self.forms:
+                self.forms.append(line["form"])
+            self.form[at] = self.forms.index(line["form"])
+            self.place[at] = line["place"]
+            self.hash[at] = np.frombuffer(bytes.fromhex(line["hash"]), np.uint8)
+        if line["labels"] is not None:
+            self.labelled[at] = True
+            self.labels[at, line["labels"]] = 1
+        if line["centre"] is not None:
+            self.centre[at] = line["centre"]
+        self.date[at] = line["date"] or ""
+
+
+def save_records(path: Path, records: Records) -> None:
+    reasons = json.dumps(sorted(records.reasons.items()))
+    arrays: dict[str, Any] = {name: value for name, value in vars(records).items() if isinstance(value, np.ndarray)}
+    save_npz(path, {**arrays, "forms": np.array(records.forms, "<U64"), "reasons": np.array(reasons)})
+
+
+def load_records(path: Path) -> Records:
+    """Read what `save_records` wrote."""
+    content: dict[str, Any] = load_npz(path)
+    content.setdefault("has_crc", np.zeros(len(content["state"]), np.bool_))
+    content["forms"] = content["forms"].tolist()
+    content["reasons"] = dict(json.loads(str(content["reasons"])))
+    return Records(**content)
+
+
+def shard_name(shard: Shard) -> str:
+    return f"{shard.split}.{shard.number}"
+
+
+def convert(
+    dataset: Dataset,
+    stream: str,
+    shards: Sequence[Shard],
+    samples: Iterable[Sample | Rejected],
+    journal: "Journal",
+) -> Records:
+    """Write the samples of one stream to the shard files of the journal's directory.
+
+    A sample is refused where it holds NaN or one value only, its shape or number type is not the data set's, a label
+    is unknown, or it comes more than once. Memory does not grow with the pixels: each sample is compressed and
+    appended when it comes. A conversion that was killed goes on from its journal; its result is the same.
+
+    Args:
+        stream: a modality of the data set, or its stream of labels.
+        shards: this job's share of the plan.
+        samples: those of the share that `journal.missing` names, in any order.
+    """
+    where = {name: at for at, name in enumerate(name for shard in shards for name in shard.ids)}
+    files = [shard_name(shard) for shard in shards for _ in shard.ids]
+    modality = None if stream == dataset.label_stream else dataset.modality(stream)
+    classes = {name: number for number, name in enumerate(load_nomenclature(dataset.nomenclature).classes)}
+    records = journal.records
+    seen: set[int] = set()
+    with journal, Appender(journal.directory) as appender:
+        for sample in samples:
+            at = where[sample.id]
+            if at in seen:
+                journal.write({"at": at, "reason": "is in the archives more than once"})
+                continue
+            seen.add(at)
+            reason = sample.reason if isinstance(sample, Rejected) else _fault(sample, dataset, modality, classes)
+            if reason or isinstance(sample, Rejected):
+                journal.write({"at": at, "reason": without_made_up_names(reason or "")})
+                continue
+            line: dict[str, Any] = {"at": at, "form": None}
+            if modality is not None and sample.pixels is not None:
+                chunk = encode(sample.pixels)
+                stored = with_crc(chunk)
+                start = appender.append(f"{files[at]}.part", stored)
+                line["form"] = " ".join(map(str, (*sample.pixels.shape, sample.pixels.dtype)))
+                line |= {"place": [start, len(stored)], "hash": chunk_hash(chunk).hex()}
+            line["labels"] = None if sample.labels is None else [classes[name] for name in sample.labels]
+            line["centre"] = None if sample.lat is None or sample.lon is None else [sample.lat, sample.lon]
+            line["date"] = sample.date
+            journal.write(line)
+        for at in np.flatnonzero(records.state == MISSING).tolist():
+            journal.write({"at": at, "reason": ABSENT})
+    if modality is not None:
+        _finish(journal.directory, shards, records)
+    return records
+
+
+def _finish(directory: Path, shards: Sequence[Shard], records: Records) -> None:
+    """Put the chunks of each file in order and close it with its index."""
+    begin = 0
+    for shard in shards:
+        rows = np.arange(begin, begin + len(shard.ids))
+        begin += len(shard.ids)
+        source, target = directory / f"{shard_name(shard)}.part", directory / shard_name(shard)
+        if (records.state[rows] != GOOD).all():
+            source.unlink(missing_ok=True)
+            continue
+        if source.exists():
+            records.place[rows] = write_shard(target, _chunks(source, rows, records))
+            source.unlink()
+        else:  # it was finished before the kill: the index has the places
+            records.place[rows] = read_index(target, len(rows))
+
+
+def _chunks(source: Path, rows: NDArray[np.int64], records: Records) -> Iterator[bytes | None]:
+    with ChunkFiles() as files:
+        for row in rows:
+            start, length = map(int, records.place[row])
+            good = records.state[row] == GOOD
+            yield files.require(source, start, length, records.hash[row].tobytes()) if good else None
+
+
+def _fault(sample: Sample, dataset: Dataset, modality: Modality | None, classes: Mapping[str, int]) -> str | None:
+    """Why a sample cannot be stored, by itself; None if it can."""
+    if sample.labels is not None:
+        unknown = [label for label in sample.labels if label not in classes]
+        if unknown:
+            return f"label {', '.join(unknown)} is not in {dataset.nomenclature}"
+        if dataset.label_kind == "single" and len(sample.labels) != 1:
+            return f"has {len(sample.labels)} labels, expected one"
+    return None if modality is None else _pixel_fault(sample.pixels, modality)
+
+
+def _pixel_fault(pixels: NDArray | None, modality: Modality) -> str | None:
+    if pixels is None:
+        return "has no pixels"
+    allowed = RGB_TYPES if modality.is_rgb else BAND_TYPES
+    band_axis = 2 if modality.is_rgb else 0
+    if pixels.ndim != 3 or pixels.size == 0 or pixels.shape[band_axis] != len(modality.bands):
+        return f"shape is {pixels.shape}, expected 3 axes with {len(modality.bands)} bands"
+    height, width = pixels.shape[:2] if modality.is_rgb else pixels.shape[1:]
+    if modality.size is not None and (height, width) != modality.size:
+        return f"is {height} x {width} pixels, expected {modality.size[0]} x {modality.size[1]}"
+    if pixels.dtype.name not in allowed:
+        return f"pixels are {pixels.dtype}, expected {' or '.join(allowed)}"
+    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+        return f"{(~np.isfinite(pixels)).mean():.1%} of the pixels are not finite numbers"
+    if (pixels == pixels.flat[0]).all():
+        return f"every pixel is {pixels.flat[0]}"
+    return None
+
+
+# --- the journal ---------------------------------------------------------------------------------------------------
+
+
+class Journal:
+    """A line for each sample that is done, in the directory of its share: what a killed conversion goes on from.
+
+    A sample's chunk is with the operating system before its line is, and each line begins with its CRC-32C. A line that
+    is not whole and those after it, chunks that are not what was written (a power cut loses what had not reached the
+    disk), and what follows the last whole chunk of a file are dropped, and their samples converted again.
+    """
+
+    def __init__(self, directory: Path, shards: Sequence[Shard], classes: int, identity: str) -> None:
+        """Open a share's directory; what is there goes on if it was made under the same `identity`."""
+        self.directory = directory
+        self._shards = shards
+        self._path = directory / _JOURNAL
+        ids = [name for shard in shards for name in shard.ids]
+        self.records = Records.empty(len(ids), classes)
+        self._file: IO[bytes] | None = None
+        length = self._take_over(identity)
+        if length == 0:
+            shutil.rmtree(directory, ignore_errors=True)
+            directory.mkdir(parents=True)
+            self._path.write_bytes(_line({"identity": identity}))
+        else:
+            with self._path.open("r+b") as file:
+                file.truncate(length)
+            self._cut_files()
+        self.missing = {name for at, name in enumerate(ids) if self.records.state[at] == MISSING}
+
+    def _take_over(self, identity: str) -> int:
+        """Read the journal as far as it is whole; the length of that part, 0 if it is not to be used."""
+        # Its files are appended to; one that is a link would lead to another user's.
+        if not self._path.is_file() or any(file.is_symlink() for file in self.directory.iterdir()):
+            return 0
+        length = 0
+        with self._path.open("rb") as file:
+            for line in file:
+                content = _content(line)
+                if content is None:
+                    break
+                if length == 0 and content != {"identity": identity}:
+                    return 0
+                if length:
+                    self.records.enter(content)
+                length += len(line)
+        return length
+
+    def _cut_files(self) -> None:
+        begin = 0
+        for shard in self._shards:
+            rows = slice(begin, begin + len(shard.ids))
+            begin += len(shard.ids)
+            part = self.directory / f"{shard_name(shard)}.part"
+            if part.exists():
+                self._forget_damaged(part, rows)
+                good = self.records.state[rows] == GOOD
+                ends = self.records.place[rows].sum(axis=1)[good]
+                with part.open("r+b") as file:
+                    file.truncate(int(ends.max(initial=0)))
+
+    def _forget_damaged(self, part: Path, rows: slice) -> None:
+        with ChunkFiles() as files:
+            for row in np.flatnonzero(self.records.state[rows] == GOOD) + rows.start:
+                start, length = map(int, self.records.place[row])
+                if files.read(part, start, length, self.records.hash[row].tobytes()) is None:
+                    self.records.state[row] = MISSING
+
+    def write(self, line: Mapping[str, Any]) -> None:
+        assert self._file is not None
+        self._file.write(_line(line))
+        self.records.enter(line)
+
+    def __enter__(self) -> "Journal":
+        self._file = self._path.open("ab", buffering=0)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._file is not None
+        self._file.close()
+
+    def remove(self) -> None:
+        """Forget it, once the records are saved."""
+        self._path.unlink()
+
+
+def _line(content: Mapping[str, Any]) -> bytes:
+    text = json.dumps(content, separators=(",", ":")).encode()
+    return f"{crc32c(text):08x} ".encode() + text + b"\n"
+
+
+def _content(line: bytes) -> Any:
+    """What `_line` was given; None for a line that it has not written so."""
+    stated, _, text = line.rstrip(b"\n").partition(b" ")
+    whole = line.endswith(b"\n") and stated == f"{crc32c(text):08x}".encode()
+    return json.loads(text) if whole else None
+
+
+def identity(dataset: Dataset, stream: str, shards: Sequence[Shard], sources: Any) -> str:
+    """What a share's content depends on, in short: a journal of another identity is not gone on from."""
+    facts = [conversion_facts(dataset), stream, sources]
+    format_facts = [bandbridge.__version__, LEVEL, BLOCK, SHARD, "crc32c"]
+    digest = hashlib.sha256(json.dumps([facts, format_facts], default=str, sort_keys=True).encode())
+    for shard in shards:
+        digest.update(f"\n{shard_name(shard)}\n".encode() + "\0".join(shard.ids).encode())
+    return digest.hexdigest()
+
+
+def convert_share(
+    dataset: Dataset,
+    stream: str,
+    shards: Sequence[Shard],
+    samples: Callable[[Collection[str]], Iterable[Sample | Rejected]],
+    directory: Path,
+    sources: Any,
+) -> None:
+    """Convert a share and save its records in `directory`, going on from where a killed job stopped.
+
+    Args:
+        samples: called with the ids that are still missing; gives the samples.
+        sources: names and checksums of the archives, and the state of the user's own files.
+
+    Raises:
+        UserError: a chunk that was written before the kill was damaged since.
+    """
+    classes = len(load_nomenclature(dataset.nomenclature).classes)
+    journal = Journal(directory, shards, classes, identity(dataset, stream, shards, sources))
+    records = convert(dataset, stream, shards, samples(journal.missing), journal)
+    save_records(directory / "records.npz", records)
+    journal.remove()

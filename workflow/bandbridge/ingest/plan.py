@@ -1,0 +1,107 @@
+"""The plan of a conversion: which samples a data set should have, in which shard of which split each will stand."""
+
+import csv
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+from bandbridge.base.checksums import open_verified
+from bandbridge.base.errors import UserError
+from bandbridge.base.files import whole_file
+from bandbridge.base.untrusted import as_cell, from_cell
+from bandbridge.catalogue.datasets import Dataset
+from bandbridge.ingest.readers import Planned
+
+# One file holds this many samples: few files for a file system's quota, and what a killed conversion may lose.
+SHARD = 2_000
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A sample that is not in the store, and why: a line of the quarantine list."""
+
+    id: str
+    split: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The samples of one file, in their order: the `number`-th of its split, of `SHARD` samples but for the last."""
+
+    split: str
+    number: int
+    ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Split -> ids in order, and what is refused before anything is read."""
+
+    ids: dict[str, tuple[str, ...]]
+    refused: tuple[Refused, ...]
+
+    def shards(self) -> list[Shard]:
+        return [
+            Shard(split, number, ids[start : start + SHARD])
+            for split, ids in self.ids.items()
+            for number, start in enumerate(range(0, len(ids), SHARD))
+        ]
+
+    def share(self, job: int, jobs: int) -> list[Shard]:
+        """The shards of one of several jobs (counted from 0): neighbours, all jobs' shares as even as can be."""
+        shards = self.shards()
+        return shards[len(shards) * job // jobs : len(shards) * (job + 1) // jobs]
+
+
+def make_plan(dataset: Dataset, planned: Iterable[Planned]) -> Plan:
+    """Sort what a reader plans by split and id; refuse unknown splits, and ids that occur more than once.
+
+    Raises:
+        UserError: nothing is planned.
+    """
+    ids: dict[str, list[str]] = {split: [] for split in dataset.splits}
+    refused = []
+    everything = sorted(planned, key=lambda sample: sample.id)
+    if not everything:
+        raise UserError(f"{dataset.name}: its lists and archives name no sample; look at the data set's options")
+    for name, group in groupby(everything, key=lambda sample: sample.id):
+        splits = sorted(sample.split for sample in group)
+        unknown = [split for split in splits if split not in ids]
+        if unknown:
+            reason = f"split is '{unknown[0]}', expected one of {', '.join(dataset.splits)}"
+            refused.append(Refused(name, unknown[0], reason))
+        elif len(splits) > 1:
+            refused += [
+                Refused(name, split, f"id occurs {len(splits)} times, in {_listed(splits)}") for split in splits
+            ]
+        else:
+            ids[splits[0]].append(name)
+    return Plan({split: tuple(names) for split, names in ids.items()}, tuple(refused))
+
+
+def _listed(splits: Sequence[str]) -> str:
+    return ", ".join(sorted(set(splits)))
+
+
+def save_plan(path: Path, plan: Plan) -> None:
+    """Write a plan as CSV: id, split, and for what is refused the reason."""
+    with whole_file(path, checked=True) as part, part.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["id", "split", "reason"])
+        writer.writerows([as_cell(name), split, ""] for split, ids in plan.ids.items() for name in ids)
+        writer.writerows([as_cell(item.id), item.split, as_cell(item.reason)] for item in plan.refused)
+
+
+def load_plan(path: Path, dataset: Dataset) -> Plan:
+    """Read what `save_plan` wrote."""
+    ids: dict[str, list[str]] = {split: [] for split in dataset.splits}
+    refused = []
+    with open_verified(path) as file:
+        for row in csv.DictReader(file):
+            if row["reason"]:
+                refused.append(Refused(from_cell(row["id"]), row["split"], from_cell(row["reason"])))
+            else:
+                ids[row["split"]].append(from_cell(row["id"]))
+    return Plan({split: tuple(names) for split, names in ids.items()}, tuple(refused))

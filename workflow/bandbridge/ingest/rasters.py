@@ -1,0 +1,334 @@
+"""Decoding raster files that are in memory, and bringing bands of several resolutions to one grid.
+
+Files are not trusted: GDAL reads them with the drivers of `DRIVERS` alone, none leads to another file or to an address,
+and the size of the pixels is known and bounded before they are decoded.
+"""
+
+import re
+import struct
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache, cached_property
+
+import numpy as np
+import rasterio
+import rasterio.errors
+from numpy.typing import NDArray
+from pyproj import CRS, Transformer
+from pyproj.exceptions import CRSError
+from pyproj.network import set_network_enabled
+from rasterio.io import DatasetReader, MemoryFile
+
+from bandbridge.catalogue.datasets import RESAMPLINGS
+
+# GDAL has some 150 drivers, and tries all of them on whatever it is given: VRT opens any other file, WMS and STAC any
+# address, HDF5 and netCDF bring parsers of their own.
+DRIVERS = ("GTiff", "JP2OpenJPEG", "PNG", "JPEG")
+# Nothing beside a file is looked for, and no file is fetched, whatever a driver is asked to open.
+SEALED = {
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+    "GDAL_PAM_ENABLED": "NO",
+    "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ".none",
+    "GDAL_VRT_ENABLE_PYTHON": "NO",
+    "GDAL_VRT_ENABLE_RAWRASTERBAND": "NO",
+}
+# Metadata of a TIFF that name the file in which GDAL looks for its overviews, with any driver.
+LEADING_AWAY = ("OVERVIEWS", "ProxyOverviewRequest")
+# GDAL takes a PNG that breaks off for a whole one, the rest of it black.
+PNG, PNG_END = b"\x89PNG\r\n", b"IEND\xaeB`\x82"
+# Of a file in memory, in a folder of its own.
+NAME = "content"
+# Of the pixels of one sample: a hundred times what is usual, an eighth of a laptop's memory.
+MOST_SAMPLE_BYTES = 1024**3
+
+# A file's reference system may name grids by their addresses.
+set_network_enabled(False)
+
+# TIFF 6.0, section 2: the types of a field that are read here, and their sizes.
+_SHORT, _LONG, _DOUBLE = 3, 4, 12
+_FORMATS = {_SHORT: "H", _LONG: "I", _DOUBLE: "d"}
+_SIZES = {_SHORT: 2, _LONG: 4, _DOUBLE: 8}
+_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _OFFSETS, _BANDS, _COUNTS, _PLANAR, _PREDICTOR, _TILE, _SAMPLE_FORMAT = (
+    256, 257, 258, 259, 273, 277, 279, 284, 317, 322, 339,
+)  # fmt: skip
+# GeoTIFF 1.1, section 7: the tags of the pixel scale, the tie point and the keys, and the keys read here.
+_PIXEL_SCALE, _TIE_POINT, _TRANSFORMATION, _GEO_KEYS = 33550, 33922, 34264, 34735
+_RASTER_TYPE, _GEOGRAPHIC, _PROJECTED = 1025, 2048, 3072
+_PIXEL_IS_AREA, _USER_DEFINED = 1, 32767
+_READ = {
+    *(_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _OFFSETS, _BANDS, _COUNTS, _PLANAR, _PREDICTOR, _TILE, _SAMPLE_FORMAT),
+    *(_PIXEL_SCALE, _TIE_POINT, _TRANSFORMATION, _GEO_KEYS),
+}
+_KINDS = {1: "u", 2: "i", 3: "f"}
+
+
+Place = tuple[float, float] | None
+
+
+class RasterError(ValueError):
+    """A file that cannot be decoded; the message says what is wrong with it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Raster:
+    """A decoded file.
+
+    Attributes:
+        pixels: (band, y, x) in the file's number type.
+        place: finds `centre`, when it is asked for: most band files of a sample need not be.
+    """
+
+    pixels: NDArray
+    place: Callable[[], Place]
+
+    @cached_property
+    def centre(self) -> Place:
+        """Latitude and longitude (degrees, WGS 84) of the middle, None where the file is not georeferenced."""
+        return self.place()
+
+
+def decode(content: bytes, limit: int = MOST_SAMPLE_BYTES) -> Raster:
+    """The pixels of a TIFF, JPEG 2000, PNG or JPEG, and where it lies.
+
+    Plain uncompressed TIFFs, which most published samples are, are read directly: opening a file in GDAL takes
+    several times longer than reading a sample of a hundred pixels (benchmarks/ingest.py). GDAL reads all others.
+
+    Args:
+        limit: the most bytes of pixels. A file that states more is not decoded: 5 kB can stand for 10 GB.
+
+    Raises:
+        RasterError: the file is truncated, damaged, larger than the limit, of another format, or leads to other files.
+    """
+    if not content:
+        raise RasterError("is empty")
+    if content.startswith(PNG) and PNG_END not in content:
+        raise RasterError(f"is truncated: a PNG of {len(content):,} bytes without its end")
+    fields = _tiff_fields(content)
+    pixels = _plain_pixels(content, fields) if fields and _is_plain(fields) else None
+    if fields is None or pixels is None:
+        return _decode_with_gdal(content, limit)
+
+    def place() -> Place:
+        try:
+            return _centre(fields, pixels.shape[1:])
+        except _UnusualError:
+            return _decode_with_gdal(content, limit).centre
+
+    return Raster(pixels, place)
+
+
+@contextmanager
+def opened(content: bytes) -> Iterator[DatasetReader]:
+    """A file in memory, opened by GDAL with one of `DRIVERS` and cut off from all other files and from the network.
+
+    The file must stay inside the block, its reading too.
+
+    Raises:
+        RasterError: the file is damaged, of another format, or names a file for its overviews.
+    """
+    with rasterio.Env(**SEALED), MemoryFile(content, filename=NAME) as memory, _place_is_optional():
+        try:
+            file = memory.open(driver=list(DRIVERS))
+        except rasterio.errors.RasterioError as error:
+            if "not recognized as" in str(error):
+                expected = "a TIFF, JPEG 2000, PNG or JPEG"
+                raise RasterError(
+                    f"cannot be read as a raster: expected {expected}, it begins with {content[:8]!r}"
+                ) from error
+            raise RasterError(f"cannot be read as a raster: {in_gdals_words(error)}") from error
+        with file:
+            for domain in LEADING_AWAY:
+                if tags := file.tags(ns=domain):
+                    raise RasterError(f"names another file for its overviews ({', '.join(tags.values())})")
+            yield file
+
+
+def in_gdals_words(error: Exception) -> str:
+    """What GDAL says is wrong, without the folder of the file in memory, which differs each time."""
+    text = " ".join(str(error.__cause__ or error).split())
+    return re.sub(rf"/vsimem/[\w-]+/{NAME}|{NAME}", "it", text)
+
+
+def must_fit(file: DatasetReader, limit: int) -> None:
+    """A `RasterError` where a file's pixels take more than `limit` bytes, or a block of them more than any sample."""
+    size = file.count * file.height * file.width * _largest_number(file)
+    if size > limit:
+        raise RasterError(
+            f"states {file.count:,} bands of {file.height:,} x {file.width:,} pixels, {size:,} bytes; "
+            f"the limit is {limit:,}"
+        )
+    blocks_must_fit(file)
+
+
+def blocks_must_fit(file: DatasetReader) -> None:
+    """A `RasterError` where GDAL would have to decode more than `MOST_SAMPLE_BYTES` at once, whatever is asked for."""
+    together = file.interleaving is not None and file.interleaving.name != "band"
+    for height, width in file.block_shapes:
+        size = (file.count if together else 1) * height * width * _largest_number(file)
+        if size > MOST_SAMPLE_BYTES:
+            raise RasterError(
+                f"is stored in blocks of {height:,} x {width:,} pixels, {size:,} bytes; the limit is "
+                f"{MOST_SAMPLE_BYTES:,}"
+            )
+
+
+def _largest_number(file: DatasetReader) -> int:
+    return max(np.dtype(name).itemsize for name in file.dtypes)
+
+
+class _UnusualError(Exception):
+    """A georeference that GDAL is asked about."""
+
+
+def _decode_with_gdal(content: bytes, limit: int) -> Raster:
+    try:
+        with opened(content) as file:
+            must_fit(file, limit)
+            pixels = file.read()
+            if file.crs is None:
+                return Raster(pixels, lambda: None)
+            x, y = file.xy(file.height / 2, file.width / 2, offset="ul")
+            crs = file.crs.to_wkt()
+            return Raster(pixels, lambda: _to_wgs84(crs, x, y))
+    except rasterio.errors.RasterioError as error:
+        raise RasterError(f"cannot be read as a raster: {in_gdals_words(error)}") from error
+
+
+@contextmanager
+def _place_is_optional() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", rasterio.errors.NotGeoreferencedWarning)
+        yield
+
+
+# --- plain TIFF ----------------------------------------------------------------------------------------------------
+
+
+def _tiff_fields(content: bytes) -> dict[int, tuple] | None:
+    """Tag -> values of the first image of a classic TIFF; None where the content is none."""
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(content[:4])
+    if order is None:
+        return None
+    try:
+        (at,) = struct.unpack_from(order + "I", content, 4)
+        (count,) = struct.unpack_from(order + "H", content, at)
+        fields: dict[int, tuple] = {0: (order,)}
+        entries = content[at + 2 : at + 2 + 12 * count]
+        for number, (tag, kind, n, value) in enumerate(struct.iter_unpack(order + "HHII", entries)):
+            # The first of a tag counts; a field of no values is no field.
+            if tag in _READ and tag not in fields and kind in _FORMATS and n:
+                form = f"{order}{n}{_FORMATS[kind]}"
+                inside = n * _SIZES[kind] <= 4
+                fields[tag] = struct.unpack_from(form, content, at + 10 + 12 * number if inside else value)
+    except struct.error as error:
+        raise RasterError(f"is truncated: its TIFF header leads beyond its {len(content):,} bytes") from error
+    return fields
+
+
+def _is_plain(fields: Mapping[int, tuple]) -> bool:
+    bits, formats = set(fields.get(_BITS, (1,))), set(fields.get(_SAMPLE_FORMAT, (1,)))
+    return (
+        {_WIDTH, _HEIGHT, _OFFSETS, _COUNTS} <= set(fields)
+        and fields.get(_COMPRESSION, (1,)) == (1,)
+        and fields.get(_PREDICTOR, (1,)) == (1,)
+        and _TILE not in fields
+        and len(bits) == len(formats) == 1
+        and (bits, formats) in [({8}, {1}), ({16}, {1}), ({16}, {2}), ({32}, {3})]
+    )
+
+
+def _plain_pixels(content: bytes, fields: Mapping[int, tuple]) -> NDArray | None:
+    """None where the strips are not the pixels and nothing else: some may be absent, others padded."""
+    width, height, bands = fields[_WIDTH][0], fields[_HEIGHT][0], fields.get(_BANDS, (1,))[0]
+    kind, size = _KINDS[fields.get(_SAMPLE_FORMAT, (1,))[0]], fields[_BITS][0] // 8
+    expected = width * height * bands * size
+    if any(at + length > len(content) for at, length in zip(fields[_OFFSETS], fields[_COUNTS], strict=False)):
+        raise RasterError(f"is truncated: its strips lead beyond its {len(content):,} bytes")
+    # Strips may lie over each other, a million times: their sum is known before they are put together.
+    if not sum(fields[_COUNTS]) == expected <= len(content):
+        return None
+    data = b"".join(content[at : at + length] for at, length in zip(fields[_OFFSETS], fields[_COUNTS], strict=False))
+    if len(data) != expected:
+        return None
+    pixels = np.frombuffer(data, f"{fields[0][0]}{kind}{size}")
+    together = bands > 1 and fields.get(_PLANAR, (1,))[0] == 1
+    pixels = (
+        pixels.reshape(height, width, bands).transpose(2, 0, 1) if together else pixels.reshape(bands, height, width)
+    )
+    return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+
+
+def _centre(fields: Mapping[int, tuple], shape: tuple[int, ...]) -> Place:
+    if _GEO_KEYS not in fields:
+        return None
+    numbers = fields[_GEO_KEYS]
+    # Four numbers a key: its name, where its value is (0: here), how many values, the value.
+    keys = {numbers[at]: numbers[at + 3] for at in range(4, len(numbers) - 3, 4) if numbers[at + 1] == 0}
+    code = keys.get(_PROJECTED, keys.get(_GEOGRAPHIC, _USER_DEFINED))
+    tie, scale = fields.get(_TIE_POINT, ()), fields.get(_PIXEL_SCALE, ())
+    usual = code != _USER_DEFINED and keys.get(_RASTER_TYPE, _PIXEL_IS_AREA) == _PIXEL_IS_AREA
+    if not usual or _TRANSFORMATION in fields or len(tie) != 6 or len(scale) != 3:
+        raise _UnusualError
+    x = tie[3] + (shape[1] / 2 - tie[0]) * scale[0]
+    y = tie[4] - (shape[0] / 2 - tie[1]) * scale[1]
+    return _to_wgs84(f"EPSG:{code}", x, y)
+
+
+def _to_wgs84(crs: str, x: float, y: float) -> Place:
+    transformer = _transformer(crs)
+    if transformer is None:
+        return None
+    longitude, latitude = transformer.transform(x, y)
+    return (latitude, longitude) if np.isfinite([latitude, longitude]).all() else None
+
+
+@cache
+def _transformer(crs: str) -> Transformer | None:
+    """From a reference system to WGS 84; None for a local one, which is nowhere on Earth."""
+    try:
+        return Transformer.from_crs(CRS.from_user_input(crs), "EPSG:4326", always_xy=True)
+    except CRSError:
+        return None
+
+
+# --- grids ---------------------------------------------------------------------------------------------------------
+
+
+def to_grid(pixels: NDArray, height: int, width: int, resampling: str) -> NDArray:
+    """One band (y, x) on a grid of `height` by `width` with the same extent, in its own number type.
+
+    'nearest' gives the values of GDAL (rasterio's `read(1, out_shape=...)`), and so does 'bilinear', except that some
+    whole numbers differ by one where the mean lies just between two. A coarser grid raises `ValueError`: it would need
+    a filter.
+    """
+    if resampling not in RESAMPLINGS:
+        raise ValueError(f"resampling is '{resampling}', allowed: {', '.join(RESAMPLINGS)}")
+    if pixels.shape == (height, width):
+        return pixels
+    if height < pixels.shape[0] or width < pixels.shape[1]:
+        raise ValueError(f"a band of {pixels.shape[0]} x {pixels.shape[1]} pixels is finer than {height} x {width}")
+    if resampling == "nearest":
+        rows, columns = height / pixels.shape[0], width / pixels.shape[1]
+        if rows.is_integer() and columns.is_integer():  # several times faster than by index
+            return pixels.repeat(int(columns), axis=1).repeat(int(rows), axis=0)
+        return pixels[_nearest(pixels.shape[0], height)[:, None], _nearest(pixels.shape[1], width)]
+    mixed = _bilinear(pixels.shape[0], height) @ pixels.astype(np.float64) @ _bilinear(pixels.shape[1], width).T
+    return np.floor(mixed + 0.5).astype(pixels.dtype) if pixels.dtype.kind in "iu" else mixed.astype(pixels.dtype)
+
+
+@cache
+def _nearest(source: int, target: int) -> NDArray[np.intp]:
+    return ((np.arange(target) + 0.5) * source / target).astype(np.intp)
+
+
+@cache
+def _bilinear(source: int, target: int) -> NDArray[np.float64]:
+    """(target, source) weights of the two nearest pixel centres; at the edges the outermost pixel counts alone."""
+    at = np.clip((np.arange(target) + 0.5) * source / target - 0.5, 0, source - 1)
+    low = np.minimum(at.astype(np.intp), max(source - 2, 0))
+    weights = np.zeros((target, source))
+    weights[np.arange(target), low] = 1 - (at - low)
+    weights[np.arange(target), np.minimum(low + 1, source - 1)] += at - low
+    return weights

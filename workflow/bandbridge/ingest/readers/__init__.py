@@ -1,0 +1,105 @@
+"""Readers: one file a layout of archives. Each plans the samples of a data set and reads streams of them."""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bandbridge.base.errors import UserError, did_you_mean
+from bandbridge.catalogue.datasets import Dataset
+from bandbridge.ingest.archives import is_archive, locate
+
+READERS = {name: f"{__name__}.{name}" for name in ("bigearthnet", "digits", "folder", "scene", "sen12ms", "table")}
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A sample that the data set should have, before anything of it is read."""
+
+    id: str
+    split: str
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What one stream holds of a sample: its pixels, its labels, or both; where and when it was taken, if known.
+
+    `pixels` is (band, y, x) with the bands in the modality's order, or (y, x, 3) uint8 where the modality is 'rgb';
+    None in a stream of labels. `labels` are class names of the data set's first nomenclature; None in a stream that
+    does not say. `lat` and `lon` are degrees (WGS 84) of the centre, `date` is ISO 8601.
+    """
+
+    id: str
+    pixels: NDArray | None
+    labels: tuple[str, ...] | None = None
+    lat: float | None = None
+    lon: float | None = None
+    date: str | None = None
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """One image that could not become a sample, and why; it goes to the quarantine list."""
+
+    id: str
+    reason: str
+
+
+class Reader(Protocol):
+    """What the module of a reader offers."""
+
+    def plan(self, dataset: Dataset, archives: Path) -> Sequence[Planned]:
+        """Every sample that the data set should have, in any order.
+
+        An id that is listed twice, in one split or in two, is yielded as often as it is listed. Pixels are not read.
+        """
+
+    def read(
+        self, dataset: Dataset, archives: Path, stream: str, wanted: Collection[str]
+    ) -> Iterator[Sample | Rejected]:
+        """The samples of one stream whose ids are wanted, in the order of the archive.
+
+        One that is not there is not yielded; one that is there twice is yielded twice.
+        """
+
+
+def reader(dataset: Dataset) -> Reader:
+    """The reader that the data set's file names; a `UserError` that lists them if there is no such reader."""
+    if dataset.reader not in READERS:
+        guess = did_you_mean(dataset.reader, READERS)
+        raise UserError(f"{dataset.name}: reader is '{dataset.reader}'; there are: {', '.join(READERS)}.{guess}")
+    # Imported here because each reader brings its own heavy libraries.
+    return cast(Reader, import_module(READERS[dataset.reader]))
+
+
+def images_path(dataset: Dataset, archives: Path) -> Path:
+    """Where the images are: the option `archive`, else the first source that is an archive, else `archives` itself."""
+    if dataset.options.get("archive"):
+        return Path(dataset.options["archive"])
+    held = [source.file for source in dataset.sources if is_archive(source.file)]
+    return source_path(held[0], archives) if held else archives
+
+
+def source_path(file: str, archives: Path) -> Path:
+    """Where a source is, in whichever layout; its own name where it is in none, for the error that follows."""
+    return locate(archives, file) or archives / file
+
+
+def stratified_splits(classes: Sequence[str], val: float, test: float, seed: int) -> list[str]:
+    """'train', 'val' or 'test' for each item, so that each class is divided by the same shares (rounded per class).
+
+    The same classes in the same order and the same seed give the same splits.
+    """
+    splits = np.full(len(classes), "train", dtype="<U5")
+    random = np.random.default_rng(seed)
+    labels = np.asarray(classes)
+    for name in sorted(set(classes)):
+        members = random.permutation(np.flatnonzero(labels == name))
+        n_val, n_test = round(len(members) * val), round(len(members) * test)
+        splits[members[:n_val]] = "val"
+        splits[members[n_val : n_val + n_test]] = "test"
+    return [str(split) for split in splits]

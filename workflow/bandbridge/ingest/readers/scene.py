@@ -1,0 +1,359 @@
+"""A scene: band rasters of any resolutions and a polygon file with a class field, cut into labelled samples."""
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import geopandas
+import numpy as np
+from numpy.typing import NDArray
+from rasterio import Affine
+from rasterio.crs import CRS
+from rasterio.enums import Resampling
+from rasterio.errors import RasterioError
+from rasterio.features import rasterize
+from rasterio.io import DatasetReader
+from rasterio.transform import xy as pixels_to_points
+from rasterio.warp import transform as transform_points
+
+from bandbridge.base.errors import UserError, did_you_mean
+from bandbridge.catalogue.datasets import Dataset, load_nomenclature
+from bandbridge.catalogue.reader_options import SPLIT_LETTERS, SceneOptions, options_of
+from bandbridge.ingest.archives import member_names, only_name, read_member
+from bandbridge.ingest.rasters import RasterError, blocks_must_fit, in_gdals_words, opened
+from bandbridge.ingest.readers import Planned, Rejected, Sample, images_path
+from bandbridge.ingest.readers.polygons import read_polygons
+
+WGS84 = "EPSG:4326"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The pixel grid of the finest band."""
+
+    height: int
+    width: int
+    transform: Affine
+    crs: CRS
+
+
+@dataclass(frozen=True)
+class Window:
+    """A sample's place: its first row and column, the split of its blocks, the indices of its classes."""
+
+    row: int
+    col: int
+    split: str
+    classes: tuple[int, ...]
+
+
+def plan(dataset: Dataset, archives: Path) -> Sequence[Planned]:
+    """Samples of a scene, each inside blocks of one split, so that no pixel of the grid is shared between splits.
+
+    Labels of kind 'multi' are the classes whose polygons cover `label_share` of a sample; the label of kind 'single'
+    is the class that covers `dominant_share` of it. Where polygons overlap, the smaller one counts, and of two equal
+    ones the later: a pond counts in its meadow. How many possible samples were left out, and why, goes to standard
+    error.
+
+    Raises:
+        UserError: a band or the polygons are missing or found twice, bands differ in extent or reference system, the
+            class field is absent or holds values that are no class of the nomenclature, or an option belongs to
+            labels of the other kind.
+    """
+    options, path = _options(dataset), images_path(dataset, archives)
+    grid = read_grid(path, options.rasters, dataset.primary.bands)
+    windows, left_out = choose_windows(*_labels(dataset, options, path, grid), options, dataset.label_kind)
+    reasons = "".join(f"; {count} left out: {reason}" for reason, count in sorted(left_out.items()))
+    _log(f"{len(windows)} samples of {len(windows) + left_out.total()} places{reasons}")
+    return [Planned(_sample_id(dataset.name, window, grid), window.split) for window in windows]
+
+
+def read(dataset: Dataset, archives: Path, stream: str, wanted: Collection[str]) -> Iterator[Sample | Rejected]:
+    """The wanted samples, with all bands on the grid of the finest one.
+
+    The whole scene is in memory: 2 or 4 bytes a pixel and band.
+    """
+    options, path = _options(dataset), images_path(dataset, archives)
+    pixels, grid = read_bands(path, options.rasters, dataset.primary.bands, options.resampling)
+    labels, n_classes = _labels(dataset, options, path, grid)
+    windows, _ = choose_windows(labels, n_classes, options, dataset.label_kind)
+    windows = [window for window in windows if _sample_id(dataset.name, window, grid) in wanted]
+    classes = load_nomenclature(dataset.nomenclature).classes
+    centres = [(window.row + options.size / 2, window.col + options.size / 2) for window in windows]
+    for window, (lat, lon) in zip(windows, _to_wgs84(centres, grid), strict=True):
+        yield Sample(
+            id=_sample_id(dataset.name, window, grid),
+            pixels=pixels[:, window.row : window.row + options.size, window.col : window.col + options.size].copy(),
+            labels=tuple(classes[index] for index in window.classes),
+            lat=lat,
+            lon=lon,
+            date=options.acquired,
+        )
+
+
+def _options(dataset: Dataset) -> SceneOptions:
+    options = options_of(dataset)
+    assert isinstance(options, SceneOptions)
+    return options
+
+
+def _labels(dataset: Dataset, options: SceneOptions, path: Path, grid: Grid) -> tuple[NDArray[np.uint16], int]:
+    """The class of each pixel, and how many classes there are."""
+    classes = load_nomenclature(dataset.nomenclature).classes
+    try:
+        polygons = read_polygons(path, options.polygons)
+        return label_map(polygons, options.class_field, options.class_map, classes, grid), len(classes)
+    except UserError as error:
+        raise UserError(f"{dataset.name}, polygons '{options.polygons}': {error}") from error
+
+
+# --- bands ---------------------------------------------------------------------------------------------------------
+
+
+def read_grid(path: Path, pattern: str, bands: Sequence[str]) -> Grid:
+    """The grid of the finest band; no pixels are read."""
+    with _opened(path, pattern, bands) as (_, _, grid):
+        return grid
+
+
+def read_bands(path: Path, pattern: str, bands: Sequence[str], resampling: str) -> tuple[NDArray, Grid]:
+    """All bands on the grid of the finest one.
+
+    Args:
+        path: an archive or a folder.
+        pattern: shell pattern of the band files, with `{band}` where the band's name stands.
+        resampling: 'nearest', 'bilinear' or 'cubic', for the bands of coarser resolution.
+
+    Returns:
+        (band, y, x) in the files' number type, and the grid.
+    """
+    with _opened(path, pattern, bands) as (files, rasters, grid):
+        dtype = np.result_type(*(raster.dtypes[0] for raster in rasters.values()))
+        _must_fit_into_memory(path, len(bands) * grid.height * grid.width * dtype.itemsize)
+        pixels = np.empty((len(bands), grid.height, grid.width), dtype)
+        for place, (band, raster) in zip(pixels, rasters.items(), strict=True):
+            try:
+                place[:] = raster.read(1, out_shape=place.shape, resampling=Resampling[resampling])
+            except RasterioError as error:
+                raise _unreadable(path, files[band], in_gdals_words(error)) from error
+    return pixels, grid
+
+
+def _must_fit_into_memory(path: Path, size: int) -> None:
+    """A file of some kilobytes may state any number of pixels."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if size > memory:
+        raise UserError(
+            f"{path}: the scene states {size:,} bytes of pixels, and this machine has {memory:,} bytes of memory; "
+            "cut the scene, or name fewer bands"
+        )
+
+
+@contextmanager
+def _opened(
+    path: Path, pattern: str, bands: Sequence[str]
+) -> Iterator[tuple[Mapping[str, str], Mapping[str, DatasetReader], Grid]]:
+    """Of each band its file's name and the open file, and the grid of the finest."""
+    names = member_names(path)
+    files = {band: only_name(path, names, pattern.replace("{band}", band)) for band in bands}
+    with ExitStack() as stack:
+        rasters = {band: _open(path, file, stack) for band, file in files.items()}
+        yield files, rasters, _common_grid(path, rasters)
+
+
+def _open(path: Path, file: str, stack: ExitStack) -> DatasetReader:
+    try:
+        raster = stack.enter_context(opened(read_member(path, file)))
+        blocks_must_fit(raster)
+    except RasterError as error:
+        raise UserError(f"{path}: {file} {error}; get the file again") from error
+    return raster
+
+
+def _unreadable(path: Path, file: str, reason: str) -> UserError:
+    return UserError(f"{path}: {file} cannot be read as a raster: {reason}; get the file again")
+
+
+def _common_grid(path: Path, rasters: Mapping[str, DatasetReader]) -> Grid:
+    finest_band = max(rasters, key=lambda band: rasters[band].width * rasters[band].height)
+    finest = rasters[finest_band]
+    tolerance = abs(finest.transform.a) / 2
+    for band, raster in rasters.items():
+        if raster.crs != finest.crs:
+            raise UserError(
+                f"{path}: band {band} is in {raster.crs}, {finest_band} in {finest.crs}; "
+                "bring them to one reference system"
+            )
+        if not np.allclose(raster.bounds, finest.bounds, rtol=0, atol=tolerance):
+            raise UserError(
+                f"{path}: band {band} covers {_extent(raster)}, {finest_band} covers {_extent(finest)} "
+                "(left, bottom, right, top); cut them to one extent"
+            )
+    _must_fit_into_memory(path, finest.height * finest.width * np.dtype(np.uint16).itemsize)
+    return Grid(finest.height, finest.width, finest.transform, finest.crs)
+
+
+def _extent(raster: DatasetReader) -> str:
+    return " ".join(f"{value:.10g}" for value in raster.bounds)
+
+
+# --- polygons ------------------------------------------------------------------------------------------------------
+
+
+def label_map(
+    polygons: geopandas.GeoDataFrame,
+    field: str,
+    class_map: Mapping[str, str | None],
+    classes: Sequence[str],
+    grid: Grid,
+) -> NDArray[np.uint16]:
+    """The class of each pixel of a grid: (y, x), 0 where there is none, i + 1 for `classes[i]`.
+
+    A pixel belongs to a polygon that holds its centre. Where polygons overlap, the smaller one counts. Polygons that
+    the map leaves out (null) lie beneath all others: `len(classes) + 1` where there are only such.
+    """
+    if field not in polygons.columns:
+        columns = [str(column) for column in polygons.columns]
+        raise UserError(
+            f"class_field is '{field}', the polygons have: {', '.join(columns)}.{did_you_mean(field, columns)}"
+        )
+    if polygons.crs is None:
+        raise UserError("the polygons state no reference system; give them one (geopandas' set_crs, or a .prj file)")
+    excluded = len(classes) + 1
+    numbers = _class_numbers(polygons[field], class_map, classes, excluded)
+    frame = polygons[["geometry"]].assign(number=numbers).to_crs(grid.crs)
+    usable = frame["number"].notna() & frame.geom_type.isin(["Polygon", "MultiPolygon"]) & ~frame.is_empty
+    unlabelled = ~usable | (frame["number"] == excluded)
+    if unlabelled.any():
+        _log(f"{unlabelled.sum()} of {len(usable)} polygons have no class, no area, or a class mapped to null")
+    frame = frame[usable]
+    # Painted from the largest to the smallest, after those left out; the sort is stable, so of equal ones the later is
+    # painted last.
+    frame = frame.iloc[np.lexsort((-frame.area.to_numpy(), frame["number"].to_numpy() != excluded))]
+    if frame.empty:
+        return np.zeros((grid.height, grid.width), np.uint16)
+    shapes = zip(frame.geometry, frame["number"].astype(int), strict=True)
+    return rasterize(shapes, (grid.height, grid.width), transform=grid.transform, dtype=np.uint16)
+
+
+def _class_numbers(
+    values: Sequence[object], class_map: Mapping[str, str | None], classes: Sequence[str], excluded: int
+) -> list[int | None]:
+    """i + 1 of each polygon's class, `excluded` where the map leaves it out; None where it has no value."""
+    translated = {str(value): name for value, name in class_map.items()}
+    numbers: dict[str | None, int] = {name: index + 1 for index, name in enumerate(classes)}
+    numbers[None] = excluded
+    valued = [_given(value) for value in values]
+    names = [translated.get(str(value), str(value)) for value in values]
+    unknown = Counter(name for name, has_value in zip(names, valued, strict=True) if has_value and name not in numbers)
+    if unknown:
+        listed = ", ".join(
+            f"{name} ({count})" for name, count in sorted(unknown.items(), key=lambda item: str(item[0]))
+        )
+        raise UserError(
+            f"polygons have values that are no class of the nomenclature: {listed}; its classes: {', '.join(classes)}. "
+            "Map each value to a class, or to null to leave it out, with the option class_map"
+        )
+    return [numbers[name] if has_value else None for name, has_value in zip(names, valued, strict=True)]
+
+
+def _given(value: object) -> bool:
+    return value is not None and value == value  # NaN differs from itself
+
+
+# --- windows -------------------------------------------------------------------------------------------------------
+
+
+def choose_windows(
+    labels: NDArray[np.uint16], n_classes: int, options: SceneOptions, kind: str
+) -> tuple[list[Window], Counter[str]]:
+    """Places of samples, row by row: inside blocks of one split, with labels that the options accept.
+
+    Args:
+        labels: (y, x) as `label_map` makes them.
+        kind: 'multi' for the classes on at least `label_share` of the area, of which `labelled_share` has a class;
+            'single' for the one class on at least `dominant_share`.
+
+    Returns:
+        The places, and how many others were left out for which reason.
+    """
+    chosen, left_out = [], Counter[str]()
+    for row, col, split in _places(labels.shape, options):
+        if split is None:
+            left_out["not inside blocks of one split"] += 1
+            continue
+        area = labels[row : row + options.size, col : col + options.size]
+        shares = np.bincount(area.ravel(), minlength=n_classes + 2)[1:] / area.size
+        classes, reason = _classes(shares, options) if kind == "multi" else _dominant_class(shares, options)
+        if reason:
+            left_out[reason] += 1
+        else:
+            chosen.append(Window(row, col, split, classes))
+    return chosen, left_out
+
+
+def _classes(shares: NDArray[np.float64], options: SceneOptions) -> tuple[tuple[int, ...], str]:
+    """Indices of an area's classes, or none and why it is no sample; the last of `shares` is of classes left out."""
+    kept = shares[:-1]
+    if kept.sum() < options.labelled_share:
+        return (), f"labelled on less than {options.labelled_share:g} of the area"
+    if kept.max() < options.label_share:
+        return (), f"no class on {options.label_share:g} of the area"
+    return tuple(np.flatnonzero(kept >= options.label_share).tolist()), ""
+
+
+def _dominant_class(shares: NDArray[np.float64], options: SceneOptions) -> tuple[tuple[int, ...], str]:
+    """The same for one class per sample."""
+    largest = int(shares.argmax())
+    if shares[largest] < options.dominant_share:
+        return (), f"no class on {options.dominant_share:g} of the area"
+    if largest == len(shares) - 1:
+        return (), f"a class left out on {options.dominant_share:g} of the area"
+    return (largest,), ""
+
+
+def _places(shape: tuple[int, ...], options: SceneOptions) -> Iterator[tuple[int, int, str | None]]:
+    """Row, column and split of every place of a sample; None where its blocks are of several splits, or unused.
+
+    Each split has a grid of its own stride, which begins at the scene's corner.
+    """
+    strides = set(options.strides.values())
+    rows, cols = (
+        sorted({at for stride in strides for at in range(0, length - options.size + 1, stride)}) for length in shape
+    )
+    for row, col in product(rows, cols):
+        split = block_split(row, col, options)
+        grids = strides if split is None else {options.strides[split]}
+        if any(row % stride == 0 and col % stride == 0 for stride in grids):
+            yield row, col, split
+
+
+def block_split(row: int, col: int, options: SceneOptions) -> str | None:
+    """The split of the blocks that a sample at (row, col) touches; None if they are of several, or unused."""
+    rows = range(row // options.block, (row + options.size - 1) // options.block + 1)
+    cols = range(col // options.block, (col + options.size - 1) // options.block + 1)
+    pattern = options.blocks
+    letters = {pattern[y % len(pattern)][x % len(pattern[0])] for y in rows for x in cols}
+    return SPLIT_LETTERS.get(letters.pop()) if len(letters) == 1 else None
+
+
+def _sample_id(name: str, window: Window, grid: Grid) -> str:
+    digits = max(4, len(str(max(grid.height, grid.width))))
+    return f"{name}_{window.row:0{digits}d}_{window.col:0{digits}d}"
+
+
+def _to_wgs84(places: Sequence[tuple[float, float]], grid: Grid) -> list[tuple[float, float]]:
+    """Latitude and longitude of each (row, column)."""
+    rows, cols = [row for row, _ in places], [col for _, col in places]
+    x, y = pixels_to_points(grid.transform, rows, cols, offset="ul")
+    longitudes, latitudes = transform_points(grid.crs, WGS84, x, y)
+    return list(zip(latitudes, longitudes, strict=True))
+
+
+def _log(message: str) -> None:
+    print(message, file=sys.stderr)

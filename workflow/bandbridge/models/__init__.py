@@ -1,0 +1,1 @@
+"""Devices, weights, CLIPs, text heads, backbones, students, and running an encoder over a store."""

@@ -1,0 +1,1 @@
+"""Published encoders beside our own: fetched, loaded and run over a store."""

@@ -1,0 +1,1 @@
+"""What the machine, the network and the disk have for a run."""

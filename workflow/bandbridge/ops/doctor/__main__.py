@@ -1,0 +1,3 @@
+from bandbridge.ops.doctor.main import main
+
+raise SystemExit(main())

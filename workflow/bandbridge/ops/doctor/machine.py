@@ -1,0 +1,200 @@
+"""Checks of the machine: Python, packages, torch and GPUs, memory, cores, SLURM. Nothing that has to be installed."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bandbridge.base.untrusted import whole_number
+
+PYTHONS = ((3, 11), (3, 14))  # the oldest and the newest that BandBridge runs on
+OK, NOTE, MISSING = "ok", "note", "missing"
+SECONDS = 8.0  # for what may hang
+GB = 1e9
+# Packages that only PyTorch's build for CUDA needs.
+FOR_GPUS = ("cuda-", "nvidia-", "triton")
+
+TORCH = """
+import json, torch
+cuda = torch.cuda.is_available()
+devices = [torch.cuda.get_device_properties(i) for i in range(torch.cuda.device_count())] if cuda else []
+print(json.dumps({
+    "version": torch.__version__, "cuda": torch.version.cuda,
+    "devices": [[d.name, d.total_memory, d.major] for d in devices],
+    "bf16": bool(cuda and torch.cuda.is_bf16_supported()),
+}))
+"""
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was found, and what to do about it; `state` is 'ok', 'note' (a run goes on without) or 'missing'."""
+
+    state: str
+    what: str
+    found: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.state:<8} {self.what:<14} {self.found}{f'. {self.remedy}' if self.remedy else ''}"
+
+
+Checks = Iterator[Check]
+
+
+def python(version: tuple[int, ...] = sys.version_info[:3]) -> Checks:
+    found = f"{'.'.join(map(str, version))} ({sys.executable})"
+    oldest, newest = PYTHONS
+    if oldest <= version[:2] <= newest:
+        yield Check(OK, "Python", found)
+    else:
+        remedy = "BandBridge needs Python 3.11 to 3.14. Run make setup PYTHON=/path/to/one"
+        yield Check(MISSING, "Python", found, remedy)
+
+
+def packages(lock: Path) -> Checks:
+    """The packages of the lock file at their versions; those for other systems or builds of torch are not asked for."""
+    if not lock.is_file():
+        yield Check(NOTE, "packages", "installed without a clone: there is no lock file to compare them with")
+        return
+    wanted = dict(locked(lock))
+    if (_version("torch") or "").endswith("+cpu"):
+        wanted = {name: version for name, version in wanted.items() if not name.startswith(FOR_GPUS)}
+    found = {name: _version(name) for name in wanted}
+    absent = [name for name, version in found.items() if version is None]
+    other = [
+        f"{name} {version} (locked: {wanted[name]})"
+        for name, version in found.items()
+        if _differs(version, wanted[name])
+    ]
+    if absent:
+        yield Check(
+            MISSING, "packages", f"{len(absent)} of {len(wanted)} are not installed: {_some(absent)}", "Run make setup"
+        )
+    if other:
+        yield Check(
+            NOTE,
+            "packages",
+            f"other versions than the lock's: {_some(other)}",
+            "Run make setup to have the locked ones",
+        )
+    if not absent and not other:
+        yield Check(OK, "packages", f"all {len(wanted)} at the locked versions")
+
+
+def locked(lock: Path) -> Iterator[tuple[str, str]]:
+    """Name and version of each package that the lock file has for this system."""
+    for line in lock.read_text(encoding="utf-8").splitlines():
+        pin = re.match(r"([A-Za-z0-9_.-]+)==([^ ;\\]+)\s*(?:;([^\\]*))?", line)
+        if pin and _applies(pin[3] or ""):
+            yield pin[1], pin[2]
+
+
+def _applies(marker: str) -> bool:
+    if not marker.strip():
+        return True
+    try:
+        from packaging.markers import Marker
+    except ImportError:
+        # Nothing is installed: then nothing is, whatever the system.
+        return "!= 'linux'" not in marker and "== 'win32'" not in marker and "== 'darwin'" not in marker
+    return Marker(marker).evaluate()
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _differs(found: str | None, wanted: str) -> bool:
+    # Torch's wheels for a kind of GPU add to the version, as in 2.14.1+cpu.
+    return found is not None and found.split("+")[0] != wanted.split("+")[0]
+
+
+def torch(program: str = TORCH) -> Checks:
+    """Torch and its devices, asked in a process of its own: a broken driver may hang or kill it."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, timeout=SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        yield Check(NOTE, "torch", f"did not start within {SECONDS:.0f} s", "A slow disk, or a GPU driver that hangs")
+        return
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"]
+        yield Check(MISSING, "torch", f"cannot be imported ({said[-1]})", "Run make setup")
+        return
+    facts = json.loads(done.stdout.splitlines()[-1])
+    build = f"built for CUDA {facts['cuda']}" if facts["cuda"] else "built for CPUs alone"
+    yield Check(OK, "torch", f"{facts['version']}, {build}")
+    yield from _devices(facts, shutil.which("nvidia-smi") is not None)
+
+
+def _devices(facts: Mapping[str, Any], driver: bool) -> Checks:
+    if facts["devices"]:
+        names = ", ".join(f"{name} ({size / GB:.0f} GB)" for name, size, _ in facts["devices"])
+        if facts["bf16"]:
+            yield Check(OK, "GPU", f"{names}, bfloat16")
+        else:
+            yield Check(NOTE, "GPU", f"{names}, without bfloat16", "precision: auto computes in float16 or float32")
+    elif driver and not facts["cuda"]:
+        yield Check(
+            NOTE,
+            "GPU",
+            "there is an NVIDIA driver, but torch is built for CPUs alone",
+            "Run make setup CPU=0 to use the GPU",
+        )
+    elif driver:
+        yield Check(
+            NOTE, "GPU", "there is an NVIDIA driver, but torch sees no GPU", "See nvidia-smi, and CUDA_VISIBLE_DEVICES"
+        )
+    else:
+        yield Check(NOTE, "GPU", "none; everything runs on the CPU", "Enough for the demo")
+
+
+def memory(meminfo: Path = Path("/proc/meminfo"), limit: Path = Path("/sys/fs/cgroup/memory.max")) -> Checks:
+    """Memory of the machine, or of the container's share of it."""
+    lines = (line.split() for line in meminfo.read_text(encoding="ascii").splitlines())
+    sizes = {words[0].rstrip(":"): int(words[1]) * 1024 for words in lines if len(words) > 1}
+    total, free = sizes["MemTotal"], sizes["MemAvailable"]
+    if limit.is_file() and (allowed := limit.read_text(encoding="ascii").strip()).isdigit() and int(allowed) < total:
+        total, free = int(allowed), min(free, int(allowed))
+    found = f"{total / GB:.0f} GB, {free / GB:.0f} GB of it free"
+    if free < 2 * GB:
+        yield Check(
+            NOTE, "memory", found, "A job of the demo takes 1.2 GB; close other programs, or run with --cores 1"
+        )
+    else:
+        yield Check(OK, "memory", found)
+
+
+def threads() -> Checks:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    stated = os.environ.get("OMP_NUM_THREADS", "")
+    found = f"{cores} {'core' if cores == 1 else 'cores'}{f', OMP_NUM_THREADS={stated}' if stated else ''}"
+    if (whole_number(stated) or 0) > cores:
+        yield Check(NOTE, "threads", found, "More threads than cores wait for each other: unset OMP_NUM_THREADS")
+    else:
+        yield Check(OK, "threads", found)
+
+
+def slurm() -> Checks:
+    if sbatch := shutil.which("sbatch"):
+        yield Check(OK, "SLURM", sbatch)
+    else:
+        yield Check(NOTE, "SLURM", "sbatch was not found; jobs run on this machine")
+
+
+def _some(names: Sequence[str], most: int = 4) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -1,0 +1,118 @@
+"""What this machine has and lacks for a run, a line a check: `python -m bandbridge.ops.doctor`, `make doctor`.
+
+It has to speak where nothing is installed yet: what needs packages is imported where it is called, and a check that
+breaks is a line of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bandbridge.ops.doctor import machine as doctor_machine
+from bandbridge.ops.doctor.machine import MISSING, NOTE, OK, SECONDS, Check, Checks
+
+ROOT = Path(__file__).resolve().parents[4]
+
+
+def diagnose(
+    config: Mapping[str, Any] | None, faults: Sequence[str] = (), lock: Path = ROOT / "requirements.lock"
+) -> list[Check]:
+    """Every check, in the order in which to mend things; never raises, and takes some ten seconds at the most.
+
+    Args:
+        config: a valid configuration; None where there is none, and what depends on it is left out.
+        faults: why there is none.
+    """
+    checks: list[tuple[str, Callable[[], Iterable[Check]]]] = [
+        ("Python", doctor_machine.python),
+        ("packages", lambda: doctor_machine.packages(lock)),
+        ("torch", doctor_machine.torch),
+        ("memory", doctor_machine.memory),
+        ("threads", doctor_machine.threads),
+        ("SLURM", doctor_machine.slurm),
+        ("configuration", lambda: configuration(config, faults)),
+    ]
+    if config is not None:
+        checks += [("data", lambda: data(config)), ("folders", lambda: folders(config))]
+    return [check for what, ask in together(checks) for check in ask]
+
+
+def together(checks: Sequence[tuple[str, Callable[[], Iterable[Check]]]]) -> list[tuple[str, list[Check]]]:
+    """All checks at once, in their order; one that fails or takes too long is a note."""
+    answers: dict[int, list[Check]] = {}
+
+    def ask(number: int, what: str, check: Callable[[], Iterable[Check]]) -> None:
+        try:
+            answers[number] = list(check())
+        except Exception as error:
+            answers[number] = [Check(NOTE, what, f"could not be checked ({type(error).__name__}: {error})")]
+
+    # Threads that hang in the network must not keep the process from ending.
+    running = [threading.Thread(target=ask, args=(number, *check), daemon=True) for number, check in enumerate(checks)]
+    for thread in running:
+        thread.start()
+    end = time.monotonic() + SECONDS + 1
+    for thread in running:
+        thread.join(max(0.0, end - time.monotonic()))
+    late = "took too long to check"
+    return [(what, answers.get(number, [Check(NOTE, what, late)])) for number, (what, _) in enumerate(checks)]
+
+
+def read_configuration(files: Sequence[Path]) -> tuple[dict[str, Any] | None, list[str]]:
+    """The configuration of the given files, each laid over those before; None and its faults where it is not valid."""
+    try:
+        from bandbridge.base.errors import UserError
+        from bandbridge.config.checks import check_files, read_config, validate
+    except ImportError as error:
+        return None, [f"cannot be read without its packages ({error}); run make setup"]
+    try:
+        check_files(files)
+        return validate(read_config(files), source=" + ".join(map(str, files))), []
+    except UserError as error:
+        return None, str(error).splitlines()
+
+
+def data(config: Mapping[str, Any]) -> Iterable[Check]:
+    from bandbridge.ops.doctor import data as doctor_data
+
+    return doctor_data.data(config)
+
+
+def folders(config: Mapping[str, Any]) -> Iterable[Check]:
+    from bandbridge.ops.doctor import data as doctor_data
+
+    return doctor_data.folders(config)
+
+
+def configuration(config: Mapping[str, Any] | None, faults: Sequence[str]) -> Checks:
+    if config is not None:
+        yield Check(OK, "configuration", f"valid, run '{config['run']}'")
+    for fault in faults:
+        yield Check(MISSING, "configuration", fault)
+
+
+# --- the command ------------------------------------------------------------------------------------------------------
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print every check; 1 where something is missing that a run needs."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bandbridge.ops.doctor", description="Check this machine for a run."
+    )
+    parser.add_argument("--configfile", nargs="*", default=[], help="presets to lay over config.yaml, as for snakemake")
+    given = parser.parse_args(arguments)
+    config, faults = read_configuration([Path("config.yaml"), *map(Path, given.configfile)])
+    checks = diagnose(config, faults)
+    print("\n".join(map(str, checks)))
+    missing = sum(check.state == MISSING for check in checks)
+    if missing:
+        print(f"\n{missing} {'thing is' if missing == 1 else 'things are'} missing.")
+    else:
+        notes = sum(check.state == NOTE for check in checks)
+        print(f"\nNothing is missing; {notes} {'note' if notes == 1 else 'notes'}.")
+    return 1 if missing else 0

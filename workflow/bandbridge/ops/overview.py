@@ -1,0 +1,394 @@
+"""What a run says at the terminal: its plan in words as it begins, its headline figures as it ends.
+
+Both are courtesies: `opening` and `closing` never raise, and say less where less is known. A dry run, which
+calls none of Snakemake's hooks, ends with the plan.
+"""
+
+import atexit
+import csv
+import json
+import re
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bandbridge.base.alphas import alpha_name
+from bandbridge.base.progress import duration
+from bandbridge.catalogue.datasets import Source, load_dataset
+from bandbridge.catalogue.text_towers import missing_tower_files
+from bandbridge.config.run import (
+    all_tasks,
+    clips,
+    evaluated,
+    final_lines,
+    lines,
+    locked_tower,
+    model_at,
+    nomenclature_of,
+    students,
+    tasks,
+    uses_scratch,
+)
+from bandbridge.config.run_notes import run_notes
+from bandbridge.ingest.fetch import missing_manual, to_download
+
+# How Snakemake explains a job, as attributes of its `Reason`: the first that holds counts. A job whose configuration
+# changed may lack outputs as well, so missing outputs come late.
+REASONS = {
+    "forced": "asked for by hand",
+    "_incomplete_output": "was interrupted",
+    "params_changed": "its configuration changed",
+    "code_changed": "its code changed",
+    "software_stack_changed": "its software changed",
+    "input_changed": "what it reads changed",
+    "_updated_input": "what it reads changed",
+    "_missing_output": "not made yet",
+    "_updated_input_run": "follows from the above",
+}
+NOT_MADE, FOLLOWS = REASONS["_missing_output"], REASONS["_updated_input_run"]
+
+# Rules by stage; a rule belongs where the start of its name is found first.
+STAGES = {
+    "Data": ("download", "plan", "convert", "preprocess"),
+    "CLIP": ("fetch_text_tower", "scratch_clip", "fetch_clip", "zero_shot_head", "words_head"),
+    "Alignment": ("align", "fetch_weights", "check_first_weights"),
+    "Patching": ("finetune", "embed_sweep", "select_alpha", "add_task_vectors", "patch"),
+    "Report": ("collect", "tables", "report", "compare"),
+    "Evaluation": ("",),
+}
+ORDER = ("Data", "CLIP", "Patching", "Alignment", "Evaluation", "Report")
+METRICS = {"map": "mAP", "accuracy": "accuracy", "balanced_accuracy": "balanced accuracy"}
+MOST_LINES = 4
+
+
+@dataclass(frozen=True)
+class PlannedJob:
+    """A job that Snakemake is about to run.
+
+    Attributes:
+        benchmark: where its time will be written.
+        waits: for alpha to be chosen, which decides what it does and whether it has to.
+    """
+
+    rule: str
+    reason: str = NOT_MADE
+    benchmark: Path | None = None
+    threads: int = 1
+    waits: bool = False
+
+    @property
+    def stage(self) -> str:
+        return next(stage for stage, starts in STAGES.items() if self.rule.startswith(starts))
+
+
+def opening(config: Mapping[str, Any], workflow: Any) -> str:
+    """The plan of the run that Snakemake's `workflow` is about to start; empty where it cannot be told."""
+    try:
+        return plan_text(config, planned_jobs(workflow), _cores(workflow))
+    except Exception:
+        return ""
+
+
+def plan_a_dry_run(config: Mapping[str, Any], workflow: Any) -> None:
+    """Print the plan after Snakemake's own, if what `workflow` is about to do turns out to be a dry run."""
+
+    def tell() -> None:
+        # Only then is there an executor; --lint, --summary, --dag and the like have none.
+        if workflow.dryrun and planned_jobs(workflow):
+            print(f"\n{opening(config, workflow)}", flush=True)
+
+    if workflow.output_settings.dryrun and not is_quiet(workflow):
+        atexit.register(tell)
+
+
+def is_quiet(workflow: Any) -> bool:
+    """Whether the user wants to hear nothing (`--quiet all`)."""
+    return "ALL" in {kind.name for kind in workflow.output_settings.quiet or ()}
+
+
+def closing(config: Mapping[str, Any], workflow: Any) -> str:
+    """What a finished run leaves: its results and headline figures, where the report was among what was asked for.
+
+    Where another target was asked for, figures of an earlier run are not shown: they may be out of date.
+    """
+    report = _results(config) / "report" / "index.html"
+    if not _asks_for_the_report(workflow):
+        kept = f" {report} is of an earlier run and may be out of date; `snakemake` updates it." * report.exists()
+        return f"Run '{config['run']}': what was asked for is done.{kept}"
+    try:
+        return headline_text(config)
+    except Exception:
+        return f"Done. Report: {report}" if report.exists() else ""
+
+
+def _asks_for_the_report(workflow: Any) -> bool:
+    """Whether the report is among the jobs that were asked for, whether or not it had to run."""
+    try:
+        return any(job.rule.name == "report" for job in workflow.dag.jobs)
+    except Exception:
+        return False
+
+
+# --- the plan --------------------------------------------------------------------------------------------------------
+
+
+def planned_jobs(workflow: Any) -> list[PlannedJob]:
+    """The jobs to do, from Snakemake's graph of jobs, which is not documented; none where it is not as expected."""
+    try:
+        jobs = list(workflow.dag.needrun_jobs(exclude_finished=False))
+        choices = [job for job in jobs if job.is_checkpoint]
+        waiting = {*workflow.dag.bfs(workflow.dag.depending, *choices)} - {*choices}
+        return [
+            PlannedJob(
+                job.rule.name,
+                _reason(workflow.dag.reason(job)),
+                Path(str(job.benchmark)) if job.benchmark else None,
+                int(job.threads),
+                job in waiting,
+            )
+            for job in jobs
+            if job.output
+        ]
+    except Exception:
+        return []
+
+
+def _reason(reason: Any) -> str:
+    return next((text for name, text in REASONS.items() if getattr(reason, name, None)), FOLLOWS)
+
+
+def _cores(workflow: Any) -> int | None:
+    """How many cores jobs share on this machine; None where they go elsewhere."""
+    try:
+        return int(workflow.cores)
+    except Exception:
+        return None
+
+
+def plan_text(config: Mapping[str, Any], jobs: Sequence[PlannedJob], cores: int | None = None) -> str:
+    """A few lines: what is to be done stage by stage and why, and how long that took in earlier runs.
+
+    Args:
+        jobs: those to do; where there are none (they may not be known), the stages alone are named.
+        cores: that the jobs share; None for no estimate of the time.
+    """
+    first = all(job.reason in (NOT_MADE, FOLLOWS) for job in jobs) and not (_results(config) / "metrics.csv").exists()
+    certain = [job for job in jobs if not job.waits]
+    waiting = [job for job in jobs if job.waits]
+    told = [f"Run '{config['run']}', seed {config['seed']}{' (nothing of it exists yet)' * (first and bool(jobs))}:"]
+    told += _stage_lines(stages(config), certain, first) if jobs else _stage_lines(stages(config))
+    if waiting:
+        told.append("Then, depending on the alpha that is chosen:")
+        told += _stage_lines(stages(config) | after_the_choice(config), waiting, first)
+    told += [f"Note: {note}" for note in run_notes(config)]
+    if jobs:
+        depend = f", {len(waiting):,} of which depend on alpha; the choice may add more" * bool(waiting)
+        told.append(f"{_counted(len(jobs), 'job')} in all{depend}. {_time(config, jobs, cores)}".rstrip())
+    return "\n".join(told)
+
+
+def _stage_lines(
+    words: Mapping[str, str], jobs: Sequence[PlannedJob] | None = None, first: bool = False
+) -> Iterable[str]:
+    """A line for each stage that has jobs; for each stage where the jobs are not known."""
+    by_stage = {stage: [job for job in jobs or () if job.stage == stage] for stage in words}
+    shown = [stage for stage in ORDER if stage in words and (jobs is None or by_stage[stage])]
+    width = max((len(words[stage]) for stage in shown), default=0)
+    for stage in shown:
+        line = f"  {stage:<11} {words[stage]:<{width}}"
+        if by_stage[stage]:
+            line += f"  {_counted(len(by_stage[stage]), 'job')}{'' if first else f': {_why(by_stage[stage])}'}"
+        yield line.rstrip()
+
+
+def stages(config: Mapping[str, Any]) -> dict[str, str]:
+    """What each stage of a run does, in words; stages that are switched off are left out."""
+    patching = " and ".join(task["dataset"] for task in tasks(config, "patching"))
+    told = {
+        "Data": _data(config),
+        "CLIP": ", ".join(_clip(config, name, source) for name, source in clips(config).values()),
+        "Patching": f"fine-tune on {patching} for {_counted(config['finetune']['epochs'], 'epoch')}, "
+        f"encode at {len(config['paint']['alphas'])} alphas, choose alpha",
+    }
+    if aligned := students(config):
+        told["Alignment"] = f"align {', '.join(aligned)} for {_counted(config['align']['epochs'], 'epoch')}"
+    told["Evaluation"] = f"score on {', '.join(_with_samples(config, name) for name in evaluated(config))}"
+    told["Report"] = f"{_results(config) / 'report' / 'index.html'}, and tables"
+    return told
+
+
+def after_the_choice(config: Mapping[str, Any]) -> dict[str, str]:
+    """What is left of the stages that begin before alpha is chosen."""
+    scored = ["the chosen model", *students(config)]
+    return {"Patching": "write the patched model", "Evaluation": f"score {', '.join(scored)}"}
+
+
+def _clip(config: Mapping[str, Any], name: str, source: str) -> str:
+    if source != "scratch":
+        return f"load {name} (weights: {source})"
+    tower = locked_tower(config)
+    if tower is None:
+        return f"train {name} from scratch"
+    if missing_tower_files(config["data_root"], tower):
+        return f"download {tower}, train {name} against it"
+    return f"train {name} against {tower}"
+
+
+def _data(config: Mapping[str, Any]) -> str:
+    """'download demo_land_cover (5 MB), read digits'."""
+    words: dict[str, list[str]] = {"copy manually first:": [], "download": [], "read": []}
+    for name in _datasets(config):
+        facts = load_dataset(name, config["datasets"].get(name, {}))
+        folder = Path(config["data_root"]) / "archives" / facts.archives
+        if missing_manual(facts, folder):
+            words["copy manually first:"].append(name)
+        elif missing := to_download(facts, folder):
+            words["download"].append(f"{name}{_size(missing)}")
+        else:
+            words["read"].append(name)
+    return ", ".join(f"{verb} {', '.join(names)}" for verb, names in words.items() if names)
+
+
+def _size(sources: Sequence[Source]) -> str:
+    """' (5 MB)'; empty where the publisher of one does not state it."""
+    sizes = [file.size for source in sources for file in source.parts or (source,)]
+    known = [size for size in sizes if size is not None]
+    return f" ({sum(known) / 1e6:,.0f} MB)" if len(known) == len(sizes) else ""
+
+
+def _datasets(config: Mapping[str, Any]) -> list[str]:
+    names = [task["dataset"] for task in all_tasks(config)]
+    if uses_scratch(config):
+        names.append(config["clip"]["scratch"]["dataset"])
+    return list(dict.fromkeys([*names, *evaluated(config)]))
+
+
+def _with_samples(config: Mapping[str, Any], dataset: str) -> str:
+    stores = Path(config["store_root"] or Path(config["data_root"]) / "zarr")
+    try:
+        facts = json.loads((stores / f"{dataset}.zarr" / "zarr.json").read_text(encoding="utf-8"))
+        return f"{dataset} ({sum(facts['attributes']['counts'].values()):,} samples)"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return dataset
+
+
+def _why(jobs: Iterable[PlannedJob]) -> str:
+    """The reasons of a stage's jobs, those that start something before those that follow."""
+    counts = Counter(job.reason for job in jobs)
+    causes = [reason for reason, _ in counts.most_common() if reason != FOLLOWS]
+    return ", ".join(causes) or FOLLOWS
+
+
+def _time(config: Mapping[str, Any], jobs: Sequence[PlannedJob], cores: int | None) -> str:
+    if not cores:
+        return ""
+    measured = [(job, seconds) for job in jobs if (seconds := _seconds(config, job.benchmark)) is not None]
+    if not measured:
+        return ""
+    # A job of as many threads as there are cores has the machine to itself; others share it.
+    wall = sum(seconds * min(job.threads, cores) / cores for job, seconds in measured)
+    known = "" if len(measured) == len(jobs) else f", which are known for {len(measured)} of the jobs"
+    return f"About {duration(wall)} on {_counted(cores, 'core')} by the times of earlier runs{known}."
+
+
+def _seconds(config: Mapping[str, Any], benchmark: Path | None) -> float | None:
+    """What the same job took before, in this run or else, at the median, in others; None where it never ran."""
+    if benchmark is None:
+        return None
+    root = Path(config["log_root"])
+    try:
+        below = benchmark.relative_to(root / config["run"])
+    except ValueError:
+        return None
+    if (here := _measured(benchmark)) is not None:
+        return here
+    # Which alpha is chosen differs between runs, and takes the same time.
+    pattern = re.sub(r"@[0-9.]+?(?=\.[A-Za-z])", "@*", str(below))
+    times = [seconds for path in root.glob(f"*/{pattern}") if (seconds := _measured(path)) is not None]
+    return statistics.median(times) if times else None
+
+
+def _measured(path: Path) -> float | None:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return sum(float(row["s"]) for row in csv.DictReader(file, delimiter="\t")) or None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+# --- the headline ----------------------------------------------------------------------------------------------------
+
+
+def headline_text(config: Mapping[str, Any]) -> str:
+    """Where report and tables are, and for each task the score of zero-shot, patched and aligned models, with gains.
+
+    Empty where there is no report: another target was asked for.
+    """
+    folder = _results(config)
+    if not (folder / "report" / "index.html").exists():
+        return ""
+    told = list(_headlines(config, _rows(folder / "metrics.csv"), _selected(config, folder)))
+    if len(told) > MOST_LINES:
+        told[MOST_LINES:] = [f"  and {len(told) - MOST_LINES} more in the report"]
+    places = [f"Report: {folder / 'report' / 'index.html'}", f"Tables: {folder / 'tables'}/"]
+    return "\n".join([f"Run '{config['run']}' is done.", *told, *places])
+
+
+def _results(config: Mapping[str, Any]) -> Path:
+    return Path(config["results_root"]) / config["run"]
+
+
+def _selected(config: Mapping[str, Any], folder: Path) -> dict[str, float]:
+    """The alpha that was chosen on each CLIP's last line, by the line's name."""
+    found = {}
+    for name in final_lines(config).values():
+        path = folder / "paint" / f"{name}.{lines(config)[name].tag}" / "selected.json"
+        if path.is_file():
+            found[name] = float(json.loads(path.read_text(encoding="utf-8"))["alpha"])
+    return found
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    """The rows of metrics.csv that headlines are made of: zero-shot, of all classes together."""
+    with path.open(encoding="utf-8", newline="") as file:
+        return [row for row in csv.DictReader(file) if row["task"] == "zero-shot" and not row["class"]]
+
+
+def _headlines(
+    config: Mapping[str, Any], rows: Sequence[Mapping[str, str]], selected: Mapping[str, float]
+) -> Iterable[str]:
+    for name, alpha in selected.items():
+        line = lines(config)[name]
+        aligned = [student for student, (_, teacher) in students(config).items() if teacher == line.clip]
+        encoders = {"zero-shot": f"{line.clip}@0", f"patched (alpha {alpha_name(alpha)})": model_at(line, alpha)}
+        for role in ("patching", "supported"):
+            shown = {**encoders, **{student: student for student in aligned}} if role == "patching" else encoders
+            for task in tasks(config, role):
+                if told := _headline(task, rows, shown):
+                    yield f"  {f'{line.clip}: ' if len(selected) > 1 else ''}{told}"
+
+
+def _headline(task: Mapping[str, Any], rows: Sequence[Mapping[str, str]], shown: Mapping[str, str]) -> str:
+    """'digits, accuracy in %: zero-shot 99.3, patched (alpha 0.9) 97.8 (-1.5)'; each gain is over the one before."""
+    dataset = load_dataset(task["dataset"])
+    split = "test" if "test" in dataset.splits else "val"
+    wanted = (dataset.name, nomenclature_of(task), task["prompts"], dataset.headline, split)
+    keys = ("dataset", "nomenclature", "prompts", "metric", "split")
+    scores = {row["encoder"]: float(row["value"]) for row in rows if tuple(row[key] for key in keys) == wanted}
+    parts, before = [], None
+    for number, (label, encoder) in enumerate(shown.items()):
+        if encoder not in scores:
+            continue
+        score = 100 * scores[encoder]
+        parts.append(f"{label} {score:.1f}" + (f" ({score - before:+.1f})" if before is not None else ""))
+        # Every student is measured against the patched model, which comes second.
+        before = score if number < 2 else before
+    where = "" if split == "test" else " (val)"
+    return f"{dataset.name}{where}, {METRICS[dataset.headline]} in %: {', '.join(parts)}" if parts else ""

@@ -1,0 +1,142 @@
+"""The report's curves: the PAINT curve, and the trainings."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bandbridge.base.alphas import alpha_name
+from bandbridge.base.checksums import open_verified
+from bandbridge.config.run import lines, model_at, nomenclature_of, tasks
+from bandbridge.reporting.figures import run as plots
+from bandbridge.reporting.figures.run import Intervals
+from bandbridge.reporting.figures.style import Album, Plot
+from bandbridge.reporting.page.summary import percent
+from bandbridge.reporting.tables.all import Curve, main_metric, short_title
+
+
+def short_titles(datasets: str) -> str:
+    """The titles of a curve's data sets, 'a+b' where it is of several."""
+    return " and ".join(map(short_title, datasets.split("+")))
+
+
+# --- the PAINT curve -------------------------------------------------------------------------------------------------
+
+
+def paint_plots(curve: Curve, config: Mapping[str, Any], metrics: pd.DataFrame, album: Album) -> list[Plot]:
+    """The PAINT curve as a front (where a supported task was watched) and against alpha."""
+    line = lines(config).get(curve.clip)
+    kept = list(line.kept) if line else tasks(config, "supported")
+    supported = " and ".join(short_title(task["dataset"]) for task in kept) if curve.has_supported else ""
+    spans = _intervals(curve, config, metrics)
+    ends = [_spoken_point(curve, alpha) for alpha in dict.fromkeys([0.0, curve.selected, 1.0])]
+    name = f"paint-{curve.clip}-{curve.dataset}"
+    data = _curve_data(curve, spans)
+    result = []
+    if curve.has_supported:
+        caption = (
+            f"Each point is the model at one α: the supported task ({supported}) to the right, the patching task "
+            "upwards. Better is up and to the right; the ring marks the selected α."
+        )
+        alt = f"Line through {len(curve.points)} points. {' '.join(ends)}"
+        result.append(album.plot(plots.paint_curve(curve, supported, spans), f"{name}-front", caption, alt, data))
+    caption = "The same scores against α; the vertical line is the selected α"
+    caption += ", the band the interval on validation data." if "patching_val_ci_low" in curve.points else "."
+    alt = f"Scores against alpha. {' '.join(ends)}"
+    return [*result, album.plot(plots.paint_by_alpha(curve, supported, spans), f"{name}-alpha", caption, alt, data)]
+
+
+def _intervals(curve: Curve, config: Mapping[str, Any], metrics: pd.DataFrame) -> Intervals:
+    """The intervals of a curve's points, where a role has one task: means of several have none."""
+    line = lines(config).get(curve.clip)
+    of_role = {
+        "patching": list(line.patching) if line else tasks(config, "patching"),
+        "supported": list(line.kept) if line else tasks(config, "supported"),
+    }
+    spans = {}
+    for role, own in of_role.items():
+        if len(own) != 1:
+            continue
+        rows = metrics[
+            (metrics["task"] == "zero-shot")
+            & (metrics["dataset"] == own[0]["dataset"])
+            & (metrics["prompts"] == own[0]["prompts"])
+            & (metrics["nomenclature"] == nomenclature_of(own[0]))
+            & (metrics["class"] == "")
+        ]
+        rows = rows[(rows["metric"] == main_metric(own[0]["dataset"], rows["metric"])) & rows["ci_low"].notna()]
+        ends = {(row.encoder, row.split): (row.ci_low, row.ci_high) for row in rows.itertuples()}
+        for alpha in curve.points["alpha"]:
+            encoder = model_at(line, alpha) if line else f"{curve.clip}@{alpha_name(alpha)}"
+            for split in ("val", "test"):
+                if (encoder, split) in ends:
+                    spans[role, split, float(alpha)] = ends[encoder, split]
+    return spans
+
+
+def _curve_data(curve: Curve, spans: Intervals) -> pd.DataFrame:
+    """The points of a curve, one a line, with their intervals."""
+    records = []
+    for _, point in curve.points.iterrows():
+        alpha = float(point["alpha"])
+        for task in ("patching", "supported"):
+            for split in ("val", "test"):
+                value = point[f"{task}_{split}"]
+                if pd.notna(value):
+                    low, high = spans.get((task, split, alpha), (None, None))
+                    names = [curve.clip, alpha, int(alpha == curve.selected), task, split]
+                    records.append([*names, point[f"{task}_metric"], value, low, high])
+    columns = ["line", "alpha", "selected", "task", "split", "metric", "value", "ci_low", "ci_high"]
+    return pd.DataFrame(records, columns=columns)
+
+
+def _spoken_point(curve: Curve, alpha: float) -> str:
+    point = curve.at(alpha)
+    split = "test" if pd.notna(point["patching_test"]) else "val"
+    name = f"At alpha {alpha_name(alpha)}{' (selected)' if alpha == curve.selected else ''}"
+    text = f"{name}: patching task {percent(point[f'patching_{split}'])}"
+    if curve.has_supported and pd.notna(point[f"supported_{split}"]):
+        text += f", supported task {percent(point[f'supported_{split}'])}"
+    return f"{text}."
+
+
+# --- training --------------------------------------------------------------------------------------------------------
+
+
+def training_name(path: Path) -> str:
+    """What a history.jsonl tells of, from its place: <stage>/<what was trained>/history.jsonl."""
+    stage, what = path.parent.parent.name, path.parent.name
+    if stage == "finetune":
+        clip, _, dataset = what.rpartition(".")
+        return f"Fine-tuning {clip} on {short_titles(dataset)}"
+    return {"align": f"Aligning {what}", "clip": f"Training {what} from scratch"}.get(stage, what)
+
+
+def remarks(paths: Sequence[Path]) -> list[str]:
+    """What stages noted in their files: history.jsonl, open_clip_config.json, samples/<data set>.json."""
+    noted: list[str] = []
+    for path in paths:
+        with open_verified(path) as file:
+            text = file.read()
+        lines = [json.loads(line) for line in text.splitlines()] if path.suffix == ".jsonl" else [json.loads(text)]
+        noted += [text for line in lines for text in (line.get("remark"), *line.get("notes", ())) if text]
+    return noted
+
+
+def training_plot(path: Path, album: Album) -> Plot:
+    """Loss, validation and learning rate of one training."""
+    with open_verified(path) as file:
+        history = [json.loads(line) for line in file]
+    computed = [line["precision"] for line in history if "precision" in line]
+    noted = [line["remark"] for line in history if "remark" in line]
+    history = [line for line in history if not {"precision", "remark"} & line.keys()]
+    losses = [line["loss"] for line in history if "loss" in line]
+    caption = f"{history[-1]['step']:,} steps; the loss went from {losses[0]:.3g} to {losses[-1]:.3g}."
+    if computed:
+        caption += f" Computed in {', then in '.join(computed)}."
+    caption += "".join(f" {text}" for text in noted)
+    name = f"training-{path.parent.parent.name}-{path.parent.name}"
+    figure = plots.training_curves(history)
+    return album.plot(figure, name, caption, f"{training_name(path)}. {caption}", pd.DataFrame(history))

@@ -1,0 +1,215 @@
+"""The report's comparisons of models class by class: scores, gains, and what is taken for what."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from bandbridge.base.alphas import alpha_name
+from bandbridge.config.run import tasks
+from bandbridge.reporting.figures import models as plots_models
+from bandbridge.reporting.figures.style import MODEL_COLOURS, MOST_CLASSES, Album, Plot
+from bandbridge.reporting.tables.all import (
+    PER_CLASS,
+    Curve,
+    dataset_title,
+    headline,
+    metric_name,
+    number,
+    short_title,
+    shown_models,
+)
+from bandbridge.reporting.tables.model import rank_value
+
+MOST_CONFUSIONS = 12
+TO = " -> "
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """Scores of one data set's classes: a plot, and a frame with a column a model, in percent, and the gain in points.
+
+    `gain` is None where there is one model.
+    """
+
+    title: str
+    plot: Plot
+    scores: pd.DataFrame
+    samples: pd.Series
+    gain: pd.Series | None
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Confusion matrices of one data set, and their largest cells off the diagonal: classes and shares in percent."""
+
+    title: str
+    plot: Plot
+    largest: pd.DataFrame
+
+
+def titles(datasets: Iterable[str]) -> dict[str, str]:
+    """Data set -> its short title, or its whole one where two would have the same."""
+    names = list(dict.fromkeys(datasets))
+    short = Counter(map(short_title, names))
+    return {name: short_title(name) if short[short_title(name)] == 1 else dataset_title(name) for name in names}
+
+
+def own_prompts(config: Mapping[str, Any]) -> dict[str, str]:
+    """Data set -> the prompts of the task that is posed on it."""
+    return {task["dataset"]: task["prompts"] for role in ("supported", "patching") for task in tasks(config, role)}
+
+
+def drawn_models(scores: pd.Series, names: Mapping[str, str], most: int = len(MODEL_COLOURS)) -> list[str]:
+    """Encoders that a figure has room for, in the order of tables: those of the PAINT line, then the best others."""
+    there = [name for name in names if name in scores.index]
+    first = [name for name in there if "@" in name][:most]
+    others = sorted((name for name in there if "@" not in name), key=lambda name: -rank_value(scores[name]))
+    kept = {*first, *others[: most - len(first)]}
+    return [name for name in there if name in kept]
+
+
+# --- classes ---------------------------------------------------------------------------------------------------------
+
+
+def class_scores(
+    config: Mapping[str, Any], metrics: pd.DataFrame, curves: Sequence[Curve], album: Album
+) -> list[ClassScores]:
+    """Per-class scores of every data set with one prompt set: the task's own, or the first."""
+    rows = metrics[(metrics["task"] == "zero-shot") & metrics["metric"].isin(PER_CLASS)]
+    names = shown_models(rows, curves)
+    own, called = own_prompts(config), titles(rows["dataset"])
+    result = []
+    for dataset, nomenclature in rows[["dataset", "nomenclature"]].drop_duplicates().itertuples(index=False, name=None):
+        group = rows[(rows["dataset"] == dataset) & (rows["nomenclature"] == nomenclature)]
+        prompts = own.get(dataset, "")
+        prompts = prompts if prompts in set(group["prompts"]) else group["prompts"].iloc[0]
+        split = "test" if "test" in set(group["split"]) else "val"
+        group = group[(group["prompts"] == prompts) & (group["split"] == split) & group["encoder"].isin(names)]
+        if len(group):
+            metric = metric_name(group["metric"].iloc[0])
+            caption = f"{metric[0].upper()}{metric[1:]} in %, {nomenclature}, prompts {prompts}, {split} split."
+            name = f"classes-{dataset}-{nomenclature}"
+            result.append(_class_scores(called[dataset], caption, name, group, names, curves, album))
+    return result
+
+
+def _class_scores(
+    title: str,
+    caption: str,
+    name: str,
+    rows: pd.DataFrame,
+    names: Mapping[str, str],
+    curves: Sequence[Curve],
+    album: Album,
+) -> ClassScores:
+    scores = rows.pivot(index="class", columns="encoder", values="value")
+    scores = scores[[encoder for encoder in names if encoder in scores]]
+    base, improved = _compared(list(scores.columns), curves)
+    gain = scores[improved] - scores[base]
+    order = gain.sort_values(ascending=False, kind="stable").index
+    scores = scores.loc[order]
+    drawn = drawn_models(scores.mean(), names)
+    shown, what = scores[drawn].rename(columns=names), "A line a class, those that patching helped most on top."
+    if len(scores) > MOST_CLASSES:
+        half = MOST_CLASSES // 2
+        shown = pd.concat([shown.iloc[:half], shown.iloc[-half:]])
+        what = f"The {half} classes that patching helped most, and the {half} it helped least, of {len(scores):,}."
+    if len(drawn) < scores.shape[1]:
+        what += f" The {len(drawn)} models that are drawn are the ends of the line, the patched one and the best others"
+        what += f", of {scores.shape[1]}."
+    scores = scores.rename(columns=names)
+    alt = f"{caption} {len(scores)} classes, {', '.join(map(str, shown.columns))}; the numbers are in the table below."
+    data = scores.reset_index()
+    plot = album.plot(plots_models.per_class(shown), name, f"{caption} {what}", alt, data)
+    counts = rows.groupby("class")["n"].max()
+    return ClassScores(title, plot, 100 * scores, counts, 100 * gain.loc[order] if improved != base else None)
+
+
+def _compared(encoders: Sequence[str], curves: Sequence[Curve]) -> tuple[str, str]:
+    """The zero-shot model and the one to compare with it: the patched one, or the next there is."""
+    base = next((name for name in encoders if name.endswith("@0")), encoders[0])
+    chosen = {f"{curve.clip}@{alpha_name(curve.selected)}" for curve in curves}
+    others = [name for name in encoders if name != base]
+    return base, next((name for name in others if name in chosen), others[0] if others else base)
+
+
+# --- confusions ------------------------------------------------------------------------------------------------------
+
+
+def confusions(
+    config: Mapping[str, Any], metrics: pd.DataFrame, curves: Sequence[Curve], album: Album
+) -> list[Confusion]:
+    """Confusion matrices of zero-shot CLIP, the patched model and the best student, of each data set that has any."""
+    rows = metrics[(metrics["task"] == "zero-shot") & (metrics["metric"] == "confusion")]
+    names = shown_models(metrics, curves)
+    scores = headline(metrics, "zero-shot")
+    own, called = own_prompts(config), titles(rows["dataset"])
+    result = []
+    for dataset, nomenclature in rows[["dataset", "nomenclature"]].drop_duplicates().itertuples(index=False, name=None):
+        group = rows[(rows["dataset"] == dataset) & (rows["nomenclature"] == nomenclature)]
+        prompts = own.get(dataset, "")
+        prompts = prompts if prompts in set(group["prompts"]) else group["prompts"].iloc[0]
+        group = group[group["prompts"] == prompts]
+        there = [encoder for encoder in names if encoder in set(group["encoder"])]
+        if not there:
+            continue
+        values = scores[(scores["dataset"] == dataset) & (scores["prompts"] == prompts)]
+        values = values.drop_duplicates("encoder").set_index("encoder")["value"]
+        students = [name for name in there if "@" not in name]
+        students.sort(key=lambda name: -rank_value(values.get(name, 0.0)))
+        compared = _compared([name for name in there if "@" in name] or there, curves)
+        shown = list(dict.fromkeys([*compared, *students[:1]]))
+        kept = {name: names[name] for name in shown}
+        caption = (
+            "Lines are true classes, columns what they were taken for; shades are shares of the line. "
+            f"{nomenclature}, prompts {prompts}, test split."
+        )
+        result.append(_confusion(called[dataset], f"confusion-{dataset}-{nomenclature}", caption, group, kept, album))
+    return result
+
+
+def _confusion(
+    title: str, name: str, caption: str, rows: pd.DataFrame, names: Mapping[str, str], album: Album
+) -> Confusion:
+    rows = rows[rows["encoder"].isin(names)]
+    sides = rows["class"].str.partition(TO)
+    cells = pd.DataFrame(
+        {"model": rows["encoder"].map(names), "true": sides[0], "predicted": sides[2], "share": rows["value"]}
+    )
+    classes = sorted({*cells["true"], *cells["predicted"]})
+    samples = rows["n"].groupby(cells["true"]).max().reindex(classes).fillna(0).astype(int)
+    matrices = {
+        model: cells[cells["model"] == model]
+        .pivot(index="true", columns="predicted", values="share")
+        .reindex(index=classes, columns=classes)
+        .fillna(0.0)
+        for model in names.values()
+    }
+    largest = _largest(matrices, samples)
+    worst = "; ".join(_spoken(largest))
+    alt = f"Confusion matrices of {', '.join(matrices)}. {caption} The most frequent: {worst}."
+    plot = album.plot(plots_models.confusions(matrices, samples), name, caption, alt, cells)
+    return Confusion(title, plot, largest)
+
+
+def _largest(matrices: Mapping[str, pd.DataFrame], samples: pd.Series) -> pd.DataFrame:
+    """The cells off the diagonal with the largest share in any model: true, predicted, samples, a column a model."""
+    frame = pd.DataFrame({model: pd.Series(matrix.stack()) for model, matrix in matrices.items()})
+    frame = frame[frame.index.get_level_values(0) != frame.index.get_level_values(1)]
+    order = frame.max(axis=1).sort_values(ascending=False, kind="stable")
+    frame = 100 * frame.loc[order[order > 0].index[:MOST_CONFUSIONS]]
+    frame = frame.rename_axis(["true", "predicted"]).reset_index()
+    frame.insert(2, "samples", [int(samples[name]) for name in frame["true"]])
+    return frame
+
+
+def _spoken(largest: pd.DataFrame) -> list[str]:
+    first = largest.iloc[:3]
+    shares = first.iloc[:, 3:].max(axis=1)
+    return [
+        f"{true} taken for {predicted}, {number(float(share))} % at most"
+        for true, predicted, share in zip(first["true"], first["predicted"], shares, strict=True)
+    ]

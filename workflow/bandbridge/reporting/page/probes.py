@@ -1,0 +1,94 @@
+"""The report's figures of probes on frozen embeddings."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from bandbridge.reporting.figures import models as plots_models
+from bandbridge.reporting.figures.style import Album, Plot
+from bandbridge.reporting.page.models import drawn_models, own_prompts, titles
+from bandbridge.reporting.page.summary import percent
+from bandbridge.reporting.tables.all import Curve, headline, metric_name, short_title, shown_models
+
+MOST_MODELS = 24
+PROBED = ("zero-shot", "knn", "linear-probe")
+
+
+def probe_plots(
+    config: Mapping[str, Any], metrics: pd.DataFrame, curves: Sequence[Curve], album: Album
+) -> list[tuple[str, list[Plot]]]:
+    """Title and figures of each data set with probes: zero-shot, neighbours and linear probe; probes on few samples."""
+    names = shown_models(metrics, curves)
+    parts = [headline(metrics, task).assign(kind=task) for task in PROBED]
+    scores = pd.concat([part for part in parts if len(part)]) if any(map(len, parts)) else metrics.assign(kind="")
+    scores = scores[scores["encoder"].isin(names)]
+    few = metrics[(metrics["task"] == "few-shot") & metrics["metric"].str.contains("@") & (metrics["class"] == "")]
+    few = few[few["encoder"].isin(names)]
+    own = own_prompts(config)
+    result: list[tuple[str, list[Plot]]] = []
+    probed = pd.concat([scores.loc[scores["kind"] != "zero-shot", ["dataset", "nomenclature"]], few])
+    called = titles(probed["dataset"])
+    for dataset, nomenclature in probed[["dataset", "nomenclature"]].drop_duplicates().itertuples(index=False):
+        plots: list[Plot] = []
+        of = scores[(scores["dataset"] == dataset) & (scores["nomenclature"] == nomenclature)]
+        prompts = own.get(dataset)
+        zero_shot = of[of["kind"] == "zero-shot"]
+        prompts = prompts if prompts in set(zero_shot["prompts"]) else next(iter(zero_shot["prompts"]), "")
+        of = of[(of["kind"] != "zero-shot") | (of["prompts"] == prompts)]
+        probes = of[of["kind"] != "zero-shot"]
+        if len(probes):
+            of = of[of["encoder"].isin(set(probes["encoder"]))]
+            plots.append(_probe_plot(dataset, nomenclature, of, names, album))
+        shots = few[(few["dataset"] == dataset) & (few["nomenclature"] == nomenclature)]
+        if len(shots):
+            plots.append(_shots_plot(dataset, nomenclature, shots, names, album))
+        result.append((called[dataset], plots))
+    return result
+
+
+def _probe_plot(dataset: str, nomenclature: str, rows: pd.DataFrame, names: Mapping[str, str], album: Album) -> Plot:
+    best = rows.groupby("encoder")["value"].max()
+    drawn = drawn_models(best, names, MOST_MODELS)
+    kinds = [kind for kind in PROBED if kind in set(rows["kind"])]
+    rows = rows[rows["encoder"].isin(drawn)]
+    place = {encoder: index for index, encoder in enumerate(drawn)}
+    rows = rows.assign(model=rows["encoder"].map(names), place=rows["encoder"].map(place)).sort_values("place")
+    rows = pd.concat([rows[rows["kind"] == kind] for kind in kinds])
+    columns = ["model", "kind", "value", "ci_low", "ci_high", "n"]
+    metric = metric_name(rows["metric"].iloc[0])
+    listed = ", ".join(plots_models.KIND_NAMES[kind] for kind in kinds)
+    caption = f"{short_title(dataset)}, {nomenclature}: {listed} of the same embeddings; lines are their intervals."
+    if len(drawn) < len(best):
+        caption += f" {len(drawn)} of {len(best)} models."
+    top = rows.sort_values("value").iloc[-1]
+    alt = f"{caption} The best: {top['model']}, {plots_models.KIND_NAMES[top['kind']]}, {percent(top['value'])}."
+    # Models from top to bottom in the order of tables, whatever kinds they have.
+    ordered = rows[columns].assign(model=pd.Categorical(rows["model"], [names[name] for name in drawn]))
+    ordered = ordered.sort_values("model", kind="stable").assign(model=lambda frame: frame["model"].astype(str))
+    figure = plots_models.probes(ordered, metric)
+    return album.plot(figure, f"probes-{dataset}-{nomenclature}", caption, alt, ordered)
+
+
+def _shots_plot(dataset: str, nomenclature: str, rows: pd.DataFrame, names: Mapping[str, str], album: Album) -> Plot:
+    sides = rows["metric"].str.partition("@")
+    rows = rows.assign(k=sides[2].astype(int), model=rows["encoder"].map(names))
+    best = rows.groupby("encoder")["value"].max()
+    drawn = drawn_models(best, names)
+    shown = rows[rows["encoder"].isin(drawn)]
+    shown = pd.concat([shown[shown["encoder"] == name] for name in drawn]).sort_values("k", kind="stable")
+    shown = shown.assign(model=pd.Categorical(shown["model"], [names[name] for name in drawn]))
+    shown = shown.sort_values(["model", "k"]).assign(model=lambda frame: frame["model"].astype(str))
+    columns = ["model", "k", "value", "ci_low", "ci_high", "n"]
+    ks = sorted(shown["k"].unique())
+    caption = (
+        f"{short_title(dataset)}, {nomenclature}: linear probes on {ks[0]:,} to {ks[-1]:,} samples a class, mean of "
+        "repeated draws; bands are the repeats' intervals."
+    )
+    if len(drawn) < len(best):
+        caption += f" {len(drawn)} of {len(best)} models."
+    last = shown[shown["k"] == ks[-1]]
+    spoken = ", ".join(f"{row.model} {percent(row.value)}" for row in last.itertuples())
+    figure = plots_models.shots(shown[columns], metric_name(sides[0].iloc[0]))
+    alt = f"{caption} With {ks[-1]:,} a class: {spoken}."
+    return album.plot(figure, f"shots-{dataset}-{nomenclature}", caption, alt, shown[columns])

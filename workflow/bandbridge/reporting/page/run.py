@@ -1,0 +1,208 @@
+"""What a run cost and what it was made of, for the report."""
+
+import json
+import platform
+import re
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from bandbridge import __version__
+from bandbridge.base.locations import WORKFLOW
+from bandbridge.reporting.figures import run as plots
+from bandbridge.reporting.figures.style import Album, Plot
+
+# What every run rests on, before its data sets.
+METHOD = ("zavras2025mind", "ilharco2022patching", "radford2021learning")
+
+PACKAGES = (
+    "snakemake",
+    "torch",
+    "open_clip_torch",
+    "timm",
+    "numpy",
+    "pandas",
+    "scikit-learn",
+    "zarr",
+    "tensorstore",
+    "rasterio",
+    "matplotlib",
+)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A stage's jobs, their seconds together, the longest job's, and the most memory one of them held, in megabytes."""
+
+    stage: str
+    jobs: int
+    seconds: float
+    longest: float
+    memory: float | None
+
+    @property
+    def time(self) -> str:
+        return duration(self.seconds)
+
+    @property
+    def longest_time(self) -> str:
+        return duration(self.longest)
+
+    @property
+    def peak(self) -> str:
+        if self.memory is None:
+            return "–"
+        return f"{self.memory:,.0f} MB" if self.memory < 1000 else f"{self.memory / 1000:.1f} GB"
+
+
+def costs(benchmarks: Sequence[Path], run: str) -> list[Cost]:
+    """Time and peak memory of each stage, the longest first, from Snakemake's benchmark files.
+
+    Args:
+        benchmarks: files `.../<run>/<stage>...tsv`, or folders of such; what does not exist is left out.
+    """
+    files = {
+        file for path in benchmarks for file in (path.rglob("*.tsv") if path.is_dir() else [path]) if file.is_file()
+    }
+    jobs = [_read_benchmark(path, run) for path in sorted(files)]
+    if not jobs:
+        return []
+    frame = pd.DataFrame(jobs, columns=["stage", "seconds", "memory"])
+    stages = [
+        Cost(
+            str(stage),
+            len(group),
+            float(group["seconds"].sum()),
+            float(group["seconds"].max()),
+            None if group["memory"].isna().all() else float(group["memory"].max()),
+        )
+        for stage, group in frame.groupby("stage", sort=False)
+    ]
+    return sorted(stages, key=lambda cost: -cost.seconds)
+
+
+def cost_plot(stages: Sequence[Cost], album: Album) -> Plot | None:
+    """Time and memory of each stage as a figure; None where there are not two to compare."""
+    if len(stages) < 2:
+        return None
+    frame = pd.DataFrame(
+        {
+            "stage": [cost.stage for cost in stages],
+            "jobs": [cost.jobs for cost in stages],
+            "seconds": [cost.seconds for cost in stages],
+            "longest_seconds": [cost.longest for cost in stages],
+            "peak_megabytes": [cost.memory for cost in stages],
+        }
+    ).astype({"peak_megabytes": float})
+    by_stage = frame.set_index("stage")
+    figure = plots.stage_costs(by_stage["seconds"], by_stage["peak_megabytes"])
+    caption = (
+        "Time of each stage's jobs together, and the most memory that one of them held; both axes are logarithmic."
+    )
+    longest = stages[0]
+    alt = f"{caption} The longest: {longest.stage}, {longest.time}. The numbers are in the table below."
+    return album.plot(figure, "cost", caption, alt, frame)
+
+
+def total_cost(stages: Sequence[Cost]) -> Cost:
+    """All stages as one."""
+    memory = [stage.memory for stage in stages if stage.memory is not None]
+    return Cost(
+        "All",
+        sum(stage.jobs for stage in stages),
+        sum(stage.seconds for stage in stages),
+        max((stage.longest for stage in stages), default=0.0),
+        max(memory, default=None),
+    )
+
+
+def _read_benchmark(path: Path, run: str) -> tuple[str, float, float]:
+    # Memory is '-' or NA for a job that ended before it could be measured.
+    measured = pd.read_csv(path, sep="\t", na_values=["-", "NA"])
+    parts = path.with_suffix("").parts
+    below = parts[len(parts) - parts[::-1].index(run) :] if run in parts else parts[-1:]
+    return below[0], float(measured["s"].sum()), float(measured["max_rss"].max())
+
+
+def duration(seconds: float) -> str:
+    """'12 s', '3 min 05 s', '2 h 10 min'."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600:,} h {whole % 3600 // 60:02d} min"
+
+
+@dataclass(frozen=True)
+class Provenance:
+    facts: dict[str, str]
+    versions: dict[str, str]
+    checksums: dict[str, str]
+    config: str
+
+
+def provenance(config: Mapping[str, Any], checksums: Mapping[str, str]) -> Provenance:
+    """Date, seed, commit, versions and configuration of the run."""
+    facts = {
+        "Run": str(config["run"]),
+        "Seed": str(config["seed"]),
+        "Written": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "BandBridge": " ".join(filter(None, [__version__, git_commit()])),
+        "Python": f"{platform.python_version()}, {platform.system()} {platform.machine()}",
+    }
+    # Snakemake hands mappings over as its own types; JSON makes plain ones of them.
+    plain = json.loads(json.dumps(config))
+    text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=100)
+    return Provenance(facts, _versions(), dict(checksums), text)
+
+
+def git_commit() -> str:
+    """'(commit 1234567890ab)', and whether files differ from it; empty where the code is not in a git clone."""
+    root = WORKFLOW.parent
+    if not (root / ".git").exists():
+        return ""
+    try:
+        commit = _git(root, "rev-parse", "--short=12", "HEAD")
+        return f"(commit {commit}{', with local changes' if _git(root, 'status', '--porcelain') else ''})"
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        return ""
+
+
+def _git(root: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(root), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+# --- what to cite ----------------------------------------------------------------------------------------------------
+
+
+def bibtex(keys: Iterable[str]) -> str:
+    """BibTeX entries of the method and of these keys, each once; what is not a key of references.bib is left out."""
+    known = references()
+    wanted = dict.fromkeys([*METHOD, *keys])
+    return "\n\n".join(known[key] for key in wanted if key in known)
+
+
+def references() -> dict[str, str]:
+    """Key -> entry of workflow/report/references.bib."""
+    text = (WORKFLOW / "report" / "references.bib").read_text(encoding="utf-8")
+    entries = [entry.strip() for entry in re.split(r"\n(?=@)", text) if entry.strip()]
+    return {entry[entry.index("{") + 1 : entry.index(",")]: entry for entry in entries}

@@ -1,0 +1,308 @@
+"""The report's opening, made from the run's figures: two sentences, the key figures, what was run."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from bandbridge.base.alphas import alpha_name
+from bandbridge.catalogue.text_towers import load_text_tower
+from bandbridge.config.run import (
+    clips,
+    final_lines,
+    lines,
+    locked_tower,
+    model_at,
+    nomenclature_of,
+    students,
+    tasks,
+    uses_scratch,
+)
+from bandbridge.reporting.tables.all import Curve, dataset_title, headline, metric_name, number, short_title
+from bandbridge.reporting.tables.model import rank_value
+
+# A smaller p value is called a change that chance would hardly make.
+SIGNIFICANT = 0.05
+OVER_ZERO_SHOT, OVER_PATCHED = "gain", "gain_over_patched"
+MOST_STUDENTS = 6
+
+
+@dataclass(frozen=True)
+class Gain:
+    """A paired difference, 0..1, with its interval and two-sided p value; None where it was not measured."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+
+    @property
+    def span(self) -> str:
+        """'+1.2 to +6.1', in points; empty without an interval."""
+        if self.low is None or self.high is None:
+            return ""
+        return f"{number(100 * self.low, signed=True)} to {number(100 * self.high, signed=True)}"
+
+    @property
+    def verdict(self) -> str:
+        """What the p value says in words; empty without one."""
+        if self.p is None:
+            return ""
+        return f"p {p_text(self.p)}" if self.p < SIGNIFICANT else f"p {p_text(self.p)}: chance could do as much"
+
+
+@dataclass(frozen=True)
+class KeyFigure:
+    """A change worth a large numeral: from `before` to `after`, as they are shown."""
+
+    label: str
+    before: str
+    after: str
+    change: str
+    interval: str = ""
+    verdict: str = ""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Headline scores (0..1) of a task's data set with the task's own prompts, by encoder, and the gains among them."""
+
+    title: str
+    metric: str
+    values: Mapping[str, float]
+    gains: Mapping[tuple[str, str], Gain] = field(default_factory=dict)
+
+    def gain(self, kind: str, after: str, before: str) -> Gain:
+        """The measured gain of an encoder; where none was measured, the difference of the two scores."""
+        found = self.gains.get((kind, after))
+        return found or Gain(self.values[after] - self.values[before])
+
+
+def task_scores(metrics: pd.DataFrame, task: Mapping[str, Any]) -> Scores | None:
+    """The scores of a task; None where the run has none."""
+    rows = headline(metrics, "zero-shot")
+    rows = rows[_of_task(rows, task)]
+    if rows.empty:
+        return None
+    metric, split = rows["metric"].iloc[0], rows["split"].iloc[0]
+    found = metrics[(metrics["task"] == "zero-shot") & (metrics["split"] == split) & (metrics["class"] == "")]
+    found = found[_of_task(found, task)].drop_duplicates(["encoder", "metric"]).set_index(["encoder", "metric"])
+    gains = {}
+    for kind in (OVER_ZERO_SHOT, OVER_PATCHED):
+        name = f"{metric}_{kind}"
+        for encoder in found.index[found.index.get_level_values("metric") == name].get_level_values("encoder"):
+            row = found.loc[(encoder, name)]
+            p = found["value"].get((encoder, f"{name}_p"))
+            gains[kind, str(encoder)] = Gain(row["value"], _known(row["ci_low"]), _known(row["ci_high"]), _known(p))
+    once = rows.drop_duplicates("encoder")
+    values = dict(zip(map(str, once["encoder"]), once["value"], strict=True))
+    return Scores(short_title(task["dataset"]), metric_name(metric), values, gains)
+
+
+def _of_task(rows: pd.DataFrame, task: Mapping[str, Any]) -> pd.Series:
+    same = (rows["dataset"] == task["dataset"]) & (rows["prompts"] == task["prompts"])
+    return same & (rows["nomenclature"] == nomenclature_of(task))
+
+
+def _known(value: float | None) -> float | None:
+    return None if value is None or pd.isna(value) else float(value)
+
+
+# --- the sentences ---------------------------------------------------------------------------------------------------
+
+
+def summary(config: Mapping[str, Any], metrics: pd.DataFrame, curves: Sequence[Curve]) -> str:
+    """Two sentences: what patching did to both tasks, and what the best aligned student makes of it."""
+    curve = main_curve(config, curves)
+    patching, supported = (_roles(config, metrics, role) for role in ("patching", "supported"))
+    if curve is None or not patching:
+        return " ".join(filter(None, ["No model was patched in this run.", _alignment_alone(config, metrics)]))
+    ends = ends_of(config, curve)
+    level = f"{100 * config['evaluate']['bootstrap']['level']:g}\N{NO-BREAK SPACE}%"
+    which = f" of {curve.clip}" if len(final_lines(config)) > 1 else ""
+    first = f"Patching{which} with α = {alpha_name(curve.selected)} "
+    first += " and ".join(_changed(scores, ends, level if scores is patching[0] else "") for scores in patching)
+    kept = " and ".join(_changed(scores, ends, "") for scores in supported)
+    first += f"; it {kept}." if kept else "; no supported task was watched."
+    line = lines(config).get(curve.clip)
+    students_of = _aligned(config, patching[0], line.clip if line else curve.clip)
+    return f"{first} {_student_sentence(config, patching[0], students_of, 'the patched model', ends[1])}"
+
+
+def _alignment_alone(config: Mapping[str, Any], metrics: pd.DataFrame) -> str:
+    """The sentence about students of a CLIP that was taken as it is; empty where there is none."""
+    clip = next(iter(clips(config)))
+    named = [config["align"]["task"]] if config["align"].get("task") else []
+    for task in (*named, *tasks(config, "patching"), *tasks(config, "supported")):
+        scores = task_scores(metrics, task)
+        if scores and f"{clip}@0" in scores.values and _aligned(config, scores, clip):
+            return _student_sentence(config, scores, _aligned(config, scores, clip), clip, f"{clip}@0")
+    return ""
+
+
+def main_curve(config: Mapping[str, Any], curves: Sequence[Curve]) -> Curve | None:
+    """The curve that the patched model of the first CLIP is on: the last one where tasks are patched one by one."""
+    final = set(final_lines(config).values())
+    return next((curve for curve in curves if curve.clip in final), curves[0] if curves else None)
+
+
+def ends_of(config: Mapping[str, Any], curve: Curve) -> tuple[str, str]:
+    """The encoders that a summary compares: zero-shot CLIP and the patched model."""
+    line = lines(config).get(curve.clip)
+    if line is None:
+        return f"{curve.clip}@0", f"{curve.clip}@{alpha_name(curve.selected)}"
+    return f"{line.clip}@0", model_at(line, curve.selected)
+
+
+def _roles(config: Mapping[str, Any], metrics: pd.DataFrame, role: str) -> list[Scores]:
+    found = (task_scores(metrics, task) for task in tasks(config, role))
+    return [scores for scores in found if scores is not None]
+
+
+def _aligned(config: Mapping[str, Any], scores: Scores, clip: str) -> dict[str, float]:
+    """Scores of the students whose teacher is a CLIP, zero-shot or patched."""
+    of_clip = [encoder for encoder, (_, teacher) in students(config).items() if teacher == clip]
+    return {encoder: scores.values[encoder] for encoder in of_clip if encoder in scores.values}
+
+
+def _student_sentence(
+    config: Mapping[str, Any], scores: Scores, aligned: Mapping[str, float], teacher: str, encoder: str
+) -> str:
+    """The best student against its teacher, which is called so in the sentence and `encoder` in the figures."""
+    if not aligned:
+        return "No student was aligned."
+    best = max(aligned, key=lambda student: rank_value(aligned[student]))
+    gain = scores.gain(OVER_PATCHED, best, encoder)
+    points = 100 * gain.value
+    relation = f"{number(abs(points))} points {'above' if points > 0 else 'below'} it"
+    if number(points) == number(0):
+        relation = "level with it"
+    which = f"The student {best}" if len(aligned) == 1 else f"The best of {len(aligned)} students, {best},"
+    bands = len(config["align"]["students"][students(config)[best][0]]["bands"])
+    return (
+        f"{which} sees {bands} bands, was aligned to {teacher} and "
+        f"reaches {percent(aligned[best])} {scores.metric}, {relation}{_aside(gain, change=False)}."
+    )
+
+
+def _changed(scores: Scores, ends: tuple[str, str], level: str) -> str:
+    """What happened to a task, with the interval of the change; `level` says once what an interval is."""
+    before, after = ends
+    start, end = scores.values[before], scores.values[after]
+    gain = scores.gain(OVER_ZERO_SHOT, after, before)
+    what = f"{scores.metric} on {scores.title}"
+    if number(100 * (end - start)) == number(0):
+        return f"left {what} at {percent(end)}"
+    text = f"{'raised' if end > start else 'lowered'} {what} from {percent(start)} to {percent(end)}"
+    return text + _aside(gain, level)
+
+
+def _aside(gain: Gain, level: str = "", change: bool = True) -> str:
+    """' (+3.7 points, 95 % interval +1.2 to +6.1)'; nothing where the difference was not measured."""
+    if not gain.span:
+        return ""
+    parts = [f"{number(100 * gain.value, signed=True)} points"] if change else []
+    parts.append(f"{f'{level} ' if level else ''}interval {gain.span}")
+    if gain.p is not None and gain.p >= SIGNIFICANT:
+        parts.append("which chance could do")
+    return f" ({', '.join(parts)})"
+
+
+def percent(value: float) -> str:
+    """'38.0 %' of 0.38, with a space that does not break."""
+    return f"{number(100 * value)}\N{NO-BREAK SPACE}%"
+
+
+def p_text(p: float) -> str:
+    """'= 0.012', '< 0.001'."""
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}" if p < 0.1 else f"= {p:.2f}"
+
+
+# --- the numerals ----------------------------------------------------------------------------------------------------
+
+
+def key_figures(config: Mapping[str, Any], metrics: pd.DataFrame, curves: Sequence[Curve]) -> list[KeyFigure]:
+    """The summary's changes as numerals: all tasks from zero-shot to patched, and patched to each aligned student.
+
+    Of more than MOST_STUDENTS students those with the best scores.
+    """
+    curve = main_curve(config, curves)
+    if curve is None:
+        return []
+    before, after = ends_of(config, curve)
+    figures = []
+    for role in ("patching", "supported"):
+        for scores in _roles(config, metrics, role):
+            label = f"{role.capitalize()} task, zero-shot to patched: {scores.metric} on {scores.title}, %"
+            gain = scores.gain(OVER_ZERO_SHOT, after, before)
+            figures.append(_key_figure(label, scores.values[before], scores.values[after], gain))
+    for scores in _roles(config, metrics, "patching")[:1]:
+        line = lines(config).get(curve.clip)
+        aligned = _aligned(config, scores, line.clip if line else curve.clip)
+        best = sorted(aligned, key=lambda student: -rank_value(aligned[student]))[:MOST_STUDENTS]
+        for student in (student for student in aligned if student in best):
+            label = f"Patched RGB model to aligned student {student}: {scores.metric} on {scores.title}, %"
+            gain = scores.gain(OVER_PATCHED, student, after)
+            figures.append(_key_figure(label, scores.values[after], aligned[student], gain))
+    return figures
+
+
+def _key_figure(label: str, before: float, after: float, gain: Gain) -> KeyFigure:
+    change = number(100 * (after - before), signed=True)
+    return KeyFigure(label, number(100 * before), number(100 * after), f"{change} points", gain.span, gain.verdict)
+
+
+# --- what was run ----------------------------------------------------------------------------------------------------
+
+
+def what_was_run(config: Mapping[str, Any]) -> str:
+    """The run in a sentence or two, from the configuration alone."""
+    finetune, align = config["finetune"], config["align"]
+    patched_on = " and ".join(dataset_title(task["dataset"]) for task in tasks(config, "patching"))
+    names = " and ".join(name for name, _ in clips(config).values())
+    sources = ", ".join(dict.fromkeys(source for _, source in clips(config).values()))
+    start = "trained from scratch" if uses_scratch(config) else f"weights: {sources}"
+    text = (
+        f"{names} ({start}) was fine-tuned on RGB composites of {patched_on} for {_epochs(finetune)} under its "
+        "frozen text head, "
+        f"and its image encoder interpolated at {len(config['paint']['alphas'])} values of α between zero-shot (0) and "
+        "fine-tuned (1)."
+    )
+    learners = [f"{name} ({student['backbone']})" for name, student in align["students"].items()]
+    if learners:
+        listed = ", ".join(learners[:MOST_STUDENTS])
+        more = len(learners) - MOST_STUDENTS
+        listed += f" and {more} more" if more > 0 else ""
+        text += (
+            f" {'A multispectral student' if len(learners) == 1 else 'Multispectral students'}, {listed}, "
+            f"then learned for {_epochs(align)} to place a sample's bands where the patched model places its composite."
+        )
+    return text
+
+
+def _epochs(recipe: Mapping[str, Any]) -> str:
+    return "one epoch" if recipe["epochs"] == 1 else f"{recipe['epochs']:,} epochs"
+
+
+def _tower_note(config: Mapping[str, Any]) -> str:
+    name = locked_tower(config)
+    if name is None:
+        return ""
+    return (
+        f" Its text encoder, {load_text_tower(name).title}, had been trained on sentences and stayed as it was, so "
+        "that words mean to this CLIP what they mean to that encoder."
+    )
+
+
+def scratch_note(config: Mapping[str, Any]) -> str:
+    """What must be known of a CLIP that was not pretrained; empty for one that was."""
+    if not uses_scratch(config):
+        return ""
+    return (
+        "The CLIP of this run was trained from scratch, in minutes, on the images of "
+        f"{dataset_title(config['clip']['scratch']['dataset'])}, paired with captions made of their class names."
+        f"{_tower_note(config)} It "
+        "stands in for OpenAI's weights; nothing else differs from a run that starts from those. The figures show that "
+        "the workflow does what it should, not how good the method is."
+    )

@@ -1,0 +1,401 @@
+"""What every table is made of: cells, columns and lines, the names of models and data sets, and numbers as text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bandbridge.base.alphas import alpha_name
+from bandbridge.base.checksums import verify
+from bandbridge.base.errors import UserError, did_you_mean
+from bandbridge.base.files import read_json
+from bandbridge.catalogue.datasets import dataset_names, load_dataset
+from bandbridge.metrics.intervals import FEWEST
+from bandbridge.scoring.rows import LEFT_OUT
+
+METRIC_NAMES = {
+    "map": "mAP",
+    "micro_map": "micro mAP",
+    "average_precision": "AP",
+    "accuracy": "accuracy",
+    "top5_accuracy": "top-5 accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "class_accuracy": "class accuracy",
+    "macro_f1": "macro F1",
+    "micro_f1": "micro F1",
+    "ece": "calibration error",
+    "class_f1": "F1",
+    "median_rank": "median rank",
+    "centroid_distance": "centroid distance",
+    "cosine_to_zero_shot": "cosine to zero-shot",
+}
+PREFIXES = {"recall@": "R@", "precision@": "P@", "label_map@": "mAP@"}
+ENDS = {0.0: "zero-shot", 1.0: "fine-tuned"}
+PER_CLASS = ("average_precision", "class_accuracy")
+NOTHING = "This run has no such figures."
+SIGNIFICANT = 0.05
+STAR = "*"
+ABOUT = "~"
+APPROXIMATE = (
+    f"{ABOUT} Approximate interval: fewer than {FEWEST} independent samples (or blocks of neighbouring ones) carry the "
+    "rarest class."
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A number as it is shown (percent, or a rank), with its interval and its gain in points; None shows as a dash.
+
+    Attributes:
+        p: two-sided p value of the gain, on paired half-samples.
+        few: whether too few samples are behind the interval for it to cover what it says.
+    """
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    gain: float | None = None
+    p: float | None = None
+    strong: bool = False
+    few: bool = False
+
+    @property
+    def about(self) -> str:
+        """A tilde before an interval that is approximate."""
+        return ABOUT if self.few and self.low is not None else ""
+
+    @property
+    def mark(self) -> str:
+        """An asterisk behind a gain that is unlikely to be chance."""
+        return STAR if self.p is not None and self.p < SIGNIFICANT else ""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of numbers. Neighbours with the same `group` share a heading; `key` is the column's name in CSV.
+
+    Attributes:
+        decimals: of its numbers.
+        signed: whether its numbers are changes, shown with their sign.
+    """
+
+    group: str
+    label: str
+    key: str
+    detail: str = ""
+    smaller_is_better: bool = False
+    decimals: int = 1
+    signed: bool = False
+
+
+@dataclass(frozen=True)
+class Line:
+    """A row: its texts, one for each of the table's `headings`, then a cell for each column.
+
+    Attributes:
+        source: where the figures were published, for a line that is not of this run.
+    """
+
+    texts: tuple[str, ...]
+    cells: tuple[Cell, ...]
+    strong: bool = False
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    name: str
+    caption: str
+    headings: tuple[str, ...]
+    columns: tuple[Column, ...] = ()
+    lines: tuple[Line, ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One PAINT curve: the rows of curve.csv, the alpha that was selected, and why."""
+
+    clip: str
+    dataset: str
+    points: pd.DataFrame = field(repr=False)
+    selected: float
+    reason: str
+
+    @property
+    def has_supported(self) -> bool:
+        return bool(self.points["supported_val"].notna().any() or self.points["supported_test"].notna().any())
+
+    def metric(self, task: str) -> str:
+        """Name of the metric of the 'patching' or the 'supported' task."""
+        return metric_name(next(iter(self.points[f"{task}_metric"].dropna()), ""))
+
+    def at(self, alpha: float) -> pd.Series:
+        """The row of the grid point nearest to `alpha`."""
+        return self.points.iloc[int(np.argmin(np.abs(self.points["alpha"] - alpha)))]
+
+
+def rank_value(score: float) -> float:
+    """A score to sort by: one that is not defined (NaN), which compares with nothing, comes below all others."""
+    return -math.inf if math.isnan(score) else score
+
+
+def read_curves(curves: Sequence[Path], selected: Sequence[Path]) -> list[Curve]:
+    """The curves of `paint/<clip>.<dataset>/curve.csv`, each with the selected.json that stands beside it."""
+    result = []
+    for table, choice in zip(curves, selected, strict=True):
+        clip, _, dataset = table.parent.name.rpartition(".")
+        chosen = read_json(choice)
+        verify(table)
+        points = pd.read_csv(table).sort_values("alpha", ignore_index=True)
+        result.append(Curve(clip, dataset, points, float(chosen["alpha"]), chosen.get("reason", "")))
+    return result
+
+
+@dataclass(frozen=True)
+class View:
+    """What tables are made of, and how they are to look.
+
+    Attributes:
+        models: those to be shown, in this order, as `shown_models` takes them; None for all.
+        datasets: data sets to be shown, in this order; None for all, in the order of the rows.
+        decimals: of percentages.
+    """
+
+    metrics: pd.DataFrame = field(repr=False)
+    curves: Sequence[Curve] = field(repr=False)
+    models: Sequence[str] | None = None
+    datasets: Sequence[str] | None = None
+    decimals: int = 1
+
+    @cached_property
+    def names(self) -> dict[str, str]:
+        """Encoder -> what tables call it, in their order."""
+        return shown_models(self.metrics, self.curves, self.models)
+
+    def task(self, name: str) -> pd.DataFrame:
+        """The rows of a task that are not of one class, those of the data sets to be shown, in their order."""
+        rows = self.metrics[(self.metrics["task"] == name) & (self.metrics["class"] == "")]
+        if self.datasets is None:
+            return rows
+        check_names(self.datasets, set(self.metrics["dataset"]), "data set")
+        order = {dataset: index for index, dataset in enumerate(self.datasets)}
+        rows = rows[rows["dataset"].isin(order)]
+        return rows.sort_values("dataset", key=lambda names: names.map(order), kind="stable")
+
+    def of(self, rows: pd.DataFrame) -> dict[str, str]:
+        """The names of the encoders that have such rows."""
+        there = set(rows["encoder"])
+        return {encoder: name for encoder, name in self.names.items() if encoder in there}
+
+
+def check_names(wanted: Iterable[str], there: Iterable[str], what: str) -> None:
+    """Raise a UserError for the first name that the run does not have."""
+    known = sorted(there)
+    for name in wanted:
+        if name not in known:
+            raise UserError(
+                f"tables: the {what} '{name}' is not in metrics.csv, which has {', '.join(known)}."
+                f"{did_you_mean(name, known)} Correct it, or leave the list out to show all."
+            )
+
+
+# --- names -----------------------------------------------------------------------------------------------------------
+
+
+@cache
+def dataset_title(name: str) -> str:
+    """The title of a data set of the catalogue, its name otherwise."""
+    return load_dataset(name).title if name in dataset_names() else name
+
+
+def short_title(name: str) -> str:
+    """A data set's title without what it explains in brackets at the end; for sentences and axes."""
+    return dataset_title(name).partition(" (")[0]
+
+
+def distinct_titles(datasets: Iterable[str]) -> dict[str, str]:
+    """Data set -> its short title, or its whole one where two would be called the same."""
+    short = {name: short_title(name) for name in datasets}
+    shown = list(short.values())
+    return {name: title if shown.count(title) == 1 else dataset_title(name) for name, title in short.items()}
+
+
+def metric_name(metric: str) -> str:
+    """'mAP' for 'map', 'R@5' for 'recall@5'."""
+    for prefix, short in PREFIXES.items():
+        if metric.startswith(prefix):
+            return short + metric.removeprefix(prefix)
+    return METRIC_NAMES.get(metric, metric)
+
+
+def main_metric(dataset: str, metrics: Iterable[str]) -> str:
+    """The metric that stands for a data set among those there are: its headline.
+
+    Of a data set that is not in the catalogue, or was scored when its headline was another: macro mAP where there is
+    one (multi-label), otherwise accuracy, otherwise balanced accuracy.
+    """
+    there = set(metrics)
+    stated = [load_dataset(dataset).headline] if dataset in dataset_names() else []
+    return next((metric for metric in (*stated, "map", "accuracy", "balanced_accuracy") if metric in there), "accuracy")
+
+
+def modality_name(modality: str) -> str:
+    """'RGB → S2' for 'rgb->s2', 'text → RGB' for 'text->rgb'."""
+    parts = [part if part == "text" else part.upper() for part in modality.split("->")]
+    return "\u00a0→\u00a0".join(parts)
+
+
+def line_of(encoder: str) -> str:
+    """The PAINT line of an encoder `<line>@<alpha>`."""
+    return encoder.rpartition("@")[0]
+
+
+def encoder_roles(metrics: pd.DataFrame, curves: Sequence[Curve]) -> dict[str, tuple[str, ...]]:
+    """Encoder -> the parts it plays: 'zero-shot', 'fine-tuned', 'patched', 'aligned'; none for any other.
+
+    The encoders come in the order of tables: each PAINT line's by alpha, then those without alpha.
+    """
+    selected = {f"{curve.clip}@{alpha_name(curve.selected)}" for curve in curves}
+    facts = metrics.drop_duplicates("encoder").set_index("encoder")[["alpha", "clip"]]
+    on_line = facts[facts["alpha"].notna()]
+    lines = list(dict.fromkeys(map(line_of, on_line.index)))
+    roles = {}
+    for encoder in sorted(on_line.index, key=lambda name: (lines.index(line_of(name)), on_line["alpha"][name])):
+        clip, alpha = on_line["clip"][encoder], on_line["alpha"][encoder]
+        # A line that starts at a patched model has another model than zero-shot CLIP at 0.
+        ends = (ENDS[alpha],) if alpha == 1 or encoder == f"{clip}@0" else ()
+        roles[str(encoder)] = (*ends, *(["patched"] if encoder in selected else []))
+    # The gap's rows name both sides of it; all others, what the encoder was given.
+    seen = metrics[metrics["task"] != "gap"]
+    rgb = set(seen.loc[seen["modality"] == "rgb", "encoder"])
+    clips = set(on_line["clip"])
+    for encoder, clip in facts.loc[facts["alpha"].isna(), "clip"].items():
+        aligned = encoder not in rgb and (clip in clips or not clips)
+        roles[str(encoder)] = ("aligned",) if aligned else ()
+    return roles
+
+
+def shown_models(metrics: pd.DataFrame, curves: Sequence[Curve], models: Sequence[str] | None = None) -> dict[str, str]:
+    """Encoder -> what a table calls it: the ends of the PAINT line, the selected alpha, then all that has no alpha.
+
+    Args:
+        models: those to be shown, in this order: encoders, '<line>@selected', or a part that encoders play
+            ('zero-shot', 'patched', 'fine-tuned', 'aligned'); None for all.
+
+    Raises:
+        UserError: one of `models` is not among the encoders.
+    """
+    roles = encoder_roles(metrics, curves)
+    alphas = metrics.drop_duplicates("encoder").set_index("encoder")["alpha"].to_dict()
+    several = len({line_of(encoder) for encoder in roles if not math.isnan(alphas[encoder])}) > 1
+    names = {encoder: _model_name(encoder, parts, alphas[encoder], several) for encoder, parts in roles.items()}
+    if models is None:
+        return {encoder: name for encoder, name in names.items() if roles[encoder] or math.isnan(alphas[encoder])}
+    called = {encoder: {encoder, *parts} for encoder, parts in roles.items()}
+    for encoder, parts in roles.items():
+        called[encoder] |= {f"{line_of(encoder)}@selected"} if "patched" in parts else set()
+    check_names(
+        models, {*ENDS.values(), "patched", "aligned", *(name for some in called.values() for name in some)}, "model"
+    )
+    chosen = [encoder for model in models for encoder in names if model in called[encoder]]
+    return {encoder: names[encoder] for encoder in dict.fromkeys(chosen)}
+
+
+def _model_name(encoder: str, roles: tuple[str, ...], alpha: float, several: bool) -> str:
+    if math.isnan(alpha):
+        return f"Aligned ({encoder})" if roles else encoder
+    what = " and ".join(roles) or "interpolated"
+    what = f"{line_of(encoder)}, {what}" if several else what.capitalize()
+    return f"{what} (α = {alpha_name(alpha)})"
+
+
+# --- views -----------------------------------------------------------------------------------------------------------
+
+
+def headline(metrics: pd.DataFrame, task: str) -> pd.DataFrame:
+    """The rows of a task that carry its data set's main metric, on the test split (on val where there is no test)."""
+    rows = metrics[(metrics["task"] == task) & (metrics["class"] == "")]
+    keep = []
+    for (dataset, _), group in rows.groupby(["dataset", "nomenclature"], sort=False):
+        split = "test" if "test" in set(group["split"]) else "val"
+        metric = main_metric(str(dataset), group["metric"])
+        keep.append(group[(group["metric"] == metric) & (group["split"] == split)])
+    return pd.concat(keep, ignore_index=True) if keep else rows
+
+
+def distinct(rows: pd.DataFrame, *columns: str) -> list[tuple[str, ...]]:
+    """The distinct combinations of these columns, in the order of the rows."""
+    return list(rows[list(columns)].drop_duplicates().itertuples(index=False, name=None))
+
+
+def grouped(rows: pd.DataFrame, *columns: str) -> dict[tuple[str, ...], pd.DataFrame]:
+    """The rows of each of the distinct combinations of these columns, in the order of the rows."""
+    groups = rows.groupby(list(columns), sort=False)
+    return {tuple(map(str, key)) if isinstance(key, tuple) else (str(key),): group for key, group in groups}
+
+
+def scaled(value: float | None) -> float | None:
+    """A fraction in percent; None for None and NaN."""
+    return None if value is None or pd.isna(value) else 100 * float(value)
+
+
+def percent(row: Mapping[Hashable, Any]) -> Cell:
+    """A row's value and interval in percent."""
+    return Cell(scaled(row["value"]), scaled(row["ci_low"]), scaled(row["ci_high"]), few=bool(row["units"] < FEWEST))
+
+
+def with_best(cells: Sequence[Cell], column: Column) -> list[Cell]:
+    """The cells, the best of at least two in bold; so is any that is shown with the same digits."""
+    best: Callable[[list[float]], float] = min if column.smaller_is_better else max
+    values = [cell.value for cell in cells if cell.value is not None]
+    if len(values) < 2:
+        return list(cells)
+    shown = number(best(values), decimals=column.decimals)
+    return [
+        replace(cell, strong=cell.value is not None and number(cell.value, decimals=column.decimals) == shown)
+        for cell in cells
+    ]
+
+
+def sample_counts(rows: pd.DataFrame) -> str:
+    """'Samples: Demo scene 75 (test).'"""
+    parts = []
+    for dataset, split in distinct(rows, "dataset", "split"):
+        count = rows.loc[(rows["dataset"] == dataset) & (rows["split"] == split), "n"].max()
+        parts.append(f"{dataset_title(dataset)} {count:,} ({split})")
+    return f"Samples: {', '.join(parts)}." if parts else ""
+
+
+def left_out_counts(metrics: pd.DataFrame, rows: pd.DataFrame) -> str:
+    """'Left out, without a label in bigearthnet-19: BigEarthNet 1,234 (test).'; of the data sets that `rows` are of."""
+    counts = metrics[metrics["metric"] == LEFT_OUT].drop_duplicates(["dataset", "nomenclature", "split"])
+    shown = set(distinct(rows, "dataset", "nomenclature", "split"))
+    parts: dict[str, list[str]] = {}
+    for dataset, nomenclature, split, value in zip(
+        counts["dataset"], counts["nomenclature"], counts["split"], counts["value"], strict=True
+    ):
+        if (dataset, nomenclature, split) in shown:
+            parts.setdefault(nomenclature, []).append(f"{dataset_title(dataset)} {int(value):,} ({split})")
+    return " ".join(f"Left out, without a label in {name}: {', '.join(texts)}." for name, texts in parts.items())
+
+
+def with_marks_explained(table: Table) -> Table:
+    """The table, its note saying what a tilde before an interval means where one has it."""
+    approximate = any(cell.about for line in table.lines for cell in line.cells)
+    return replace(table, note=f"{table.note} {APPROXIMATE}".strip()) if approximate else table
+
+
+def number(value: float | None, signed: bool = False, decimals: int = 1) -> str:
+    """So many decimals, with a true minus sign; '–' for None and NaN."""
+    if value is None or math.isnan(value):
+        return "–"
+    rounded = round(value, decimals) + 0.0
+    return f"{rounded:{'+' if signed and rounded else ''}.{decimals}f}".replace("-", "−")

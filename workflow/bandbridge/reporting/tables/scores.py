@@ -1,0 +1,270 @@
+"""Tables of scores, a line a model: zero-shot, linear and k-NN probes, few samples, and the figures beside them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from bandbridge.catalogue.published import Figure, figures, published_note
+from bandbridge.reporting.tables.model import (
+    SIGNIFICANT,
+    STAR,
+    Cell,
+    Column,
+    Line,
+    Table,
+    View,
+    dataset_title,
+    grouped,
+    headline,
+    left_out_counts,
+    main_metric,
+    metric_name,
+    percent,
+    sample_counts,
+    scaled,
+    with_best,
+)
+
+DETAILS = {
+    "top5_accuracy": "top-5",
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced",
+    "micro_map": "micro mAP",
+    "macro_f1": "macro F1",
+    "micro_f1": "micro F1",
+    "ece": "ECE",
+}
+SIGNIFICANCE = (
+    f"{STAR} p < {SIGNIFICANT:g} for the gain over zero-shot CLIP (two-sided, paired half-samples, each test by "
+    "itself)."
+)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """A column, the rows that it shows, and what is known of their gains: encoder -> (gain, p), as fractions."""
+
+    column: Column
+    task: str
+    dataset: str
+    nomenclature: str
+    metric: str
+    rows: pd.DataFrame
+    tested: Mapping[str, tuple[float | None, float | None]]
+
+
+def classification_table(view: View, published: bool = True, notes: Sequence[str] = ()) -> Table:
+    """Zero-shot scores: a line a model, a column for each data set, nomenclature and prompt set.
+
+    Args:
+        notes: what the run leaves out, in sentences.
+    """
+    return _model_table(
+        "classification",
+        "Zero-shot classification, in %, with intervals and, signed, the gain over zero-shot CLIP in points.",
+        view,
+        zero_shot_scores(view),
+        published,
+        notes,
+    )
+
+
+def linear_probe_table(view: View, published: bool = True) -> Table:
+    """Linear and k-NN probes on frozen embeddings: a line a model, columns for each data set and nomenclature."""
+    scores = [*probe_scores(view, "linear-probe"), *probe_scores(view, "knn", label="k-NN ")]
+    both = len({part.task for part in scores}) > 1
+    datasets = [part.dataset for part in scores]
+    scores.sort(key=lambda part: datasets.index(part.dataset))
+    return _model_table(
+        "linear_probe",
+        f"Linear probe{' and k-NN' if both else ''} on frozen embeddings, in %, with intervals and, signed, "
+        "the gain over zero-shot CLIP's embeddings in points.",
+        view,
+        scores,
+        published,
+    )
+
+
+def few_shot_table(view: View) -> Table:
+    """Linear probes that learn from k samples a class: a line a model, a column for each data set and k."""
+    groups = grouped(view.task("few-shot"), "dataset", "nomenclature", "metric")
+    scores = []
+    for dataset, nomenclature, metric in sorted_by_k(list(groups)):
+        base, _, k = metric.partition("@")
+        key = "/".join(filter(None, [dataset, nomenclature, metric]))
+        detail = ", ".join(filter(None, [metric_name(base), nomenclature]))
+        column = Column(dataset_title(dataset), f"k = {k}", key, detail, decimals=view.decimals)
+        chosen = groups[dataset, nomenclature, metric]
+        scores.append(Scores(column, "few-shot", dataset, nomenclature, metric, chosen, {}))
+    caption = (
+        "Linear probe on k samples a class, in %: the mean and the interval of repeated draws of them and, signed, the "
+        "gain over zero-shot CLIP's embeddings in points."
+    )
+    return _model_table("few_shot", caption, view, scores, published=False)
+
+
+def details_table(view: View) -> Table:
+    """What zero-shot classification measured beside headlines: top-5, balanced accuracy, micro averages, F1, ECE."""
+    rows = view.task("zero-shot")
+    headlines = {
+        dataset: main_metric(dataset, group["metric"]) for (dataset,), group in grouped(rows, "dataset").items()
+    }
+    beside = rows["metric"] != rows["dataset"].map(headlines)
+    rows = rows[(rows["split"] == "test") & rows["metric"].isin(DETAILS) & beside]
+    names = view.of(rows)
+    there = set(rows["metric"])
+    columns = tuple(
+        Column("", label, metric, smaller_is_better=metric == "ece", decimals=view.decimals)
+        for metric, label in DETAILS.items()
+        if metric in there
+    )
+    lines: list[Line] = []
+    for (dataset, nomenclature, prompts), group in grouped(rows, "dataset", "nomenclature", "prompts").items():
+        there = set(group["encoder"])
+        encoders = [encoder for encoder in names if encoder in there]
+        texts = [(names[encoder], dataset_title(dataset), nomenclature, prompts) for encoder in encoders]
+        lines += grid_lines(group, encoders, columns, texts)
+    return Table(
+        "details",
+        "Zero-shot classification in other measures than the headline, in %, on the test splits: accuracy of the "
+        "likeliest class and within the five likeliest, balanced accuracy (the mean of the classes' accuracies), "
+        "micro-averaged precision, F1 at the thresholds that are best on validation data, expected calibration error.",
+        ("Model", "Data set", "Classes", "Prompts"),
+        columns if lines else (),
+        tuple(lines),
+    )
+
+
+def zero_shot_scores(view: View) -> list[Scores]:
+    """A column for each data set, nomenclature and prompt set."""
+    every = view.task("zero-shot")
+    rows = headline(every, "zero-shot")
+    gains = every[every["metric"].str.contains("_gain", regex=False)]
+    same = ("dataset", "nomenclature", "prompts")
+    tested = grouped(gains, *same)
+    parts = []
+    for (dataset, nomenclature, prompts, metric), chosen in grouped(rows, *same, "metric").items():
+        key = "/".join(filter(None, [dataset, nomenclature, prompts, metric]))
+        detail = ", ".join(filter(None, [nomenclature, prompts]))
+        column = Column(dataset_title(dataset), metric_name(metric), key, detail, decimals=view.decimals)
+        found = tested_gains(tested.get((dataset, nomenclature, prompts), gains.iloc[:0]), f"{metric}_gain")
+        parts.append(Scores(column, "zero-shot", dataset, nomenclature, metric, chosen, found))
+    return parts
+
+
+def probe_scores(view: View, task: str, label: str = "") -> list[Scores]:
+    """A column for each data set and nomenclature of a probe."""
+    rows = headline(view.task(task), task)
+    parts = []
+    for (dataset, nomenclature, metric), chosen in grouped(rows, "dataset", "nomenclature", "metric").items():
+        key = "/".join(filter(None, [dataset, nomenclature, metric, "knn" if task == "knn" else ""]))
+        column = Column(
+            dataset_title(dataset), f"{label}{metric_name(metric)}", key, nomenclature, decimals=view.decimals
+        )
+        parts.append(Scores(column, task, dataset, nomenclature, metric, chosen, {}))
+    return parts
+
+
+def tested_gains(rows: pd.DataFrame, metric: str) -> dict[str, tuple[float | None, float | None]]:
+    """Encoder -> (gain, p) of `<metric>` and `<metric>_p` rows, as fractions."""
+    values = {name: rows[rows["metric"] == name].set_index("encoder")["value"] for name in (metric, f"{metric}_p")}
+    gains, ps = values[metric].to_dict(), values[f"{metric}_p"].to_dict()
+    return {str(encoder): (gain, ps.get(encoder)) for encoder, gain in gains.items()}
+
+
+def sorted_by_k(keys: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+    """Keys that end in 'metric@k', by k within what stands before."""
+    first = {key[:-1]: index for index, key in reversed(list(enumerate(keys)))}
+    return sorted(keys, key=lambda key: (first[key[:-1]], int(key[-1].partition("@")[2] or 0)))
+
+
+def score_cells(scores: Scores, encoders: Sequence[str]) -> list[Cell]:
+    """A cell for each encoder: its score, its interval, its gain over zero-shot CLIP of its own line."""
+    by_encoder = {str(row["encoder"]): row for row in scores.rows.to_dict("records")}
+    bases = {row["clip"]: row["value"] for encoder, row in by_encoder.items() if encoder == f"{row['clip']}@0"}
+    # Where there is but one CLIP, it is also what encoders of no line are compared with.
+    lone = next(iter(bases.values())) if len(bases) == 1 else None
+    cells = []
+    for encoder in encoders:
+        if encoder not in by_encoder:
+            cells.append(Cell())
+            continue
+        row = by_encoder[encoder]
+        gain, p = scores.tested.get(encoder, (None, None))
+        base = bases.get(row["clip"], lone)
+        if gain is None and base is not None and encoder != f"{row['clip']}@0":
+            gain = row["value"] - base
+        cells.append(replace(percent(row), gain=scaled(gain), p=p))
+    return cells
+
+
+def grid_lines(
+    rows: pd.DataFrame, encoders: Sequence[str], columns: Sequence[Column], texts: Sequence[tuple[str, ...]]
+) -> list[Line]:
+    """A line for each encoder with the columns' metrics in percent, the best of each in bold."""
+    values = {(row["encoder"], row["metric"]): percent(row) for row in rows.to_dict("records")}
+    grid = [
+        with_best([values.get((encoder, column.key), Cell()) for encoder in encoders], column) for column in columns
+    ]
+    return [Line(text, tuple(cells[index] for cells in grid)) for index, text in enumerate(texts)]
+
+
+def _model_table(
+    name: str, caption: str, view: View, scores: Sequence[Scores], published: bool, further: Sequence[str] = ()
+) -> Table:
+    rows = pd.concat([part.rows for part in scores], ignore_index=True) if scores else view.metrics.iloc[:0]
+    names = view.of(rows)
+    grid = [with_best(score_cells(part, list(names)), part.column) for part in scores]
+    lines = [Line((model,), tuple(column[index] for column in grid)) for index, model in enumerate(names.values())]
+    shown = shown_figures(view, scores) if published and lines else []
+    notes = [
+        SIGNIFICANCE if any(cell.mark for line in lines for cell in line.cells) else "",
+        sample_counts(rows),
+        left_out_counts(view.metrics, rows),
+        published_note(shown),
+        *(further if lines else ()),
+    ]
+    return Table(
+        name,
+        caption,
+        ("Model",),
+        tuple(part.column for part in scores) if lines else (),
+        (*lines, *_published_lines(shown, scores)),
+        " ".join(filter(None, notes)),
+    )
+
+
+def line_clips(view: View) -> list[str]:
+    """The CLIPs of the run."""
+    return list(dict.fromkeys(view.metrics.loc[view.metrics["alpha"].notna(), "clip"]))
+
+
+def shown_figures(view: View, scores: Sequence[Scores]) -> list[Figure]:
+    """The published figures that belong to one of the columns."""
+    tasks = dict.fromkeys(part.task for part in scores)
+    every = [figure for task in tasks for figure in figures(task, line_clips(view))]
+    return [figure for figure in every if any(_belongs(figure, part) for part in scores)]
+
+
+def _belongs(figure: Figure, part: Scores) -> bool:
+    return (figure.task, figure.dataset, figure.nomenclature, figure.metric) == (
+        part.task,
+        part.dataset,
+        part.nomenclature,
+        part.metric,
+    )
+
+
+def published_cell(figure: Figure) -> Cell:
+    """A figure as it was printed: a score, or a gain alone."""
+    return Cell(figure.value, gain=figure.gain)
+
+
+def _published_lines(shown: Sequence[Figure], scores: Sequence[Scores]) -> list[Line]:
+    lines = []
+    for name, origin in dict.fromkeys((figure.name, figure.origin) for figure in shown):
+        own = [figure for figure in shown if figure.name == name]
+        cells = [next((published_cell(figure) for figure in own if _belongs(figure, part)), Cell()) for part in scores]
+        lines.append(Line((name,), tuple(cells), source=origin))
+    return lines

@@ -1,0 +1,226 @@
+"""Tables of the embedding space: retrieval across modalities, by text and by words, and the modality gap."""
+
+import statistics
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from bandbridge.catalogue.published import Figure, figures, published_note
+from bandbridge.reporting.tables.model import (
+    Cell,
+    Column,
+    Line,
+    Table,
+    View,
+    dataset_title,
+    distinct,
+    metric_name,
+    modality_name,
+    percent,
+    sample_counts,
+    scaled,
+    with_best,
+)
+from bandbridge.reporting.tables.scores import line_clips, published_cell
+
+RANKED = {"recall@": "Recall, %", "precision@": "Precision, %", "label_map@": "Shared labels, %"}
+GAP_GROUPS = {
+    ("rgb-s2", "centroid_distance"): ("RGB and bands", "centroid distance"),
+    ("rgb-s2", "alignment"): ("RGB and bands", "alignment"),
+    ("rgb-s2", "cosine"): ("RGB and bands", "cosine"),
+    ("rgb", "uniformity"): ("Uniformity", "RGB"),
+    ("s2", "uniformity"): ("Uniformity", "bands"),
+    ("rgb-text", "centroid_distance"): ("RGB and text", "centroid distance"),
+    ("rgb", "cosine_to_zero_shot"): ("Against zero-shot", "cosine"),
+}
+
+
+def retrieval_table(view: View, published: bool = True) -> Table:
+    """Retrieval between an RGB composite and all bands: a line for each model, data set and direction."""
+    rows = view.task("retrieval")
+    rows = rows[rows["split"] == "test"]
+    columns = _ranked_columns(rows, view.decimals)
+    columns.append(Column("", metric_name("median_rank"), "median_rank", smaller_is_better=True))
+    lines = _ranked_lines(view, rows, columns, ("dataset", "modality"))
+    shown = _figures_of(view, rows) if published and lines else []
+    lines += [
+        Line(
+            (name, dataset_title(dataset), modality_name(modality)),
+            tuple(
+                next((published_cell(f) for f in shown if _at(f) == (name, dataset, modality, column.key)), Cell())
+                for column in columns
+            ),
+            source=origin,
+        )
+        for name, dataset, modality, origin in dict.fromkeys((*_at(f)[:3], f.origin) for f in shown)
+    ]
+    caption = (
+        "Retrieval of a sample's counterpart in the other modality among the whole test split, by cosine similarity."
+    )
+    if any(column.key.startswith("label_map@") for column in columns):
+        caption += " mAP@k: mean average precision within the k nearest, of samples that share a label with the query."
+    note = " ".join(filter(None, [sample_counts(rows), published_note(shown)]))
+    headings = ("Model", "Data set", "Query → gallery")
+    return Table("retrieval", caption, headings, tuple(columns) if lines else (), tuple(lines), note)
+
+
+def text_retrieval_table(view: View) -> Table:
+    """Retrieval of images by the names of classes: a line for each model, data set, class list and prompt set."""
+    rows = view.task("text-retrieval")
+    rows = rows[rows["split"] == "test"]
+    columns = _ranked_columns(rows, view.decimals)
+    if "map" in set(rows["metric"]):
+        columns.append(Column("", "mAP, %", "map", decimals=view.decimals))
+    lines = _ranked_lines(view, rows, columns, ("dataset", "nomenclature", "prompts", "modality"), together=3)
+    caption = (
+        "Retrieval of images by text: each class's prompts are a query, the images of the test split that carry the "
+        "class are to be found. Recall is the share of them within the k nearest; means over classes."
+    )
+    headings = ("Model", "Data set", "Classes", "Prompts", "Query → gallery")
+    return Table(
+        "text_retrieval", caption, headings, tuple(columns) if lines else (), tuple(lines), sample_counts(rows)
+    )
+
+
+def words_table(view: View, words: Mapping[str, Mapping[str, Sequence[str]]]) -> Table:
+    """Retrieval of images by words that are no class: a line for each word, a column for each model.
+
+    Args:
+        words: data set -> class -> the words that stand for it, `evaluate.words.datasets` of the configuration.
+    """
+    means = view.task("words")
+    names, datasets = view.of(means), [dataset for (dataset,) in distinct(means, "dataset")]
+    every = view.metrics[(view.metrics["task"] == "words") & view.metrics["dataset"].isin(datasets)]
+    values, carriers, group = {}, {}, ""
+    for row in every.to_dict("records"):
+        metric, _, k = row["metric"].partition("@")
+        values[row["dataset"], row["class"], row["encoder"], metric] = row["value"]
+        carriers[row["dataset"], row["class"]] = row["n"]
+        group = f"Precision among the {k} nearest, %"
+    columns = [Column("", "Share of images, %", "share", decimals=view.decimals)]
+    columns += [Column(group, name, encoder, decimals=view.decimals) for encoder, name in names.items()]
+
+    def line(texts: tuple[str, ...], share: Cell, dataset: str, word: str, metric: str) -> Line:
+        found = [values.get((dataset, word, encoder, metric)) for encoder in names]
+        shown = [Cell(None if v is None or pd.isna(v) else float(v) if metric == "lift" else scaled(v)) for v in found]
+        return Line(texts, (share, *with_best(shown, columns[-1])))
+
+    lines: list[Line] = []
+    for dataset in datasets:
+        title, total = dataset_title(dataset), carriers[dataset, ""]
+        of_words = [
+            line((title, name, word), Cell(scaled(carriers[dataset, word] / total)), dataset, word, "precision")
+            for name, listed in words.get(dataset, {}).items()
+            for word in listed
+            if (dataset, word) in carriers
+        ]
+        shares = [share for of_word in of_words if (share := of_word.cells[0].value)]
+        mean = Cell(statistics.fmean(shares)) if shares else Cell()
+        lines += [
+            *of_words,
+            line((title, "", "mean"), mean, dataset, "", "precision"),
+            line((title, "", "mean lift (×)"), Cell(), dataset, "", "lift"),
+        ]
+    caption = (
+        "Retrieval of images by words that are no class and no prompt of the data set: the share of a word's nearest "
+        "images of the test split that carry the class which it stands for. The class's share of all images is what "
+        "chance would find; lift is precision over that share, its mean over the words."
+    )
+    headings = ("Data set", "Class", "Word")
+    return Table("words", caption, headings, tuple(columns) if lines else (), tuple(lines), sample_counts(means))
+
+
+def _ranked_columns(rows: pd.DataFrame, decimals: int) -> list[Column]:
+    """A column for each metric@k, by kind and k."""
+    return [
+        Column(group, metric_name(metric), metric, decimals=decimals)
+        for prefix, group in RANKED.items()
+        for metric in sorted(
+            (metric for metric in rows["metric"].unique() if metric.startswith(prefix)),
+            key=lambda metric: int(metric.partition("@")[2]),
+        )
+    ]
+
+
+def _ranked_lines(
+    view: View, rows: pd.DataFrame, columns: Sequence[Column], keys: tuple[str, ...], together: int = 2
+) -> list[Line]:
+    """A line a model within each group of `keys`; the best stand out among those that share the first `together`."""
+    names = view.of(rows)
+    values = {
+        (*(row[key] for key in keys), row["encoder"], row["metric"]): _ranked_cell(row)
+        for row in rows.to_dict("records")
+    }
+    lines: list[Line] = []
+    for group in distinct(rows, *keys[:together]):
+        ends = [key for key in distinct(rows, *keys) if key[:together] == group]
+        there = [
+            (encoder, end)
+            for end in ends
+            for encoder in names
+            if any((*end, encoder, column.key) in values for column in columns)
+        ]
+        grid = [
+            with_best([values.get((*end, encoder, column.key), Cell()) for encoder, end in there], column)
+            for column in columns
+        ]
+        for index, (encoder, end) in enumerate(there):
+            texts = (names[encoder], dataset_title(end[0]), *end[1:-1], modality_name(end[-1]))
+            lines.append(Line(texts, tuple(cells[index] for cells in grid)))
+    return lines
+
+
+def _ranked_cell(row: Mapping[Hashable, Any]) -> Cell:
+    return Cell(float(row["value"])) if row["metric"] == "median_rank" else percent(row)
+
+
+def _at(figure: Figure) -> tuple[str, str, str, str]:
+    return figure.name, figure.dataset, figure.modality, figure.metric
+
+
+def _figures_of(view: View, rows: pd.DataFrame) -> list[Figure]:
+    there = set(distinct(rows, "dataset", "modality", "metric"))
+    task = str(rows["task"].iloc[0])
+    return [figure for figure in figures(task, line_clips(view)) if _at(figure)[1:] in there]
+
+
+def gap_table(view: View, published: bool = True) -> Table:
+    """The modality gap: a line for each model and data set, a column for each measure."""
+    rows = view.task("gap")
+    rows = rows[rows["split"] == "test"]
+    names = view.of(rows)
+    measured = [key for key in GAP_GROUPS if key in set(distinct(rows, "modality", "metric"))]
+    measured += [(key[0], key[1]) for key in distinct(rows, "modality", "metric") if key not in GAP_GROUPS]
+    columns = tuple(
+        Column(*GAP_GROUPS.get((modality, metric), (modality, metric_name(metric))), f"{modality}/{metric}", decimals=3)
+        for modality, metric in measured
+    )
+    values = {
+        (row["dataset"], row["encoder"], row["modality"], row["metric"]): Cell(
+            None if pd.isna(row["value"]) else float(row["value"])
+        )
+        for row in rows.to_dict("records")
+    }
+    lines = []
+    for (dataset,) in distinct(rows, "dataset"):
+        for encoder, name in names.items():
+            cells = tuple(values.get((dataset, encoder, *key), Cell()) for key in measured)
+            if any(cell.value is not None for cell in cells):
+                lines.append(Line((name, dataset_title(dataset)), cells))
+    shown = _figures_of(view, rows) if published and lines else []
+    lines += [
+        Line(
+            (figure.name, dataset_title(figure.dataset)),
+            tuple(published_cell(figure) if key == (figure.modality, figure.metric) else Cell() for key in measured),
+            source=figure.origin,
+        )
+        for figure in shown
+    ]
+    caption = (
+        "The modality gap on the test splits: distance between the centroids, alignment and uniformity of unit-length "
+        "embeddings (Wang and Isola 2020; lower is closer, and more evenly spread), mean cosine of pairs; and the mean "
+        "cosine of an image's embedding before and after patching."
+    )
+    note = " ".join(filter(None, [sample_counts(rows), published_note(shown)]))
+    return Table("gap", caption, ("Model", "Data set"), columns if lines else (), tuple(lines), note)

@@ -1,0 +1,194 @@
+"""Tables of what changed between things that are otherwise alike: prompt sets, and the students of one run."""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from bandbridge.config.run import align_recipe, clips, student_facts, students, tasks
+from bandbridge.reporting.tables.model import (
+    SIGNIFICANT,
+    STAR,
+    Cell,
+    Column,
+    Line,
+    Table,
+    View,
+    dataset_title,
+    distinct,
+    headline,
+    metric_name,
+    modality_name,
+    percent,
+    sample_counts,
+    scaled,
+    short_title,
+    with_best,
+)
+from bandbridge.reporting.tables.scores import Scores, probe_scores, tested_gains, zero_shot_scores
+
+Facts = Mapping[str, Mapping[str, str]]
+LOSSES = {"mse": "MSE", "cosine": "cosine", "infonce": "InfoNCE"}
+FEW_BANDS = 4
+OVER_PATCHED = (
+    f"Signed, the gain over the patched CLIP in points; {STAR} p < {SIGNIFICANT:g} (two-sided, paired half-samples)."
+)
+
+
+def prompts_table(view: View) -> Table:
+    """How much the prompt set matters: a line for each model and data set that is scored with more than one."""
+    rows = headline(view.task("zero-shot"), "zero-shot")
+    names = view.of(rows)
+    columns = tuple(
+        Column("Over prompt sets", label, key, decimals=view.decimals)
+        for label, key in (("mean", "mean"), ("SD", "sd"), ("best", "best"), ("worst", "worst"))
+    )
+    scores: dict[tuple[str, str, str], dict[str, dict[str, float]]] = {}
+    for row in rows.to_dict("records"):
+        of_task = scores.setdefault((row["dataset"], row["nomenclature"], row["metric"]), {})
+        of_task.setdefault(row["encoder"], {})[row["prompts"]] = row["value"]
+    lines = []
+    for (dataset, nomenclature, metric), by_encoder in scores.items():
+        for encoder, name in names.items():
+            scored = by_encoder.get(encoder, {})
+            values = {prompts: value for prompts, value in scored.items() if not math.isnan(value)}
+            if len(values) < 2:
+                continue
+            best, worst = max(values, key=values.__getitem__), min(values, key=values.__getitem__)
+            numbers = (statistics.mean(values.values()), statistics.stdev(values.values()), values[best], values[worst])
+            what = f"{metric_name(metric)}, {nomenclature}"
+            texts = (name, dataset_title(dataset), what, str(len(values)), best, worst)
+            lines.append(Line(texts, tuple(Cell(scaled(value)) for value in numbers)))
+    return Table(
+        "prompts",
+        "Sensitivity to the prompts: zero-shot scores, in %, over all prompt sets of a data set.",
+        ("Model", "Data set", "Measure", "Sets", "Best set", "Worst set"),
+        columns if lines else (),
+        tuple(lines),
+        sample_counts(rows) if lines else "",
+    )
+
+
+# --- ablations -------------------------------------------------------------------------------------------------------
+
+
+def ablation_facts(config: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """What each student is and how it was aligned, in words: encoder -> fact -> value."""
+    several = len(clips(config)) > 1
+    patched_on = ", ".join(short_title(task["dataset"]) for task in tasks(config, "patching"))
+    facts = {}
+    for encoder, (student, clip) in students(config).items():
+        recipe = align_recipe(config, student)
+        values: dict[str, Any] = {"Loss": loss_terms(recipe)}
+        if several:
+            values["Teacher"] = clip
+        values["Patched on"] = patched_on
+        own = student_facts(config, student)
+        values["Bands"] = bands_text(own["bands"])
+        values |= {key: own[key] for key in own if key != "bands"}
+        said = {"loss", "distillation_weight", "label_weight"}
+        said |= set() if recipe["loss"] == "infonce" else {"temperature"}
+        values |= {key: recipe[key] for key in recipe if key not in said}
+        facts[encoder] = {_fact_name(key): _text(value) for key, value in values.items()}
+    return facts
+
+
+def loss_terms(recipe: Mapping[str, Any]) -> str:
+    """'MSE + 0.05 labels' of a recipe's two terms and their weights."""
+    terms = (
+        (recipe["distillation_weight"], LOSSES.get(recipe["loss"], recipe["loss"])),
+        (recipe["label_weight"], "labels"),
+    )
+    return " + ".join(what if weight == 1 else f"{weight:g} {what}" for weight, what in terms if weight)
+
+
+def bands_text(bands: Sequence[str]) -> str:
+    """'13 bands', or the names of a few."""
+    return " ".join(bands) if len(bands) <= FEW_BANDS else f"{len(bands)} bands"
+
+
+def _fact_name(key: str) -> str:
+    return key if key[0].isupper() else key.replace("_", " ").capitalize()
+
+
+def _text(value: Any) -> str:
+    """A value of the configuration as a table shows it."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_text(item)}" for key, item in value.items()) or "none"
+    if isinstance(value, (list, tuple)):
+        return " ".join(map(_text, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def ablations_table(view: View, facts: Facts) -> Table:
+    """The students side by side: in what they differ, against their scores; empty where there are not two of them.
+
+    Args:
+        facts: what `ablation_facts` makes of the configuration.
+    """
+    scored = set(view.metrics["encoder"])
+    shown = {encoder: facts[encoder] for encoder in view.names if encoder in facts and encoder in scored}
+    caption = "The students, in what they differ, and their scores in %."
+    if len(shown) < 2:
+        return Table("ablations", caption, ("Student",))
+    every = dict.fromkeys(key for values in shown.values() for key in values)
+    differing = [key for key in every if len({values.get(key, "") for values in shown.values()}) > 1]
+    parts = [*zero_shot_scores(view), *probe_scores(view, "linear-probe", label="probe, ")]
+    parts = [part for part in parts if part.rows["encoder"].isin(shown).any()]
+    columns = [part.column for part in parts]
+    grid = [with_best(_over_patched(view, part, list(shown)), part.column) for part in parts]
+    for column, cells in _recalls(view, list(shown)):
+        columns.append(column)
+        grid.append(with_best(cells, column))
+    lines = [
+        Line((encoder, *(values.get(key, "") for key in differing)), tuple(cells[index] for cells in grid))
+        for index, (encoder, values) in enumerate(shown.items())
+    ]
+    has_gain = any(cell.gain is not None for line in lines for cell in line.cells)
+    return Table(
+        "ablations", caption, ("Student", *differing), tuple(columns), tuple(lines), OVER_PATCHED if has_gain else ""
+    )
+
+
+def _over_patched(view: View, part: Scores, encoders: Sequence[str]) -> list[Cell]:
+    """Scores with the gain over the patched CLIP, where it was tested."""
+    by_encoder = {str(row["encoder"]): row for row in part.rows.to_dict("records")}
+    tested = {}
+    if part.task == "zero-shot":
+        every = view.task("zero-shot")
+        prompts = next(iter(by_encoder.values()))["prompts"]
+        same = (every["dataset"] == part.dataset) & (every["nomenclature"] == part.nomenclature)
+        tested = tested_gains(every[same & (every["prompts"] == prompts)], f"{part.metric}_gain_over_patched")
+    cells = []
+    for encoder in encoders:
+        if encoder not in by_encoder:
+            cells.append(Cell())
+            continue
+        gain, p = tested.get(encoder, (None, None))
+        cells.append(replace(percent(by_encoder[encoder]), gain=scaled(gain), p=p))
+    return cells
+
+
+def _recalls(view: View, encoders: Sequence[str]) -> list[tuple[Column, list[Cell]]]:
+    """Recall at the smallest k, in each direction."""
+    rows = view.task("retrieval")
+    rows = rows[(rows["split"] == "test") & rows["metric"].str.startswith("recall@") & rows["encoder"].isin(encoders)]
+    if rows.empty:
+        return []
+    metric = min(rows["metric"].unique(), key=lambda name: int(name.partition("@")[2]))
+    rows = rows[rows["metric"] == metric]
+    result = []
+    for dataset, modality in distinct(rows, "dataset", "modality"):
+        group = rows[(rows["dataset"] == dataset) & (rows["modality"] == modality)]
+        values = {str(row["encoder"]): percent(row) for row in group.to_dict("records")}
+        key = f"{dataset}/{modality}/{metric}"
+        column = Column(
+            dataset_title(dataset), metric_name(metric), key, modality_name(modality), decimals=view.decimals
+        )
+        result.append((column, [values.get(encoder, Cell()) for encoder in encoders]))
+    return result

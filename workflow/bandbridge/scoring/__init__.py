@@ -1,0 +1,1 @@
+"""From embeddings to rows of metrics.csv, and the choice of alpha."""

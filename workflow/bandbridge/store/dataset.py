@@ -1,0 +1,143 @@
+"""Reading a data set's Zarr store: its facts, its labels in any nomenclature, batches of its pixels."""
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bandbridge.base.errors import UserError, did_you_mean
+from bandbridge.catalogue.datasets import Composite, headline_metric
+from bandbridge.store.shard_reader import ShardReader
+from bandbridge.store.zarr_files import read_array, read_attributes, read_metadata
+
+
+class Store:
+    """A written store, seen in one nomenclature and one modality; opening it reads its metadata only.
+
+    Args:
+        nomenclature: of the labels; None for the one they were published in and all samples. Where one is named, the
+            samples that have no label in it are left out: BigEarthNet's 19 classes, say, do not cover all samples of
+            the 43. Multi-label samples without a class in the nomenclature they were published in count as samples
+            with none of the classes, unless the data set's file says `unlabelled: leave_out`.
+        modality: of the pixels; None for the one that RGB pictures are made of.
+
+    Raises:
+        UserError: there is no store at `path`, it is damaged or of another kind, or it has no such nomenclature or
+            modality.
+    """
+
+    def __init__(self, path: Path, nomenclature: str | None = None, modality: str | None = None) -> None:
+        self.path = Path(path)
+        try:
+            self.attrs: dict[str, Any] = read_metadata(self.path).get("attributes", {})
+        except FileNotFoundError as error:
+            raise UserError(f"{self.path} is not a Zarr store; make it with the preprocess step") from error
+        if "digest" not in self.attrs:
+            raise UserError(
+                f"{self.path} is a Zarr group, but not a store of BandBridge; preprocess the data set again"
+            )
+        self.digest: str = self.attrs["digest"]
+        self.label_kind: str = self.attrs["label_kind"]
+        self.headline: str = headline_metric(self.label_kind, self.attrs.get("headline"), self.attrs["dataset"])
+        self.splits = tuple(self.attrs["counts"])
+        self.modality = self._chosen("modalities", modality)
+        self.nomenclature = self._chosen("nomenclatures", nomenclature)
+        published = self.nomenclature == next(iter(self.attrs["nomenclatures"]))
+        unlabelled = self.attrs.get("unlabelled", "count" if self.label_kind == "multi" else "leave_out")
+        self.labelled_only = nomenclature is not None and not (published and unlabelled == "count")
+        self.facts: dict[str, Any] = self.attrs["modalities"][self.modality]
+        self.bands = tuple(self.facts["bands"])
+        self.classes = tuple(self.attrs["nomenclatures"][self.nomenclature])
+
+    def _chosen(self, kind: str, name: str | None) -> str:
+        there: dict[str, Any] = self.attrs[kind]
+        if name is not None and name not in there:
+            found = ", ".join(there)
+            raise UserError(
+                f"{self.path} has no '{name}' among its {kind}; it has: {found}.{did_you_mean(name, there)}"
+            )
+        return name or next(iter(there))
+
+    @property
+    def composite(self) -> Composite | None:
+        stated = self.facts["composite"]
+        return Composite(tuple(stated["bands"]), stated["divisor"]) if stated else None
+
+    @property
+    def notes(self) -> list[str]:
+        """How many samples of each split are left out, in sentences; none where all have a label."""
+        return [note for split in self.splits if (note := self.split(split).note)]
+
+    def split(self, name: str) -> "Samples":
+        """The samples of a split; a `UserError` that lists the splits if there is no such split."""
+        if name not in self.splits:
+            raise UserError(f"{self.path} has no split '{name}'; it has: {', '.join(self.splits)}")
+        return Samples(self, name)
+
+
+class Samples:
+    """The samples of one split, in the order of their ids; pixels are read when asked for.
+
+    All that is read is compared with the checksums of its writer; a `UserError` names a file that is damaged.
+
+    Attributes:
+        ids: (sample,) text.
+        left_out: how many further samples of the split have no label in the store's nomenclature.
+        labels: (sample, class) uint8, 1 where a sample has the class.
+        lat, lon: (sample,) degrees north and east of the centres, NaN where unknown; None where no sample's is known.
+        resolution: metres of a pixel's side; None where unknown.
+    """
+
+    def __init__(self, store: Store, split: str) -> None:
+        self._path = store.path / split / store.modality
+        self.resolution: float | None = store.facts["resolution"]
+        self._zero = [number for number, band in enumerate(store.bands) if band in store.facts["zero_bands"]]
+        group = store.path / split
+        known = read_attributes(group).get("coordinates", "").split()
+        labels = read_array(group / f"labels_{store.nomenclature}")
+        self._rows = np.flatnonzero(labels.any(axis=1)) if store.labelled_only else np.arange(len(labels))
+        self.left_out = len(labels) - len(self._rows)
+        counted = f"{self.left_out:,} of {len(labels):,} samples have no label in {store.nomenclature}"
+        self._described = f"{store.attrs['dataset']}, {split}: {counted} and are left out."
+        self.labels: NDArray[np.uint8] = labels[self._rows]
+        self.ids: NDArray[np.str_] = np.array(read_array(group / "id").tolist())[self._rows]
+        self.lat: NDArray[np.float64] | None = read_array(group / "lat")[self._rows] if "lat" in known else None
+        self.lon: NDArray[np.float64] | None = read_array(group / "lon")[self._rows] if "lon" in known else None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def note(self) -> str:
+        """How many samples are left out, in a sentence; empty where none is."""
+        return self._described if self.left_out else ""
+
+    @cached_property
+    def _pixels(self) -> ShardReader:
+        return ShardReader(self._path)
+
+    @property
+    def side(self) -> float | None:
+        """Metres of a sample's longer side on the ground; None where the resolution is unknown."""
+        # All modalities with a resolution are (sample, band, y, x).
+        return self.resolution * max(self._pixels.shape[-2:]) if self.resolution else None
+
+    def read(self, indices: ArrayLike) -> NDArray:
+        """Pixels of the samples at `indices`, in that order; an index may occur several times.
+
+        Returns:
+            (n, band, y, x) in the store's number type, with zeros in the modality's `zero_bands`, or (n, y, x, 3)
+            uint8 for 'rgb'.
+
+        Raises:
+            IndexError: an index is outside 0 .. len(self) - 1.
+        """
+        wanted = np.asarray(indices, dtype=np.int64)
+        if wanted.size and (wanted.min() < 0 or wanted.max() >= len(self)):
+            raise IndexError(f"indices {wanted.min()} to {wanted.max()} of {len(self)} samples")
+        pixels: NDArray = self._pixels.read(self._rows[wanted])
+        if self._zero:
+            pixels[:, self._zero] = 0
+        return pixels

@@ -1,0 +1,166 @@
+"""Embeddings on disk: a small Zarr group an encoder, data set and split, readable without torch."""
+
+import hashlib
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+
+from bandbridge import __version__
+from bandbridge.base.alphas import parse_alpha
+from bandbridge.base.checksums import crc32c, crc32c_of_file, damaged
+from bandbridge.base.errors import UserError
+from bandbridge.base.files import read_json, whole_directory, write_json
+from bandbridge.store.zarr_files import finish_group, read_array, read_attributes, to_delete, write_array
+
+ROWS_PER_CHUNK = 4096
+
+
+class Place(NamedTuple):
+    """What the path `<encoder>/<dataset>.<split>.zarr` of embeddings says; encoders of a CLIP are <clip>@<alpha>."""
+
+    encoder: str
+    dataset: str
+    split: str
+
+    @property
+    def alpha(self) -> float:
+        return parse_alpha(self.encoder.rpartition("@")[2])
+
+
+def partial_folder(paths: Sequence[Path]) -> Path:
+    """Where the job that makes these embeddings keeps what is done so far: beside them, and its own alone."""
+    name = hashlib.sha256("\n".join(sorted("/".join(path.parts[-2:]) for path in paths)).encode()).hexdigest()[:16]
+    return paths[0].parent.parent / ".partial" / name
+
+
+@dataclass(frozen=True, eq=False)
+class Embeddings:
+    """What one encoder made of one split of a data set.
+
+    Attributes:
+        embedding: (sample, dim) float32, before normalisation.
+        ids: (sample,) text, in the store's order.
+        attrs: encoder, clip, alpha (None for a student), dataset, split, modality ('rgb' for a picture or a composite,
+            otherwise the store's), store_digest, weights_digest (sha256 of each weights file the encoder is made of),
+            precision (and why).
+    """
+
+    embedding: NDArray[np.float32]
+    ids: NDArray[np.str_]
+    attrs: Mapping[str, Any]
+
+    @property
+    def place(self) -> Place:
+        return Place(self.attrs["encoder"], self.attrs["dataset"], self.attrs["split"])
+
+
+def place_of(path: Path) -> Place:
+    """Read encoder, data set and split off the path of an embeddings group.
+
+    Raises:
+        ValueError: the path has another form.
+    """
+    match = re.fullmatch(r"([^.]+)\.(\w+)\.zarr", path.name)
+    if match is None:
+        raise ValueError(f"{path}: expected <encoder>/<dataset>.<split>.zarr")
+    return Place(path.parent.name, match[1], match[2])
+
+
+def save_embeddings(path: Path, embeddings: Embeddings) -> None:
+    """Write a Zarr v3 group of `embedding` (sample, dim) and `id` (sample) with checksums, whole or not at all.
+
+    Raises:
+        UserError: an embedding is not finite; the message counts them.
+    """
+    rows = range(0, len(embeddings.ids), ROWS_PER_CHUNK)
+    finite = [np.isfinite(embeddings.embedding[at : at + ROWS_PER_CHUNK]).all(axis=1) for at in rows]
+    broken = np.flatnonzero(~np.concatenate(finite)) if finite else np.empty(0, int)
+    if broken.size:
+        raise UserError(
+            f"{path}: {broken.size} of {len(embeddings.ids)} embeddings are not finite, first that of sample "
+            f"{embeddings.ids[broken[0]]}. The encoder's weights have diverged: train with a lower learning rate."
+        )
+    with whole_directory(path) as part:
+        attributes = {**embeddings.attrs, "bandbridge_version": __version__}
+        group = zarr.create_group(part, zarr_format=3, attributes=attributes)
+        values = np.asarray(embeddings.embedding, dtype=np.float32)
+        write_array(group, "embedding", values, ("sample", "dim"), (ROWS_PER_CHUNK, max(1, values.shape[1])))
+        write_array(group, "id", np.array(embeddings.ids, dtype=np.dtypes.StringDType()), ("sample",))
+        finish_group(group, part)
+
+
+class Growing:
+    """What several encoders make of one split, in files that grow batch by batch and outlive a kill.
+
+    What an earlier process left is taken over where it is what that process wrote: checksums tell, since a power cut
+    loses what had not reached the disk.
+
+    Args:
+        folder: of these files alone.
+        key: of everything that decides the numbers; what another key left there is thrown away.
+        encoders: how many.
+
+    Attributes:
+        rows: samples that are there from all encoders, also of an earlier process.
+    """
+
+    def __init__(self, folder: Path, key: str, encoders: int) -> None:
+        self._files = [folder / f"{number}.float32" for number in range(encoders)]
+        self._state = folder / "state.json"
+        self._key = key
+        self._checksums = [0] * encoders
+        self.rows, self._dim = self._found()
+        if not self.rows:
+            shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def _found(self) -> tuple[int, int]:
+        """Rows and width of what an earlier process left; (0, 0) where it is of no use."""
+        try:
+            state = read_json(self._state)
+            rows, dim = int(state["rows"]), int(state["dim"])
+            size = 4 * rows * dim
+            if state["key"] != self._key or any(path.stat().st_size < size for path in self._files):
+                return 0, 0
+            if state["checksums"] != [crc32c_of_file(path, size) for path in self._files]:
+                return 0, 0
+        except (OSError, ValueError, KeyError, TypeError):
+            return 0, 0
+        self._checksums = state["checksums"]
+        return rows, dim
+
+    def add(self, outputs: NDArray[np.float32]) -> None:
+        """Append the outputs (encoder, n, dim) for the next n samples."""
+        self._dim = outputs.shape[2]
+        for number, (path, output) in enumerate(zip(self._files, outputs, strict=True)):
+            content = np.ascontiguousarray(output, dtype=np.float32).tobytes()
+            self._checksums[number] = crc32c(content, self._checksums[number])
+            with path.open("r+b" if path.exists() else "wb") as file:
+                # What a kill left behind the last whole batch is written over.
+                file.seek(4 * self.rows * self._dim)
+                file.write(content)
+        self.rows += outputs.shape[1]
+        state = {"key": self._key, "rows": self.rows, "dim": self._dim, "checksums": self._checksums}
+        write_json(self._state, state, checked=False, durable=False)
+
+    def arrays(self) -> list[NDArray[np.float32]]:
+        """(sample, dim) of each encoder, mapped from its file."""
+        if not self.rows:
+            return [np.empty((0, self._dim), np.float32) for _ in self._files]
+        return [np.memmap(path, np.float32, "r", shape=(self.rows, self._dim)) for path in self._files]
+
+
+def load_embeddings(path: Path) -> Embeddings:
+    """Read what `save_embeddings` wrote; a `UserError` where the group is not that."""
+    attrs = read_attributes(path)
+    embedding, ids = read_array(path / "embedding"), read_array(path / "id")
+    if len(embedding) != len(ids):
+        raise damaged(path, f"it has {len(embedding):,} embeddings of {len(ids):,} samples", *to_delete(path))
+    return Embeddings(embedding, np.array(ids.tolist(), dtype=np.str_), attrs)
