@@ -53,6 +53,7 @@ check: $(INSTALLED) ## linters, formatters and types, changing nothing
 	@ruff check --quiet .
 	@ruff format --quiet --check .
 	@snakefmt --check Snakefile workflow/rules
+	@report=$$(lint-imports --no-logo) || { echo "$$report"; exit 1; }
 	@mypy --no-error-summary
 	@snakemake --lint
 

@@ -1,6 +1,6 @@
 """Mistakes in configurations: how many end in a traceback, and how many that no run could follow are accepted.
 
-python benchmarks/attacks_config.py              2,000 configurations, mutated by tests/unit/mutated_configs.py
+python benchmarks/attacks_config.py              2,000 configurations, mutated by tests/support/mutated_configs.py
 python benchmarks/attacks_config.py --number 500 --seed 1
 """
 
@@ -20,7 +20,7 @@ def main() -> None:
     parser.add_argument("--number", type=int, default=2_000)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    sys.path.insert(0, str(ROOT / "tests" / "unit"))
+    sys.path.insert(0, str(ROOT / "tests" / "support"))
     import mutated_configs
 
     from bandbridge.base.errors import UserError

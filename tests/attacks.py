@@ -86,7 +86,7 @@ def main(package: Path) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESSES, ADDRESSES))
     resource.setrlimit(resource.RLIMIT_FSIZE, (FILES, FILES))
     count = Count()
-    files = [str(file) for file in sorted(ROOT.glob("tests/unit/test_*.py")) if "mark.attack(" in file.read_text()]
+    files = [str(file) for file in sorted(ROOT.glob("tests/unit/**/test_*.py")) if "mark.attack(" in file.read_text()]
     options = ["-q", "--no-header", "--tb=line", "-m", "attack", "-p", "no:cacheprovider"]
     pytest.main([*options, "--continue-on-collection-errors", *files], [count])
     print("\n| kind | attacks | withstood | not tried |\n|---|---:|---:|---:|")

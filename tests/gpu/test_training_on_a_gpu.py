@@ -2,14 +2,9 @@
 
 import os
 import signal
-import sys
-from pathlib import Path
 
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit"))
-
 from tiny import ALIGN, FINETUNE, MemoryStore, tiny_clip, tiny_head
 
 from bandbridge.models.device import set_up

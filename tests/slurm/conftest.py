@@ -8,7 +8,7 @@ import pytest
 from filelock import FileLock
 
 HERE = Path(__file__).parent
-sys.path += [str(HERE), str(HERE.parent / "workflow")]  # tests/workflow: its clones
+sys.path.append(str(HERE))
 
 from runs import Run, finished, new_run  # noqa: E402
 

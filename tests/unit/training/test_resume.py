@@ -1,0 +1,63 @@
+"""Training that is killed, stopped or shared by processes ends as if nothing had happened."""
+
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+pytestmark = pytest.mark.slow
+SUPPORT = Path(__file__).parents[2] / "support"
+
+
+def train(runs):
+    """Train what the options of each folder say."""
+    arguments = []
+    for folder, options in runs.items():
+        folder.mkdir()
+        options = {"stage": "regression", "world": 1, "kills": [], "accumulate": 1} | options
+        arguments += [str(folder), json.dumps(options)]
+    environment = {"PYTHONPATH": f"{SUPPORT}:{SUPPORT.parents[1] / 'workflow'}", "OMP_NUM_THREADS": "1", "PATH": ""}
+    command = [sys.executable, str(SUPPORT / "killed_runs.py"), *arguments]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done
+
+
+def weights(path):
+    return torch.load(path, weights_only=True)
+
+
+def losses(path, key="loss"):
+    return [record[key] for record in map(json.loads, path.read_text().splitlines()) if key in record]
+
+
+@pytest.mark.parametrize("world", [1, 2])
+def test_a_run_killed_at_ten_random_steps_ends_as_if_it_had_never_been(tmp_path, world):
+    draws = random.Random(world)
+    kills = [draws.randint(1, 6) for _ in range(10)]
+    done = train({tmp_path / "run": {"world": world, "kills": kills}})
+    assert "resumes after step" in done.stdout
+    whole, killed = weights(tmp_path / "run" / "whole.pt"), weights(tmp_path / "run" / "killed.pt")
+    assert whole.keys() == killed.keys()
+    assert all(torch.equal(whole[name], killed[name]) for name in whole)
+    assert (tmp_path / "run" / "whole.jsonl").read_bytes() == (tmp_path / "run" / "killed.jsonl").read_bytes()
+    # What was written as training went is the history as well.
+    live = tmp_path / "run" / "checkpoints-killed" / "history.jsonl"
+    assert live.read_bytes() == (tmp_path / "run" / "killed.jsonl").read_bytes()
+
+
+def test_two_processes_and_micro_batches_train_as_one_process_does(tmp_path):
+    runs = {"one": {}, "two": {"world": 2}, "parts": {"world": 2, "accumulate": 3}}
+    train({tmp_path / name: {"stage": "finetuning", **options} for name, options in runs.items()})
+    expected = losses(tmp_path / "one" / "whole.jsonl")
+    assert len(expected) == 3
+    for other in ("two", "parts"):
+        assert losses(tmp_path / other / "whole.jsonl") == pytest.approx(expected, rel=1e-5)
+        norms = losses(tmp_path / "one" / "whole.jsonl", "gradient_norm")
+        assert losses(tmp_path / other / "whole.jsonl", "gradient_norm") == pytest.approx(norms, rel=1e-4)
+        val = losses(tmp_path / "one" / "whole.jsonl", "val_loss")
+        assert losses(tmp_path / other / "whole.jsonl", "val_loss") == pytest.approx(val, rel=1e-5)
