@@ -114,7 +114,7 @@ def run_under_snakemake(tmp_path: Path, body: str) -> subprocess.CompletedProces
     script = tmp_path / "script.py"
     script.write_text(
         "from types import SimpleNamespace as S\n"
-        "from bandbridge import job\n"
+        "from bandbridge.base import script as job\n"
         f"def main():\n    {body}\n"
         f"rule = S(input={{}}, output={{}}, params={{}}, threads=1, config={{}}, log=[{str(tmp_path / 'job.log')!r}])\n"
         "job.run(main, rule)\n"

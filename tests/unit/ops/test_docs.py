@@ -155,7 +155,7 @@ def python(words: list[str]) -> None:
 @pytest.mark.slow
 def test_the_doctor_and_the_reference_run_as_make_calls_them(tmp_path: Path):
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "workflow")}
-    for module, said in (("doctor", "configuration"), ("config_reference", "# Configuration")):
+    for module, said in (("ops.doctor", "configuration"), ("ops.config_reference", "# Configuration")):
         command = [sys.executable, "-m", f"bandbridge.{module}"]
         done = subprocess.run(
             command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False
