@@ -1,20 +1,10 @@
 # Views of metrics.csv.
 
+from bandbridge.reporting.tables import TABLES as TABLE_NAMES
+
 TABLES = [
     results(f"tables/{name}.{extension}")
-    for name in (
-        "classification",
-        "details",
-        "prompts",
-        "retrieval",
-        "text_retrieval",
-        "words",
-        "linear_probe",
-        "few_shot",
-        "gap",
-        "ablations",
-        "paint",
-    )
+    for name in TABLE_NAMES
     for extension in ("csv", "md", "tex")
 ]
 

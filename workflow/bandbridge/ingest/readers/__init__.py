@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from bandbridge.base.errors import UserError, did_you_mean
 from bandbridge.catalogue.datasets import Dataset
+from bandbridge.catalogue.reader_options import OPTIONS
 from bandbridge.ingest.archives import is_archive, locate
 
-READERS = {name: f"{__name__}.{name}" for name in ("bigearthnet", "digits", "folder", "scene", "sen12ms", "table")}
+# Each reader is the module of its name.
+READERS = {name: f"{__name__}.{name}" for name in OPTIONS}
 
 
 @dataclass(frozen=True)
