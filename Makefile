@@ -62,7 +62,8 @@ format: $(INSTALLED) ## format the code and mend what the linters can mend
 	@ruff format --quiet .
 	@snakefmt Snakefile workflow/rules
 
-docs: $(INSTALLED) ## write docs/configuration.md anew from the schema and config.yaml
+docs: $(INSTALLED) ## write docs/configuration.md and workflow/schemas from the models of the configuration
+	@$(BIN)/python -m bandbridge.ops.schema_files
 	@$(BIN)/python -m bandbridge.ops.config_reference > docs/configuration.md.part && mv docs/configuration.md.part docs/configuration.md
 
 compare: $(INSTALLED) ## put finished runs side by side: make compare RUNS="demo seed-1"
