@@ -13,5 +13,7 @@ class UserError(Exception):
 
 def did_you_mean(found: object, allowed: Iterable[object]) -> str:
     """' Did you mean ...?' where an allowed value is close to what was found, otherwise an empty string."""
-    close = get_close_matches(str(found), [str(value) for value in allowed], n=1, cutoff=0.6)
+    names = [str(value) for value in allowed]
+    same = [name for name in names if name.casefold() == str(found).casefold()]
+    close = same or get_close_matches(str(found), names, n=1, cutoff=0.6)
     return f" Did you mean '{close[0]}'?" if close else ""

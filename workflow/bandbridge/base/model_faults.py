@@ -1,14 +1,13 @@
 """A sentence for every place where the content of a YAML file breaks its model."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 
 from bandbridge.base import wording
-from bandbridge.base.model_forms import Form, form_of, steps
-from bandbridge.base.model_types import without_tags
+from bandbridge.base.model_forms import Form, Path, form_of, steps
+from bandbridge.base.model_types import BrokenRuleError, without_tags
 
 KEY = "[key]"  # pydantic's last step to what is wrong with a key itself
 RELATIONS = {
@@ -32,7 +31,7 @@ def model_faults(content: Any, model: type[BaseModel], under: str = "") -> Itera
     else:
         return
     located = [(without_tags(item["loc"]), item) for item in details]
-    lacking: dict[tuple[str | int, ...], list[str]] = {}
+    lacking: dict[Path, list[str]] = {}
     for path, item in located:
         if item["type"] == "missing":
             lacking.setdefault(path[:-1], []).append(str(path[-1]))
@@ -43,19 +42,21 @@ def model_faults(content: Any, model: type[BaseModel], under: str = "") -> Itera
             yield _missing(content, model, path[:-1], names, under)
 
 
-def _missing(content: Any, model: type[BaseModel], path: tuple[str | int, ...], names: list[str], under: str) -> str:
+def _missing(content: Any, model: type[BaseModel], path: Path, names: list[str], under: str) -> str:
     fields = _section(content, model, path).model_fields
     return wording.missing_keys(wording.dotted(path, under), {name: fields[name].description or "" for name in names})
 
 
-def _section(content: Any, model: type[BaseModel], path: tuple[str | int, ...]) -> type[BaseModel]:
+def _section(content: Any, model: type[BaseModel], path: Path) -> type[BaseModel]:
     *_, (value, places) = steps(content, model, path)
     form = form_of(places, value)
     return model if form is None or form.model is None else form.model
 
 
-def _sentence(content: Any, model: type[BaseModel], path: tuple[str | int, ...], item: ErrorDetails, under: str) -> str:
+def _sentence(content: Any, model: type[BaseModel], path: Path, item: Mapping[str, Any], under: str) -> str:
     kind, value, about = item["type"], item["input"], item.get("ctx", {})
+    if isinstance(broken := about.get("error"), BrokenRuleError):
+        kind, about = broken.rule, broken.about
     of_a_key = path[-1:] == (KEY,)
     path = path[:-1] if of_a_key else path
     key = wording.dotted(path, under)
@@ -87,12 +88,16 @@ def _sentence(content: Any, model: type[BaseModel], path: tuple[str | int, ...],
 
 
 def _choices(places: tuple[Form, ...]) -> list[Any]:
-    texts = [text for form in places if form.name == "choice" for text in form.choices]
-    return [*texts, *([None] if any(form.name == "null" for form in places) else [])]
+    choices: list[Any] = []
+    for form in places:
+        other = None if form.name == "null" else wording.TYPE_NAMES.get(form.name)
+        choices += form.choices if form.name == "choice" else [other]
+    return choices
 
 
 def _types(places: tuple[Form, ...]) -> list[str]:
-    return list(dict.fromkeys(form.name for form in places))
+    names = [name for form in places for name in ([f"'{text}'" for text in form.choices] or [form.name])]
+    return list(dict.fromkeys(names))
 
 
 def _notes(places: tuple[Form, ...]) -> dict[str, Any]:

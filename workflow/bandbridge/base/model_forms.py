@@ -6,7 +6,6 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from annotated_types import MaxLen, MinLen
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
@@ -64,10 +63,9 @@ def _notes(metadata: Any) -> dict[str, Any]:
             notes[item.key] = item.value
         elif isinstance(item, FieldInfo):
             notes |= _notes(item.metadata)
-        elif isinstance(item, MinLen):
-            notes["minItems"] = item.min_length
-        elif isinstance(item, MaxLen):
-            notes["maxItems"] = item.max_length
+        for bound, name in (("min_length", "minItems"), ("max_length", "maxItems")):
+            if hasattr(item, bound):
+                notes[name] = getattr(item, bound)
     return notes
 
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
-from pydantic_core import PydanticCustomError, core_schema
 
 
 class Section(BaseModel):
@@ -30,9 +29,8 @@ class Note:
     key: str
     value: Any
 
-    def __get_pydantic_json_schema__(self, schema: core_schema.CoreSchema, handler: Any) -> dict[str, Any]:
-        described: dict[str, Any] = {**handler(schema), self.key: self.value}
-        return described
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+        return {**handler(schema), self.key: self.value}
 
 
 def key(
@@ -62,26 +60,30 @@ def key(
 # --- checks that types do not make ------------------------------------------------------------------------------------
 
 
-class _Unique:
+class BrokenRuleError(ValueError):
+    """What a check of our own refuses: the name of a sentence in `wording`, and what it is told besides the value."""
+
+    def __init__(self, rule: str, **about: Any) -> None:
+        super().__init__(rule)
+        self.rule, self.about = rule, about
+
+
+class _Unique(AfterValidator):
     """Of a list: each entry once."""
 
-    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> core_schema.CoreSchema:
-        return core_schema.no_info_after_validator_function(_each_once, handler(source))
-
-    def __get_pydantic_json_schema__(self, schema: core_schema.CoreSchema, handler: Any) -> dict[str, Any]:
-        described: dict[str, Any] = {**handler(schema), "uniqueItems": True}
-        return described
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+        return {**handler(schema), "uniqueItems": True}
 
 
 def _each_once(values: list[Any]) -> list[Any]:
     if any(value in values[:number] for number, value in enumerate(values)):
-        raise PydanticCustomError("listed_twice", "something is listed twice")
+        raise BrokenRuleError("listed_twice")
     return values
 
 
 def _agreed(value: bool) -> bool:
     if not value:
-        raise PydanticCustomError("not_among", "expected true", {"choices": [True]})
+        raise BrokenRuleError("not_among", choices=[True])
     return value
 
 
@@ -91,12 +93,13 @@ _STEP = "\0"  # begins no key that people write
 
 
 def _type_of(value: Any) -> str | None:
-    if isinstance(value, Mapping):
-        return f"{_STEP}mapping"
-    return f"{_STEP}list" if isinstance(value, list) else f"{_STEP}{type(value).__name__}"
+    if isinstance(value, bool):
+        return None
+    kinds = {"mapping": Mapping, "list": list, "text": str, "number": int | float}
+    return next((f"{_STEP}{name}" for name, kind in kinds.items() if isinstance(value, kind)), None)
 
 
-MAPPING, LIST, TEXT = (Tag(f"{_STEP}{name}") for name in ("mapping", "list", "str"))
+MAPPING, LIST, TEXT, NUMBER = (Tag(f"{_STEP}{name}") for name in ("mapping", "list", "text", "number"))
 BY_TYPE = Discriminator(_type_of)
 
 
@@ -107,7 +110,7 @@ def without_tags(location: tuple[str | int, ...]) -> tuple[str | int, ...]:
 
 # --- types ------------------------------------------------------------------------------------------------------------
 
-UNIQUE = _Unique()
+UNIQUE = _Unique(_each_once)
 # Upper ends are far above what runs: a number beyond them is a slip of the keyboard.
 Number = Annotated[float, Field(allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]

@@ -93,8 +93,8 @@ def _hint(value: Any, types: Sequence[str]) -> str:
         return f" Write {int(value)}, without a point."
     if isinstance(value, bool) and "string" in types:
         return ' YAML reads yes, no, on, off, true and false as such: if it is a name, quote it, as in "no".'
-    if isinstance(value, int | float) and not isinstance(value, bool) and "string" in types:
-        return f' If it is a name, quote it as it is meant, as in "{shown(value)}".'
+    if isinstance(value, int | float) and not isinstance(value, bool) and "string" in types and abs(value) < 1e30:
+        return f' If it is a name, quote it as it is meant, as in "{value}".'
     if isinstance(value, str) and "array" in types and "{" not in value[:1]:
         return f" Write it as a list: [{shown(value)}]."
     if value is None and {"object", "array"} & set(types):

@@ -7,14 +7,14 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
-from pydantic_core import core_schema
 
 from bandbridge.base.files import whole_file
 from bandbridge.base.locations import WORKFLOW
+from bandbridge.catalogue.encoder_model import EncoderFile
 from bandbridge.config.models.config import Config
 
 # The name of a file of workflow/schemas -> the model that it is written from.
-MODELS: Mapping[str, type[BaseModel]] = {"config": Config}
+MODELS: Mapping[str, type[BaseModel]] = {"config": Config, "encoder": EncoderFile}
 HEAD = "# Written by `make docs` from the models of the package ({module}); edit those.\n"
 
 
@@ -24,11 +24,11 @@ class _Readable(GenerateJsonSchema):
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False
 
-    def tagged_union_schema(self, schema: core_schema.TaggedUnionSchema) -> JsonSchemaValue:
+    def tagged_union_schema(self, schema: Any) -> JsonSchemaValue:
         union = super().tagged_union_schema(schema)
         return {"anyOf": union.pop("oneOf"), **{key: item for key, item in union.items() if key != "discriminator"}}
 
-    def dict_schema(self, schema: core_schema.DictSchema) -> JsonSchemaValue:
+    def dict_schema(self, schema: Any) -> JsonSchemaValue:
         described = super().dict_schema(schema)
         described.pop("patternProperties", None)
         names = self.generate_inner(schema["keys_schema"]) if "keys_schema" in schema else {}

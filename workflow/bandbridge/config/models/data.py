@@ -3,9 +3,8 @@
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
 
-from bandbridge.base.model_types import BY_TYPE, LIST, MAPPING, Section, Share, Text, key
+from bandbridge.base.model_types import BY_TYPE, LIST, MAPPING, BrokenRuleError, Section, Share, Text, key
 from bandbridge.config.models.types import OneTaskOrMore, Templates
 
 
@@ -46,7 +45,7 @@ class PromptSet(Section):
     @model_validator(mode="after")
     def _something(self) -> "PromptSet":
         if not self.model_fields_set:
-            raise PydanticCustomError("too_few", "expected a key", {"min_length": 1})
+            raise BrokenRuleError("too_few", min_length=1)
         return self
 
 

@@ -3,7 +3,6 @@
 from typing import Annotated
 
 from pydantic import ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
 
 from bandbridge.base.model_types import (
     BY_TYPE,
@@ -11,6 +10,7 @@ from bandbridge.base.model_types import (
     TEXT,
     UNIQUE,
     Agreed,
+    BrokenRuleError,
     Count,
     Section,
     Text,
@@ -20,7 +20,7 @@ from bandbridge.base.model_types import (
 from bandbridge.config.models.types import Counts, Positive, Precision
 
 Unique = Annotated[list[str], UNIQUE]
-OneOrMore = Annotated[list[str], UNIQUE, Field(min_length=1)]
+OneOrMore = Annotated[list[str], Field(min_length=1), UNIQUE]
 
 
 class Embed(Section):
@@ -48,7 +48,7 @@ class OtherEncoder(Section):
     @model_validator(mode="after")
     def _more_than_a_name(self) -> "OtherEncoder":
         if len(self.model_fields_set) < 2:
-            raise PydanticCustomError("too_few", "expected another key", {"min_length": 2})
+            raise BrokenRuleError("too_few", min_length=2)
         return self
 
 
@@ -80,7 +80,7 @@ class LinearProbe(Section):
     """Logistic regression on frozen embeddings."""
 
     datasets: OneOrMore = key("those of `datasets` above to probe; each needs train, val and test splits")
-    C: Annotated[list[Positive], UNIQUE, Field(min_length=1)] = key(
+    C: Annotated[list[Positive], Field(min_length=1), UNIQUE] = key(
         "inverse regularisation, chosen on the validation split"
     )
     max_iterations: Count = key("of the solver")

@@ -89,7 +89,7 @@ class Paint(Section):
         "how several patching tasks are patched: jointly | sequentially | in_parallel",
         reruns="the fine-tuning and all that follows",
     )
-    alphas: Annotated[list[Share], UNIQUE, Field(min_length=2)] = key(
+    alphas: Annotated[list[Share], Field(min_length=2), UNIQUE] = key(
         "0 is zero-shot CLIP and 1 the fine-tuned model: both are needed",
         reruns="the new alphas' embeddings and scores, the choice",
     )
@@ -144,7 +144,7 @@ class Student(Section):
     backbone: Text = key("any timm model that takes in_chans")
     options: dict[str, Any] = key("passed to timm.create_model")
     image_size: Pixels = key("bands are resized to this", unit="pixels")
-    bands: Annotated[list[str], UNIQUE, Field(min_length=1)] = key(
+    bands: Annotated[list[str], Field(min_length=1), UNIQUE] = key(
         "those it sees, in this order; B10 is zeros where the data lack it (L2A)"
     )
     scaling: Literal["standardise", "reflectance"] = key(

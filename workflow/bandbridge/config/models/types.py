@@ -17,13 +17,13 @@ Steps = Annotated[int, Field(ge=0, le=100_000_000)]
 
 # A student's or a prompt set's: it becomes part of file names.
 PathName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=80)]
-Names = Annotated[Annotated[Text, TEXT] | Annotated[list[Text], LIST, Field(min_length=1)], BY_TYPE]
-WeightSources = Annotated[Annotated[UserPath, TEXT] | Annotated[list[UserPath], LIST, Field(min_length=1)], BY_TYPE]
+Names = Annotated[Annotated[Text, TEXT] | Annotated[list[Text], Field(min_length=1), LIST], BY_TYPE]
+WeightSources = Annotated[Annotated[UserPath, TEXT] | Annotated[list[UserPath], Field(min_length=1), LIST], BY_TYPE]
 Templates = Annotated[
     list[Annotated[str, Field(pattern=r"^[^{}]*\{\}[^{}]*$"), Note("x-allowed", TEMPLATE_ALLOWED)]],
     Field(min_length=1),
 ]
-Counts = Annotated[list[Count], UNIQUE, Field(min_length=1)]
+Counts = Annotated[list[Count], Field(min_length=1), UNIQUE]
 Precision = Literal["auto", "bfloat16", "float16", "float32"]
 ClassWeights = Literal["balanced", "root"] | None
 
@@ -36,4 +36,4 @@ class Task(Section):
     nomenclature: str = key("one of the data set's nomenclatures; its first where absent", is_optional=True)
 
 
-OneTaskOrMore = Annotated[Annotated[Task, MAPPING] | Annotated[list[Task], LIST, Field(min_length=1)], BY_TYPE]
+OneTaskOrMore = Annotated[Annotated[Task, MAPPING] | Annotated[list[Task], Field(min_length=1), LIST], BY_TYPE]
