@@ -6,7 +6,8 @@ from string import Template
 from typing import Any
 
 from bandbridge.base.errors import UserError
-from bandbridge.base.schema import dotted, rewritten
+from bandbridge.base.schema import rewritten
+from bandbridge.base.wording import dotted
 
 
 def expanded(text: str, key: str) -> str:
