@@ -66,7 +66,7 @@ docs: $(INSTALLED) ## write docs/configuration.md anew from the schema and confi
 	@$(BIN)/python -m bandbridge.ops.config_reference > docs/configuration.md.part && mv docs/configuration.md.part docs/configuration.md
 
 compare: $(INSTALLED) ## put finished runs side by side: make compare RUNS="demo seed-1"
-	@python workflow/scripts/compare.py --runs $(RUNS:%=results/%) --out results/comparisons/$(subst $() ,-,$(strip $(RUNS)))
+	@python workflow/scripts/compare.py --runs $(RUNS:%=results/%) --page results/comparisons/$(subst $() ,-,$(strip $(RUNS)))/index.html
 
 fetch: $(INSTALLED) ## bring what needs a network, so that the rest runs offline
 	@snakemake --quiet host reason -- fetch

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from bandbridge.base import limits, progress, runlock
 from bandbridge.base.errors import UserError
+from bandbridge.base.paths import Paths
 from bandbridge.base.untrusted import visible
 
 
@@ -91,9 +92,8 @@ def _lock_of(snakemake: Any) -> Path | None:
     if not config or "run" not in config or not list(snakemake.output):
         return None
     name = ".".join([snakemake.rule, *map(str, snakemake.wildcards)]).replace(os.sep, "_")
-    archives = Path(config["data_root"]) / "archives"
-    first = Path(str(snakemake.output[0]))
-    for root in (Path(config["store_root"] or Path(config["data_root"]) / "zarr"), archives):
+    paths, first = Paths(config), Path(str(snakemake.output[0]))
+    for root in (Path(paths.stores), Path(paths.downloads)):
         if first.is_relative_to(root):
             return root / runlock.FOLDER / f"{name}.job"
     return Path(".snakemake", "bandbridge", config["run"], f"{name}.job")
@@ -129,14 +129,7 @@ def _stop(error: UserError, log: Path | None) -> NoReturn:
 
 
 def _from_snakemake(main: Callable[..., None], snakemake: Any) -> dict[str, Any]:
-    train = snakemake.config.get("train", {})
-    # How a job runs is no reason to run it again, as params would be; and a profile caps resources.
-    named: dict[str, Any] = {
-        "threads": snakemake.threads,
-        "processes": train.get("gpus", 1),
-        "nodes": train.get("nodes", 1),
-        "train": train,
-    }
+    named: dict[str, Any] = {"threads": snakemake.threads}
     for group in (snakemake.params, snakemake.input, snakemake.output):
         named.update(group.items())
     return _pick(main, named, "the rule's input, output and params")
