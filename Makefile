@@ -72,7 +72,7 @@ docs: $(INSTALLED) ## write docs/configuration.md and workflow/schemas, and buil
 	@NO_MKDOCS_2_WARNING=1 mkdocs build --quiet --strict && echo "Documentation: site/index.html"
 
 compare: $(INSTALLED) ## put finished runs side by side: make compare RUNS="demo seed-1"
-	@python workflow/scripts/compare.py --runs $(RUNS:%=results/%) --out results/comparisons/$(subst $() ,-,$(strip $(RUNS)))
+	@python workflow/scripts/compare.py --runs $(RUNS:%=results/%) --page results/comparisons/$(subst $() ,-,$(strip $(RUNS)))/index.html
 
 fetch: $(INSTALLED) ## bring what needs a network, so that the rest runs offline
 	@snakemake --quiet host reason -- fetch

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from bandbridge.base.alphas import alpha_name
+from bandbridge.config.evaluation import TABLES
 from bandbridge.metrics.intervals import FEWEST
-from bandbridge.reporting.tables import TABLES
 from bandbridge.reporting.tables.model import (
     NOTHING,
     PER_CLASS,
