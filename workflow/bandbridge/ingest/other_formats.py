@@ -6,7 +6,7 @@ Everything behind the readers decodes one kind of file, with its place, its band
 import posixpath
 import uuid
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -15,6 +15,8 @@ import numpy as np
 import rasterio
 import rasterio.errors
 from numpy.typing import NDArray
+from rasterio import Affine
+from rasterio.crs import CRS
 from rasterio.io import DatasetReader, MemoryFile
 
 from bandbridge.ingest.archives import members
@@ -63,7 +65,7 @@ class OtherFormats:
             RasterError: an array of no number type of rasters, of other axes, of objects; a header that does not fit.
         """
         if content.startswith(NUMPY):
-            return _tiff(_numpy_pixels(content, bands, limit))
+            return as_tiff(_numpy_pixels(content, bands, limit))
         if content.startswith(KNOWN) or content[4:8] == JP2_BOX or ending(member) in TWO_LETTERS or not content:
             return content
         header = self._header(member)
@@ -114,7 +116,8 @@ def _envi(content: bytes, header: bytes, limit: int) -> bytes:
     try:
         with _opened_envi(content, header) as file:
             must_fit(file, limit)
-            return _tiff(file.read(), file)
+            placed = None if file.crs is None and file.transform.is_identity else file.transform
+            return as_tiff(file.read(), file.crs, placed, file.nodata, file.descriptions)
     except rasterio.errors.RasterioError as error:
         raise RasterError(f"does not fit its ENVI header: {in_gdals_words(error)}") from error
 
@@ -132,19 +135,22 @@ def _opened_envi(content: bytes, header: bytes) -> Iterator[DatasetReader]:
         yield file
 
 
-def _tiff(pixels: NDArray, like: DatasetReader | None = None) -> bytes:
+def as_tiff(
+    pixels: NDArray,
+    crs: CRS | None = None,
+    transform: Affine | None = None,
+    nodata: float | None = None,
+    names: Sequence[str | None] = (),
+) -> bytes:
+    """Pixels (band, y, x) as the content of a plain GeoTIFF, with the names of its bands."""
     count, height, width = pixels.shape
-    facts = {"count": count, "height": height, "width": width, "dtype": pixels.dtype.name}
-    placed = like is not None and not (like.crs is None and like.transform.is_identity)
-    if like is not None and placed:
-        facts |= {"crs": like.crs, "transform": like.transform}
-    if like is not None and like.nodata is not None:
-        facts["nodata"] = like.nodata
+    facts = {"count": count, "height": height, "width": width, "dtype": pixels.dtype.name, "nodata": nodata}
+    placed = {} if transform is None else {"crs": crs, "transform": transform}
     with _without_warnings(), MemoryFile() as memory:
-        with memory.open(driver="GTiff", interleave="band", BIGTIFF="IF_SAFER", **facts) as file:
+        with memory.open(driver="GTiff", interleave="band", BIGTIFF="IF_SAFER", **facts, **placed) as file:
             file.write(pixels)
-            if like is not None:
-                file.descriptions = like.descriptions
+            if any(names):
+                file.descriptions = tuple(names)
         return bytes(memory.read())
 
 
