@@ -19,8 +19,8 @@ from bandbridge.base.schema import schema_faults
 from bandbridge.base.yaml_files import texts_of_keys
 from bandbridge.catalogue.encoder_model import EncoderFile
 from bandbridge.catalogue.encoders import encoder_content, encoder_names, facts_of
-from bandbridge.config.models.config import Config
-from bandbridge.config.models.training import AlignRecipe, Finetune, RecipeChanges, Student
+from bandbridge.config.sections.training import AlignRecipe, Finetune, RecipeChanges, Student
+from bandbridge.config.sections.whole import Config
 from bandbridge.models.students import StudentSpec
 from bandbridge.ops.config_reference import Key, keys, look_up, read_comments
 from bandbridge.ops.schema_files import MODELS, json_schema, schema_text, sentence

@@ -22,8 +22,8 @@ from bandbridge.config.data import (
     with_option_paths,
 )
 from bandbridge.config.encoders import encoder_faults, student_faults
-from bandbridge.config.models.config import Config
 from bandbridge.config.roots import normal_roots, root_faults
+from bandbridge.config.sections.whole import Config
 from bandbridge.config.stages import paint_faults, probe_faults, recipe_faults, table_faults
 from bandbridge.config.words import word_faults
 

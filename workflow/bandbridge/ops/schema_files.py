@@ -11,7 +11,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from bandbridge.base.files import whole_file
 from bandbridge.base.locations import WORKFLOW
 from bandbridge.catalogue.encoder_model import EncoderFile
-from bandbridge.config.models.config import Config
+from bandbridge.config.sections.whole import Config
 
 # The name of a file of workflow/schemas -> the model that it is written from.
 MODELS: Mapping[str, type[BaseModel]] = {"config": Config, "encoder": EncoderFile}

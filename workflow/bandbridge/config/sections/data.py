@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from bandbridge.base.model_types import BY_TYPE, LIST, MAPPING, BrokenRuleError, Section, Share, Text, key
-from bandbridge.config.models.types import OneTaskOrMore, Templates
+from bandbridge.config.sections.types import OneTaskOrMore, Templates
 
 
 class Tasks(Section):

@@ -17,7 +17,7 @@ from bandbridge.base.model_types import (
     UserPath,
     key,
 )
-from bandbridge.config.models.types import Counts, Positive, Precision
+from bandbridge.config.sections.types import Counts, Positive, Precision
 
 Unique = Annotated[list[str], UNIQUE]
 OneOrMore = Annotated[list[str], Field(min_length=1), UNIQUE]
