@@ -1,4 +1,4 @@
-"""What a script's results depend on among this package's files, in short."""
+"""A digest of the package's files that a script's results depend on."""
 
 import ast
 import hashlib
@@ -8,15 +8,15 @@ from pathlib import Path
 from bandbridge.base.locations import WORKFLOW
 
 PACKAGE = WORKFLOW / "bandbridge"
-# They say how a job runs, and no figure depends on them.
+# They decide how a job runs; no result depends on them.
 NEUTRAL = {"base.errors", "base.locations", "base.progress", "base.script"}
 
 
 def code_version(script: str, *data: str) -> str:
-    """Digest of a script of workflow/scripts, the package's modules that it imports, and theirs in turn.
+    """Digest of a script of workflow/scripts and of the package's modules that it imports, directly or indirectly.
 
-    A parameter of the jobs that take seconds, so that no table or figure of an earlier version of the code stays; the
-    long ones (conversion, training, encoding) are repeated when they are asked for.
+    It is a parameter of jobs that take seconds, so that no table or figure of an earlier version of the code is kept;
+    long jobs (conversion, training, encoding) are repeated only on request.
 
     Args:
         script: its name without suffix.
@@ -34,11 +34,11 @@ def code_version(script: str, *data: str) -> str:
 
 def _closure(modules: frozenset[str]) -> set[str]:
     reached: set[str] = set()
-    ahead = set(modules)
-    while ahead:
-        module = ahead.pop()
+    pending = set(modules)
+    while pending:
+        module = pending.pop()
         reached.add(module)
-        ahead |= _imported(_files()[module]) - reached
+        pending |= _imported(_files()[module]) - reached
     return reached
 
 
@@ -59,7 +59,7 @@ def _files() -> dict[str, Path]:
 
 @cache
 def _imported(path: Path) -> frozenset[str]:
-    """The package's modules that a file imports, wherever in it."""
+    """The package's modules that a file imports, at its top or inside functions."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(_content(path))):
         if isinstance(node, ast.Import):

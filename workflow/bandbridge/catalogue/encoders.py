@@ -12,7 +12,7 @@ from bandbridge.base.model_faults import model_faults
 from bandbridge.base.wording import shown
 from bandbridge.catalogue.datasets import Dataset, Source, read_yaml
 from bandbridge.catalogue.encoder_model import EncoderFile, NormalisationFacts
-from bandbridge.catalogue.sensors import SENSORS
+from bandbridge.catalogue.sensors import SENSOR_BANDS
 
 FOLDER = "encoders"
 MARKER = "encoder.json"  # in the directory that an encoder is brought into
@@ -314,10 +314,9 @@ def _input_faults(given: Mapping[str, Any], kind: str) -> Iterator[str]:
         yield f"input.normalisation.clip is [{low}, {high}]; expected the lower value first."
     if "wavelengths" in given and len(given["wavelengths"]) != count:
         yield f"input.wavelengths has {len(given['wavelengths'])} values; expected one for each of {count} bands."
-    known = [band.name for sensor in SENSORS.values() for band in sensor.bands]
     for band in [] if rgb else given["bands"]:
-        if given.get("fill") == "zero" and band not in known:
-            guess = did_you_mean(band, known)
+        if given.get("fill") == "zero" and band not in SENSOR_BANDS:
+            guess = did_you_mean(band, SENSOR_BANDS)
             yield f"input.bands names '{band}', which no known sensor has, so it cannot be filled.{guess}"
     if given.get("resize_to", given["size"]) < given["size"]:
         yield f"input.resize_to is {given['resize_to']}, less than input.size {given['size']}, which is taken from it."

@@ -10,8 +10,8 @@ from bandbridge.base.yaml_files import read_document
 from bandbridge.catalogue.datasets import dataset_names, load_dataset
 from bandbridge.catalogue.text_towers import architecture_faults, load_text_tower, text_tower_names
 from bandbridge.config.clip_support import unsupported_clips
+from bandbridge.config.networks import clips, locked_tower, uses_scratch
 from bandbridge.config.resources import clip_architecture, clip_architectures
-from bandbridge.config.run import clips, locked_tower, uses_scratch
 
 
 def clip_faults(config: Mapping[str, Any]) -> Iterator[str]:

@@ -20,7 +20,9 @@ from bandbridge.catalogue.datasets import (
 from bandbridge.catalogue.files import schema_part
 from bandbridge.catalogue.reader_options import options_of
 from bandbridge.catalogue.sensors import order_bands, sensor_of
-from bandbridge.config.run import evaluated, prompts, tasks, uses_scratch
+from bandbridge.config.lines import tasks
+from bandbridge.config.networks import uses_scratch
+from bandbridge.config.scored import evaluated, prompts
 
 
 def configured(config: Mapping[str, Any], name: str) -> Dataset:
