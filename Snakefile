@@ -36,7 +36,7 @@ from bandbridge.base.cpu import slow_without_gpu
 from bandbridge.base.errors import UserError
 from bandbridge.models.model_checks import model_faults
 from bandbridge.config.missing_weights import absent_checkpoints
-from bandbridge.config.models import configured_precisions
+from bandbridge.config.networks import configured_precisions
 from bandbridge.config.shared_things import shared_things
 from bandbridge.ingest.fetch import manual_steps
 

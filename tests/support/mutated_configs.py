@@ -21,7 +21,7 @@ from bandbridge.catalogue.datasets import dataset_names, load_dataset, load_nome
 from bandbridge.catalogue.encoders import load_encoder_facts
 from bandbridge.catalogue.reader_options import DigitsOptions, FolderOptions, SceneOptions, TableOptions, parse_options
 from bandbridge.config import lines as patched
-from bandbridge.config import models, resources, scored
+from bandbridge.config import networks, resources, scored
 from bandbridge.models.students import Student, StudentSpec
 from bandbridge.training.augment import draw_crops, rgb_view
 from bandbridge.training.recipes import AlignRecipe, FinetuneRecipe, ScratchRecipe
@@ -291,8 +291,8 @@ def run_in_small(config: Mapping[str, Any]) -> None:
     _splits(config)
     _trainings(config)
     for name in config["align"]["students"]:
-        built(json.dumps(models.student_facts(config, name), sort_keys=True))
-    for name, checkpoint in models.other_encoders(config).items():
+        built(json.dumps(networks.student_facts(config, name), sort_keys=True))
+    for name, checkpoint in networks.other_encoders(config).items():
         load_encoder_facts(name, checkpoint)
     np.random.RandomState(config["seed"])
     torch.manual_seed(config["seed"])
@@ -308,7 +308,7 @@ def _names(config: Mapping[str, Any]) -> None:
         must(len(set(named)) == len(named), f"two alphas are one model: {named}")
         for name in named:
             must(re.fullmatch(r"[A-Za-z0-9_-]+@[0-9.]+", name), f"no wildcard matches {name}")
-    clips, students = models.clips(config), models.students(config)
+    clips, students = networks.clips(config), networks.students(config)
     named = [config["run"], *clips, *students, *scored.evaluated(config)]
     named += [name for sets in scored.evaluated(config).values() for name in sets]
     for name in named:
@@ -374,12 +374,12 @@ def _trainings(config: Mapping[str, Any]) -> None:
     rgb_view(torch.zeros(2, 3, 16, 16, dtype=torch.uint8), 16, finetune.augmentation, generator)
     recipes: list[Any] = [finetune]
     for name in config["align"]["students"]:
-        recipe = AlignRecipe.from_config(models.align_recipe(config, name))
+        recipe = AlignRecipe.from_config(networks.align_recipe(config, name))
         recipes.append(recipe)
         draw_crops(2, 16, 16, recipe.crop_scale, recipe.flip, generator)
         must(0 < recipe.crop_scale[0] <= recipe.crop_scale[1] <= 1, "crop_scale")
     must(0 < finetune.augmentation.crop_scale[0] <= finetune.augmentation.crop_scale[1], "crop_scale")
-    if models.uses_scratch(config):
+    if networks.uses_scratch(config):
         scratch = {
             key: value for key, value in config["clip"]["scratch"].items() if key not in ("dataset", "prompts", "text")
         }
@@ -422,11 +422,11 @@ FaultOf = Callable[[Mapping[str, Any]], str | None]
 
 
 def students_can_be_built(config: Mapping[str, Any], fault_of: FaultOf | None) -> bool:
-    """Whether the check that a run makes of its networks lets all students pass; True where there is no such check."""
+    """Whether the check that a run makes of its models lets all students pass; True where there is no such check."""
     if fault_of is None:
         return True
     return not any(
-        _fault(fault_of, json.dumps(models.student_facts(config, name), sort_keys=True))
+        _fault(fault_of, json.dumps(networks.student_facts(config, name), sort_keys=True))
         for name in config["align"]["students"]
     )
 

@@ -134,7 +134,7 @@ def run_under_snakemake(tmp_path: Path, body: str) -> subprocess.CompletedProces
 def test_an_error_nobody_foresaw_is_named_on_the_terminal_and_its_traceback_is_in_the_log(tmp_path: Path):
     called = run_under_snakemake(tmp_path, "raise ZeroDivisionError('by nought')")
     assert called.returncode != 0
-    assert "Unforeseen, ZeroDivisionError: by nought" in called.stderr
+    assert "Unexpected ZeroDivisionError: by nought" in called.stderr
     assert str(tmp_path / "job.log") in called.stderr
     assert "Traceback" not in called.stderr
     assert "Traceback" in (tmp_path / "job.log").read_text()
@@ -188,5 +188,5 @@ def test_a_job_that_outlives_its_snakemake_is_waited_for_and_never_done_a_third_
         time.sleep(0.01)
     second, third = start(0), start(0)
     assert first.wait() == third.wait() == 0
-    assert "this process is left over" in second.communicate()[1]
+    assert "this process is obsolete" in second.communicate()[1]
     assert (tmp_path / "result").read_text().split() == ["begins", "ends"] * 2

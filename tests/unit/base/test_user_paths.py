@@ -40,7 +40,7 @@ def test_home_and_variables_are_expanded(written: str, meant: str, tmp_path: Pat
         ("${EMPTY}/data", "the variable EMPTY, which is empty"),
         ("~nobody-at-all/data", "no user nobody-at-all"),
         ("$", "or \\$\\$"),
-        ("${a b}", "after \\$ stands a variable's name"),
+        ("${a b}", "expected a variable's name after \\$"),
         ("a{b}", "braces"),
         ("$BRACES/x", "that is '/a{b}/x'; braces"),
         ("a\n", "line ends"),

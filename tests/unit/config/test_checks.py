@@ -11,7 +11,7 @@ from bandbridge.base.errors import UserError
 from bandbridge.catalogue.datasets import merged
 from bandbridge.config.checks import validate
 from bandbridge.config.missing_weights import absent_checkpoints
-from bandbridge.config.models import clip_id, clips
+from bandbridge.config.networks import clip_id, clips
 from bandbridge.config.scored import evaluated, main_prompts, open_words, templates
 
 

@@ -85,7 +85,7 @@ def test_numbers_as_keys_mean_what_they_say(written):
         ("datasets", DATASET.replace("$TABLES/samples.csv", "'{x}'"), ["options.table", "braces"]),
         ("datasets", DATASET.replace("[1, 2, 3]", "[1, 2, 2]"), ["modalities.s2.bands lists '2' twice"]),
         ("datasets", DATASET.replace("[1, 2, 3]", "[b1..b99999999]"), ["does not count up"]),
-        ("datasets", f"{DATASET}licence: other\n", ["line", "'licence' stands twice"]),
+        ("datasets", f"{DATASET}licence: other\n", ["line", "'licence' occurs twice"]),
         ("datasets", DATASET.replace("name: mine", "name: yours"), ["name is 'yours', expected 'mine'"]),
         ("datasets", DATASET.replace("sources: []", "sources: [{file: a.zip}]"), ["has no urls"]),
         ("published", "name: mine\nsource: S\nwhere: w\nfigures: [{task: t, dataset: d}]\n", ["metric", "missing"]),

@@ -21,7 +21,7 @@ from bandbridge.catalogue.text_towers import (
     text_tower_names,
 )
 from bandbridge.config.checks import schema_faults, validate
-from bandbridge.config.models import locked_tower
+from bandbridge.config.networks import locked_tower
 from bandbridge.ingest import transfer
 from bandbridge.ingest.text_tower_fetch import fetch_text_tower, verify_text_tower
 from bandbridge.reporting.page.run import references

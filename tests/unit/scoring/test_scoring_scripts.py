@@ -22,7 +22,7 @@ from bandbridge.base.files import read_json
 from bandbridge.metrics.calibration import multi_label_ece, single_label_ece
 from bandbridge.metrics.intervals import score_interval
 from bandbridge.metrics.neighbours import METRES_PER_DEGREE, SIDES
-from bandbridge.metrics.retrieval import counterpart_ranks
+from bandbridge.metrics.retrieval import mutual_ranks
 from bandbridge.scoring.draws import load_draws
 from bandbridge.scoring.rows import LEFT_OUT, Row, read_rows, write_rows
 from bandbridge.scoring.zero_shot import units_of
@@ -345,7 +345,7 @@ def test_retrieval_is_scored_both_ways_in_the_students_name(tmp_path, scene):
     rgb, student = embeddings_of(scene, "test"), embeddings_of(scene, "test", "ms-vit", "s2")
     frame = score_retrieval(tmp_path, rgb, student, ks=[1, 5, COUNTS["test"]])
     for direction, pair in {"rgb->s2": (rgb, student), "s2->rgb": (student, rgb)}.items():
-        ranks = counterpart_ranks(pair[0].embedding, pair[1].embedding)
+        ranks, _ = mutual_ranks(pair[0].embedding, pair[1].embedding)
         rows = frame[frame["modality"] == direction]
         for k in (1, 5, COUNTS["test"]):
             assert value(rows, metric=f"recall@{k}") == pytest.approx(np.mean(ranks <= k))
@@ -522,7 +522,7 @@ def test_a_task_without_validation_scores_is_an_error(tmp_path):
 
 def test_an_undefined_validation_score_is_an_error(tmp_path):
     with pytest.raises(
-        UserError, match=r"map of demo-vit@0 on demo_scene .split val, prompts .*, alpha 0. is nan: it is not defined"
+        UserError, match=r"map of demo-vit@0 on demo_scene .split val, prompts .*, alpha 0. is nan: it is undefined"
     ):
         choose(tmp_path, curve_metrics(tmp_path, patching={"val": (float("nan"),) * 3}))
 

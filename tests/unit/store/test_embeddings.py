@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 from bandbridge.base.errors import UserError
-from bandbridge.store.embeddings import Embeddings, Growing, load_embeddings, save_embeddings
+from bandbridge.store.embeddings import Embeddings, PartialEmbeddings, load_embeddings, save_embeddings
 
 ATTRS = {"encoder": "demo-vit@0.5", "clip": "demo-vit", "alpha": 0.5, "dataset": "scene", "split": "val"}
 
@@ -75,7 +75,7 @@ def blocks(seed=0):
 
 
 def test_growing_files_hold_what_was_added(tmp_path):
-    growing = Growing(tmp_path / "a", "key", 2)
+    growing = PartialEmbeddings(tmp_path / "a", "key", 2)
     for block in blocks():
         growing.add(block)
     np.testing.assert_array_equal(np.stack(growing.arrays()), np.concatenate(blocks(), axis=1))
@@ -84,7 +84,7 @@ def test_growing_files_hold_what_was_added(tmp_path):
 @pytest.mark.parametrize("damage", ["none", "longer", "shorter", "state", "key", "bit", "zeros"])
 def test_another_process_goes_on_with_whole_batches_only(tmp_path, damage):
     first, second, third = blocks()
-    growing = Growing(tmp_path / "a", "key", 2)
+    growing = PartialEmbeddings(tmp_path / "a", "key", 2)
     growing.add(first)
     growing.add(second)
     file = tmp_path / "a" / "1.float32"
@@ -100,7 +100,7 @@ def test_another_process_goes_on_with_whole_batches_only(tmp_path, damage):
         file.write_bytes(bytes(file.stat().st_size))
     if damage == "state":
         (tmp_path / "a" / "state.json").write_text("{")
-    again = Growing(tmp_path / "a", "another" if damage == "key" else "key", 2)
+    again = PartialEmbeddings(tmp_path / "a", "another" if damage == "key" else "key", 2)
     usable = damage in ("none", "longer")
     assert again.rows == (8 if usable else 0)
     for block in (third,) if usable else (first, second, third):

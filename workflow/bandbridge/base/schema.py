@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -11,21 +11,10 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
 
-from bandbridge.base.errors import did_you_mean
+from bandbridge.base import wording
 from bandbridge.base.locations import WORKFLOW
 
 Path = tuple[str | int, ...]
-
-TYPE_NAMES = {
-    "object": "a mapping",
-    "array": "a list",
-    "string": "text",
-    "integer": "a whole number",
-    "number": "a number",
-    "boolean": "true or false",
-    "null": "null",
-}
-MOST_SHOWN = 80
 
 
 def _is_whole(_: Any, value: Any) -> bool:
@@ -97,61 +86,46 @@ def _innermost(error: ValidationError) -> Iterator[ValidationError]:
 
 
 def _sentences(error: ValidationError, under: str) -> Iterator[str]:
-    key = dotted(error.absolute_path, under)
+    key = wording.dotted(error.absolute_path, under)
     value: Any = error.instance
     wanted: Any = error.validator_value
     schema: Any = error.schema
     match error.validator:
         case "additionalProperties":
             allowed = list(schema.get("properties", {}))
+            entry = schema.get("x-entry", "a known key")
             for name in (name for name in value if name not in allowed):
-                listed = f"allowed: {', '.join(allowed)}" if allowed else "no keys are allowed here"
-                what, guess = schema.get("x-entry", "a known key"), did_you_mean(name, allowed)
-                yield f"{_below(key, name)} is not {what}; {listed}.{guess}"
+                yield wording.unknown_key(key, name, allowed, entry)
         case "required":
             # One error for each missing key, each of which lists all.
             missing = [name for name in wanted if name not in value]
             if missing and f"'{missing[0]}'" in error.message:
-                names = ", ".join(_below(key, name) for name in missing)
-                yield f"{names} is missing; {_example(missing, schema)}."
+                parts = schema.get("properties", {})
+                yield wording.missing_keys(key, {name: parts.get(name, {}).get("description", "") for name in missing})
         case "enum" | "const":
-            choices = wanted if error.validator == "enum" else [wanted]
-            allowed = ["null" if item is None else str(item) for item in choices]
-            yield f"{key} is {shown(value)}; allowed: {', '.join(allowed)}.{did_you_mean(value, allowed)}"
+            yield wording.not_among(key, value, wanted if error.validator == "enum" else [wanted])
         case "type":
-            yield f"{key} is {shown(value)}; expected {_expected(wanted)}.{_hint(value, wanted)}"
+            yield wording.wrong_type(key, value, [wanted] if isinstance(wanted, str) else wanted)
         case "anyOf":
             kinds = list(dict.fromkeys(kind for fault in error.context or () for kind in _kinds(fault)))
-            yield f"{key} is {shown(value)}; expected {_expected(kinds)}.{_hint(value, kinds)}"
+            yield wording.wrong_type(key, value, kinds)
         case "minimum" | "exclusiveMinimum" | "maximum" | "exclusiveMaximum":
             relation = {"minimum": "at least", "exclusiveMinimum": "more than", "maximum": "at most"}
-            yield f"{key} is {shown(value)}; expected {relation.get(str(error.validator), 'less than')} {wanted}."
-        case "minItems" | "minProperties" | "minLength" if not value:
-            yield f"{key} is empty; expected at least {wanted} {'entry' if wanted == 1 else 'entries'}."
-        case "minItems" | "maxItems":
-            exact = schema.get("minItems") == schema.get("maxItems")
-            bound = "" if exact else "at least " if error.validator == "minItems" else "at most "
-            yield f"{key} has {len(value)} entries; expected {bound}{wanted}."
-        case "maxLength":
-            yield f"{key} has {len(value)} characters; expected at most {wanted}."
+            yield wording.out_of_range(key, value, relation.get(str(error.validator), "less than"), wanted)
+        case "minItems" | "minProperties" | "minLength":
+            yield wording.too_few(key, value, wanted, schema.get("minItems") == schema.get("maxItems"))
+        case "maxItems" | "maxLength":
+            yield wording.too_many(key, value, wanted, schema.get("minItems") == schema.get("maxItems"))
         case "uniqueItems":
-            twice = next(item for number, item in enumerate(value) if item in value[:number])
-            yield f"{key} lists {shown(twice)} twice; list each once."
+            yield wording.listed_twice(key, value)
         case "pattern" if wanted.endswith("\\}[^{}]*$"):
-            yield f"{key} is {shown(value)}; a template has exactly one {{}}, which takes the class name."
+            yield wording.wrong_characters(key, value, wording.TEMPLATE_ALLOWED, "")
         case "pattern":
-            what = schema.get("x-allowed", "allowed are letters, digits, '_', '-'")
             # Of a key that is no name, the key is what is wrong.
-            place = _below(key, value) if "propertyNames" in error.absolute_schema_path else key
-            yield f"{place} is {shown(value)}; {what} (pattern {wanted})."
+            place = wording.below(key, value) if "propertyNames" in error.absolute_schema_path else key
+            yield wording.wrong_characters(place, value, schema.get("x-allowed", wording.NAME_ALLOWED), wanted)
         case _:
             yield f"{key}: {error.message}."
-
-
-def _example(missing: Sequence[str], schema: Mapping[str, Any]) -> str:
-    about = [schema.get("properties", {}).get(name, {}).get("description", "") for name in missing]
-    described = [f"{name}: {text.rstrip('.')}" for name, text in zip(missing, about, strict=True) if text]
-    return "; ".join(described) if described else "the repository's config.yaml and the files of workflow/ show it"
 
 
 def _kinds(fault: ValidationError) -> list[str]:
@@ -160,87 +134,6 @@ def _kinds(fault: ValidationError) -> list[str]:
     if fault.path or fault.validator not in ("type", "const"):
         return []
     return [f"'{wanted}'"] if fault.validator == "const" else [wanted] if isinstance(wanted, str) else list(wanted)
-
-
-def _expected(kinds: Any) -> str:
-    listed = [kinds] if isinstance(kinds, str) else kinds
-    return " or ".join(TYPE_NAMES.get(kind, kind) for kind in listed)
-
-
-def _hint(value: Any, kinds: Any) -> str:
-    """What to write instead, where that is clear."""
-    listed = [kinds] if isinstance(kinds, str) else list(kinds)
-    number = next((kind for kind in ("integer", "number") if kind in listed), None)
-    if isinstance(value, str) and number:
-        return _hint_of_text(value, number)
-    if isinstance(value, float) and number == "integer" and value.is_integer():
-        return f" Write {int(value)}, without a point."
-    if isinstance(value, bool) and "string" in listed:
-        return ' YAML reads yes, no, on, off, true and false as such: if it is a name, quote it, as in "no".'
-    if isinstance(value, int | float) and not isinstance(value, bool) and "string" in listed:
-        return f' If it is a name, quote it as it is meant, as in "{value}".'
-    if isinstance(value, str) and "array" in listed and "{" not in value[:1]:
-        return f" Write it as a list: [{shown(value)}]."
-    if value is None and {"object", "array"} & set(listed):
-        return " The section is empty: give it keys, or delete its line."
-    return ""
-
-
-def _hint_of_text(value: str, kind: str) -> str:
-    text = value.strip().replace(" ", "")
-    if re.fullmatch(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+", text):
-        mantissa, exponent = re.split("[eE]", text)
-        mantissa = mantissa if "." in mantissa else f"{mantissa}."
-        mantissa = f"{mantissa}0" if mantissa.endswith(".") else mantissa
-        exponent = exponent if exponent[0] in "+-" else f"+{exponent}"
-        written = str(int(float(text))) if kind == "integer" and float(text).is_integer() else f"{mantissa}e{exponent}"
-        return f" YAML reads it as text; write {written}."
-    if re.fullmatch(r"[-+]?(\d[\d_]*\.?\d*|\.\d+)", text):
-        return (
-            f" In a file, write {text} without quotes; on the command line, numbers inside braces arrive as text: use "
-            "--configfile."
-        )
-    if re.fullmatch(r"\d+(,\d+)+", text):
-        return f" Write a number with a point and without commas: {text.replace(',', '.', 1)}."
-    return ""
-
-
-def dotted(path: Any, under: str = "") -> str:
-    """'align.students.ms-vit.bands[2]' of the steps to a value."""
-    text = under
-    for step in path:
-        text += f"[{step}]" if isinstance(step, int) else f".{_name(step)}"
-    return text.lstrip(".") or "the file"
-
-
-def _below(key: str, name: str) -> str:
-    return _name(name) if key == "the file" else f"{key}.{_name(name)}"
-
-
-def _name(text: str) -> str:
-    return text if text.isprintable() else repr(text)[1:-1]
-
-
-def shown(value: Any) -> str:
-    """A value as a message shows it, in one line."""
-    if isinstance(value, Mapping):
-        return "a mapping"
-    if isinstance(value, bool) or value is None:
-        return str(value).lower() if value is not None else "null"
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN (not a number)" if math.isnan(value) else "infinite"
-    if isinstance(value, str):
-        # Line ends and other characters that cannot be seen.
-        text = value if value.isprintable() else repr(value)[1:-1]
-        return f"'{_cut(text)}'"
-    try:
-        return _cut(str(value))
-    except ValueError:
-        return "a number of more than 4,000 digits"
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
 
 
 # --- content by its schema --------------------------------------------------------------------------------------------

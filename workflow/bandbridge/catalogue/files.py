@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from bandbridge.base.errors import UserError, did_you_mean
@@ -9,10 +11,9 @@ from bandbridge.base.schema import schema_faults, with_texts
 from bandbridge.base.user_paths import with_paths
 from bandbridge.base.yaml_files import Document
 
-# Folder of workflow/ -> the schema of its files.
+# Folder of workflow/ -> the schema of its files, where no model describes them.
 SCHEMAS = {
     "datasets": "dataset",
-    "encoders": "encoder",
     "nomenclatures": "nomenclature",
     "prompts": "prompts",
     "published": "published",
@@ -26,21 +27,48 @@ def checked_content(document: Document, folder: str, name: str) -> dict[str, Any
     Raises:
         UserError: a line for each fault.
     """
-    schema, where = SCHEMAS[folder], f"workflow/{folder}/{name}.yaml"
+    where = f"workflow/{folder}/{name}.yaml"
     if not isinstance(document.content, dict):
         raise UserError(f"{where} holds no keys; the other files of its folder show what it should hold.")
-    content: dict[str, Any] = with_texts(document.content, document.texts, schema)
+    form = _form(folder)
+    content: dict[str, Any] = form.with_texts(document.content, document.texts)
     if content.get("name") != name:
         raise UserError(f"{where}: name is {content.get('name')!r}, expected {name!r} (the file's own name)")
-    faults = list(schema_faults(content, schema))
+    faults = list(form.faults(content))
     if not faults:
-        content, faults = with_paths(content, schema)
+        content, faults = form.with_paths(content)
     if not faults and folder == "datasets":
         content, faults = _with_options(content, document.texts)
     faults = faults or list(_CHECKS[folder](content) if folder in _CHECKS else ())
     if faults:
         raise UserError("\n".join(f"{where}: {fault}" for fault in faults))
     return content
+
+
+@dataclass(frozen=True)
+class _Form:
+    """What the files of a folder may say, and what is done with their content by it."""
+
+    with_texts: Callable[[Any, Any], Any]
+    faults: Callable[[Any], Iterable[str]]
+    with_paths: Callable[[Any], tuple[Any, list[str]]]
+
+
+def _form(folder: str) -> _Form:
+    if folder == "encoders":
+        # Most jobs read no such file, and need not wait for pydantic.
+        from bandbridge.base import model_faults, model_forms
+        from bandbridge.catalogue.encoder_model import EncoderFile
+
+        return _Form(
+            partial(model_forms.with_texts, model=EncoderFile),
+            partial(model_faults.model_faults, model=EncoderFile),
+            partial(model_forms.with_paths, model=EncoderFile),
+        )
+    schema = SCHEMAS[folder]
+    return _Form(
+        partial(with_texts, schema=schema), partial(schema_faults, schema=schema), partial(with_paths, schema=schema)
+    )
 
 
 def _with_options(content: dict[str, Any], texts: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:

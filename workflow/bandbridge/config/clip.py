@@ -10,7 +10,7 @@ from bandbridge.base.yaml_files import read_document
 from bandbridge.catalogue.datasets import dataset_names, load_dataset
 from bandbridge.catalogue.text_towers import architecture_faults, load_text_tower, text_tower_names
 from bandbridge.config.clip_support import unsupported_clips
-from bandbridge.config.models import clips, locked_tower, uses_scratch
+from bandbridge.config.networks import clips, locked_tower, uses_scratch
 from bandbridge.config.resources import clip_architecture, clip_architectures
 
 

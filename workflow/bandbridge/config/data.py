@@ -21,7 +21,7 @@ from bandbridge.catalogue.files import schema_part
 from bandbridge.catalogue.reader_options import options_of
 from bandbridge.catalogue.sensors import order_bands, sensor_of
 from bandbridge.config.lines import tasks
-from bandbridge.config.models import uses_scratch
+from bandbridge.config.networks import uses_scratch
 from bandbridge.config.scored import evaluated, prompts
 
 

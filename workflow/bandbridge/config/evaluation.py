@@ -8,6 +8,7 @@ from bandbridge.config.lines import model_at
 from bandbridge.config.run import Chosen, Run
 from bandbridge.config.scored import neighbours_asked, shots_asked
 
+# Names of a run's tables, in the order of a report.
 TABLES = (
     "classification",
     "details",

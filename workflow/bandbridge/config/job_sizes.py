@@ -9,7 +9,7 @@ from typing import Any
 
 from bandbridge.base.by_name import call_by_name, with_signature
 from bandbridge.config import resources
-from bandbridge.config.models import align_recipe
+from bandbridge.config.networks import align_recipe
 from bandbridge.config.resources import Ask, Network, stored
 from bandbridge.config.run import Run
 

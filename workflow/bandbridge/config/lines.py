@@ -6,7 +6,7 @@ from typing import Any
 
 from bandbridge.base.paths import EncoderName
 from bandbridge.catalogue.datasets import load_dataset
-from bandbridge.config.models import clips
+from bandbridge.config.networks import clips
 
 
 def tasks(config: Mapping[str, Any], role: str) -> list[Mapping[str, Any]]:

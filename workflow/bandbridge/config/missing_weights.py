@@ -7,7 +7,7 @@ from typing import Any
 from bandbridge.base.errors import UserError
 from bandbridge.base.file_kinds import weights_format
 from bandbridge.catalogue.datasets import read_yaml
-from bandbridge.config.models import WEIGHTS_SUFFIXES, clips, other_encoders, published_weights
+from bandbridge.config.networks import WEIGHTS_SUFFIXES, clips, other_encoders, published_weights
 
 
 def absent_checkpoints(config: Mapping[str, Any]) -> list[str]:

@@ -12,7 +12,7 @@ from bandbridge.catalogue.datasets import Dataset, load_dataset, load_nomenclatu
 from bandbridge.catalogue.encoders import EncoderFacts, encoder_content, load_encoder_facts, sees
 from bandbridge.catalogue.text_towers import load_text_tower, tower_folder
 from bandbridge.config.lines import align_task, all_tasks, final_lines, lines, model_at, nomenclature_of
-from bandbridge.config.models import (
+from bandbridge.config.networks import (
     clips,
     locked_tower,
     other_encoders,

@@ -6,7 +6,7 @@ from typing import Any
 
 from bandbridge.catalogue.datasets import Dataset, load_dataset, load_nomenclature, prompt_set
 from bandbridge.catalogue.encoders import EncoderFacts, blindness, load_encoder_facts
-from bandbridge.config.models import other_encoders, student_facts, students
+from bandbridge.config.networks import other_encoders, student_facts, students
 from bandbridge.config.scored import evaluated, prompts, scored_nomenclatures
 
 

@@ -10,7 +10,7 @@ from bandbridge.base.paths import chosen_on
 from bandbridge.catalogue.datasets import dataset_names
 from bandbridge.config.data import configured
 from bandbridge.config.lines import align_task, lines, model_at, tasks
-from bandbridge.config.models import align_recipe, other_encoders, students, uses_scratch
+from bandbridge.config.networks import align_recipe, other_encoders, students, uses_scratch
 from bandbridge.config.scored import evaluated
 from bandbridge.config.sizes import most_samples
 

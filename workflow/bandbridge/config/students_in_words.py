@@ -5,7 +5,7 @@ from typing import Any
 
 from bandbridge.catalogue.titles import short_title
 from bandbridge.config.lines import tasks
-from bandbridge.config.models import align_recipe, clips, student_facts, students
+from bandbridge.config.networks import align_recipe, clips, student_facts, students
 
 LOSSES = {"mse": "MSE", "cosine": "cosine", "infonce": "InfoNCE"}
 FEW_BANDS = 4

@@ -22,7 +22,7 @@ from bandbridge.models.paint import interpolate_into
 from bandbridge.models.students import load_student
 from bandbridge.models.weights import load_metadata, load_weights
 from bandbridge.store.dataset import Samples, Store
-from bandbridge.store.embeddings import Embeddings, Growing
+from bandbridge.store.embeddings import Embeddings, PartialEmbeddings
 from bandbridge.store.prefetch import read_ahead
 
 Encode = Callable[[Tensor], Tensor]
@@ -163,7 +163,7 @@ def encode_split(
     samples = store.split(split)
     with tempfile.TemporaryDirectory() if partial is None else nullcontext(partial) as folder:
         everything = f"{key} {store.digest} {store.modality} {split} {batch_size} {precision} {device.type}"
-        done = Growing(Path(folder) / split, everything, len(models))
+        done = PartialEmbeddings(Path(folder) / split, everything, len(models))
         starts = range(done.rows, len(samples), batch_size)
         parts = [np.arange(at, min(at + batch_size, len(samples))) for at in starts]
         pixels = read_ahead(_reader(samples, device), parts)

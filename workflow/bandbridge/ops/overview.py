@@ -21,7 +21,7 @@ from bandbridge.base.progress import duration
 from bandbridge.catalogue.datasets import Source, load_dataset
 from bandbridge.catalogue.text_towers import missing_tower_files
 from bandbridge.config.lines import all_tasks, lines, model_at, nomenclature_of, tasks
-from bandbridge.config.models import clips, locked_tower, students
+from bandbridge.config.networks import clips, locked_tower, students
 from bandbridge.config.run import Run
 from bandbridge.config.run_notes import run_notes
 from bandbridge.config.scored import evaluated

@@ -23,7 +23,7 @@ from bandbridge.base.untrusted import whole_number
 from bandbridge.catalogue.datasets import Source, load_dataset
 from bandbridge.catalogue.text_towers import load_text_tower, missing_tower_files
 from bandbridge.config.missing_weights import absent_checkpoints
-from bandbridge.config.models import clips, locked_tower
+from bandbridge.config.networks import clips, locked_tower
 from bandbridge.config.run import Run
 from bandbridge.ingest.archives import is_archive, locate
 from bandbridge.ingest.fetch import missing_manual, needed

@@ -10,7 +10,7 @@ from bandbridge.base.alphas import alpha_name
 from bandbridge.base.paths import zero_shot
 from bandbridge.catalogue.text_towers import load_text_tower
 from bandbridge.config.lines import final_lines, lines, model_at, nomenclature_of, tasks
-from bandbridge.config.models import clips, locked_tower, students, uses_scratch
+from bandbridge.config.networks import clips, locked_tower, students, uses_scratch
 from bandbridge.reporting.tables.all import Curve, dataset_title, headline, metric_name, number, short_title
 from bandbridge.reporting.tables.model import rank_value
 

@@ -18,7 +18,7 @@ from bandbridge.base.files import whole_directory, whole_file
 from bandbridge.base.locations import WORKFLOW
 from bandbridge.catalogue.text_towers import load_text_tower
 from bandbridge.config.lines import tasks
-from bandbridge.config.models import locked_tower
+from bandbridge.config.networks import locked_tower
 from bandbridge.config.scored import open_words
 from bandbridge.reporting.figures.style import Album
 from bandbridge.reporting.page.curves import paint_plots, remarks, short_titles, training_name, training_plot

@@ -55,7 +55,6 @@ __all__ = [
 ]
 
 
-# Names of the tables of a run, in the order of a report.
 def all_tables(
     metrics: pd.DataFrame,
     curves: Sequence[Curve],
