@@ -421,7 +421,7 @@ def test_rgb_geotiffs_are_pictures_with_a_place(tmp_path, interleave, compress):
 @pytest.mark.parametrize(
     ("pixels", "reason"),
     [
-        (noise(4, 8, 8), "has 4 bands, expected 3"),
+        (noise(5, 8, 8), "has 5 bands, expected 3"),
         (noise(3, 8, 8).astype(np.uint16), "pixels are uint16, expected uint8; describe other types as bands"),
     ],
 )

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 
@@ -14,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio import Affine
 from rasterio.crs import CRS
-from rasterio.enums import Resampling
 from rasterio.errors import RasterioError
 from rasterio.features import rasterize
 from rasterio.io import DatasetReader
@@ -22,12 +22,15 @@ from rasterio.transform import xy as pixels_to_points
 from rasterio.warp import transform as transform_points
 
 from bandbridge.base.errors import UserError, did_you_mean
-from bandbridge.catalogue.datasets import Dataset, load_nomenclature
-from bandbridge.catalogue.reader_options import SPLIT_LETTERS, SceneOptions, options_of
+from bandbridge.catalogue.datasets import Dataset, Modality, load_nomenclature
+from bandbridge.catalogue.reader_options import OTHER_GRIDS, SPLIT_LETTERS, SceneOptions, options_of
+from bandbridge.ingest import places
 from bandbridge.ingest.archives import member_names, only_name, read_member
+from bandbridge.ingest.interpretation import together
 from bandbridge.ingest.rasters import RasterError, blocks_must_fit, in_gdals_words, opened
 from bandbridge.ingest.readers import Planned, Rejected, Sample, images_path
 from bandbridge.ingest.readers.polygons import read_polygons
+from bandbridge.ingest.scene_bands import Layer, layer_of, must_agree, valid_pixels
 
 WGS84 = "EPSG:4326"
 
@@ -40,6 +43,29 @@ class Grid:
     width: int
     transform: Affine
     crs: CRS
+
+    @property
+    def whole(self) -> places.Grid:
+        return places.Grid(self._system, tuple(self.transform)[:6], self.height, self.width)
+
+    def window(self, row: int, col: int, size: int) -> places.Grid:
+        """The grid of a square of it."""
+        transform = self.transform * Affine.translation(col, row)
+        return places.Grid(self._system, tuple(transform)[:6], size, size)
+
+    @cached_property
+    def _system(self) -> str:
+        return places.short_system(self.crs.to_wkt())
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """All bands of a scene (band, y, x), where they hold data (None where all do), what was made of their numbers."""
+
+    pixels: NDArray
+    valid: NDArray[np.bool_] | None
+    radiometry: str
+    grid: Grid
 
 
 @dataclass(frozen=True)
@@ -66,8 +92,13 @@ def plan(dataset: Dataset, archives: Path) -> Sequence[Planned]:
             labels of the other kind.
     """
     options, path = _options(dataset), images_path(dataset, archives)
-    grid = read_grid(path, options.rasters, dataset.primary.bands)
-    windows, left_out = choose_windows(*_labels(dataset, options, path, grid), options, dataset.label_kind)
+    with _opened(path, options.rasters, dataset.primary, options.other_grids) as (layers, _, grid):
+        try:
+            valid = valid_pixels(list(layers.values()), grid.height, grid.width, options.resampling)
+        except RasterioError:
+            valid = None  # the conversion names the file that cannot be read
+    labels, n_classes = _labels(dataset, options, path, grid)
+    windows, left_out = choose_windows(labels, n_classes, options, dataset.label_kind, valid)
     reasons = "".join(f"; {count} left out: {reason}" for reason, count in sorted(left_out.items()))
     _log(f"{len(windows)} samples of {len(windows) + left_out.total()} places{reasons}")
     return [Planned(_sample_id(dataset.name, window, grid), window.split) for window in windows]
@@ -76,23 +107,30 @@ def plan(dataset: Dataset, archives: Path) -> Sequence[Planned]:
 def read(dataset: Dataset, archives: Path, stream: str, wanted: Collection[str]) -> Iterator[Sample | Rejected]:
     """The wanted samples, with all bands on the grid of the finest one.
 
-    The whole scene is in memory: 2 or 4 bytes a pixel and band.
+    The whole scene is in memory: 2 or 4 bytes a pixel and band, and one more where data may be missing.
     """
     options, path = _options(dataset), images_path(dataset, archives)
-    pixels, grid = read_bands(path, options.rasters, dataset.primary.bands, options.resampling)
+    scene = read_scene(path, options.rasters, dataset.primary, options.resampling, options.other_grids)
+    grid = scene.grid
     labels, n_classes = _labels(dataset, options, path, grid)
-    windows, _ = choose_windows(labels, n_classes, options, dataset.label_kind)
+    with_data = None if scene.valid is None else np.asarray(scene.valid.all(axis=0))
+    windows, _ = choose_windows(labels, n_classes, options, dataset.label_kind, with_data)
     windows = [window for window in windows if _sample_id(dataset.name, window, grid) in wanted]
     classes = load_nomenclature(dataset.nomenclature).classes
     centres = [(window.row + options.size / 2, window.col + options.size / 2) for window in windows]
     for window, (lat, lon) in zip(windows, _to_wgs84(centres, grid), strict=True):
+        rows = slice(window.row, window.row + options.size)
+        cols = slice(window.col, window.col + options.size)
         yield Sample(
             id=_sample_id(dataset.name, window, grid),
-            pixels=pixels[:, window.row : window.row + options.size, window.col : window.col + options.size].copy(),
+            pixels=scene.pixels[:, rows, cols].copy(),
             labels=tuple(classes[index] for index in window.classes),
             lat=lat,
             lon=lon,
             date=options.acquired,
+            valid=None if scene.valid is None else scene.valid[:, rows, cols],
+            radiometry=scene.radiometry,
+            grid=grid.window(window.row, window.col, options.size),
         )
 
 
@@ -117,31 +155,44 @@ def _labels(dataset: Dataset, options: SceneOptions, path: Path, grid: Grid) -> 
 
 def read_grid(path: Path, pattern: str, bands: Sequence[str]) -> Grid:
     """The grid of the finest band; no pixels are read."""
-    with _opened(path, pattern, bands) as (_, _, grid):
+    with _opened(path, pattern, _of_bands(bands)) as (_, _, grid):
         return grid
 
 
 def read_bands(path: Path, pattern: str, bands: Sequence[str], resampling: str) -> tuple[NDArray, Grid]:
-    """All bands on the grid of the finest one.
+    """All bands on the grid of the finest one, as delivered: (band, y, x) in the files' number type, and the grid."""
+    scene = read_scene(path, pattern, _of_bands(bands), resampling)
+    return scene.pixels, scene.grid
+
+
+def _of_bands(bands: Sequence[str]) -> Modality:
+    return Modality("bands", None, None, tuple(bands))
+
+
+def read_scene(
+    path: Path, pattern: str, modality: Modality, resampling: str, other_grids: str = OTHER_GRIDS[0]
+) -> Scene:
+    """All bands of a modality on the grid of the finest one, in the sensor's unit.
 
     Args:
         path: an archive or a folder.
         pattern: shell pattern of the band files, with `{band}` where the band's name stands.
         resampling: 'nearest', 'bilinear' or 'cubic', for the bands of coarser resolution.
-
-    Returns:
-        (band, y, x) in the files' number type, and the grid.
+        other_grids: what becomes of bands that lie elsewhere, one of `OTHER_GRIDS`.
     """
-    with _opened(path, pattern, bands) as (files, rasters, grid):
-        dtype = np.result_type(*(raster.dtypes[0] for raster in rasters.values()))
-        _must_fit_into_memory(path, len(bands) * grid.height * grid.width * dtype.itemsize)
-        pixels = np.empty((len(bands), grid.height, grid.width), dtype)
-        for place, (band, raster) in zip(pixels, rasters.items(), strict=True):
+    with _opened(path, pattern, modality, other_grids) as (layers, files, grid):
+        dtype = next(iter(layers.values())).dtype
+        _must_fit_into_memory(path, len(layers) * grid.height * grid.width * dtype.itemsize)
+        pixels = np.empty((len(layers), grid.height, grid.width), dtype)
+        valid: list[NDArray[np.bool_] | None] = []
+        for place, (band, layer) in zip(pixels, layers.items(), strict=True):
             try:
-                place[:] = raster.read(1, out_shape=place.shape, resampling=Resampling[resampling])
+                place[:], data = layer.read(grid.height, grid.width, resampling)
             except RasterioError as error:
                 raise _unreadable(path, files[band], in_gdals_words(error)) from error
-    return pixels, grid
+            valid.append(data)
+    made = dict.fromkeys(str(layer.radiometry) for layer in layers.values() if layer.radiometry)
+    return Scene(pixels, together(valid, (grid.height, grid.width)), "; ".join(made), grid)
 
 
 def _must_fit_into_memory(path: Path, size: int) -> None:
@@ -156,14 +207,27 @@ def _must_fit_into_memory(path: Path, size: int) -> None:
 
 @contextmanager
 def _opened(
-    path: Path, pattern: str, bands: Sequence[str]
-) -> Iterator[tuple[Mapping[str, str], Mapping[str, DatasetReader], Grid]]:
-    """Of each band its file's name and the open file, and the grid of the finest."""
+    path: Path, pattern: str, modality: Modality, other_grids: str = OTHER_GRIDS[0]
+) -> Iterator[tuple[Mapping[str, Layer], Mapping[str, str], Grid]]:
+    """Each band in its open file, the files' names, and the grid of the finest."""
     names = member_names(path)
-    files = {band: only_name(path, names, pattern.replace("{band}", band)) for band in bands}
+    files = {band: only_name(path, names, pattern.replace("{band}", band)) for band in modality.bands}
     with ExitStack() as stack:
         rasters = {band: _open(path, file, stack) for band, file in files.items()}
-        yield files, rasters, _common_grid(path, rasters)
+        grid, elsewhere = _common_grid(path, rasters, other_grids)
+        target = grid.whole
+        layers = {}
+        for band, raster in rasters.items():
+            on = target if band in elsewhere else None
+            try:
+                layers[band] = layer_of(raster, modality.of_band(band), files[band], on)
+            except RasterError as error:
+                raise UserError(f"{path}: {files[band]}, band {band}, {error}") from error
+        try:
+            must_agree(layers)
+        except RasterError as error:
+            raise UserError(f"{path}: {error}; bring the files to one type") from error
+        yield layers, files, grid
 
 
 def _open(path: Path, file: str, stack: ExitStack) -> DatasetReader:
@@ -179,23 +243,29 @@ def _unreadable(path: Path, file: str, reason: str) -> UserError:
     return UserError(f"{path}: {file} cannot be read as a raster: {reason}; get the file again")
 
 
-def _common_grid(path: Path, rasters: Mapping[str, DatasetReader]) -> Grid:
+def _common_grid(path: Path, rasters: Mapping[str, DatasetReader], other_grids: str) -> tuple[Grid, set[str]]:
+    """The grid of the finest band, and the bands that lie elsewhere, where these are to be resampled."""
     finest_band = max(rasters, key=lambda band: rasters[band].width * rasters[band].height)
     finest = rasters[finest_band]
     tolerance = abs(finest.transform.a) / 2
+    elsewhere = set()
     for band, raster in rasters.items():
         if raster.crs != finest.crs:
-            raise UserError(
-                f"{path}: band {band} is in {raster.crs}, {finest_band} in {finest.crs}; "
-                "bring them to one reference system"
+            problem = (
+                f"band {band} is in {raster.crs}, {finest_band} in {finest.crs}; bring them to one reference system"
             )
-        if not np.allclose(raster.bounds, finest.bounds, rtol=0, atol=tolerance):
-            raise UserError(
-                f"{path}: band {band} covers {_extent(raster)}, {finest_band} covers {_extent(finest)} "
+        elif not np.allclose(raster.bounds, finest.bounds, rtol=0, atol=tolerance):
+            problem = (
+                f"band {band} covers {_extent(raster)}, {finest_band} covers {_extent(finest)} "
                 "(left, bottom, right, top); cut them to one extent"
             )
+        else:
+            continue
+        if other_grids != "resample" or raster.crs is None or finest.crs is None:
+            raise UserError(f"{path}: {problem}, or state other_grids: resample")
+        elsewhere.add(band)
     _must_fit_into_memory(path, finest.height * finest.width * np.dtype(np.uint16).itemsize)
-    return Grid(finest.height, finest.width, finest.transform, finest.crs)
+    return Grid(finest.height, finest.width, finest.transform, finest.crs), elsewhere
 
 
 def _extent(raster: DatasetReader) -> str:
@@ -270,7 +340,11 @@ def _given(value: object) -> bool:
 
 
 def choose_windows(
-    labels: NDArray[np.uint16], n_classes: int, options: SceneOptions, kind: str
+    labels: NDArray[np.uint16],
+    n_classes: int,
+    options: SceneOptions,
+    kind: str,
+    valid: NDArray[np.bool_] | None = None,
 ) -> tuple[list[Window], Counter[str]]:
     """Places of samples, row by row: inside blocks of one split, with labels that the options accept.
 
@@ -278,6 +352,7 @@ def choose_windows(
         labels: (y, x) as `label_map` makes them.
         kind: 'multi' for the classes on at least `label_share` of the area, of which `labelled_share` has a class;
             'single' for the one class on at least `dominant_share`.
+        valid: (y, x), where all bands hold data; a place needs `min_valid_share` of such pixels. None for everywhere.
 
     Returns:
         The places, and how many others were left out for which reason.
@@ -288,6 +363,11 @@ def choose_windows(
             left_out["not inside blocks of one split"] += 1
             continue
         area = labels[row : row + options.size, col : col + options.size]
+        if valid is not None:
+            with_data = valid[row : row + options.size, col : col + options.size].mean()
+            if with_data < options.min_valid_share or not with_data:
+                left_out[f"data on less than {options.min_valid_share:g} of the area"] += 1
+                continue
         shares = np.bincount(area.ravel(), minlength=n_classes + 2)[1:] / area.size
         classes, reason = _classes(shares, options) if kind == "multi" else _dominant_class(shares, options)
         if reason:

@@ -1,7 +1,6 @@
 """A table with a row for each sample: where its images lie, what they show, which split it is of."""
 
 import posixpath
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -16,10 +15,13 @@ from bandbridge.base.untrusted import decimal_number, has_unseen, leads_out
 from bandbridge.catalogue.datasets import Dataset, Modality
 from bandbridge.catalogue.reader_options import TableOptions, parse_options
 from bandbridge.ingest.archives import is_archive, members
-from bandbridge.ingest.rasters import Raster, RasterError, to_grid
+from bandbridge.ingest.declarations import grid_of
+from bandbridge.ingest.places import Grid, modality_difference, on_grid, on_ground
+from bandbridge.ingest.rasters import Raster, RasterError, opened
 from bandbridge.ingest.readers import Planned, Rejected, Sample, source_path
 from bandbridge.ingest.readers.folder import divide
 from bandbridge.ingest.readers.images import read_image
+from bandbridge.ingest.stacking import stacked_bands
 
 SPLITS = ("train", "val", "test")
 
@@ -69,7 +71,12 @@ def read(dataset: Dataset, archives: Path, stream: str, wanted: Collection[str])
     images = _images_path(dataset, archives, stream, table)
     modality = dataset.modality(stream)
     read_files = _read_band_files if options.band_files else _read_files
-    yield from read_files(images, rows, modality, options)
+    first = dataset.primary
+    targets: dict[str, Grid] = {}
+    if options.other_grids == "resample" and modality.name != first.name and not first.is_rgb:
+        both = [row for row in rows if first.name in row.paths]
+        targets = _grids(_images_path(dataset, archives, first.name, table), both, first, options)
+    yield from read_files(images, rows, modality, options, targets)
 
 
 # --- the table -----------------------------------------------------------------------------------------------------
@@ -273,16 +280,55 @@ def _images_path(dataset: Dataset, archives: Path, stream: str, table: Path) -> 
     return source_path(held[0].file, archives) if held else table.parent
 
 
-def _sample(row: Row, pixels: np.ndarray, files: Sequence[Raster]) -> Sample:
+def _sample(
+    row: Row, pixels: np.ndarray, files: Sequence[Raster], valid: np.ndarray | None, grid: Grid | None
+) -> Sample:
     """A row's sample; its place is the table's, else that of the first file that states one."""
     lat, lon = row.lat, row.lon
     if lat is None or lon is None:
         lat, lon = next((file.centre for file in files if file.centre), (None, None))
-    return Sample(row.id, pixels, row.labels, lat, lon, row.date)
+    radiometry = "; ".join(dict.fromkeys(file.radiometry for file in files if file.radiometry))
+    return Sample(row.id, pixels, row.labels, lat, lon, row.date, valid, radiometry, grid)
+
+
+def _whole(row: Row, image: Raster, target: Grid | None, options: TableOptions) -> Sample:
+    """The sample of one file, on the grid of another modality's where it is to be brought there."""
+    pixels, valid, grid = image.pixels, image.valid, image.grid
+    if target is not None and image.grid is not None and modality_difference(target, image.grid):
+        grid = on_ground(target, image.grid)
+        pixels, valid = on_grid(pixels, valid, image.grid, grid, options.resampling)
+    return _sample(row, pixels, [image], valid, grid)
+
+
+def _grids(images: Path, rows: Sequence[Row], modality: Modality, options: TableOptions) -> dict[str, Grid]:
+    """Row -> the grid of a modality's file, or of its finest band file."""
+    owners: dict[str, list[str]] = {}
+    for row in rows:
+        for band in modality.bands if options.band_files else ("",):
+            owners.setdefault(_file_of(row, modality, band, options), []).append(row.id)
+    grids: dict[str, Grid] = {}
+    for member, content in members(images, wanted=owners.__contains__):
+        try:
+            with opened(content) as file:
+                grid = grid_of(file)
+        except RasterError:
+            continue  # it is refused where its pixels are read
+        for name in owners[member]:
+            if grid is not None and (name not in grids or grid.pixel < grids[name].pixel):
+                grids[name] = grid
+    return grids
+
+
+def _file_of(row: Row, modality: Modality, band: str, options: TableOptions) -> str:
+    """The name of a row's file of a modality, or of one of its bands."""
+    path = row.paths[modality.name]
+    if not options.band_files:
+        return path
+    return str(PurePosixPath(str(options.band_files).replace("{path}", path).replace("{band}", band)))
 
 
 def _read_files(
-    images: Path, rows: Sequence[Row], modality: Modality, options: TableOptions
+    images: Path, rows: Sequence[Row], modality: Modality, options: TableOptions, targets: Mapping[str, Grid]
 ) -> Iterator[Sample | Rejected]:
     owners: dict[str, list[Row]] = {}
     for row in rows:
@@ -290,8 +336,8 @@ def _read_files(
     for member, content in members(images, wanted=owners.__contains__):
         items: list[Sample | Rejected]
         try:
-            image = read_image(content, modality, options.picture_size)
-            items = [_sample(row, image.pixels, [image]) for row in owners[member]]
+            image = read_image(content, modality, options.picture_size, member)
+            items = [_whole(row, image, targets.get(row.id), options) for row in owners[member]]
         except RasterError as error:
             items = [Rejected(row.id, str(error)) for row in owners[member]]
         yield from items
@@ -306,13 +352,13 @@ class _Open:
 
 
 def _read_band_files(
-    images: Path, rows: Sequence[Row], modality: Modality, options: TableOptions
+    images: Path, rows: Sequence[Row], modality: Modality, options: TableOptions, targets: Mapping[str, Grid]
 ) -> Iterator[Sample | Rejected]:
+    one = {band: modality.of_band(band) for band in modality.bands}
     owners: dict[str, list[tuple[int, str]]] = {}
     for at, row in enumerate(rows):
         for band in modality.bands:
-            name = str(options.band_files).replace("{path}", row.paths[modality.name]).replace("{band}", band)
-            owners.setdefault(str(PurePosixPath(name)), []).append((at, band))
+            owners.setdefault(_file_of(row, modality, band, options), []).append((at, band))
     waiting: dict[int, _Open] = {}
     done: set[int] = set()
     for member, content in members(images, wanted=owners.__contains__):
@@ -320,7 +366,7 @@ def _read_band_files(
             if at in done:
                 continue
             sample = waiting.setdefault(at, _Open(rows[at], {}))
-            result = _add_band(sample, band, content, modality, options)
+            result = _add_band(sample, one[band], member, content, modality, options, targets.get(rows[at].id))
             if result is not None:
                 yield result
                 done.add(at)
@@ -333,31 +379,30 @@ def _read_band_files(
 
 
 def _add_band(
-    sample: _Open, band: str, content: bytes, modality: Modality, options: TableOptions
+    sample: _Open,
+    band: Modality,
+    member: str,
+    content: bytes,
+    modality: Modality,
+    options: TableOptions,
+    target: Grid | None,
 ) -> Sample | Rejected | None:
-    """The sample once it is complete, or why it will never be."""
-    one = Modality(name="band", sensor=None, product=None, bands=(band,), size=modality.size)
+    """The sample once it is complete, or why it will never be.
+
+    Args:
+        band: the modality with this band alone.
+        target: the grid of another modality, on which the sample is to lie.
+    """
+    (name,) = band.bands
     try:
-        sample.bands[band] = read_image(content, one)
+        sample.bands[name] = read_image(content, band, name=member)
     except RasterError as error:
-        return Rejected(sample.row.id, f"band {band}: {error}")
+        return Rejected(sample.row.id, f"band {name}: {error}")
     if len(sample.bands) < len(modality.bands):
         return None
-    files = [sample.bands[name] for name in modality.bands]
+    files = {name: sample.bands[name] for name in modality.bands}
     try:
-        pixels = _stacked([file.pixels[0] for file in files], modality, options.resampling)
-        return _sample(sample.row, pixels, files)
+        pixels, valid, grid = stacked_bands(files, modality, options.resampling, options.other_grids, target)
+        return _sample(sample.row, pixels, list(files.values()), valid, grid)
     except RasterError as error:
         return Rejected(sample.row.id, str(error))
-
-
-def _stacked(bands: Sequence[np.ndarray], modality: Modality, resampling: str) -> np.ndarray:
-    """Bands of any sizes on one grid: (band, y, x), or (y, x, 3) for 'rgb'."""
-    types = Counter(str(band.dtype) for band in bands)
-    if len(types) > 1:
-        raise RasterError(f"bands are of several types: {', '.join(types)}; expected one")
-    height, width = modality.size or max((band.shape for band in bands), key=lambda shape: shape[0] * shape[1])
-    try:
-        return np.stack([to_grid(band, height, width, resampling) for band in bands], -1 if modality.is_rgb else 0)
-    except ValueError as error:
-        raise RasterError(str(error)) from error
