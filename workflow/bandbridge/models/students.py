@@ -183,11 +183,11 @@ class Pixels(Protocol):
     """The part of a store's split that statistics need."""
 
     def __len__(self) -> int: ...
-    def read(self, indices: np.ndarray) -> np.ndarray: ...
+    def read_with_validity(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]: ...
 
 
 def band_statistics(samples: Pixels, bands: Sequence[str], wanted: Sequence[str]) -> BandStatistics:
-    """Mean and standard deviation over all pixels of each wanted band, in float64, a few samples at a time.
+    """Mean and standard deviation over all pixels with data of each wanted band, in float64, a few samples at a time.
 
     Args:
         samples: a split whose pixels are (n, band, y, x), `bands` naming the second axis.
@@ -195,16 +195,18 @@ def band_statistics(samples: Pixels, bands: Sequence[str], wanted: Sequence[str]
     Absent bands get mean 0 and deviation 1, and so does the deviation of a constant band: they scale to zeros.
     """
     positions = order_bands(bands, wanted, may_lack=SENSOR_BANDS)
-    count, total, squares = 0, np.zeros(len(wanted)), np.zeros(len(wanted))
+    count, total, squares = np.zeros(len(wanted)), np.zeros(len(wanted)), np.zeros(len(wanted))
     starts = range(0, len(samples), SAMPLES_AT_A_TIME)
     for start in progress(starts, "Band statistics", unit="batches"):
-        pixels = samples.read(np.arange(start, min(start + SAMPLES_AT_A_TIME, len(samples))))
-        count += pixels[:, 0].size
+        pixels, valid = samples.read_with_validity(np.arange(start, min(start + SAMPLES_AT_A_TIME, len(samples))))
         for band, at in enumerate(positions):
             if at is not None:
                 values = pixels[:, at].astype(np.float64)
+                values = values if valid is None else values[valid[:, at]]
+                count[band] += values.size
                 total[band] += values.sum()
                 squares[band] += np.square(values).sum()
+    count = np.maximum(count, 1)
     mean = total / count
     std = np.sqrt(np.maximum(squares / count - mean**2, 0))
     return BandStatistics(tuple(mean.tolist()), tuple(np.where(std > 0, std, 1.0).tolist()))

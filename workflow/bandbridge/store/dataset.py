@@ -63,18 +63,30 @@ class Store:
     @property
     def composite(self) -> Composite | None:
         stated = self.facts["composite"]
-        return Composite(tuple(stated["bands"]), stated["divisor"]) if stated else None
+        return Composite.from_facts(stated) if stated else None
 
     @property
     def notes(self) -> list[str]:
-        """How many samples of each split are left out, in sentences; none where all have a label."""
-        return [note for split in self.splits if (note := self.split(split).note)]
+        """What to know of it, in sentences: how many samples have no label, values that are not of the stated unit."""
+        remarks = [f"{self.attrs['dataset']}: {remark}" for remark in self.attrs.get("remarks", ())]
+        return [*(note for split in self.splits if (note := self.split(split).note)), *remarks]
+
+    @property
+    def fill_value(self) -> float | None:
+        """What stands for no data in the modality's array; None where every pixel holds data."""
+        stated = self.facts.get("fill_value")
+        return None if stated is None else float(stated)
 
     def split(self, name: str) -> "Samples":
         """The samples of a split; a `UserError` that lists the splits if there is no such split."""
         if name not in self.splits:
             raise UserError(f"{self.path} has no split '{name}'; it has: {', '.join(self.splits)}")
         return Samples(self, name)
+
+
+def valid_share_name(modality: str, first: bool) -> str:
+    """The name of the array of a modality's shares of pixels with data."""
+    return "valid_share" if first else f"valid_share_{modality}"
 
 
 class Samples:
@@ -88,6 +100,7 @@ class Samples:
         labels: (sample, class) uint8, 1 where a sample has the class.
         lat, lon: (sample,) degrees north and east of the centres, NaN where unknown; None where no sample's is known.
         resolution: metres of a pixel's side; None where unknown.
+        valid_share: (sample,) share of the pixels that hold data in all bands; None where all do.
     """
 
     def __init__(self, store: Store, split: str) -> None:
@@ -105,6 +118,13 @@ class Samples:
         self.ids: NDArray[np.str_] = np.array(read_array(group / "id").tolist())[self._rows]
         self.lat: NDArray[np.float64] | None = read_array(group / "lat")[self._rows] if "lat" in known else None
         self.lon: NDArray[np.float64] | None = read_array(group / "lon")[self._rows] if "lon" in known else None
+        self._fill = store.fill_value
+        self._means: list[float] = store.facts.get("band_means") or [0.0] * len(store.bands)
+        self._band_axis = 3 if store.modality == "rgb" else 1
+        shares = group / valid_share_name(store.modality, store.modality == next(iter(store.attrs["modalities"])))
+        self.valid_share: NDArray[np.float64] | None = None
+        if self._fill is not None:
+            self.valid_share = read_array(shares)[self._rows]
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -129,15 +149,40 @@ class Samples:
 
         Returns:
             (n, band, y, x) in the store's number type, with zeros in the modality's `zero_bands`, or (n, y, x, 3)
-            uint8 for 'rgb'.
+            uint8 for 'rgb'. Pixels without data have the mean of the sample's others in the same band; in a band
+            without any, its mean in the train split.
 
         Raises:
             IndexError: an index is outside 0 .. len(self) - 1.
         """
+        return self.read_with_validity(indices)[0]
+
+    def read_with_validity(self, indices: ArrayLike) -> tuple[NDArray, NDArray[np.bool_] | None]:
+        """The same, and where the pixels hold data, in their shape; None where all of them do."""
         wanted = np.asarray(indices, dtype=np.int64)
         if wanted.size and (wanted.min() < 0 or wanted.max() >= len(self)):
             raise IndexError(f"indices {wanted.min()} to {wanted.max()} of {len(self)} samples")
         pixels: NDArray = self._pixels.read(self._rows[wanted])
+        valid = self._with_means(pixels, wanted) if self._fill is not None else None
         if self._zero:
             pixels[:, self._zero] = 0
-        return pixels
+        return pixels, valid
+
+    def _with_means(self, pixels: NDArray, wanted: NDArray[np.int64]) -> NDArray[np.bool_] | None:
+        """Put means in place of pixels without data, and tell where these are."""
+        assert self._fill is not None
+        assert self.valid_share is not None
+        lacking = np.flatnonzero(self.valid_share[wanted] < 1)
+        if not len(lacking):
+            return None
+        valid = np.ones(pixels.shape, np.bool_)
+        whole = pixels.dtype.kind in "iu"
+        for row in lacking:
+            bands = np.moveaxis(pixels[row], self._band_axis - 1, 0)
+            data = np.moveaxis(valid[row], self._band_axis - 1, 0)
+            data[...] = np.isfinite(bands) if self._fill != self._fill else bands != self._fill
+            for band, there, mean in zip(bands, data, self._means, strict=True):
+                if not there.all():
+                    value = float(band[there].mean(dtype=np.float64)) if there.any() else mean
+                    band[~there] = round(value) if whole else value
+        return valid
