@@ -25,8 +25,8 @@ def export(model: Model, folder: Path, *, onnx: bool = False) -> list[str]:
 
     A student's folder holds `config.json` and `model.safetensors`, which `timm.create_model("local-dir:<folder>")`
     loads, the linear layer after it (`projection.safetensors`), how bands become its input (`input.json`), and its
-    CLIP's text side (`text/`, an open_clip model directory). A CLIP's folder is an open_clip model directory, with a copy for
-    transformers in `transformers/` where that library has the architecture. Both hold `bandbridge.json` (all
+    CLIP's text side (`text/`, an open_clip model directory). A CLIP's folder is an open_clip model directory, with a
+    copy for transformers in `transformers/` where that library has the architecture. Both hold `bandbridge.json` (all
     metadata), a model card (`README.md`), and a STAC item of the MLM extension (`item.json`).
 
     Args:
@@ -168,7 +168,7 @@ def push(folder: Path, repository: str, private: bool = False) -> str:
             repo_id=repository, folder_path=folder, commit_message=f"{folder.name}, by bandbridge {__version__}",
             ignore_patterns=[".*.crc32c"],
         )  # fmt: skip
-    except (HfHubHTTPError, HFValidationError, OSError) as error:
+    except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
         raise UserError(
             f"{repository} at {api.endpoint}: the upload failed ({error}). Log in with `hf auth login`, check the "
             f"name, and try again; {folder} is whole."

@@ -44,7 +44,9 @@ def write_copy(clip: Clip, folder: Path) -> None:
     }  # fmt: skip
     _write(folder / "preprocessor_config.json", pictures)
     tokenizer: Any = clip.tokenizer
-    _write(folder / "vocab.json", tokenizer.encoder)
+    # open_clip has other names for the first and the last token of a sentence.
+    marks = {BEGIN: "<|startoftext|>", END: "<|endoftext|>"}
+    _write(folder / "vocab.json", {marks.get(number, word): number for word, number in tokenizer.encoder.items()})
     merges = [" ".join(pair) for pair, _ in sorted(tokenizer.bpe_ranks.items(), key=lambda item: item[1])]
     (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges, ""]), encoding="utf-8")
     words = {"bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>", "pad_token": "<|endoftext|>"}
