@@ -369,7 +369,7 @@ def _splits(config: Mapping[str, Any]) -> None:
 
 
 def _trainings(config: Mapping[str, Any]) -> None:
-    draws = Draws(torch.Generator().manual_seed(0), 0, 2, 2)
+    draws = Draws.of(0, 0, [0, 1])
     finetune = FinetuneRecipe.from_config(config["finetune"])
     rgb_view(torch.zeros(2, 3, 16, 16, dtype=torch.uint8), 16, finetune.augmentation, draws)
     recipes: list[Any] = [finetune]

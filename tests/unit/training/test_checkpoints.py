@@ -102,6 +102,29 @@ def test_another_runs_checkpoint_is_not_continued(tmp_path, capsys):
     assert torch.equal(weights(anew), weights(whole))
 
 
+def test_a_checkpoint_of_an_earlier_version_is_not_continued_and_the_message_says_why(tmp_path, capsys, monkeypatch):
+    whole, history = train(None)
+    how = saving(tmp_path / "run")
+    with monkeypatch.context() as earlier:
+        earlier.setattr(Checkpoints, "_mark", Checkpoints._first_mark)
+        with pytest.raises(Requeue):
+            train(how, stop_at=7)
+    (last, *_) = sorted(files(tmp_path / "run"), reverse=True)
+    resumed, found = train(how, stop_at=None)
+    assert f"{last} was written by an earlier version of BandBridge" in capsys.readouterr().out
+    assert len(resumed.seen) == len(whole.seen)
+    assert torch.equal(weights(resumed), weights(whole))
+    assert found == history
+    assert last not in files(tmp_path / "run")
+
+
+def test_a_checkpoint_holds_no_state_of_a_generator(tmp_path):
+    train(saving(tmp_path / "run"))
+    content = torch.load(files(tmp_path / "run")[-1], weights_only=True)
+    expected = {"step", "epoch", "done", "module", "optimiser", "scaler", "guard", "history", "recent", "identity"}
+    assert set(content) == expected
+
+
 def test_what_a_kill_left_half_written_is_swept_away(tmp_path):
     for name in (".new.pt.123.part", "new.pt"):
         (tmp_path / name).write_bytes(b"half")

@@ -15,6 +15,7 @@ from bandbridge.base.errors import UserError
 from bandbridge.store.order import epoch_order
 from bandbridge.training import loop
 from bandbridge.training.checkpoints import Saving
+from bandbridge.training.draws import seed_dropout
 from bandbridge.training.finetune import Finetuning
 from bandbridge.training.history import write_history
 from bandbridge.training.loop import fit
@@ -60,6 +61,7 @@ def test_training_is_the_plain_loop_it_claims_to_be():
             for group in optimiser.param_groups:
                 group["lr"] = COMMON["learning_rate"] * warmup_cosine(step, COMMON["warmup_steps"], 4)
             batch = data.read(part)
+            seed_dropout(CPU, 7, step, 0, 0)
             loss = (model(batch.pixels["numbers"]) - batch.labels.float()).square()
             optimiser.zero_grad()
             loss.mean().backward()

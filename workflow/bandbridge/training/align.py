@@ -117,7 +117,7 @@ class Alignment(Stage):
         for part, read in zip(parts, reading, strict=True):
             batch = read.to(self._device)
             if training:
-                batch = replace(batch, draws=Draws(torch.Generator(), 0, len(batch), len(batch)))
+                batch = replace(batch, draws=Draws.of(0, 0, part))
             embeddings[part - begin] = self._target(batch, self._draw(batch)).float().cpu().numpy()
         return replace(source, teacher=np.concatenate(world.gather(embeddings)))
 

@@ -192,11 +192,14 @@ class Batches:
         """Which samples a batch of the pass in `order` has over all ranks, for messages."""
         return self._named(batches(order, self._size)[number], most)
 
-    def read(self, order: Indices | None = None, start: int = 0) -> Iterator[Batch]:
+    def read(
+        self, order: Indices | None = None, start: int = 0, draws: Callable[[Indices], Draws] | None = None
+    ) -> Iterator[Batch]:
         """The batches of one pass in `order`, a permutation, or with every sample in its place.
 
         Args:
             start: samples of the pass that are done; all ranks' together.
+            draws: what the samples at these indices draw; None for no draws.
 
         Raises:
             UserError: samples cannot be read; the message names some of the batch.
@@ -204,8 +207,9 @@ class Batches:
         order = np.arange(self.samples) if order is None else order
         parts = batches(order, self._size, self._rank, self._world, start)
         coming = read_ahead(self._host_batch, parts, self._prefetch)
-        for batch, size in zip(coming, self.sizes(start), strict=True):
-            yield replace(batch.to(self._device), size=size)
+        for batch, indices, size in zip(coming, parts, self.sizes(start), strict=True):
+            drawn = None if draws is None else draws(indices)
+            yield replace(batch.to(self._device), size=size, draws=drawn)
 
     def _host_batch(self, indices: Indices) -> Batch:
         try:

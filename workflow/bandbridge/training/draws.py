@@ -1,31 +1,81 @@
-"""Random draws that do not depend on how a batch is shared: each sample has those of its place in the whole batch."""
+"""Random numbers that follow from (seed, epoch, sample) alone, so that there is no state to keep or to share.
 
+Each sample has a key, and each use a name; both together are the seed of a SplitMix64 generator (Steele, Lea and Flood
+2014, figure 17), whose n-th number is a hash of n. All numbers of a batch come from a few operations on arrays. torch's
+stateless generators (`torch.func._random`) are experimental, and their numbers may change with a version.
+"""
+
+from binascii import crc32
 from dataclasses import dataclass
+from math import prod
 
+import numpy as np
 import torch
-from torch import Generator, Tensor
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+Bits = NDArray[np.uint64]
+
+STEP = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio, SplitMix64's own
 
 
 @dataclass(frozen=True, eq=False)
 class Draws:
-    """What the samples `begin` to `end` of a batch of `total` draw; on the CPU, alike on every device."""
+    """What the samples of a batch draw; on the CPU, alike on every device.
 
-    generator: Generator
-    begin: int
-    end: int
-    total: int
+    Attributes:
+        keys: (n,) of each sample in an epoch.
+    """
+
+    keys: Bits
+
+    @classmethod
+    def of(cls, seed: int, epoch: int, samples: ArrayLike) -> "Draws":
+        """The draws of samples, by their numbers in their split, in an epoch."""
+        return cls(_key(seed, epoch, last=samples))
 
     def __len__(self) -> int:
-        return self.end - self.begin
+        return len(self.keys)
 
     def rows(self, begin: int, end: int) -> "Draws":
         """The draws of the samples `begin` to `end` of these."""
-        return Draws(self.generator, self.begin + begin, self.begin + end, self.total)
+        return Draws(self.keys[begin:end])
 
     def uniform(self, name: str, *shape: int) -> Tensor:
-        """(n, *shape) float32 in [0, 1)."""
-        return torch.rand((self.total, *shape), generator=self.generator)[self.begin : self.end]
+        """(n, *shape) float32 in [0, 1), multiples of 2^-24; the same numbers for the same name."""
+        values = (self._bits(name, prod(shape)) >> np.uint64(40)).astype(np.float32) * np.float32(2**-24)
+        return torch.from_numpy(values).view(len(self), *shape)
 
     def integers(self, name: str, count: int) -> Tensor:
         """(n,) int64 in 0 .. count - 1."""
-        return torch.randint(count, (self.total,), generator=self.generator)[self.begin : self.end]
+        high = self._bits(name, 1)[:, 0] >> np.uint64(32)
+        return torch.from_numpy((high * np.uint64(count) >> np.uint64(32)).astype(np.int64))
+
+    def _bits(self, name: str, count: int) -> Bits:
+        """(n, count) numbers of 64 bits."""
+        seeds = _hash(self.keys ^ _hash(np.array([crc32(name.encode())], np.uint64)))
+        return _hash(seeds[:, None] + STEP * np.arange(1, count + 1, dtype=np.uint64))
+
+
+def seed_dropout(device: torch.device, seed: int, step: int, rank: int, part: int) -> None:
+    """Seed torch's own generators, of dropout and drop path, for a micro-batch of a process."""
+    number = int(_key(seed, step, rank, last=[part])[0])
+    # Not torch.manual_seed, which takes half a millisecond where there is no GPU.
+    torch.default_generator.manual_seed(number)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(number)
+
+
+def _key(*numbers: int, last: ArrayLike) -> Bits:
+    """(n,) one number for several whole numbers, of which the last has n values."""
+    key = np.zeros(1, np.uint64)
+    for number in (*(np.uint64(number % 2**64) for number in numbers), np.asarray(last).astype(np.uint64)):
+        key = _hash((key ^ number) + STEP)
+    return key
+
+
+def _hash(values: Bits) -> Bits:
+    """SplitMix64's finaliser: every bit of the result depends on every bit of a value."""
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))

@@ -3,12 +3,11 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
+from functools import partial
 from itertools import chain
 
 import numpy as np
 import torch
-from torch import Generator
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
@@ -20,7 +19,7 @@ from bandbridge.store.order import epoch_order
 from bandbridge.training.batches import Batch, Batches, Source
 from bandbridge.training.checkpoints import Checkpoints, Requeue, Saving, stop_signals
 from bandbridge.training.distributed import ALONE, World, in_parallel, spread_buffers
-from bandbridge.training.draws import Draws
+from bandbridge.training.draws import Draws, seed_dropout
 from bandbridge.training.encoders import prepare
 from bandbridge.training.history import Guard, Monitor, Record, latest_scores, mean, note_precision, note_remarks, short
 from bandbridge.training.recipes import Recipe, warmup_cosine
@@ -124,8 +123,6 @@ def _set_up(
 def _start(run: Run, checkpoints: Checkpoints | None, remarks: Sequence[str]) -> State:
     """The state before the first step, or that of the last checkpoint."""
     run.stage.train()
-    if not run.world.is_first:
-        torch.manual_seed(torch.initial_seed() + run.world.rank)  # dropout differs between processes
     # The fused step takes a third of the time of the others, on CPUs too.
     optimiser = torch.optim.AdamW(
         [parameter for parameter in run.stage.trained.parameters() if parameter.requires_grad],
@@ -134,7 +131,7 @@ def _start(run: Run, checkpoints: Checkpoints | None, remarks: Sequence[str]) ->
         fused=True,
     )
     scaler = torch.amp.GradScaler(run.device.type, enabled=run.precision.name == "float16")
-    state = State(optimiser, Generator().manual_seed(run.seed), scaler, Guard(run.recipe.warmup_steps))
+    state = State(optimiser, scaler, Guard(run.recipe.warmup_steps))
     content = None if checkpoints is None else checkpoints.load()
     if content is not None:
         restore(run, state, content)
@@ -149,7 +146,7 @@ def _start(run: Run, checkpoints: Checkpoints | None, remarks: Sequence[str]) ->
 def _remaining_batches(run: Run, state: State) -> Iterator[Batch]:
     while state.epoch < run.recipe.epochs:
         order = epoch_order(run.batches.samples, run.seed, state.epoch)
-        yield from run.batches.read(order, state.done)
+        yield from run.batches.read(order, state.done, partial(Draws.of, run.seed, state.epoch))
         state.epoch += 1
         state.done = 0
 
@@ -161,12 +158,9 @@ def _step(run: Run, state: State, batch: Batch) -> Terms:
     group["lr"] = run.recipe.learning_rate * warmup_cosine(state.step, run.recipe.warmup_steps, run.total)
     state.optimiser.zero_grad(set_to_none=True)
     sums: Terms = {}
-    drawn = state.generator.get_state()
-    first = batch.size * run.world.rank // world
-    for begin, end in _parts(len(batch), min(run.recipe.accumulate, batch.size // world)):
-        # Each part draws for the whole batch.
-        state.generator.set_state(drawn)
-        part = replace(batch.rows(begin, end), draws=Draws(state.generator, first + begin, first + end, batch.size))
+    for number, (begin, end) in enumerate(_parts(len(batch), min(run.recipe.accumulate, batch.size // world))):
+        part = batch.rows(begin, end)
+        seed_dropout(run.device, run.seed, state.step, run.world.rank, number)
         share = len(part) / batch.size
         with attention(run.device), _gradients_summed(run, last=end == len(batch)):
             terms = run.model(part)

@@ -2,10 +2,9 @@
 
 from collections import deque
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 import torch
-from torch import Generator, nn
+from torch import nn
 
 from bandbridge.models.device import Precision
 from bandbridge.training.batches import Batches
@@ -44,7 +43,6 @@ class State:
     """All that changes in the course of training, except the modules' weights.
 
     Attributes:
-        generator: on the CPU; draws the random changes to samples, alike in all processes.
         scaler: of the loss, for float16; otherwise it does nothing.
         step, epoch: how many are done.
         done: samples of the current epoch that are done, over all processes.
@@ -53,7 +51,6 @@ class State:
     """
 
     optimiser: torch.optim.Optimizer
-    generator: Generator
     scaler: torch.amp.GradScaler
     guard: Guard
     step: int = 0
@@ -66,9 +63,6 @@ class State:
 
 def content_of(run: Run, state: State) -> Content:
     """A checkpoint: everything that the rest of the training depends on."""
-    random: dict[str, Any] = {"generator": state.generator.get_state(), "torch": torch.get_rng_state()}
-    if run.device.type == "cuda":
-        random["cuda"] = torch.cuda.get_rng_state(run.device)
     return {
         "step": state.step,
         "epoch": state.epoch,
@@ -79,7 +73,6 @@ def content_of(run: Run, state: State) -> Content:
         "guard": {**asdict(state.guard), "recent": list(state.guard.recent)},
         "history": state.history,
         "recent": state.recent,
-        "ranks": run.world.gather(random),
     }
 
 
@@ -94,12 +87,3 @@ def restore(run: Run, state: State, content: Content) -> None:
     state.guard = Guard(guard["warmup"], deque(guard["recent"], maxlen=WINDOW), guard["best"])
     state.step, state.epoch, state.done = content["step"], content["epoch"], content["done"]
     state.history, state.recent = content["history"], content["recent"]
-    ranks = content["ranks"]
-    # All processes draw the same changes to samples.
-    state.generator.set_state(ranks[0]["generator"])
-    # With more processes than before, the new ones begin their own draws, those of dropout.
-    if run.world.rank < len(ranks):
-        random = ranks[run.world.rank]
-        torch.set_rng_state(random["torch"])
-        if "cuda" in random and run.device.type == "cuda":
-            torch.cuda.set_rng_state(random["cuda"], run.device)
