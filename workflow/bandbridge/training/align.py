@@ -39,6 +39,7 @@ class Alignment(Stage):
     Args:
         store: of the teacher's images.
         second: of the student's pixels, where they are of another modality than `store`'s.
+        world: the processes whose samples the loss 'infonce' contrasts with each other.
 
     Raises:
         UserError: the store lacks bands of the student.
@@ -55,6 +56,7 @@ class Alignment(Stage):
         recipe: AlignRecipe,
         device: torch.device,
         second: Store | None = None,
+        world: World = ALONE,
     ) -> None:
         super().__init__(f"Aligning to {teacher.name} on {store.attrs['dataset']}", student.to(device))
         self._teacher = teacher
@@ -65,6 +67,7 @@ class Alignment(Stage):
         self._precision = settle_precision(recipe.precision, device).name
         self._weights = train_weights(store, recipe.class_weights, device)
         self._device = device
+        self._world = world
         pixels = store if second is None else second
         self._modality, self._bands = pixels.modality, tuple(pixels.bands)
         # Refuses bands that are missing, and says which ones are filled, before any work is done.
@@ -89,7 +92,8 @@ class Alignment(Stage):
         weighted, terms = [], {}
         if self._recipe.distillation_weight:
             target = self._target(batch, crops) if batch.teacher is None else batch.teacher
-            distillation = distillation_loss(embedding, target, self._recipe.loss, self._recipe.temperature)
+            world = self._world if batch.is_shared else ALONE
+            distillation = distillation_loss(embedding, target, self._recipe.loss, self._recipe.temperature, world)
             terms["distillation"] = distillation
             weighted.append(self._recipe.distillation_weight * distillation)
         if self._recipe.label_weight:
@@ -184,7 +188,7 @@ def align(
     statistics = band_statistics(pixels.split("train"), pixels.bands, spec.bands) if needed else None
     torch.manual_seed(seed)
     student = new_student(spec, teacher.embed_dim, statistics)
-    stage = Alignment(teacher, student, head, store, recipe, device, second)
+    stage = Alignment(teacher, student, head, store, recipe, device, second, world)
     if recipe.cache_teacher and recipe.distillation_weight and train:
         train = stage.taught(train, training=True, world=world)
         val = stage.taught(val, training=False, world=world) if val else val

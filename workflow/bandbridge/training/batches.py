@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -41,6 +42,11 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether the rest of the step is in other processes or other micro-batches."""
+        return len(self) < self.size
 
     def rows(self, begin: int, end: int) -> "Batch":
         """The samples `begin` to `end` of this batch; `size` stays."""
@@ -151,11 +157,27 @@ class Source:
         return replace(self, pixels=whole)
 
 
+def shares(size: int, rank: int, world: int, parts: int) -> list[slice]:
+    """A process's samples of each micro-batch of a step, as rows of the step's samples.
+
+    A step of `size` samples is cut into `parts` micro-batches (fewer where they would have less than a sample per
+    process), and each of these is shared by all processes. So a micro-batch holds the same samples however many
+    processes there are, and all processes have as many.
+    """
+    parts = max(1, min(parts, size // world))
+    ends = [size * part // parts for part in range(parts + 1)]
+    return [
+        slice(begin + (end - begin) * rank // world, begin + (end - begin) * (rank + 1) // world)
+        for begin, end in pairwise(ends)
+    ]
+
+
 class Batches:
     """Batches of `size` samples over all ranks, cut as `bandbridge.store.order` says.
 
     Args:
         rank, world: this process and how many there are; it gets its share of each batch.
+        parts: micro-batches of a batch; the share of a process is that of each micro-batch, see `shares`.
         prefetch: batches in memory besides the one in use.
 
     Attributes:
@@ -170,6 +192,7 @@ class Batches:
         *,
         rank: int = 0,
         world: int = 1,
+        parts: int = 1,
         prefetch: int = PREFETCH,
     ) -> None:
         self.samples = len(source)
@@ -177,7 +200,7 @@ class Batches:
         self._source = source.kept(KEPT_BYTES)
         self._size = size
         self._device = device
-        self._rank, self._world = rank, world
+        self._share = {"rank": rank, "world": world, "parts": parts}
         self._prefetch = prefetch
 
     def __len__(self) -> int:
@@ -205,11 +228,12 @@ class Batches:
             UserError: samples cannot be read; the message names some of the batch.
         """
         order = np.arange(self.samples) if order is None else order
-        parts = batches(order, self._size, self._rank, self._world, start)
+        whole = batches(order, self._size, start=start)
+        parts = [np.concatenate([step[rows] for rows in shares(len(step), **self._share)]) for step in whole]
         coming = read_ahead(self._host_batch, parts, self._prefetch)
-        for batch, indices, size in zip(coming, parts, self.sizes(start), strict=True):
+        for batch, indices, step in zip(coming, parts, whole, strict=True):
             drawn = None if draws is None else draws(indices)
-            yield replace(batch.to(self._device), size=size, draws=drawn)
+            yield replace(batch.to(self._device), size=len(step), draws=drawn)
 
     def _host_batch(self, indices: Indices) -> Batch:
         try:

@@ -45,15 +45,27 @@ class ImageSide(nn.Module):
 class Pretraining(Stage):
     """Stage: both encoders, or the image encoder against a locked text tower.
 
-    The caption of a picture is a random template filled with its class's prompt name.
+    The caption of an image is a random template filled with its class's prompt name.
+
+    Args:
+        captions: the sentences of each class.
+        world: the processes whose images and captions are contrasted with each other.
     """
 
-    def __init__(self, clip: Clip, captions: Sequence[Sequence[str]], store: Store, recipe: ScratchRecipe) -> None:
+    def __init__(
+        self,
+        clip: Clip,
+        captions: Sequence[Sequence[str]],
+        store: Store,
+        recipe: ScratchRecipe,
+        world: World = ALONE,
+    ) -> None:
         trained = ImageSide(clip.model) if clip.text_is_locked else clip.model
         super().__init__(f"Training {clip.name} from scratch", trained)
         self._clip = clip
         self._store = store
         self._recipe = recipe
+        self._world = world
         device = next(clip.model.parameters()).device
         self._precision = settle_precision(recipe.precision, device).name
         # (class, template, token), or of a locked tower, in float32, (class, template, dim)
@@ -76,7 +88,8 @@ class Pretraining(Stage):
             images = self._clip.visual(values)
             captions = self._caption_embeddings(classes, draws)
         scale = self._clip.model.logit_scale.clamp(max=LARGEST_LOGIT_SCALE).exp()  # type: ignore[operator]
-        return {"loss": contrastive_loss(images, captions, classes, scale)}
+        world = self._world if batch.is_shared else ALONE
+        return {"loss": contrastive_loss(images, captions, classes, scale, world)}
 
     def _caption_embeddings(self, classes: Tensor, draws: Draws | None) -> Tensor:
         """(n, dim): one caption of each image's class, at random, or the first without draws."""
@@ -104,7 +117,7 @@ def pretrain(
 ) -> list[Record]:
     """Train a CLIP on the store's train split, in place, but for a locked text tower; returns the history.
 
-    A picture's wrong captions are those of the samples in its own process and its own micro-batch.
+    An image's wrong captions are those of its micro-batch, over all processes.
 
     Args:
         saving, world: see `loop.fit`.
@@ -118,7 +131,7 @@ def pretrain(
             f"found {store.label_kind}-label data of {', '.join(store.classes)}."
         )
     clip.model.to(device)
-    stage = Pretraining(clip, fill_templates(templates, nomenclature.prompt_names), store, recipe)
+    stage = Pretraining(clip, fill_templates(templates, nomenclature.prompt_names), store, recipe, world)
     train, val = store_source(store, "train"), store_source(store, "val")
     history = fit(stage, train, val, recipe, seed, device, saving=saving, world=world)
     with torch.no_grad():

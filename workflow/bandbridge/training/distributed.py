@@ -68,6 +68,23 @@ class World:
         dist.all_gather(found, values.contiguous())
         return torch.stack(found).sum(dim=0)
 
+    def whole_batch(self, *shares: Tensor) -> tuple[list[Tensor], slice]:
+        """The rows of all processes, rank by rank, of tensors that have this one's rows; gradients flow through.
+
+        The gradient of this process's rows is the sum of what all processes have for them.
+
+        Returns:
+            the tensors, and which of their rows are this process's.
+        """
+        if self.world_size == 1:
+            return list(shares), slice(None)
+        lengths = [torch.empty(1, dtype=torch.int64) for _ in range(self.world_size)]
+        dist.all_gather(lengths, torch.tensor([len(shares[0])]))
+        counts = [int(length) for length in lengths]
+        begin = sum(counts[: self.rank])
+        rows = slice(begin, begin + counts[self.rank])
+        return [_WholeBatch.apply(share, counts, rows) for share in shares], rows
+
     def from_first(self, value: Any) -> Any:
         """What rank 0 has: any object that can be pickled."""
         box = [value]
@@ -85,6 +102,25 @@ class World:
 
 
 ALONE = World(0, 1)
+
+
+class _WholeBatch(torch.autograd.Function):
+    """The collective of `World.whole_batch`; torch's own (torch.distributed.nn) wants as many rows everywhere."""
+
+    @staticmethod
+    def forward(ctx: Any, share: Tensor, counts: list[int], rows: slice) -> Tensor:
+        ctx.rows = rows
+        padded = share.new_zeros((max(counts), *share.shape[1:]))
+        padded[: len(share)] = share
+        parts = [torch.empty_like(padded) for _ in counts]
+        dist.all_gather(parts, padded)
+        return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        total = gradient.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total[ctx.rows], None, None
 
 
 @contextmanager

@@ -69,8 +69,8 @@ def seed_dropout(device: torch.device, seed: int, step: int, rank: int, part: in
 def _key(*numbers: int, last: ArrayLike) -> Bits:
     """(n,) one number for several whole numbers, of which the last has n values."""
     key = np.zeros(1, np.uint64)
-    for number in (*(np.uint64(number % 2**64) for number in numbers), np.asarray(last).astype(np.uint64)):
-        key = _hash((key ^ number) + STEP)
+    for number in (*(number % 2**64 for number in numbers), last):
+        key = _hash((key ^ np.asarray(number, np.uint64)) + STEP)
     return key
 
 

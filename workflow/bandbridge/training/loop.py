@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from itertools import chain
+from itertools import accumulate, chain, pairwise
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from bandbridge.base.progress import progress
 from bandbridge.metrics.resampled import headline_score
 from bandbridge.models.device import attention, settle_precision
 from bandbridge.store.order import epoch_order
-from bandbridge.training.batches import Batch, Batches, Source
+from bandbridge.training.batches import Batch, Batches, Source, shares
 from bandbridge.training.checkpoints import Checkpoints, Requeue, Saving, stop_signals
 from bandbridge.training.distributed import ALONE, World, in_parallel, spread_buffers
 from bandbridge.training.draws import Draws, seed_dropout
@@ -104,7 +104,7 @@ def _set_up(
     precision = settle_precision(recipe.precision, device)
     prepare(stage.trained, recipe)
     shared = {"rank": world.rank, "world": world.world_size}
-    batches = Batches(train, recipe.batch_size, device, **shared)
+    batches = Batches(train, recipe.batch_size, device, **shared, parts=recipe.accumulate)
     if min(batches.sizes()) < world.world_size:
         raise UserError(
             f"{stage.name}: {len(train)} training samples in batches of {recipe.batch_size} make one of "
@@ -158,7 +158,8 @@ def _step(run: Run, state: State, batch: Batch) -> Terms:
     group["lr"] = run.recipe.learning_rate * warmup_cosine(state.step, run.recipe.warmup_steps, run.total)
     state.optimiser.zero_grad(set_to_none=True)
     sums: Terms = {}
-    for number, (begin, end) in enumerate(_parts(len(batch), min(run.recipe.accumulate, batch.size // world))):
+    lengths = [rows.stop - rows.start for rows in shares(batch.size, run.world.rank, world, run.recipe.accumulate)]
+    for number, (begin, end) in enumerate(pairwise([0, *accumulate(lengths)])):
         part = batch.rows(begin, end)
         seed_dropout(run.device, run.seed, state.step, run.world.rank, number)
         share = len(part) / batch.size
@@ -174,11 +175,6 @@ def _step(run: Run, state: State, batch: Batch) -> Terms:
     state.step += 1
     state.done += batch.size
     return sums | {"gradient_norm": norm.detach() / world}
-
-
-def _parts(n: int, count: int) -> list[tuple[int, int]]:
-    """Where the micro-batches of n samples begin and end; as many in each process, and none is empty."""
-    return [(n * part // count, n * (part + 1) // count) for part in range(count)]
 
 
 def _gradients_summed(run: Run, last: bool) -> AbstractContextManager[None]:

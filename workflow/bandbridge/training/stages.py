@@ -30,7 +30,8 @@ class Stage(nn.Module):
         """The loss of a batch and its parts.
 
         Where several processes or `accumulate` share a step, the terms of the shares are averaged by their samples,
-        which is exact for means over samples.
+        which is exact for means over samples. Terms that contrast samples look at all processes' samples of the
+        micro-batch where `batch.is_shared`.
         """
         raise NotImplementedError
 
