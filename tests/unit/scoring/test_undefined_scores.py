@@ -76,8 +76,8 @@ def test_a_probe_whose_c_nothing_chose_says_so(capsys):
     first, *_ = probe_rows(train, undefined, test, PROBE, "demo", "lakes-3", DRAWS)
     assert math.isnan(first.value)
     assert (
-        "Warning: map of the probe of ms-vit on lakes (split val) is not defined for any C, so none is the best: the "
-        "smallest, 0.01, was taken."
+        "Warning: map of the probe of ms-vit on lakes (split val) is not defined for any C, so none is the best; the "
+        "smallest, 0.01, is used."
     ) in capsys.readouterr().out
 
 
