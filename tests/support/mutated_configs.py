@@ -422,7 +422,7 @@ FaultOf = Callable[[Mapping[str, Any]], str | None]
 
 
 def students_can_be_built(config: Mapping[str, Any], fault_of: FaultOf | None) -> bool:
-    """Whether the check that a run makes of its networks lets all students pass; True where there is no such check."""
+    """Whether the check that a run makes of its models lets all students pass; True where there is no such check."""
     if fault_of is None:
         return True
     return not any(

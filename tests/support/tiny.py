@@ -55,6 +55,9 @@ class MemorySplit:
     def read(self, indices):
         return self.pixels[indices]
 
+    def read_with_validity(self, indices):
+        return self.read(indices), None
+
 
 class MemoryStore:
     """Random samples, brighter with their class, in splits train and val."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from bandbridge.base.errors import UserError, did_you_mean
 from bandbridge.base.files import read_json
 from bandbridge.base.paths import EncoderName, chosen_on, zero_shot
 from bandbridge.catalogue.datasets import dataset_names, load_dataset
+from bandbridge.catalogue.titles import dataset_title, short_title
 from bandbridge.metrics.intervals import FEWEST
 from bandbridge.scoring.rows import LEFT_OUT
 
@@ -226,17 +227,6 @@ def check_names(wanted: Iterable[str], there: Iterable[str], what: str) -> None:
 
 
 # --- names -----------------------------------------------------------------------------------------------------------
-
-
-@cache
-def dataset_title(name: str) -> str:
-    """The title of a data set of the catalogue, its name otherwise."""
-    return load_dataset(name).title if name in dataset_names() else name
-
-
-def short_title(name: str) -> str:
-    """A data set's title without what it explains in brackets at the end; for sentences and axes."""
-    return dataset_title(name).partition(" (")[0]
 
 
 def distinct_titles(datasets: Iterable[str]) -> dict[str, str]:
