@@ -29,6 +29,7 @@ NumberOfSamples = Annotated[int, Field(ge=1, le=1_000_000_000)]
 HeightAndWidth = Annotated[
     Annotated[Pixels, NUMBER] | Annotated[list[Pixels], Field(min_length=2, max_length=2), LIST], BY_TYPE
 ]
+BlackAndWhite = Annotated[list[Number], Field(min_length=2, max_length=2)]
 Percentile = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 Numbers = Annotated[Annotated[Number, NUMBER] | Annotated[list[Number], Field(min_length=1), LIST], BY_TYPE]
 NoData = Annotated[
@@ -42,9 +43,9 @@ class CompositeFacts(Section):
 
     bands: Annotated[list[str], Field(min_length=3, max_length=3)] = key("for red, green and blue")
     divisor: AboveZero = key("the value that becomes white; 0 is black", is_optional=True)
-    ranges: Annotated[
-        list[Annotated[list[Number], Field(min_length=2, max_length=2)]], Field(min_length=3, max_length=3)
-    ] = key("for red, green and blue: the value that becomes black, the value that becomes white", is_optional=True)
+    ranges: Annotated[list[BlackAndWhite], Field(min_length=3, max_length=3)] = key(
+        "for red, green and blue: the value that becomes black, the value that becomes white", is_optional=True
+    )
     percentiles: Annotated[list[Percentile], Field(min_length=2, max_length=2)] = key(
         "the same two values as percentiles of each band in the train split, such as [2, 98]; the store keeps them",
         is_optional=True,

@@ -49,7 +49,7 @@ def rgb_image(pixels: Tensor, modality: str, bands: Sequence[str], composite: Co
 
 
 def rgb_composite(pixels: Tensor, bands: Sequence[str], composite: Composite) -> Tensor:
-    """RGB images of a batch, see `Composite`: clipped and truncated; equal to `sensors.composite` (but gamma's rounding).
+    """RGB images of a batch, see `Composite`: clipped, truncated; equal to `sensors.composite` (but gamma's rounding).
 
     Args:
         pixels: (n, band, y, x), any numeric type, without gaps (`Samples.read` fills them).

@@ -68,7 +68,7 @@ class Store:
 
     @property
     def notes(self) -> list[str]:
-        """What to know of the store, in sentences: samples that are left out, values that are not of the stated unit."""
+        """What to know of the store, in sentences: samples left out, values that are not of the stated unit."""
         remarks = [f"{self.attrs['dataset']}: {remark}" for remark in self.attrs.get("remarks", ())]
         return [*(note for split in self.splits if (note := self.split(split).note)), *remarks]
 
