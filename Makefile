@@ -66,12 +66,13 @@ format: $(INSTALLED) ## format the code and mend what the linters can fix
 	@ruff format --quiet .
 	@snakefmt Snakefile workflow/rules
 
-docs: $(INSTALLED) ## write docs/configuration.md, and build the documentation site in site/ (no network needed)
-	@python -m bandbridge.ops.config_reference > docs/configuration.md.part && mv docs/configuration.md.part docs/configuration.md
+docs: $(INSTALLED) ## write docs/configuration.md and workflow/schemas, and build the documentation site in site/ (no network needed)
+	@$(BIN)/python -m bandbridge.ops.schema_files
+	@$(BIN)/python -m bandbridge.ops.config_reference > docs/configuration.md.part && mv docs/configuration.md.part docs/configuration.md
 	@NO_MKDOCS_2_WARNING=1 mkdocs build --quiet --strict && echo "Documentation: site/index.html"
 
 compare: $(INSTALLED) ## put finished runs side by side: make compare RUNS="demo seed-1"
-	@python workflow/scripts/compare.py --runs $(RUNS:%=results/%) --out results/comparisons/$(subst $() ,-,$(strip $(RUNS)))
+	@python workflow/scripts/compare.py --runs $(RUNS:%=results/%) --page results/comparisons/$(subst $() ,-,$(strip $(RUNS)))/index.html
 
 fetch: $(INSTALLED) ## bring what needs a network, so that the rest runs offline
 	@snakemake --quiet host reason -- fetch

@@ -25,9 +25,9 @@ from tiny import tiny_clip
 
 from bandbridge.base.errors import UserError
 from bandbridge.base.files import read_json, write_json
-from bandbridge.ingest.convert import load_records
 from bandbridge.ingest.plan import load_plan, make_plan, save_plan
 from bandbridge.ingest.readers import Planned
+from bandbridge.ingest.records import load_records
 from bandbridge.metrics.intervals import Estimate
 from bandbridge.models.clip import load_clip, save_clip
 from bandbridge.models.weights import load_metadata, load_weights, save_weights
@@ -155,7 +155,16 @@ def _weights(folder: Path) -> dict[str, Kind]:
 def _texts(folder: Path) -> dict[str, Kind]:
     rows, selected, plan, sources = (folder / name for name in ("part.csv", "selected.json", "plan.csv", "files.json"))
     write_rows(rows, islice(full_rows(), 40))
-    write_json(selected, {"alpha": 0.4, "criterion": "mean", "reason": "the best mean on validation data"})
+    write_json(
+        selected,
+        {
+            "line": "vit",
+            "datasets": ["digits"],
+            "alpha": 0.4,
+            "criterion": "mean",
+            "reason": "the best mean on validation data",
+        },
+    )
     write_json(sources, [{"file": "a.zip", "sha256": "0f" * 32}])
     curve = folder / "curve.csv"
     write_curve(

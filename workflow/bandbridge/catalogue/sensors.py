@@ -75,6 +75,8 @@ SENTINEL_1 = Sensor(
 )
 
 SENSORS = {sensor.name: sensor for sensor in (SENTINEL_2, SENTINEL_1)}
+# Bands that data may lack: an unknown name is more likely misspelt than missing.
+SENSOR_BANDS = tuple(band.name for sensor in SENSORS.values() for band in sensor.bands)
 
 
 def sensor_of(modality: Modality) -> Sensor | None:
@@ -109,12 +111,12 @@ STUDENT_BANDS = tuple(band.name for band in SENTINEL_2.bands)
 
 
 def composite(pixels: NDArray, bands: Sequence[str], recipe: Composite) -> NDArray[np.uint8]:
-    """RGB picture of a multi-band image: value / divisor * 255, clipped to 0..255, truncated to whole numbers.
+    """RGB picture of a multi-band image, see `Composite`: clipped to 0..255, truncated to whole numbers.
 
     Args:
         pixels: (..., band, y, x), any number type, NaN-free.
         bands: names of the band axis, in its order.
-        recipe: which bands are red, green and blue, and the value that becomes white.
+        recipe: which bands are red, green and blue, and the values that become black and white.
 
     Returns:
         (..., 3, y, x) uint8.
@@ -124,7 +126,11 @@ def composite(pixels: NDArray, bands: Sequence[str], recipe: Composite) -> NDArr
     """
     positions = np.array(order_bands(bands, recipe.bands, may_lack=()), dtype=np.intp)
     chosen = pixels[..., positions, :, :].astype(np.float32)
-    return np.clip(chosen / np.float32(recipe.divisor) * np.float32(255), 0, 255).astype(np.uint8)
+    low, high = np.array(recipe.limits(), np.float32).T[:, :, None, None]
+    scaled = (chosen - low) / (high - low)
+    if recipe.gamma != 1:
+        scaled = np.clip(scaled, 0, 1) ** np.float32(1 / recipe.gamma)
+    return np.clip(scaled * np.float32(255), 0, 255).astype(np.uint8)
 
 
 def order_bands(

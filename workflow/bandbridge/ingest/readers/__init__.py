@@ -1,7 +1,7 @@
 """Readers: one file a layout of archives. Each plans the samples of a data set and reads streams of them."""
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol, cast
@@ -13,6 +13,7 @@ from bandbridge.base.errors import UserError, did_you_mean
 from bandbridge.catalogue.datasets import Dataset
 from bandbridge.catalogue.reader_options import OPTIONS
 from bandbridge.ingest.archives import is_archive, locate
+from bandbridge.ingest.places import Grid
 
 # Each reader is the module of its name.
 READERS = {name: f"{__name__}.{name}" for name in OPTIONS}
@@ -24,6 +25,8 @@ class Planned:
 
     id: str
     split: str
+    # Of its file or its files' folder, from the folder of the class or below that of the images; empty where unknown.
+    path: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,9 @@ class Sample:
     `pixels` is (band, y, x) with the bands in the modality's order, or (y, x, 3) uint8 where the modality is 'rgb';
     None in a stream of labels. `labels` are class names of the data set's first nomenclature; None in a stream that
     does not say. `lat` and `lon` are degrees (WGS 84) of the centre, `date` is ISO 8601.
+
+    `valid` is where the pixels hold data, in their shape; None where nothing says that some might be missing.
+    `radiometry` says what was made of the file's numbers, `grid` is the pixels' own, where the file states it.
     """
 
     id: str
@@ -41,6 +47,9 @@ class Sample:
     lat: float | None = None
     lon: float | None = None
     date: str | None = None
+    valid: NDArray[np.bool_] | None = None
+    radiometry: str = ""
+    grid: Grid | None = None
 
 
 @dataclass(frozen=True)
@@ -89,19 +98,3 @@ def images_path(dataset: Dataset, archives: Path) -> Path:
 def source_path(file: str, archives: Path) -> Path:
     """Where a source is, in whichever layout; its own name where it is in none, for the error that follows."""
     return locate(archives, file) or archives / file
-
-
-def stratified_splits(classes: Sequence[str], val: float, test: float, seed: int) -> list[str]:
-    """'train', 'val' or 'test' for each item, so that each class is divided by the same shares (rounded per class).
-
-    The same classes in the same order and the same seed give the same splits.
-    """
-    splits = np.full(len(classes), "train", dtype="<U5")
-    random = np.random.default_rng(seed)
-    labels = np.asarray(classes)
-    for name in sorted(set(classes)):
-        members = random.permutation(np.flatnonzero(labels == name))
-        n_val, n_test = round(len(members) * val), round(len(members) * test)
-        splits[members[:n_val]] = "val"
-        splits[members[n_val : n_val + n_test]] = "test"
-    return [str(split) for split in splits]
