@@ -130,7 +130,7 @@ if workflow.is_main_process and not workflow.output_settings.dryrun:
 
 
 onstart:
-    slurm.mend_status_query()
+    slurm.fix_status_query()
     by_hand = absent_checkpoints(config)
     by_hand += [
         step for dataset in DATASETS for step in still_to_fetch_by_hand(dataset)

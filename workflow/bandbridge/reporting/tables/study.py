@@ -1,4 +1,4 @@
-"""Tables of what changed between things that are otherwise alike: prompt sets, and the students of one run."""
+"""Tables of comparisons within a run: prompt sets, and students that differ in their recipe."""
 
 import math
 import statistics
@@ -20,7 +20,7 @@ from bandbridge.reporting.tables.model import (
     headline,
     metric_name,
     modality_name,
-    percent,
+    percent_cell,
     sample_counts,
     scaled,
     short_title,
@@ -37,7 +37,7 @@ OVER_PATCHED = (
 
 
 def prompts_table(view: View) -> Table:
-    """How much the prompt set matters: a line for each model and data set that is scored with more than one."""
+    """Sensitivity to the prompt set: one row per model and data set that is scored with more than one."""
     rows = headline(view.task("zero-shot"), "zero-shot")
     names = view.of(rows)
     columns = tuple(
@@ -74,7 +74,7 @@ def prompts_table(view: View) -> Table:
 
 
 def ablation_facts(config: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """What each student is and how it was aligned, in words: encoder -> fact -> value."""
+    """Description of each student and its alignment: encoder -> fact -> value as text."""
     several = len(clips(config)) > 1
     patched_on = ", ".join(short_title(task["dataset"]) for task in tasks(config, "patching"))
     facts = {}
@@ -84,12 +84,12 @@ def ablation_facts(config: Mapping[str, Any]) -> dict[str, dict[str, str]]:
         if several:
             values["Teacher"] = clip
         values["Patched on"] = patched_on
-        own = student_facts(config, student)
-        values["Bands"] = bands_text(own["bands"])
-        values |= {key: own[key] for key in own if key != "bands"}
-        said = {"loss", "distillation_weight", "label_weight"}
-        said |= set() if recipe["loss"] == "infonce" else {"temperature"}
-        values |= {key: recipe[key] for key in recipe if key not in said}
+        of_student = student_facts(config, student)
+        values["Bands"] = bands_text(of_student["bands"])
+        values |= {key: of_student[key] for key in of_student if key != "bands"}
+        left_out = {"loss", "distillation_weight", "label_weight"}  # they are in "Loss"
+        left_out |= set() if recipe["loss"] == "infonce" else {"temperature"}
+        values |= {key: recipe[key] for key in recipe if key not in left_out}
         facts[encoder] = {_fact_name(key): _text(value) for key, value in values.items()}
     return facts
 
@@ -113,7 +113,7 @@ def _fact_name(key: str) -> str:
 
 
 def _text(value: Any) -> str:
-    """A value of the configuration as a table shows it."""
+    """A value of the configuration as text for a table."""
     if value is None:
         return "none"
     if isinstance(value, bool):
@@ -126,28 +126,29 @@ def _text(value: Any) -> str:
 
 
 def ablations_table(view: View, facts: Facts) -> Table:
-    """The students side by side: in what they differ, against their scores; empty where there are not two of them.
+    """The students side by side: their differences and their scores; empty for fewer than two.
 
     Args:
-        facts: what `ablation_facts` makes of the configuration.
+        view: the data, and how to display it.
+        facts: as from `ablation_facts`.
     """
     scored = set(view.metrics["encoder"])
-    shown = {encoder: facts[encoder] for encoder in view.names if encoder in facts and encoder in scored}
-    caption = "The students, in what they differ, and their scores in %."
-    if len(shown) < 2:
+    compared = {encoder: facts[encoder] for encoder in view.names if encoder in facts and encoder in scored}
+    caption = "The students, their differences, and their scores in %."
+    if len(compared) < 2:
         return Table("ablations", caption, ("Student",))
-    every = dict.fromkeys(key for values in shown.values() for key in values)
-    differing = [key for key in every if len({values.get(key, "") for values in shown.values()}) > 1]
+    every = dict.fromkeys(key for values in compared.values() for key in values)
+    differing = [key for key in every if len({values.get(key, "") for values in compared.values()}) > 1]
     parts = [*zero_shot_scores(view), *probe_scores(view, "linear-probe", label="probe, ")]
-    parts = [part for part in parts if part.rows["encoder"].isin(shown).any()]
+    parts = [part for part in parts if part.rows["encoder"].isin(compared).any()]
     columns = [part.column for part in parts]
-    grid = [with_best(_over_patched(view, part, list(shown)), part.column) for part in parts]
-    for column, cells in _recalls(view, list(shown)):
+    grid = [with_best(_over_patched(view, part, list(compared)), part.column) for part in parts]
+    for column, cells in _recalls(view, list(compared)):
         columns.append(column)
         grid.append(with_best(cells, column))
     lines = [
         Line((encoder, *(values.get(key, "") for key in differing)), tuple(cells[index] for cells in grid))
-        for index, (encoder, values) in enumerate(shown.items())
+        for index, (encoder, values) in enumerate(compared.items())
     ]
     has_gain = any(cell.gain is not None for line in lines for cell in line.cells)
     return Table(
@@ -156,7 +157,7 @@ def ablations_table(view: View, facts: Facts) -> Table:
 
 
 def _over_patched(view: View, part: Scores, encoders: Sequence[str]) -> list[Cell]:
-    """Scores with the gain over the patched CLIP, where it was tested."""
+    """Scores with the gain over the patched CLIP, if it was tested."""
     by_encoder = {str(row["encoder"]): row for row in part.rows.to_dict("records")}
     tested = {}
     if part.task == "zero-shot":
@@ -170,7 +171,7 @@ def _over_patched(view: View, part: Scores, encoders: Sequence[str]) -> list[Cel
             cells.append(Cell())
             continue
         gain, p = tested.get(encoder, (None, None))
-        cells.append(replace(percent(by_encoder[encoder]), gain=scaled(gain), p=p))
+        cells.append(replace(percent_cell(by_encoder[encoder]), gain=scaled(gain), p=p))
     return cells
 
 
@@ -185,7 +186,7 @@ def _recalls(view: View, encoders: Sequence[str]) -> list[tuple[Column, list[Cel
     result = []
     for dataset, modality in distinct(rows, "dataset", "modality"):
         group = rows[(rows["dataset"] == dataset) & (rows["modality"] == modality)]
-        values = {str(row["encoder"]): percent(row) for row in group.to_dict("records")}
+        values = {str(row["encoder"]): percent_cell(row) for row in group.to_dict("records")}
         key = f"{dataset}/{modality}/{metric}"
         column = Column(
             dataset_title(dataset), metric_name(metric), key, modality_name(modality), decimals=view.decimals
