@@ -16,7 +16,7 @@ def main(
     metrics: Path,
     curves: list[Path],
     selected: list[Path],
-    histories: list[Path],
+    trainings: list,
     stores: list[Path],
     quarantines: list[Path],
     tables: list[Path],
@@ -37,14 +37,14 @@ def main(
     sources = {metrics.name: metrics}
     sources |= {f"{path.parent.name}/{path.name}": path for path in (*curves, *selected)}
     files = RunFiles(
-        histories=histories,
+        trainings=trainings,
         stores=[marker.parent for marker in stores],
         quarantines=quarantines,
         tables=tables,
         benchmarks=benchmarks,
         galleries=galleries,
         projections=projections,
-        noted=[*samples, *clips, *histories],
+        noted=[*samples, *clips, *(Path(training["history"]) for training in trainings)],
         checksums={name: checksum(path) for name, path in sources.items()},
     )
     write_report(

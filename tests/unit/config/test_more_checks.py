@@ -13,7 +13,7 @@ from bandbridge.base.locations import WORKFLOW
 from bandbridge.catalogue.datasets import merged
 from bandbridge.config import clip as config_clip
 from bandbridge.config.checks import check_files, validate
-from bandbridge.config.run import lines, model_at
+from bandbridge.config.lines import lines, model_at
 
 VIT = DEMO["align"]["students"]["ms-vit"]
 

@@ -6,6 +6,7 @@ import json
 import numpy as np
 import open_clip
 import pytest
+import timm
 import torch
 from small_store import COUNTS, load_script, make_store
 from tiny import MODEL_CFG, tiny_clip
@@ -16,7 +17,7 @@ from torchvision.transforms import functional as F
 from bandbridge.base.errors import UserError
 from bandbridge.base.files import checksum
 from bandbridge.catalogue.datasets import load_nomenclature, prompt_set
-from bandbridge.catalogue.encoders import MARKER, encoder_content, facts_of, load_encoder_facts
+from bandbridge.catalogue.encoders import MARKER, encoder_content, encoder_names, facts_of, load_encoder_facts
 from bandbridge.models import clip as clips
 from bandbridge.models import preprocessing as views
 from bandbridge.models.backbones import new_backbone
@@ -90,6 +91,15 @@ def stored(store, split="test", count=4):
 
 
 # --- what a network is fed --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", encoder_names())
+def test_an_architecture_of_the_catalogue_is_one_that_its_library_has(name):
+    facts = load_encoder_facts(name)
+    if facts.kind == "timm":
+        assert timm.is_model(facts.architecture)
+    elif facts.kind == "open_clip":
+        assert facts.architecture in open_clip.list_models()
 
 
 def test_pictures_are_prepared_as_torchvision_does():

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from bandbridge.catalogue.text_towers import missing_tower_files
-from bandbridge.config.run import lines
+from bandbridge.config.lines import lines
 from bandbridge.ops.overview import PlannedJob, closing, headline_text, opening, plan_text, planned_jobs, stages
 
 ROOT = Path(__file__).parents[3]

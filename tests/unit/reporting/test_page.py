@@ -16,6 +16,7 @@ from synthetic_run import CLASSES, SCENE, SELECTED, make_data, make_run, write_b
 
 from bandbridge.base.progress import duration
 from bandbridge.catalogue.datasets import dataset_names, load_dataset
+from bandbridge.catalogue.encoders import encoder_names, load_encoder_facts
 from bandbridge.reporting.figures.style import Album
 from bandbridge.reporting.page import run as report_run
 from bandbridge.reporting.page.models import confusions
@@ -387,8 +388,9 @@ def test_bibtex_has_the_method_and_what_the_data_sets_ask_to_cite():
     assert text.count("{") == text.count("}")
 
 
-def test_every_data_set_of_the_catalogue_can_be_cited():
+def test_every_data_set_and_encoder_of_the_catalogue_can_be_cited():
     keys = {key for name in dataset_names() for key in load_dataset(name).cite}
+    keys |= {key for name in encoder_names() for key in load_encoder_facts(name).cite}
     assert {key for key in keys if "://" not in key} <= set(references())
 
 

@@ -13,5 +13,7 @@ class UserError(Exception):
 
 def did_you_mean(value: object, allowed: Iterable[object]) -> str:
     """' Did you mean ...?' if an allowed value is close to `value`, otherwise an empty string."""
-    close = get_close_matches(str(value), [str(option) for option in allowed], n=1, cutoff=0.6)
+    names = [str(option) for option in allowed]
+    same = [name for name in names if name.casefold() == str(value).casefold()]
+    close = same or get_close_matches(str(value), names, n=1, cutoff=0.6)
     return f" Did you mean '{close[0]}'?" if close else ""

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from bandbridge.base import limits, progress, runlock
 from bandbridge.base.errors import UserError
+from bandbridge.base.paths import Paths
 from bandbridge.base.untrusted import visible
 
 
@@ -95,9 +96,8 @@ def _lock_of(snakemake: Any) -> Path | None:
     if not config or "run" not in config or not list(snakemake.output):
         return None
     name = ".".join([snakemake.rule, *map(str, snakemake.wildcards)]).replace(os.sep, "_")
-    archives = Path(config["data_root"]) / "archives"
-    first = Path(str(snakemake.output[0]))
-    for root in (Path(config["store_root"] or Path(config["data_root"]) / "zarr"), archives):
+    paths, first = Paths(config), Path(str(snakemake.output[0]))
+    for root in (Path(paths.stores), Path(paths.downloads)):
         if first.is_relative_to(root):
             return root / runlock.FOLDER / f"{name}.job"
     return Path(".snakemake", "bandbridge", config["run"], f"{name}.job")
@@ -133,14 +133,7 @@ def _stop(error: UserError, log: Path | None) -> NoReturn:
 
 
 def _from_snakemake(main: Callable[..., None], snakemake: Any) -> dict[str, Any]:
-    train = snakemake.config.get("train", {})
-    # Not params, a change of which would rerun the job, and not resources, which a profile limits.
-    named: dict[str, Any] = {
-        "threads": snakemake.threads,
-        "processes": train.get("gpus", 1),
-        "nodes": train.get("nodes", 1),
-        "train": train,
-    }
+    named: dict[str, Any] = {"threads": snakemake.threads}
     for group in (snakemake.params, snakemake.input, snakemake.output):
         named.update(group.items())
     return _pick(main, named, "the rule's input, output and params")

@@ -11,8 +11,9 @@ from bandbridge.catalogue.encoders import encoder_names, load_encoder_facts, mus
 from bandbridge.catalogue.sensors import SENSOR_BANDS, SENTINEL_1
 from bandbridge.config.clip_support import unsupported_encoder
 from bandbridge.config.data import configured
+from bandbridge.config.lines import align_task, lines
+from bandbridge.config.networks import clips, other_encoders, students, unpinned_encoders
 from bandbridge.config.resources import TIMM_WIDTHS
-from bandbridge.config.run import align_task, clips, lines, other_encoders, students, unpinned_encoders
 
 # No option of a network is larger; some are known to be much smaller.
 LARGEST, MOST = 100_000, {"depth": 1_000, "num_heads": 1_000}

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.backends import cudnn
 
-from bandbridge.base.alphas import alpha_name
 from bandbridge.base.files import checksum
+from bandbridge.base.paths import EncoderName
 from bandbridge.base.progress import progress
 from bandbridge.models import preprocessing as views
 from bandbridge.models.clip import WEIGHTS_FILE, load_clip
@@ -90,7 +90,7 @@ def sweep(
             store, split, prepare, models, batch_size, computes.name, device, partial=partial, key=key
         )
         for alpha, embedding in zip(alphas, embeddings, strict=True):
-            named = {"encoder": f"{line or clip.name}@{alpha_name(alpha)}", "clip": space or clip.name}
+            named = {"encoder": str(EncoderName(line or clip.name, alpha)), "clip": space or clip.name}
             attrs = {**named, "alpha": alpha, "modality": "rgb", "weights_digest": digest, "precision": str(computes)}
             yield described(embedding, store, split, attrs)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bandbridge.base.errors import UserError, did_you_mean
-from bandbridge.config.run import WEIGHTS_SUFFIXES, clips, student_facts
+from bandbridge.config.networks import WEIGHTS_SUFFIXES, clips, student_facts
 
 # timm has had these since its first versions; these options change only their sizes.
 PLAIN = {f"vit_{size}_patch16_224" for size in ("tiny", "small", "base", "large")}

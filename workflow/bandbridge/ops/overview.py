@@ -19,20 +19,10 @@ from bandbridge.base.alphas import alpha_name
 from bandbridge.base.progress import duration
 from bandbridge.catalogue.datasets import Source, load_dataset
 from bandbridge.catalogue.text_towers import missing_tower_files
-from bandbridge.config.run import (
-    all_tasks,
-    clips,
-    evaluated,
-    final_lines,
-    lines,
-    locked_tower,
-    model_at,
-    nomenclature_of,
-    students,
-    tasks,
-    uses_scratch,
-)
+from bandbridge.config.lines import all_tasks, final_lines, lines, model_at, nomenclature_of, tasks
+from bandbridge.config.networks import clips, locked_tower, students, uses_scratch
 from bandbridge.config.run_notes import run_notes
+from bandbridge.config.scored import evaluated
 from bandbridge.ingest.fetch import missing_manual, to_download
 
 # How Snakemake explains a job, as attributes of its `Reason`: the first that holds counts. A job whose configuration

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bandbridge.base.alphas import alpha_name
 from bandbridge.base.errors import UserError
+from bandbridge.base.paths import EncoderName, line_chosen_on, zero_shot
 from bandbridge.metrics.intervals import paired_difference
 from bandbridge.scoring.draws import HeadlineDraws
 from bandbridge.scoring.rows import Row
@@ -31,13 +31,13 @@ def with_selected(
     """
 
     def resolved(encoder: str) -> str:
-        line, _, alpha = encoder.rpartition("@")
-        if alpha != "selected":
+        line = line_chosen_on(encoder)
+        if line is None:
             return encoder
         if line not in alphas:
             lines = ", ".join(sorted(alphas)) or "no line"
             raise UserError(f"{encoder}: no alpha was selected for {line}, but for {lines}. Pass its selected.json.")
-        return f"{line}@{alpha_name(alphas[line])}" if alphas[line] else starts.get(line, f"{line}@0")
+        return str(EncoderName(line, alphas[line])) if alphas[line] else starts.get(line, zero_shot(line))
 
     return {
         resolved(encoder): {kind: resolved(name) for kind, name in kinds.items()}

@@ -1,37 +1,23 @@
 """Embeddings on disk: a small Zarr group per encoder, data set and split, readable without torch."""
 
 import hashlib
-import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
 
 from bandbridge import __version__
-from bandbridge.base.alphas import parse_alpha
 from bandbridge.base.checksums import crc32c, crc32c_of_file, damaged
 from bandbridge.base.errors import UserError
 from bandbridge.base.files import read_json, whole_directory, write_json
 from bandbridge.store.zarr_files import finish_group, read_array, read_attributes, to_delete, write_array
 
 ROWS_PER_CHUNK = 4096
-
-
-class Place(NamedTuple):
-    """The parts of a path `<encoder>/<dataset>.<split>.zarr` of embeddings; encoders of a CLIP are <clip>@<alpha>."""
-
-    encoder: str
-    dataset: str
-    split: str
-
-    @property
-    def alpha(self) -> float:
-        return parse_alpha(self.encoder.rpartition("@")[2])
 
 
 def partial_folder(paths: Sequence[Path]) -> Path:
@@ -55,22 +41,6 @@ class Embeddings:
     embedding: NDArray[np.float32]
     ids: NDArray[np.str_]
     attrs: Mapping[str, Any]
-
-    @property
-    def place(self) -> Place:
-        return Place(self.attrs["encoder"], self.attrs["dataset"], self.attrs["split"])
-
-
-def place_of(path: Path) -> Place:
-    """Read encoder, data set and split off the path of an embeddings group.
-
-    Raises:
-        ValueError: the path has another form.
-    """
-    match = re.fullmatch(r"([^.]+)\.(\w+)\.zarr", path.name)
-    if match is None:
-        raise ValueError(f"{path}: expected <encoder>/<dataset>.<split>.zarr")
-    return Place(path.parent.name, match[1], match[2])
 
 
 def save_embeddings(path: Path, embeddings: Embeddings) -> None:

@@ -11,6 +11,7 @@ from PIL import Image, UnidentifiedImageError
 
 from bandbridge.catalogue.datasets import Modality
 from bandbridge.ingest.rasters import MOST_SAMPLE_BYTES, Raster, RasterError, decode
+from bandbridge.ingest.readers.tiff_pictures import page_count, pages_as_bands, picture_of
 
 # Pillow has some 40 formats, and tries all of them: of these, EPS runs Ghostscript.
 PICTURE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "PPM", "JPEG2000")
@@ -29,7 +30,8 @@ def read_image(content: bytes, modality: Modality, picture_size: int | None = No
 
     Args:
         modality: 'rgb' makes (y, x, 3) uint8 of any picture of 8 bits a channel (grey is repeated, an alpha channel
-            dropped) and of rasters with three bands; others give (band, y, x) as the file has them.
+            dropped, palettes and CMYK are translated), TIFFs among them; others give (band, y, x) as the file has
+            them, a page each where every page holds one band.
         picture_size: of 'rgb': bring the shorter side to this many pixels and cut the middle square out, as CLIP's
             preprocessing does.
 
@@ -41,10 +43,10 @@ def read_image(content: bytes, modality: Modality, picture_size: int | None = No
     if not modality.is_rgb:
         return _with_bands(content, modality, limit)
     if content.startswith(TIFF_MARKS):
-        raster = _with_bands(content, modality, limit)
+        raster = decode(content, limit)
         if raster.pixels.dtype != np.uint8:
             raise RasterError(f"pixels are {raster.pixels.dtype}, expected uint8; describe other types as bands")
-        pixels = np.ascontiguousarray(raster.pixels.transpose(1, 2, 0))
+        pixels = picture_of(raster.pixels, content)
         return Raster(_cut(Image.fromarray(pixels), picture_size) if picture_size else pixels, raster.place)
     return Raster(_picture(content, picture_size, limit), _nowhere)
 
@@ -63,9 +65,14 @@ def _nowhere() -> None:
 
 def _with_bands(content: bytes, modality: Modality, limit: int) -> Raster:
     raster = decode(content, limit)
-    if len(raster.pixels) != len(modality.bands):
-        raise RasterError(f"has {len(raster.pixels)} bands, expected {len(modality.bands)}")
-    return raster
+    found, expected = len(raster.pixels), len(modality.bands)
+    if found == expected:
+        return raster
+    if content.startswith(TIFF_MARKS) and (pages := page_count(content)) > 1:
+        if found == 1 and pages == expected:
+            return Raster(pages_as_bands(content, pages, limit), raster.place)
+        raise RasterError(f"has {pages} pages, the first of {found} bands; expected {expected} bands in one image")
+    raise RasterError(f"has {found} bands, expected {expected}")
 
 
 def _picture(content: bytes, size: int | None, limit: int) -> NDArray[np.uint8]:

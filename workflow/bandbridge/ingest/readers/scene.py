@@ -5,41 +5,29 @@ import sys
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
-import geopandas
 import numpy as np
 from numpy.typing import NDArray
-from rasterio import Affine
 from rasterio.crs import CRS
 from rasterio.enums import Resampling
-from rasterio.errors import RasterioError
-from rasterio.features import rasterize
+from rasterio.errors import CRSError, RasterioError
 from rasterio.io import DatasetReader
 from rasterio.transform import xy as pixels_to_points
 from rasterio.warp import transform as transform_points
 
-from bandbridge.base.errors import UserError, did_you_mean
+from bandbridge.base.errors import UserError
 from bandbridge.catalogue.datasets import Dataset, load_nomenclature
 from bandbridge.catalogue.reader_options import SPLIT_LETTERS, SceneOptions, options_of
-from bandbridge.ingest.archives import member_names, only_name, read_member
-from bandbridge.ingest.rasters import RasterError, blocks_must_fit, in_gdals_words, opened
+from bandbridge.ingest.rasters import in_gdals_words
 from bandbridge.ingest.readers import Planned, Rejected, Sample, images_path
-from bandbridge.ingest.readers.polygons import read_polygons
+from bandbridge.ingest.readers.polygon_labels import Grid, label_map
+from bandbridge.ingest.readers.polygons import polygons_path, read_polygons
+from bandbridge.ingest.readers.scene_files import SceneFiles, find_files, open_file, open_files, scene_path
 
 WGS84 = "EPSG:4326"
-
-
-@dataclass(frozen=True)
-class Grid:
-    """The pixel grid of the finest band."""
-
-    height: int
-    width: int
-    transform: Affine
-    crs: CRS
 
 
 @dataclass(frozen=True)
@@ -65,9 +53,9 @@ def plan(dataset: Dataset, archives: Path) -> Sequence[Planned]:
             class field is absent or holds values that are no class of the nomenclature, or an option belongs to
             labels of the other kind.
     """
-    options, path = _options(dataset), images_path(dataset, archives)
-    grid = read_grid(path, options.rasters, dataset.primary.bands)
-    windows, left_out = choose_windows(*_labels(dataset, options, path, grid), options, dataset.label_kind)
+    options, path = _options_and_path(dataset, archives)
+    grid = with_system(path, read_grid(path, options.rasters, dataset.primary.bands), options.crs)
+    windows, left_out = choose_windows(*_labels(dataset, options, path, archives, grid), options, dataset.label_kind)
     reasons = "".join(f"; {count} left out: {reason}" for reason, count in sorted(left_out.items()))
     _log(f"{len(windows)} samples of {len(windows) + left_out.total()} places{reasons}")
     return [Planned(_sample_id(dataset.name, window, grid), window.split) for window in windows]
@@ -78,9 +66,13 @@ def read(dataset: Dataset, archives: Path, stream: str, wanted: Collection[str])
 
     The whole scene is in memory: 2 or 4 bytes a pixel and band.
     """
-    options, path = _options(dataset), images_path(dataset, archives)
+    options, path = _options_and_path(dataset, archives)
     pixels, grid = read_bands(path, options.rasters, dataset.primary.bands, options.resampling)
-    labels, n_classes = _labels(dataset, options, path, grid)
+    grid = with_system(path, grid, options.crs)
+    if options.scl:
+        pixels[:, masked(path, options, dataset.primary.bands, grid)] = 0
+    date = options.acquired or find_files(path, options.rasters, dataset.primary.bands).date or None
+    labels, n_classes = _labels(dataset, options, path, archives, grid)
     windows, _ = choose_windows(labels, n_classes, options, dataset.label_kind)
     windows = [window for window in windows if _sample_id(dataset.name, window, grid) in wanted]
     classes = load_nomenclature(dataset.nomenclature).classes
@@ -92,45 +84,86 @@ def read(dataset: Dataset, archives: Path, stream: str, wanted: Collection[str])
             labels=tuple(classes[index] for index in window.classes),
             lat=lat,
             lon=lon,
-            date=options.acquired,
+            date=date,
         )
 
 
-def _options(dataset: Dataset) -> SceneOptions:
+def _options_and_path(dataset: Dataset, archives: Path) -> tuple[SceneOptions, Path]:
     options = options_of(dataset)
     assert isinstance(options, SceneOptions)
-    return options
+    return options, scene_path(images_path(dataset, archives), options.rasters)
 
 
-def _labels(dataset: Dataset, options: SceneOptions, path: Path, grid: Grid) -> tuple[NDArray[np.uint16], int]:
+def _labels(
+    dataset: Dataset, options: SceneOptions, path: Path, archives: Path, grid: Grid
+) -> tuple[NDArray[np.uint16], int]:
     """The class of each pixel, and how many classes there are."""
     classes = load_nomenclature(dataset.nomenclature).classes
     try:
-        polygons = read_polygons(path, options.polygons)
-        return label_map(polygons, options.class_field, options.class_map, classes, grid), len(classes)
+        place = polygons_path((path, images_path(dataset, archives), archives), options.polygons)
+        polygons = read_polygons(place, options.polygons, options.layer, options.polygons_crs)
+        labels = label_map(polygons, options.class_field, options.class_map, classes, grid)
     except UserError as error:
         raise UserError(f"{dataset.name}, polygons '{options.polygons}': {error}") from error
+    if options.scl:
+        labels[masked(path, options, dataset.primary.bands, grid)] = 0
+    return labels, len(classes)
 
 
 # --- bands ---------------------------------------------------------------------------------------------------------
 
 
-def read_grid(path: Path, pattern: str, bands: Sequence[str]) -> Grid:
+def read_grid(path: Path, pattern: str | None, bands: Sequence[str]) -> Grid:
     """The grid of the finest band; no pixels are read."""
     with _opened(path, pattern, bands) as (_, _, grid):
         return grid
 
 
-def read_bands(path: Path, pattern: str, bands: Sequence[str], resampling: str) -> tuple[NDArray, Grid]:
+def with_system(path: Path, grid: Grid, crs: str | None) -> Grid:
+    """The grid in the reference system that the option `crs` names, where the rasters state none.
+
+    Raises:
+        UserError: the rasters state another one, or it is none.
+    """
+    if crs is None:
+        return grid
+    try:
+        stated = CRS.from_user_input(crs)
+    except CRSError as error:
+        raise UserError(f"crs is '{crs}', no reference system; expected one like EPSG:32633") from error
+    if grid.crs and grid.crs != stated:
+        raise UserError(f"{path}: crs is '{crs}', and the rasters state {grid.crs}; take the option away")
+    return replace(grid, crs=stated)
+
+
+def masked(path: Path, options: SceneOptions, bands: Sequence[str], grid: Grid) -> NDArray[np.bool_]:
+    """(y, x), True where the product's scene classification is one of the option `scl`'s classes.
+
+    Raises:
+        UserError: there is no such file, as in Level-1C products.
+    """
+    file = find_files(path, options.rasters, bands).classes
+    if file is None:
+        raise UserError(
+            f"{path}: scl is {list(options.scl)}, but no scene classification (SCL) is there; Level 2A has one"
+        )
+    with ExitStack() as stack:
+        classes = open_file(path, file, stack)
+        pixels = classes.read(1, out_shape=(grid.height, grid.width), resampling=Resampling.nearest)
+    return np.isin(pixels, options.scl)
+
+
+def read_bands(path: Path, pattern: str | None, bands: Sequence[str], resampling: str) -> tuple[NDArray, Grid]:
     """All bands on the grid of the finest one.
 
     Args:
         path: an archive or a folder.
-        pattern: shell pattern of the band files, with `{band}` where the band's name stands.
+        pattern: of the files, as `find_files` has it.
         resampling: 'nearest', 'bilinear' or 'cubic', for the bands of coarser resolution.
 
     Returns:
-        (band, y, x) in the files' number type, and the grid.
+        (band, y, x) in the files' number type, and the grid. Of Sentinel-2 products, what their metadata say is added
+        to numbers that are not 0, which is no data; what falls below 1 is 1.
     """
     with _opened(path, pattern, bands) as (files, rasters, grid):
         dtype = np.result_type(*(raster.dtypes[0] for raster in rasters.values()))
@@ -138,9 +171,12 @@ def read_bands(path: Path, pattern: str, bands: Sequence[str], resampling: str) 
         pixels = np.empty((len(bands), grid.height, grid.width), dtype)
         for place, (band, raster) in zip(pixels, rasters.items(), strict=True):
             try:
-                place[:] = raster.read(1, out_shape=place.shape, resampling=Resampling[resampling])
+                index = files.bands[band].index or 1
+                place[:] = raster.read(index, out_shape=place.shape, resampling=Resampling[resampling])
             except RasterioError as error:
-                raise _unreadable(path, files[band], in_gdals_words(error)) from error
+                raise _unreadable(path, files.bands[band].file, in_gdals_words(error)) from error
+            if shift := files.shifts.get(band):
+                place[:] = np.where(place == 0, 0, np.maximum(place.astype(np.int32) + int(shift), 1))
     return pixels, grid
 
 
@@ -156,23 +192,19 @@ def _must_fit_into_memory(path: Path, size: int) -> None:
 
 @contextmanager
 def _opened(
-    path: Path, pattern: str, bands: Sequence[str]
-) -> Iterator[tuple[Mapping[str, str], Mapping[str, DatasetReader], Grid]]:
-    """Of each band its file's name and the open file, and the grid of the finest."""
-    names = member_names(path)
-    files = {band: only_name(path, names, pattern.replace("{band}", band)) for band in bands}
-    with ExitStack() as stack:
-        rasters = {band: _open(path, file, stack) for band, file in files.items()}
+    path: Path, pattern: str | None, bands: Sequence[str]
+) -> Iterator[tuple[SceneFiles, Mapping[str, DatasetReader], Grid]]:
+    """Which files the bands are in, each band's open file, and the grid of the finest."""
+    files = find_files(path, pattern, bands)
+    with open_files(path, files) as opened_files:
+        rasters = {band: opened_files[found.file] for band, found in files.bands.items()}
+        for band, found in files.bands.items():
+            if found.index is None and rasters[band].count > 1:
+                raise UserError(
+                    f"{path}: {found.file} has {rasters[band].count} bands, expected one, {band}; one file of all "
+                    "bands is named by the option rasters without {band}"
+                )
         yield files, rasters, _common_grid(path, rasters)
-
-
-def _open(path: Path, file: str, stack: ExitStack) -> DatasetReader:
-    try:
-        raster = stack.enter_context(opened(read_member(path, file)))
-        blocks_must_fit(raster)
-    except RasterError as error:
-        raise UserError(f"{path}: {file} {error}; get the file again") from error
-    return raster
 
 
 def _unreadable(path: Path, file: str, reason: str) -> UserError:
@@ -200,70 +232,6 @@ def _common_grid(path: Path, rasters: Mapping[str, DatasetReader]) -> Grid:
 
 def _extent(raster: DatasetReader) -> str:
     return " ".join(f"{value:.10g}" for value in raster.bounds)
-
-
-# --- polygons ------------------------------------------------------------------------------------------------------
-
-
-def label_map(
-    polygons: geopandas.GeoDataFrame,
-    field: str,
-    class_map: Mapping[str, str | None],
-    classes: Sequence[str],
-    grid: Grid,
-) -> NDArray[np.uint16]:
-    """The class of each pixel of a grid: (y, x), 0 where there is none, i + 1 for `classes[i]`.
-
-    A pixel belongs to a polygon that holds its centre. Where polygons overlap, the smaller one counts. Polygons that
-    the map leaves out (null) lie beneath all others: `len(classes) + 1` where there are only such.
-    """
-    if field not in polygons.columns:
-        columns = [str(column) for column in polygons.columns]
-        raise UserError(
-            f"class_field is '{field}', the polygons have: {', '.join(columns)}.{did_you_mean(field, columns)}"
-        )
-    if polygons.crs is None:
-        raise UserError("the polygons state no reference system; give them one (geopandas' set_crs, or a .prj file)")
-    excluded = len(classes) + 1
-    numbers = _class_numbers(polygons[field], class_map, classes, excluded)
-    frame = polygons[["geometry"]].assign(number=numbers).to_crs(grid.crs)
-    usable = frame["number"].notna() & frame.geom_type.isin(["Polygon", "MultiPolygon"]) & ~frame.is_empty
-    unlabelled = ~usable | (frame["number"] == excluded)
-    if unlabelled.any():
-        _log(f"{unlabelled.sum()} of {len(usable)} polygons have no class, no area, or a class mapped to null")
-    frame = frame[usable]
-    # Painted from the largest to the smallest, after those left out; the sort is stable, so of equal ones the later is
-    # painted last.
-    frame = frame.iloc[np.lexsort((-frame.area.to_numpy(), frame["number"].to_numpy() != excluded))]
-    if frame.empty:
-        return np.zeros((grid.height, grid.width), np.uint16)
-    shapes = zip(frame.geometry, frame["number"].astype(int), strict=True)
-    return rasterize(shapes, (grid.height, grid.width), transform=grid.transform, dtype=np.uint16)
-
-
-def _class_numbers(
-    values: Sequence[object], class_map: Mapping[str, str | None], classes: Sequence[str], excluded: int
-) -> list[int | None]:
-    """i + 1 of each polygon's class, `excluded` where the map leaves it out; None where it has no value."""
-    translated = {str(value): name for value, name in class_map.items()}
-    numbers: dict[str | None, int] = {name: index + 1 for index, name in enumerate(classes)}
-    numbers[None] = excluded
-    valued = [_given(value) for value in values]
-    names = [translated.get(str(value), str(value)) for value in values]
-    unknown = Counter(name for name, has_value in zip(names, valued, strict=True) if has_value and name not in numbers)
-    if unknown:
-        listed = ", ".join(
-            f"{name} ({count})" for name, count in sorted(unknown.items(), key=lambda item: str(item[0]))
-        )
-        raise UserError(
-            f"polygons have values that are no class of the nomenclature: {listed}; its classes: {', '.join(classes)}. "
-            "Map each value to a class, or to null to leave it out, with the option class_map"
-        )
-    return [numbers[name] if has_value else None for name, has_value in zip(names, valued, strict=True)]
-
-
-def _given(value: object) -> bool:
-    return value is not None and value == value  # NaN differs from itself
 
 
 # --- windows -------------------------------------------------------------------------------------------------------

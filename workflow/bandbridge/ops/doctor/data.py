@@ -21,7 +21,10 @@ from urllib.parse import urlsplit
 from bandbridge.base.untrusted import whole_number
 from bandbridge.catalogue.datasets import Source, load_dataset
 from bandbridge.catalogue.text_towers import load_text_tower, missing_tower_files
-from bandbridge.config.run import absent_checkpoints, all_tasks, clips, evaluated, locked_tower, uses_scratch
+from bandbridge.config.lines import all_tasks
+from bandbridge.config.missing_weights import absent_checkpoints
+from bandbridge.config.networks import clips, locked_tower, uses_scratch
+from bandbridge.config.scored import evaluated
 from bandbridge.ingest.archives import is_archive, locate
 from bandbridge.ingest.fetch import missing_manual, needed
 from bandbridge.ops.doctor.machine import GB, MISSING, NOTE, OK, SECONDS, Check, Checks

@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from bandbridge.base.alphas import alpha_name
-from bandbridge.config.run import tasks
+from bandbridge.base.paths import EncoderName, is_on_a_line
+from bandbridge.config.lines import tasks
 from bandbridge.reporting.figures import models as plots_models
 from bandbridge.reporting.figures.style import MODEL_COLOURS, MOST_CLASSES, Album, Plot
 from bandbridge.reporting.tables.all import (
@@ -60,8 +60,8 @@ def prompts_of_tasks(config: Mapping[str, Any]) -> dict[str, str]:
 def drawn_models(scores: pd.Series, names: Mapping[str, str], most: int = len(MODEL_COLOURS)) -> list[str]:
     """Encoders that a figure has room for, in the order of tables: those of the PAINT line, then the best others."""
     scored = [name for name in names if name in scores.index]
-    first = [name for name in scored if "@" in name][:most]
-    others = sorted((name for name in scored if "@" not in name), key=lambda name: -rank_value(scores[name]))
+    first = [name for name in scored if is_on_a_line(name)][:most]
+    others = sorted((name for name in scored if not is_on_a_line(name)), key=lambda name: -rank_value(scores[name]))
     kept = {*first, *others[: most - len(first)]}
     return [name for name in scored if name in kept]
 
@@ -126,10 +126,15 @@ def _class_scores(
 
 def _compared(encoders: Sequence[str], curves: Sequence[Curve]) -> tuple[str, str]:
     """The zero-shot model and the one to compare with it: the patched one, or the next one."""
-    base = next((name for name in encoders if name.endswith("@0")), encoders[0])
-    chosen = {f"{curve.clip}@{alpha_name(curve.selected)}" for curve in curves}
+    base = next((name for name in encoders if _is_at_zero(name)), encoders[0])
+    chosen = {curve.chosen for curve in curves}
     others = [name for name in encoders if name != base]
     return base, next((name for name in others if name in chosen), others[0] if others else base)
+
+
+def _is_at_zero(encoder: str) -> bool:
+    name = EncoderName.if_on_a_line(encoder)
+    return name is not None and name.alpha == 0
 
 
 # --- confusions ------------------------------------------------------------------------------------------------------
@@ -154,9 +159,9 @@ def confusions(
             continue
         values = scores[(scores["dataset"] == dataset) & (scores["prompts"] == prompts)]
         values = values.drop_duplicates("encoder").set_index("encoder")["value"]
-        students = [name for name in encoders if "@" not in name]
+        students = [name for name in encoders if not is_on_a_line(name)]
         students.sort(key=lambda name: -rank_value(values.get(name, 0.0)))
-        compared = _compared([name for name in encoders if "@" in name] or encoders, curves)
+        compared = _compared([name for name in encoders if is_on_a_line(name)] or encoders, curves)
         kept = {name: names[name] for name in dict.fromkeys([*compared, *students[:1]])}
         caption = (
             "Rows are true classes, columns predicted ones; shades are shares of the row. "

@@ -15,7 +15,9 @@ import pandas as pd
 from bandbridge import __version__
 from bandbridge.base.files import whole_directory, whole_file
 from bandbridge.catalogue.text_towers import load_text_tower
-from bandbridge.config.run import locked_tower, open_words, tasks
+from bandbridge.config.lines import tasks
+from bandbridge.config.networks import locked_tower
+from bandbridge.config.scored import open_words
 from bandbridge.reporting.figures.style import Album
 from bandbridge.reporting.page.curves import paint_plots, remarks, short_titles, training_name, training_plot
 from bandbridge.reporting.page.datasets import dataset_page
@@ -53,18 +55,18 @@ class RunFiles:
     """Files of a run that the report shows, besides metrics.csv and the PAINT curves.
 
     Attributes:
-        histories: history.jsonl of every training.
+        trainings: those of the run, see `Evaluation.trainings`.
         stores: Zarr directories.
         quarantines: the quarantine list of each store, in the same order.
         tables: the table files, to be downloaded from the page.
-        benchmarks: Snakemake's benchmark files; missing ones are left out.
+        benchmarks: folders of Snakemake's benchmark files; missing ones are left out.
         galleries: files of `galleries.make_gallery`.
         projections: files of `projection.make_projection`.
         noted: files with remarks of stages, see `remarks`.
         checksums: name -> SHA-256 of the page's inputs.
     """
 
-    histories: Sequence[Path] = ()
+    trainings: Sequence[Mapping[str, Any]] = ()
     stores: Sequence[Path] = ()
     quarantines: Sequence[Path] = ()
     tables: Sequence[Path] = ()
@@ -101,7 +103,7 @@ def write_report(
         processes: that draw at the same time.
         notes: what the run leaves out, in sentences.
     """
-    stages = costs(files.benchmarks, config["run"])
+    stages = costs(files.benchmarks)
     with _album(figures) as album:
         drawn = draw(_drawings(config, metrics, curves, files, stages, album), processes)
     datasets = [drawn[f"data {store.name}"] for store in files.stores]
@@ -127,7 +129,7 @@ def write_report(
         galleries_left_out=left_out,
         probes=drawn["probes"],
         projections=drawn["projections"],
-        trainings=[(training_name(path), drawn[f"training {path}"]) for path in files.histories],
+        trainings=[(training_name(of), drawn[f"training {index}"]) for index, of in enumerate(files.trainings)],
         datasets=datasets,
         costs=stages,
         cost_plot=drawn["cost"],
@@ -162,7 +164,7 @@ def _drawings(
         "probes": partial(probe_plots, config, metrics, curves, album),
         "cost": partial(cost_plot, stages, album),
         **{f"paint {index}": partial(paint_plots, curve, config, metrics, album) for index, curve in enumerate(curves)},
-        **{f"training {path}": partial(training_plot, path, album) for path in files.histories},
+        **{f"training {index}": partial(training_plot, of, album) for index, of in enumerate(files.trainings)},
     }
 
 

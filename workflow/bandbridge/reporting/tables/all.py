@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from bandbridge.base.alphas import alpha_name
+from bandbridge.config.evaluation import TABLES
 from bandbridge.metrics.intervals import FEWEST
 from bandbridge.reporting.tables.model import (
     NOTHING,
@@ -51,21 +52,6 @@ __all__ = [
     "short_title",
     "shown_models",
 ]
-
-# Names of the tables of a run, in the order of a report.
-TABLES = (
-    "classification",
-    "details",
-    "prompts",
-    "retrieval",
-    "text_retrieval",
-    "words",
-    "linear_probe",
-    "few_shot",
-    "gap",
-    "ablations",
-    "paint",
-)
 
 
 def all_tables(

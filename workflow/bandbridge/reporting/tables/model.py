@@ -17,6 +17,7 @@ from bandbridge.base.alphas import alpha_name
 from bandbridge.base.checksums import verify
 from bandbridge.base.errors import UserError, did_you_mean
 from bandbridge.base.files import read_json
+from bandbridge.base.paths import EncoderName, chosen_on, zero_shot
 from bandbridge.catalogue.datasets import dataset_names, load_dataset
 from bandbridge.metrics.intervals import FEWEST
 from bandbridge.scoring.rows import LEFT_OUT
@@ -146,6 +147,11 @@ class Curve:
     reason: str
 
     @property
+    def chosen(self) -> str:
+        """The encoder at the selected alpha."""
+        return str(EncoderName(self.clip, self.selected))
+
+    @property
     def has_supported(self) -> bool:
         return bool(self.points["supported_val"].notna().any() or self.points["supported_test"].notna().any())
 
@@ -164,15 +170,33 @@ def rank_value(score: float) -> float:
 
 
 def read_curves(curves: Sequence[Path], selected: Sequence[Path]) -> list[Curve]:
-    """The curves of `paint/<clip>.<dataset>/curve.csv`, each with the selected.json beside it."""
-    result = []
-    for table, choice in zip(curves, selected, strict=True):
-        clip, _, dataset = table.parent.name.rpartition(".")
-        chosen = read_json(choice)
-        verify(table)
-        points = pd.read_csv(table).sort_values("alpha", ignore_index=True)
-        result.append(Curve(clip, dataset, points, float(chosen["alpha"]), chosen.get("reason", "")))
-    return result
+    """The curves of PAINT lines from their curve.csv and, in the same order, selected.json.
+
+    Raises:
+        UserError: a selected.json does not say which line it is of.
+    """
+    return [read_curve(*files) for files in zip(curves, selected, strict=True)]
+
+
+def read_curve(table: Path, choice: Path, line: str | None = None, datasets: Sequence[str] = ()) -> Curve:
+    """The curve of one line.
+
+    Args:
+        table: its curve.csv.
+        choice: its selected.json.
+        line: its name, if an earlier version wrote the choice without it.
+        datasets: its data sets, likewise.
+
+    Raises:
+        UserError: neither the choice nor `line` names the line.
+    """
+    chosen = read_json(choice)
+    line, datasets = chosen.get("line", line), chosen.get("datasets", datasets)
+    if line is None:
+        raise UserError(f"{choice} does not name its line: an earlier version wrote it. Repeat that run.")
+    verify(table)
+    points = pd.read_csv(table).sort_values("alpha", ignore_index=True)
+    return Curve(line, "+".join(datasets), points, float(chosen["alpha"]), chosen.get("reason", ""))
 
 
 @dataclass(frozen=True)
@@ -274,7 +298,7 @@ def modality_name(modality: str) -> str:
 
 def line_of(encoder: str) -> str:
     """The PAINT line of an encoder `<line>@<alpha>`."""
-    return encoder.rpartition("@")[0]
+    return EncoderName.parse(encoder).line
 
 
 def encoder_roles(metrics: pd.DataFrame, curves: Sequence[Curve]) -> dict[str, tuple[str, ...]]:
@@ -282,7 +306,7 @@ def encoder_roles(metrics: pd.DataFrame, curves: Sequence[Curve]) -> dict[str, t
 
     The encoders are in the order of tables: each PAINT line's by alpha, then those without alpha.
     """
-    selected = {f"{curve.clip}@{alpha_name(curve.selected)}" for curve in curves}
+    selected = {curve.chosen for curve in curves}
     facts = metrics.drop_duplicates("encoder").set_index("encoder")[["alpha", "clip"]]
     on_line = facts[facts["alpha"].notna()]
     lines = list(dict.fromkeys(map(line_of, on_line.index)))
@@ -290,7 +314,7 @@ def encoder_roles(metrics: pd.DataFrame, curves: Sequence[Curve]) -> dict[str, t
     for encoder in sorted(on_line.index, key=lambda name: (lines.index(line_of(name)), on_line["alpha"][name])):
         clip, alpha = on_line["clip"][encoder], on_line["alpha"][encoder]
         # On a line that starts at a patched model, alpha 0 is not zero-shot CLIP.
-        ends = (ENDS[alpha],) if alpha == 1 or encoder == f"{clip}@0" else ()
+        ends = (ENDS[alpha],) if alpha == 1 or encoder == zero_shot(clip) else ()
         roles[str(encoder)] = (*ends, *(["patched"] if encoder in selected else []))
     # Rows of the gap name both modalities; all others, the encoder's input.
     others = metrics[metrics["task"] != "gap"]
@@ -322,7 +346,7 @@ def shown_models(metrics: pd.DataFrame, curves: Sequence[Curve], models: Sequenc
         return {encoder: name for encoder, name in names.items() if roles[encoder] or math.isnan(alphas[encoder])}
     called = {encoder: {encoder, *parts} for encoder, parts in roles.items()}
     for encoder, parts in roles.items():
-        called[encoder] |= {f"{line_of(encoder)}@selected"} if "patched" in parts else set()
+        called[encoder] |= {chosen_on(line_of(encoder))} if "patched" in parts else set()
     check_names(
         models, {*ENDS.values(), "patched", "aligned", *(name for some in called.values() for name in some)}, "model"
     )

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from bandbridge.config.run import align_recipe, clips, student_facts, students, tasks
+from bandbridge.config.lines import tasks
+from bandbridge.config.networks import align_recipe, clips, student_facts, students
 from bandbridge.reporting.tables.model import (
     SIGNIFICANT,
     STAR,
