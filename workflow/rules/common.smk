@@ -1,11 +1,10 @@
 # What touches Snakemake itself. What a run is made of is answered by Run and Evaluation, paths by Paths.
 
-import re
-
 from bandbridge.base import alphas
-from bandbridge.base.by_name import call_by_name
+from bandbridge.base.by_name import call_by_name, with_signature
 from bandbridge.base.code_version import code_version
 from bandbridge.base.files import read_json
+from bandbridge.base.paths import one_of
 from bandbridge.catalogue.datasets import conversion_facts, read_yaml, spoken
 from bandbridge.catalogue.encoders import encoder_content
 from bandbridge.config.evaluation import Evaluation
@@ -15,18 +14,14 @@ from bandbridge.config.resources import clip_architecture
 from bandbridge.config.compared import compared_files, compared_runs, comparison_page
 from bandbridge.config.run import Run
 from bandbridge.config.run_notes import run_notes
+from bandbridge.config.students_in_words import ablation_facts
 from bandbridge.config.scored import prompts, templates
 from bandbridge.ingest.fetch import doing
-from bandbridge.reporting.tables.all import ablation_facts
 from bandbridge.ingest.listing import data_listing, file_listing
 
 run = Run(config)
 scores = Evaluation(run)
 paths = run.paths
-
-
-def one_of(names):
-    return "|".join(map(re.escape, names)) or "none"
 
 
 wildcard_constraints:
@@ -57,8 +52,10 @@ def chosen(line):
 
 def of_job(answer, **fixed):
     """What a function answers for a job: its arguments are the job's wildcards of their names, and `chosen`."""
-    return lambda wildcards: call_by_name(
-        answer, {**dict(wildcards.items()), "chosen": chosen, **fixed}
+    return with_signature(
+        lambda wildcards: call_by_name(
+            answer, {**dict(wildcards.items()), "chosen": chosen, **fixed}
+        )
     )
 
 
@@ -99,4 +96,4 @@ def how_it_trains():
 
 def code_of(script, *data):
     """The version of a script and of the modules it imports, for the params of jobs that take seconds."""
-    return lambda wildcards: code_version(script, *data)
+    return with_signature(lambda wildcards: code_version(script, *data))

@@ -75,13 +75,20 @@ def test_arguments_come_from_the_rule_by_name(tmp_path: Path):
     seen = {}
 
     def main(
-        store: Path, embeddings: list[Path], alpha: float, threads: int, options: dict, processes: int, train: dict
+        store: Path,
+        embeddings: list[Path],
+        alpha: float,
+        threads: int,
+        options: dict,
+        head: Path | None,
+        words: Path | None = None,
+        train: dict | None = None,
     ) -> None:
         seen.update(store=store, embeddings=embeddings, alpha=alpha, threads=threads, options=options)
-        seen.update(processes=processes, train=train)
+        seen.update(head=head, words=words, train=train)
 
     rule = SimpleNamespace(
-        input=Named(store="a.zarr"),
+        input=Named(store="a.zarr", head=["head.npz"], words=[]),
         output=Named(embeddings="one.zarr"),
         params=Named(alpha="0.5", options={"k": 1}, only_a_trigger=3),
         threads=2,
@@ -96,8 +103,9 @@ def test_arguments_come_from_the_rule_by_name(tmp_path: Path):
         "alpha": 0.5,
         "threads": 2,
         "options": {"k": 1},
-        "processes": 4,
-        "train": {"gpus": 4, "nodes": 1},
+        "head": Path("head.npz"),
+        "words": None,
+        "train": None,  # of the configuration a script sees nothing that its rule does not state
     }
 
 

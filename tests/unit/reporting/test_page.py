@@ -42,9 +42,10 @@ def html(run, data):
     """The page as the rule's script writes it."""
     stores, quarantines = data
     load_script("tables").main(run.metrics, run.curves, run.selected, run.tables)
-    histories = [
-        write_history(run.root / "finetune" / "demo-vit.demo_scene" / "history.jsonl"),
-        write_history(run.root / "align" / "ms-vit" / "history.jsonl"),
+    histories = [write_history(run.root / f"{name}.jsonl") for name in ("demo-vit", "ms-vit")]
+    trainings = [
+        {"kind": "finetune", "name": "demo-vit", "datasets": ["demo_scene"], "history": str(histories[0])},
+        {"kind": "align", "name": "ms-vit", "history": str(histories[1])},
     ]
     write_benchmark(run.root / "logs" / "demo" / "finetune" / "demo-vit.demo_scene.tsv", 75.2, "1210.0")
     path = run.root / "report" / "index.html"
@@ -52,7 +53,7 @@ def html(run, data):
         run.metrics,
         run.curves,
         run.selected,
-        histories,
+        trainings,
         [store / "zarr.json" for store in stores],
         quarantines,
         run.tables,
@@ -361,7 +362,7 @@ def test_cost_sums_the_jobs_of_a_stage(tmp_path):
     write_benchmark(logs / "embed" / "a.tsv", 10, "100.0")
     write_benchmark(logs / "embed" / "b" / "c.tsv", 20, "300.0")
     write_benchmark(logs / "tables.tsv", 1, "-")
-    found = costs([logs], "demo")
+    found = costs([logs])
     assert [(cost.stage, cost.jobs, cost.seconds, cost.longest, cost.peak) for cost in found] == [
         ("embed", 2, 30, 20, "300 MB"),
         ("tables", 1, 1, 1, "–"),
@@ -369,7 +370,7 @@ def test_cost_sums_the_jobs_of_a_stage(tmp_path):
 
 
 def test_benchmarks_that_are_not_there_are_left_out(tmp_path):
-    assert costs([tmp_path / "none.tsv", tmp_path / "nowhere"], "demo") == []
+    assert costs([tmp_path / "none", tmp_path / "nowhere"]) == []
 
 
 @pytest.mark.parametrize(

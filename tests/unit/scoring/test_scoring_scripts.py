@@ -82,8 +82,8 @@ def embeddings_of(store, split, encoder="demo-vit@0.5", modality="rgb", noise=1.
 
 def saved(root, embeddings):
     """Save embeddings where a run has them; the marker that Snakemake knows."""
-    place = embeddings.place
-    path = root / place.encoder / f"{place.dataset}.{place.split}.zarr"
+    encoder, dataset, split = (embeddings.attrs[key] for key in ("encoder", "dataset", "split"))
+    path = root / encoder / f"{dataset}.{split}.zarr"
     save_embeddings(path, embeddings)
     return path / "zarr.json"
 
@@ -451,7 +451,9 @@ def curve_metrics(tmp_path, patching=PATCHING, supported=SUPPORTED):
 
 def choose(tmp_path, metrics, tasks=TASKS, **select):
     paths = {"curve": tmp_path / "curve.csv", "selected": tmp_path / "selected.json"}
-    load_script("select_alpha").main(metrics=metrics, alphas=ALPHAS, **tasks, select=SELECT | select, **paths)
+    load_script("select_alpha").main(
+        metrics=metrics, line="vit", alphas=ALPHAS, **tasks, select=SELECT | select, **paths
+    )
     return pd.read_csv(paths["curve"]), read_json(paths["selected"])
 
 
@@ -472,6 +474,7 @@ def test_the_curve_has_a_line_for_each_alpha_and_marks_the_chosen_one(tmp_path):
         "patching_val_units": [12] * 3,
     }
     assert selected["alpha"] == 0.5
+    assert (selected["line"], selected["datasets"]) == ("vit", ["scene"])
     assert selected["criterion"] == "max_loss"
     assert "0.5000" in selected["reason"]
 

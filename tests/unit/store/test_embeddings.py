@@ -1,14 +1,13 @@
 """Embeddings on disk."""
 
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
 
 from bandbridge.base.errors import UserError
-from bandbridge.store.embeddings import Embeddings, PartialEmbeddings, Place, load_embeddings, place_of, save_embeddings
+from bandbridge.store.embeddings import Embeddings, PartialEmbeddings, load_embeddings, save_embeddings
 
 ATTRS = {"encoder": "demo-vit@0.5", "clip": "demo-vit", "alpha": 0.5, "dataset": "scene", "split": "val"}
 
@@ -68,18 +67,6 @@ def test_embeddings_that_are_not_finite_are_refused(tmp_path):
     with pytest.raises(UserError, match="1 of 5 embeddings are not finite, first that of sample sample-é3"):
         save_embeddings(tmp_path / "e.zarr", broken)
     assert not (tmp_path / "e.zarr").exists()
-
-
-def test_a_path_says_whose_embeddings_it_holds():
-    place = place_of(Path("results/demo/embeddings/demo-vit@0.4/demo_scene.val.zarr"))
-    assert place == Place("demo-vit@0.4", "demo_scene", "val")
-    assert place.alpha == 0.4
-    assert some_embeddings().place == Place("demo-vit@0.5", "scene", "val")
-
-
-def test_a_path_of_another_form_is_an_error():
-    with pytest.raises(ValueError, match=r"expected <encoder>/<dataset>\.<split>\.zarr"):
-        place_of(Path("demo-vit@0.4/demo_scene.zarr"))
 
 
 def blocks(seed=0):

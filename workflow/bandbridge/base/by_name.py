@@ -6,6 +6,7 @@ from inspect import Parameter, signature
 from typing import Any, TypeVar
 
 Answer = TypeVar("Answer")
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def call_by_name(function: Callable[..., Answer], values: Mapping[str, Any]) -> Answer:
@@ -14,6 +15,12 @@ def call_by_name(function: Callable[..., Answer], values: Mapping[str, Any]) -> 
     A parameter without a default and without a value is an error of Python's, which names it.
     """
     return function(**{name: values[name] for name in _parameters(function) if name in values})
+
+
+def with_signature(function: Function) -> Function:
+    """The same function with its signature at hand: Snakemake asks for it several times for each job."""
+    function.__signature__ = signature(function)  # type: ignore[attr-defined]
+    return function
 
 
 @cache

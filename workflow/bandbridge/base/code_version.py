@@ -1,17 +1,23 @@
 """A digest of the package's files that a script's results depend on."""
 
-import ast
 import hashlib
+import re
 from functools import cache
 from pathlib import Path
 
 from bandbridge.base.locations import WORKFLOW
+
+# Statements that import of this package. Parsing a hundred files would take most of the time of planning.
+_FROM = r"from[ \t]+(bandbridge[\w.]*)[ \t]+import[ \t]*(\([^)]*\)|[^\n]*)"
+_IMPORTS = re.compile(rf"^[ \t]*(?:{_FROM}|import[ \t]+(bandbridge[^\n]*))", re.MULTILINE)
+_NAMES = re.compile(r"[\w.]+")
 
 PACKAGE = WORKFLOW / "bandbridge"
 # They decide how a job runs; no result depends on them.
 NEUTRAL = {"base.errors", "base.locations", "base.progress", "base.script"}
 
 
+@cache  # asked for each job
 def code_version(script: str, *data: str) -> str:
     """Digest of a script of workflow/scripts and of the package's modules that it imports, directly or indirectly.
 
@@ -61,10 +67,7 @@ def _files() -> dict[str, Path]:
 def _imported(path: Path) -> frozenset[str]:
     """The package's modules that a file imports, at its top or inside functions."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(_content(path))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    for module, imported, modules in _IMPORTS.findall(_content(path).decode()):
+        names |= {module, *(f"{module}.{name}" for name in _NAMES.findall(imported)), *_NAMES.findall(modules)}
     below = {name.removeprefix("bandbridge.") for name in names if name.startswith("bandbridge.")}
     return frozenset(name for name in below if name in _files() and name not in NEUTRAL)

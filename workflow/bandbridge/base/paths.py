@@ -4,7 +4,8 @@ Paths are text, because rules and their params hold text. Any part of one may be
 '{dataset}'.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self
@@ -67,6 +68,11 @@ def line_chosen_on(name: str) -> str | None:
     """The line of '<line>@selected'; None for any other name."""
     line, _, alpha = name.rpartition("@")
     return line if alpha == CHOSEN else None
+
+
+def one_of(names: Iterable[str]) -> str:
+    """The pattern of a wildcard that stands for one of these names, and for nothing where there are none."""
+    return "|".join(map(re.escape, names)) or "none"
 
 
 class RunPaths:

@@ -170,7 +170,9 @@ def _convert(value: Any, hint: Any) -> Any:
     if hint == list[Path]:
         return [Path(value)] if isinstance(value, str) else [Path(item) for item in value]
     if hint == Path | None:
-        return Path(value) if value else None  # a rule's input function returns [] for none
+        # An input function of a rule gives a list, which is empty for none.
+        paths = [value] if isinstance(value, str | Path) else list(value)
+        return Path(paths[0]) if paths and paths[0] else None
     if hint in (Path, int, float, str):
         return hint(value)
     return value

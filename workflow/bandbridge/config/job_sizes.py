@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bandbridge.base.by_name import call_by_name
+from bandbridge.base.by_name import call_by_name, with_signature
 from bandbridge.config import resources
 from bandbridge.config.networks import align_recipe
 from bandbridge.config.resources import Ask, Network, stored
@@ -120,8 +120,10 @@ class JobResources:
 
         # Snakemake calls them with arguments of these names.
         return {
-            "mem_mb": lambda wildcards, input, attempt: ask(wildcards, input).memory(attempt),
-            "runtime": lambda wildcards, input, attempt: ask(wildcards, input).runtime(attempt, self._longest),
+            "mem_mb": with_signature(lambda wildcards, input, attempt: ask(wildcards, input).memory(attempt)),
+            "runtime": with_signature(
+                lambda wildcards, input, attempt: ask(wildcards, input).runtime(attempt, self._longest)
+            ),
         }
 
     def on_gpu(self, size: Callable[..., Ask], **fixed: Any) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import pandas as pd
 
 from bandbridge.base.alphas import alpha_name
 from bandbridge.config.evaluation import TABLES
+from bandbridge.config.students_in_words import ablation_facts
 from bandbridge.metrics.intervals import FEWEST
 from bandbridge.reporting.tables.model import (
     NOTHING,
@@ -29,7 +30,7 @@ from bandbridge.reporting.tables.model import (
 )
 from bandbridge.reporting.tables.scores import classification_table, details_table, few_shot_table, linear_probe_table
 from bandbridge.reporting.tables.spaces import gap_table, retrieval_table, text_retrieval_table, words_table
-from bandbridge.reporting.tables.study import Facts, ablation_facts, ablations_table, prompts_table
+from bandbridge.reporting.tables.study import Facts, ablations_table, prompts_table
 
 __all__ = [
     "NOTHING",

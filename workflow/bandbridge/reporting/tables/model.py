@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from bandbridge.base.errors import UserError, did_you_mean
 from bandbridge.base.files import read_json
 from bandbridge.base.paths import EncoderName, chosen_on, zero_shot
 from bandbridge.catalogue.datasets import dataset_names, load_dataset
+from bandbridge.catalogue.titles import dataset_title, short_title
 from bandbridge.metrics.intervals import FEWEST
 from bandbridge.scoring.rows import LEFT_OUT
 
@@ -250,17 +251,6 @@ def check_names(names: Iterable[str], available: Iterable[str], what: str) -> No
 
 
 # --- names -----------------------------------------------------------------------------------------------------------
-
-
-@cache
-def dataset_title(name: str) -> str:
-    """The title of a data set of the catalogue, its name otherwise."""
-    return load_dataset(name).title if name in dataset_names() else name
-
-
-def short_title(name: str) -> str:
-    """A data set's title without the brackets at its end; for sentences and axes."""
-    return dataset_title(name).partition(" (")[0]
 
 
 def distinct_titles(datasets: Iterable[str]) -> dict[str, str]:
