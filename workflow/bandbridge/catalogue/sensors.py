@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -110,7 +111,7 @@ def sensor_of(modality: Modality) -> Sensor | None:
 STUDENT_BANDS = tuple(band.name for band in SENTINEL_2.bands)
 
 
-def composite(pixels: NDArray, bands: Sequence[str], recipe: Composite) -> NDArray[np.uint8]:
+def composite(pixels: NDArray[Any], bands: Sequence[str], recipe: Composite) -> NDArray[np.uint8]:
     """RGB picture of a multi-band image: value / divisor * 255, clipped to 0..255, truncated to whole numbers.
 
     Args:
@@ -126,7 +127,8 @@ def composite(pixels: NDArray, bands: Sequence[str], recipe: Composite) -> NDArr
     """
     positions = np.array(order_bands(bands, recipe.bands, may_lack=()), dtype=np.intp)
     chosen = pixels[..., positions, :, :].astype(np.float32)
-    return np.clip(chosen / np.float32(recipe.divisor) * np.float32(255), 0, 255).astype(np.uint8)
+    image: NDArray[np.uint8] = np.clip(chosen / np.float32(recipe.divisor) * np.float32(255), 0, 255).astype(np.uint8)
+    return image
 
 
 def order_bands(

@@ -335,11 +335,11 @@ def _write_tables(
     group.attrs["coordinates"] = " ".join(coordinates)  # so that xarray reads them as such
 
 
-def _table(group: zarr.Group, name: str, values: NDArray, dimensions: tuple[str, ...], **attributes: str) -> None:
+def _table(group: zarr.Group, name: str, values: NDArray[Any], dimensions: tuple[str, ...], **attributes: str) -> None:
     write_array(group, name, values, dimensions, attributes=attributes)
 
 
-def _text(values: Sequence[str]) -> NDArray:
+def _text(values: Sequence[str]) -> NDArray[Any]:
     return np.array(values, dtype=np.dtypes.StringDType())
 
 

@@ -212,7 +212,7 @@ def _fault(sample: Sample, dataset: Dataset, modality: Modality | None, classes:
     return None if modality is None else _pixel_fault(sample.pixels, modality)
 
 
-def _pixel_fault(pixels: NDArray | None, modality: Modality) -> str | None:
+def _pixel_fault(pixels: NDArray[Any] | None, modality: Modality) -> str | None:
     if pixels is None:
         return "has no pixels"
     allowed = RGB_TYPES if modality.is_rgb else BAND_TYPES

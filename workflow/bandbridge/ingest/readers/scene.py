@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -153,7 +154,7 @@ def masked(path: Path, options: SceneOptions, bands: Sequence[str], grid: Grid) 
     return np.isin(pixels, options.scl)
 
 
-def read_bands(path: Path, pattern: str | None, bands: Sequence[str], resampling: str) -> tuple[NDArray, Grid]:
+def read_bands(path: Path, pattern: str | None, bands: Sequence[str], resampling: str) -> tuple[NDArray[Any], Grid]:
     """All bands on the grid of the finest one.
 
     Args:

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from bandbridge.base.alphas import alpha_name
+from bandbridge.catalogue.titles import dataset_title, short_title
 from bandbridge.config.evaluation import TABLES
 from bandbridge.config.students_in_words import ablation_facts
 from bandbridge.metrics.intervals import FEWEST
@@ -17,14 +18,12 @@ from bandbridge.reporting.tables.model import (
     Line,
     Table,
     View,
-    dataset_title,
     headline,
     main_metric,
     metric_name,
     number,
     read_curves,
     scaled,
-    short_title,
     shown_models,
     with_marks_explained,
 )
@@ -55,7 +54,7 @@ __all__ = [
 ]
 
 
-def all_tables(
+def all_tables(  # noqa: PLR0913 (keyword-only options: the keys of the section `tables`)
     metrics: pd.DataFrame,
     curves: Sequence[Curve],
     *,

@@ -7,6 +7,7 @@ import pandas as pd
 
 from bandbridge.base.paths import zero_shot
 from bandbridge.catalogue.published import Figure, figures, published_note
+from bandbridge.catalogue.titles import dataset_title
 from bandbridge.reporting.tables.model import (
     SIGNIFICANT,
     STAR,
@@ -15,7 +16,6 @@ from bandbridge.reporting.tables.model import (
     Line,
     Table,
     View,
-    dataset_title,
     grouped,
     headline,
     left_out_counts,

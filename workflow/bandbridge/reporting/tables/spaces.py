@@ -7,13 +7,13 @@ from typing import Any
 import pandas as pd
 
 from bandbridge.catalogue.published import Figure, figures, published_note
+from bandbridge.catalogue.titles import dataset_title
 from bandbridge.reporting.tables.model import (
     Cell,
     Column,
     Line,
     Table,
     View,
-    dataset_title,
     distinct,
     metric_name,
     modality_name,

@@ -5,6 +5,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from bandbridge.catalogue.titles import dataset_title
 from bandbridge.reporting.tables.model import (
     SIGNIFICANT,
     STAR,
@@ -13,7 +14,6 @@ from bandbridge.reporting.tables.model import (
     Line,
     Table,
     View,
-    dataset_title,
     distinct,
     headline,
     metric_name,
