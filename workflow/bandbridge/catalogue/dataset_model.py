@@ -15,6 +15,7 @@ from bandbridge.base.model_types import (
     Address,
     FileName,
     Name,
+    Number,
     Pixels,
     Section,
     SomeKeys,
@@ -28,13 +29,30 @@ NumberOfSamples = Annotated[int, Field(ge=1, le=1_000_000_000)]
 HeightAndWidth = Annotated[
     Annotated[Pixels, NUMBER] | Annotated[list[Pixels], Field(min_length=2, max_length=2), LIST], BY_TYPE
 ]
+BlackAndWhite = Annotated[list[Number], Field(min_length=2, max_length=2)]
+Percentile = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
+Numbers = Annotated[Annotated[Number, NUMBER] | Annotated[list[Number], Field(min_length=1), LIST], BY_TYPE]
+NoData = Annotated[
+    Annotated[Literal["ignore"], TEXT] | Annotated[Number, NUMBER] | Annotated[list[Number], Field(min_length=1), LIST],
+    BY_TYPE,
+]
 
 
 class CompositeFacts(Section):
-    """How an RGB picture is made; absent where the pixels are one."""
+    """How an RGB picture is made; one of divisor, ranges and percentiles says which values are black and white."""
 
     bands: Annotated[list[str], Field(min_length=3, max_length=3)] = key("for red, green and blue")
-    divisor: AboveZero = key("the value that becomes white; 0 is black")
+    divisor: AboveZero = key("the value that becomes white; 0 is black", is_optional=True)
+    ranges: Annotated[list[BlackAndWhite], Field(min_length=3, max_length=3)] = key(
+        "for red, green and blue: the value that becomes black, the value that becomes white", is_optional=True
+    )
+    percentiles: Annotated[list[Percentile], Field(min_length=2, max_length=2)] = key(
+        "the same two values as percentiles of each band in the train split, such as [2, 98]; the store keeps them",
+        is_optional=True,
+    )
+    gamma: Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)] = key(
+        "above 1, dark parts become lighter; 1 is linear", is_optional=True
+    )
 
 
 ZeroBands = Annotated[list[str], UNIQUE]
@@ -68,6 +86,27 @@ class ModalityFacts(Section):
     )
     composite: CompositeFacts = key("how an RGB picture is made; absent where the pixels are one", is_optional=True)
     zero_bands: ZeroBands = key("bands that encoders are given zeros for", default=[])
+    nodata: NoData = key(
+        "the value that stands for no data, beside what the files state; one for each band as a list. `ignore` for "
+        "files that state it wrongly",
+        is_optional=True,
+    )
+    scale: Numbers = key(
+        "stored value = scale * number + offset, in place of what the files state; one for each band as a list",
+        is_optional=True,
+    )
+    offset: Numbers = key(
+        "see scale; -1000 for Sentinel-2's digital numbers of baseline 04.00 and later", is_optional=True
+    )
+    unit: Text = key(
+        "of the files' values, where it is not the sensor's: reflectance (0..1) is brought to `reflectance x 10000`",
+        is_optional=True,
+    )
+    band_names: Literal["compare", "ignore", "take"] = key(
+        "what names of bands in the files are for: compared with `bands` (compare, the default), not looked at "
+        "(ignore), or where each band is found (take)",
+        is_optional=True,
+    )
     reference: ReferenceTreatment = key(
         "what the paper's code does instead; taken with the option `treatment: reference`", is_optional=True
     )

@@ -87,8 +87,31 @@ def _dataset_faults(content: Mapping[str, Any]) -> Iterator[str]:
         twice = sorted({band for band in bands if bands.count(band) > 1})
         if twice:
             yield f"modalities.{name}.bands lists {', '.join(twice)} twice; list each band once."
+        yield from _pixel_faults(f"modalities.{name}", modality, bands)
         if name == "rgb" and len(bands) != 3:
             yield f"modalities.rgb.bands has {len(bands)} names; pictures have three channels: [red, green, blue]."
+
+
+def _pixel_faults(where: str, modality: Mapping[str, Any], bands: Sequence[str]) -> Iterator[str]:
+    """How the numbers of a modality are read, and pictures made of them."""
+    for key in ("nodata", "scale", "offset"):
+        value = modality.get(key)
+        if isinstance(value, list) and len(value) != len(bands):
+            yield f"{where}.{key} has {len(value)} numbers for {len(bands)} bands; give one for all, or one for each."
+    for above, composite in ((where, modality), (f"{where}.reference", modality.get("reference", {}))):
+        yield from _composite_faults(f"{above}.composite", composite.get("composite") or {})
+
+
+def _composite_faults(where: str, composite: Mapping[str, Any]) -> Iterator[str]:
+    if not composite:
+        return
+    ways = [key for key in ("divisor", "ranges", "percentiles") if key in composite]
+    if len(ways) != 1:
+        yield f"{where} has {' and '.join(ways) or 'none'} of divisor, ranges and percentiles; state one of them."
+    pairs = [*composite.get("ranges", ()), *([composite["percentiles"]] if "percentiles" in composite else [])]
+    for low, high in pairs:
+        if low >= high:
+            yield f"{where}: {low:g} is not less than {high:g}; state the value of black, then that of white."
 
 
 _CHECKS: Mapping[str, Callable[[Mapping[str, Any]], Iterable[str]]] = {

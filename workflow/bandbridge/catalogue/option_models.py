@@ -31,6 +31,7 @@ ClassNames = dict[str, Text | None]
 Shares = dict[str, Share]
 ListFiles = dict[str, UserPath]
 Draw = Literal["by_id", "by_class"]
+OtherGrids = Literal["refuse", "resample"]
 Stride = Annotated[Annotated[Count, NUMBER] | Annotated[dict[str, Count], MAPPING], BY_TYPE]
 Column = Annotated[Annotated[Text, TEXT] | Annotated[dict[str, Text], MAPPING], BY_TYPE]
 LabelColumns = Annotated[Annotated[list[Text], UNIQUE, LIST] | Annotated[dict[str, Text], MAPPING], BY_TYPE]
@@ -43,6 +44,8 @@ DRAW = (
 )
 SPATIAL_BLOCK = "shares are drawn of squares of this side, so that neighbours are in one split"
 PICTURE_SIZE = "RGB pictures: the shorter side to this, then the middle square"
+VALID_SHARE = "a sample counts where this share of its pixels holds data in all bands"
+OTHER_GRIDS = "bands and modalities that lie on another grid than the first: refused, or resampled to it"
 ARCHIVE = "an archive or folder in place of the data set's own"
 CLASSES = "what the files say -> class, or null to leave it out"
 
@@ -100,6 +103,7 @@ class FolderModel(ReaderOptions):
     seed: Seed | None = key(SEED, default=None)
     picture_size: Count | None = key(PICTURE_SIZE, unit="pixels", default=None)
     devkit: UserPath | None = key("ILSVRC 2012's development kit: the classes of its validation pictures", default=None)
+    min_valid_share: Share | None = key(VALID_SHARE, default=None)
     archive: UserPath | None = key(ARCHIVE, default=None)
 
 
@@ -131,6 +135,8 @@ class SceneModel(ReaderOptions):
         "rows of t (train), v (val), e (test) and '.', repeated over the scene", default=None
     )
     acquired: Text | None = key("date, ISO 8601", default=None)
+    min_valid_share: Share | None = key(VALID_SHARE, default=None)
+    other_grids: OtherGrids | None = key(OTHER_GRIDS, default=None)
     archive: UserPath | None = key(ARCHIVE, default=None)
 
 
@@ -168,6 +174,8 @@ class TableModel(ReaderOptions):
     band_files: Text | None = key("one file per band: its path, with {path} and {band}", default=None)
     resampling: Resampling | None = key("of coarser band files", default=None)
     picture_size: Count | None = key(PICTURE_SIZE, unit="pixels", default=None)
+    min_valid_share: Share | None = key(VALID_SHARE, default=None)
+    other_grids: OtherGrids | None = key(OTHER_GRIDS, default=None)
     archive: UserPath | None = key(ARCHIVE, default=None)
 
 

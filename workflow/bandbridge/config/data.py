@@ -142,7 +142,7 @@ def _fact_faults(dataset: Dataset) -> Iterator[str]:
     if dataset.primary.composite is None and not dataset.primary.is_rgb:
         yield (
             f"modalities.{dataset.primary.name} has no composite, which says how CLIP sees it: name three bands and a "
-            "divisor."
+            "divisor, ranges or percentiles."
         )
     for modality in dataset.modalities:
         sensor_of(modality)
