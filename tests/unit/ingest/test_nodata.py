@@ -1,5 +1,7 @@
 """What a file calls no data is never a pixel value: stored as a fill value, left out of everything that computes."""
 
+import shutil
+
 import numpy as np
 import pytest
 import rasterio
@@ -86,6 +88,68 @@ def test_a_mask_inside_the_file_is_no_data(own):
     store = own.store(own.folder())
     assert all(share == 0.75 for split in store.splits for share in shares_of(store, split).values())
     assert all(pixels.max() < 3000 for pixels in samples_of(store).values())
+
+
+def masks_beside(own, ending=".tif"):
+    """Files with a mask each beside them, which has no data in the first four columns."""
+    for name in CLASSES:
+        for i in range(3):
+            pixels = noise(4, 16, 16, seed=i)
+            pixels[:, :, :4] = 9000
+            path = write(own.files / name / f"{name}_{i}{ending}", pixels)
+            mask = np.full((1, 16, 16), 255, np.uint8)
+            mask[:, :, :4] = 0
+            write(path.with_name(f"{path.name}.msk"), mask)
+
+
+@pytest.mark.parametrize("images", ["*.tif", "*"])
+def test_a_mask_beside_the_file_is_no_data(own, images):
+    masks_beside(own)
+    store = own.store(own.folder(options={"images": images}))
+    shares = [share for split in store.splits for share in shares_of(store, split).values()]
+    assert shares == [0.75] * 9
+    assert all(pixels.max() < 3000 for pixels in samples_of(store).values())
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_masks_in_archives_are_read_or_refused(own, kind):
+    masks_beside(own)
+    archive = shutil.make_archive(str(own.root / "packed"), kind, own.files)
+    dataset = own.folder(options={"archive": archive})
+    if kind == "zip":
+        store = own.store(dataset)
+        assert store.split("train").valid_share.tolist() == [0.75] * 3
+    else:
+        with pytest.raises(UserError, match=r"forest_0.tif.msk' is the mask of another file, .* unpack the archive"):
+            own.store(dataset)
+
+
+def test_a_mask_of_another_size_is_refused(own):
+    masks_beside(own)
+    write(own.files / "water" / "water_0.tif.msk", np.zeros((1, 8, 8), np.uint8))
+    (own.files / "water" / "water_1.tif.msk").write_bytes(b"II*\0 and so on")
+    own.store(own.folder(), max_quarantined_share=0.5)
+    reasons = own.quarantine()
+    assert reasons["water_0"] == "has a mask file (.msk) of 8 x 8 pixels, expected 16 x 16"
+    assert reasons["water_1"].startswith("has a mask file (.msk) that cannot be read")
+
+
+def test_masks_beside_the_band_files_of_a_scene_and_of_a_table_are_no_data(own):
+    mask = np.full((1, 192, 192), 255, np.uint8)
+    mask[:, :, :64] = 0
+    for band in ("B02", "B03", "B04"):
+        write(own.files / f"{band}.tif", noise(1, 192, 192))
+    write(own.files / "B03.tif.msk", mask)
+    dataset = own.scene(options={"blocks": ["tttve"], "block": 32})
+    assert min(int(sample.id.split("_")[-1]) for sample in reader(dataset).plan(dataset, own.files)) == 64
+    rows = bands_of_a_table(own, nodata=None, mask=None)
+    half = np.full((1, 16, 16), 255, np.uint8)
+    half[:, 8:] = 0
+    write(own.files / "p3" / "p3_B04.tif.msk", half)
+    table = own.table(rows, bands=("B02", "B03", "B04"), options={"band_files": "{path}_{band}.tif"})
+    samples = {item.id: item for item in reader(table).read(table, own.files, "s2", {"p3", "p4"})}
+    assert samples["p3"].valid[2, :16].all()
+    assert not samples["p3"].valid[2, 18:].any()
 
 
 def test_an_alpha_band_is_no_band(own):

@@ -1,7 +1,7 @@
 """The bands of a scene, each an open file: values in the sensor's unit on one grid, and where they hold data."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from rasterio.io import DatasetReader
 from bandbridge.catalogue.datasets import Modality
 from bandbridge.ingest.declarations import Declarations, declarations_of
 from bandbridge.ingest.interpretation import chosen_bands, may_lack_data, radiometry_for
+from bandbridge.ingest.mask_files import read_mask
 from bandbridge.ingest.nodata import IGNORE, to_grid_with_data, validity
 from bandbridge.ingest.places import Grid, on_grid
 from bandbridge.ingest.radiometry import Radiometry
@@ -74,16 +75,21 @@ class Layer:
         return None if valid is None else valid[0]
 
 
-def layer_of(raster: DatasetReader, modality: Modality, file: str, on: Grid | None = None) -> Layer:
+def layer_of(
+    raster: DatasetReader, modality: Modality, file: str, on: Grid | None = None, mask: bytes | None = None
+) -> Layer:
     """A band in an open file.
 
     Args:
         modality: with this band alone.
+        mask: the file beside it that says where it holds data.
 
     Raises:
         RasterError: the file has further bands, or what it states of this one contradicts the data set's file.
     """
     stated = declarations_of(raster)
+    if mask is not None:
+        stated = replace(stated, mask=read_mask(mask, (raster.height, raster.width)))
     chosen, of_band, alpha = chosen_bands(stated, modality, raster.count)
     index = 1 if chosen is None else chosen[0] + 1
     found = radiometry_for(of_band, modality, file, np.dtype(raster.dtypes[index - 1]))

@@ -8,7 +8,8 @@ from pathlib import Path, PurePosixPath
 from bandbridge.base.errors import UserError
 from bandbridge.catalogue.datasets import Dataset
 from bandbridge.catalogue.reader_options import FolderOptions, options_of
-from bandbridge.ingest.archives import locate, member_names, members
+from bandbridge.ingest.archives import locate, member_names
+from bandbridge.ingest.mask_files import is_mask, members_with_masks
 from bandbridge.ingest.rasters import RasterError
 from bandbridge.ingest.readers import Planned, Rejected, Sample, images_path, stratified_splits
 from bandbridge.ingest.readers.ilsvrc_devkit import picture_number, validation_classes
@@ -59,11 +60,11 @@ def read(dataset: Dataset, archives: Path, stream: str, wanted: Collection[str])
     def is_wanted(member: str) -> bool:
         return id_of(member) in wanted and _is_image(member, options, folder_of)
 
-    for member, content in members(path, [options.images], wanted=is_wanted):
+    for member, content, mask in members_with_masks(path, [options.images], wanted=is_wanted):
         folder = folder_of(member)
         label = options.classes.get(folder, folder)
         try:
-            image = read_image(content, modality, options.picture_size, member)
+            image = read_image(content, modality, options.picture_size, member, mask)
             lat, lon = image.centre or (None, None)
         except RasterError as error:
             yield Rejected(id_of(member), str(error))
@@ -105,6 +106,7 @@ def _is_image(member: str, options: FolderOptions, folder_of: Callable[[str], st
     parts = PurePosixPath(member).parts
     return (
         fnmatchcase(member, options.images)
+        and not is_mask(member)
         and not any(part.startswith(".") or part == "__MACOSX" for part in parts)
         and options.classes.get(folder_of(member), "") is not None
     )

@@ -12,6 +12,7 @@ from PIL import Image, UnidentifiedImageError
 
 from bandbridge.catalogue.datasets import Modality
 from bandbridge.ingest.interpretation import interpreted
+from bandbridge.ingest.mask_files import masked
 from bandbridge.ingest.rasters import MOST_SAMPLE_BYTES, Raster, RasterError, decode
 
 # Pillow has some 40 formats, and tries all of them: of these, EPS runs Ghostscript.
@@ -26,7 +27,13 @@ PICTURE_MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX",
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
-def read_image(content: bytes, modality: Modality, picture_size: int | None = None, name: str = "") -> Raster:
+def read_image(
+    content: bytes,
+    modality: Modality,
+    picture_size: int | None = None,
+    name: str = "",
+    mask: bytes | None = None,
+) -> Raster:
     """The pixels of a file, in the modality's unit, where it lies and where it holds data.
 
     Args:
@@ -35,6 +42,7 @@ def read_image(content: bytes, modality: Modality, picture_size: int | None = No
         picture_size: of 'rgb': bring the shorter side to this many pixels and cut the middle square out, as CLIP's
             preprocessing does.
         name: of the file; those of Sentinel-2 products say how they are to be read.
+        mask: the file beside it that says where it holds data.
 
     Raises:
         RasterError: the file is damaged, has another number of bands than the modality, more than 8 bits a channel, or
@@ -42,9 +50,9 @@ def read_image(content: bytes, modality: Modality, picture_size: int | None = No
     """
     limit = most_bytes(modality, picture_size)
     if not modality.is_rgb:
-        return _with_bands(content, modality, limit, name)
+        return _with_bands(content, modality, limit, name, mask)
     if content.startswith(TIFF_MARKS):
-        raster = _with_bands(content, modality, limit, name)
+        raster = _with_bands(content, modality, limit, name, mask)
         if raster.pixels.dtype != np.uint8:
             raise RasterError(f"pixels are {raster.pixels.dtype}, expected uint8; describe other types as bands")
         pixels = np.ascontiguousarray(raster.pixels.transpose(1, 2, 0))
@@ -68,8 +76,8 @@ def _nowhere() -> None:
     """The place of a file that states none."""
 
 
-def _with_bands(content: bytes, modality: Modality, limit: int, name: str) -> Raster:
-    return interpreted(decode(content, limit), modality, name)
+def _with_bands(content: bytes, modality: Modality, limit: int, name: str, mask: bytes | None) -> Raster:
+    return interpreted(masked(decode(content, limit), mask), modality, name)
 
 
 def _picture(content: bytes, size: int | None, limit: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:

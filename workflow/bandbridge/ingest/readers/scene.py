@@ -27,6 +27,7 @@ from bandbridge.catalogue.reader_options import OTHER_GRIDS, SPLIT_LETTERS, Scen
 from bandbridge.ingest import places
 from bandbridge.ingest.archives import member_names, only_name, read_member
 from bandbridge.ingest.interpretation import together
+from bandbridge.ingest.mask_files import ENDING, is_mask
 from bandbridge.ingest.rasters import RasterError, blocks_must_fit, in_gdals_words, opened
 from bandbridge.ingest.readers import Planned, Rejected, Sample, images_path
 from bandbridge.ingest.readers.polygons import read_polygons
@@ -211,7 +212,9 @@ def _opened(
 ) -> Iterator[tuple[Mapping[str, Layer], Mapping[str, str], Grid]]:
     """Each band in its open file, the files' names, and the grid of the finest."""
     names = member_names(path)
-    files = {band: only_name(path, names, pattern.replace("{band}", band)) for band in modality.bands}
+    images = [name for name in names if not is_mask(name)]
+    files = {band: only_name(path, images, pattern.replace("{band}", band)) for band in modality.bands}
+    masks = {name[: -len(ENDING)]: name for name in names if is_mask(name)}
     with ExitStack() as stack:
         rasters = {band: _open(path, file, stack) for band, file in files.items()}
         grid, elsewhere = _common_grid(path, rasters, other_grids)
@@ -220,7 +223,8 @@ def _opened(
         for band, raster in rasters.items():
             on = target if band in elsewhere else None
             try:
-                layers[band] = layer_of(raster, modality.of_band(band), files[band], on)
+                mask = read_member(path, masks[files[band]]) if files[band] in masks else None
+                layers[band] = layer_of(raster, modality.of_band(band), files[band], on, mask)
             except RasterError as error:
                 raise UserError(f"{path}: {files[band]}, band {band}, {error}") from error
         try:

@@ -16,6 +16,7 @@ from bandbridge.catalogue.datasets import Dataset, Modality
 from bandbridge.catalogue.reader_options import TableOptions, parse_options
 from bandbridge.ingest.archives import is_archive, members
 from bandbridge.ingest.declarations import grid_of
+from bandbridge.ingest.mask_files import members_with_masks
 from bandbridge.ingest.places import Grid, modality_difference, on_grid, on_ground
 from bandbridge.ingest.rasters import Raster, RasterError, opened
 from bandbridge.ingest.readers import Planned, Rejected, Sample, source_path
@@ -333,10 +334,10 @@ def _read_files(
     owners: dict[str, list[Row]] = {}
     for row in rows:
         owners.setdefault(row.paths[modality.name], []).append(row)
-    for member, content in members(images, wanted=owners.__contains__):
+    for member, content, mask in members_with_masks(images, wanted=owners.__contains__):
         items: list[Sample | Rejected]
         try:
-            image = read_image(content, modality, options.picture_size, member)
+            image = read_image(content, modality, options.picture_size, member, mask)
             items = [_whole(row, image, targets.get(row.id), options) for row in owners[member]]
         except RasterError as error:
             items = [Rejected(row.id, str(error)) for row in owners[member]]
@@ -361,12 +362,12 @@ def _read_band_files(
             owners.setdefault(_file_of(row, modality, band, options), []).append((at, band))
     waiting: dict[int, _Open] = {}
     done: set[int] = set()
-    for member, content in members(images, wanted=owners.__contains__):
+    for member, content, mask in members_with_masks(images, wanted=owners.__contains__):
         for at, band in owners[member]:
             if at in done:
                 continue
             sample = waiting.setdefault(at, _Open(rows[at], {}))
-            result = _add_band(sample, one[band], member, content, modality, options, targets.get(rows[at].id))
+            result = _add_band(sample, one[band], (member, content, mask), modality, options, targets.get(rows[at].id))
             if result is not None:
                 yield result
                 done.add(at)
@@ -381,8 +382,7 @@ def _read_band_files(
 def _add_band(
     sample: _Open,
     band: Modality,
-    member: str,
-    content: bytes,
+    file: tuple[str, bytes, bytes | None],
     modality: Modality,
     options: TableOptions,
     target: Grid | None,
@@ -391,11 +391,13 @@ def _add_band(
 
     Args:
         band: the modality with this band alone.
+        file: its name, its content and that of its mask, if it has one.
         target: the grid of another modality, on which the sample is to lie.
     """
     (name,) = band.bands
     try:
-        sample.bands[name] = read_image(content, band, name=member)
+        member, content, mask = file
+        sample.bands[name] = read_image(content, band, name=member, mask=mask)
     except RasterError as error:
         return Rejected(sample.row.id, f"band {name}: {error}")
     if len(sample.bands) < len(modality.bands):
