@@ -68,7 +68,11 @@ def read(dataset: Dataset, archives: Path, stream: str, wanted: Collection[str])
     options = parse_options(TableOptions, dataset)
     wanted = set(wanted)
     rows = read_rows(dataset, options, table := _table_path(dataset, options, archives))
-    rows = [row for row in rows if row.id in wanted and stream in row.paths]
+    rows = [row for row in rows if row.id in wanted]
+    if empty := [row for row in rows if stream not in row.paths]:
+        column = _path_columns(dataset, options)[stream]
+        yield from (Rejected(row.id, f"its cell of column '{column}' is empty: no path of its {stream}") for row in empty)
+    rows = [row for row in rows if stream in row.paths]
     images = _images_path(dataset, archives, stream, table)
     modality = dataset.modality(stream)
     read_files = _read_band_files if options.band_files else _read_files
