@@ -56,7 +56,7 @@ CHANGES = {
         {"align": {"learning_rate": 0.002}},
         sorted(
             [
-                *("align", "embed_student_scene_crop", *["score_zero_shot"] * len(PROMPT_SETS), *PROBES, *SHOWN),
+                *("align", "embed_student", *["score_zero_shot"] * len(PROMPT_SETS), *PROBES, *SHOWN),
                 *("score_retrieval", "score_gains", *VIEWS),
             ]
         ),
@@ -65,7 +65,7 @@ CHANGES = {
         {"evaluate": {"datasets": {"other_crop": ["plain"]}}},
         sorted(
             [
-                *(*STORE, "check_samples", "zero_shot_head", "embed_sweep_other_crop_new", "embed_student_other_crop"),
+                *(*STORE, "check_samples", "zero_shot_head", "embed_sweep_other_crop_new", "embed_student"),
                 *(*["score_zero_shot"] * (len(ALPHAS) + 1), "score_retrieval", "score_gains"),
                 # The zero-shot model, the patched one and the student; galleries and projections are of students alone.
                 *(*3 * ["score_gap", "score_text_retrieval"], "gallery", "projection", *VIEWS),

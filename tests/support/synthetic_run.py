@@ -98,7 +98,13 @@ def make_run(root, *, students=True, supported=True, probe=True, selected=SELECT
     write_rows(run.metrics, [*rows, *(further_rows(rows) if further else [])])
     run.curves[0].parent.mkdir(parents=True, exist_ok=True)
     write_points(run.curves[0], supported, selected)
-    choice = {"alpha": selected, "criterion": "max_loss", "reason": "It is the best of those that cost little."}
+    choice = {
+        "line": "demo-vit",
+        "datasets": ["demo_scene"],
+        "alpha": selected,
+        "criterion": "max_loss",
+        "reason": "It is the best of those that cost little.",
+    }
     run.selected[0].write_text(json.dumps(choice), encoding="utf-8")
     return run
 

@@ -16,7 +16,7 @@ def main(
     metrics: Path,
     curves: list[Path],
     selected: list[Path],
-    histories: list[Path],
+    trainings: list,
     stores: list[Path],
     quarantines: list[Path],
     tables: list[Path],
@@ -41,7 +41,7 @@ def main(
         config,
         read_rows([metrics]),
         read_curves(curves, selected),
-        histories=histories,
+        trainings=trainings,
         stores=[marker.parent for marker in stores],
         quarantines=quarantines,
         tables=tables,
@@ -52,7 +52,7 @@ def main(
         figures=report.parent / "figures",
         processes=threads,
         notes=notes or (),
-        noted=[*samples, *clips, *histories],
+        noted=[*samples, *clips, *(Path(training["history"]) for training in trainings)],
     )
 
 

@@ -10,7 +10,8 @@ from sklearn.datasets import load_digits
 
 from bandbridge.base.errors import UserError
 from bandbridge.catalogue.datasets import load_dataset
-from bandbridge.ingest.readers import reader, stratified_splits
+from bandbridge.ingest.divide import stratified_splits
+from bandbridge.ingest.readers import reader
 
 
 def read(**options):

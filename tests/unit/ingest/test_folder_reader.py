@@ -421,7 +421,11 @@ def test_rgb_geotiffs_are_pictures_with_a_place(tmp_path, interleave, compress):
 @pytest.mark.parametrize(
     ("pixels", "reason"),
     [
-        (noise(5, 8, 8), "has 5 bands, expected 3"),
+        (
+            noise(5, 8, 8),
+            "has 5 bands (gray, undefined, undefined, undefined, undefined), which are no picture: expected grey, "
+            "a palette, RGB or CMYK, with or without an alpha channel",
+        ),
         (noise(3, 8, 8).astype(np.uint16), "pixels are uint16, expected uint8; describe other types as bands"),
     ],
 )
@@ -453,7 +457,7 @@ def many(tmp_path):
 
 
 def test_shares_divide_each_class_whatever_the_order(many):
-    options = {"images": "*.png", "shares": {"val": 0.1, "test": 0.25}, "seed": 3}
+    options = {"images": "*.png", "shares": {"val": 0.1, "test": 0.25}, "draw": "by_class", "seed": 3}
     splits, samples = own(many, **options)
     counts = Counter((splits[name], *sample.labels) for name, sample in samples.items())
     assert counts == {
@@ -467,7 +471,7 @@ def test_shares_divide_each_class_whatever_the_order(many):
 
 
 def test_shares_that_leave_nothing_give_no_train(many):
-    splits, _ = own(many, shares={"val": 0.33, "test": 0.67})
+    splits, _ = own(many, shares={"val": 0.33, "test": 0.67}, draw="by_class")
     assert Counter(splits.values()) == {"val": 14, "test": 26}
 
 

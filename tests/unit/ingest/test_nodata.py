@@ -118,7 +118,7 @@ def test_masks_in_archives_are_read_or_refused(own, kind):
     dataset = own.folder(options={"archive": archive})
     if kind == "zip":
         store = own.store(dataset)
-        assert store.split("train").valid_share.tolist() == [0.75] * 3
+        assert set(store.split("train").valid_share.tolist()) == {0.75}
     else:
         with pytest.raises(UserError, match=r"forest_0.tif.msk' is the mask of another file, .* unpack the archive"):
             own.store(dataset)

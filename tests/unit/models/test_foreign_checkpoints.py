@@ -173,13 +173,13 @@ def test_a_json_file_without_a_list_of_weights_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        (["model.safetensors"], r"is a directory.*give .*/model\.safetensors\."),
-        (["a.pt", "b.bin"], r"give .*/a\.pt, or another of the 2"),
-        (["model.safetensors.index.json", "model-1-of-2.safetensors"], r"give .*/model\.safetensors\.index\.json\."),
+        (["model.safetensors"], r"is a directory.*use .*/model\.safetensors\."),
+        (["a.pt", "b.bin"], r"use .*/a\.pt, or another of the 2"),
+        (["model.safetensors.index.json", "model-1-of-2.safetensors"], r"use .*/model\.safetensors\.index\.json\."),
         ([".metadata", "__0_0.distcp"], "a checkpoint of torch.distributed; join it first: python -m torch.distr"),
         (["zero_to_fp32.py", "latest"], "a checkpoint of DeepSpeed"),
         (["saved_model.pb"], "a model of TensorFlow"),
-        ([], r"give the path of a \.safetensors"),
+        ([], r"expected the path of a \.safetensors"),
     ],
 )
 def test_a_folder_in_place_of_a_file_is_refused_with_what_is_in_it(tmp_path, files, message):
@@ -193,7 +193,7 @@ def test_a_missing_file_and_one_that_is_no_file_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"none\.pt: no such checkpoint"):
         read_checkpoint(tmp_path / "none.pt")
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(UserError, match="is no regular file"):
+    with pytest.raises(UserError, match="is not a regular file"):
         read_checkpoint(tmp_path / "pipe")
 
 

@@ -102,7 +102,7 @@ def test_a_preset_is_checked_as_it_is_laid_over(tmp_path: Path, config: dict[str
 
 @pytest.mark.parametrize(
     ("content", "found"),
-    [(None, "config.yaml cannot be read (No such file"), ("a: [", "config.yaml is no YAML"), ("", "holds no keys")],
+    [(None, "config.yaml cannot be read (No such file"), ("a: [", "config.yaml is not YAML"), ("", "holds no keys")],
 )
 def test_a_file_that_is_no_configuration_is_named(tmp_path: Path, content: str | None, found: str):
     if content is not None:

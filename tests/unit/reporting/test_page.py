@@ -15,6 +15,7 @@ from small_store import load_script
 from synthetic_run import CLASSES, SCENE, SELECTED, make_data, make_run, write_benchmark, write_history
 
 from bandbridge.catalogue.datasets import dataset_names, load_dataset
+from bandbridge.catalogue.encoders import encoder_names, load_encoder_facts
 from bandbridge.reporting.figures.style import Album
 from bandbridge.reporting.page import run as report_run
 from bandbridge.reporting.page.models import confusions
@@ -40,9 +41,10 @@ def html(run, data):
     """The page as the rule's script writes it."""
     stores, quarantines = data
     load_script("tables").main(run.metrics, run.curves, run.selected, run.tables)
-    histories = [
-        write_history(run.root / "finetune" / "demo-vit.demo_scene" / "history.jsonl"),
-        write_history(run.root / "align" / "ms-vit" / "history.jsonl"),
+    histories = [write_history(run.root / f"{name}.jsonl") for name in ("demo-vit", "ms-vit")]
+    trainings = [
+        {"kind": "finetune", "name": "demo-vit", "datasets": ["demo_scene"], "history": str(histories[0])},
+        {"kind": "align", "name": "ms-vit", "history": str(histories[1])},
     ]
     write_benchmark(run.root / "logs" / "demo" / "finetune" / "demo-vit.demo_scene.tsv", 75.2, "1210.0")
     path = run.root / "report" / "index.html"
@@ -50,7 +52,7 @@ def html(run, data):
         run.metrics,
         run.curves,
         run.selected,
-        histories,
+        trainings,
         [store / "zarr.json" for store in stores],
         quarantines,
         run.tables,
@@ -359,7 +361,7 @@ def test_cost_sums_the_jobs_of_a_stage(tmp_path):
     write_benchmark(logs / "embed" / "a.tsv", 10, "100.0")
     write_benchmark(logs / "embed" / "b" / "c.tsv", 20, "300.0")
     write_benchmark(logs / "tables.tsv", 1, "-")
-    found = costs([logs], "demo")
+    found = costs([logs])
     assert [(cost.stage, cost.jobs, cost.seconds, cost.longest, cost.peak) for cost in found] == [
         ("embed", 2, 30, 20, "300 MB"),
         ("tables", 1, 1, 1, "–"),
@@ -367,7 +369,7 @@ def test_cost_sums_the_jobs_of_a_stage(tmp_path):
 
 
 def test_benchmarks_that_are_not_there_are_left_out(tmp_path):
-    assert costs([tmp_path / "none.tsv", tmp_path / "nowhere"], "demo") == []
+    assert costs([tmp_path / "none", tmp_path / "nowhere"]) == []
 
 
 @pytest.mark.parametrize(
@@ -386,8 +388,9 @@ def test_bibtex_has_the_method_and_what_the_data_sets_ask_to_cite():
     assert text.count("{") == text.count("}")
 
 
-def test_every_data_set_of_the_catalogue_can_be_cited():
+def test_every_data_set_and_encoder_of_the_catalogue_can_be_cited():
     keys = {key for name in dataset_names() for key in load_dataset(name).cite}
+    keys |= {key for name in encoder_names() for key in load_encoder_facts(name).cite}
     assert {key for key in keys if "://" not in key} <= set(references())
 
 

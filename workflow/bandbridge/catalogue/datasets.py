@@ -255,9 +255,9 @@ def prompt_set_names() -> list[str]:
 
 @cache
 def read_yaml(folder: str, name: str) -> dict[str, Any]:
-    """The content of `workflow/<folder>/<name>.yaml`, checked against its schema, with its paths expanded.
+    """The content of `workflow/<folder>/<name>.yaml`, checked against its model, with its paths expanded.
 
-    Keys of mappings, and values where the schema asks for text, are what stands in the file: a class may be called no
+    Keys of mappings, and values where the model asks for text, are what stands in the file: a class may be called no
     or 3.10 without quotes.
 
     Raises:

@@ -1,7 +1,7 @@
 """The options of each reader, checked: what a data set's file or the config may say under `options`.
 
-Their types are in workflow/schemas/dataset.schema.yaml as well, which speaks first; here is what one option says about
-another. `filled_splits` of each names the splits that have samples by them, or is None where the files decide.
+Their types are in `option_models` as well, which speaks first; here is what one option says about another.
+`filled_splits` of each names the splits that have samples by them, or is None where the files decide.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,6 +16,8 @@ T = TypeVar("T")
 
 SPLIT_LETTERS = {"t": "train", "v": "val", "e": "test"}
 UNUSED_LETTER = "."
+MOST_SCL = 11  # of the scene classification of Level-2A products: snow or ice
+DRAWS = ("by_id", "by_class")
 # What becomes of bands and modalities of a sample that lie on another grid than the first.
 OTHER_GRIDS = ("refuse", "resample")
 SCENE_RESAMPLINGS = (*RESAMPLINGS, "cubic")
@@ -33,9 +35,15 @@ LEFT_OUT = {
 class SceneOptions:
     """How a scene becomes samples; lengths are in pixels of the finest band, shares are 0..1 of a sample's area."""
 
-    rasters: str  # pattern of the band files, with {band} where the band's name stands
     polygons: str  # pattern of the polygon file
     class_field: str  # the polygons' column that holds the class
+    # Pattern of the band files, with {band} where the band's name stands, of one file of all bands, or of a Sentinel-2
+    # product's .SAFE folder; None for the one product that there is.
+    rasters: str | None = None
+    layer: str | None = None  # of the polygon file, where several layers have polygons
+    crs: str | None = None  # reference system of rasters that state none
+    polygons_crs: str | None = None  # of polygons that state none, or a wrong one
+    scl: tuple[int, ...] = ()  # classes of a product's scene classification (SCL) whose pixels are left out
     class_map: Mapping[str, str | None] = field(default_factory=dict)  # value -> class, or null to leave it out
     size: int = 64
     stride: int | Mapping[str, int] = 64  # pixels from one sample to the next; or split -> pixels
@@ -51,7 +59,8 @@ class SceneOptions:
     archive: str | None = None  # an archive or folder in place of the data set's own
 
     def __post_init__(self) -> None:
-        _check("{band}" in self.rasters, f"rasters is '{self.rasters}', expected a pattern with {{band}}")
+        right = all(isinstance(value, int) and 0 <= value <= MOST_SCL for value in self.scl)
+        _check(right, f"scl is {list(self.scl)}, expected numbers of classes from 0 to {MOST_SCL}")
         for name in ("size", "block"):
             _check_whole(name, getattr(self, name), least=1)
         self._check_stride()
@@ -120,12 +129,14 @@ class DigitsOptions:
 class FolderOptions:
     """How a tree with a folder per class is read and divided: by lists of names, patterns of paths or shares."""
 
-    images: str = "*"  # pattern of the image files
+    images: str | None = None  # pattern of the image files; None for all that end like pictures or rasters
     class_from: int = 1  # which part of the path is the class, counted from the file: 1 is its folder, 2 the one above
     classes: Mapping[str, str | None] = field(default_factory=dict)  # folder -> class, or null to leave it out
     lists: Mapping[str, str] = field(default_factory=dict)  # split -> file of names; extensions need not agree
     patterns: Mapping[str, str] = field(default_factory=dict)  # split -> pattern of the images' paths
-    shares: Mapping[str, float] = field(default_factory=dict)  # val, test -> share of each class; the rest is train
+    shares: Mapping[str, float] = field(default_factory=dict)  # val, test -> share; the rest is train
+    draw: str = "by_id"  # how shares are drawn: by a hash of the id, or by_class, so that each class is divided alike
+    spatial_block: float | None = None  # metres: the hash of the square that an image lies in decides
     seed: int = 0
     picture_size: int | None = None  # RGB pictures: shorter side to this many pixels, then the middle square
     min_valid_share: float = 0.5  # a sample counts where this share of its pixels holds data in all bands
@@ -136,6 +147,7 @@ class FolderOptions:
         ways = [name for name in ("lists", "patterns", "shares") if getattr(self, name)]
         _check(len(ways) == 1, f"expected one of lists, patterns and shares, found {' and '.join(ways) or 'none'}")
         _check_division(self.shares)
+        _check_draw(self.draw, self.spatial_block, self.shares)
         _check_whole("seed", self.seed, least=0)
         _check_whole("class_from", self.class_from, least=1)
         if self.picture_size is not None:
@@ -164,6 +176,8 @@ class TableOptions:
     split: str | None = None  # column
     split_names: Mapping[str, str | None] = field(default_factory=dict)  # value -> split, or null to leave it out
     shares: Mapping[str, float] = field(default_factory=dict)  # val, test -> share; where there is no column of splits
+    draw: str = "by_id"  # as in FolderOptions
+    spatial_block: float | None = None
     seed: int = 0
     lat: str | None = None  # columns, where the files do not say
     lon: str | None = None
@@ -182,6 +196,7 @@ class TableOptions:
         _check(bool(self.split) != bool(self.shares), "expected either split (a column) or shares (val and test)")
         _check(bool(self.lat) == bool(self.lon), "expected both lat and lon, or neither")
         _check_division(self.shares)
+        _check_draw(self.draw, self.spatial_block, self.shares)
         _check_whole("seed", self.seed, least=0)
         if self.picture_size is not None:
             _check_whole("picture_size", self.picture_size, least=1)
@@ -360,6 +375,13 @@ def _check_division(shares: Mapping[str, float]) -> None:
             _check_share(name, value)
         total = sum(shares.values())
         _check(total <= 1 + 1e-9, f"{' + '.join(shares)} is {total:g}, expected at most 1: train is the rest")
+
+
+def _check_draw(draw: str, spatial_block: float | None, shares: Mapping[str, float]) -> None:
+    _check_choice("draw", draw, DRAWS)
+    if spatial_block is not None:
+        _check(bool(shares), "spatial_block belongs to shares; without them nothing is drawn")
+        _check(draw == "by_id", "spatial_block draws whole squares, which draw: by_class would take apart; keep one")
 
 
 def _check_choice(name: str, value: str, allowed: Sequence[str]) -> None:

@@ -75,6 +75,8 @@ SENTINEL_1 = Sensor(
 )
 
 SENSORS = {sensor.name: sensor for sensor in (SENTINEL_2, SENTINEL_1)}
+# Bands that data may lack: an unknown name is more likely misspelt than missing.
+SENSOR_BANDS = tuple(band.name for sensor in SENSORS.values() for band in sensor.bands)
 
 
 def sensor_of(modality: Modality) -> Sensor | None:

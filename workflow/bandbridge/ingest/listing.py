@@ -9,10 +9,8 @@ from pathlib import Path
 
 from bandbridge.catalogue.datasets import Dataset
 from bandbridge.ingest.fetch import by_hand, needed, own_files
+from bandbridge.ingest.junk import is_trace
 
-# What file managers and GIS programs leave behind where someone only looked.
-TRACES = {"thumbs.db", "desktop.ini", "__macosx"}
-TRACE_SUFFIXES = (".aux.xml", ".part", ".lock", ".lck", ".qmd", ".qpj")
 BLOCK = 1 << 20
 
 
@@ -74,10 +72,10 @@ def _walk(place: str, without: Collection[str]) -> Iterator[tuple[str, str, os.s
             folders.clear()
             continue
         seen.add((state.st_dev, state.st_ino))
-        folders[:] = [name for name in folders if not _is_trace(name)]
+        folders[:] = [name for name in folders if not is_trace(name)]
         below = os.path.relpath(folder, place)
         for name in files:
-            if _is_trace(name) or name in without:
+            if is_trace(name) or name in without:
                 continue
             path = os.path.join(folder, name)
             try:
@@ -86,10 +84,6 @@ def _walk(place: str, without: Collection[str]) -> Iterator[tuple[str, str, os.s
                 continue
             if stat.S_ISREG(state.st_mode):
                 yield os.path.join(below, name), path, state
-
-
-def _is_trace(name: str) -> bool:
-    return name.startswith(".") or name.lower() in TRACES or name.lower().endswith(TRACE_SUFFIXES)
 
 
 def _content(path: str) -> str:

@@ -1,6 +1,6 @@
 """Masks in files of their own, as GDAL writes them: beside NAME.tif, NAME.tif.msk is zero where there are no data."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,41 +19,42 @@ def is_mask(name: str) -> bool:
     return name.lower().endswith(ENDING)
 
 
-def members_with_masks(
-    path: Path, patterns: Sequence[str] = ("*",), wanted: Callable[[str], bool] | None = None
-) -> Iterator[tuple[str, bytes, bytes | None]]:
-    """As `archives.members`, with the content of each file's mask, None where it has none.
+def masks_of(path: Path, wanted: Callable[[str], bool], search_tar: bool = False) -> dict[str, bytes]:
+    """File -> the content of its mask, for the wanted files that have one.
 
-    Masks are read first, so that they may stand behind their files.
-
-    Raises:
-        UserError: as of `members`; or a tar holds masks, which would have to be read twice.
+    Args:
+        search_tar: read a tar for them, from its start to its end; without, `watched` has to see that it holds none.
     """
+    if _is_tar(path) and not search_tar:
+        return {}
+    found = members(path, ["*.[mM][sS][kK]"], wanted=lambda name: wanted(_owner(name)))
+    return {_owner(name): content for name, content in found}
+
+
+def watched(path: Path, wanted: Callable[[str], bool]) -> Callable[[str], bool]:
+    """`wanted`, for `archives.members`, that raises a `UserError` where a tar has a mask of a wanted file.
+
+    A mask may stand behind its file, so that a tar would have to be read twice.
+    """
+    if not _is_tar(path):
+        return wanted
 
     def is_wanted(name: str) -> bool:
-        return wanted is None or wanted(name)
+        if is_mask(name) and wanted(_owner(name)):
+            raise UserError(
+                f"{path}: '{name}' is the mask of another file, which a tar cannot be searched for; unpack the archive "
+                "to a folder, or make it a zip"
+            )
+        return wanted(name)
 
-    if _is_read_from_its_start(path):
-        masks_too = [*patterns, *(pattern + "[.][mM][sS][kK]" for pattern in patterns)]
-        for name, content in members(path, masks_too, wanted=lambda name: is_wanted(_owner(name))):
-            if is_mask(name):
-                raise UserError(
-                    f"{path}: '{name}' is the mask of another file, which a tar cannot be searched for; unpack the "
-                    "archive to a folder, or make it a zip"
-                )
-            yield name, content, None
-        return
-    beside = members(path, ["*.[mM][sS][kK]"], wanted=lambda name: is_wanted(_owner(name)))
-    masks = {_owner(name): content for name, content in beside}
-    for name, content in members(path, patterns, wanted=lambda name: not is_mask(name) and is_wanted(name)):
-        yield name, content, masks.get(name)
+    return is_wanted
 
 
 def _owner(name: str) -> str:
     return name[: -len(ENDING)] if is_mask(name) else name
 
 
-def _is_read_from_its_start(path: Path) -> bool:
+def _is_tar(path: Path) -> bool:
     return not path.is_dir() and not path.name.lower().endswith(ZIP_SUFFIXES)
 
 

@@ -55,6 +55,8 @@ _SIZES = {_SHORT: 2, _LONG: 4, _DOUBLE: 8}
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _OFFSETS, _BANDS, _COUNTS, _PLANAR, _PREDICTOR, _TILE, _SAMPLE_FORMAT = (
     256, 257, 258, 259, 273, 277, 279, 284, 317, 322, 339,
 )  # fmt: skip
+# What the bands are: white or black is 0, RGB, a palette. Others (CMYK, YCbCr, Lab) are translated by GDAL.
+_PHOTOMETRIC, _AS_STORED = 262, {0, 1, 2, 3}
 # GeoTIFF 1.1, section 7: the tags of the pixel scale, the tie point and the keys, and the keys read here.
 _PIXEL_SCALE, _TIE_POINT, _TRANSFORMATION, _GEO_KEYS = 33550, 33922, 34264, 34735
 _RASTER_TYPE, _GEOGRAPHIC, _PROJECTED = 1025, 2048, 3072
@@ -67,7 +69,7 @@ _NEXT_IMAGE = -1
 _READ = {
     *(_PHOTOMETRIC, _EXTRA),
     *(_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _OFFSETS, _BANDS, _COUNTS, _PLANAR, _PREDICTOR, _TILE, _SAMPLE_FORMAT),
-    *(_PIXEL_SCALE, _TIE_POINT, _TRANSFORMATION, _GEO_KEYS),
+    *(_PIXEL_SCALE, _TIE_POINT, _TRANSFORMATION, _GEO_KEYS, _PHOTOMETRIC),
 }
 _KINDS = {1: "u", 2: "i", 3: "f"}
 
@@ -284,6 +286,7 @@ def _is_plain(fields: Mapping[int, tuple]) -> bool:
         and fields.get(_COMPRESSION, (1,)) == (1,)
         and fields.get(_PREDICTOR, (1,)) == (1,)
         and _TILE not in fields
+        and fields.get(_PHOTOMETRIC, (1,))[0] in _AS_STORED
         and len(bits) == len(formats) == 1
         and (bits, formats) in [({8}, {1}), ({16}, {1}), ({16}, {2}), ({32}, {3})]
     )

@@ -18,6 +18,14 @@ from bandbridge.ingest.radiometry import Radiometry
 from bandbridge.ingest.stacking import must_be_of_one_type
 
 
+@dataclass(frozen=True)
+class ProductFacts:
+    """What a product's metadata state of a band: the number that is no data, and metadata by GDAL's names."""
+
+    nodata: float
+    tags: Mapping[str, str]
+
+
 @dataclass(frozen=True, eq=False)
 class Layer:
     """A band of a scene in an open file.
@@ -76,12 +84,20 @@ class Layer:
 
 
 def layer_of(
-    raster: DatasetReader, modality: Modality, file: str, on: Grid | None = None, mask: bytes | None = None
+    raster: DatasetReader,
+    modality: Modality,
+    file: str,
+    on: Grid | None = None,
+    index: int | None = None,
+    product: ProductFacts | None = None,
+    mask: bytes | None = None,
 ) -> Layer:
     """A band in an open file.
 
     Args:
         modality: with this band alone.
+        index: of the band in a file of several, from 1; None for a file of this band alone.
+        product: what the metadata of the product that the file is of state.
         mask: the file beside it that says where it holds data.
 
     Raises:
@@ -90,8 +106,13 @@ def layer_of(
     stated = declarations_of(raster)
     if mask is not None:
         stated = replace(stated, mask=read_mask(mask, (raster.height, raster.width)))
-    chosen, of_band, alpha = chosen_bands(stated, modality, raster.count)
-    index = 1 if chosen is None else chosen[0] + 1
+    if index is not None:
+        of_band, alpha = stated.of_band(index - 1), stated.alpha
+    else:
+        chosen, of_band, alpha = chosen_bands(stated, modality, raster.count)
+        index = 1 if chosen is None else chosen[0] + 1
+    if product is not None:
+        of_band = replace(of_band, nodata=(product.nodata,), tags={**of_band.tags, **product.tags})
     found = radiometry_for(of_band, modality, file, np.dtype(raster.dtypes[index - 1]))
     return Layer(raster, index, None if alpha is None else alpha + 1, of_band, modality, found, on)
 

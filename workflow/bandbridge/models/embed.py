@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.backends import cudnn
 
-from bandbridge.base.alphas import alpha_name
 from bandbridge.base.files import checksum
+from bandbridge.base.paths import EncoderName
 from bandbridge.base.progress import progress
 from bandbridge.models import preprocessing as views
 from bandbridge.models.clip import WEIGHTS_FILE, load_clip
@@ -22,7 +22,7 @@ from bandbridge.models.paint import interpolate_into
 from bandbridge.models.students import load_student
 from bandbridge.models.weights import load_metadata, load_weights
 from bandbridge.store.dataset import Samples, Store
-from bandbridge.store.embeddings import Embeddings, Growing
+from bandbridge.store.embeddings import Embeddings, PartialEmbeddings
 from bandbridge.store.prefetch import read_ahead
 
 Encode = Callable[[Tensor], Tensor]
@@ -90,7 +90,7 @@ def sweep(
             store, split, prepare, models, batch_size, computes.name, device, partial=partial, key=key
         )
         for alpha, embedding in zip(alphas, embeddings, strict=True):
-            named = {"encoder": f"{line or clip.name}@{alpha_name(alpha)}", "clip": space or clip.name}
+            named = {"encoder": str(EncoderName(line or clip.name, alpha)), "clip": space or clip.name}
             attrs = {**named, "alpha": alpha, "modality": "rgb", "weights_digest": digest, "precision": str(computes)}
             yield described(embedding, store, split, attrs)
 
@@ -163,7 +163,7 @@ def encode_split(
     samples = store.split(split)
     with tempfile.TemporaryDirectory() if partial is None else nullcontext(partial) as folder:
         everything = f"{key} {store.digest} {store.modality} {split} {batch_size} {precision} {device.type}"
-        done = Growing(Path(folder) / split, everything, len(models))
+        done = PartialEmbeddings(Path(folder) / split, everything, len(models))
         starts = range(done.rows, len(samples), batch_size)
         parts = [np.arange(at, min(at + batch_size, len(samples))) for at in starts]
         pixels = read_ahead(_reader(samples, device), parts)

@@ -1,7 +1,7 @@
 """Readers: one file a layout of archives. Each plans the samples of a data set and reads streams of them."""
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol, cast
@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from bandbridge.base.errors import UserError, did_you_mean
 from bandbridge.catalogue.datasets import Dataset
+from bandbridge.catalogue.reader_options import OPTIONS
 from bandbridge.ingest.archives import is_archive, locate
 from bandbridge.ingest.places import Grid
 
-READERS = {name: f"{__name__}.{name}" for name in ("bigearthnet", "digits", "folder", "scene", "sen12ms", "table")}
+# Each reader is the module of its name.
+READERS = {name: f"{__name__}.{name}" for name in OPTIONS}
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,8 @@ class Planned:
 
     id: str
     split: str
+    # Of its file or its files' folder, from the folder of the class or below that of the images; empty where unknown.
+    path: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -94,19 +98,3 @@ def images_path(dataset: Dataset, archives: Path) -> Path:
 def source_path(file: str, archives: Path) -> Path:
     """Where a source is, in whichever layout; its own name where it is in none, for the error that follows."""
     return locate(archives, file) or archives / file
-
-
-def stratified_splits(classes: Sequence[str], val: float, test: float, seed: int) -> list[str]:
-    """'train', 'val' or 'test' for each item, so that each class is divided by the same shares (rounded per class).
-
-    The same classes in the same order and the same seed give the same splits.
-    """
-    splits = np.full(len(classes), "train", dtype="<U5")
-    random = np.random.default_rng(seed)
-    labels = np.asarray(classes)
-    for name in sorted(set(classes)):
-        members = random.permutation(np.flatnonzero(labels == name))
-        n_val, n_test = round(len(members) * val), round(len(members) * test)
-        splits[members[:n_val]] = "val"
-        splits[members[n_val : n_val + n_test]] = "test"
-    return [str(split) for split in splits]

@@ -8,7 +8,8 @@ from sklearn.datasets import load_digits
 
 from bandbridge.catalogue.datasets import Dataset
 from bandbridge.catalogue.reader_options import DigitsOptions, parse_options
-from bandbridge.ingest.readers import Planned, Rejected, Sample, stratified_splits
+from bandbridge.ingest.divide import stratified_splits
+from bandbridge.ingest.readers import Planned, Rejected, Sample
 
 WHITE = 16  # load_digits counts ink on a scale of 0 to 16
 

@@ -1,6 +1,8 @@
 """Images in a folder per class, inside an archive or a directory, divided by lists of names, patterns or shares."""
 
+import posixpath
 import sys
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
@@ -8,19 +10,27 @@ from pathlib import Path, PurePosixPath
 from bandbridge.base.errors import UserError
 from bandbridge.catalogue.datasets import Dataset
 from bandbridge.catalogue.reader_options import FolderOptions, options_of
-from bandbridge.ingest.archives import locate, member_names
-from bandbridge.ingest.mask_files import is_mask, members_with_masks
+from bandbridge.ingest.archives import locate, member_names, members
+from bandbridge.ingest.divide import divide
+from bandbridge.ingest.junk import is_junk
+from bandbridge.ingest.mask_files import masks_of, watched
+from bandbridge.ingest.names import composed, ending, folded, has_image_ending, matches, with_slashes
+from bandbridge.ingest.other_formats import OtherFormats
 from bandbridge.ingest.rasters import RasterError
-from bandbridge.ingest.readers import Planned, Rejected, Sample, images_path, stratified_splits
+from bandbridge.ingest.readers import Planned, Rejected, Sample, images_path
 from bandbridge.ingest.readers.ilsvrc_devkit import picture_number, validation_classes
-from bandbridge.ingest.readers.images import read_image
+from bandbridge.ingest.readers.images import most_bytes, read_image
+from bandbridge.ingest.text_files import read_lines
+
+HEADER = ".hdr"
 
 
 def plan(dataset: Dataset, archives: Path) -> Sequence[Planned]:
     """Every image of the lists, or every image that is there, by the names alone.
 
     An image's id is its file name without the extension; where file names are not unique, its folder and its name
-    (`Forest/1`), and where these are not either, its path. Hidden files are no images.
+    (`Forest/1`), and where these are not either, its path. Hidden files and what programs leave beside images are none.
+    With `shares`, the hash of an image's folder and name decides about its split (`divide`).
 
     Raises:
         UserError: no image matches, or a list of names is missing.
@@ -30,17 +40,22 @@ def plan(dataset: Dataset, archives: Path) -> Sequence[Planned]:
     folder_of = _folders(path, archives, options)
     names = _names(path, options, folder_of)
     if not names:
-        raise UserError(f"{dataset.name}: no file of {path} matches the option images ('{options.images}')")
+        raise UserError(f"{dataset.name}: the option classes leaves out every folder of {path}")
     id_of = _naming(names, folder_of)
     ids = {name: id_of(name) for name in names}
+    inner = {ids[name]: _inner_path(name, options) for name in names}
     if options.lists:
-        return _listed(options, archives, set(ids.values()), id_of)
-    if options.patterns:
-        return _by_pattern(options.patterns, ids)
-    # Sorted, so that the order of an archive's members does not decide who is in which split.
-    names.sort()
-    splits = divide([folder_of(name) for name in names], options.shares, options.seed)
-    return [Planned(ids[name], split) for name, split in zip(names, splits, strict=True)]
+        planned = _listed(options, archives, set(ids.values()), id_of)
+    elif options.patterns:
+        planned = _by_pattern(options.patterns, ids)
+    else:
+        # Sorted, so that the order of an archive's members does not decide who is in which split.
+        names.sort()
+        classes, keys = [folder_of(name) for name in names], [f"{folder_of(name)}/{_stem(name)}" for name in names]
+        places = _places(dataset, path, names) if options.spatial_block else ()
+        splits = divide(keys, classes, options.shares, options.seed, options.draw, places, options.spatial_block)
+        planned = [Planned(ids[name], split) for name, split in zip(names, splits, strict=True)]
+    return [Planned(item.id, item.split, inner.get(item.id, "")) for item in planned]
 
 
 def read(dataset: Dataset, archives: Path, stream: str, wanted: Collection[str]) -> Iterator[Sample | Rejected]:
@@ -56,15 +71,20 @@ def read(dataset: Dataset, archives: Path, stream: str, wanted: Collection[str])
     longer = any("/" in name for name in wanted)
     id_of = _naming(_names(path, options, folder_of), folder_of) if longer else _stem
     wanted = set(wanted)
+    formats = OtherFormats(path)
 
     def is_wanted(member: str) -> bool:
-        return id_of(member) in wanted and _is_image(member, options, folder_of)
+        # Without an ending it is ENVI's, or nothing that was planned.
+        may_be = options.images is not None or has_image_ending(member) or not ending(member)
+        return may_be and id_of(member) in wanted and _is_image(member, options, folder_of)
 
-    for member, content, mask in members_with_masks(path, [options.images], wanted=is_wanted):
+    masks = masks_of(path, is_wanted)
+    for member, content in members(path, wanted=watched(path, is_wanted)):
         folder = folder_of(member)
         label = options.classes.get(folder, folder)
         try:
-            image = read_image(content, modality, options.picture_size, member, mask)
+            content = formats.readable(member, content, len(modality.bands), most_bytes(modality, options.picture_size))
+            image = read_image(content, modality, options.picture_size, member, masks.get(member))
             lat, lon = image.centre or (None, None)
         except RasterError as error:
             yield Rejected(id_of(member), str(error))
@@ -82,15 +102,6 @@ def read(dataset: Dataset, archives: Path, stream: str, wanted: Collection[str])
             )
 
 
-def divide(classes: Sequence[str], shares: Mapping[str, float], seed: int) -> list[str]:
-    """A split for each item by shares of each class; 'train' is what val and test leave, and may be nothing."""
-    splits = stratified_splits(classes, shares["val"], shares["test"], seed)
-    if sum(shares.values()) < 1 - 1e-9:
-        return splits
-    # Rounding may leave an item of a class.
-    return ["test" if split == "train" else split for split in splits]
-
-
 def _options(dataset: Dataset) -> FolderOptions:
     options = options_of(dataset)
     assert isinstance(options, FolderOptions)
@@ -98,18 +109,54 @@ def _options(dataset: Dataset) -> FolderOptions:
 
 
 def _names(path: Path, options: FolderOptions, folder_of: Callable[[str], str]) -> list[str]:
-    return [name for name in member_names(path) if _is_image(name, options, folder_of)]
+    """The images of an archive; how many other files there are, and those read in spite of their ending, to the log."""
+    present = member_names(path)
+    everything = [name for name in present if not is_junk(name)]
+    pattern = options.images
+    if pattern is None:
+        headers = {posixpath.splitext(name)[0] for name in present if name.lower().endswith(HEADER)}
+        matching = [name for name in everything if has_image_ending(name) or (not ending(name) and name in headers)]
+    else:
+        matching = [name for name in everything if matches(name, pattern)]
+        spelled = [name for name in matching if not fnmatchcase(name, pattern)]
+        if spelled:
+            _log(f"{len(spelled)} of {len(matching)} images end otherwise than '{pattern}': {_endings(spelled)}; read")
+    if not matching:
+        wanted = f"the option images ('{pattern}')" if pattern else "any ending of pictures and rasters"
+        there = f"the {len(everything)} files end in {_endings(everything)}" if everything else "it holds no files"
+        raise UserError(f"no file of {path} matches {wanted}; {there}")
+    if others := set(everything) - set(matching):
+        _log(f"{len(others)} of {len(everything)} files are no images by their names and left out: {_endings(others)}")
+    return [name for name in matching if _is_image(name, options, folder_of)]
+
+
+def _endings(names: Collection[str]) -> str:
+    """'.TIF (3), no ending (1), such as a/b.TIF'."""
+    counts = Counter(posixpath.splitext(name)[1] or "no ending" for name in names)
+    return ", ".join(f"{own} ({count})" for own, count in counts.most_common(5)) + f", such as {min(names)}"
 
 
 def _is_image(member: str, options: FolderOptions, folder_of: Callable[[str], str]) -> bool:
-    """Whether a file is of the data set: what operating systems add and folders that are mapped to null are not."""
-    parts = PurePosixPath(member).parts
-    return (
-        fnmatchcase(member, options.images)
-        and not is_mask(member)
-        and not any(part.startswith(".") or part == "__MACOSX" for part in parts)
-        and options.classes.get(folder_of(member), "") is not None
-    )
+    """Whether a file is of the data set: what programs leave behind and folders that are mapped to null are not."""
+    is_named = options.images is None or matches(member, options.images)
+    return is_named and not is_junk(member) and options.classes.get(folder_of(member), "") is not None
+
+
+def _inner_path(member: str, options: FolderOptions) -> str:
+    """The path from the folder that is the class: what is the same in an archive and where it was unpacked."""
+    return "/".join(PurePosixPath(member).parts[-1 - options.class_from :])
+
+
+def _places(dataset: Dataset, path: Path, names: Sequence[str]) -> list[tuple[float, float] | None]:
+    """Where each image lies, as it says itself; this reads them all."""
+    places: dict[str, tuple[float, float] | None] = {}
+    wanted, formats, modality = set(names), OtherFormats(path), dataset.primary
+    for member, content in members(path, wanted=wanted.__contains__):
+        try:
+            places[member] = read_image(formats.readable(member, content, len(modality.bands)), modality).centre
+        except RasterError:  # it will be set aside when it is converted
+            places[member] = None
+    return [places[name] for name in names]
 
 
 def _stem(member: str) -> str:
@@ -138,7 +185,7 @@ def _folders(path: Path, archives: Path, options: FolderOptions) -> Callable[[st
     def folder_of(member: str) -> str:
         parts = PurePosixPath(member).parts
         if len(parts) > options.class_from:
-            return parts[-1 - options.class_from]
+            return composed(parts[-1 - options.class_from])
         number = picture_number(PurePosixPath(member).stem) if options.devkit else None
         if number is None:
             return ""
@@ -163,13 +210,17 @@ def _devkit_path(file: str, images: Path, archives: Path) -> Path:
 
 def _listed(options: FolderOptions, archives: Path, present: set[str], id_of: Callable[[str], str]) -> list[Planned]:
     planned = []
+    # Where two differ in nothing else, no name that is neither's means one of them.
+    keys = Counter(map(folded, present))
+    alike = {folded(name): name for name in present if keys[folded(name)] == 1}
     for split, file in options.lists.items():
         path = archives / file
         if not path.is_file():
             raise UserError(f"{path} is not there, the list of the {split} split; run the download again")
-        names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
         # Without the extension: EuroSAT's lists say .jpg for the .tif files as well.
-        planned += [Planned(name if name in present else id_of(name), split) for name in names]
+        for name in map(with_slashes, read_lines(path)):
+            own = name if name in present else id_of(name)
+            planned.append(Planned(own if own in present else alike.get(folded(own), own), split))
     listed = {sample.id for sample in planned}
     _tell_left_out(len(present - listed), len(present), "in no list")
     return planned
@@ -189,4 +240,8 @@ def _by_pattern(patterns: Mapping[str, str], ids: Mapping[str, str]) -> list[Pla
 
 def _tell_left_out(count: int, total: int, why: str) -> None:
     if count:
-        print(f"{count} of {total} images are {why} and left out", file=sys.stderr)
+        _log(f"{count} of {total} images are {why} and left out")
+
+
+def _log(message: str) -> None:
+    print(message, file=sys.stderr)

@@ -14,6 +14,7 @@ from bandbridge.catalogue.datasets import Modality
 from bandbridge.ingest.interpretation import interpreted
 from bandbridge.ingest.mask_files import masked
 from bandbridge.ingest.rasters import MOST_SAMPLE_BYTES, Raster, RasterError, decode
+from bandbridge.ingest.readers.tiff_pictures import picture_raster, with_pages
 
 # Pillow has some 40 formats, and tries all of them: of these, EPS runs Ghostscript.
 PICTURE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "PPM", "JPEG2000")
@@ -38,7 +39,8 @@ def read_image(
 
     Args:
         modality: 'rgb' makes (y, x, 3) uint8 of any picture of 8 bits a channel (grey is repeated, an alpha channel
-            dropped) and of rasters with three bands; others give (band, y, x) as the file has them.
+            dropped, palettes and CMYK are translated), TIFFs among them; others give (band, y, x) as the file has
+            them, a page each where every page holds one band.
         picture_size: of 'rgb': bring the shorter side to this many pixels and cut the middle square out, as CLIP's
             preprocessing does.
         name: of the file; those of Sentinel-2 products say how they are to be read.
@@ -52,9 +54,7 @@ def read_image(
     if not modality.is_rgb:
         return _with_bands(content, modality, limit, name, mask)
     if content.startswith(TIFF_MARKS):
-        raster = _with_bands(content, modality, limit, name, mask)
-        if raster.pixels.dtype != np.uint8:
-            raise RasterError(f"pixels are {raster.pixels.dtype}, expected uint8; describe other types as bands")
+        raster = picture_raster(masked(decode(content, limit), mask), content, modality, name)
         pixels = np.ascontiguousarray(raster.pixels.transpose(1, 2, 0))
         valid = None if raster.valid is None else np.asarray(raster.valid.all(axis=0))
         if picture_size:
@@ -77,7 +77,10 @@ def _nowhere() -> None:
 
 
 def _with_bands(content: bytes, modality: Modality, limit: int, name: str, mask: bytes | None) -> Raster:
-    return interpreted(masked(decode(content, limit), mask), modality, name)
+    raster = masked(decode(content, limit), mask)
+    if len(raster.pixels) != len(modality.bands) and content.startswith(TIFF_MARKS):
+        raster = with_pages(raster, content, len(modality.bands), limit)
+    return interpreted(raster, modality, name)
 
 
 def _picture(content: bytes, size: int | None, limit: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:

@@ -10,11 +10,19 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import geopandas
+import pyogrio
+from pyproj import CRS
+from pyproj.exceptions import CRSError
 
-from bandbridge.base.errors import UserError
+from bandbridge.base.errors import UserError, did_you_mean
 from bandbridge.ingest.archives import member_names, only_name, read_member
+from bandbridge.ingest.junk import is_junk
+from bandbridge.ingest.names import matches
 
-SHAPEFILE, SQLITE = b"\x00\x00\x27\x0a", b"SQLite format 3\0"
+SHAPEFILE, SQLITE, PARQUET = b"\x00\x00\x27\x0a", b"SQLite format 3\0", b"PAR1"
+GEOPACKAGE_ENDING, PARQUET_ENDING = ".gpkg", ".parquet"
+# Kinds of layers that hold no areas, also as '3D Point' or 'LineString Z'.
+NO_AREAS = re.compile(r"point|line|curve\b|circularstring", re.IGNORECASE)
 # Of the files beside a shapefile those that GDAL needs; others may lead elsewhere.
 SIDE_FILES = (".shp", ".shx", ".dbf", ".prj", ".cpg")
 # What a GeoJSON file says that counts here, beside its features.
@@ -26,33 +34,84 @@ OWN_VIRTUAL_TABLES = ("rtree", "fts3", "fts4", "fts5")
 REACHING_OUT = re.compile(r"\b(ogr_\w+|load_extension|readfile|writefile|fts3_tokenizer)\s*\(", re.IGNORECASE)
 
 
-def read_polygons(path: Path, pattern: str) -> geopandas.GeoDataFrame:
-    """The polygon file that matches a pattern: GeoPackage, GeoJSON or a shapefile with its side files.
+def polygons_path(places: Sequence[Path], pattern: str) -> Path:
+    """The first of some archives and folders that holds a polygon file of that name.
+
+    Raises:
+        UserError: none of them does; the message says where was looked.
+    """
+    places = [place for place in dict.fromkeys(places) if place.exists()]
+    for place in places:
+        if any(matches(name, pattern) and not is_junk(name) for name in member_names(place)):
+            return place
+    raise UserError(f"no file matches; looked in {', '.join(map(str, places))}")
+
+
+def read_polygons(path: Path, pattern: str, layer: str | None = None, crs: str | None = None) -> geopandas.GeoDataFrame:
+    """The polygon file that matches a pattern: GeoPackage, GeoJSON, GeoParquet or a shapefile with its side files.
 
     The format is told by the content, never by trying drivers: GDAL has some that open other files (VRT), run commands
     (GDALG) or fetch schemas (GML).
 
+    Args:
+        layer: of a GeoPackage; None for the only one that may hold polygons.
+        crs: the reference system of the coordinates, whatever the file states.
+
     Raises:
-        UserError: no file matches or several do, it is of another format, or it reaches out for other data.
+        UserError: no file matches or several do, it is of another format, it reaches out for other data, several of
+            its layers may hold polygons, or it has no such layer.
     """
     names = member_names(path)
-    main = only_name(path, names, pattern)
+    data = [name for name in names if not is_junk(name) and matches(name, pattern)]
+    main = data[0] if len(data) == 1 else only_name(path, names, pattern)
     content = read_member(path, main)
     with tempfile.TemporaryDirectory() as directory:
         file = _written(content, Path(directory), lambda: _side_files(path, names, main))
         try:
-            return geopandas.read_file(file)
-        except (OSError, ValueError, RuntimeError) as error:  # pyogrio's own errors are RuntimeErrors
+            frame = geopandas.read_parquet(file) if file.suffix == PARQUET_ENDING else _layer(file, main, layer)
+        # pyogrio's own errors are RuntimeErrors, pyarrow's ValueErrors.
+        except (OSError, ValueError, RuntimeError) as error:
             reason = str(error).replace(f"{directory}/", "")
             raise UserError(f"{main} cannot be read ({reason}); get the file again") from error
+    return frame if crs is None else frame.set_crs(_system(crs), allow_override=True)
+
+
+def _layer(file: Path, main: str, wanted: str | None) -> geopandas.GeoDataFrame:
+    kinds = {str(name): kind for name, kind in pyogrio.list_layers(file)}
+    # Beside them lie tables without geometry, such as QGIS's layer_styles, and layers of points and lines.
+    areas = [name for name, kind in kinds.items() if kind is not None and not NO_AREAS.search(kind)]
+    if wanted is None and len(areas) > 1:
+        listed = ", ".join(f"{name} ({_count(file, name)})" for name in areas)
+        raise UserError(f"{main} has {len(areas)} layers: {listed}; name one with the option layer")
+    if wanted is not None and wanted not in kinds:
+        if file.suffix == GEOPACKAGE_ENDING:
+            guess = did_you_mean(wanted, kinds)
+            raise UserError(f"{main} has no layer '{wanted}' (option layer); it has: {', '.join(kinds)}.{guess}")
+        raise UserError(f"{main} has one layer and no name for it; take the option layer ('{wanted}') away")
+    return geopandas.read_file(file, layer=wanted or next(iter(areas or kinds)))
+
+
+def _count(file: Path, layer: str) -> str:
+    facts = pyogrio.read_info(file, layer=layer)
+    return f"{facts['features']} of the kind {facts['geometry_type']}, columns {', '.join(facts['fields'])}"
+
+
+def _system(crs: str) -> CRS:
+    try:
+        return CRS.from_user_input(crs)
+    except CRSError as error:
+        raise UserError(f"polygons_crs is '{crs}', no reference system; expected one like EPSG:32633") from error
 
 
 def _written(content: bytes, folder: Path, side_files: Callable[[], Mapping[str, bytes]]) -> Path:
     """The file under a name of ours in an empty folder, as far as it is harmless."""
     if content.startswith(SQLITE):
-        file = folder / "polygons.gpkg"
+        file = (folder / "polygons").with_suffix(GEOPACKAGE_ENDING)
         file.write_bytes(content)
         _must_keep_to_itself(file)
+    elif content.startswith(PARQUET):
+        file = (folder / "polygons").with_suffix(PARQUET_ENDING)
+        file.write_bytes(content)
     elif content.startswith(SHAPEFILE):
         file = folder / "polygons.shp"
         for suffix, beside in {**side_files(), ".shp": content}.items():
@@ -75,7 +134,7 @@ def _geojson(content: bytes) -> dict[str, object]:
     try:
         read = json.loads(content.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
-        raise UserError("is no GeoPackage, GeoJSON or shapefile; save it as one of these") from error
+        raise UserError("is no GeoPackage, GeoJSON, GeoParquet or shapefile; save it as one of these") from error
     if not isinstance(read, dict) or read.get("type") != "FeatureCollection":
         kind = read.get("type") if isinstance(read, dict) else type(read).__name__
         raise UserError(f"is JSON of the type {kind!r}, expected a FeatureCollection of GeoJSON")

@@ -5,58 +5,32 @@ import sys
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
-import geopandas
 import numpy as np
 from numpy.typing import NDArray
-from rasterio import Affine
 from rasterio.crs import CRS
-from rasterio.errors import RasterioError
-from rasterio.features import rasterize
+from rasterio.enums import Resampling
+from rasterio.errors import CRSError, RasterioError
 from rasterio.io import DatasetReader
 from rasterio.transform import xy as pixels_to_points
 from rasterio.warp import transform as transform_points
 
-from bandbridge.base.errors import UserError, did_you_mean
+from bandbridge.base.errors import UserError
 from bandbridge.catalogue.datasets import Dataset, Modality, load_nomenclature
 from bandbridge.catalogue.reader_options import OTHER_GRIDS, SPLIT_LETTERS, SceneOptions, options_of
-from bandbridge.ingest import places
-from bandbridge.ingest.archives import member_names, only_name, read_member
 from bandbridge.ingest.interpretation import together
-from bandbridge.ingest.mask_files import ENDING, is_mask
-from bandbridge.ingest.rasters import RasterError, blocks_must_fit, in_gdals_words, opened
+from bandbridge.ingest.mask_files import masks_of
+from bandbridge.ingest.rasters import RasterError, in_gdals_words
 from bandbridge.ingest.readers import Planned, Rejected, Sample, images_path
-from bandbridge.ingest.readers.polygons import read_polygons
+from bandbridge.ingest.readers.polygon_labels import Grid, label_map
+from bandbridge.ingest.readers.polygons import polygons_path, read_polygons
+from bandbridge.ingest.readers.scene_files import SceneFiles, find_files, open_file, open_files, scene_path
 from bandbridge.ingest.scene_bands import Layer, layer_of, must_agree, valid_pixels
 
 WGS84 = "EPSG:4326"
-
-
-@dataclass(frozen=True)
-class Grid:
-    """The pixel grid of the finest band."""
-
-    height: int
-    width: int
-    transform: Affine
-    crs: CRS
-
-    @property
-    def whole(self) -> places.Grid:
-        return places.Grid(self._system, tuple(self.transform)[:6], self.height, self.width)
-
-    def window(self, row: int, col: int, size: int) -> places.Grid:
-        """The grid of a square of it."""
-        transform = self.transform * Affine.translation(col, row)
-        return places.Grid(self._system, tuple(transform)[:6], size, size)
-
-    @cached_property
-    def _system(self) -> str:
-        return places.short_system(self.crs.to_wkt())
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +41,7 @@ class Scene:
     valid: NDArray[np.bool_] | None
     radiometry: str
     grid: Grid
+    files: SceneFiles
 
 
 @dataclass(frozen=True)
@@ -92,17 +67,22 @@ def plan(dataset: Dataset, archives: Path) -> Sequence[Planned]:
             class field is absent or holds values that are no class of the nomenclature, or an option belongs to
             labels of the other kind.
     """
-    options, path = _options(dataset), images_path(dataset, archives)
-    with _opened(path, options.rasters, dataset.primary, options.other_grids) as (layers, _, grid):
+    options, path = _options_and_path(dataset, archives)
+    with _opened(path, options.rasters, dataset.primary, options.other_grids) as (layers, files, grid):
         try:
             valid = valid_pixels(list(layers.values()), grid.height, grid.width, options.resampling)
         except RasterioError:
             valid = None  # the conversion names the file that cannot be read
-    labels, n_classes = _labels(dataset, options, path, grid)
+    grid = with_system(path, grid, options.crs)
+    if options.scl:
+        clear = clear_pixels(path, files, options.scl, grid)
+        valid = clear if valid is None else valid & clear
+    labels, n_classes = _labels(dataset, options, path, archives, grid)
     windows, left_out = choose_windows(labels, n_classes, options, dataset.label_kind, valid)
     reasons = "".join(f"; {count} left out: {reason}" for reason, count in sorted(left_out.items()))
     _log(f"{len(windows)} samples of {len(windows) + left_out.total()} places{reasons}")
-    return [Planned(_sample_id(dataset.name, window, grid), window.split) for window in windows]
+    first = next(iter(files.bands.values())).file
+    return [Planned(_sample_id(dataset.name, window, grid), window.split, first) for window in windows]
 
 
 def read(dataset: Dataset, archives: Path, stream: str, wanted: Collection[str]) -> Iterator[Sample | Rejected]:
@@ -110,11 +90,15 @@ def read(dataset: Dataset, archives: Path, stream: str, wanted: Collection[str])
 
     The whole scene is in memory: 2 or 4 bytes a pixel and band, and one more where data may be missing.
     """
-    options, path = _options(dataset), images_path(dataset, archives)
+    options, path = _options_and_path(dataset, archives)
     scene = read_scene(path, options.rasters, dataset.primary, options.resampling, options.other_grids)
-    grid = scene.grid
-    labels, n_classes = _labels(dataset, options, path, grid)
-    with_data = None if scene.valid is None else np.asarray(scene.valid.all(axis=0))
+    grid = with_system(path, scene.grid, options.crs)
+    valid = scene.valid
+    if options.scl:
+        clear = clear_pixels(path, scene.files, options.scl, grid)
+        valid = np.broadcast_to(clear, scene.pixels.shape) if valid is None else valid & clear
+    labels, n_classes = _labels(dataset, options, path, archives, grid)
+    with_data = None if valid is None else np.asarray(valid.all(axis=0))
     windows, _ = choose_windows(labels, n_classes, options, dataset.label_kind, with_data)
     windows = [window for window in windows if _sample_id(dataset.name, window, grid) in wanted]
     classes = load_nomenclature(dataset.nomenclature).classes
@@ -128,24 +112,27 @@ def read(dataset: Dataset, archives: Path, stream: str, wanted: Collection[str])
             labels=tuple(classes[index] for index in window.classes),
             lat=lat,
             lon=lon,
-            date=options.acquired,
-            valid=None if scene.valid is None else scene.valid[:, rows, cols],
+            date=options.acquired or scene.files.date or None,
+            valid=None if valid is None else valid[:, rows, cols],
             radiometry=scene.radiometry,
             grid=grid.window(window.row, window.col, options.size),
         )
 
 
-def _options(dataset: Dataset) -> SceneOptions:
+def _options_and_path(dataset: Dataset, archives: Path) -> tuple[SceneOptions, Path]:
     options = options_of(dataset)
     assert isinstance(options, SceneOptions)
-    return options
+    return options, scene_path(images_path(dataset, archives), options.rasters)
 
 
-def _labels(dataset: Dataset, options: SceneOptions, path: Path, grid: Grid) -> tuple[NDArray[np.uint16], int]:
+def _labels(
+    dataset: Dataset, options: SceneOptions, path: Path, archives: Path, grid: Grid
+) -> tuple[NDArray[np.uint16], int]:
     """The class of each pixel, and how many classes there are."""
     classes = load_nomenclature(dataset.nomenclature).classes
     try:
-        polygons = read_polygons(path, options.polygons)
+        place = polygons_path((path, images_path(dataset, archives), archives), options.polygons)
+        polygons = read_polygons(place, options.polygons, options.layer, options.polygons_crs)
         return label_map(polygons, options.class_field, options.class_map, classes, grid), len(classes)
     except UserError as error:
         raise UserError(f"{dataset.name}, polygons '{options.polygons}': {error}") from error
@@ -154,13 +141,46 @@ def _labels(dataset: Dataset, options: SceneOptions, path: Path, grid: Grid) -> 
 # --- bands ---------------------------------------------------------------------------------------------------------
 
 
-def read_grid(path: Path, pattern: str, bands: Sequence[str]) -> Grid:
+def read_grid(path: Path, pattern: str | None, bands: Sequence[str]) -> Grid:
     """The grid of the finest band; no pixels are read."""
     with _opened(path, pattern, _of_bands(bands)) as (_, _, grid):
         return grid
 
 
-def read_bands(path: Path, pattern: str, bands: Sequence[str], resampling: str) -> tuple[NDArray, Grid]:
+def with_system(path: Path, grid: Grid, crs: str | None) -> Grid:
+    """The grid in the reference system that the option `crs` names, where the rasters state none.
+
+    Raises:
+        UserError: the rasters state another one, or it is none.
+    """
+    if crs is None:
+        return grid
+    try:
+        stated = CRS.from_user_input(crs)
+    except CRSError as error:
+        raise UserError(f"crs is '{crs}', no reference system; expected one like EPSG:32633") from error
+    if grid.crs and grid.crs != stated:
+        raise UserError(f"{path}: crs is '{crs}', and the rasters state {grid.crs}; take the option away")
+    return replace(grid, crs=stated)
+
+
+def clear_pixels(path: Path, files: SceneFiles, classes: Sequence[int], grid: Grid) -> NDArray[np.bool_]:
+    """(y, x), where a product's scene classification is none of some classes, such as clouds and their shadows.
+
+    Raises:
+        UserError: there is no such file, as in Level-1C products.
+    """
+    if files.classes is None:
+        raise UserError(
+            f"{path}: scl is {list(classes)}, but there is no scene classification (SCL); products of Level 2A have one"
+        )
+    with ExitStack() as stack:
+        raster = open_file(path, files.classes, stack)
+        found = raster.read(1, out_shape=(grid.height, grid.width), resampling=Resampling.nearest)
+    return ~np.isin(found, classes)
+
+
+def read_bands(path: Path, pattern: str | None, bands: Sequence[str], resampling: str) -> tuple[NDArray, Grid]:
     """All bands on the grid of the finest one, as delivered: (band, y, x) in the files' number type, and the grid."""
     scene = read_scene(path, pattern, _of_bands(bands), resampling)
     return scene.pixels, scene.grid
@@ -171,13 +191,13 @@ def _of_bands(bands: Sequence[str]) -> Modality:
 
 
 def read_scene(
-    path: Path, pattern: str, modality: Modality, resampling: str, other_grids: str = OTHER_GRIDS[0]
+    path: Path, pattern: str | None, modality: Modality, resampling: str, other_grids: str = OTHER_GRIDS[0]
 ) -> Scene:
     """All bands of a modality on the grid of the finest one, in the sensor's unit.
 
     Args:
         path: an archive or a folder.
-        pattern: shell pattern of the band files, with `{band}` where the band's name stands.
+        pattern: of the files, as `find_files` has it.
         resampling: 'nearest', 'bilinear' or 'cubic', for the bands of coarser resolution.
         other_grids: what becomes of bands that lie elsewhere, one of `OTHER_GRIDS`.
     """
@@ -190,10 +210,10 @@ def read_scene(
             try:
                 place[:], data = layer.read(grid.height, grid.width, resampling)
             except RasterioError as error:
-                raise _unreadable(path, files[band], in_gdals_words(error)) from error
+                raise _unreadable(path, files.bands[band].file, in_gdals_words(error)) from error
             valid.append(data)
     made = dict.fromkeys(str(layer.radiometry) for layer in layers.values() if layer.radiometry)
-    return Scene(pixels, together(valid, (grid.height, grid.width)), "; ".join(made), grid)
+    return Scene(pixels, together(valid, (grid.height, grid.width)), "; ".join(made), grid, files)
 
 
 def _must_fit_into_memory(path: Path, size: int) -> None:
@@ -208,39 +228,27 @@ def _must_fit_into_memory(path: Path, size: int) -> None:
 
 @contextmanager
 def _opened(
-    path: Path, pattern: str, modality: Modality, other_grids: str = OTHER_GRIDS[0]
-) -> Iterator[tuple[Mapping[str, Layer], Mapping[str, str], Grid]]:
-    """Each band in its open file, the files' names, and the grid of the finest."""
-    names = member_names(path)
-    images = [name for name in names if not is_mask(name)]
-    files = {band: only_name(path, images, pattern.replace("{band}", band)) for band in modality.bands}
-    masks = {name[: -len(ENDING)]: name for name in names if is_mask(name)}
-    with ExitStack() as stack:
-        rasters = {band: _open(path, file, stack) for band, file in files.items()}
+    path: Path, pattern: str | None, modality: Modality, other_grids: str = OTHER_GRIDS[0]
+) -> Iterator[tuple[Mapping[str, Layer], SceneFiles, Grid]]:
+    """Each band in its open file, which files these are, and the grid of the finest."""
+    files = find_files(path, pattern, modality)
+    with open_files(path, files) as opened_files:
+        rasters = {band: opened_files[found.file] for band, found in files.bands.items()}
+        masks = masks_of(path, {found.file for found in files.bands.values()}.__contains__, search_tar=True)
         grid, elsewhere = _common_grid(path, rasters, other_grids)
-        target = grid.whole
         layers = {}
-        for band, raster in rasters.items():
-            on = target if band in elsewhere else None
+        for band, found in files.bands.items():
+            on, mask = grid.whole if band in elsewhere else None, masks.get(found.file)
+            one = modality.of_band(band)
             try:
-                mask = read_member(path, masks[files[band]]) if files[band] in masks else None
-                layers[band] = layer_of(raster, modality.of_band(band), files[band], on, mask)
+                layers[band] = layer_of(rasters[band], one, found.file, on, found.index, found.product, mask)
             except RasterError as error:
-                raise UserError(f"{path}: {files[band]}, band {band}, {error}") from error
+                raise UserError(f"{path}: {found.file}, band {band}, {error}") from error
         try:
             must_agree(layers)
         except RasterError as error:
             raise UserError(f"{path}: {error}; bring the files to one type") from error
         yield layers, files, grid
-
-
-def _open(path: Path, file: str, stack: ExitStack) -> DatasetReader:
-    try:
-        raster = stack.enter_context(opened(read_member(path, file)))
-        blocks_must_fit(raster)
-    except RasterError as error:
-        raise UserError(f"{path}: {file} {error}; get the file again") from error
-    return raster
 
 
 def _unreadable(path: Path, file: str, reason: str) -> UserError:
@@ -274,70 +282,6 @@ def _common_grid(path: Path, rasters: Mapping[str, DatasetReader], other_grids: 
 
 def _extent(raster: DatasetReader) -> str:
     return " ".join(f"{value:.10g}" for value in raster.bounds)
-
-
-# --- polygons ------------------------------------------------------------------------------------------------------
-
-
-def label_map(
-    polygons: geopandas.GeoDataFrame,
-    field: str,
-    class_map: Mapping[str, str | None],
-    classes: Sequence[str],
-    grid: Grid,
-) -> NDArray[np.uint16]:
-    """The class of each pixel of a grid: (y, x), 0 where there is none, i + 1 for `classes[i]`.
-
-    A pixel belongs to a polygon that holds its centre. Where polygons overlap, the smaller one counts. Polygons that
-    the map leaves out (null) lie beneath all others: `len(classes) + 1` where there are only such.
-    """
-    if field not in polygons.columns:
-        columns = [str(column) for column in polygons.columns]
-        raise UserError(
-            f"class_field is '{field}', the polygons have: {', '.join(columns)}.{did_you_mean(field, columns)}"
-        )
-    if polygons.crs is None:
-        raise UserError("the polygons state no reference system; give them one (geopandas' set_crs, or a .prj file)")
-    excluded = len(classes) + 1
-    numbers = _class_numbers(polygons[field], class_map, classes, excluded)
-    frame = polygons[["geometry"]].assign(number=numbers).to_crs(grid.crs)
-    usable = frame["number"].notna() & frame.geom_type.isin(["Polygon", "MultiPolygon"]) & ~frame.is_empty
-    unlabelled = ~usable | (frame["number"] == excluded)
-    if unlabelled.any():
-        _log(f"{unlabelled.sum()} of {len(usable)} polygons have no class, no area, or a class mapped to null")
-    frame = frame[usable]
-    # Painted from the largest to the smallest, after those left out; the sort is stable, so of equal ones the later is
-    # painted last.
-    frame = frame.iloc[np.lexsort((-frame.area.to_numpy(), frame["number"].to_numpy() != excluded))]
-    if frame.empty:
-        return np.zeros((grid.height, grid.width), np.uint16)
-    shapes = zip(frame.geometry, frame["number"].astype(int), strict=True)
-    return rasterize(shapes, (grid.height, grid.width), transform=grid.transform, dtype=np.uint16)
-
-
-def _class_numbers(
-    values: Sequence[object], class_map: Mapping[str, str | None], classes: Sequence[str], excluded: int
-) -> list[int | None]:
-    """i + 1 of each polygon's class, `excluded` where the map leaves it out; None where it has no value."""
-    translated = {str(value): name for value, name in class_map.items()}
-    numbers: dict[str | None, int] = {name: index + 1 for index, name in enumerate(classes)}
-    numbers[None] = excluded
-    valued = [_given(value) for value in values]
-    names = [translated.get(str(value), str(value)) for value in values]
-    unknown = Counter(name for name, has_value in zip(names, valued, strict=True) if has_value and name not in numbers)
-    if unknown:
-        listed = ", ".join(
-            f"{name} ({count})" for name, count in sorted(unknown.items(), key=lambda item: str(item[0]))
-        )
-        raise UserError(
-            f"polygons have values that are no class of the nomenclature: {listed}; its classes: {', '.join(classes)}. "
-            "Map each value to a class, or to null to leave it out, with the option class_map"
-        )
-    return [numbers[name] if has_value else None for name, has_value in zip(names, valued, strict=True)]
-
-
-def _given(value: object) -> bool:
-    return value is not None and value == value  # NaN differs from itself
 
 
 # --- windows -------------------------------------------------------------------------------------------------------

@@ -11,8 +11,9 @@ from bandbridge.base.errors import UserError
 from bandbridge.catalogue.datasets import Dataset, load_nomenclature
 from bandbridge.catalogue.reader_options import Sen12msOptions, parse_options
 from bandbridge.ingest.archives import members
+from bandbridge.ingest.divide import stratified_splits
 from bandbridge.ingest.rasters import RasterError, decode
-from bandbridge.ingest.readers import Planned, Rejected, Sample, source_path, stratified_splits
+from bandbridge.ingest.readers import Planned, Rejected, Sample, source_path
 from bandbridge.ingest.readers.images import most_bytes
 
 # IGBP class in the first band of the land cover raster -> which class of the simplified scheme (Schmitt and Wu 2021).

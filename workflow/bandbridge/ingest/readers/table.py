@@ -2,37 +2,41 @@
 
 import posixpath
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import date, datetime
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
-import pandas
 
-from bandbridge.base.errors import UserError, did_you_mean
-from bandbridge.base.untrusted import decimal_number, has_unseen, leads_out
-from bandbridge.catalogue.datasets import Dataset, Modality
+from bandbridge.base.errors import UserError
+from bandbridge.catalogue.datasets import Dataset, Modality, load_nomenclature
 from bandbridge.catalogue.reader_options import TableOptions, parse_options
-from bandbridge.ingest.archives import is_archive, members
+from bandbridge.ingest.archives import is_archive
 from bandbridge.ingest.declarations import grid_of
-from bandbridge.ingest.mask_files import members_with_masks
+from bandbridge.ingest.divide import divide
+from bandbridge.ingest.mask_files import masks_of
+from bandbridge.ingest.other_formats import OtherFormats
 from bandbridge.ingest.places import Grid, modality_difference, on_grid, on_ground
-from bandbridge.ingest.rasters import Raster, RasterError, opened
+from bandbridge.ingest.rasters import Raster, RasterError, decode, opened
 from bandbridge.ingest.readers import Planned, Rejected, Sample, source_path
-from bandbridge.ingest.readers.folder import divide
-from bandbridge.ingest.readers.images import read_image
+from bandbridge.ingest.readers.cells import date_of, degrees_of, inner_path, labels_of, split_of_cell, text_of
+from bandbridge.ingest.readers.frames import LATITUDE, LONGITUDE, read_columns
+from bandbridge.ingest.readers.images import most_bytes, read_image
 from bandbridge.ingest.stacking import stacked_bands
+from bandbridge.ingest.wanted import wanted_members
 
-SPLITS = ("train", "val", "test")
+BAND = "{band}"
 
 
 @dataclass(frozen=True)
 class Row:
-    """A sample as the table describes it; `paths` has the modalities whose cells are not empty."""
+    """A sample as the table describes it.
+
+    `paths` has the modalities whose cells are not empty: one path, or one a band where each band has a column.
+    """
 
     id: str
-    paths: Mapping[str, str]
+    paths: Mapping[str, tuple[str, ...]]
     labels: tuple[str, ...]
     split: str | None
     lat: float | None
@@ -43,21 +47,23 @@ class Row:
 def plan(dataset: Dataset, archives: Path) -> Sequence[Planned]:
     """Every row of the table, but for those whose split or class is mapped to null.
 
-    Rows without a column of splits are divided by shares: of each class where samples have one class, of all rows
-    where they have several. The order of the rows does not matter.
+    Rows without a column of splits are divided by shares, by the hash of their ids (`divide`) or of each class: of all
+    rows where they have several. The order of the rows does not matter.
 
     Raises:
         UserError: the table is missing, empty or damaged, lacks a column, or a cell is not what its column should hold;
             a path leads out of the images' folder.
     """
     options = parse_options(TableOptions, dataset)
-    rows = read_rows(dataset, options, _table_path(dataset, options, archives))
+    rows = read_rows(dataset, options, table := _table_path(dataset, options, archives), archives)
     if options.split:
-        return [Planned(row.id, row.split) for row in rows if row.split is not None]
+        return [Planned(row.id, row.split, _path(row)) for row in rows if row.split is not None]
     rows.sort(key=lambda row: row.id)
     classes = ["|".join(row.labels) if dataset.label_kind == "single" else "" for row in rows]
-    splits = divide(classes, options.shares, options.seed)
-    return [Planned(row.id, split) for row, split in zip(rows, splits, strict=True)]
+    places = _places(dataset, options, rows, _images_path(dataset, archives, dataset.primary.name, table))
+    ids = [row.id for row in rows]
+    splits = divide(ids, classes, options.shares, options.seed, options.draw, places, options.spatial_block)
+    return [Planned(row.id, split, _path(row)) for row, split in zip(rows, splits, strict=True)]
 
 
 def read(dataset: Dataset, archives: Path, stream: str, wanted: Collection[str]) -> Iterator[Sample | Rejected]:
@@ -67,15 +73,16 @@ def read(dataset: Dataset, archives: Path, stream: str, wanted: Collection[str])
     """
     options = parse_options(TableOptions, dataset)
     wanted = set(wanted)
-    rows = read_rows(dataset, options, table := _table_path(dataset, options, archives))
+    rows = read_rows(dataset, options, table := _table_path(dataset, options, archives), archives)
     rows = [row for row in rows if row.id in wanted]
-    if empty := [row for row in rows if stream not in row.paths]:
-        column = _path_columns(dataset, options)[stream]
-        yield from (Rejected(row.id, f"its cell of column '{column}' is empty: no path of its {stream}") for row in empty)
+    for row in rows:
+        if stream not in row.paths:
+            yield Rejected(row.id, f"names no file of {stream}: its cell is empty")
     rows = [row for row in rows if stream in row.paths]
     images = _images_path(dataset, archives, stream, table)
     modality = dataset.modality(stream)
-    read_files = _read_band_files if options.band_files else _read_files
+    has_band_files = options.band_files or any(len(row.paths[stream]) > 1 for row in rows)
+    read_files = _read_band_files if has_band_files else _read_files
     first = dataset.primary
     targets: dict[str, Grid] = {}
     if options.other_grids == "resample" and modality.name != first.name and not first.is_rgb:
@@ -87,38 +94,47 @@ def read(dataset: Dataset, archives: Path, stream: str, wanted: Collection[str])
 # --- the table -----------------------------------------------------------------------------------------------------
 
 
-def read_rows(dataset: Dataset, options: TableOptions, path: Path) -> list[Row]:
-    """The rows of a CSV, TSV or Parquet file that are not left out by `split_names` or `classes`."""
-    columns = _columns(dataset, options, path)
-    count = len(next(iter(columns.values())))
-    if not count:
-        raise UserError(f"{path} has no rows; expected one for each sample")
+def read_rows(dataset: Dataset, options: TableOptions, path: Path, archives: Path) -> list[Row]:
+    """The rows of a table that are not left out by `split_names` or `classes`."""
     path_columns = _path_columns(dataset, options)
     class_columns = _class_columns(options)
+    columns = read_columns(path, _named(options, path_columns, class_columns))
+    count = len(next(iter(columns.values())))
+    folders = {name: _images_path(dataset, archives, name, path) for name in path_columns}
+    classes = {name: name for name in load_nomenclature(dataset.nomenclature).classes} | dict(options.classes)
+    lat, lon = (options.lat, options.lon) if options.lat else (LATITUDE, LONGITUDE)
     rows = []
     for number in range(count):
         cells = {name: values[number] for name, values in columns.items()}
         where = f"{path}, row {number + 1}"
-        paths = {name: _inner_path(cells[column], where, column) for name, column in path_columns.items()}
-        labels = _labels(cells, options, class_columns, where)
-        split = _split(cells[options.split], options, where) if options.split else None
-        name = _text(cells[options.id]) if options.id else _default_id(paths, options)
+        paths = {
+            name: tuple(inner_path(cells[column], where, column, folders[name]) for column in own)
+            for name, own in path_columns.items()
+        }
+        labels = labels_of(cells, options, class_columns, classes, where)
+        split = split_of_cell(cells[options.split], options, where) if options.split else None
+        name = text_of(cells[options.id]) if options.id else _default_id(paths, options)
         if not name:
-            raise UserError(f"{where}: {options.id or ' and '.join(path_columns.values())} is empty")
+            columns_of_paths = " and ".join(column for own in path_columns.values() for column in own)
+            raise UserError(f"{where}: {options.id or columns_of_paths} is empty")
         if labels is None or (options.split and split is None):
             continue
         rows.append(
             Row(
                 id=name,
-                paths={modality: value for modality, value in paths.items() if value},
+                paths={modality: own for modality, own in paths.items() if any(own)},
                 labels=labels,
                 split=split,
-                lat=_degrees(cells[options.lat], 90, where, options.lat) if options.lat else None,
-                lon=_degrees(cells[options.lon], 180, where, options.lon) if options.lon else None,
-                date=_date(cells[options.date], where, options.date) if options.date else None,
+                lat=degrees_of(cells[lat], 90, where, lat) if lat in cells else None,
+                lon=degrees_of(cells[lon], 180, where, lon) if lon in cells else None,
+                date=date_of(cells[options.date], where, options.date) if options.date else None,
             )
         )
     return rows
+
+
+def _path(row: Row) -> str:
+    return next((path for paths in row.paths.values() for path in paths if path), "")
 
 
 def _table_path(dataset: Dataset, options: TableOptions, archives: Path) -> Path:
@@ -132,51 +148,36 @@ def _table_path(dataset: Dataset, options: TableOptions, archives: Path) -> Path
     return found[0]
 
 
-def _columns(dataset: Dataset, options: TableOptions, path: Path) -> dict[str, list[Any]]:
-    """The columns that the options name, as lists; texts as they stand in a CSV, so that '007' keeps its zeros."""
-    frame = _frame(path)
-    present = [str(name) for name in frame.columns]
-    named = dict.fromkeys(_path_columns(dataset, options).values(), "path")
+def _named(
+    options: TableOptions, path_columns: Mapping[str, Sequence[str]], class_columns: Mapping[str, str]
+) -> dict[str, str]:
+    """Column -> the option that names it."""
+    named = dict.fromkeys((column for own in path_columns.values() for column in own), "path")
     for option in ("id", "label", "labels", "split", "lat", "lon", "date"):
         if getattr(options, option):
             named[getattr(options, option)] = option
-    named |= dict.fromkeys(_class_columns(options), "label_columns")
-    for column, option in named.items():
-        if column not in present:
-            shown = ", ".join(present[:30]) + (" ..." if len(present) > 30 else "")
-            guess = did_you_mean(column, present)
-            raise UserError(f"{path} has no column '{column}' (option {option}); it has: {shown}.{guess}")
-    return {column: frame[column].tolist() for column in named}
+    return named | dict.fromkeys(class_columns, "label_columns")
 
 
-def _frame(path: Path) -> pandas.DataFrame:
-    suffix = path.suffix.lower()
-    try:
-        if suffix == ".parquet":
-            return pandas.read_parquet(path)
-        if suffix in (".csv", ".tsv"):
-            separator = "\t" if suffix == ".tsv" else ","
-            return pandas.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except pandas.errors.EmptyDataError as error:
-        raise UserError(f"{path} is empty; expected a line of column names and a row for each sample") from error
-    except (OSError, ValueError) as error:  # pandas' and pyarrow's own errors are ValueErrors
-        raise UserError(f"{path} cannot be read as a table ({' '.join(str(error).split())})") from error
-    raise UserError(f"{path} is no table that can be read here; expected .csv, .tsv or .parquet")
-
-
-def _path_columns(dataset: Dataset, options: TableOptions) -> dict[str, str]:
-    """Modality -> column of its paths."""
+def _path_columns(dataset: Dataset, options: TableOptions) -> dict[str, tuple[str, ...]]:
+    """Modality -> column of its paths, or a column for each of its bands."""
     names = [modality.name for modality in dataset.modalities]
     if isinstance(options.path, str):
         if len(names) > 1:
             example = ", ".join(f"{name}: {name}_path" for name in names)
             where = f"options of {dataset.name}: path is '{options.path}'"
             raise UserError(f"{where}, expected a column for each modality: {{{example}}}")
-        return {names[0]: options.path}
-    missing = [name for name in names if name not in options.path]
-    if missing:
-        raise UserError(f"options of {dataset.name}: path has no column for {', '.join(missing)}")
-    return {name: options.path[name] for name in names}
+        columns: Mapping[str, str] = {names[0]: options.path}
+    else:
+        missing = [name for name in names if name not in options.path]
+        if missing:
+            raise UserError(f"options of {dataset.name}: path has no column for {', '.join(missing)}")
+        columns = options.path
+    return {name: _columns_of_bands(columns[name], dataset.modality(name)) for name in names}
+
+
+def _columns_of_bands(column: str, modality: Modality) -> tuple[str, ...]:
+    return tuple(column.replace(BAND, band) for band in modality.bands) if BAND in column else (column,)
 
 
 def _class_columns(options: TableOptions) -> dict[str, str]:
@@ -186,92 +187,26 @@ def _class_columns(options: TableOptions) -> dict[str, str]:
     return {name: name for name in options.label_columns}
 
 
-def _labels(
-    cells: Mapping[str, Any], options: TableOptions, class_columns: Mapping[str, str], where: str
-) -> tuple[str, ...] | None:
-    """The classes of a row; None where it had some and all are mapped to null."""
-    if options.label:
-        names = [_text(cells[options.label])]
-    elif options.labels:
-        cell = cells[options.labels]
-        several = isinstance(cell, list | tuple | np.ndarray)
-        names = [_text(item) for item in cell] if several else _text(cell).split(options.separator)
-    else:
-        names = [name for column, name in class_columns.items() if _flag(cells[column], where, column)]
-    names = [name.strip() for name in names if name.strip()]
-    kept = [options.classes.get(name, name) for name in names]
-    if names and all(name is None for name in kept):
-        return None
-    return tuple(dict.fromkeys(name for name in kept if name is not None))
-
-
-def _flag(value: Any, where: str, column: str) -> bool:
-    text = _text(value).lower()
-    if text in ("1", "true"):
-        return True
-    if text in ("0", "false", ""):
-        return False
-    raise UserError(f"{where}: {column} is '{value}', expected 0 or 1")
-
-
-def _split(value: Any, options: TableOptions, where: str) -> str | None:
-    """The split of a row; None where it is left out."""
-    text = _text(value)
-    split = options.split_names.get(text, text)
-    if split is None or split in SPLITS:
-        return split
-    raise UserError(
-        f"{where}: {options.split} is '{text}', expected {', '.join(SPLITS)}.{did_you_mean(text, SPLITS)} Other names "
-        f"are translated by the option split_names, as in {{{text or 'unused'}: null}}, which leaves such rows out"
-    )
-
-
-def _inner_path(value: Any, where: str, column: str) -> str:
-    """A path below the images' folder; empty where the cell is."""
-    text = _text(value)
-    parts = text.split("/")
-    if text and (leads_out(text) or has_unseen(text)):
-        raise UserError(
-            f"{where}: {column} is '{text}', expected a path with '/' below the images' folder or archive, "
-            "without '..'; give the folder with the option archive"
-        )
-    # As archives' members are named; a path object for each cell of a large table takes long.
-    return str(PurePosixPath(text)) if "" in parts[1:] or "." in parts else text
-
-
-def _default_id(paths: Mapping[str, str], options: TableOptions) -> str:
-    first = next((path for path in paths.values() if path), "")
+def _default_id(paths: Mapping[str, tuple[str, ...]], options: TableOptions) -> str:
+    first = next((path for own in paths.values() for path in own if path), "")
     return first if options.band_files else posixpath.splitext(first)[0]
 
 
-def _degrees(value: Any, limit: int, where: str, column: str) -> float | None:
-    text = _text(value)
-    if not text:
-        return None
-    degrees = decimal_number(text)
-    if degrees is None or abs(degrees) > limit:
-        raise UserError(f"{where}: {column} is '{text}', expected degrees from -{limit} to {limit}")
-    return degrees
-
-
-def _date(value: Any, where: str, column: str) -> str | None:
-    text = _text(value)
-    try:
-        return text if not text or datetime.fromisoformat(text) else None
-    except ValueError as error:
-        raise UserError(f"{where}: {column} is '{text}', expected a date like 2024-06-01") from error
-
-
-def _text(value: Any) -> str:
-    """A cell as text; empty where there is no value."""
-    if value is None or value is pandas.NaT or value is pandas.NA or (isinstance(value, float) and value != value):
-        return ""
-    if isinstance(value, datetime) and value == datetime(value.year, value.month, value.day, tzinfo=value.tzinfo):
-        return value.date().isoformat()
-    if isinstance(value, date):
-        return value.isoformat()
-    # A column of whole numbers with gaps is one of floats in pandas.
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
+def _places(
+    dataset: Dataset, options: TableOptions, rows: Sequence[Row], images: Path
+) -> list[tuple[float, float] | None]:
+    """Where each row's sample lies: by the table, else as its first file says itself; none where nobody asks."""
+    if options.spatial_block is None:
+        return []
+    places = {row.id: (row.lat, row.lon) for row in rows if row.lat is not None and row.lon is not None}
+    modality = dataset.primary
+    unplaced = [row for row in rows if row.id not in places and modality.name in row.paths]
+    rest = {_file_names(row, modality, options)[0]: row.id for row in unplaced}
+    for name, content in wanted_members(images, rest) if rest else ():
+        with suppress(RasterError):  # it will be set aside when it is converted
+            if centre := decode(content).centre:
+                places[rest[name]] = centre
+    return [places.get(row.id) for row in rows]
 
 
 # --- the images ----------------------------------------------------------------------------------------------------
@@ -309,12 +244,13 @@ def _grids(images: Path, rows: Sequence[Row], modality: Modality, options: Table
     """Row -> the grid of a modality's file, or of its finest band file."""
     owners: dict[str, list[str]] = {}
     for row in rows:
-        for band in modality.bands if options.band_files else ("",):
-            owners.setdefault(_file_of(row, modality, band, options), []).append(row.id)
+        for name in _file_names(row, modality, options):
+            owners.setdefault(name, []).append(row.id)
     grids: dict[str, Grid] = {}
-    for member, content in members(images, wanted=owners.__contains__):
+    formats = OtherFormats(images)
+    for member, content in wanted_members(images, owners):
         try:
-            with opened(content) as file:
+            with opened(formats.readable(member, content, len(modality.bands))) as file:
                 grid = grid_of(file)
         except RasterError:
             continue  # it is refused where its pixels are read
@@ -324,12 +260,13 @@ def _grids(images: Path, rows: Sequence[Row], modality: Modality, options: Table
     return grids
 
 
-def _file_of(row: Row, modality: Modality, band: str, options: TableOptions) -> str:
-    """The name of a row's file of a modality, or of one of its bands."""
-    path = row.paths[modality.name]
-    if not options.band_files:
-        return path
-    return str(PurePosixPath(str(options.band_files).replace("{path}", path).replace("{band}", band)))
+def _file_names(row: Row, modality: Modality, options: TableOptions) -> list[str]:
+    """The names of a row's files of a modality: one, or one a band, by columns or as `band_files` makes them."""
+    paths = row.paths[modality.name]
+    if len(paths) > 1 or not options.band_files:
+        return list(paths)
+    names = (options.band_files.replace("{path}", paths[0]).replace(BAND, band) for band in modality.bands)
+    return [str(PurePosixPath(name)) for name in names]
 
 
 def _read_files(
@@ -337,11 +274,13 @@ def _read_files(
 ) -> Iterator[Sample | Rejected]:
     owners: dict[str, list[Row]] = {}
     for row in rows:
-        owners.setdefault(row.paths[modality.name], []).append(row)
-    for member, content, mask in members_with_masks(images, wanted=owners.__contains__):
+        owners.setdefault(row.paths[modality.name][0], []).append(row)
+    formats, masks = OtherFormats(images), masks_of(images, owners.__contains__)
+    for member, content in wanted_members(images, owners):
         items: list[Sample | Rejected]
         try:
-            image = read_image(content, modality, options.picture_size, member, mask)
+            content = formats.readable(member, content, len(modality.bands), most_bytes(modality, options.picture_size))
+            image = read_image(content, modality, options.picture_size, member, masks.get(member))
             items = [_whole(row, image, targets.get(row.id), options) for row in owners[member]]
         except RasterError as error:
             items = [Rejected(row.id, str(error)) for row in owners[member]]
@@ -362,16 +301,19 @@ def _read_band_files(
     one = {band: modality.of_band(band) for band in modality.bands}
     owners: dict[str, list[tuple[int, str]]] = {}
     for at, row in enumerate(rows):
-        for band in modality.bands:
-            owners.setdefault(_file_of(row, modality, band, options), []).append((at, band))
+        for band, name in zip(modality.bands, _file_names(row, modality, options), strict=True):
+            owners.setdefault(name, []).append((at, band))
+    formats, masks = OtherFormats(images), masks_of(images, owners.__contains__)
     waiting: dict[int, _Open] = {}
     done: set[int] = set()
-    for member, content, mask in members_with_masks(images, wanted=owners.__contains__):
+    for member, content in wanted_members(images, owners):
         for at, band in owners[member]:
             if at in done:
                 continue
             sample = waiting.setdefault(at, _Open(rows[at], {}))
-            result = _add_band(sample, one[band], (member, content, mask), modality, options, targets.get(rows[at].id))
+            target = targets.get(rows[at].id)
+            file = member, content, masks.get(member)
+            result = _add_band(sample, one[band], file, formats, modality, options, target)
             if result is not None:
                 yield result
                 done.add(at)
@@ -387,6 +329,7 @@ def _add_band(
     sample: _Open,
     band: Modality,
     file: tuple[str, bytes, bytes | None],
+    formats: OtherFormats,
     modality: Modality,
     options: TableOptions,
     target: Grid | None,
@@ -399,8 +342,9 @@ def _add_band(
         target: the grid of another modality, on which the sample is to lie.
     """
     (name,) = band.bands
+    member, content, mask = file
     try:
-        member, content, mask = file
+        content = formats.readable(member, content, 1, most_bytes(band))
         sample.bands[name] = read_image(content, band, name=member, mask=mask)
     except RasterError as error:
         return Rejected(sample.row.id, f"band {name}: {error}")

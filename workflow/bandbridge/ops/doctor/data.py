@@ -18,10 +18,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from bandbridge.base.paths import Paths
 from bandbridge.base.untrusted import whole_number
 from bandbridge.catalogue.datasets import Source, load_dataset
 from bandbridge.catalogue.text_towers import load_text_tower, missing_tower_files
-from bandbridge.config.run import absent_checkpoints, all_tasks, clips, evaluated, locked_tower, uses_scratch
+from bandbridge.config.missing_weights import absent_checkpoints
+from bandbridge.config.networks import clips, locked_tower
+from bandbridge.config.run import Run
 from bandbridge.ingest.archives import is_archive, locate
 from bandbridge.ingest.fetch import missing_manual, needed
 from bandbridge.ops.doctor.machine import GB, MISSING, NOTE, OK, SECONDS, Check, Checks
@@ -124,17 +127,8 @@ def _lacking(source: Source, folder: Path) -> list[Source]:
 
 def dataset_folders(config: Mapping[str, Any]) -> dict[str, tuple[Path, Path]]:
     """For every data set of a run, the folder of its downloads and its store."""
-    names = [task["dataset"] for task in all_tasks(config)]
-    names += [*evaluated(config), *([config["clip"]["scratch"]["dataset"]] if uses_scratch(config) else [])]
-    archives = Path(config["data_root"]) / "archives"
-    return {
-        name: (archives / load_dataset(name).archives, _stores(config) / f"{name}.zarr")
-        for name in dict.fromkeys(names)
-    }
-
-
-def _stores(config: Mapping[str, Any]) -> Path:
-    return Path(config["store_root"] or Path(config["data_root"]) / "zarr")
+    run = Run(config)
+    return {name: (Path(run.archives(name)), Path(run.paths.store(name)).parent) for name in run.datasets}
 
 
 def _index(wheel: str | None) -> tuple[str, ...]:
@@ -159,11 +153,9 @@ def _pip_default() -> str:
 
 def needs_hub(config: Mapping[str, Any]) -> bool:
     """Whether weights have still to come from a model hub."""
-    results = Path(config["results_root"]) / config["run"]
+    paths = Paths(config)
     return any(
-        source != "scratch"
-        and not Path(source).exists()
-        and not (results / "clip" / clip / "open_clip_config.json").exists()
+        source != "scratch" and not Path(source).exists() and not Path(paths.clip(clip)).exists()
         for clip, (_, source) in clips(config).items()
     )
 
@@ -257,7 +249,7 @@ def room(config: Mapping[str, Any], needs: Sequence[tuple[Need, int | None]]) ->
     unknown = sum(1 for _, size in needs if size is None)
     wanted = [
         ("data_root", Path(config["data_root"]), float(downloads), float(downloads)),
-        ("store_root", _stores(config), least, most),
+        ("store_root", Path(Paths(config).stores), least, most),
         ("results_root", Path(config["results_root"]), 0.0, RESULTS),
     ]
     for names, folder, low, high in _by_disk(wanted):
@@ -297,7 +289,7 @@ def folders(config: Mapping[str, Any]) -> Checks:
     complete = not any([*missing_files(config)[:2], missing_tower(config)])
     roots = {
         "data_root": Path(config["data_root"]),
-        "store_root": _stores(config),
+        "store_root": Path(Paths(config).stores),
         "results_root": Path(config["results_root"]),
         "log_root": Path(config["log_root"]),
     }

@@ -10,6 +10,9 @@ import pandas as pd
 import yaml
 
 from bandbridge.base.errors import UserError
+from bandbridge.base.files import read_json
+from bandbridge.base.paths import RunPaths, is_on_a_line
+from bandbridge.config.lines import lines
 from bandbridge.metrics.intervals import paired_difference, unpaired_difference
 from bandbridge.reporting.tables.model import (
     SIGNIFICANT,
@@ -19,6 +22,7 @@ from bandbridge.reporting.tables.model import (
     line_of,
     metric_name,
     modality_name,
+    read_curve,
     read_curves,
 )
 from bandbridge.scoring.draws import HeadlineDraws, load_draws
@@ -148,14 +152,25 @@ def _read_runs(folders: Sequence[Path]) -> list[Run]:
 
 
 def _read_run(folder: Path, name: str) -> Run:
-    table = folder / "metrics.csv"
+    paths = RunPaths(str(folder))
+    table = Path(paths.metrics)
     if not table.is_file():
         raise UserError(f"{table} is not there: {folder} holds no finished run. Run it first, or correct the name.")
-    selected = sorted(folder.glob("paint/*/selected.json"))
-    curves = read_curves([path.with_name("curve.csv") for path in selected], selected)
-    config = folder / "config.yaml"
+    config = Path(paths.config)
     content = yaml.safe_load(config.read_text(encoding="utf-8")) if config.is_file() else None
-    return Run(name, folder, read_rows([table]), curves, content)
+    return Run(name, folder, read_rows([table]), _curves(folder, content), content)
+
+
+def _curves(folder: Path, config: Mapping[str, Any] | None) -> list[Curve]:
+    """The curve of each line; which line a choice is of, the configuration knows where the choice does not say it."""
+    choices = sorted(folder.glob("paint/*/selected.json"))
+    if config is None or all("line" in read_json(choice) for choice in choices):
+        return read_curves([choice.with_name("curve.csv") for choice in choices], choices)
+    paths, curves = RunPaths(str(folder)), []
+    for line in lines(config).values():
+        table, choice = (Path(paths.paint(line.name, line.tag, file)) for file in ("curve.csv", "selected.json"))
+        curves += [read_curve(table, choice, line.name, line.datasets)] if choice.exists() else []
+    return curves
 
 
 def _on_line(run: Run) -> list[str]:
@@ -189,7 +204,7 @@ def _scores(run: Run, several: bool) -> Iterator[tuple[Key, Score]]:
 
 def _parts(encoder: str, roles: Sequence[str], several: bool) -> list[str]:
     """What an encoder is called in every run; nothing for an alpha that is neither end nor choice."""
-    if "@" not in encoder:
+    if not is_on_a_line(encoder):
         return [f"Aligned ({encoder})" if roles else encoder]
     return [f"{line_of(encoder)}, {role}" if several else role.capitalize() for role in roles]
 
@@ -210,8 +225,8 @@ def _changes(
 
 def _draws(run: Run, encoder: str, key: Key) -> HeadlineDraws | None:
     """The draws beside a zero-shot score, where there are some."""
-    name = f"zero-shot.{key.dataset}.{key.nomenclature}.{key.prompts}.draws.npz"
-    path = run.folder / "metrics" / encoder / name
+    paths = RunPaths(str(run.folder))
+    path = Path(paths.zero_shot(encoder, key.dataset, key.nomenclature, key.prompts, "draws.npz"))
     if key.task != "zero-shot" or not path.is_file():
         return None
     draws = load_draws(path)

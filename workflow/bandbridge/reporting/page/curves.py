@@ -9,7 +9,8 @@ import pandas as pd
 
 from bandbridge.base.alphas import alpha_name
 from bandbridge.base.checksums import open_verified
-from bandbridge.config.run import lines, model_at, nomenclature_of, tasks
+from bandbridge.base.paths import EncoderName
+from bandbridge.config.lines import lines, model_at, nomenclature_of, tasks
 from bandbridge.reporting.figures import run as plots
 from bandbridge.reporting.figures.run import Intervals
 from bandbridge.reporting.figures.style import Album, Plot
@@ -69,7 +70,7 @@ def _intervals(curve: Curve, config: Mapping[str, Any], metrics: pd.DataFrame) -
         rows = rows[(rows["metric"] == main_metric(own[0]["dataset"], rows["metric"])) & rows["ci_low"].notna()]
         ends = {(row.encoder, row.split): (row.ci_low, row.ci_high) for row in rows.itertuples()}
         for alpha in curve.points["alpha"]:
-            encoder = model_at(line, alpha) if line else f"{curve.clip}@{alpha_name(alpha)}"
+            encoder = model_at(line, alpha) if line else str(EncoderName(curve.clip, alpha))
             for split in ("val", "test"):
                 if (encoder, split) in ends:
                     spans[role, split, float(alpha)] = ends[encoder, split]
@@ -105,13 +106,16 @@ def _spoken_point(curve: Curve, alpha: float) -> str:
 # --- training --------------------------------------------------------------------------------------------------------
 
 
-def training_name(path: Path) -> str:
-    """What a history.jsonl tells of, from its place: <stage>/<what was trained>/history.jsonl."""
-    stage, what = path.parent.parent.name, path.parent.name
-    if stage == "finetune":
-        clip, _, dataset = what.rpartition(".")
-        return f"Fine-tuning {clip} on {short_titles(dataset)}"
-    return {"align": f"Aligning {what}", "clip": f"Training {what} from scratch"}.get(stage, what)
+def training_name(training: Mapping[str, Any]) -> str:
+    """What was trained, of one of `Evaluation.trainings`."""
+    name = training["name"]
+    if training["kind"] == "finetune":
+        return f"Fine-tuning {name} on {short_titles('+'.join(training['datasets']))}"
+    return {"align": f"Aligning {name}", "clip": f"Training {name} from scratch"}[training["kind"]]
+
+
+def _tag(training: Mapping[str, Any]) -> list[str]:
+    return ["+".join(training["datasets"])] if training.get("datasets") else []
 
 
 def remarks(paths: Sequence[Path]) -> list[str]:
@@ -125,9 +129,9 @@ def remarks(paths: Sequence[Path]) -> list[str]:
     return noted
 
 
-def training_plot(path: Path, album: Album) -> Plot:
-    """Loss, validation and learning rate of one training."""
-    with open_verified(path) as file:
+def training_plot(training: Mapping[str, Any], album: Album) -> Plot:
+    """Loss, validation and learning rate of one of `Evaluation.trainings`."""
+    with open_verified(Path(training["history"])) as file:
         history = [json.loads(line) for line in file]
     computed = [line["precision"] for line in history if "precision" in line]
     noted = [line["remark"] for line in history if "remark" in line]
@@ -137,6 +141,6 @@ def training_plot(path: Path, album: Album) -> Plot:
     if computed:
         caption += f" Computed in {', then in '.join(computed)}."
     caption += "".join(f" {text}" for text in noted)
-    name = f"training-{path.parent.parent.name}-{path.parent.name}"
+    name = "-".join(["training", training["kind"], ".".join([training["name"], *_tag(training)])])
     figure = plots.training_curves(history)
-    return album.plot(figure, name, caption, f"{training_name(path)}. {caption}", pd.DataFrame(history))
+    return album.plot(figure, name, caption, f"{training_name(training)}. {caption}", pd.DataFrame(history))

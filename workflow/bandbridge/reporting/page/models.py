@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from bandbridge.base.alphas import alpha_name
-from bandbridge.config.run import tasks
+from bandbridge.base.paths import EncoderName, is_on_a_line
+from bandbridge.config.lines import tasks
 from bandbridge.reporting.figures import models as plots_models
 from bandbridge.reporting.figures.style import MODEL_COLOURS, MOST_CLASSES, Album, Plot
 from bandbridge.reporting.tables.all import (
@@ -65,8 +65,8 @@ def own_prompts(config: Mapping[str, Any]) -> dict[str, str]:
 def drawn_models(scores: pd.Series, names: Mapping[str, str], most: int = len(MODEL_COLOURS)) -> list[str]:
     """Encoders that a figure has room for, in the order of tables: those of the PAINT line, then the best others."""
     there = [name for name in names if name in scores.index]
-    first = [name for name in there if "@" in name][:most]
-    others = sorted((name for name in there if "@" not in name), key=lambda name: -rank_value(scores[name]))
+    first = [name for name in there if is_on_a_line(name)][:most]
+    others = sorted((name for name in there if not is_on_a_line(name)), key=lambda name: -rank_value(scores[name]))
     kept = {*first, *others[: most - len(first)]}
     return [name for name in there if name in kept]
 
@@ -130,10 +130,15 @@ def _class_scores(
 
 def _compared(encoders: Sequence[str], curves: Sequence[Curve]) -> tuple[str, str]:
     """The zero-shot model and the one to compare with it: the patched one, or the next there is."""
-    base = next((name for name in encoders if name.endswith("@0")), encoders[0])
-    chosen = {f"{curve.clip}@{alpha_name(curve.selected)}" for curve in curves}
+    base = next((name for name in encoders if _is_at_zero(name)), encoders[0])
+    chosen = {curve.chosen for curve in curves}
     others = [name for name in encoders if name != base]
     return base, next((name for name in others if name in chosen), others[0] if others else base)
+
+
+def _is_at_zero(encoder: str) -> bool:
+    name = EncoderName.if_on_a_line(encoder)
+    return name is not None and name.alpha == 0
 
 
 # --- confusions ------------------------------------------------------------------------------------------------------
@@ -158,9 +163,9 @@ def confusions(
             continue
         values = scores[(scores["dataset"] == dataset) & (scores["prompts"] == prompts)]
         values = values.drop_duplicates("encoder").set_index("encoder")["value"]
-        students = [name for name in there if "@" not in name]
+        students = [name for name in there if not is_on_a_line(name)]
         students.sort(key=lambda name: -rank_value(values.get(name, 0.0)))
-        compared = _compared([name for name in there if "@" in name] or there, curves)
+        compared = _compared([name for name in there if is_on_a_line(name)] or there, curves)
         shown = list(dict.fromkeys([*compared, *students[:1]]))
         kept = {name: names[name] for name in shown}
         caption = (

@@ -4,7 +4,7 @@ import json
 import platform
 import re
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -62,16 +62,13 @@ class Cost:
         return f"{self.memory:,.0f} MB" if self.memory < 1000 else f"{self.memory / 1000:.1f} GB"
 
 
-def costs(benchmarks: Sequence[Path], run: str) -> list[Cost]:
+def costs(benchmarks: Sequence[Path]) -> list[Cost]:
     """Time and peak memory of each stage, the longest first, from Snakemake's benchmark files.
 
     Args:
-        benchmarks: files `.../<run>/<stage>...tsv`, or folders of such; what does not exist is left out.
+        benchmarks: folders of a run's logs, in which a stage's are in a folder of its name; none of a missing one.
     """
-    files = {
-        file for path in benchmarks for file in (path.rglob("*.tsv") if path.is_dir() else [path]) if file.is_file()
-    }
-    jobs = [_read_benchmark(path, run) for path in sorted(files)]
+    jobs = [(stage, *_measured(file)) for folder in benchmarks for stage, file in _by_stage(folder)]
     if not jobs:
         return []
     frame = pd.DataFrame(jobs, columns=["stage", "seconds", "memory"])
@@ -123,12 +120,20 @@ def total_cost(stages: Sequence[Cost]) -> Cost:
     )
 
 
-def _read_benchmark(path: Path, run: str) -> tuple[str, float, float]:
+def _by_stage(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Each benchmark in a folder of logs, with its stage: the folder that it is in, or itself."""
+    for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if entry.is_dir():
+            yield from ((entry.name, file) for file in sorted(entry.rglob("*.tsv")))
+        elif entry.suffix == ".tsv":
+            yield entry.stem, entry
+
+
+def _measured(path: Path) -> tuple[float, float]:
+    """Seconds and megabytes of a benchmark."""
     # Memory is '-' or NA for a job that ended before it could be measured.
     measured = pd.read_csv(path, sep="\t", na_values=["-", "NA"])
-    parts = path.with_suffix("").parts
-    below = parts[len(parts) - parts[::-1].index(run) :] if run in parts else parts[-1:]
-    return below[0], float(measured["s"].sum()), float(measured["max_rss"].max())
+    return float(measured["s"].sum()), float(measured["max_rss"].max())
 
 
 def duration(seconds: float) -> str:

@@ -7,18 +7,10 @@ from typing import Any
 import pandas as pd
 
 from bandbridge.base.alphas import alpha_name
+from bandbridge.base.paths import zero_shot
 from bandbridge.catalogue.text_towers import load_text_tower
-from bandbridge.config.run import (
-    clips,
-    final_lines,
-    lines,
-    locked_tower,
-    model_at,
-    nomenclature_of,
-    students,
-    tasks,
-    uses_scratch,
-)
+from bandbridge.config.lines import final_lines, lines, model_at, nomenclature_of, tasks
+from bandbridge.config.networks import clips, locked_tower, students, uses_scratch
 from bandbridge.reporting.tables.all import Curve, dataset_title, headline, metric_name, number, short_title
 from bandbridge.reporting.tables.model import rank_value
 
@@ -136,8 +128,8 @@ def _alignment_alone(config: Mapping[str, Any], metrics: pd.DataFrame) -> str:
     named = [config["align"]["task"]] if config["align"].get("task") else []
     for task in (*named, *tasks(config, "patching"), *tasks(config, "supported")):
         scores = task_scores(metrics, task)
-        if scores and f"{clip}@0" in scores.values and _aligned(config, scores, clip):
-            return _student_sentence(config, scores, _aligned(config, scores, clip), clip, f"{clip}@0")
+        if scores and zero_shot(clip) in scores.values and _aligned(config, scores, clip):
+            return _student_sentence(config, scores, _aligned(config, scores, clip), clip, zero_shot(clip))
     return ""
 
 
@@ -151,8 +143,8 @@ def ends_of(config: Mapping[str, Any], curve: Curve) -> tuple[str, str]:
     """The encoders that a summary compares: zero-shot CLIP and the patched model."""
     line = lines(config).get(curve.clip)
     if line is None:
-        return f"{curve.clip}@0", f"{curve.clip}@{alpha_name(curve.selected)}"
-    return f"{line.clip}@0", model_at(line, curve.selected)
+        return zero_shot(curve.clip), curve.chosen
+    return zero_shot(line.clip), model_at(line, curve.selected)
 
 
 def _roles(config: Mapping[str, Any], metrics: pd.DataFrame, role: str) -> list[Scores]:

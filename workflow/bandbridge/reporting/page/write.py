@@ -17,7 +17,9 @@ from bandbridge import __version__
 from bandbridge.base.files import whole_directory, whole_file
 from bandbridge.base.locations import WORKFLOW
 from bandbridge.catalogue.text_towers import load_text_tower
-from bandbridge.config.run import locked_tower, open_words, tasks
+from bandbridge.config.lines import tasks
+from bandbridge.config.networks import locked_tower
+from bandbridge.config.scored import open_words
 from bandbridge.reporting.figures.style import Album
 from bandbridge.reporting.page.curves import paint_plots, remarks, short_titles, training_name, training_plot
 from bandbridge.reporting.page.datasets import dataset_page
@@ -57,7 +59,7 @@ def write_report(
     metrics: pd.DataFrame,
     curves: Sequence[Curve],
     *,
-    histories: Sequence[Path] = (),
+    trainings: Sequence[Mapping[str, Any]] = (),
     stores: Sequence[Path] = (),
     quarantines: Sequence[Path] = (),
     tables: Sequence[Path] = (),
@@ -74,10 +76,10 @@ def write_report(
 
     Args:
         config: the run's validated configuration.
-        histories: history.jsonl of every training.
+        trainings: those of the run, see `Evaluation.trainings`.
         stores: Zarr directories, and beside them, in the same order, `quarantines`.
         tables: the table files, to be downloaded from the page.
-        benchmarks: Snakemake's benchmark files; those that do not exist are left out.
+        benchmarks: folders of Snakemake's benchmark files; one that does not exist is left out.
         gallery_files, projection_files: what the scripts `gallery` and `projection` wrote.
         checksums: name -> SHA-256 of what the page was made from.
         figures: a folder beside the page, made anew, for every figure as PDF, PNG and CSV; None for no files.
@@ -85,7 +87,7 @@ def write_report(
         notes: what the run leaves out, in sentences.
         noted: files with remarks of stages, see `remarks`.
     """
-    stages = costs(benchmarks, config["run"])
+    stages = costs(benchmarks)
     scores = _main_scores(config, metrics)
     with _album(figures) as album:
         drawn = draw(
@@ -104,7 +106,7 @@ def write_report(
                     f"paint {index}": partial(paint_plots, curve, config, metrics, album)
                     for index, curve in enumerate(curves)
                 },
-                **{f"training {path}": partial(training_plot, path, album) for path in histories},
+                **{f"training {index}": partial(training_plot, of, album) for index, of in enumerate(trainings)},
             },
             processes,
         )
@@ -131,7 +133,7 @@ def write_report(
         galleries_left_out=left_out,
         probes=drawn["probes"],
         projections=drawn["projections"],
-        trainings=[(training_name(path), drawn[f"training {path}"]) for path in histories],
+        trainings=[(training_name(of), drawn[f"training {index}"]) for index, of in enumerate(trainings)],
         datasets=datasets,
         costs=stages,
         cost_plot=drawn["cost"],

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from bandbridge.base.alphas import alpha_name
+from bandbridge.config.evaluation import TABLES
+from bandbridge.config.students_in_words import ablation_facts
 from bandbridge.metrics.intervals import FEWEST
 from bandbridge.reporting.tables.model import (
     NOTHING,
@@ -28,7 +30,7 @@ from bandbridge.reporting.tables.model import (
 )
 from bandbridge.reporting.tables.scores import classification_table, details_table, few_shot_table, linear_probe_table
 from bandbridge.reporting.tables.spaces import gap_table, retrieval_table, text_retrieval_table, words_table
-from bandbridge.reporting.tables.study import Facts, ablation_facts, ablations_table, prompts_table
+from bandbridge.reporting.tables.study import Facts, ablations_table, prompts_table
 
 __all__ = [
     "NOTHING",
@@ -51,21 +53,6 @@ __all__ = [
     "short_title",
     "shown_models",
 ]
-
-# Names of the tables of a run, in the order of a report.
-TABLES = (
-    "classification",
-    "details",
-    "prompts",
-    "retrieval",
-    "text_retrieval",
-    "words",
-    "linear_probe",
-    "few_shot",
-    "gap",
-    "ablations",
-    "paint",
-)
 
 
 def all_tables(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,9 @@ from bandbridge.base.alphas import alpha_name
 from bandbridge.base.checksums import verify
 from bandbridge.base.errors import UserError, did_you_mean
 from bandbridge.base.files import read_json
+from bandbridge.base.paths import EncoderName, chosen_on, zero_shot
 from bandbridge.catalogue.datasets import dataset_names, load_dataset
+from bandbridge.catalogue.titles import dataset_title, short_title
 from bandbridge.metrics.intervals import FEWEST
 from bandbridge.scoring.rows import LEFT_OUT
 
@@ -130,6 +132,11 @@ class Curve:
     reason: str
 
     @property
+    def chosen(self) -> str:
+        """The encoder at the selected alpha."""
+        return str(EncoderName(self.clip, self.selected))
+
+    @property
     def has_supported(self) -> bool:
         return bool(self.points["supported_val"].notna().any() or self.points["supported_test"].notna().any())
 
@@ -148,15 +155,27 @@ def rank_value(score: float) -> float:
 
 
 def read_curves(curves: Sequence[Path], selected: Sequence[Path]) -> list[Curve]:
-    """The curves of `paint/<clip>.<dataset>/curve.csv`, each with the selected.json that stands beside it."""
-    result = []
-    for table, choice in zip(curves, selected, strict=True):
-        clip, _, dataset = table.parent.name.rpartition(".")
-        chosen = read_json(choice)
-        verify(table)
-        points = pd.read_csv(table).sort_values("alpha", ignore_index=True)
-        result.append(Curve(clip, dataset, points, float(chosen["alpha"]), chosen.get("reason", "")))
-    return result
+    """The curves of PAINT lines from their curve.csv and, in the same order, selected.json.
+
+    Raises:
+        UserError: a selected.json does not say which line it is of.
+    """
+    return [read_curve(*files) for files in zip(curves, selected, strict=True)]
+
+
+def read_curve(table: Path, choice: Path, line: str | None = None, datasets: Sequence[str] = ()) -> Curve:
+    """The same of one line.
+
+    Args:
+        line, datasets: where the choice was written by a version that did not note its line and data sets.
+    """
+    chosen = read_json(choice)
+    line, datasets = chosen.get("line", line), chosen.get("datasets", datasets)
+    if line is None:
+        raise UserError(f"{choice} does not say which line it is of: an earlier version wrote it. Run that run again.")
+    verify(table)
+    points = pd.read_csv(table).sort_values("alpha", ignore_index=True)
+    return Curve(line, "+".join(datasets), points, float(chosen["alpha"]), chosen.get("reason", ""))
 
 
 @dataclass(frozen=True)
@@ -210,17 +229,6 @@ def check_names(wanted: Iterable[str], there: Iterable[str], what: str) -> None:
 # --- names -----------------------------------------------------------------------------------------------------------
 
 
-@cache
-def dataset_title(name: str) -> str:
-    """The title of a data set of the catalogue, its name otherwise."""
-    return load_dataset(name).title if name in dataset_names() else name
-
-
-def short_title(name: str) -> str:
-    """A data set's title without what it explains in brackets at the end; for sentences and axes."""
-    return dataset_title(name).partition(" (")[0]
-
-
 def distinct_titles(datasets: Iterable[str]) -> dict[str, str]:
     """Data set -> its short title, or its whole one where two would be called the same."""
     short = {name: short_title(name) for name in datasets}
@@ -255,7 +263,7 @@ def modality_name(modality: str) -> str:
 
 def line_of(encoder: str) -> str:
     """The PAINT line of an encoder `<line>@<alpha>`."""
-    return encoder.rpartition("@")[0]
+    return EncoderName.parse(encoder).line
 
 
 def encoder_roles(metrics: pd.DataFrame, curves: Sequence[Curve]) -> dict[str, tuple[str, ...]]:
@@ -263,7 +271,7 @@ def encoder_roles(metrics: pd.DataFrame, curves: Sequence[Curve]) -> dict[str, t
 
     The encoders come in the order of tables: each PAINT line's by alpha, then those without alpha.
     """
-    selected = {f"{curve.clip}@{alpha_name(curve.selected)}" for curve in curves}
+    selected = {curve.chosen for curve in curves}
     facts = metrics.drop_duplicates("encoder").set_index("encoder")[["alpha", "clip"]]
     on_line = facts[facts["alpha"].notna()]
     lines = list(dict.fromkeys(map(line_of, on_line.index)))
@@ -271,7 +279,7 @@ def encoder_roles(metrics: pd.DataFrame, curves: Sequence[Curve]) -> dict[str, t
     for encoder in sorted(on_line.index, key=lambda name: (lines.index(line_of(name)), on_line["alpha"][name])):
         clip, alpha = on_line["clip"][encoder], on_line["alpha"][encoder]
         # A line that starts at a patched model has another model than zero-shot CLIP at 0.
-        ends = (ENDS[alpha],) if alpha == 1 or encoder == f"{clip}@0" else ()
+        ends = (ENDS[alpha],) if alpha == 1 or encoder == zero_shot(clip) else ()
         roles[str(encoder)] = (*ends, *(["patched"] if encoder in selected else []))
     # The gap's rows name both sides of it; all others, what the encoder was given.
     seen = metrics[metrics["task"] != "gap"]
@@ -301,7 +309,7 @@ def shown_models(metrics: pd.DataFrame, curves: Sequence[Curve], models: Sequenc
         return {encoder: name for encoder, name in names.items() if roles[encoder] or math.isnan(alphas[encoder])}
     called = {encoder: {encoder, *parts} for encoder, parts in roles.items()}
     for encoder, parts in roles.items():
-        called[encoder] |= {f"{line_of(encoder)}@selected"} if "patched" in parts else set()
+        called[encoder] |= {chosen_on(line_of(encoder))} if "patched" in parts else set()
     check_names(
         models, {*ENDS.values(), "patched", "aligned", *(name for some in called.values() for name in some)}, "model"
     )

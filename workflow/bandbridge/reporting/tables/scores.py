@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from bandbridge.base.paths import zero_shot
 from bandbridge.catalogue.published import Figure, figures, published_note
 from bandbridge.reporting.tables.model import (
     SIGNIFICANT,
@@ -182,7 +183,7 @@ def sorted_by_k(keys: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
 def score_cells(scores: Scores, encoders: Sequence[str]) -> list[Cell]:
     """A cell for each encoder: its score, its interval, its gain over zero-shot CLIP of its own line."""
     by_encoder = {str(row["encoder"]): row for row in scores.rows.to_dict("records")}
-    bases = {row["clip"]: row["value"] for encoder, row in by_encoder.items() if encoder == f"{row['clip']}@0"}
+    bases = {row["clip"]: row["value"] for encoder, row in by_encoder.items() if encoder == zero_shot(row["clip"])}
     # Where there is but one CLIP, it is also what encoders of no line are compared with.
     lone = next(iter(bases.values())) if len(bases) == 1 else None
     cells = []
@@ -193,7 +194,7 @@ def score_cells(scores: Scores, encoders: Sequence[str]) -> list[Cell]:
         row = by_encoder[encoder]
         gain, p = scores.tested.get(encoder, (None, None))
         base = bases.get(row["clip"], lone)
-        if gain is None and base is not None and encoder != f"{row['clip']}@0":
+        if gain is None and base is not None and encoder != zero_shot(row["clip"]):
             gain = row["value"] - base
         cells.append(replace(percent(row), gain=scaled(gain), p=p))
     return cells

@@ -1,0 +1,381 @@
+"""Scenes as users have them: Sentinel-2 products, one file of all bands, ENVI, VRT; each band from the right file."""
+
+import shutil
+import zipfile
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import rasterio
+import yaml
+from own_scenes import (
+    CLASSES,
+    CRS,
+    L2A,
+    LEFT,
+    NATIVE,
+    SIDE,
+    TOP,
+    l2a_metadata,
+    noise,
+    thirds,
+    write_l1c,
+    write_l2a,
+    write_raster,
+)
+from rasterio.enums import Resampling
+from reading import read_all
+from small_store import convert_archives
+
+from bandbridge.base.errors import UserError
+from bandbridge.catalogue import datasets as catalogue
+from bandbridge.catalogue.datasets import Modality, load_dataset, read_yaml
+from bandbridge.ingest.readers.scene import read_bands, read_grid, read_scene
+from bandbridge.store.dataset import Store
+
+# Under 15 lines, as docs/own-data.md has it.
+SAFE = """
+name: my_product
+title: My product
+reader: scene
+modalities:
+  s2:
+    sensor: sentinel-2
+    product: L2A
+    bands: [B02, B03, B04, B05, B06, B07, B08, B8A, B11, B12]
+    composite: {bands: [B04, B03, B02], divisor: 2000}
+labels: {kind: single, nomenclatures: [abc]}
+sources: []
+licence: Copernicus Sentinel data terms
+options: {polygons: "*.gpkg", class_field: cover, size: 16, stride: 16, block: 64, blocks: [tve]}
+"""
+
+
+@pytest.fixture
+def described(tmp_path, monkeypatch):
+    """Data sets of the test's own, with a nomenclature of three classes: a function of a file's text and options."""
+    for folder in ("datasets", "nomenclatures"):
+        (tmp_path / "workflow" / folder).mkdir(parents=True)
+    (tmp_path / "workflow/nomenclatures/abc.yaml").write_text(f"name: abc\ntitle: Three\nclasses: {list(CLASSES)}\n")
+    monkeypatch.setattr(catalogue, "WORKFLOW", tmp_path / "workflow")
+
+    def load(text, **options):
+        name = yaml.safe_load(text)["name"]
+        (tmp_path / f"workflow/datasets/{name}.yaml").write_text(text)
+        read_yaml.cache_clear()
+        return load_dataset(name, options)
+
+    yield load
+    read_yaml.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def product(tmp_path_factory):
+    """A folder with a Level-2A product and polygons, and the finest pixels of each band."""
+    folder = tmp_path_factory.mktemp("l2a")
+    finest = write_l2a(folder)
+    thirds().to_file(folder / "landuse.gpkg")
+    return folder, finest
+
+
+MODALITY = Modality("s2", "sentinel-2", "L2A", ())
+INSIDE = slice(0, 160)  # where all bands hold data
+
+
+def bands_of(folder, pattern, bands, resampling="nearest"):
+    """Bands in the sensor's unit, and their grid."""
+    scene = read_scene(folder, pattern, replace(MODALITY, bands=tuple(bands)), resampling)
+    return scene.pixels, scene.grid
+
+
+def on_ten_metres(pixels, metres, method="bilinear"):
+    """What rasterio makes of a band of a product on the 10 m grid, with its metadata's offset."""
+    side = SIDE // 10
+    with rasterio.MemoryFile() as memory:
+        with memory.open(driver="GTiff", width=SIDE // metres, height=SIDE // metres, count=1, dtype="uint16") as file:
+            file.write(pixels, 1)
+        with memory.open() as file:
+            return file.read(1, out_shape=(side, side), resampling=Resampling[method]).astype(int) - 1000
+
+
+# --- Sentinel-2 products -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_safe_folder_becomes_a_store_by_a_short_file(described, product, tmp_path):
+    assert len(SAFE.strip().splitlines()) < 15
+    archives, finest = product
+    store = Store(convert_archives(described(SAFE), archives, tmp_path / "out"))
+    # The place at the swath's edge holds too few data.
+    assert {name: len(store.split(name)) for name in store.splits} == {"train": 48, "val": 48, "test": 47}
+    assert store.facts["wavelengths"][:2] == [492.4, 559.8]
+    test = store.split("test")
+    first = test.ids[0]
+    row, col = map(int, first.rsplit("_", 2)[1:])
+    pixels = test.read([0])[0]
+    for band in ("B02", "B8A"):
+        expected = on_ten_metres(finest[band], NATIVE[band])[row : row + 16, col : col + 16]
+        np.testing.assert_array_equal(pixels[store.bands.index(band)], expected)
+
+
+def test_bands_come_from_their_finest_resolution(product):
+    folder, finest = product
+    pixels, grid = bands_of(folder, None, ["B02", "B05", "B01"])
+    assert grid.transform.a == 10
+    for band, found in zip(("B02", "B05", "B01"), pixels, strict=True):
+        expected = on_ten_metres(finest[band], NATIVE[band], "nearest")
+        np.testing.assert_array_equal(found[INSIDE], expected[INSIDE])
+
+
+def test_beyond_the_swath_there_are_no_data(product):
+    scene = read_scene(product[0], None, replace(MODALITY, bands=("B02", "B05")), "bilinear")
+    assert not scene.valid[1, -6:, -6:].any()
+    assert scene.valid[:, :180].all()
+    assert scene.radiometry == "1 x number + -1000: BOA_ADD_OFFSET"
+
+
+def test_one_pattern_finds_the_finest_of_several_resolutions(product):
+    folder, _ = product
+    by_name, _ = read_bands(folder, "*_{band}_*m.jp2", ["B02", "B05"], "nearest")
+    with rasterio.open(next(folder.rglob("*_B02_10m.jp2"))) as file:
+        np.testing.assert_array_equal(by_name[0][INSIDE], file.read(1)[INSIDE])
+
+
+@pytest.mark.parametrize("layout", ["zip", "zip beside the polygons", "the product itself", "renamed", "backslashes"])
+def test_a_product_is_found_however_it_is_packed(described, product, tmp_path, layout):
+    archives, _ = product
+    place = tmp_path / "archives"
+    place.mkdir()
+    shutil.copy(archives / "landuse.gpkg", place)
+    options = {}
+    if layout in ("zip", "zip beside the polygons", "backslashes"):
+        name = tmp_path / "elsewhere.zip" if layout != "zip beside the polygons" else place / L2A.replace("SAFE", "zip")
+        with zipfile.ZipFile(name, "w") as packed:
+            for file in sorted((archives / L2A).rglob("*.*")):
+                packed.write(file, file.relative_to(archives))
+        if layout == "backslashes":  # as PowerShell's Compress-Archive writes them
+            inner = [file.relative_to(archives).as_posix().encode() for file in (archives / L2A).rglob("*.*")]
+            content = name.read_bytes()
+            for member in inner:
+                content = content.replace(member, member.replace(b"/", b"\\"))
+            name.write_bytes(content)
+        options = {} if layout == "zip beside the polygons" else {"archive": str(name)}
+    elif layout == "the product itself":
+        options = {"archive": str(archives / L2A)}
+    else:
+        shutil.copytree(archives / L2A, place / "my scene")
+    dataset = described(SAFE, **options)
+    splits, samples = read_all(dataset, place)
+    expected = read_all(described(SAFE), archives)[1]
+    assert len(splits) == 143
+    assert samples.keys() == expected.keys()
+    for name in list(samples)[:3]:
+        np.testing.assert_array_equal(samples[name].pixels, expected[name].pixels)
+        assert samples[name].date == "2023-06-15"
+
+
+def test_level_1c_has_the_resolutions_of_its_bands(tmp_path):
+    bands = write_l1c(tmp_path)
+    pixels, grid = bands_of(tmp_path, "*MSIL1C*.SAFE", ["B04", "B10"])
+    np.testing.assert_array_equal(pixels[0], bands["B04"] - 1000)
+    np.testing.assert_array_equal(pixels[1], np.kron(bands["B10"], np.ones((6, 6), np.uint16)) - 1000)
+    assert (grid.height, grid.width) == (192, 192)
+
+
+def test_metadata_without_offsets_leave_numbers_as_they_are(tmp_path):
+    finest = write_l2a(tmp_path, offset=None)
+    pixels, _ = bands_of(tmp_path, None, ["B02"])
+    np.testing.assert_array_equal(pixels[0], finest["B02"])
+
+
+def test_without_metadata_the_baseline_in_the_name_counts(tmp_path):
+    finest = write_l2a(tmp_path, metadata=False)
+    pixels, _ = bands_of(tmp_path, None, ["B02"])
+    np.testing.assert_array_equal(pixels[0][INSIDE], finest["B02"][INSIDE] - 1000)
+
+
+def test_classes_of_the_scene_classification_are_left_out(described, product):
+    archives, _ = product
+    whole = read_all(described(SAFE), archives)[0]
+    clear, samples = read_all(described(SAFE, scl=[8, 9, 10]), archives)
+    assert set(whole) - set(clear) == {f"my_product_{row:04d}_{col:04d}" for row in (0, 16) for col in (0, 16)}
+    assert set(samples) == set(clear)
+
+
+def test_what_a_product_lacks_is_named(tmp_path, product):
+    folder, _ = product
+    with pytest.raises(UserError, match=r"S2B_MSIL2A_.*SAFE has no band B10; it has: B01, B02, .*SCL"):
+        read_grid(folder, None, ["B10"])
+    with pytest.raises(UserError, match="found no product of Sentinel-2 called S2A"):
+        read_grid(folder, "S2A*.SAFE", ["B02"])
+    shutil.copytree(folder / L2A, tmp_path / L2A)
+    shutil.copytree(folder / L2A, tmp_path / L2A.replace("15101559", "16101559").replace("T33UUU", "T33UUV"))
+    with pytest.raises(UserError, match=r"found 2 products \(S2B_.*\) of Sentinel-2; name one with the option rasters"):
+        read_grid(tmp_path, None, ["B02"])
+    assert read_grid(tmp_path, L2A, ["B02"]).width == 192
+    (next((tmp_path / L2A).rglob("*_B02_10m.jp2"))).unlink()
+    assert read_grid(tmp_path, L2A, ["B02"]).width == 96
+    for file in (tmp_path / L2A).rglob("*_B12_*.jp2"):
+        file.unlink()
+    with pytest.raises(UserError, match=r"MTD_MSIL2A.xml lists .* are missing, among them .*_B12_20m"):
+        read_grid(tmp_path, L2A, ["B12"])
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ("<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>", "it declares a document type, which is not followed"),
+        ("<a><b>", "MTD_MSIL2A.xml cannot be read"),
+        (l2a_metadata([], quantification=1000), "its quantification value is 1000, expected 10000"),
+    ],
+)
+def test_odd_metadata_are_refused(tmp_path, metadata, message):
+    write_l2a(tmp_path, metadata=False)
+    (tmp_path / L2A / "MTD_MSIL2A.xml").write_text(metadata)
+    with pytest.raises(UserError, match=message):
+        read_grid(tmp_path, None, ["B02"])
+
+
+# --- one file of all bands -----------------------------------------------------------------------------------------
+
+FOUR = ("B02", "B03", "B04", "B08")
+
+
+@pytest.mark.parametrize("form", ["tif", "upper case", "envi", "envi without an ending", "vrt"])
+def test_a_scene_in_one_file_is_read_band_by_band(tmp_path, form):
+    pixels = noise(4, 48, 1)
+    name = {"tif": "export.tif", "upper case": "EXPORT.TIF", "envi": "cube.img", "envi without an ending": "cube"}
+    if form == "vrt":
+        write_raster(tmp_path / "parts/a.tif", pixels)
+        (tmp_path / "scene.vrt").write_text(vrt(4, [(band, "parts/a.tif", band) for band in (1, 2, 3, 4)]))
+    else:
+        write_raster(tmp_path / name[form], pixels, **({"driver": "ENVI"} if form.startswith("envi") else {}))
+    pattern = {"vrt": "*.vrt", "envi": "*.img", "envi without an ending": "cube"}.get(form, "*.tif")
+    found, grid = read_bands(tmp_path, pattern, FOUR, "bilinear")
+    np.testing.assert_array_equal(found, pixels)
+    assert (grid.crs.to_epsg(), grid.transform.c, grid.transform.f) == (32633, LEFT, TOP)
+
+
+def test_descriptions_say_which_band_is_which(tmp_path):
+    pixels = noise(6, 32, 2)
+    write_raster(tmp_path / "a.tif", pixels, names=["B08", "QA60", "b04", "B03", "B02", "NDVI"])
+    found, _ = read_bands(tmp_path, "a.tif", FOUR, "nearest")
+    np.testing.assert_array_equal(found, pixels[[4, 3, 2, 0]])
+
+
+def test_another_number_of_bands_is_refused_by_name(tmp_path):
+    write_raster(tmp_path / "a.tif", noise(5, 32, 2), names=["blue", "green", "red", "nir", "mask"])
+    with pytest.raises(UserError, match="has 5 bands, expected 4: it names blue green red nir mask, the"):
+        read_bands(tmp_path, "*.tif", FOUR, "nearest")
+
+
+def test_a_band_file_with_further_bands_is_refused(tmp_path):
+    for band in FOUR:
+        write_raster(tmp_path / f"{band}.tif", noise(2, 32, 0))
+    with pytest.raises(UserError, match=r"B02.tif, band B02, has 2 bands, expected 1"):
+        read_bands(tmp_path, "{band}.tif", FOUR, "nearest")
+
+
+def test_band_files_in_capitals_are_found(tmp_path):
+    for number, band in enumerate(FOUR):
+        write_raster(tmp_path / f"{band}.TIFF", noise(1, 32, number))
+        (tmp_path / f"._{band}.TIFF").write_bytes(b"\0\5\x16\7")
+        (tmp_path / f"{band}.TIFF.aux.xml").write_text("<PAMDataset/>")
+    found, _ = read_bands(tmp_path, "{band}.tif", FOUR, "nearest")
+    np.testing.assert_array_equal(found[3], noise(1, 32, 3)[0])
+
+
+# --- VRT -----------------------------------------------------------------------------------------------------------
+
+
+def vrt(bands, sources, side=48, more="", relative="1"):
+    """As gdalbuildvrt writes it: of (band, file, band of the file[, rectangle])."""
+    text = ""
+    for band in range(1, bands + 1):
+        own = ""
+        for number, file, of_file, *rectangle in sources:
+            if number != band:
+                continue
+            x, y, width, height = rectangle[0] if rectangle else (0, 0, side, side)
+            own += (
+                f'<SimpleSource><SourceFilename relativeToVRT="{relative}">{file}</SourceFilename><SourceBand>{of_file}'
+                f'</SourceBand><SrcRect xOff="0" yOff="0" xSize="{width}" ySize="{height}"/>'
+                f'<DstRect xOff="{x}" yOff="{y}" xSize="{width}" ySize="{height}"/>{more}</SimpleSource>'
+            )
+        text += f'<VRTRasterBand dataType="UInt16" band="{band}"><NoDataValue>0</NoDataValue>{own}</VRTRasterBand>'
+    return (
+        f'<VRTDataset rasterXSize="{side}" rasterYSize="{side}"><SRS>{CRS}</SRS>'
+        f"<GeoTransform>{LEFT}, 10, 0, {TOP}, 0, -10</GeoTransform>{text}</VRTDataset>"
+    )
+
+
+def test_a_vrt_of_band_files_reads_them(tmp_path):
+    for number, band in enumerate(FOUR):
+        write_raster(tmp_path / f"bands/{band}.tif", noise(1, 48, number))
+    sources = [(number + 1, f"bands/{band}.tif", 1) for number, band in enumerate(FOUR)]
+    (tmp_path / "stack.vrt").write_text(vrt(4, sources))
+    found, _ = read_bands(tmp_path, "stack.vrt", FOUR, "nearest")
+    np.testing.assert_array_equal(found[2], noise(1, 48, 2)[0])
+
+
+def test_a_vrt_of_tiles_is_put_together(tmp_path):
+    west, east = noise(2, 48, 1), noise(2, 48, 2)
+    write_raster(tmp_path / "west.tif", west)
+    write_raster(tmp_path / "east.tif", east, left=LEFT + 480)
+    tiles = [(band, f"{name}.tif", band, (x, 0, 48, 48)) for band in (1, 2) for name, x in (("west", 0), ("east", 48))]
+    (tmp_path / "mosaic.vrt").write_text(vrt(2, tiles, side=96))
+    found, grid = read_bands(tmp_path, "mosaic.vrt", ("B02", "B03"), "nearest")
+    np.testing.assert_array_equal(found[:, :48], np.concatenate([west, east], axis=2))
+    assert (found[:, 48:] == 0).all()
+    assert (grid.height, grid.width, grid.transform.c) == (96, 96, LEFT)
+
+
+@pytest.mark.parametrize(
+    ("source", "relative", "more", "message"),
+    [
+        ("../secret.tif", "1", "", "its source ../secret.tif lies outside of"),
+        ("/etc/passwd", "0", "", "its source /etc/passwd lies outside of"),
+        ("https://example.org/a.tif", "0", "", "is not among the files of"),
+        ("/vsicurl/https://example.org/a.tif", "0", "", "lies outside of"),
+        ("other.tif", "1", "", "its source other.tif is not among the files of"),
+        ("a.tif", "1", "<LUT>0:0,1:255</LUT>", "a source has LUT, which changes its values"),
+        ("a.tif", "1", "<ScaleRatio>2</ScaleRatio>", "a source has ScaleRatio"),
+    ],
+)
+def test_a_vrt_leads_to_files_of_its_archive_alone(tmp_path, source, relative, more, message):
+    write_raster(tmp_path / "in/a.tif", noise(1, 48, 0))
+    (tmp_path / "secret.tif").write_bytes(b"secret")
+    (tmp_path / "in/a.vrt").write_text(vrt(1, [(1, source, 1)], more=more, relative=relative))
+    with pytest.raises(UserError, match=message):
+        read_bands(tmp_path / "in", "a.vrt", ["B02"], "nearest")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '<VRTDataset rasterXSize="4" rasterYSize="4" subClass="VRTWarpedDataset"/>',
+        '<VRTDataset rasterXSize="4" rasterYSize="4"><VRTRasterBand subClass="VRTDerivedRasterBand"/></VRTDataset>',
+        '<VRTDataset rasterXSize="4"><VRTRasterBand><KernelFilteredSource/></VRTRasterBand></VRTDataset>',
+        '<VRTDataset rasterXSize="4" rasterYSize="4"></VRTDataset>',
+        "<VRTDataset",
+    ],
+)
+def test_other_kinds_of_vrt_are_refused_with_a_way_out(tmp_path, text):
+    (tmp_path / "a.vrt").write_text(text)
+    with pytest.raises(UserError, match=r"a.vrt is a VRT that cannot be followed .*gdal_translate"):
+        read_bands(tmp_path, "a.vrt", ["B02"], "nearest")
+
+
+# --- reference systems -----------------------------------------------------------------------------------------------
+
+
+def test_rasters_without_a_reference_system_take_the_options(described, tmp_path):
+    write_raster(tmp_path / "a.tif", noise(4, 48, 1), crs=None)
+    thirds(480).to_file(tmp_path / "p.gpkg")
+    text = SAFE.replace("B04, B05, B06, B07, B08, B8A, B11, B12", "B04, B08")
+    with pytest.raises(UserError, match=r"the rasters state no reference system.*option crs"):
+        read_all(described(text, rasters="*.tif", archive=str(tmp_path)), tmp_path)
+    assert len(read_all(described(text, rasters="*.tif", archive=str(tmp_path), crs=CRS, block=16), tmp_path)[0]) == 9
+    write_raster(tmp_path / "a.tif", noise(4, 48, 1), crs="EPSG:32632")
+    with pytest.raises(UserError, match=r"crs is 'EPSG:32633', and the rasters state EPSG:32632; take the option away"):
+        read_all(described(text, rasters="*.tif", archive=str(tmp_path), crs=CRS), tmp_path)

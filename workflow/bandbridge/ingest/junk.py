@@ -1,0 +1,27 @@
+"""Files that nobody means as data: what operating systems, file managers and GIS programs leave beside them."""
+
+from pathlib import PurePosixPath
+
+# Of Windows, of macOS, of network storage and of notebooks; hidden files and folders, which begin with a dot, as well.
+TRACES = {
+    *("thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information"),
+    *("__macosx", "icon\r", "@eadir", "lost+found", "__pycache__"),
+}
+# Locks, files that are still being written, and what QGIS and GDAL note down when someone only looks at a file.
+TRACE_ENDINGS = (".aux.xml", ".part", ".crdownload", ".tmp", ".lock", ".lck", ".qmd", ".qpj", "~")
+# Files that belong to another one: overviews, masks, headers, places, styles.
+SIDE_ENDINGS = (
+    *(".ovr", ".rrd", ".msk", ".hdr", ".sta", ".enp", ".prj", ".wld", ".qml", ".sld", ".clr", ".cpg"),
+    *(".tfw", ".tifw", ".tiffw", ".jgw", ".jpgw", ".jpegw", ".jgwx", ".pgw", ".pngw", ".j2w", ".jp2w"),
+)
+
+
+def is_trace(name: str) -> bool:
+    """Whether a file or folder of this name is a trace of a program: one that comes or goes changes no data."""
+    lower = name.lower()
+    return name.startswith((".", "~$")) or lower in TRACES or lower.endswith(TRACE_ENDINGS)
+
+
+def is_junk(member: str) -> bool:
+    """Whether a file, named by its path with '/', is no data by itself: a trace, or a file beside another one."""
+    return member.lower().endswith(SIDE_ENDINGS) or any(is_trace(part) for part in PurePosixPath(member).parts)

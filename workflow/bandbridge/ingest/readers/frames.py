@@ -1,0 +1,144 @@
+"""Tables of samples as files have them: text with any separator, (Geo)Parquet, GeoJSON, collections of STAC items."""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import geopandas
+import numpy as np
+import pandas
+import pyarrow.parquet
+import shapely
+from pyproj import CRS
+
+from bandbridge.base.errors import UserError, did_you_mean
+from bandbridge.ingest.text_files import read_table, read_text
+
+TEXT = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
+PARQUET = (".parquet", ".geoparquet", ".pq")
+JSON = (".json", ".geojson")
+JSON_LINES = (".jsonl", ".ndjson", ".geojsonl")
+KINDS = (*TEXT, *PARQUET, *JSON, *JSON_LINES)
+WGS84 = "OGC:CRS84"
+# Columns of the table's own making: the middle of a row's geometry, in degrees.
+LATITUDE, LONGITUDE = "geometry: latitude", "geometry: longitude"
+MOST_SHOWN = 30
+
+
+def read_columns(path: Path, named: Mapping[str, str]) -> dict[str, list[Any]]:
+    """Columns of a table, as lists; texts as they stand in a text file.
+
+    A dotted name leads into columns of records: `assets.image.href` of STAC items. Where the table has geometries
+    (GeoParquet, GeoJSON, STAC), `LATITUDE` and `LONGITUDE` are further columns.
+
+    Args:
+        named: column -> the option that names it, for the error.
+
+    Raises:
+        UserError: the file is missing, damaged or of another format, has no rows or lacks a column.
+    """
+    frame = _frame(path, named)
+    if frame.empty:
+        raise UserError(f"{path} has no rows; expected one for each sample")
+    columns = {}
+    for name, option in named.items():
+        values = _values(frame, name)
+        if values is None:
+            present = [str(column) for column in frame.columns if column not in (LATITUDE, LONGITUDE)]
+            shown = ", ".join(present[:MOST_SHOWN]) + (" ..." if len(present) > MOST_SHOWN else "")
+            guess = did_you_mean(name, present)
+            raise UserError(f"{path} has no column '{name}' (option {option}); it has: {shown}.{guess}")
+        columns[name] = values
+    for name in (LATITUDE, LONGITUDE):
+        if name in frame.columns:
+            columns[name] = frame[name].tolist()
+    return columns
+
+
+def _frame(path: Path, named: Collection[str]) -> pandas.DataFrame:
+    suffix = path.suffix.lower()
+    try:
+        if suffix in PARQUET:
+            return _parquet(path)
+        if suffix in TEXT:
+            return read_table(path, TEXT[suffix], named)
+        if suffix in JSON_LINES:
+            return _records([json.loads(line) for line in read_text(path).splitlines() if line.strip()])
+        if suffix in JSON:
+            return _records(_features(json.loads(read_text(path))))
+    except pandas.errors.EmptyDataError as error:
+        raise UserError(f"{path} is empty; expected a line of column names and a row for each sample") from error
+    # pandas', pyarrow's and shapely's own errors are ValueErrors; a file may state depths that no reader follows.
+    except (OSError, ValueError, shapely.errors.ShapelyError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read as a table ({' '.join(str(error).split())})") from error
+    raise UserError(f"{path} is no table that can be read here; expected {', '.join(KINDS)}")
+
+
+def _values(frame: pandas.DataFrame, name: str) -> list[Any] | None:
+    if name in frame.columns:
+        values: list[Any] = frame[name].tolist()
+        return values
+    column, _, rest = name.partition(".")
+    if not rest or column not in frame.columns:
+        return None
+    cells = [_inside(cell, rest.split(".")) for cell in frame[column]]
+    return cells if any(cell is not None for cell in cells) else None
+
+
+def _inside(cell: Any, keys: Sequence[str]) -> Any:
+    for at, key in enumerate(keys):
+        if not isinstance(cell, Mapping):
+            return None
+        # Names of assets may have dots themselves.
+        whole = ".".join(keys[at:])
+        if whole in cell:
+            return cell[whole]
+        cell = cell.get(key)
+    return cell
+
+
+# --- formats with geometries ---------------------------------------------------------------------------------------
+
+
+def _parquet(path: Path) -> pandas.DataFrame:
+    if b"geo" not in (pyarrow.parquet.read_schema(path).metadata or {}):
+        return pandas.read_parquet(path)
+    frame = geopandas.read_parquet(path)
+    return _with_centres(pandas.DataFrame(frame), frame.geometry)
+
+
+def _features(content: Any) -> list[Any]:
+    if isinstance(content, Mapping) and content.get("type") == "FeatureCollection":
+        content = content.get("features")
+    if not isinstance(content, list):
+        raise ValueError("expected a FeatureCollection, such as a collection of STAC items, or a list of records")
+    return content
+
+
+def _records(items: Sequence[Any]) -> pandas.DataFrame:
+    """One row an item; of features, the properties are columns beside id, assets and geometry."""
+    rows, geometries = [], []
+    for number, item in enumerate(items):
+        if not isinstance(item, Mapping):
+            raise ValueError(f"item {number + 1} is no record")
+        is_feature = item.get("type") == "Feature"
+        rows.append({**(item.get("properties") or {}), **item} if is_feature else item)
+        geometries.append(shapely.geometry.shape(item["geometry"]) if is_feature and item.get("geometry") else None)
+    frame = pandas.DataFrame(rows, dtype=object)
+    if not any(geometries):
+        return frame
+    return _with_centres(frame, geopandas.GeoSeries(geometries, crs=WGS84))  # RFC 7946, section 4
+
+
+def _with_centres(frame: pandas.DataFrame, geometry: geopandas.GeoSeries) -> pandas.DataFrame:
+    """The middle of each geometry's bounds, in degrees; none where the table states no reference system."""
+    if geometry.crs is None:
+        return frame
+    bounds = geometry.bounds.to_numpy()
+    x, y = (bounds[:, 0] + bounds[:, 2]) / 2, (bounds[:, 1] + bounds[:, 3]) / 2
+    if not CRS(geometry.crs).equals(CRS(WGS84), ignore_axis_order=True):
+        centres = geopandas.GeoSeries(geopandas.points_from_xy(x, y), crs=geometry.crs).to_crs(WGS84)
+        x, y = centres.x.to_numpy(), centres.y.to_numpy()
+    nowhere = ~(np.isfinite(x) & np.isfinite(y))
+    return frame.assign(**{LATITUDE: np.where(nowhere, np.nan, y), LONGITUDE: np.where(nowhere, np.nan, x)})

@@ -1,0 +1,242 @@
+"""Which file, and which band of it, holds each band of a scene: a file a band, one file of all, a product, a VRT."""
+
+import posixpath
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from rasterio.io import DatasetReader
+
+from bandbridge.base.errors import UserError
+from bandbridge.catalogue.datasets import Modality
+from bandbridge.ingest.archives import MAX_BAND_BYTES, member_names, read_member
+from bandbridge.ingest.band_names import COMPARE, TAKE
+from bandbridge.ingest.declarations import Declarations, declarations_of
+from bandbridge.ingest.interpretation import chosen_bands
+from bandbridge.ingest.junk import is_junk
+from bandbridge.ingest.names import folded, has_image_ending, matches
+from bandbridge.ingest.other_formats import OtherFormats, as_tiff
+from bandbridge.ingest.rasters import RasterError, blocks_must_fit, opened
+from bandbridge.ingest.readers import safe, virtual
+from bandbridge.ingest.scene_bands import ProductFacts
+
+BAND = "{band}"
+# '10m' between other parts of a name, as of Sentinel-2's band files.
+RESOLUTION = re.compile(r"(?<![A-Za-z0-9])R?(\d{1,4})m(?![A-Za-z0-9])")
+# A product as the Copernicus Data Space delivers it.
+PACKED = re.compile(r"(^|/)S2\w_[^/]*MSIL?(1C|2A)[^/]*\.zip$", re.IGNORECASE)
+MOST_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class BandFile:
+    """Where a band is: the `index`-th of its file, counted from 1; None for the only one of it.
+
+    `product` is what the metadata of a product state of it.
+    """
+
+    file: str
+    index: int | None = None
+    product: ProductFacts | None = None
+
+
+@dataclass(frozen=True)
+class SceneFiles:
+    """The files of a scene's bands, and what a product states beside them.
+
+    Attributes:
+        bands: in the order asked for.
+        classes: the file of the product's scene classification, None without one.
+        date: of the acquisition, ISO 8601; empty where unknown.
+        contents: files that are made in memory, such as mosaics.
+    """
+
+    bands: Mapping[str, BandFile]
+    classes: str | None = None
+    date: str = ""
+    contents: Mapping[str, bytes] = field(default_factory=dict)
+
+
+def scene_path(path: Path, pattern: str | None) -> Path:
+    """Where the bands of a scene are: the path itself, or the one packed product in a folder that holds no other."""
+    if not path.is_dir() or (pattern is not None and not pattern.upper().endswith((safe.ENDING, ".ZIP"))):
+        return path
+    names = member_names(path)
+    if safe.holds_product(names):
+        return path
+    packed = [name for name in names if PACKED.search(name) and (pattern is None or _packs(name, pattern))]
+    if len(packed) > 1:
+        raise UserError(
+            f"{path} holds {len(packed)} packed products ({', '.join(packed[:MOST_SHOWN])}); name one with the option "
+            "rasters"
+        )
+    return path / packed[0] if packed else path
+
+
+def _packs(name: str, pattern: str) -> bool:
+    """Whether 'X.zip' or 'X.SAFE.zip' holds what a pattern of X.SAFE or of the zip means."""
+    stem = re.sub(r"(\.SAFE)?\.zip$", "", posixpath.basename(name), flags=re.IGNORECASE)
+    return any(fnmatchcase(stem + ending, pattern) for ending in (safe.ENDING, ".zip", f"{safe.ENDING}.zip"))
+
+
+def find_files(path: Path, pattern: str | None, modality: Modality) -> SceneFiles:
+    """The files of a scene's bands.
+
+    Args:
+        path: an archive or a folder.
+        pattern: shell pattern of the band files, with `{band}` where the band's name stands; or of one file of all
+            bands, whose descriptions say which is which, or which has as many bands in the same order; or of a
+            Sentinel-2 product's .SAFE folder. None for the one product that there is.
+
+    Raises:
+        UserError: a file is missing, found twice, or has other bands.
+    """
+    names, bands = member_names(path), modality.bands
+    if pattern is None or (pattern.upper().endswith((safe.ENDING, ".ZIP")) and BAND not in pattern):
+        pattern = None if pattern is not None and not path.is_dir() else pattern
+        return _of_product(path, names, pattern, bands)
+    if BAND in pattern:
+        return SceneFiles({band: BandFile(band_file(path, names, pattern, band)) for band in bands})
+    return _of_one_file(path, names, one_file(path, names, pattern), modality)
+
+
+@contextmanager
+def open_files(path: Path, files: SceneFiles) -> Iterator[Mapping[str, DatasetReader]]:
+    """File -> the open raster, each once."""
+    with ExitStack() as stack:
+        formats = OtherFormats(path)
+        wanted = dict.fromkeys([band.file for band in files.bands.values()])
+        yield {file: _open(path, file, files.contents.get(file), formats, stack) for file in wanted}
+
+
+def open_file(path: Path, file: str, stack: ExitStack) -> DatasetReader:
+    return _open(path, file, None, OtherFormats(path), stack)
+
+
+def _open(path: Path, file: str, made: bytes | None, formats: OtherFormats, stack: ExitStack) -> DatasetReader:
+    try:
+        # How many bands an array has decides which of its axes they are on; of other formats the file says so.
+        content = made or formats.readable(file, read_member(path, file), bands=0, limit=MAX_BAND_BYTES)
+        raster = stack.enter_context(opened(content))
+        blocks_must_fit(raster)
+    except RasterError as error:
+        raise UserError(f"{path}: {file} {error}; get the file again") from error
+    return raster
+
+
+def band_file(path: Path, names: Sequence[str], pattern: str, band: str) -> str:
+    """The one file of a band; of several that differ in their resolution alone, the finest.
+
+    Raises:
+        UserError: none or several match; the message says which files there are.
+    """
+    own = pattern.replace(BAND, band)
+    found = _matching(names, own)
+    if len(found) > 1:
+        found = _finest(found)
+    return _only(path, names, own, found, band)
+
+
+def one_file(path: Path, names: Sequence[str], pattern: str) -> str:
+    """The one file that matches a pattern without a band's name."""
+    return _only(path, names, pattern, _matching(names, pattern))
+
+
+def _only(path: Path, names: Sequence[str], pattern: str, found: Sequence[str], band: str = "") -> str:
+    if len(found) == 1:
+        return found[0]
+    expected = f"the pattern '{pattern}' finds {{}}, expected exactly one"
+    if found:
+        advice = "change the pattern" if band else "change the pattern, or put {band} where the band's name stands"
+        raise UserError(f"{path}: {expected.format(f'{len(found)} files ({_first(found)})')}; {advice}")
+    images = [name for name in names if has_image_ending(name) and not is_junk(name)]
+    near = [name for name in images if band and band in posixpath.basename(name)]
+    there = f"there are: {_first(near or images)}" if images else "no raster is there"
+    raise UserError(f"{path}: {expected.format('no file')}; {there}; change the pattern")
+
+
+def _first(names: Sequence[str]) -> str:
+    return ", ".join(names[:MOST_SHOWN]) + (" ..." if len(names) > MOST_SHOWN else "")
+
+
+def _matching(names: Sequence[str], pattern: str) -> list[str]:
+    """The files that match: exactly, else with another spelling of the ending, else in any case."""
+    data = [name for name in names if not is_junk(name)]
+    for rule in (fnmatchcase, matches, lambda name, own: fnmatchcase(folded(name), folded(own))):
+        if found := [name for name in data if rule(name, pattern)]:
+            return found
+    return []
+
+
+def _finest(names: Sequence[str]) -> list[str]:
+    """Of names that are the same but for '10m', '20m' ..., the one of the least; else all of them."""
+    by_resolution = {int(found[-1]): name for name in names if (found := RESOLUTION.findall(posixpath.basename(name)))}
+    rest = {RESOLUTION.sub("", name) for name in names}
+    if len(rest) == 1 and len(by_resolution) == len(names):
+        return [by_resolution[min(by_resolution)]]
+    return list(names)
+
+
+def _of_product(path: Path, names: Sequence[str], pattern: str | None, bands: Sequence[str]) -> SceneFiles:
+    if pattern is None and not safe.holds_product(names):
+        raise UserError(
+            f"{path} holds no Sentinel-2 product (.SAFE), and the option rasters names no files; name them with it, as "
+            "in '*_{band}.tif', or in 'scene.tif' for one file of all bands"
+        )
+    product = safe.find_product(path, names, pattern)
+    files = {
+        band: BandFile(product.image(band), None, ProductFacts(safe.NO_DATA, product.tags.get(band, {})))
+        for band in bands
+    }
+    return SceneFiles(files, product.images.get(safe.SCENE_CLASSES), product.date)
+
+
+def _of_one_file(path: Path, names: Sequence[str], file: str, modality: Modality) -> SceneFiles:
+    content, contents = read_member(path, file), dict[str, bytes]()
+    if file.lower().endswith(virtual.ENDING) or content.lstrip().startswith(virtual.BEGINNING):
+        found = virtual.read_virtual(path, file, content, names)
+        if (whole := found.whole_files) is not None:
+            chosen = _indices(path, file, modality, Declarations(names=found.names), len(whole))
+            return SceneFiles({band: BandFile(*whole[at]) for band, at in zip(modality.bands, chosen, strict=True)})
+        contents[file] = _mosaic(path, found)
+    with ExitStack() as stack:
+        raster = _open(path, file, contents.get(file), OtherFormats(path), stack)
+        chosen = _indices(path, file, modality, declarations_of(raster), raster.count)
+    placed = {band: BandFile(file, at + 1) for band, at in zip(modality.bands, chosen, strict=True)}
+    return SceneFiles(placed, contents=contents)
+
+
+def _mosaic(path: Path, found: virtual.Virtual) -> bytes:
+    with ExitStack() as stack:
+        rasters: dict[str, DatasetReader] = {}
+
+        def opened_once(name: str) -> DatasetReader:
+            if name not in rasters:
+                rasters[name] = open_file(path, name, stack)
+            return rasters[name]
+
+        pixels = virtual.put_together(found, opened_once)
+        first = opened_once(found.bands[0][0].file)
+        fill = found.fills[0] if found.fills[0] is not None else first.nodata
+        return as_tiff(pixels, found.crs or first.crs, found.transform or first.transform, fill, found.names)
+
+
+def _indices(path: Path, file: str, modality: Modality, stated: Declarations, count: int) -> list[int]:
+    """Where each band is in a file, from 0: by its name where there are others, else by the order of as many bands.
+
+    Raises:
+        UserError: the file has other bands, or names that contradict the data set's file.
+    """
+    try:
+        if count > len(modality.bands) and modality.band_names == COMPARE:
+            # Further bands (masks, indices) are no harm where each that is asked for is named.
+            with suppress(RasterError):
+                chosen, _, _ = chosen_bands(stated, replace(modality, band_names=TAKE), count)
+                return list(range(count)) if chosen is None else chosen
+        chosen, _, _ = chosen_bands(stated, modality, count)
+    except RasterError as error:
+        raise UserError(f"{path}: {file} {error}") from error
+    return list(range(count)) if chosen is None else chosen

@@ -1,0 +1,82 @@
+"""Text files of any encoding that Excel, editors and databases write, and tables in them with any separator."""
+
+import codecs
+import csv
+import re
+import sys
+from collections.abc import Collection
+from io import StringIO
+from pathlib import Path
+
+import pandas
+
+SEPARATORS = (",", ";", "\t", "|")
+# The longer marks first: that of UTF-32 begins like that of UTF-16.
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+# Where one of these reads a text as it is, it is hardly anything else; Latin-1 would take any bytes.
+_FALLBACK = "cp1252"
+# How Excel notes down the separator, in a line before the table.
+_STATED_SEPARATOR = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)
+
+
+def read_text(path: Path) -> str:
+    """A text file, in the encoding that its first bytes state, else UTF-8, else Windows-1252 (with a line in the log).
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    content = path.read_bytes()
+    for mark, encoding in _MARKS:
+        if content.startswith(mark):
+            return content[len(mark) :].decode(encoding)
+    if b"\0" in content[:200]:  # every other byte of UTF-16, in names of files
+        return content.decode("utf-16-le" if content[1:2] == b"\0" else "utf-16-be")
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        text = content.decode(_FALLBACK)
+        print(f"{path} is no UTF-8; read as Windows-1252 ({_FALLBACK})", file=sys.stderr)
+        return text
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a list, without spaces and quotes around them; empty ones are left out."""
+    lines = (line.strip().strip("\"'").strip() for line in read_text(path).splitlines())
+    return [line for line in lines if line]
+
+
+def read_table(path: Path, usual: str, columns: Collection[str]) -> pandas.DataFrame:
+    """A table of texts as they stand in the file, so that '007' keeps its zeros.
+
+    Args:
+        usual: the separator that goes first where several would do.
+        columns: names that the table should have; the separator that finds most of them is taken.
+
+    Raises:
+        ValueError: it cannot be decoded or parsed (pandas' errors are of this kind).
+    """
+    text = read_text(path)
+    stated = _STATED_SEPARATOR.match(text)
+    if stated:
+        text = text[stated.end() :]
+    separator = stated[1] if stated else _separator(text, usual, columns)
+    frame = pandas.read_csv(StringIO(text), sep=separator, dtype=str, keep_default_na=False, index_col=False)
+    frame.columns = frame.columns.astype(str).str.strip()
+    return frame
+
+
+def _separator(text: str, usual: str, columns: Collection[str]) -> str:
+    header = text.partition("\n")[0].rstrip("\r")
+
+    def names_found(separator: str) -> tuple[int, int]:
+        names = next(csv.reader([header], delimiter=separator), [])
+        return len({name.strip() for name in names} & set(columns)), len(names)
+
+    # Python's max takes the first of equal ones.
+    return max(sorted(SEPARATORS, key=lambda separator: separator != usual), key=names_found)
