@@ -92,6 +92,7 @@ include: "workflow/rules/embed.smk"
 include: "workflow/rules/paint.smk"
 include: "workflow/rules/align.smk"
 include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/apply.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -101,6 +102,7 @@ rule all:
     input:
         report=results("report/index.html"),
         tables=TABLES,
+        applied=MAPS + ARCHIVES,
         patched=[
             of_line(line, "patched/open_clip_config.json") for line in PATCHED.values()
         ],

@@ -146,6 +146,7 @@ rule report:
         tables=TABLES,
         galleries=parts_of_the_report("gallery"),
         projections=parts_of_the_report("projection"),
+        maps=[results(f"apply/{name}.json") for name in made_by(config, "map")],
     output:
         report=report(
             results("report/index.html"),

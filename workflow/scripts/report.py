@@ -30,6 +30,7 @@ def main(
     clips: list[Path] = [],  # noqa: B006
     samples: list[Path] = [],  # noqa: B006
     notes: list | None = None,
+    maps: list[Path] = [],  # noqa: B006
 ) -> None:
     if settings is not None:
         with whole_file(settings) as part:
@@ -52,6 +53,7 @@ def main(
         figures=report.parent / "figures",
         processes=threads,
         notes=notes or (),
+        maps=maps,
         noted=[*samples, *clips, *histories],
     )
 

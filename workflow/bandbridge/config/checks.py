@@ -10,6 +10,7 @@ from bandbridge.base.schema import schema_faults, shown
 from bandbridge.base.user_paths import with_paths
 from bandbridge.base.yaml_files import Document, read_document, texts_of_keys
 from bandbridge.catalogue.datasets import merged
+from bandbridge.config.apply import apply_faults
 from bandbridge.config.clip import clip_faults
 from bandbridge.config.data import (
     dataset_faults,
@@ -49,6 +50,7 @@ CHECKS: Sequence[Callable[[Mapping[str, Any]], Iterable[str]]] = (
     table_faults,
     word_faults,
     root_faults,
+    apply_faults,
 )
 
 

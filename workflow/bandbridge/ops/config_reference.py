@@ -59,6 +59,7 @@ RERUNS = {
     "evaluate.words": "the words' embeddings and scores, the galleries",
     "evaluate.words.k": "the words' scores",
     "tables": "the tables and the report",
+    "apply": "the maps and archives concerned, the report",
     "compare": "nothing",
     "report": "the report",
 }

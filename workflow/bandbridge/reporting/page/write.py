@@ -21,6 +21,7 @@ from bandbridge.config.run import locked_tower, open_words, tasks
 from bandbridge.reporting.figures.style import Album
 from bandbridge.reporting.page.curves import paint_plots, remarks, short_titles, training_name, training_plot
 from bandbridge.reporting.page.datasets import dataset_page
+from bandbridge.reporting.page.maps import map_view
 from bandbridge.reporting.page.models import class_scores, confusions
 from bandbridge.reporting.page.probes import probe_plots
 from bandbridge.reporting.page.run import bibtex, cost_plot, costs, provenance, total_cost
@@ -69,6 +70,7 @@ def write_report(
     processes: int = 1,
     notes: Sequence[str] = (),
     noted: Sequence[Path] = (),
+    maps: Sequence[Path] = (),
 ) -> None:
     """Write the page, and its figures as files.
 
@@ -84,6 +86,7 @@ def write_report(
         processes: that draw at once.
         notes: what the run leaves out, in sentences.
         noted: files with remarks of stages, see `remarks`.
+        maps: what `use.apply` wrote of each map.
     """
     stages = costs(benchmarks, config["run"])
     scores = _main_scores(config, metrics)
@@ -131,6 +134,7 @@ def write_report(
         galleries_left_out=left_out,
         probes=drawn["probes"],
         projections=drawn["projections"],
+        maps=[map_view(path) for path in maps],
         trainings=[(training_name(path), drawn[f"training {path}"]) for path in histories],
         datasets=datasets,
         costs=stages,
