@@ -36,7 +36,7 @@ def comparison(runs):
 @pytest.fixture(scope="module")
 def written(runs, tmp_path_factory):
     out = tmp_path_factory.mktemp("comparison") / "here"
-    load_script("compare").main(runs, out)
+    load_script("compare").main(runs, out / "index.html")
     return out
 
 
