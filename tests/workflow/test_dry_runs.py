@@ -12,6 +12,7 @@ from clones import ROOT, Clone, make_clone
 from params_of_jobs import unrecorded
 
 from bandbridge.catalogue.datasets import load_nomenclature
+from bandbridge.ops.rule_graph import as_mermaid, read_graph
 
 
 def plan(clone: Clone, *configfiles: str) -> list[str]:
@@ -285,3 +286,22 @@ def test_a_clip_is_trained_against_a_text_tower_that_is_fetched_first(clone: Clo
     jobs = clone.jobs()
     assert jobs.count("fetch_text_tower") == jobs.count("scratch_clip") == 1
     assert clone.jobs("fetch").count("fetch_text_tower") == 1
+
+
+def test_the_documentation_shows_the_rules_of_the_demo(clone: Clone):
+    (clone.root / "config.yaml").write_text((ROOT / "config.yaml").read_text())
+    printed = clone.snakemake("--rulegraph", "mermaid-js").stdout
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert f"```mermaid\n{as_mermaid(read_graph(printed))}```\n" in page
+
+
+def test_a_comparison_that_is_there_is_not_made_again(clone: Clone):
+    for name in ("one", "two"):
+        folder = clone.root / "results" / name
+        folder.mkdir(parents=True)
+        (folder / "metrics.csv").write_text("not looked at")
+    asked = ("compare", "--config", "compare=[one, two]")
+    assert clone.jobs(*asked) == ["compare"]
+    (clone.root / "results/comparisons/one-two").mkdir(parents=True)
+    (clone.root / "results/comparisons/one-two/index.html").touch()
+    assert clone.jobs(*asked) == []
