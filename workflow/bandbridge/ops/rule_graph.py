@@ -42,7 +42,7 @@ def _family(rule: str) -> str:
 
 
 def waiting(graph: Graph) -> set[str]:
-    """The rules that the choice of alpha needs and that wait for it as well: arrows back to them would close a circle."""
+    """The rules that the choice of alpha needs and that wait for it as well: arrows to them would close a circle."""
     without = {rule: sources - {CHOICE} for rule, sources in graph.items()}
     needed = _before(without, CHOICE) if CHOICE in graph else set()
     return {rule for rule in needed if CHOICE in graph[rule]}
