@@ -49,8 +49,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     index = f"# {INTERFACE}\n\nOne page for each room of the package ([architecture](../architecture.md)).\n\n{links}"
     files.append(File.generated(config, "api/index.md", content=index))
     for room in rooms():
-        content = f"# {room}\n\n::: bandbridge.{room}\n"
-        files.append(File.generated(config, f"api/{room}.md", content=content))
+        files.append(File.generated(config, f"api/{room}.md", content=f"::: bandbridge.{room}\n"))
     for source, uri in PAGES.items():
         files.append(File.generated(config, uri, abs_src_path=str(ROOT / source)))
     for path in sorted(linked_files()):

@@ -25,9 +25,9 @@ from tiny import tiny_clip
 
 from bandbridge.base.errors import UserError
 from bandbridge.base.files import read_json, write_json
-from bandbridge.ingest.convert import load_records
 from bandbridge.ingest.plan import load_plan, make_plan, save_plan
 from bandbridge.ingest.readers import Planned
+from bandbridge.ingest.records import load_records
 from bandbridge.metrics.intervals import Estimate
 from bandbridge.models.clip import load_clip, save_clip
 from bandbridge.models.weights import load_metadata, load_weights, save_weights

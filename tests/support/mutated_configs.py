@@ -24,8 +24,8 @@ from bandbridge.config import lines as patched
 from bandbridge.config import networks, resources, scored
 from bandbridge.models.students import Student, StudentSpec
 from bandbridge.training.augment import draw_crops, rgb_view
-from bandbridge.training.recipes import AlignRecipe, FinetuneRecipe, ScratchRecipe
-from bandbridge.training.schedules import warmup_cosine
+from bandbridge.training.draws import Draws
+from bandbridge.training.recipes import AlignRecipe, FinetuneRecipe, ScratchRecipe, warmup_cosine
 
 ROOT = Path(__file__).parents[2]
 DEMO = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
@@ -369,14 +369,14 @@ def _splits(config: Mapping[str, Any]) -> None:
 
 
 def _trainings(config: Mapping[str, Any]) -> None:
-    generator = torch.Generator().manual_seed(0)
+    draws = Draws.of(0, 0, [0, 1])
     finetune = FinetuneRecipe.from_config(config["finetune"])
-    rgb_view(torch.zeros(2, 3, 16, 16, dtype=torch.uint8), 16, finetune.augmentation, generator)
+    rgb_view(torch.zeros(2, 3, 16, 16, dtype=torch.uint8), 16, finetune.augmentation, draws)
     recipes: list[Any] = [finetune]
     for name in config["align"]["students"]:
         recipe = AlignRecipe.from_config(networks.align_recipe(config, name))
         recipes.append(recipe)
-        draw_crops(2, 16, 16, recipe.crop_scale, recipe.flip, generator)
+        draw_crops(draws, 16, 16, recipe.crop_scale, recipe.flip)
         must(0 < recipe.crop_scale[0] <= recipe.crop_scale[1] <= 1, "crop_scale")
     must(0 < finetune.augmentation.crop_scale[0] <= finetune.augmentation.crop_scale[1], "crop_scale")
     if networks.uses_scratch(config):

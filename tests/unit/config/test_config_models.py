@@ -1,7 +1,9 @@
 """The models are the one source of what a configuration may say; files that repeat it are held to them."""
 
 import copy
+import math
 import re
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import fields
 from random import Random
@@ -10,17 +12,21 @@ from typing import Any
 import pytest
 import yaml
 from configs import DEMO, ROOT
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+from jsonschema.validators import extend
 from mutated_configs import at, mutant, places
 
 from bandbridge.base.errors import UserError
 from bandbridge.base.model_faults import model_faults
 from bandbridge.base.model_types import Section
-from bandbridge.base.schema import schema_faults
 from bandbridge.base.yaml_files import texts_of_keys
+from bandbridge.catalogue import files
 from bandbridge.catalogue.encoder_model import EncoderFile
 from bandbridge.catalogue.encoders import encoder_content, encoder_names, facts_of
-from bandbridge.config.models.config import Config
-from bandbridge.config.models.training import AlignRecipe, Finetune, RecipeChanges, Student
+from bandbridge.catalogue.option_models import OPTION_MODELS
+from bandbridge.config.sections.training import AlignRecipe, Finetune, RecipeChanges, Student
+from bandbridge.config.sections.whole import Config
 from bandbridge.models.students import StudentSpec
 from bandbridge.ops.config_reference import Key, keys, look_up, read_comments
 from bandbridge.ops.schema_files import MODELS, json_schema, schema_text, sentence
@@ -33,17 +39,35 @@ KEYS = list(keys(json_schema(Config)))
 @pytest.mark.parametrize("name", MODELS)
 def test_a_schema_of_an_editor_is_what_the_models_make(name: str):
     written = (ROOT / "workflow/schemas" / f"{name}.schema.yaml").read_text()
-    assert written == schema_text(MODELS[name]), "run `make docs`"
+    assert written == schema_text(name), "run `make docs`"
+
+
+def validator(name: str) -> Any:
+    """An editor's, but for the numbers 1.0, true, NaN and infinity, and for line ends behind a pattern's end."""
+
+    def is_whole(_: Any, value: Any) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool)
+
+    def is_number(_: Any, value: Any) -> bool:
+        return is_whole(_, value) or (isinstance(value, float) and math.isfinite(value))
+
+    def matches(_: Any, pattern: str, value: Any, __: Any) -> Iterator[ValidationError]:
+        if isinstance(value, str) and not re.search(re.sub(r"\$$", r"\\Z", pattern), value):
+            yield ValidationError(f"{value!r} does not match {pattern!r}")
+
+    types = Draft202012Validator.TYPE_CHECKER.redefine_many({"integer": is_whole, "number": is_number})
+    strict: Any = extend(Draft202012Validator, validators={"pattern": matches}, type_checker=types)
+    return strict(yaml.safe_load((ROOT / "workflow/schemas" / f"{name}.schema.yaml").read_text()))
 
 
 def test_a_schema_refuses_what_the_models_refuse_and_nothing_else():
-    random = Random("schemas")
+    random, schema = Random("schemas"), validator("config")
     refused = 0
     for _ in range(30):
         content, faults = texts_of_keys(mutant(random).config)
         if not faults:
             of_models = list(model_faults(content, Config))
-            assert bool(of_models) == bool(list(schema_faults(content, "config"))), of_models
+            assert bool(of_models) == (not schema.is_valid(content)), of_models
             refused += bool(of_models)
     assert 10 < refused < 28
 
@@ -116,6 +140,15 @@ def test_a_description_reaches_the_schema_and_the_message():
 
 # --- files of workflow/ -----------------------------------------------------------------------------------------------
 
+# Folder of workflow/ -> the schema of its files.
+FOLDERS = {
+    "datasets": "dataset",
+    "encoders": "encoder",
+    "nomenclatures": "nomenclature",
+    "prompts": "prompts",
+    "published": "published",
+    "text_towers": "text_tower",
+}
 ODD = (None, "", "1e-5", "rgb", "a\n", "{x}", [], [1], ["a", "a"], [0.5, 2], {}, {"a": 1}, 0, -1, 2.5, True, 10**30)
 
 
@@ -134,13 +167,29 @@ def mutated(random: Random, content: dict[str, Any]) -> dict[str, Any]:
     return copied
 
 
-def test_a_mistake_in_a_file_of_an_encoder_is_a_sentence_and_its_schema_refuses_the_same():
-    random = Random("encoders")
-    names = encoder_names()
-    for _ in range(200):
+def faults_of(folder: str, content: dict[str, Any]) -> list[str]:
+    """What the models say of a file; of a data set's, also of its options."""
+    faults = list(model_faults(content, files.MODELS[folder]))
+    if folder == "datasets" and not faults:
+        faults = list(model_faults(content.get("options", {}), OPTION_MODELS[content["reader"]], under="options"))
+    return faults
+
+
+@pytest.mark.parametrize(("folder", "name"), FOLDERS.items())
+def test_the_schema_of_a_folder_refuses_what_its_model_refuses(folder: str, name: str):
+    random, schema = Random(folder), validator(name)
+    contents = [yaml.safe_load(path.read_text()) for path in sorted((ROOT / "workflow" / folder).glob("*.yaml"))]
+    assert not any(faults_of(folder, content) for content in contents)
+    for _ in range(60):
+        content = mutated(random, random.choice(contents))
+        faults = faults_of(folder, content)
+        assert bool(faults) == (not schema.is_valid(content)), (faults, content)
+
+
+def test_a_mistake_in_a_file_of_an_encoder_is_a_sentence():
+    random, names = Random("encoders"), encoder_names()
+    for _ in range(100):
         content = mutated(random, encoder_content(random.choice(names)))
-        of_model = list(model_faults(content, EncoderFile))
-        assert bool(of_model) == bool(list(schema_faults(content, "encoder"))), (of_model, content)
         # Nothing else is raised.
         with suppress(UserError):
             facts_of(content)

@@ -19,9 +19,10 @@ from bandbridge.base.errors import UserError
 from bandbridge.ingest import assemble as assemble_module
 from bandbridge.ingest import convert as convert_module
 from bandbridge.ingest import plan as plan_module
-from bandbridge.ingest.convert import convert_share, load_records
+from bandbridge.ingest.convert import convert_share
 from bandbridge.ingest.plan import make_plan
 from bandbridge.ingest.readers import Planned, Rejected, Sample
+from bandbridge.ingest.records import load_records
 from bandbridge.store.dataset import Store
 from bandbridge.store.shard_writer import read_index, with_crc, write_shard
 

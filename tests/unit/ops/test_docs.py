@@ -184,6 +184,19 @@ def test_files_that_are_named_are_there(page: Path):
         assert (ROOT / path).exists() or "my" in Path(path).name, path
 
 
+def test_names_of_the_recipes_are_names_of_the_code():
+    recipes = (ROOT / "CONTRIBUTING.md").read_text().partition("## Words")[0]
+    names = set(re.findall(r"`([a-z_]+_[a-z_]+|[A-Z]\w+)(?:\(.*?\))?`", recipes))
+    assert len(names) > 20
+    sources = [
+        *(ROOT / "workflow").rglob("*.py"),
+        *(ROOT / "workflow/rules").glob("*.smk"),
+        *ROOT.rglob("tests/**/*.py"),
+    ]
+    words = {word for path in sources for word in re.findall(r"\w+", path.read_text())}
+    assert names - words == set()
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_keys_that_are_named_are_of_the_schema(page: Path):
     known = {re.sub(r"<name>", "*", key.path) for key in keys(SCHEMA)}

@@ -19,7 +19,7 @@ from bandbridge.scoring.probes import probe_rows
 from bandbridge.scoring.zero_shot import Draws, Labelled, zero_shot
 from bandbridge.store.embeddings import Embeddings
 from bandbridge.store.heads import save_head
-from bandbridge.training.validation import headlines
+from bandbridge.training.loop import headlines
 
 NAN = float("nan")
 DRAWS = Draws(10, 0.95, 0)

@@ -316,7 +316,7 @@ def test_what_is_not_a_number_goes_to_quarantine(tmp_path):
     gap = measured("gap")
     gap.pixels[0] = np.nan
     write(tmp_path, [("train", gap), *((split, measured(split)) for split in COUNTS)])
-    assert quarantine(tmp_path) == [("gap", "train", "7.7% of the pixels are not finite numbers")]
+    assert quarantine(tmp_path) == [("gap", "train", "30 of 390 values are not finite numbers")]
 
 
 @pytest.mark.parametrize("labels", [(), ("1", "2")])

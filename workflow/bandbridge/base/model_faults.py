@@ -44,7 +44,8 @@ def model_faults(content: Any, model: type[BaseModel], under: str = "") -> Itera
 
 def _missing(content: Any, model: type[BaseModel], path: Path, names: list[str], under: str) -> str:
     fields = _section(content, model, path).model_fields
-    return wording.missing_keys(wording.dotted(path, under), {name: fields[name].description or "" for name in names})
+    about = {name: (fields[name].description or "" if name in fields else "") for name in names}
+    return wording.missing_keys(wording.dotted(path, under), about)
 
 
 def _section(content: Any, model: type[BaseModel], path: Path) -> type[BaseModel]:
@@ -64,7 +65,10 @@ def _sentence(content: Any, model: type[BaseModel], path: Path, item: Mapping[st
     match kind:
         case "extra_forbidden":
             section = _section(content, model, path[:-1])
-            return wording.unknown_key(wording.dotted(path[:-1], under), str(path[-1]), list(section.model_fields))
+            entry = getattr(section, "entry", "a known key")
+            return wording.unknown_key(wording.dotted(path[:-1], under), str(path[-1]), [*section.model_fields], entry)
+        case "missing":
+            return _missing(content, model, path, about["names"], under)
         case "literal_error":
             return wording.not_among(key, value, _choices(places))
         case "not_among":

@@ -108,10 +108,10 @@ def _rewritten(value: Any, places: tuple[Form, ...], change: Change, path: Path)
     return change(value, places, path)
 
 
-def with_paths(content: Any, model: type[BaseModel]) -> tuple[Any, list[str]]:
+def with_paths(content: Any, model: type[BaseModel], under: str = "") -> tuple[Any, list[str]]:
     """`content` with its paths expanded (`model_types.UserPath`), and a sentence for each that cannot be.
 
-    An `Address` is a path only after `file:`.
+    An `Address` is a path only after `file:`. `under` is the key that `content` stands under, for the sentences.
     """
     faults: list[str] = []
 
@@ -121,7 +121,7 @@ def with_paths(content: Any, model: type[BaseModel]) -> tuple[Any, list[str]]:
         if kind is None or not isinstance(value, str) or not value.startswith(scheme):
             return value
         try:
-            return scheme + expanded(value.removeprefix(scheme), dotted(path))
+            return scheme + expanded(value.removeprefix(scheme), dotted(path, under))
         except UserError as error:
             faults.append(str(error))
             return value
@@ -136,7 +136,8 @@ def with_texts(content: Any, texts: Any, model: type[BaseModel]) -> Any:
     """
 
     def change(value: Any, places: tuple[Form, ...], path: Path) -> Any:
-        if value is None or isinstance(value, str) or {form.name for form in places} - {"null"} != {"string"}:
+        of_a_value = {form.name for form in places} - {"null", "object", "array"}
+        if value is None or isinstance(value, str) or of_a_value != {"string"}:
             return value
         text = texts
         for step in path:

@@ -7,15 +7,44 @@ are made of that. Nothing is converted: a number in quotes is text, 32.0 is no w
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+
+from bandbridge.base.wording import TEMPLATE_ALLOWED
+
+
+class BrokenRuleError(ValueError):
+    """What a check of our own refuses: the name of a sentence in `wording`, and what it is told besides the value."""
+
+    def __init__(self, rule: str, **about: Any) -> None:
+        super().__init__(rule)
+        self.rule, self.about = rule, about
 
 
 class Section(BaseModel):
     """A mapping of a YAML file with keys that are known."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
+    # What its keys are, in messages.
+    entry: ClassVar[str] = "a known key"
+
+
+def _least_of(schema: dict[str, Any], model: Any) -> None:
+    schema["minProperties"] = model.least
+
+
+class SomeKeys(Section):
+    """A section all of whose keys may be left out, but not together."""
+
+    model_config = ConfigDict(json_schema_extra=_least_of)
+    least: ClassVar[int] = 1
+
+    @model_validator(mode="after")
+    def _enough(self) -> Self:
+        if len(self.model_fields_set) < self.least:
+            raise BrokenRuleError("too_few", min_length=self.least)
+        return self
 
 
 @dataclass(frozen=True)
@@ -58,14 +87,6 @@ def key(
 
 
 # --- checks that types do not make ------------------------------------------------------------------------------------
-
-
-class BrokenRuleError(ValueError):
-    """What a check of our own refuses: the name of a sentence in `wording`, and what it is told besides the value."""
-
-    def __init__(self, rule: str, **about: Any) -> None:
-        super().__init__(rule)
-        self.rule, self.about = rule, about
 
 
 class _Unique(AfterValidator):
@@ -125,5 +146,9 @@ FileName = Annotated[
     str,
     Field(min_length=1, pattern=r"^[^{}\x00-\x1f]+$"),
     Note("x-allowed", "a file's name has no braces and no line ends"),
+]
+Templates = Annotated[
+    list[Annotated[str, Field(pattern=r"^[^{}]*\{\}[^{}]*$"), Note("x-allowed", TEMPLATE_ALLOWED)]],
+    Field(min_length=1),
 ]
 Agreed = Annotated[bool, AfterValidator(_agreed), Note("const", True)]

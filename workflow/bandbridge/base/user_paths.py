@@ -6,8 +6,6 @@ from string import Template
 from typing import Any
 
 from bandbridge.base.errors import UserError
-from bandbridge.base.schema import rewritten
-from bandbridge.base.wording import dotted
 
 
 def expanded(text: str, key: str) -> str:
@@ -59,25 +57,3 @@ class _Variables(Mapping[str, str]):
 
     def __len__(self) -> int:
         return len(os.environ)
-
-
-def with_paths(content: Any, schema: str, part: str | None = None, under: str = "") -> tuple[Any, list[str]]:
-    """Expand the paths in `content`: values with `format: path` in its schema; `format: address` only after `file:`.
-
-    Returns:
-        The expanded content, and a sentence per path that cannot be expanded.
-    """
-    faults: list[str] = []
-
-    def change(value: Any, about: Mapping[str, Any], path: tuple[str | int, ...]) -> Any:
-        kind = about.get("format")
-        scheme = "file:" if kind == "address" else ""
-        if kind not in ("path", "address") or not isinstance(value, str) or not value.startswith(scheme):
-            return value
-        try:
-            return scheme + expanded(value.removeprefix(scheme), dotted(path, under))
-        except UserError as error:
-            faults.append(str(error))
-            return value
-
-    return rewritten(content, schema, change, part), faults

@@ -1,28 +1,32 @@
-"""The YAML files of `workflow/`: each checked against its schema, and what no schema can say of one file alone."""
+"""The YAML files of `workflow/`: each checked against its model, and what no type of one key can say."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from bandbridge.base.errors import UserError, did_you_mean
-from bandbridge.base.schema import schema_faults, with_texts
-from bandbridge.base.user_paths import with_paths
+from bandbridge.base.model_faults import model_faults
+from bandbridge.base.model_forms import with_paths, with_texts
+from bandbridge.base.model_types import Section
 from bandbridge.base.yaml_files import Document
+from bandbridge.catalogue.dataset_model import DatasetFile
+from bandbridge.catalogue.encoder_model import EncoderFile
+from bandbridge.catalogue.file_models import NomenclatureFile, PromptsFile, PublishedFile, TextTowerFile
+from bandbridge.catalogue.option_models import OPTION_MODELS
 
-# Folder of workflow/ -> the schema of its files, where no model describes them.
-SCHEMAS = {
-    "datasets": "dataset",
-    "nomenclatures": "nomenclature",
-    "prompts": "prompts",
-    "published": "published",
-    "text_towers": "text_tower",
+# Folder of workflow/ -> what its files may say.
+MODELS: Mapping[str, type[Section]] = {
+    "datasets": DatasetFile,
+    "encoders": EncoderFile,
+    "nomenclatures": NomenclatureFile,
+    "prompts": PromptsFile,
+    "published": PublishedFile,
+    "text_towers": TextTowerFile,
 }
 
 
 def checked_content(document: Document, folder: str, name: str) -> dict[str, Any]:
-    """The content of `workflow/<folder>/<name>.yaml`, with text where the schema asks for text, its paths expanded.
+    """The content of `workflow/<folder>/<name>.yaml`, with text where the model asks for text, its paths expanded.
 
     Raises:
         UserError: a line for each fault.
@@ -30,13 +34,13 @@ def checked_content(document: Document, folder: str, name: str) -> dict[str, Any
     where = f"workflow/{folder}/{name}.yaml"
     if not isinstance(document.content, dict):
         raise UserError(f"{where} holds no keys; the other files of its folder show what it should hold.")
-    form = _form(folder)
-    content: dict[str, Any] = form.with_texts(document.content, document.texts)
+    model = MODELS[folder]
+    content: dict[str, Any] = with_texts(document.content, document.texts, model)
     if content.get("name") != name:
         raise UserError(f"{where}: name is {content.get('name')!r}, expected {name!r} (the file's own name)")
-    faults = list(form.faults(content))
+    faults = list(model_faults(content, model))
     if not faults:
-        content, faults = form.with_paths(content)
+        content, faults = with_paths(content, model)
     if not faults and folder == "datasets":
         content, faults = _with_options(content, document.texts)
     faults = faults or list(_CHECKS[folder](content) if folder in _CHECKS else ())
@@ -45,49 +49,18 @@ def checked_content(document: Document, folder: str, name: str) -> dict[str, Any
     return content
 
 
-@dataclass(frozen=True)
-class _Form:
-    """What the files of a folder may say, and what is done with their content by it."""
-
-    with_texts: Callable[[Any, Any], Any]
-    faults: Callable[[Any], Iterable[str]]
-    with_paths: Callable[[Any], tuple[Any, list[str]]]
-
-
-def _form(folder: str) -> _Form:
-    if folder == "encoders":
-        # Most jobs read no such file, and need not wait for pydantic.
-        from bandbridge.base import model_faults, model_forms
-        from bandbridge.catalogue.encoder_model import EncoderFile
-
-        return _Form(
-            partial(model_forms.with_texts, model=EncoderFile),
-            partial(model_faults.model_faults, model=EncoderFile),
-            partial(model_forms.with_paths, model=EncoderFile),
-        )
-    schema = SCHEMAS[folder]
-    return _Form(
-        partial(with_texts, schema=schema), partial(schema_faults, schema=schema), partial(with_paths, schema=schema)
-    )
-
-
 def _with_options(content: dict[str, Any], texts: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """The same for the options of a data set's reader."""
-    schema, part = schema_part(content)
-    options = with_texts(content.get("options", {}), texts.get("options", {}), schema, part)
-    faults = list(schema_faults(options, schema, part, under="options"))
+    model = OPTION_MODELS[content["reader"]]
+    options = with_texts(content.get("options", {}), texts.get("options", {}), model)
+    faults = list(model_faults(options, model, under="options"))
     if not faults:
-        options, faults = with_paths(options, schema, part, under="options")
+        options, faults = with_paths(options, model, under="options")
     return {**content, "options": options}, faults
 
 
-def schema_part(facts: Mapping[str, Any]) -> tuple[str, str]:
-    """Where the options of a data set's reader are described: a schema's name and the part of it."""
-    return SCHEMAS["datasets"], f"options_{facts['reader']}"
-
-
 def _nomenclature_faults(content: Mapping[str, Any]) -> Iterator[str]:
-    """What the schema of a nomenclature cannot say."""
+    """What no type of one key can say of a nomenclature."""
     classes = [entry["name"] if isinstance(entry, dict) else entry for entry in content["classes"]]
     for name in sorted({name for name in classes if classes.count(name) > 1}):
         yield f"classes lists '{name}' twice; list each class once."
@@ -98,7 +71,7 @@ def _nomenclature_faults(content: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _dataset_faults(content: Mapping[str, Any]) -> Iterator[str]:
-    """What the schema of a data set's file cannot say, and needs no other file."""
+    """What no type of one key can say of a data set's file, and needs no other file."""
     for number, source in enumerate(content["sources"]):
         where = f"sources[{number}]"
         if source.get("parts"):
@@ -114,8 +87,31 @@ def _dataset_faults(content: Mapping[str, Any]) -> Iterator[str]:
         twice = sorted({band for band in bands if bands.count(band) > 1})
         if twice:
             yield f"modalities.{name}.bands lists {', '.join(twice)} twice; list each band once."
+        yield from _pixel_faults(f"modalities.{name}", modality, bands)
         if name == "rgb" and len(bands) != 3:
             yield f"modalities.rgb.bands has {len(bands)} names; pictures have three channels: [red, green, blue]."
+
+
+def _pixel_faults(where: str, modality: Mapping[str, Any], bands: Sequence[str]) -> Iterator[str]:
+    """How the numbers of a modality are read, and pictures made of them."""
+    for key in ("nodata", "scale", "offset"):
+        value = modality.get(key)
+        if isinstance(value, list) and len(value) != len(bands):
+            yield f"{where}.{key} has {len(value)} numbers for {len(bands)} bands; give one for all, or one for each."
+    for above, composite in ((where, modality), (f"{where}.reference", modality.get("reference", {}))):
+        yield from _composite_faults(f"{above}.composite", composite.get("composite") or {})
+
+
+def _composite_faults(where: str, composite: Mapping[str, Any]) -> Iterator[str]:
+    if not composite:
+        return
+    ways = [key for key in ("divisor", "ranges", "percentiles") if key in composite]
+    if len(ways) != 1:
+        yield f"{where} has {' and '.join(ways) or 'none'} of divisor, ranges and percentiles; state one of them."
+    pairs = [*composite.get("ranges", ()), *([composite["percentiles"]] if "percentiles" in composite else [])]
+    for low, high in pairs:
+        if low >= high:
+            yield f"{where}: {low:g} is not less than {high:g}; state the value of black, then that of white."
 
 
 _CHECKS: Mapping[str, Callable[[Mapping[str, Any]], Iterable[str]]] = {

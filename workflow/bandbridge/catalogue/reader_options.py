@@ -1,7 +1,7 @@
 """The options of each reader, checked: what a data set's file or the config may say under `options`.
 
-Their types are in workflow/schemas/dataset.schema.yaml as well, which speaks first; here is what one option says about
-another. `filled_splits` of each names the splits that have samples by them, or is None where the files decide.
+Their types are in `option_models` as well, which speaks first; here is what one option says about another.
+`filled_splits` of each names the splits that have samples by them, or is None where the files decide.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,6 +18,8 @@ SPLIT_LETTERS = {"t": "train", "v": "val", "e": "test"}
 UNUSED_LETTER = "."
 MOST_SCL = 11  # of the scene classification of Level-2A products: snow or ice
 DRAWS = ("by_id", "by_class")
+# What becomes of bands and modalities of a sample that lie on another grid than the first.
+OTHER_GRIDS = ("refuse", "resample")
 SCENE_RESAMPLINGS = (*RESAMPLINGS, "cubic")
 # The options of scenes that decide about labels, by their kind.
 LABEL_OPTIONS = {"single": ("dominant_share",), "multi": ("labelled_share", "label_share")}
@@ -52,6 +54,8 @@ class SceneOptions:
     block: int = 256
     blocks: tuple[str, ...] = ("tv", "et")  # rows of split letters, repeated over the scene
     acquired: str | None = None  # date, ISO 8601
+    min_valid_share: float = 0.9  # a place counts where this share of its pixels holds data in all bands
+    other_grids: str = "refuse"  # or resample: bands that lie elsewhere than the finest are brought to its grid
     archive: str | None = None  # an archive or folder in place of the data set's own
 
     def __post_init__(self) -> None:
@@ -60,8 +64,9 @@ class SceneOptions:
         for name in ("size", "block"):
             _check_whole(name, getattr(self, name), least=1)
         self._check_stride()
-        for name in ("dominant_share", "labelled_share", "label_share"):
+        for name in ("dominant_share", "labelled_share", "label_share", "min_valid_share"):
             _check_share(name, getattr(self, name))
+        _check_choice("other_grids", self.other_grids, OTHER_GRIDS)
         # Up to one half, two classes could cover that share.
         above_half = f"dominant_share is {self.dominant_share}, expected more than 0.5, up to 1"
         _check(self.dominant_share > 0.5, above_half)
@@ -134,6 +139,7 @@ class FolderOptions:
     spatial_block: float | None = None  # metres: the hash of the square that an image lies in decides
     seed: int = 0
     picture_size: int | None = None  # RGB pictures: shorter side to this many pixels, then the middle square
+    min_valid_share: float = 0.5  # a sample counts where this share of its pixels holds data in all bands
     devkit: str | None = None  # ILSVRC 2012's development kit: the classes of its validation pictures
     archive: str | None = None  # an archive or folder in place of the data set's own
 
@@ -146,6 +152,7 @@ class FolderOptions:
         _check_whole("class_from", self.class_from, least=1)
         if self.picture_size is not None:
             _check_whole("picture_size", self.picture_size, least=1)
+        _check_share("min_valid_share", self.min_valid_share)
         for name in ("lists", "patterns"):
             _check_splits(name, getattr(self, name))
 
@@ -177,7 +184,9 @@ class TableOptions:
     date: str | None = None
     band_files: str | None = None  # one file a band: its path, with {path} and {band}
     resampling: str = "bilinear"  # of coarser band files
+    other_grids: str = "refuse"  # or resample: band files and modalities that lie elsewhere than the first
     picture_size: int | None = None  # RGB pictures: shorter side to this many pixels, then the middle square
+    min_valid_share: float = 0.5  # a sample counts where this share of its pixels holds data in all bands
     archive: str | None = None  # an archive or folder of the images in place of the data set's own
 
     def __post_init__(self) -> None:
@@ -195,6 +204,8 @@ class TableOptions:
             right = all(place in self.band_files for place in ("{path}", "{band}"))
             _check(right, f"band_files is '{self.band_files}', expected a pattern with {{path}} and {{band}}")
         _check_choice("resampling", self.resampling, RESAMPLINGS)
+        _check_choice("other_grids", self.other_grids, OTHER_GRIDS)
+        _check_share("min_valid_share", self.min_valid_share)
         for value, split in self.split_names.items():
             _check(split in (None, *SPLIT_LETTERS.values()), f"split_names says that {value} is '{split}', no split")
         _check(len(self.separator) > 0, "separator is empty; write what stands between two classes")
@@ -283,6 +294,12 @@ def options_of(dataset: Dataset) -> Any:
                     f"{dataset.label_kind}; use {' and '.join(LABEL_OPTIONS[dataset.label_kind])}"
                 )
     return parse_options(OPTIONS[dataset.reader], dataset)
+
+
+def min_valid_share(dataset: Dataset) -> float:
+    """The share of a sample's pixels that must hold data in all bands, for readers that look at that; 0 for others."""
+    stated = dataset.options.get("min_valid_share")
+    return float(getattr(OPTIONS[dataset.reader], "min_valid_share", 0.0) if stated is None else stated)
 
 
 def parse_options(kind: type[T], dataset: Dataset) -> T:

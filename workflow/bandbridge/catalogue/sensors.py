@@ -111,12 +111,12 @@ STUDENT_BANDS = tuple(band.name for band in SENTINEL_2.bands)
 
 
 def composite(pixels: NDArray, bands: Sequence[str], recipe: Composite) -> NDArray[np.uint8]:
-    """RGB picture of a multi-band image: value / divisor * 255, clipped to 0..255, truncated to whole numbers.
+    """RGB picture of a multi-band image, see `Composite`: clipped to 0..255, truncated to whole numbers.
 
     Args:
         pixels: (..., band, y, x), any number type, NaN-free.
         bands: names of the band axis, in its order.
-        recipe: which bands are red, green and blue, and the value that becomes white.
+        recipe: which bands are red, green and blue, and the values that become black and white.
 
     Returns:
         (..., 3, y, x) uint8.
@@ -126,7 +126,11 @@ def composite(pixels: NDArray, bands: Sequence[str], recipe: Composite) -> NDArr
     """
     positions = np.array(order_bands(bands, recipe.bands, may_lack=()), dtype=np.intp)
     chosen = pixels[..., positions, :, :].astype(np.float32)
-    return np.clip(chosen / np.float32(recipe.divisor) * np.float32(255), 0, 255).astype(np.uint8)
+    low, high = np.array(recipe.limits(), np.float32).T[:, :, None, None]
+    scaled = (chosen - low) / (high - low)
+    if recipe.gamma != 1:
+        scaled = np.clip(scaled, 0, 1) ** np.float32(1 / recipe.gamma)
+    return np.clip(scaled * np.float32(255), 0, 255).astype(np.uint8)
 
 
 def order_bands(

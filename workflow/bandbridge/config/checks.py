@@ -8,7 +8,6 @@ from typing import Any
 from bandbridge.base.errors import UserError
 from bandbridge.base.model_faults import model_faults
 from bandbridge.base.model_forms import with_paths
-from bandbridge.base.schema import schema_faults
 from bandbridge.base.wording import shown
 from bandbridge.base.yaml_files import Document, read_document, texts_of_keys
 from bandbridge.catalogue.datasets import merged
@@ -22,12 +21,12 @@ from bandbridge.config.data import (
     with_option_paths,
 )
 from bandbridge.config.encoders import encoder_faults, student_faults
-from bandbridge.config.models.config import Config
 from bandbridge.config.roots import normal_roots, root_faults
+from bandbridge.config.sections.whole import Config
 from bandbridge.config.stages import paint_faults, probe_faults, recipe_faults, table_faults
 from bandbridge.config.words import word_faults
 
-__all__ = ["check_files", "read_config", "schema_faults", "validate"]
+__all__ = ["check_files", "read_config", "validate"]
 
 # In these mappings a preset removes an entry of config.yaml by setting it to null.
 REMOVABLE = (

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,19 @@ from bandbridge.base.untrusted import as_cell
 from bandbridge.catalogue.datasets import Dataset, Modality, label_map, load_nomenclature
 from bandbridge.catalogue.sensors import Sensor, sensor_of
 from bandbridge.config.sharing import settings_of
-from bandbridge.ingest.convert import BAD, GOOD, Records, load_records, shard_name
+from bandbridge.ingest.convert import shard_name
+from bandbridge.ingest.pixel_facts import (
+    PixelFacts,
+    elsewhere,
+    encoded_fill,
+    facts_of_pixels,
+    fill_of,
+    unlike_most,
+)
 from bandbridge.ingest.plan import SHARD, Plan, Refused, Shard
+from bandbridge.ingest.radiometry import store_unit
+from bandbridge.ingest.records import BAD, GOOD, Records, load_records
+from bandbridge.store.dataset import valid_share_name
 from bandbridge.store.shard_writer import BLOCK, LEVEL, ChunkFiles, write_shard
 from bandbridge.store.zarr_files import finish_group, write_array
 
@@ -88,14 +99,23 @@ def assemble(
     with whole_directory(path) as part:
         root = zarr.create_group(part)
         digest = hashlib.sha256()
+        kept = np.concatenate([split.rows for split in splits])
+        fills = {item.name: fill_of(streams[item.name].records, kept) for item in dataset.modalities}
         for split in splits:
             group = root.create_group(split.name)
             _write_tables(group, dataset, split, streams, digest)
             for number, modality in enumerate(dataset.modalities):
                 folder, stream = part / split.name / modality.name, streams[modality.name]
-                _write_pixels(group, folder, modality, number == 0, split, plan, stream, digest)
+                _write_pixels(group, folder, modality, number == 0, split, plan, stream, digest, fills[modality.name])
+        main = next((split.name for split in splits if split.name == "train"), splits[0].name)
+        pixels = {
+            item.name: facts_of_pixels(
+                item, part / main / item.name, main, streams[item.name].records, kept, fills[item.name]
+            )
+            for item in dataset.modalities
+        }
         counts = {split.name: len(split.rows) for split in splits}
-        facts = {**_facts(dataset), **provenance, "counts": counts, "quarantined": len(refused)}
+        facts = {**_facts(dataset, pixels), **provenance, "counts": counts, "quarantined": len(refused)}
         # Through JSON: options may hold what YAML knows and JSON does not, such as a date.
         root.attrs.update(json.loads(json.dumps({**facts, "digest": digest.hexdigest()}, default=str)))
         finish_group(root, part)
@@ -114,9 +134,13 @@ def _load(plan: Plan, directories: Sequence[Path]) -> _Stream:
             whole.forms.index(form) if form in whole.forms else _added(whole.forms, form) for form in part.forms
         ]
         part.form = np.array([*translated, -1], np.int16)[part.form]
+        for numbers, names in (("made", "radiometries"), ("system", "systems")):
+            known: list[str] = getattr(whole, names)
+            places = [known.index(name) if name in known else _added(known, name) for name in getattr(part, names)]
+            setattr(part, numbers, np.array([*places, -1], np.int16)[getattr(part, numbers)])
         whole.reasons |= {begin + at: reason for at, reason in part.reasons.items()}
         begin += len(part.state)
-    for name in ("state", "place", "hash", "has_crc", "form", "labels", "labelled", "centre", "date"):
+    for name in (item.name for item in fields(Records) if item.name not in Records.OF_A_SHARE):
         setattr(whole, name, np.concatenate([getattr(part, name) for part in parts]))
     return _Stream(whole, files)
 
@@ -137,8 +161,12 @@ def _reasons(dataset: Dataset, streams: Mapping[str, _Stream]) -> dict[int, str]
         several = len(dataset.streams) > 1
         for at in np.flatnonzero(records.state == BAD).tolist():
             reasons.setdefault(at, f"{name}: {records.reasons[at]}" if several else records.reasons[at])
-        for at, form in _unusual(records) if name != dataset.label_stream else ():
-            reasons.setdefault(at, f"{name}: {form}" if several else form)
+        if name == dataset.label_stream:
+            continue
+        odd = chain(_unusual(records), unlike_most(dataset.modality(name), records))
+        other = elsewhere(streams[dataset.primary.name].records, records) if name != dataset.primary.name else ()
+        for at, reason in chain(odd, other):
+            reasons.setdefault(at, f"{name}: {reason}" if several else reason)
     labelled = np.any([streams[name].records.labelled for name in dataset.streams], axis=0)
     for at in np.flatnonzero(~labelled).tolist():
         reasons.setdefault(at, "has no labels")
@@ -234,6 +262,7 @@ def _write_pixels(
     plan: Plan,
     stream: _Stream,
     digest: "hashlib._Hash",
+    fill: int | float | None,
 ) -> None:
     records = stream.records
     *shape, dtype = records.forms[records.form[split.rows[0]]].split()
@@ -252,9 +281,15 @@ def _write_pixels(
         # Flat names, so that a shard is one file and no folders.
         chunk_key_encoding={"name": "default", "separator": "."},
         dimension_names=("sample", *_axes(modality, first)),
+        fill_value=fill if fill is not None else 0,
     )
-    if units := _units(modality):
+    if units := store_unit(modality):
         array.attrs["units"] = units
+    if fill is not None:
+        array.attrs["_FillValue"] = encoded_fill(fill)
+        shares = np.abs(records.valid[split.rows])  # unknown is -1: all do
+        _table(group, valid_share_name(modality.name, first), shares, ("sample",))
+        digest.update(f"{modality.name} fill {fill}".encode())
     digest.update(f"{modality.name} {shape} {dtype}".encode() + records.hash[split.rows].tobytes())
     shards = [shard for shard in plan.shards() if shard.split == split.name]
     files = dict(zip([shard_name(shard) for shard in plan.shards()], stream.files, strict=True))
@@ -343,17 +378,14 @@ def _text(values: Sequence[str]) -> NDArray:
     return np.array(values, dtype=np.dtypes.StringDType())
 
 
-def _units(modality: Modality) -> str | None:
-    sensor = sensor_of(modality)
-    return sensor.units if sensor else None
-
-
-def _facts(dataset: Dataset) -> dict[str, Any]:
+def _facts(dataset: Dataset, pixels: Mapping[str, PixelFacts]) -> dict[str, Any]:
+    remarks = [remark for facts in pixels.values() for remark in facts.remarks]
     nomenclatures = {name: load_nomenclature(name) for name in dataset.nomenclatures}
     return {
         "dataset": dataset.name,
         "title": dataset.title,
-        "modalities": {modality.name: _modality_facts(modality) for modality in dataset.modalities},
+        "modalities": {item.name: _modality_facts(item, pixels[item.name]) for item in dataset.modalities},
+        **({"remarks": remarks} if remarks else {}),
         "nomenclatures": {name: item.classes for name, item in nomenclatures.items()},
         "label_kind": dataset.label_kind,
         "headline": dataset.headline,
@@ -367,17 +399,18 @@ def _facts(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def _modality_facts(modality: Modality) -> dict[str, Any]:
+def _modality_facts(modality: Modality, pixels: PixelFacts) -> dict[str, Any]:
     sensor = sensor_of(modality)
     return {
         "sensor": sensor.title if sensor else None,
         "product": modality.product,
         "bands": modality.bands,
         "zero_bands": modality.zero_bands,
-        "composite": asdict(modality.composite) if modality.composite else None,
+        "composite": pixels.composite.facts() if pixels.composite else None,
         "resolution": sensor.resolution if sensor else None,
-        "units": sensor.units if sensor else None,
+        "units": pixels.units,
         "wavelengths": _wavelengths(modality, sensor),
+        **pixels.stated,
     }
 
 

@@ -4,7 +4,6 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -13,14 +12,15 @@ from numpy.typing import NDArray
 
 import bandbridge
 from bandbridge.base.checksums import crc32c
-from bandbridge.base.npz import load_npz, save_npz
 from bandbridge.base.reasons import without_made_up_names
 from bandbridge.catalogue.datasets import Dataset, Modality, conversion_facts, load_nomenclature
+from bandbridge.catalogue.reader_options import min_valid_share
+from bandbridge.ingest.nodata import share, with_fill
 from bandbridge.ingest.plan import SHARD, Shard
 from bandbridge.ingest.readers import Rejected, Sample
+from bandbridge.ingest.records import GOOD, MISSING, Records, save_records
 from bandbridge.store.shard_writer import (
     BLOCK,
-    HASH_BYTES,
     LEVEL,
     Appender,
     ChunkFiles,
@@ -33,90 +33,10 @@ from bandbridge.store.shard_writer import (
 
 RGB_TYPES = ("uint8",)
 BAND_TYPES = ("uint8", "uint16", "int16", "float32")
-MISSING, GOOD, BAD = 0, 1, 2
+# Values of a sample of reflectance from 0 to 1 are below this; of digital numbers, never all of them.
+SMALL = 4.0
 ABSENT = "is planned, but is not in the archives"
 _JOURNAL = "journal.jsonl"
-
-
-@dataclass(eq=False)
-class Records:
-    """What is known of each sample of a share, in the order of the plan; arrays, because there may be a million.
-
-    Attributes:
-        state: `MISSING`, `GOOD` or `BAD`.
-        place: (sample, 2) where the chunk begins in its shard's file, and its length.
-        hash: (sample, HASH_BYTES) of the chunk.
-        has_crc: whether the chunk ends in its CRC-32C, which those of earlier versions do not.
-        form: which of `forms`, the shapes and number types that occur, a sample has; -1 without pixels.
-        labels: (sample, class) uint8; `labelled` says where they are known.
-        centre: (sample, 2) latitude and longitude, NaN where unknown.
-        date: ISO 8601, empty where unknown.
-        reasons: sample -> why it is `BAD`.
-    """
-
-    state: NDArray[np.uint8]
-    place: NDArray[np.uint64]
-    hash: NDArray[np.uint8]
-    has_crc: NDArray[np.bool_]
-    form: NDArray[np.int16]
-    labels: NDArray[np.uint8]
-    labelled: NDArray[np.bool_]
-    centre: NDArray[np.float64]
-    date: NDArray[np.str_]
-    forms: list[str]
-    reasons: dict[int, str]
-
-    @classmethod
-    def empty(cls, samples: int, classes: int) -> "Records":
-        return cls(
-            state=np.zeros(samples, np.uint8),
-            place=np.zeros((samples, 2), np.uint64),
-            hash=np.zeros((samples, HASH_BYTES), np.uint8),
-            has_crc=np.ones(samples, np.bool_),
-            form=np.full(samples, -1, np.int16),
-            labels=np.zeros((samples, classes), np.uint8),
-            labelled=np.zeros(samples, np.bool_),
-            centre=np.full((samples, 2), np.nan),
-            date=np.zeros(samples, "<U32"),
-            forms=[],
-            reasons={},
-        )
-
-    def enter(self, line: Mapping[str, Any]) -> None:
-        """Take over a line of the journal."""
-        at = line["at"]
-        if "reason" in line:
-            self.state[at] = BAD
-            self.reasons[at] = line["reason"]
-            return
-        self.state[at] = GOOD
-        if line["form"] is not None:
-            if line["form"] not in self.forms:
-                self.forms.append(line["form"])
-            self.form[at] = self.forms.index(line["form"])
-            self.place[at] = line["place"]
-            self.hash[at] = np.frombuffer(bytes.fromhex(line["hash"]), np.uint8)
-        if line["labels"] is not None:
-            self.labelled[at] = True
-            self.labels[at, line["labels"]] = 1
-        if line["centre"] is not None:
-            self.centre[at] = line["centre"]
-        self.date[at] = line["date"] or ""
-
-
-def save_records(path: Path, records: Records) -> None:
-    reasons = json.dumps(sorted(records.reasons.items()))
-    arrays: dict[str, Any] = {name: value for name, value in vars(records).items() if isinstance(value, np.ndarray)}
-    save_npz(path, {**arrays, "forms": np.array(records.forms, "<U64"), "reasons": np.array(reasons)})
-
-
-def load_records(path: Path) -> Records:
-    """Read what `save_records` wrote."""
-    content: dict[str, Any] = load_npz(path)
-    content.setdefault("has_crc", np.zeros(len(content["state"]), np.bool_))
-    content["forms"] = content["forms"].tolist()
-    content["reasons"] = dict(json.loads(str(content["reasons"])))
-    return Records(**content)
 
 
 def shard_name(shard: Shard) -> str:
@@ -132,9 +52,10 @@ def convert(
 ) -> Records:
     """Write the samples of one stream to the shard files of the journal's directory.
 
-    A sample is refused where it holds NaN or one value only, its shape or number type is not the data set's, a label
-    is unknown, or it comes more than once. Memory does not grow with the pixels: each sample is compressed and
-    appended when it comes. A conversion that was killed goes on from its journal; its result is the same.
+    A sample is refused where it holds too few pixels with data, infinite numbers or one value only, its shape or number
+    type is not the data set's, a label is unknown, or it comes more than once. Memory does not grow with the pixels:
+    each sample is compressed and appended when it comes. A conversion that was killed goes on from its journal; its
+    result is the same.
 
     Args:
         stream: a modality of the data set, or its stream of labels.
@@ -160,7 +81,7 @@ def convert(
                 continue
             line: dict[str, Any] = {"at": at, "form": None}
             if modality is not None and sample.pixels is not None:
-                chunk = encode(sample.pixels)
+                chunk = encode(sample.pixels if sample.valid is None else with_fill(sample.pixels, sample.valid))
                 stored = with_crc(chunk)
                 start = appender.append(f"{files[at]}.part", stored)
                 line["form"] = " ".join(map(str, (*sample.pixels.shape, sample.pixels.dtype)))
@@ -168,6 +89,7 @@ def convert(
             line["labels"] = None if sample.labels is None else [classes[name] for name in sample.labels]
             line["centre"] = None if sample.lat is None or sample.lon is None else [sample.lat, sample.lon]
             line["date"] = sample.date
+            line |= _of_pixels(sample, modality)
             journal.write(line)
         for at in np.flatnonzero(records.state == MISSING).tolist():
             journal.write({"at": at, "reason": ABSENT})
@@ -209,10 +131,11 @@ def _fault(sample: Sample, dataset: Dataset, modality: Modality | None, classes:
             return f"label {', '.join(unknown)} is not in {dataset.nomenclature}"
         if dataset.label_kind == "single" and len(sample.labels) != 1:
             return f"has {len(sample.labels)} labels, expected one"
-    return None if modality is None else _pixel_fault(sample.pixels, modality)
+    return None if modality is None else _pixel_fault(sample, modality, min_valid_share(dataset))
 
 
-def _pixel_fault(pixels: NDArray | None, modality: Modality) -> str | None:
+def _pixel_fault(sample: Sample, modality: Modality, least: float) -> str | None:
+    pixels = sample.pixels
     if pixels is None:
         return "has no pixels"
     allowed = RGB_TYPES if modality.is_rgb else BAND_TYPES
@@ -224,11 +147,44 @@ def _pixel_fault(pixels: NDArray | None, modality: Modality) -> str | None:
         return f"is {height} x {width} pixels, expected {modality.size[0]} x {modality.size[1]}"
     if pixels.dtype.name not in allowed:
         return f"pixels are {pixels.dtype}, expected {' or '.join(allowed)}"
-    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
-        return f"{(~np.isfinite(pixels)).mean():.1%} of the pixels are not finite numbers"
+    if sample.valid is not None and not sample.valid.all():
+        with_data = share(_bands_first(sample.valid, modality))
+        if with_data < least or not with_data:
+            return f"{_percent(with_data)} of its pixels hold data in all bands, min_valid_share is {least:.0%}"
+        pixels = pixels[sample.valid]
+    if pixels.dtype.kind == "f" and not (finite := np.isfinite(pixels)).all():
+        return f"{np.count_nonzero(~finite):,} of {finite.size:,} values are not finite numbers"
     if (pixels == pixels.flat[0]).all():
         return f"every pixel is {pixels.flat[0]}"
     return None
+
+
+def _bands_first(valid: NDArray[np.bool_], modality: Modality) -> NDArray[np.bool_]:
+    return np.moveaxis(valid, -1, 0) if modality.is_rgb else valid
+
+
+def _percent(part: float) -> str:
+    """A share that is neither all nor nothing is shown as neither: 0.05%, not 0%."""
+    if part in (0, 1):
+        return f"{part:.0%}"
+    return f"{part:.2%}" if 0.001 <= part <= 0.999 else f"{part:.4%}"
+
+
+def _of_pixels(sample: Sample, modality: Modality | None) -> dict[str, Any]:
+    """What the journal keeps of a sample's pixels, but for what is as usual."""
+    if modality is None or sample.pixels is None:
+        return {}
+    facts: dict[str, Any] = {}
+    if sample.valid is not None:
+        facts["valid"] = share(_bands_first(sample.valid, modality))
+    if sample.radiometry:
+        facts["radiometry"] = sample.radiometry
+    if sample.pixels.dtype.kind == "f":
+        values = sample.pixels if sample.valid is None else sample.pixels[sample.valid]
+        facts["small"] = bool(np.abs(values).max() < SMALL)
+    if sample.grid is not None:
+        facts["grid"] = [sample.grid.crs, *sample.grid.transform]
+    return facts
 
 
 # --- the journal ---------------------------------------------------------------------------------------------------
@@ -332,7 +288,7 @@ def _content(line: bytes) -> Any:
 def identity(dataset: Dataset, stream: str, shards: Sequence[Shard], sources: Any) -> str:
     """What a share's content depends on, in short: a journal of another identity is not gone on from."""
     facts = [conversion_facts(dataset), stream, sources]
-    format_facts = [bandbridge.__version__, LEVEL, BLOCK, SHARD, "crc32c"]
+    format_facts = [bandbridge.__version__, LEVEL, BLOCK, SHARD, "crc32c", "no data"]
     digest = hashlib.sha256(json.dumps([facts, format_facts], default=str, sort_keys=True).encode())
     for shard in shards:
         digest.update(f"\n{shard_name(shard)}\n".encode() + "\0".join(shard.ids).encode())

@@ -22,6 +22,8 @@ from pyproj.network import set_network_enabled
 from rasterio.io import DatasetReader, MemoryFile
 
 from bandbridge.catalogue.datasets import RESAMPLINGS
+from bandbridge.ingest.declarations import NOTHING, Declarations, declarations_of, grid_of
+from bandbridge.ingest.places import Grid
 
 # GDAL has some 150 drivers, and tries all of them on whatever it is given: VRT opens any other file, WMS and STAC any
 # address, HDF5 and netCDF bring parsers of their own.
@@ -47,7 +49,7 @@ MOST_SAMPLE_BYTES = 1024**3
 set_network_enabled(False)
 
 # TIFF 6.0, section 2: the types of a field that are read here, and their sizes.
-_SHORT, _LONG, _DOUBLE = 3, 4, 12
+_ASCII, _SHORT, _LONG, _DOUBLE = 2, 3, 4, 12
 _FORMATS = {_SHORT: "H", _LONG: "I", _DOUBLE: "d"}
 _SIZES = {_SHORT: 2, _LONG: 4, _DOUBLE: 8}
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _OFFSETS, _BANDS, _COUNTS, _PLANAR, _PREDICTOR, _TILE, _SAMPLE_FORMAT = (
@@ -59,7 +61,13 @@ _PHOTOMETRIC, _AS_STORED = 262, {0, 1, 2, 3}
 _PIXEL_SCALE, _TIE_POINT, _TRANSFORMATION, _GEO_KEYS = 33550, 33922, 34264, 34735
 _RASTER_TYPE, _GEOGRAPHIC, _PROJECTED = 1025, 2048, 3072
 _PIXEL_IS_AREA, _USER_DEFINED = 1, 32767
+# TIFF 6.0: channels beside the colours, such as alpha. GDAL: what it says of bands, in XML, and the value of no data.
+_PHOTOMETRIC, _EXTRA, _GDAL_METADATA, _GDAL_NODATA = 262, 338, 42112, 42113
+_RGB = 2
+# No tag: where the next image of the file begins, such as the mask of the first; 0 where there is none.
+_NEXT_IMAGE = -1
 _READ = {
+    *(_PHOTOMETRIC, _EXTRA),
     *(_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _OFFSETS, _BANDS, _COUNTS, _PLANAR, _PREDICTOR, _TILE, _SAMPLE_FORMAT),
     *(_PIXEL_SCALE, _TIE_POINT, _TRANSFORMATION, _GEO_KEYS, _PHOTOMETRIC),
 }
@@ -80,10 +88,23 @@ class Raster:
     Attributes:
         pixels: (band, y, x) in the file's number type.
         place: finds `centre`, when it is asked for: most band files of a sample need not be.
+        stated: what the file says of its pixels.
+        find_grid: finds `grid`, when it is asked for.
+        valid: where there are data, in the shape of the pixels; None where nothing says that some might be missing.
+        radiometry: what was made of the file's numbers, in words; empty where they are as delivered.
     """
 
     pixels: NDArray
     place: Callable[[], Place]
+    stated: Declarations = NOTHING
+    find_grid: Callable[[], Grid | None] = lambda: None
+    valid: NDArray[np.bool_] | None = None
+    radiometry: str = ""
+
+    @cached_property
+    def grid(self) -> Grid | None:
+        """The pixels' grid, None where the file is not georeferenced."""
+        return self.find_grid()
 
     @cached_property
     def centre(self) -> Place:
@@ -118,7 +139,14 @@ def decode(content: bytes, limit: int = MOST_SAMPLE_BYTES) -> Raster:
         except _UnusualError:
             return _decode_with_gdal(content, limit).centre
 
-    return Raster(pixels, place)
+    def grid() -> Grid | None:
+        try:
+            return _grid(fields, pixels.shape[1:])
+        except _UnusualError:
+            with opened(content) as file:
+                return grid_of(file)
+
+    return Raster(pixels, place, _plain_declarations(content, fields, len(pixels)), grid)
 
 
 @contextmanager
@@ -189,11 +217,12 @@ def _decode_with_gdal(content: bytes, limit: int) -> Raster:
         with opened(content) as file:
             must_fit(file, limit)
             pixels = file.read()
+            stated = declarations_of(file)
             if file.crs is None:
-                return Raster(pixels, lambda: None)
+                return Raster(pixels, lambda: None, stated)
             x, y = file.xy(file.height / 2, file.width / 2, offset="ul")
             crs = file.crs.to_wkt()
-            return Raster(pixels, lambda: _to_wgs84(crs, x, y))
+            return Raster(pixels, lambda: _to_wgs84(crs, x, y), stated, lambda: stated.grid)
     except rasterio.errors.RasterioError as error:
         raise RasterError(f"cannot be read as a raster: {in_gdals_words(error)}") from error
 
@@ -220,13 +249,34 @@ def _tiff_fields(content: bytes) -> dict[int, tuple] | None:
         entries = content[at + 2 : at + 2 + 12 * count]
         for number, (tag, kind, n, value) in enumerate(struct.iter_unpack(order + "HHII", entries)):
             # The first of a tag counts; a field of no values is no field.
-            if tag in _READ and tag not in fields and kind in _FORMATS and n:
+            if tag in fields or not n:
+                continue
+            if tag in _READ and kind in _FORMATS:
                 form = f"{order}{n}{_FORMATS[kind]}"
                 inside = n * _SIZES[kind] <= 4
                 fields[tag] = struct.unpack_from(form, content, at + 10 + 12 * number if inside else value)
+            elif tag in (_GDAL_METADATA, _GDAL_NODATA) and kind == _ASCII:
+                start = at + 10 + 12 * number if n <= 4 else value
+                fields[tag] = (content[start : start + n],)
+        fields[_NEXT_IMAGE] = struct.unpack_from(order + "I", content, at + 2 + 12 * count)
     except struct.error as error:
         raise RasterError(f"is truncated: its TIFF header leads beyond its {len(content):,} bytes") from error
     return fields
+
+
+def _plain_declarations(content: bytes, fields: Mapping[int, tuple], bands: int) -> Declarations:
+    """What a plain TIFF says of its pixels. GDAL is asked where it says more than what no data is."""
+    more = _GDAL_METADATA in fields or fields.get(_NEXT_IMAGE) != (0,) or any(fields.get(_EXTRA, ()))
+    if more or (bands > 1 and fields.get(_PHOTOMETRIC) == (_RGB,)):
+        with opened(content) as file:
+            return declarations_of(file)
+    if _GDAL_NODATA not in fields:
+        return NOTHING
+    try:
+        value = float(fields[_GDAL_NODATA][0].split(b"\0")[0])
+    except ValueError:
+        return NOTHING
+    return Declarations(nodata=(value,) * bands)
 
 
 def _is_plain(fields: Mapping[int, tuple]) -> bool:
@@ -264,6 +314,23 @@ def _plain_pixels(content: bytes, fields: Mapping[int, tuple]) -> NDArray | None
 
 
 def _centre(fields: Mapping[int, tuple], shape: tuple[int, ...]) -> Place:
+    found = _reference(fields)
+    if found is None:
+        return None
+    crs, left, top, across, down = found
+    return _to_wgs84(crs, left + shape[1] / 2 * across, top - shape[0] / 2 * down)
+
+
+def _grid(fields: Mapping[int, tuple], shape: tuple[int, ...]) -> Grid | None:
+    found = _reference(fields)
+    if found is None:
+        return None
+    crs, left, top, across, down = found
+    return Grid(crs, (across, 0.0, left, 0.0, -down, top), shape[0], shape[1])
+
+
+def _reference(fields: Mapping[int, tuple]) -> tuple[str, float, float, float, float] | None:
+    """Reference system, left and upper edge, width and height of a pixel; None where a file states no place."""
     if _GEO_KEYS not in fields:
         return None
     numbers = fields[_GEO_KEYS]
@@ -274,9 +341,7 @@ def _centre(fields: Mapping[int, tuple], shape: tuple[int, ...]) -> Place:
     usual = code != _USER_DEFINED and keys.get(_RASTER_TYPE, _PIXEL_IS_AREA) == _PIXEL_IS_AREA
     if not usual or _TRANSFORMATION in fields or len(tie) != 6 or len(scale) != 3:
         raise _UnusualError
-    x = tie[3] + (shape[1] / 2 - tie[0]) * scale[0]
-    y = tie[4] - (shape[0] / 2 - tie[1]) * scale[1]
-    return _to_wgs84(f"EPSG:{code}", x, y)
+    return f"EPSG:{code}", tie[3] - tie[0] * scale[0], tie[4] + tie[1] * scale[1], scale[0], scale[1]
 
 
 def _to_wgs84(crs: str, x: float, y: float) -> Place:

@@ -1,4 +1,8 @@
-"""From a batch of stored pixels to a model's input, on the batch's device."""
+"""From a batch of stored pixels to a model's input, on the batch's device.
+
+Stores give pixels without data the mean of the sample's others in the same band (`Samples.read`), so that no fill value
+reaches a composite, a resize or a network; statistics leave them out.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,12 +49,12 @@ def rgb_image(pixels: Tensor, modality: str, bands: Sequence[str], composite: Co
 
 
 def rgb_composite(pixels: Tensor, bands: Sequence[str], composite: Composite) -> Tensor:
-    """RGB images of a batch: value / divisor * 255, clipped and truncated; equal to `sensors.composite`.
+    """RGB images of a batch, see `Composite`: clipped, truncated; equal to `sensors.composite` (but gamma's rounding).
 
     Args:
-        pixels: (n, band, y, x), any numeric type.
+        pixels: (n, band, y, x), any numeric type, without gaps (`Samples.read` fills them).
         bands: names of the second axis.
-        composite: bands and divisor.
+        composite: bands, and the values that become black and white.
 
     Returns:
         (n, 3, y, x) uint8.
@@ -59,9 +63,12 @@ def rgb_composite(pixels: Tensor, bands: Sequence[str], composite: Composite) ->
         UserError: a band of the composite is missing.
     """
     values = select_bands(pixels, order_bands(bands, composite.bands, may_lack=()))
-    # A tensor, because CUDA multiplies by the reciprocal of a plain number, which moves values across a truncation.
-    divisor = torch.tensor(composite.divisor, device=pixels.device)
-    return (values / divisor * 255).clamp(0, 255).to(torch.uint8)
+    # Tensors, because CUDA multiplies by the reciprocal of a plain number, which moves values across a truncation.
+    low, high = torch.tensor(composite.limits(), dtype=torch.float32, device=pixels.device).T[:, :, None, None]
+    scaled = (values - low) / (high - low)
+    if composite.gamma != 1:
+        scaled = scaled.clamp(0, 1) ** (1 / composite.gamma)
+    return (scaled * 255).clamp(0, 255).to(torch.uint8)
 
 
 def clip_input(

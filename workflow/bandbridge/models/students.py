@@ -187,11 +187,11 @@ class Pixels(Protocol):
     """The part of a store's split that statistics need."""
 
     def __len__(self) -> int: ...
-    def read(self, indices: NDArray[np.int64]) -> NDArray[Any]: ...
+    def read_with_validity(self, indices: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[np.bool_] | None]: ...
 
 
 def band_statistics(samples: Pixels, bands: Sequence[str], selected: Sequence[str]) -> BandStatistics:
-    """Mean and standard deviation over all pixels of each selected band, in float64, a few samples at a time.
+    """Mean and standard deviation over all pixels with data of each selected band, in float64, a few samples at a time.
 
     Missing bands get mean 0 and deviation 1, and a constant band gets deviation 1: they scale to zeros.
 
@@ -201,16 +201,18 @@ def band_statistics(samples: Pixels, bands: Sequence[str], selected: Sequence[st
         selected: names of the bands to compute.
     """
     positions = order_bands(bands, selected, may_lack=SENSOR_BANDS)
-    count, total, squares = 0, np.zeros(len(selected)), np.zeros(len(selected))
+    count, total, squares = np.zeros(len(selected)), np.zeros(len(selected)), np.zeros(len(selected))
     starts = range(0, len(samples), SAMPLES_AT_A_TIME)
     for start in progress(starts, "Band statistics", unit="batches"):
-        pixels = samples.read(np.arange(start, min(start + SAMPLES_AT_A_TIME, len(samples))))
-        count += pixels[:, 0].size
+        pixels, valid = samples.read_with_validity(np.arange(start, min(start + SAMPLES_AT_A_TIME, len(samples))))
         for band, at in enumerate(positions):
             if at is not None:
                 values = pixels[:, at].astype(np.float64)
+                values = values if valid is None else values[valid[:, at]]
+                count[band] += values.size
                 total[band] += values.sum()
                 squares[band] += np.square(values).sum()
+    count = np.maximum(count, 1)
     mean = total / count
     std = np.sqrt(np.maximum(squares / count - mean**2, 0))
     return BandStatistics(tuple(mean.tolist()), tuple(np.where(std > 0, std, 1.0).tolist()))

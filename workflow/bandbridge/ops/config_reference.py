@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from bandbridge.base.locations import WORKFLOW
-from bandbridge.config.models.config import Config
+from bandbridge.config.sections.whole import Config
 from bandbridge.ops.schema_files import json_schema, sentence
 
 CONFIG = WORKFLOW.parent / "config.yaml"
@@ -30,7 +30,7 @@ SLIP = 10_000
 INTRODUCTION = """\
 # Configuration
 
-Written by `make docs` from the [models](../workflow/bandbridge/config/models/config.py) of the configuration and from
+Written by `make docs` from the [models](../workflow/bandbridge/config/sections/whole.py) of the configuration and from
 [config.yaml](../config.yaml); edit those. `config.yaml` holds the default of every key: the demo. A key that it lacks
 may be left out, and then has the default below. Editors check it against a
 [schema](../workflow/schemas/config.schema.yaml), which is written from the same models.

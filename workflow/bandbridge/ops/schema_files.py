@@ -10,11 +10,23 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from bandbridge.base.files import whole_file
 from bandbridge.base.locations import WORKFLOW
+from bandbridge.catalogue.dataset_model import DatasetFile
 from bandbridge.catalogue.encoder_model import EncoderFile
-from bandbridge.config.models.config import Config
+from bandbridge.catalogue.file_models import ClipConfig, NomenclatureFile, PromptsFile, PublishedFile, TextTowerFile
+from bandbridge.catalogue.option_models import OPTION_MODELS
+from bandbridge.config.sections.whole import Config
 
 # The name of a file of workflow/schemas -> the model that it is written from.
-MODELS: Mapping[str, type[BaseModel]] = {"config": Config, "encoder": EncoderFile}
+MODELS: Mapping[str, type[BaseModel]] = {
+    "clip_config": ClipConfig,
+    "config": Config,
+    "dataset": DatasetFile,
+    "encoder": EncoderFile,
+    "nomenclature": NomenclatureFile,
+    "prompts": PromptsFile,
+    "published": PublishedFile,
+    "text_tower": TextTowerFile,
+}
 HEAD = "# Written by `make docs` from the models of the package ({module}); edit those.\n"
 
 
@@ -77,13 +89,29 @@ def sentence(text: str) -> str:
     return text if not text or text[-1] in ".:" else f"{text}."
 
 
-def schema_text(model: type[BaseModel]) -> str:
+def _with_options(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a data set's file, with the options that its reader has."""
+    choices = []
+    for reader, model in OPTION_MODELS.items():
+        options = json_schema(model)
+        del options["$schema"]
+        schema["$defs"] |= {**options.pop("$defs", {}), model.__name__: options}
+        chosen = {"properties": {"options": {"$ref": f"#/$defs/{model.__name__}"}}}
+        choices.append({"if": {"properties": {"reader": {"const": reader}}}, "then": chosen})
+    return {**schema, "allOf": choices}
+
+
+def schema_text(name: str) -> str:
     """A file of workflow/schemas."""
-    head = HEAD.format(module=model.__module__)
-    return head + yaml.safe_dump(json_schema(model), sort_keys=False, width=120, default_flow_style=None)
+    model = MODELS[name]
+    schema = json_schema(model)
+    schema = _with_options(schema) if model is DatasetFile else schema
+    return HEAD.format(module=model.__module__) + yaml.safe_dump(
+        schema, sort_keys=False, width=120, default_flow_style=None
+    )
 
 
 if __name__ == "__main__":
-    for name, described in MODELS.items():
+    for name in MODELS:
         with whole_file(WORKFLOW / "schemas" / f"{name}.schema.yaml") as part:
-            part.write_text(schema_text(described), encoding="utf-8")
+            part.write_text(schema_text(name), encoding="utf-8")

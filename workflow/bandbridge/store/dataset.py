@@ -64,18 +64,30 @@ class Store:
     @property
     def composite(self) -> Composite | None:
         stated = self.facts["composite"]
-        return Composite(tuple(stated["bands"]), stated["divisor"]) if stated else None
+        return Composite.from_facts(stated) if stated else None
 
     @property
     def notes(self) -> list[str]:
-        """A sentence per split that leaves samples out, with their number."""
-        return [note for split in self.splits if (note := self.split(split).note)]
+        """What to know of the store, in sentences: samples left out, values that are not of the stated unit."""
+        remarks = [f"{self.attrs['dataset']}: {remark}" for remark in self.attrs.get("remarks", ())]
+        return [*(note for split in self.splits if (note := self.split(split).note)), *remarks]
+
+    @property
+    def fill_value(self) -> float | None:
+        """What stands for no data in the modality's array; None where every pixel holds data."""
+        stated = self.facts.get("fill_value")
+        return None if stated is None else float(stated)
 
     def split(self, name: str) -> "Samples":
         """The samples of a split; a `UserError` that lists the splits if there is no such split."""
         if name not in self.splits:
             raise UserError(f"{self.path} has no split '{name}'; it has: {', '.join(self.splits)}")
         return Samples(self, name)
+
+
+def valid_share_name(modality: str, first: bool) -> str:
+    """The name of the array of a modality's shares of pixels with data."""
+    return "valid_share" if first else f"valid_share_{modality}"
 
 
 class Samples:
@@ -90,6 +102,7 @@ class Samples:
         lat: (sample,) degrees north of the centres, NaN where unknown; None if the store has no coordinates.
         lon: (sample,) degrees east of the centres, like `lat`.
         resolution: metres of a pixel's side; None where unknown.
+        valid_share: (sample,) share of the pixels that hold data in all bands; None where all do.
     """
 
     def __init__(self, store: Store, split: str) -> None:
@@ -107,6 +120,13 @@ class Samples:
         self.ids: NDArray[np.str_] = np.array(read_array(group / "id").tolist())[self._rows]
         self.lat: NDArray[np.float64] | None = read_array(group / "lat")[self._rows] if "lat" in coordinates else None
         self.lon: NDArray[np.float64] | None = read_array(group / "lon")[self._rows] if "lon" in coordinates else None
+        self._fill = store.fill_value
+        self._means: list[float] = store.facts.get("band_means") or [0.0] * len(store.bands)
+        self._band_axis = 3 if store.modality == "rgb" else 1
+        shares = group / valid_share_name(store.modality, store.modality == next(iter(store.attrs["modalities"])))
+        self.valid_share: NDArray[np.float64] | None = None
+        if self._fill is not None:
+            self.valid_share = read_array(shares)[self._rows]
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -131,15 +151,40 @@ class Samples:
 
         Returns:
             (n, band, y, x) in the store's number type, with zeros in the modality's `zero_bands`, or (n, y, x, 3)
-            uint8 for 'rgb'.
+            uint8 for 'rgb'. Pixels without data have the mean of the sample's others in the same band; in a band
+            without any, its mean in the train split.
 
         Raises:
             IndexError: an index is outside 0 .. len(self) - 1.
         """
+        return self.read_with_validity(indices)[0]
+
+    def read_with_validity(self, indices: ArrayLike) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+        """The same pixels, and where they hold data, in their shape; None where all of them do."""
         rows = np.asarray(indices, dtype=np.int64)
         if rows.size and (rows.min() < 0 or rows.max() >= len(self)):
             raise IndexError(f"indices {rows.min()} to {rows.max()} of {len(self)} samples")
         pixels: NDArray[Any] = self._pixels.read(self._rows[rows])
+        valid = self._with_means(pixels, rows) if self._fill is not None else None
         if self._zero:
             pixels[:, self._zero] = 0
-        return pixels
+        return pixels, valid
+
+    def _with_means(self, pixels: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[np.bool_] | None:
+        """Put means in place of pixels without data; returns where there were data."""
+        assert self._fill is not None
+        assert self.valid_share is not None
+        incomplete = np.flatnonzero(self.valid_share[rows] < 1)
+        if not len(incomplete):
+            return None
+        valid = np.ones(pixels.shape, np.bool_)
+        is_whole = pixels.dtype.kind in "iu"
+        for row in incomplete:
+            bands = np.moveaxis(pixels[row], self._band_axis - 1, 0)
+            has_data = np.moveaxis(valid[row], self._band_axis - 1, 0)
+            has_data[...] = np.isfinite(bands) if self._fill != self._fill else bands != self._fill
+            for band, data, mean in zip(bands, has_data, self._means, strict=True):
+                if not data.all():
+                    value = float(band[data].mean(dtype=np.float64)) if data.any() else mean
+                    band[~data] = round(value) if is_whole else value
+        return valid

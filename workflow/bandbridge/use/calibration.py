@@ -83,7 +83,7 @@ def fit(
         logits = parameters[0] * values + parameters[1]
         return float((np.logaddexp(0, logits) - truth * logits).mean())
 
-    scale, bias = minimize(cross_entropy, np.array([10.0, 0.0]), method="Nelder-Mead").x.tolist()
+    scale, bias = minimize(cross_entropy, np.array([10.0, 0.0]), method="BFGS").x.tolist()
     return Calibration(
         "sigmoid", scale, bias, len(values), dataset, split, multi_label_ece(truth, scale * values + bias)
     )

@@ -6,12 +6,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol, cast
 
+import numpy as np
 from numpy.typing import NDArray
 
 from bandbridge.base.errors import UserError, did_you_mean
 from bandbridge.catalogue.datasets import Dataset
 from bandbridge.catalogue.reader_options import OPTIONS
 from bandbridge.ingest.archives import is_archive, locate
+from bandbridge.ingest.places import Grid
 
 # Each reader is the module of its name.
 READERS = {name: f"{__name__}.{name}" for name in OPTIONS}
@@ -34,6 +36,9 @@ class Sample:
     `pixels` is (band, y, x) with the bands in the modality's order, or (y, x, 3) uint8 where the modality is 'rgb';
     None in a stream of labels. `labels` are class names of the data set's first nomenclature; None in a stream that
     does not say. `lat` and `lon` are degrees (WGS 84) of the centre, `date` is ISO 8601.
+
+    `valid` is where the pixels hold data, in their shape; None where nothing says that some might be missing.
+    `radiometry` says what was made of the file's numbers, `grid` is the pixels' own, where the file states it.
     """
 
     id: str
@@ -42,6 +47,9 @@ class Sample:
     lat: float | None = None
     lon: float | None = None
     date: str | None = None
+    valid: NDArray[np.bool_] | None = None
+    radiometry: str = ""
+    grid: Grid | None = None
 
 
 @dataclass(frozen=True)

@@ -82,12 +82,22 @@ def read(dataset: Dataset, archives: Path, stream: str, wanted: Collection[str])
         label = options.classes.get(folder, folder)
         try:
             content = formats.readable(member, content, len(modality.bands), most_bytes(modality, options.picture_size))
-            image = read_image(content, modality, options.picture_size)
+            image = read_image(content, modality, options.picture_size, member)
             lat, lon = image.centre or (None, None)
         except RasterError as error:
             yield Rejected(id_of(member), str(error))
         else:
-            yield Sample(id_of(member), image.pixels, (label,) if label else (), lat, lon)
+            labels = (label,) if label else ()
+            yield Sample(
+                id_of(member),
+                image.pixels,
+                labels,
+                lat,
+                lon,
+                valid=image.valid,
+                radiometry=image.radiometry,
+                grid=image.grid,
+            )
 
 
 def _options(dataset: Dataset) -> FolderOptions:

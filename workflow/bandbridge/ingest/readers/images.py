@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from io import BytesIO
 
 import numpy as np
@@ -10,8 +11,9 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from bandbridge.catalogue.datasets import Modality
+from bandbridge.ingest.interpretation import interpreted
 from bandbridge.ingest.rasters import MOST_SAMPLE_BYTES, Raster, RasterError, decode
-from bandbridge.ingest.readers.tiff_pictures import page_count, pages_as_bands, picture_of
+from bandbridge.ingest.readers.tiff_pictures import picture_raster, with_pages
 
 # Pillow has some 40 formats, and tries all of them: of these, EPS runs Ghostscript.
 PICTURE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "PPM", "JPEG2000")
@@ -25,8 +27,8 @@ PICTURE_MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX",
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
-def read_image(content: bytes, modality: Modality, picture_size: int | None = None) -> Raster:
-    """The pixels of a file in its own number type, and where it lies.
+def read_image(content: bytes, modality: Modality, picture_size: int | None = None, name: str = "") -> Raster:
+    """The pixels of a file, in the modality's unit, where it lies and where it holds data.
 
     Args:
         modality: 'rgb' makes (y, x, 3) uint8 of any picture of 8 bits a channel (grey is repeated, an alpha channel
@@ -34,6 +36,7 @@ def read_image(content: bytes, modality: Modality, picture_size: int | None = No
             them, a page each where every page holds one band.
         picture_size: of 'rgb': bring the shorter side to this many pixels and cut the middle square out, as CLIP's
             preprocessing does.
+        name: of the file; those of Sentinel-2 products say how they are to be read.
 
     Raises:
         RasterError: the file is damaged, has another number of bands than the modality, more than 8 bits a channel, or
@@ -41,14 +44,16 @@ def read_image(content: bytes, modality: Modality, picture_size: int | None = No
     """
     limit = most_bytes(modality, picture_size)
     if not modality.is_rgb:
-        return _with_bands(content, modality, limit)
+        return _with_bands(content, modality, limit, name)
     if content.startswith(TIFF_MARKS):
-        raster = decode(content, limit)
-        if raster.pixels.dtype != np.uint8:
-            raise RasterError(f"pixels are {raster.pixels.dtype}, expected uint8; describe other types as bands")
-        pixels = picture_of(raster.pixels, content)
-        return Raster(_cut(Image.fromarray(pixels), picture_size) if picture_size else pixels, raster.place)
-    return Raster(_picture(content, picture_size, limit), _nowhere)
+        raster = picture_raster(decode(content, limit), content, modality, name)
+        pixels = np.ascontiguousarray(raster.pixels.transpose(1, 2, 0))
+        valid = None if raster.valid is None else np.asarray(raster.valid.all(axis=0))
+        if picture_size:
+            pixels, valid = _cut_with_data(Image.fromarray(pixels), valid, picture_size)
+        return replace(raster, pixels=pixels, valid=_on_channels(valid, pixels))
+    pixels, valid = _picture(content, picture_size, limit)
+    return Raster(pixels, _nowhere, valid=_on_channels(valid, pixels))
 
 
 def most_bytes(modality: Modality, picture_size: int | None = None) -> int:
@@ -63,19 +68,15 @@ def _nowhere() -> None:
     """The place of a file that states none."""
 
 
-def _with_bands(content: bytes, modality: Modality, limit: int) -> Raster:
+def _with_bands(content: bytes, modality: Modality, limit: int, name: str) -> Raster:
     raster = decode(content, limit)
-    found, expected = len(raster.pixels), len(modality.bands)
-    if found == expected:
-        return raster
-    if content.startswith(TIFF_MARKS) and (pages := page_count(content)) > 1:
-        if found == 1 and pages == expected:
-            return Raster(pages_as_bands(content, pages, limit), raster.place)
-        raise RasterError(f"has {pages} pages, the first of {found} bands; expected {expected} bands in one image")
-    raise RasterError(f"has {found} bands, expected {expected}")
+    if len(raster.pixels) != len(modality.bands) and content.startswith(TIFF_MARKS):
+        raster = with_pages(raster, content, len(modality.bands), limit)
+    return interpreted(raster, modality, name)
 
 
-def _picture(content: bytes, size: int | None, limit: int) -> NDArray[np.uint8]:
+def _picture(content: bytes, size: int | None, limit: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
+    """(y, x, 3), and (y, x) where it is not wholly transparent; None where it is nowhere so."""
     try:
         with _no_warnings_of_bombs(), Image.open(BytesIO(content), formats=PICTURE_FORMATS) as picture:
             width, height = picture.size
@@ -84,13 +85,42 @@ def _picture(content: bytes, size: int | None, limit: int) -> NDArray[np.uint8]:
             if picture.mode not in PICTURE_MODES:
                 raise RasterError(f"is a picture of mode {picture.mode}, expected 8 bits a channel")
             rgb = picture.convert("RGB")
+            clear = _transparent(picture)
     except UnidentifiedImageError as error:
         raise RasterError(f"cannot be read as a picture: it is none of {', '.join(PICTURE_FORMATS)}") from error
     except UNREADABLE as error:
         if isinstance(error, RasterError):
             raise
         raise RasterError(f"cannot be read as a picture: {' '.join(str(error).split())}") from error
-    return _cut(rgb, size) if size else np.asarray(rgb)
+    valid = None if clear is None else ~clear
+    return _cut_with_data(rgb, valid, size) if size else (np.asarray(rgb), valid)
+
+
+def _transparent(picture: Image.Image) -> NDArray[np.bool_] | None:
+    """(y, x), True where a picture shows nothing at all; None where it does everywhere."""
+    if not picture.has_transparency_data:
+        return None
+    clear = np.asarray(picture.convert("RGBA").getchannel("A")) == 0
+    return clear if clear.any() else None
+
+
+def _on_channels(valid: NDArray[np.bool_] | None, pixels: NDArray) -> NDArray[np.bool_] | None:
+    return None if valid is None else np.broadcast_to(valid[..., None], pixels.shape)
+
+
+def _cut_with_data(
+    picture: Image.Image, valid: NDArray[np.bool_] | None, size: int
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
+    """A picture brought to `size`, and where its pixels are made of data alone.
+
+    Pixels without data take the mean colour of the others first, so that what they hold by chance is mixed with none.
+    """
+    if valid is None or not valid.any():
+        return _cut(picture, size), None if valid is None else np.zeros((size, size), np.bool_)
+    values = np.asarray(picture)
+    mean = values[valid].mean(axis=0).astype(np.uint8)
+    whole = _cut(Image.fromarray((255 * valid).astype(np.uint8)), size) == 255
+    return _cut(Image.fromarray(np.where(valid[..., None], values, mean)), size), whole
 
 
 @contextmanager

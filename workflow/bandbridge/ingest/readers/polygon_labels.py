@@ -4,6 +4,7 @@ import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import geopandas
 import numpy as np
@@ -15,6 +16,7 @@ from rasterio.features import rasterize
 from rasterio.transform import array_bounds
 
 from bandbridge.base.errors import UserError, did_you_mean
+from bandbridge.ingest import places
 from bandbridge.ingest.label_lists import whole
 
 POLYGONS = ("Polygon", "MultiPolygon")
@@ -30,6 +32,19 @@ class Grid:
     width: int
     transform: Affine
     crs: CRS
+
+    @property
+    def whole(self) -> places.Grid:
+        return places.Grid(self._system, tuple(self.transform)[:6], self.height, self.width)
+
+    def window(self, row: int, col: int, size: int) -> places.Grid:
+        """The grid of a square of it."""
+        transform = self.transform * Affine.translation(col, row)
+        return places.Grid(self._system, tuple(transform)[:6], size, size)
+
+    @cached_property
+    def _system(self) -> str:
+        return places.short_system(self.crs.to_wkt())
 
 
 def label_map(

@@ -40,15 +40,14 @@ class Product:
     Attributes:
         root: the folder that GRANULE is in, as the archive names it; empty where it is the archive itself.
         images: band -> the file of its finest resolution.
-        shifts: band -> what is to be added to its numbers, so that they are reflectance x 10000.
-        tags: what the metadata state, as GDAL names it.
+        tags: band -> what the metadata state of it, by GDAL's names: the offset to be added to its numbers, so that
+            they are reflectance x 10000, and the processing baseline.
         date: of the acquisition, ISO 8601; empty where neither metadata nor names state it.
     """
 
     root: str
     images: Mapping[str, str]
-    shifts: Mapping[str, float] = field(default_factory=dict)
-    tags: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     date: str = ""
 
     def image(self, band: str) -> str:
@@ -134,7 +133,7 @@ def _date(name: str) -> str:
 def _with_metadata(path: Path, root: str, images: Mapping[str, str], file: str, names: Sequence[str]) -> Product:
     try:
         xml = parsed(read_member(path, file))
-        shifts = _shifts(xml)
+        tags = _tags(xml)
     except ValueError as error:
         raise UserError(f"{path}: {file} cannot be read ({error}); get the product again") from error
     stems = {posixpath.splitext(name)[0] for name in names}
@@ -148,16 +147,9 @@ def _with_metadata(path: Path, root: str, images: Mapping[str, str], file: str, 
             f"{path}: {file} lists {len(listed)} image files, and {len(missing)} are missing, among them "
             f"{', '.join(used[:3])}; get the product again"
         )
-    baseline = _text(xml, "PROCESSING_BASELINE")
-    kind = "BOA_ADD_OFFSET" if xml.find(".//BOA_ADD_OFFSET") is not None else "RADIO_ADD_OFFSET"
-    offsets = {element.text for element in xml.iter(kind)}
-    tags = {"PROCESSING_BASELINE": baseline} if baseline else {}
-    if len(offsets) == 1:
-        tags[kind] = str(offsets.pop()).strip()
     start = _text(xml, "PRODUCT_START_TIME") or _text(xml, "DATATAKE_SENSING_START")
-    return Product(
-        root.rstrip("/"), images, shifts, tags, start[:10] or _date(root) or _date(next(iter(images.values())))
-    )
+    date = start[:10] or _date(root) or _date(next(iter(images.values())))
+    return Product(root.rstrip("/"), images, tags, date)
 
 
 def _band_in(name: str) -> str:
@@ -165,19 +157,20 @@ def _band_in(name: str) -> str:
     return match[1] if match else ""
 
 
-def _shifts(xml: ElementTree.Element) -> dict[str, float]:
-    """Band -> offset, from metadata of processing baseline 04.00 and later; earlier ones state none."""
+def _tags(xml: ElementTree.Element) -> dict[str, dict[str, str]]:
+    """Band -> its offset (metadata before processing baseline 04.00 state none, which is 0) and the baseline."""
     quantification = _text(xml, "BOA_QUANTIFICATION_VALUE") or _text(xml, "QUANTIFICATION_VALUE")
     if quantification and float(quantification) != QUANTIFICATION:
         raise ValueError(f"its quantification value is {quantification}, expected {QUANTIFICATION:g}")
-    shifts = {}
-    for kind in ("BOA_ADD_OFFSET", "RADIO_ADD_OFFSET"):
-        for element in xml.iter(kind):
-            number = int(element.get("band_id", "-1"))
-            if not 0 <= number < len(BAND_NUMBERS):
-                raise ValueError(f"its {kind} is of band {number}, expected 0 to {len(BAND_NUMBERS) - 1}")
-            shifts[BAND_NUMBERS[number]] = float(element.text or "")
-    return shifts
+    kind = "BOA_ADD_OFFSET" if xml.find(".//BOA_ADD_OFFSET") is not None else "RADIO_ADD_OFFSET"
+    baseline = _text(xml, "PROCESSING_BASELINE")
+    tags = {band: {kind: "0", **({"PROCESSING_BASELINE": baseline} if baseline else {})} for band in BAND_NUMBERS}
+    for element in xml.iter(kind):
+        number = int(element.get("band_id", "-1"))
+        if not 0 <= number < len(BAND_NUMBERS):
+            raise ValueError(f"its {kind} is of band {number}, expected 0 to {len(BAND_NUMBERS) - 1}")
+        tags[BAND_NUMBERS[number]][kind] = f"{float(element.text or ''):g}"
+    return tags
 
 
 def _text(xml: ElementTree.Element, tag: str) -> str:

@@ -19,15 +19,28 @@ from rasterio.transform import xy as pixels_to_points
 from rasterio.warp import transform as transform_points
 
 from bandbridge.base.errors import UserError
-from bandbridge.catalogue.datasets import Dataset, load_nomenclature
-from bandbridge.catalogue.reader_options import SPLIT_LETTERS, SceneOptions, options_of
-from bandbridge.ingest.rasters import in_gdals_words
+from bandbridge.catalogue.datasets import Dataset, Modality, load_nomenclature
+from bandbridge.catalogue.reader_options import OTHER_GRIDS, SPLIT_LETTERS, SceneOptions, options_of
+from bandbridge.ingest.interpretation import together
+from bandbridge.ingest.rasters import RasterError, in_gdals_words
 from bandbridge.ingest.readers import Planned, Rejected, Sample, images_path
 from bandbridge.ingest.readers.polygon_labels import Grid, label_map
 from bandbridge.ingest.readers.polygons import polygons_path, read_polygons
 from bandbridge.ingest.readers.scene_files import SceneFiles, find_files, open_file, open_files, scene_path
+from bandbridge.ingest.scene_bands import Layer, layer_of, must_agree, valid_pixels
 
 WGS84 = "EPSG:4326"
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """All bands of a scene (band, y, x), where they hold data (None where all do), what was made of their numbers."""
+
+    pixels: NDArray
+    valid: NDArray[np.bool_] | None
+    radiometry: str
+    grid: Grid
+    files: SceneFiles
 
 
 @dataclass(frozen=True)
@@ -54,37 +67,54 @@ def plan(dataset: Dataset, archives: Path) -> Sequence[Planned]:
             labels of the other kind.
     """
     options, path = _options_and_path(dataset, archives)
-    grid = with_system(path, read_grid(path, options.rasters, dataset.primary.bands), options.crs)
-    windows, left_out = choose_windows(*_labels(dataset, options, path, archives, grid), options, dataset.label_kind)
+    with _opened(path, options.rasters, dataset.primary, options.other_grids) as (layers, files, grid):
+        try:
+            valid = valid_pixels(list(layers.values()), grid.height, grid.width, options.resampling)
+        except RasterioError:
+            valid = None  # the conversion names the file that cannot be read
+    grid = with_system(path, grid, options.crs)
+    if options.scl:
+        clear = clear_pixels(path, files, options.scl, grid)
+        valid = clear if valid is None else valid & clear
+    labels, n_classes = _labels(dataset, options, path, archives, grid)
+    windows, left_out = choose_windows(labels, n_classes, options, dataset.label_kind, valid)
     reasons = "".join(f"; {count} left out: {reason}" for reason, count in sorted(left_out.items()))
     _log(f"{len(windows)} samples of {len(windows) + left_out.total()} places{reasons}")
-    return [Planned(_sample_id(dataset.name, window, grid), window.split) for window in windows]
+    first = next(iter(files.bands.values())).file
+    return [Planned(_sample_id(dataset.name, window, grid), window.split, first) for window in windows]
 
 
 def read(dataset: Dataset, archives: Path, stream: str, wanted: Collection[str]) -> Iterator[Sample | Rejected]:
     """The wanted samples, with all bands on the grid of the finest one.
 
-    The whole scene is in memory: 2 or 4 bytes a pixel and band.
+    The whole scene is in memory: 2 or 4 bytes a pixel and band, and one more where data may be missing.
     """
     options, path = _options_and_path(dataset, archives)
-    pixels, grid = read_bands(path, options.rasters, dataset.primary.bands, options.resampling)
-    grid = with_system(path, grid, options.crs)
+    scene = read_scene(path, options.rasters, dataset.primary, options.resampling, options.other_grids)
+    grid = with_system(path, scene.grid, options.crs)
+    valid = scene.valid
     if options.scl:
-        pixels[:, masked(path, options, dataset.primary.bands, grid)] = 0
-    date = options.acquired or find_files(path, options.rasters, dataset.primary.bands).date or None
+        clear = clear_pixels(path, scene.files, options.scl, grid)
+        valid = np.broadcast_to(clear, scene.pixels.shape) if valid is None else valid & clear
     labels, n_classes = _labels(dataset, options, path, archives, grid)
-    windows, _ = choose_windows(labels, n_classes, options, dataset.label_kind)
+    with_data = None if valid is None else np.asarray(valid.all(axis=0))
+    windows, _ = choose_windows(labels, n_classes, options, dataset.label_kind, with_data)
     windows = [window for window in windows if _sample_id(dataset.name, window, grid) in wanted]
     classes = load_nomenclature(dataset.nomenclature).classes
     centres = [(window.row + options.size / 2, window.col + options.size / 2) for window in windows]
     for window, (lat, lon) in zip(windows, _to_wgs84(centres, grid), strict=True):
+        rows = slice(window.row, window.row + options.size)
+        cols = slice(window.col, window.col + options.size)
         yield Sample(
             id=_sample_id(dataset.name, window, grid),
-            pixels=pixels[:, window.row : window.row + options.size, window.col : window.col + options.size].copy(),
+            pixels=scene.pixels[:, rows, cols].copy(),
             labels=tuple(classes[index] for index in window.classes),
             lat=lat,
             lon=lon,
-            date=date,
+            date=options.acquired or scene.files.date or None,
+            valid=None if valid is None else valid[:, rows, cols],
+            radiometry=scene.radiometry,
+            grid=grid.window(window.row, window.col, options.size),
         )
 
 
@@ -102,12 +132,9 @@ def _labels(
     try:
         place = polygons_path((path, images_path(dataset, archives), archives), options.polygons)
         polygons = read_polygons(place, options.polygons, options.layer, options.polygons_crs)
-        labels = label_map(polygons, options.class_field, options.class_map, classes, grid)
+        return label_map(polygons, options.class_field, options.class_map, classes, grid), len(classes)
     except UserError as error:
         raise UserError(f"{dataset.name}, polygons '{options.polygons}': {error}") from error
-    if options.scl:
-        labels[masked(path, options, dataset.primary.bands, grid)] = 0
-    return labels, len(classes)
 
 
 # --- bands ---------------------------------------------------------------------------------------------------------
@@ -115,7 +142,7 @@ def _labels(
 
 def read_grid(path: Path, pattern: str | None, bands: Sequence[str]) -> Grid:
     """The grid of the finest band; no pixels are read."""
-    with _opened(path, pattern, bands) as (_, _, grid):
+    with _opened(path, pattern, _of_bands(bands)) as (_, _, grid):
         return grid
 
 
@@ -136,48 +163,56 @@ def with_system(path: Path, grid: Grid, crs: str | None) -> Grid:
     return replace(grid, crs=stated)
 
 
-def masked(path: Path, options: SceneOptions, bands: Sequence[str], grid: Grid) -> NDArray[np.bool_]:
-    """(y, x), True where the product's scene classification is one of the option `scl`'s classes.
+def clear_pixels(path: Path, files: SceneFiles, classes: Sequence[int], grid: Grid) -> NDArray[np.bool_]:
+    """(y, x), where a product's scene classification is none of some classes, such as clouds and their shadows.
 
     Raises:
         UserError: there is no such file, as in Level-1C products.
     """
-    file = find_files(path, options.rasters, bands).classes
-    if file is None:
+    if files.classes is None:
         raise UserError(
-            f"{path}: scl is {list(options.scl)}, but no scene classification (SCL) is there; Level 2A has one"
+            f"{path}: scl is {list(classes)}, but there is no scene classification (SCL); products of Level 2A have one"
         )
     with ExitStack() as stack:
-        classes = open_file(path, file, stack)
-        pixels = classes.read(1, out_shape=(grid.height, grid.width), resampling=Resampling.nearest)
-    return np.isin(pixels, options.scl)
+        raster = open_file(path, files.classes, stack)
+        found = raster.read(1, out_shape=(grid.height, grid.width), resampling=Resampling.nearest)
+    return ~np.isin(found, classes)
 
 
 def read_bands(path: Path, pattern: str | None, bands: Sequence[str], resampling: str) -> tuple[NDArray, Grid]:
-    """All bands on the grid of the finest one.
+    """All bands on the grid of the finest one, as delivered: (band, y, x) in the files' number type, and the grid."""
+    scene = read_scene(path, pattern, _of_bands(bands), resampling)
+    return scene.pixels, scene.grid
+
+
+def _of_bands(bands: Sequence[str]) -> Modality:
+    return Modality("bands", None, None, tuple(bands))
+
+
+def read_scene(
+    path: Path, pattern: str | None, modality: Modality, resampling: str, other_grids: str = OTHER_GRIDS[0]
+) -> Scene:
+    """All bands of a modality on the grid of the finest one, in the sensor's unit.
 
     Args:
         path: an archive or a folder.
         pattern: of the files, as `find_files` has it.
         resampling: 'nearest', 'bilinear' or 'cubic', for the bands of coarser resolution.
-
-    Returns:
-        (band, y, x) in the files' number type, and the grid. Of Sentinel-2 products, what their metadata say is added
-        to numbers that are not 0, which is no data; what falls below 1 is 1.
+        other_grids: what becomes of bands that lie elsewhere, one of `OTHER_GRIDS`.
     """
-    with _opened(path, pattern, bands) as (files, rasters, grid):
-        dtype = np.result_type(*(raster.dtypes[0] for raster in rasters.values()))
-        _must_fit_into_memory(path, len(bands) * grid.height * grid.width * dtype.itemsize)
-        pixels = np.empty((len(bands), grid.height, grid.width), dtype)
-        for place, (band, raster) in zip(pixels, rasters.items(), strict=True):
+    with _opened(path, pattern, modality, other_grids) as (layers, files, grid):
+        dtype = next(iter(layers.values())).dtype
+        _must_fit_into_memory(path, len(layers) * grid.height * grid.width * dtype.itemsize)
+        pixels = np.empty((len(layers), grid.height, grid.width), dtype)
+        valid: list[NDArray[np.bool_] | None] = []
+        for place, (band, layer) in zip(pixels, layers.items(), strict=True):
             try:
-                index = files.bands[band].index or 1
-                place[:] = raster.read(index, out_shape=place.shape, resampling=Resampling[resampling])
+                place[:], data = layer.read(grid.height, grid.width, resampling)
             except RasterioError as error:
                 raise _unreadable(path, files.bands[band].file, in_gdals_words(error)) from error
-            if shift := files.shifts.get(band):
-                place[:] = np.where(place == 0, 0, np.maximum(place.astype(np.int32) + int(shift), 1))
-    return pixels, grid
+            valid.append(data)
+    made = dict.fromkeys(str(layer.radiometry) for layer in layers.values() if layer.radiometry)
+    return Scene(pixels, together(valid, (grid.height, grid.width)), "; ".join(made), grid, files)
 
 
 def _must_fit_into_memory(path: Path, size: int) -> None:
@@ -192,42 +227,56 @@ def _must_fit_into_memory(path: Path, size: int) -> None:
 
 @contextmanager
 def _opened(
-    path: Path, pattern: str | None, bands: Sequence[str]
-) -> Iterator[tuple[SceneFiles, Mapping[str, DatasetReader], Grid]]:
-    """Which files the bands are in, each band's open file, and the grid of the finest."""
-    files = find_files(path, pattern, bands)
+    path: Path, pattern: str | None, modality: Modality, other_grids: str = OTHER_GRIDS[0]
+) -> Iterator[tuple[Mapping[str, Layer], SceneFiles, Grid]]:
+    """Each band in its open file, which files these are, and the grid of the finest."""
+    files = find_files(path, pattern, modality)
     with open_files(path, files) as opened_files:
         rasters = {band: opened_files[found.file] for band, found in files.bands.items()}
+        grid, elsewhere = _common_grid(path, rasters, other_grids)
+        layers = {}
         for band, found in files.bands.items():
-            if found.index is None and rasters[band].count > 1:
-                raise UserError(
-                    f"{path}: {found.file} has {rasters[band].count} bands, expected one, {band}; one file of all "
-                    "bands is named by the option rasters without {band}"
+            on = grid.whole if band in elsewhere else None
+            try:
+                layers[band] = layer_of(
+                    rasters[band], modality.of_band(band), found.file, on, found.index, found.product
                 )
-        yield files, rasters, _common_grid(path, rasters)
+            except RasterError as error:
+                raise UserError(f"{path}: {found.file}, band {band}, {error}") from error
+        try:
+            must_agree(layers)
+        except RasterError as error:
+            raise UserError(f"{path}: {error}; bring the files to one type") from error
+        yield layers, files, grid
 
 
 def _unreadable(path: Path, file: str, reason: str) -> UserError:
     return UserError(f"{path}: {file} cannot be read as a raster: {reason}; get the file again")
 
 
-def _common_grid(path: Path, rasters: Mapping[str, DatasetReader]) -> Grid:
+def _common_grid(path: Path, rasters: Mapping[str, DatasetReader], other_grids: str) -> tuple[Grid, set[str]]:
+    """The grid of the finest band, and the bands that lie elsewhere, where these are to be resampled."""
     finest_band = max(rasters, key=lambda band: rasters[band].width * rasters[band].height)
     finest = rasters[finest_band]
     tolerance = abs(finest.transform.a) / 2
+    elsewhere = set()
     for band, raster in rasters.items():
         if raster.crs != finest.crs:
-            raise UserError(
-                f"{path}: band {band} is in {raster.crs}, {finest_band} in {finest.crs}; "
-                "bring them to one reference system"
+            problem = (
+                f"band {band} is in {raster.crs}, {finest_band} in {finest.crs}; bring them to one reference system"
             )
-        if not np.allclose(raster.bounds, finest.bounds, rtol=0, atol=tolerance):
-            raise UserError(
-                f"{path}: band {band} covers {_extent(raster)}, {finest_band} covers {_extent(finest)} "
+        elif not np.allclose(raster.bounds, finest.bounds, rtol=0, atol=tolerance):
+            problem = (
+                f"band {band} covers {_extent(raster)}, {finest_band} covers {_extent(finest)} "
                 "(left, bottom, right, top); cut them to one extent"
             )
+        else:
+            continue
+        if other_grids != "resample" or raster.crs is None or finest.crs is None:
+            raise UserError(f"{path}: {problem}, or state other_grids: resample")
+        elsewhere.add(band)
     _must_fit_into_memory(path, finest.height * finest.width * np.dtype(np.uint16).itemsize)
-    return Grid(finest.height, finest.width, finest.transform, finest.crs)
+    return Grid(finest.height, finest.width, finest.transform, finest.crs), elsewhere
 
 
 def _extent(raster: DatasetReader) -> str:
@@ -238,7 +287,11 @@ def _extent(raster: DatasetReader) -> str:
 
 
 def choose_windows(
-    labels: NDArray[np.uint16], n_classes: int, options: SceneOptions, kind: str
+    labels: NDArray[np.uint16],
+    n_classes: int,
+    options: SceneOptions,
+    kind: str,
+    valid: NDArray[np.bool_] | None = None,
 ) -> tuple[list[Window], Counter[str]]:
     """Places of samples, row by row: inside blocks of one split, with labels that the options accept.
 
@@ -246,6 +299,7 @@ def choose_windows(
         labels: (y, x) as `label_map` makes them.
         kind: 'multi' for the classes on at least `label_share` of the area, of which `labelled_share` has a class;
             'single' for the one class on at least `dominant_share`.
+        valid: (y, x), where all bands hold data; a place needs `min_valid_share` of such pixels. None for everywhere.
 
     Returns:
         The places, and how many others were left out for which reason.
@@ -256,6 +310,11 @@ def choose_windows(
             left_out["not inside blocks of one split"] += 1
             continue
         area = labels[row : row + options.size, col : col + options.size]
+        if valid is not None:
+            with_data = valid[row : row + options.size, col : col + options.size].mean()
+            if with_data < options.min_valid_share or not with_data:
+                left_out[f"data on less than {options.min_valid_share:g} of the area"] += 1
+                continue
         shares = np.bincount(area.ravel(), minlength=n_classes + 2)[1:] / area.size
         classes, reason = _classes(shares, options) if kind == "multi" else _dominant_class(shares, options)
         if reason:

@@ -3,20 +3,25 @@
 import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from rasterio.io import DatasetReader
 
 from bandbridge.base.errors import UserError
+from bandbridge.catalogue.datasets import Modality
 from bandbridge.ingest.archives import MAX_BAND_BYTES, member_names, read_member
+from bandbridge.ingest.band_names import COMPARE, TAKE
+from bandbridge.ingest.declarations import Declarations, declarations_of
+from bandbridge.ingest.interpretation import chosen_bands
 from bandbridge.ingest.junk import is_junk
 from bandbridge.ingest.names import folded, has_image_ending, matches
 from bandbridge.ingest.other_formats import OtherFormats, as_tiff
 from bandbridge.ingest.rasters import RasterError, blocks_must_fit, opened
 from bandbridge.ingest.readers import safe, virtual
+from bandbridge.ingest.scene_bands import ProductFacts
 
 BAND = "{band}"
 # '10m' between other parts of a name, as of Sentinel-2's band files.
@@ -28,10 +33,14 @@ MOST_SHOWN = 3
 
 @dataclass(frozen=True)
 class BandFile:
-    """Where a band is: the `index`-th of its file, counted from 1; None for the only one of it."""
+    """Where a band is: the `index`-th of its file, counted from 1; None for the only one of it.
+
+    `product` is what the metadata of a product state of it.
+    """
 
     file: str
     index: int | None = None
+    product: ProductFacts | None = None
 
 
 @dataclass(frozen=True)
@@ -40,19 +49,13 @@ class SceneFiles:
 
     Attributes:
         bands: in the order asked for.
-        shifts: band -> what is to be added to its numbers.
-        tags: what the product's metadata state.
         classes: the file of the product's scene classification, None without one.
-        nodata: the number that stands for no data in all bands, None where nothing says so.
         date: of the acquisition, ISO 8601; empty where unknown.
         contents: files that are made in memory, such as mosaics.
     """
 
     bands: Mapping[str, BandFile]
-    shifts: Mapping[str, float] = field(default_factory=dict)
-    tags: Mapping[str, str] = field(default_factory=dict)
     classes: str | None = None
-    nodata: float | None = None
     date: str = ""
     contents: Mapping[str, bytes] = field(default_factory=dict)
 
@@ -79,7 +82,7 @@ def _packs(name: str, pattern: str) -> bool:
     return any(fnmatchcase(stem + ending, pattern) for ending in (safe.ENDING, ".zip", f"{safe.ENDING}.zip"))
 
 
-def find_files(path: Path, pattern: str | None, bands: Sequence[str]) -> SceneFiles:
+def find_files(path: Path, pattern: str | None, modality: Modality) -> SceneFiles:
     """The files of a scene's bands.
 
     Args:
@@ -91,13 +94,13 @@ def find_files(path: Path, pattern: str | None, bands: Sequence[str]) -> SceneFi
     Raises:
         UserError: a file is missing, found twice, or has other bands.
     """
-    names = member_names(path)
+    names, bands = member_names(path), modality.bands
     if pattern is None or (pattern.upper().endswith((safe.ENDING, ".ZIP")) and BAND not in pattern):
         pattern = None if pattern is not None and not path.is_dir() else pattern
         return _of_product(path, names, pattern, bands)
     if BAND in pattern:
         return SceneFiles({band: BandFile(band_file(path, names, pattern, band)) for band in bands})
-    return _of_one_file(path, names, one_file(path, names, pattern), bands)
+    return _of_one_file(path, names, one_file(path, names, pattern), modality)
 
 
 @contextmanager
@@ -184,32 +187,25 @@ def _of_product(path: Path, names: Sequence[str], pattern: str | None, bands: Se
             "in '*_{band}.tif', or in 'scene.tif' for one file of all bands"
         )
     product = safe.find_product(path, names, pattern)
-    return SceneFiles(
-        {band: BandFile(product.image(band)) for band in bands},
-        product.shifts,
-        product.tags,
-        product.images.get(safe.SCENE_CLASSES),
-        safe.NO_DATA,
-        product.date,
-    )
+    files = {
+        band: BandFile(product.image(band), None, ProductFacts(safe.NO_DATA, product.tags.get(band, {})))
+        for band in bands
+    }
+    return SceneFiles(files, product.images.get(safe.SCENE_CLASSES), product.date)
 
 
-def _of_one_file(path: Path, names: Sequence[str], file: str, bands: Sequence[str]) -> SceneFiles:
-    content = read_member(path, file)
-    contents: dict[str, bytes] = {}
+def _of_one_file(path: Path, names: Sequence[str], file: str, modality: Modality) -> SceneFiles:
+    content, contents = read_member(path, file), dict[str, bytes]()
     if file.lower().endswith(virtual.ENDING) or content.lstrip().startswith(virtual.BEGINNING):
         found = virtual.read_virtual(path, file, content, names)
-        chosen = _indices(path, file, bands, found.names)
         if (whole := found.whole_files) is not None:
-            return SceneFiles({band: BandFile(*whole[at]) for band, at in zip(bands, chosen, strict=True)})
+            chosen = _indices(path, file, modality, Declarations(names=found.names), len(whole))
+            return SceneFiles({band: BandFile(*whole[at]) for band, at in zip(modality.bands, chosen, strict=True)})
         contents[file] = _mosaic(path, found)
-        described: Sequence[str] = found.names
-    else:
-        with ExitStack() as stack:
-            raster = _open(path, file, None, OtherFormats(path), stack)
-            described = [text or "" for text in raster.descriptions]
-    chosen = _indices(path, file, bands, described)
-    placed = {band: BandFile(file, at + 1) for band, at in zip(bands, chosen, strict=True)}
+    with ExitStack() as stack:
+        raster = _open(path, file, contents.get(file), OtherFormats(path), stack)
+        chosen = _indices(path, file, modality, declarations_of(raster), raster.count)
+    placed = {band: BandFile(file, at + 1) for band, at in zip(modality.bands, chosen, strict=True)}
     return SceneFiles(placed, contents=contents)
 
 
@@ -228,15 +224,19 @@ def _mosaic(path: Path, found: virtual.Virtual) -> bytes:
         return as_tiff(pixels, found.crs or first.crs, found.transform or first.transform, fill, found.names)
 
 
-def _indices(path: Path, file: str, bands: Sequence[str], described: Sequence[str]) -> list[int]:
-    """Where each band is in a file, from 0: by its description, else by the order of as many bands."""
-    known = {text.strip().casefold(): at for at, text in enumerate(described)}
-    if all(band.casefold() in known for band in bands):
-        return [known[band.casefold()] for band in bands]
-    if len(described) == len(bands):
-        return list(range(len(bands)))
-    named = f", called {', '.join(text or '-' for text in described[:20])}" if any(described) else ""
-    raise UserError(
-        f"{path}: {file} has {len(described)} bands{named}; the data set's file names {len(bands)}: "
-        f"{', '.join(bands)}. Name all bands of the file, or give them these descriptions"
-    )
+def _indices(path: Path, file: str, modality: Modality, stated: Declarations, count: int) -> list[int]:
+    """Where each band is in a file, from 0: by its name where there are others, else by the order of as many bands.
+
+    Raises:
+        UserError: the file has other bands, or names that contradict the data set's file.
+    """
+    try:
+        if count > len(modality.bands) and modality.band_names == COMPARE:
+            # Further bands (masks, indices) are no harm where each that is asked for is named.
+            with suppress(RasterError):
+                chosen, _, _ = chosen_bands(stated, replace(modality, band_names=TAKE), count)
+                return list(range(count)) if chosen is None else chosen
+        chosen, _, _ = chosen_bands(stated, modality, count)
+    except RasterError as error:
+        raise UserError(f"{path}: {file} {error}") from error
+    return list(range(count)) if chosen is None else chosen

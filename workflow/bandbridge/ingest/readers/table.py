@@ -1,7 +1,6 @@
 """A table with a row for each sample: where its images lie, what they show, which split it is of."""
 
 import posixpath
-from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,13 +12,16 @@ from bandbridge.base.errors import UserError
 from bandbridge.catalogue.datasets import Dataset, Modality, load_nomenclature
 from bandbridge.catalogue.reader_options import TableOptions, parse_options
 from bandbridge.ingest.archives import is_archive
+from bandbridge.ingest.declarations import grid_of
 from bandbridge.ingest.divide import divide
 from bandbridge.ingest.other_formats import OtherFormats
-from bandbridge.ingest.rasters import Raster, RasterError, decode, to_grid
+from bandbridge.ingest.places import Grid, modality_difference, on_grid, on_ground
+from bandbridge.ingest.rasters import Raster, RasterError, decode, opened
 from bandbridge.ingest.readers import Planned, Rejected, Sample, source_path
 from bandbridge.ingest.readers.cells import date_of, degrees_of, inner_path, labels_of, split_of_cell, text_of
 from bandbridge.ingest.readers.frames import LATITUDE, LONGITUDE, read_columns
 from bandbridge.ingest.readers.images import most_bytes, read_image
+from bandbridge.ingest.stacking import stacked_bands
 from bandbridge.ingest.wanted import wanted_members
 
 BAND = "{band}"
@@ -76,7 +78,12 @@ def read(dataset: Dataset, archives: Path, stream: str, wanted: Collection[str])
     modality = dataset.modality(stream)
     has_band_files = options.band_files or any(len(row.paths[stream]) > 1 for row in rows)
     read_files = _read_band_files if has_band_files else _read_files
-    yield from read_files(images, rows, modality, options)
+    first = dataset.primary
+    targets: dict[str, Grid] = {}
+    if options.other_grids == "resample" and modality.name != first.name and not first.is_rgb:
+        both = [row for row in rows if first.name in row.paths]
+        targets = _grids(_images_path(dataset, archives, first.name, table), both, first, options)
+    yield from read_files(images, rows, modality, options, targets)
 
 
 # --- the table -----------------------------------------------------------------------------------------------------
@@ -188,17 +195,13 @@ def _places(
         return []
     places = {row.id: (row.lat, row.lon) for row in rows if row.lat is not None and row.lon is not None}
     modality = dataset.primary
-    rest = {_first_file(row, modality, options): row.id for row in rows if row.id not in places}
+    unplaced = [row for row in rows if row.id not in places and modality.name in row.paths]
+    rest = {_file_names(row, modality, options)[0]: row.id for row in unplaced}
     for name, content in wanted_members(images, rest) if rest else ():
         with suppress(RasterError):  # it will be set aside when it is converted
             if centre := decode(content).centre:
                 places[rest[name]] = centre
     return [places.get(row.id) for row in rows]
-
-
-def _first_file(row: Row, modality: Modality, options: TableOptions) -> str:
-    paths = row.paths.get(modality.name, ("",))
-    return _band_names(paths, modality, options)[0] if options.band_files else paths[0]
 
 
 # --- the images ----------------------------------------------------------------------------------------------------
@@ -212,16 +215,57 @@ def _images_path(dataset: Dataset, archives: Path, stream: str, table: Path) -> 
     return source_path(held[0].file, archives) if held else table.parent
 
 
-def _sample(row: Row, pixels: np.ndarray, files: Sequence[Raster]) -> Sample:
+def _sample(
+    row: Row, pixels: np.ndarray, files: Sequence[Raster], valid: np.ndarray | None, grid: Grid | None
+) -> Sample:
     """A row's sample; its place is the table's, else that of the first file that states one."""
     lat, lon = row.lat, row.lon
     if lat is None or lon is None:
         lat, lon = next((file.centre for file in files if file.centre), (None, None))
-    return Sample(row.id, pixels, row.labels, lat, lon, row.date)
+    radiometry = "; ".join(dict.fromkeys(file.radiometry for file in files if file.radiometry))
+    return Sample(row.id, pixels, row.labels, lat, lon, row.date, valid, radiometry, grid)
+
+
+def _whole(row: Row, image: Raster, target: Grid | None, options: TableOptions) -> Sample:
+    """The sample of one file, on the grid of another modality's where it is to be brought there."""
+    pixels, valid, grid = image.pixels, image.valid, image.grid
+    if target is not None and image.grid is not None and modality_difference(target, image.grid):
+        grid = on_ground(target, image.grid)
+        pixels, valid = on_grid(pixels, valid, image.grid, grid, options.resampling)
+    return _sample(row, pixels, [image], valid, grid)
+
+
+def _grids(images: Path, rows: Sequence[Row], modality: Modality, options: TableOptions) -> dict[str, Grid]:
+    """Row -> the grid of a modality's file, or of its finest band file."""
+    owners: dict[str, list[str]] = {}
+    for row in rows:
+        for name in _file_names(row, modality, options):
+            owners.setdefault(name, []).append(row.id)
+    grids: dict[str, Grid] = {}
+    formats = OtherFormats(images)
+    for member, content in wanted_members(images, owners):
+        try:
+            with opened(formats.readable(member, content, len(modality.bands))) as file:
+                grid = grid_of(file)
+        except RasterError:
+            continue  # it is refused where its pixels are read
+        for name in owners[member]:
+            if grid is not None and (name not in grids or grid.pixel < grids[name].pixel):
+                grids[name] = grid
+    return grids
+
+
+def _file_names(row: Row, modality: Modality, options: TableOptions) -> list[str]:
+    """The names of a row's files of a modality: one, or one a band, by columns or as `band_files` makes them."""
+    paths = row.paths[modality.name]
+    if len(paths) > 1 or not options.band_files:
+        return list(paths)
+    names = (options.band_files.replace("{path}", paths[0]).replace(BAND, band) for band in modality.bands)
+    return [str(PurePosixPath(name)) for name in names]
 
 
 def _read_files(
-    images: Path, rows: Sequence[Row], modality: Modality, options: TableOptions
+    images: Path, rows: Sequence[Row], modality: Modality, options: TableOptions, targets: Mapping[str, Grid]
 ) -> Iterator[Sample | Rejected]:
     owners: dict[str, list[Row]] = {}
     for row in rows:
@@ -231,8 +275,8 @@ def _read_files(
         items: list[Sample | Rejected]
         try:
             content = formats.readable(member, content, len(modality.bands), most_bytes(modality, options.picture_size))
-            image = read_image(content, modality, options.picture_size)
-            items = [_sample(row, image.pixels, [image]) for row in owners[member]]
+            image = read_image(content, modality, options.picture_size, member)
+            items = [_whole(row, image, targets.get(row.id), options) for row in owners[member]]
         except RasterError as error:
             items = [Rejected(row.id, str(error)) for row in owners[member]]
         yield from items
@@ -247,11 +291,12 @@ class _Open:
 
 
 def _read_band_files(
-    images: Path, rows: Sequence[Row], modality: Modality, options: TableOptions
+    images: Path, rows: Sequence[Row], modality: Modality, options: TableOptions, targets: Mapping[str, Grid]
 ) -> Iterator[Sample | Rejected]:
+    one = {band: modality.of_band(band) for band in modality.bands}
     owners: dict[str, list[tuple[int, str]]] = {}
     for at, row in enumerate(rows):
-        for band, name in zip(modality.bands, _band_names(row.paths[modality.name], modality, options), strict=True):
+        for band, name in zip(modality.bands, _file_names(row, modality, options), strict=True):
             owners.setdefault(name, []).append((at, band))
     formats = OtherFormats(images)
     waiting: dict[int, _Open] = {}
@@ -261,7 +306,8 @@ def _read_band_files(
             if at in done:
                 continue
             sample = waiting.setdefault(at, _Open(rows[at], {}))
-            result = _add_band(sample, band, member, content, formats, modality, options)
+            target = targets.get(rows[at].id)
+            result = _add_band(sample, one[band], member, content, formats, modality, options, target)
             if result is not None:
                 yield result
                 done.add(at)
@@ -273,46 +319,33 @@ def _read_band_files(
         yield Rejected(sample.row.id, f"lacks {kind} {', '.join(missing)} ({found})")
 
 
-def _band_names(paths: Sequence[str], modality: Modality, options: TableOptions) -> list[str]:
-    """The file of each band: as the columns of bands name it, or as the option `band_files` makes it of the path."""
-    if len(paths) > 1:
-        return list(paths)
-    names = (str(options.band_files).replace("{path}", paths[0]).replace(BAND, band) for band in modality.bands)
-    return [str(PurePosixPath(name)) for name in names]
-
-
 def _add_band(
     sample: _Open,
-    band: str,
+    band: Modality,
     member: str,
     content: bytes,
     formats: OtherFormats,
     modality: Modality,
     options: TableOptions,
+    target: Grid | None,
 ) -> Sample | Rejected | None:
-    """The sample once it is complete, or why it will never be."""
-    one = Modality(name="band", sensor=None, product=None, bands=(band,), size=modality.size)
+    """The sample once it is complete, or why it will never be.
+
+    Args:
+        band: the modality with this band alone.
+        target: the grid of another modality, on which the sample is to lie.
+    """
+    (name,) = band.bands
     try:
-        sample.bands[band] = read_image(formats.readable(member, content, 1, most_bytes(one)), one)
+        content = formats.readable(member, content, 1, most_bytes(band))
+        sample.bands[name] = read_image(content, band, name=member)
     except RasterError as error:
-        return Rejected(sample.row.id, f"band {band}: {error}")
+        return Rejected(sample.row.id, f"band {name}: {error}")
     if len(sample.bands) < len(modality.bands):
         return None
-    files = [sample.bands[name] for name in modality.bands]
+    files = {name: sample.bands[name] for name in modality.bands}
     try:
-        pixels = _stacked([file.pixels[0] for file in files], modality, options.resampling)
-        return _sample(sample.row, pixels, files)
+        pixels, valid, grid = stacked_bands(files, modality, options.resampling, options.other_grids, target)
+        return _sample(sample.row, pixels, list(files.values()), valid, grid)
     except RasterError as error:
         return Rejected(sample.row.id, str(error))
-
-
-def _stacked(bands: Sequence[np.ndarray], modality: Modality, resampling: str) -> np.ndarray:
-    """Bands of any sizes on one grid: (band, y, x), or (y, x, 3) for 'rgb'."""
-    types = Counter(str(band.dtype) for band in bands)
-    if len(types) > 1:
-        raise RasterError(f"bands are of several types: {', '.join(types)}; expected one")
-    height, width = modality.size or max((band.shape for band in bands), key=lambda shape: shape[0] * shape[1])
-    try:
-        return np.stack([to_grid(band, height, width, resampling) for band in bands], -1 if modality.is_rgb else 0)
-    except ValueError as error:
-        raise RasterError(str(error)) from error

@@ -1,5 +1,7 @@
 """What TIFF alone can be: pictures in grey, with a palette, an alpha channel or in CMYK; bands on pages."""
 
+from dataclasses import replace
+
 import numpy as np
 import rasterio
 import rasterio.errors
@@ -7,10 +9,33 @@ from numpy.typing import NDArray
 from rasterio.enums import ColorInterp
 from rasterio.io import DatasetReader
 
-from bandbridge.ingest.rasters import RasterError, in_gdals_words, must_fit, opened
+from bandbridge.catalogue.datasets import Modality
+from bandbridge.ingest.declarations import NOTHING
+from bandbridge.ingest.interpretation import interpreted
+from bandbridge.ingest.nodata import IGNORE, validity
+from bandbridge.ingest.rasters import Raster, RasterError, in_gdals_words, must_fit, opened
 
 RGB = [ColorInterp.red, ColorInterp.green, ColorInterp.blue]
 PICTURES = "grey, a palette, RGB or CMYK, with or without an alpha channel"
+
+
+def picture_raster(raster: Raster, content: bytes, modality: Modality, name: str) -> Raster:
+    """A decoded TIFF as red, green and blue, (3, y, x) uint8, and where it holds data.
+
+    Raises:
+        RasterError: it has more than 8 bits a channel, or its bands are no picture.
+    """
+    if raster.pixels.dtype != np.uint8:
+        raise RasterError(f"pixels are {raster.pixels.dtype}, expected uint8; describe other types as bands")
+    bands, alpha = len(raster.pixels), raster.stated.alpha
+    if bands == len(RGB) or (bands == len(RGB) + 1 and alpha is not None):
+        return interpreted(raster, modality, name)
+    valid = validity(raster.pixels[:1], raster.stated.of_band(0) if raster.stated.nodata else NOTHING, modality.nodata)
+    if alpha is not None and modality.nodata != IGNORE:
+        opaque = raster.pixels[alpha : alpha + 1] > 0
+        valid = opaque if valid is None else valid & opaque
+    picture = picture_of(raster.pixels, content).transpose(2, 0, 1)
+    return replace(raster, pixels=picture, valid=None if valid is None else np.broadcast_to(valid, picture.shape))
 
 
 def picture_of(pixels: NDArray[np.uint8], content: bytes) -> NDArray[np.uint8]:
@@ -43,6 +68,20 @@ def _translated(pixels: NDArray[np.uint8], file: DatasetReader) -> NDArray[np.ui
         return np.repeat((255 - grey if "MINISWHITE" in structure else grey)[..., None], len(RGB), axis=-1)
     names = ", ".join(kind.name for kind in file.colorinterp)
     raise RasterError(f"has {len(pixels)} bands ({names}), which are no picture: expected {PICTURES}")
+
+
+def with_pages(raster: Raster, content: bytes, expected: int, limit: int) -> Raster:
+    """The pages of a TIFF as its bands, where each holds one and there are as many as expected; else the first.
+
+    Raises:
+        RasterError: there are several pages, and they are not those bands.
+    """
+    bands, pages = len(raster.pixels), page_count(content)
+    if pages == 1:
+        return raster
+    if bands == 1 and pages == expected:
+        return Raster(pages_as_bands(content, pages, limit), raster.place, find_grid=raster.find_grid)
+    raise RasterError(f"has {pages} pages, the first of {bands} bands; expected {expected} bands in one image")
 
 
 def page_count(content: bytes) -> int:

@@ -134,7 +134,26 @@ def _modality_facts(store: Store, shape: tuple[int, int]) -> dict[str, str]:
         "Size": f"{shape[0]} × {shape[1]} pixels",
         "Resolution": f"{facts['resolution']:g} m" if facts["resolution"] else "",
         "Units": _units(store),
+        "Made of the files' numbers": "; ".join(
+            f"{how} ({n:,} samples)" for how, n in facts.get("radiometry", {}).items()
+        ),
+        "Without data": _no_data_fact(store),
+        "Note": " ".join(store.attrs.get("remarks", ())),
     }
+
+
+def _no_data_fact(store: Store) -> str:
+    """How many samples have pixels without data, and what stands for them."""
+    if store.fill_value is None:
+        return ""
+    shares = [share for name in store.splits if (share := store.split(name).valid_share) is not None]
+    lacking = np.concatenate(shares)
+    lacking = lacking[lacking < 1]
+    stands = f"{store.fill_value:g} stands for no data"
+    if not len(lacking):
+        return f"no pixel; {stands}"
+    samples = "1 sample" if len(lacking) == 1 else f"{len(lacking):,} samples"
+    return f"{samples}, of whose pixels {percent(1 - float(lacking.mean()))} on average; {stands}"
 
 
 def _listed(bands: Sequence[str]) -> str:
@@ -149,7 +168,14 @@ def _units(store: Store) -> str:
 
 def _composite_fact(store: Store) -> str:
     recipe = store.composite
-    return "" if recipe is None else f"{', '.join(recipe.bands)} as red, green, blue; {recipe.divisor:,.0f} is white"
+    if recipe is None:
+        return ""
+    bands, gamma = ", ".join(recipe.bands), "" if recipe.gamma == 1 else f"; gamma {recipe.gamma:g}"
+    if recipe.divisor is not None:
+        return f"{bands} as red, green, blue; {recipe.divisor:,.0f} is white{gamma}"
+    limits = ", ".join(f"{low:,.4g} to {high:,.4g}" for low, high in recipe.limits())
+    of = f" (percentiles {recipe.percentiles[0]:g} and {recipe.percentiles[1]:g})" if recipe.percentiles else ""
+    return f"{bands} as red, green, blue; black to white: {limits}{of}{gamma}"
 
 
 def _source_line(source: Mapping[str, Any]) -> tuple[str, str]:
@@ -207,10 +233,14 @@ def _draw_pixels(store: Store) -> tuple[NDArray, tuple[int, int], int]:
     rows = np.sort(generator.choice(len(samples), min(len(samples), SAMPLES_READ), replace=False))
     values, shape = [], (0, 0)
     for row in rows:  # one by one: a sample of hundreds of bands is large
-        pixels = samples.read([row])[0]
-        pixels = pixels if store.modality == "rgb" else np.moveaxis(pixels, 0, -1)
+        read, valid = samples.read_with_validity([row])
+        pixels = read[0] if store.modality == "rgb" else np.moveaxis(read[0], 0, -1)
         shape = pixels.shape[:2]
         pixels = pixels.reshape(-1, pixels.shape[-1])
+        if valid is not None:
+            with_data = valid[0] if store.modality == "rgb" else np.moveaxis(valid[0], 0, -1)
+            with_data = with_data.reshape(-1, pixels.shape[-1]).all(axis=1)
+            pixels = pixels[with_data] if with_data.any() else pixels
         few = min(len(pixels), PIXELS_READ)
         values.append(pixels[generator.choice(len(pixels), few, replace=False)])
     return np.concatenate(values), shape, len(rows)

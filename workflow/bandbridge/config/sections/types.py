@@ -4,8 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from bandbridge.base.model_types import BY_TYPE, LIST, MAPPING, TEXT, UNIQUE, Count, Note, Section, Text, UserPath, key
-from bandbridge.base.wording import TEMPLATE_ALLOWED
+from bandbridge.base.model_types import BY_TYPE, LIST, MAPPING, TEXT, UNIQUE, Count, Section, Text, UserPath, key
 
 # Upper ends are far above what runs: a number beyond them is a slip of the keyboard.
 Positive = Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)]
@@ -19,10 +18,6 @@ Steps = Annotated[int, Field(ge=0, le=100_000_000)]
 PathName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=80)]
 Names = Annotated[Annotated[Text, TEXT] | Annotated[list[Text], Field(min_length=1), LIST], BY_TYPE]
 WeightSources = Annotated[Annotated[UserPath, TEXT] | Annotated[list[UserPath], Field(min_length=1), LIST], BY_TYPE]
-Templates = Annotated[
-    list[Annotated[str, Field(pattern=r"^[^{}]*\{\}[^{}]*$"), Note("x-allowed", TEMPLATE_ALLOWED)]],
-    Field(min_length=1),
-]
 Counts = Annotated[list[Count], Field(min_length=1), UNIQUE]
 Precision = Literal["auto", "bfloat16", "float16", "float32"]
 ClassWeights = Literal["balanced", "root"] | None

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from bandbridge.base.model_types import Section, Share, key
-from bandbridge.config.models.types import Epochs, Names, Positive, Precision, Rate, Steps, Weight, WeightSources
+from bandbridge.config.sections.types import Epochs, Names, Positive, Precision, Rate, Steps, Weight, WeightSources
 
 
 class Scratch(Section):

@@ -5,11 +5,11 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from bandbridge.base.model_types import Section, Text, UserPath, key
-from bandbridge.config.models.clip import Clip
-from bandbridge.config.models.data import Preprocess, Prompts, Tasks
-from bandbridge.config.models.evaluation import Embed, Evaluate
-from bandbridge.config.models.training import Align, Finetune, Paint, Train
-from bandbridge.config.models.types import PathName
+from bandbridge.config.sections.clip import Clip
+from bandbridge.config.sections.data import Preprocess, Prompts, Tasks
+from bandbridge.config.sections.evaluation import Embed, Evaluate
+from bandbridge.config.sections.training import Align, Finetune, Paint, Train
+from bandbridge.config.sections.types import PathName
 
 RunName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=80)]
 

@@ -2,10 +2,10 @@
 
 from typing import Annotated, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field
 
-from bandbridge.base.model_types import BY_TYPE, LIST, MAPPING, BrokenRuleError, Section, Share, Text, key
-from bandbridge.config.models.types import OneTaskOrMore, Templates
+from bandbridge.base.model_types import BY_TYPE, LIST, MAPPING, Section, Share, SomeKeys, Templates, Text, key
+from bandbridge.config.sections.types import OneTaskOrMore
 
 
 class Tasks(Section):
@@ -31,22 +31,14 @@ class Preprocess(Section):
     )
 
 
-class PromptSet(Section):
+class PromptSet(SomeKeys):
     """What a data set's classes are called in sentences."""
-
-    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
 
     templates: Templates = key("sentences with one {} each, which takes the class name", is_optional=True)
     names: dict[str, Text] = key("class -> what fills the templates, in place of its usual name", is_optional=True)
     classes: dict[str, Annotated[list[Text], Field(min_length=1)]] = key(
         "class -> its own sentences, in place of the templates", is_optional=True
     )
-
-    @model_validator(mode="after")
-    def _something(self) -> "PromptSet":
-        if not self.model_fields_set:
-            raise BrokenRuleError("too_few", min_length=1)
-        return self
 
 
 Prompts = Annotated[Annotated[Templates, LIST] | Annotated[PromptSet, MAPPING], BY_TYPE]

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import Field, create_model
 
 from bandbridge.base.model_types import UNIQUE, Count, Pixels, Section, Share, Text, UserPath, key
-from bandbridge.config.models.types import (
+from bandbridge.config.sections.types import (
     ClassWeights,
     Epochs,
     PathName,

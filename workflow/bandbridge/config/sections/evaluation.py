@@ -1,8 +1,8 @@
 """`embed` and `evaluate`: what is encoded and scored. Every metric reads embeddings."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import Field
 
 from bandbridge.base.model_types import (
     BY_TYPE,
@@ -10,14 +10,14 @@ from bandbridge.base.model_types import (
     TEXT,
     UNIQUE,
     Agreed,
-    BrokenRuleError,
     Count,
     Section,
+    SomeKeys,
     Text,
     UserPath,
     key,
 )
-from bandbridge.config.models.types import Counts, Positive, Precision
+from bandbridge.config.sections.types import Counts, Positive, Precision
 
 Unique = Annotated[list[str], UNIQUE]
 OneOrMore = Annotated[list[str], Field(min_length=1), UNIQUE]
@@ -33,10 +33,10 @@ class Embed(Section):
     )
 
 
-class OtherEncoder(Section):
+class OtherEncoder(SomeKeys):
     """An encoder that is not made here, with what its name alone does not say."""
 
-    model_config = ConfigDict(json_schema_extra={"minProperties": 2})
+    least: ClassVar[int] = 2
 
     name: str = key("a file of workflow/encoders/")
     unpinned: Agreed = key(
@@ -44,12 +44,6 @@ class OtherEncoder(Section):
         is_optional=True,
     )
     checkpoint: UserPath = key("a local file in place of the published weights", is_optional=True)
-
-    @model_validator(mode="after")
-    def _more_than_a_name(self) -> "OtherEncoder":
-        if len(self.model_fields_set) < 2:
-            raise BrokenRuleError("too_few", min_length=2)
-        return self
 
 
 class Retrieval(Section):

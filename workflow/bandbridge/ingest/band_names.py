@@ -1,0 +1,140 @@
+"""Names of bands in files, compared with those of the data set's file: descriptions, wavelengths, colours.
+
+'B4', 'b04', 'Band 4' and 'B04' are one name. 'red' is a band of each sensor whose wavelengths are known. Names that say
+nothing (none at all, 'Layer 1', numbers that only count) are not compared.
+"""
+
+import re
+from collections.abc import Sequence
+
+from bandbridge.catalogue.datasets import Modality
+from bandbridge.catalogue.sensors import Sensor, sensor_of
+from bandbridge.ingest.declarations import Declarations
+
+# Common names of the STAC extension for bands -> the wavelengths that they stand for, in nanometres.
+COMMON = {
+    "coastal": (400, 450),
+    "blue": (450, 510),
+    "green": (510, 600),
+    "red": (620, 690),
+    "nir": (750, 1000),
+    "cirrus": (1350, 1400),
+    "swir16": (1550, 1750),
+    "swir22": (2050, 2350),
+}
+SAME = {"aerosol": "coastal", "swir1": "swir16", "swir2": "swir22", "nearinfrared": "nir", "vnir": "nir"}
+# How far a wavelength in a file may be from the sensor's: satellites of one kind differ by less, their bands by more.
+NANOMETRES = 15.0
+COMPARE, IGNORE, TAKE = "compare", "ignore", "take"
+CHOICES = (COMPARE, IGNORE, TAKE)
+
+
+class BandNamesError(ValueError):
+    """Names of a file that contradict the data set's; the message has both lists."""
+
+
+def key(name: str) -> str:
+    """The part of a band's name by which it is compared: 'b4' of 'B04', 'Band 4' and 'S2_B4'; 'red' of 'Red'."""
+    text = re.sub(r"[^a-z0-9]+", " ", name.lower()).strip()
+    numbered = re.search(r"(?:^|\s)(?:band|b)\s?0*(\d{1,4}a?)$", text)
+    if numbered:
+        return "b" + numbered[1]
+    words = text.replace(" ", "")
+    return SAME.get(words, words)
+
+
+def order_of(stated: Declarations, modality: Modality, bands: int) -> list[int] | None:
+    """Which band of a file each of the modality's is, where names in the file decide it; None where its order counts.
+
+    Args:
+        bands: how many the file has, without an alpha channel.
+
+    Raises:
+        BandNamesError: the names contradict the order of the data set's file, or its `band_names` is 'take' and a band
+            is named by none or by several.
+    """
+    if modality.band_names == IGNORE:
+        return None
+    sensor = sensor_of(modality)
+    names = file_names(stated, modality, sensor)
+    if modality.band_names == TAKE:
+        return _taken(names, modality)
+    if len(names) != len(modality.bands) or bands != len(names):
+        return None  # another number of bands is an error of its own
+    if any(_contradicts(name, band, modality, sensor) for name, band in zip(names, modality.bands, strict=True)):
+        shown = " ".join(name or "-" for name in names)
+        raise BandNamesError(
+            f"names its bands {shown}, the data set's file {' '.join(modality.bands)}; put right which is wrong, or "
+            "state band_names: take (each band by its name) or ignore"
+        )
+    return None
+
+
+def file_names(stated: Declarations, modality: Modality, sensor: Sensor | None) -> list[str]:
+    """What a file calls each of its bands: descriptions, else wavelengths, else colours; empty if it says nothing."""
+    names = list(stated.names)
+    if any(names) and not _only_count(names, modality):
+        return names
+    if any(wave is not None for wave in stated.wavelengths):
+        return ["" if wave is None else f"{wave:g} nm" for wave in stated.wavelengths]
+    if set(stated.colours) >= {"red", "green", "blue"}:
+        return list(stated.colours)
+    return []
+
+
+def _only_count(names: Sequence[str], modality: Modality) -> bool:
+    """Whether names are those that programs make up: 'Band 1', 'Band 2' ... of bands that are called otherwise."""
+    counted = [re.fullmatch(r"(?:.*\D)?0*(\d+)", name) for name in names]
+    if not all(match and int(match[1]) == number for number, match in enumerate(counted, start=1)):
+        return False
+    return [key(name) for name in names] != [key(band) for band in modality.bands]
+
+
+def _taken(names: Sequence[str], modality: Modality) -> list[int]:
+    sensor = sensor_of(modality)
+    chosen = []
+    for band in modality.bands:
+        places = [at for at, name in enumerate(names) if name and _agree(name, band, sensor)]
+        # 'nir' may be B08 or B8A: the very name goes before the colour.
+        exact = [at for at in places if key(names[at]) == key(band)]
+        places = exact or places
+        if len(places) != 1:
+            how = "by none" if not places else f"by {len(places)} of them"
+            shown = " ".join(name or "-" for name in names) or "none of its bands"
+            wanted = " ".join(modality.bands)
+            raise BandNamesError(f"names {shown}, and {band} is named {how}; band_names: take needs {wanted}")
+        chosen.append(places[0])
+    return chosen
+
+
+def _agree(name: str, band: str, sensor: Sensor | None) -> bool:
+    """Whether a name in a file can mean a band of the data set."""
+    if key(name) == key(band):
+        return True
+    one, other = _spectrum(name, None), _spectrum(band, sensor)
+    return one is not None and other is not None and one[0] <= other[1] and other[0] <= one[1]
+
+
+def _contradicts(name: str, band: str, modality: Modality, sensor: Sensor | None) -> bool:
+    """Whether a name is surely another band's: one of the data set's own, or one of another part of the spectrum."""
+    if not name or _agree(name, band, sensor):
+        return False
+    if key(name) in {key(other) for other in modality.bands}:
+        return True
+    return _spectrum(name, sensor) is not None and _spectrum(band, sensor) is not None
+
+
+def _spectrum(name: str, sensor: Sensor | None) -> tuple[float, float] | None:
+    """Where a band lies, in nanometres from and to: of a wavelength, a sensor's band or a colour; None if unknown."""
+    if (wave := _wavelength(name)) is not None:
+        return wave - NANOMETRES, wave + NANOMETRES
+    for band in sensor.bands if sensor else ():
+        if key(band.name) == key(name):
+            return None if band.wavelength is None else (band.wavelength, band.wavelength)
+    return COMMON.get(key(name))
+
+
+def _wavelength(name: str) -> float | None:
+    """Of a name like '664.6 nm', 'Red (0.6646 um)'."""
+    match = re.search(r"(\d+(?:\.\d+)?)\s*(nm|nanomet|um|µm|micromet)", name.lower())
+    return None if match is None else float(match[1]) * (1 if match[2].startswith("n") else 1000)

@@ -1,0 +1,112 @@
+"""What a raster file says of its own pixels: no data, scale and offset, names of bands, its grid."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.io import DatasetReader
+
+from bandbridge.ingest.places import Grid, short_system
+
+# Of a file's own metadata, what says how its numbers are to be understood.
+TAGS = ("BOA_ADD_OFFSET", "RADIO_ADD_OFFSET", "PROCESSING_BASELINE")
+
+
+@dataclass(frozen=True, eq=False)
+class Declarations:
+    """What a file states; a tuple has an entry for each of its bands, and is empty where the file says nothing.
+
+    Attributes:
+        nodata: the value that stands for no data, None where a band has none.
+        mask: (y, x), True where a mask inside or beside the file says that there are data; None without one.
+        alpha: which band is an alpha channel, None where none is.
+        scales, offsets: physical value = scale * number + offset.
+        names: descriptions of the bands.
+        colours: 'red', 'green', 'blue' ..., empty for a band that is none.
+        wavelengths: centres in nanometres.
+        tags: metadata of `TAGS` by name.
+        grid: where the file lies, None where it says nothing.
+    """
+
+    nodata: tuple[float | None, ...] = ()
+    mask: NDArray[np.bool_] | None = None
+    alpha: int | None = None
+    scales: tuple[float, ...] = ()
+    offsets: tuple[float, ...] = ()
+    names: tuple[str, ...] = ()
+    colours: tuple[str, ...] = ()
+    wavelengths: tuple[float | None, ...] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
+    grid: Grid | None = None
+
+    @property
+    def may_lack_data(self) -> bool:
+        return self.mask is not None or self.alpha is not None or any(value is not None for value in self.nodata)
+
+    def of_band(self, at: int) -> "Declarations":
+        """What is stated of one band alone."""
+        return self.of_bands([at])
+
+    def of_bands(self, chosen: list[int]) -> "Declarations":
+        """What is stated of some bands, in their order; the alpha channel is none of them."""
+
+        def pick(values: tuple) -> tuple:
+            return tuple(values[at] for at in chosen) if values else ()
+
+        return Declarations(
+            pick(self.nodata), self.mask, None, pick(self.scales), pick(self.offsets), pick(self.names),
+            pick(self.colours), pick(self.wavelengths), self.tags, self.grid,
+        )  # fmt: skip
+
+
+NOTHING = Declarations()
+
+
+def declarations_of(file: DatasetReader) -> Declarations:
+    """What an open file states. Pixels are read of its mask alone, if it has one."""
+    colours = [colour.name for colour in file.colorinterp]
+    alpha = file.colorinterp.index(ColorInterp.alpha) if ColorInterp.alpha in file.colorinterp else None
+    has_mask = alpha is None and any(MaskFlags.per_dataset in flags for flags in file.mask_flag_enums)
+    tags = file.tags()
+    return Declarations(
+        nodata=tuple(file.nodatavals),
+        mask=file.dataset_mask() > 0 if has_mask else None,
+        alpha=alpha,
+        scales=tuple(file.scales),
+        offsets=tuple(file.offsets),
+        names=tuple(name or "" for name in file.descriptions),
+        colours=tuple(name if name in ("red", "green", "blue") else "" for name in colours),
+        wavelengths=tuple(_wavelength(file, band) for band in file.indexes),
+        tags={name: tags[name] for name in TAGS if name in tags},
+        grid=grid_of(file),
+    )
+
+
+def grid_of(file: DatasetReader) -> Grid | None:
+    """Where an open file lies; None where it states no reference system."""
+    if file.crs is None:
+        return None
+    return Grid(short_system(file.crs.to_wkt()), tuple(file.transform)[:6], file.height, file.width)
+
+
+def _wavelength(file: DatasetReader, band: int) -> float | None:
+    """The centre of a band in nanometres, as GDAL's IMAGERY domain or ENVI's header state it."""
+    if centre := _number(file.tags(band, ns="IMAGERY").get("CENTRAL_WAVELENGTH_UM")):
+        return 1000 * centre
+    stated = {name.lower(): value for name, value in file.tags(band).items()}
+    value = _number(stated.get("wavelength") or stated.get("center_wavelength") or stated.get("central_wavelength"))
+    if value is None:
+        return None
+    units = stated.get("wavelength_units", "").lower()
+    # Micrometres and nanometres of the optical range cannot be mistaken for each other.
+    return 1000 * value if units.startswith("micro") or units in ("um", "µm") or value < 100 else value
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        value = float(text.split()[0]) if text and text.split() else None
+    except ValueError:
+        return None
+    return value if value is not None and np.isfinite(value) else None

@@ -1,0 +1,114 @@
+"""Pixels without data: which they are by what files and data sets state, and what stands for them in a store.
+
+A store has one value for no data, by its number type (`FILL`). What a file calls no data becomes that value, and a
+value with data that happens to equal it becomes the next one, as GDAL's warper does it.
+"""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.enums import Resampling
+from rasterio.errors import NotGeoreferencedWarning
+from rasterio.io import MemoryFile
+
+from bandbridge.ingest.declarations import Declarations
+
+# Number type -> what stands for no data in a store. Zero is what satellites' digital numbers have there.
+FILL: dict[str, int | float] = {"uint8": 0, "uint16": 0, "int16": -32768, "float32": float("nan")}
+IGNORE = "ignore"
+# No number of a file; with NaN, GDAL would lose the neighbours of pixels without data as well.
+_NO_VALUE = -1e300
+
+NoData = float | tuple[float, ...] | str | None
+
+
+def validity(pixels: NDArray, stated: Declarations, nodata: NoData = None) -> NDArray[np.bool_] | None:
+    """Where pixels (band, y, x) hold data; None where all do and nothing says that some might not.
+
+    Args:
+        nodata: of the data set's file, beside what the raster itself states: one value, one per band, or 'ignore',
+            with which the raster's own statements do not count. NaN is never a value.
+    """
+    empty = np.isnan(pixels) if pixels.dtype.kind == "f" else None
+    if empty is not None and not empty.any():
+        empty = None
+    of_file: Sequence[float | None] = () if nodata == IGNORE else stated.nodata
+    states = empty is not None or nodata not in (None, IGNORE) or (nodata != IGNORE and stated.may_lack_data)
+    if not states:
+        return None
+    valid = ~empty if empty is not None else np.ones(pixels.shape, np.bool_)
+    for number, band in enumerate(pixels):
+        values = [of_file[number] if number < len(of_file) else None]
+        if isinstance(nodata, tuple):
+            values.append(nodata[number])
+        elif isinstance(nodata, int | float):
+            values.append(nodata)
+        for value in values:
+            if value is not None and (held := _as(value, pixels.dtype)) is not None:
+                valid[number] &= band != held
+    if stated.mask is not None and nodata != IGNORE:
+        valid &= stated.mask
+    return valid
+
+
+def _as(value: float, dtype: np.dtype) -> np.generic | None:
+    """A stated value as the pixels' type holds it; None where no pixel can equal it."""
+    if np.isnan(value):
+        return None
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        return dtype.type(int(value)) if value == int(value) and limits.min <= value <= limits.max else None
+    with np.errstate(over="ignore"):
+        return dtype.type(value)
+
+
+def share(valid: NDArray[np.bool_]) -> float:
+    """The share of pixels at which every band holds data; (band, y, x) or, of pictures, (y, x)."""
+    return float(valid.all(axis=0).mean() if valid.ndim == 3 else valid.mean())
+
+
+def with_fill(pixels: NDArray, valid: NDArray[np.bool_]) -> NDArray:
+    """Pixels with the store's value for no data where they are not `valid`, and nowhere else.
+
+    Number types that no store has are returned as they are.
+    """
+    if pixels.dtype.name not in FILL:
+        return pixels
+    fill = pixels.dtype.type(FILL[pixels.dtype.name])
+    if pixels.dtype.kind in "iu":
+        pixels = np.where(pixels == fill, fill + pixels.dtype.type(1), pixels)
+    return np.where(valid, pixels, fill)
+
+
+def to_grid_with_data(
+    pixels: NDArray, valid: NDArray[np.bool_], height: int, width: int, resampling: str
+) -> tuple[NDArray, NDArray[np.bool_]]:
+    """One band (y, x) on a grid of `height` by `width` of the same extent, and where that holds data: as GDAL has it.
+
+    Values without data are mixed with none; next to them, 'bilinear' and 'cubic' are made of the values that there are.
+    """
+    rows, columns = pixels.shape
+    if (rows, columns) == (height, width):
+        return pixels, valid
+    form = {"driver": "GTiff", "dtype": "float64", "count": 1, "height": rows, "width": columns, "nodata": _NO_VALUE}
+    with _no_place_needed(), MemoryFile() as memory:
+        with memory.open(**form) as file:
+            file.write(np.where(valid, pixels.astype(np.float64), _NO_VALUE), 1)
+        with memory.open() as file:
+            values = file.read(1, out_shape=(height, width), resampling=Resampling[resampling])
+    found = values != _NO_VALUE
+    values = np.where(found, values, 0)
+    if pixels.dtype.kind in "iu":  # cubic may lead beyond what the number type holds
+        limits = np.iinfo(pixels.dtype)
+        values = np.clip(np.floor(values + 0.5), limits.min, limits.max)
+    return values.astype(pixels.dtype), found
+
+
+@contextmanager
+def _no_place_needed() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        yield

@@ -1,0 +1,183 @@
+"""What the converted pixels of a data set show together: files that disagree, no data, units, composites."""
+
+import base64
+import struct
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bandbridge.catalogue.datasets import Composite, Modality
+from bandbridge.ingest.nodata import FILL
+from bandbridge.ingest.places import Grid, modality_difference
+from bandbridge.ingest.radiometry import per_reflectance, store_unit
+from bandbridge.ingest.records import GOOD, Records
+from bandbridge.store.shard_reader import ShardReader
+
+# How many samples of a split are looked at, and how many pixels of each.
+SAMPLES_FOR_UNITS, SAMPLES_FOR_COMPOSITES, PIXELS = 64, 512, 10_000
+# Half of the values of reflectance cannot be above the first or below the second.
+LARGEST_MEDIAN, SMALLEST_MEDIAN = 1.5, 0.001
+# Of units finer than this, values below `records.SMALL` show that they are reflectance from 0 to 1.
+FINE = 1_000
+
+
+@dataclass(frozen=True)
+class PixelFacts:
+    """What a store says of a modality beside what the data set's file does.
+
+    Attributes:
+        composite: with the ranges that its percentiles are.
+        units: None where the values cannot be of the unit that is stated.
+        stated: further facts, only what there is.
+        remarks: sentences for the log and the report.
+    """
+
+    composite: Composite | None
+    units: str | None
+    stated: dict[str, Any] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+
+
+# --- samples that are not like the others --------------------------------------------------------------------------
+
+
+def unlike_most(modality: Modality, records: Records) -> Iterator[tuple[int, str]]:
+    """Rows whose values are of another unit than most samples', and a sentence."""
+    rows = np.flatnonzero(records.state == GOOD)
+    per, unit = per_reflectance(store_unit(modality)), store_unit(modality)
+    if per is not None and per >= FINE:
+        small = records.small[rows]
+        if 0 < small.sum() < len(rows):
+            most_are_small = small.sum() * 2 > len(small)
+            most = "most of the others are so" if most_are_small else f"most are {unit}"
+            for row in rows[small != most_are_small].tolist():
+                which = "some of its values are 4 or more" if most_are_small else "every value is below 4"
+                looks = f"not reflectance from 0 to 1, {most}" if most_are_small else f"reflectance from 0 to 1, {most}"
+                yield row, f"{which}: {looks}; bring the files to one unit"
+    # Scale and offset that were applied make values of one unit; those that were not differ in what they mean.
+    unnamed = [number for number, text in enumerate(records.radiometries) if "do not say their unit" in text]
+    if unnamed:
+        made = records.made[rows]
+        usual = Counter(made.tolist()).most_common(1)[0][0]
+        for row, number in zip(rows.tolist(), made.tolist(), strict=True):
+            if number != usual and {number, usual} & {*unnamed}:
+                yield row, f"states {_made(records, number)}, most state {_made(records, usual)}; state scale or unit"
+
+
+def _made(records: Records, number: int) -> str:
+    return records.radiometries[number].partition(":")[0] or "no scale and offset"
+
+
+def elsewhere(first: Records, other: Records) -> Iterator[tuple[int, str]]:
+    """Rows whose pixels of another modality do not lie where the first modality's do, and a sentence."""
+    for row in np.flatnonzero((first.system >= 0) & (other.system >= 0)).tolist():
+        if first.form[row] < 0 or other.form[row] < 0:
+            continue
+        one, two = _grid(first, row), _grid(other, row)
+        if (reason := None if one == two else modality_difference(one, two)) is not None:
+            yield row, f"{reason}; bring both to one place, or state other_grids: resample"
+
+
+def _grid(records: Records, row: int) -> Grid:
+    *shape, _ = records.forms[records.form[row]].split()
+    height, width = (int(shape[0]), int(shape[1])) if int(shape[2]) == 3 and int(shape[0]) > 3 else map(int, shape[1:])
+    transform = tuple(records.transform[row].tolist())
+    return Grid(records.systems[records.system[row]], transform, height, width)
+
+
+# --- no data -------------------------------------------------------------------------------------------------------
+
+
+def fill_of(records: Records, rows: NDArray[np.int64]) -> int | float | None:
+    """What stands for no data in a modality's array; None where no file says that some might be missing."""
+    if not len(rows) or (records.valid[rows] < 0).all():
+        return None
+    return FILL.get(records.forms[records.form[rows[0]]].split()[-1])
+
+
+def encoded_fill(fill: int | float) -> int | str:
+    """The attribute `_FillValue` as xarray writes it into Zarr version 3: of floats, the bytes of a double."""
+    return base64.standard_b64encode(struct.pack("<d", fill)).decode() if isinstance(fill, float) else fill
+
+
+# --- units and composites ------------------------------------------------------------------------------------------
+
+
+def facts_of_pixels(
+    modality: Modality,
+    array: Path,
+    split: str,
+    records: Records,
+    rows: NDArray[np.int64],
+    fill: int | float | None,
+) -> PixelFacts:
+    """What the samples that are kept show of a modality.
+
+    Args:
+        array: of the split that is looked at.
+        rows: of all samples that are kept, in `records`.
+    """
+    stated: dict[str, Any] = {}
+    if any(records.radiometries[number] for number in {*records.made[rows].tolist()}):
+        counts = Counter(records.made[rows].tolist())
+        texts = {records.radiometries[number] or "as delivered": count for number, count in counts.items()}
+        stated["radiometry"] = dict(sorted(texts.items()))
+    unit, recipe = store_unit(modality), modality.composite
+    per = per_reflectance(unit)
+    wants_ranges = recipe is not None and recipe.percentiles is not None
+    if modality.is_rgb or (per is None and fill is None and not wants_ranges):
+        return PixelFacts(recipe, unit, stated | _fill_facts(fill, None))
+    values = _values(array, fill, SAMPLES_FOR_COMPOSITES if wants_ranges else SAMPLES_FOR_UNITS)
+    if recipe is not None and wants_ranges:
+        recipe = replace(recipe, ranges=_ranges(recipe, modality, values))
+    means = [float(band.mean()) if len(band) else 0.0 for band in values]
+    kept = [band for name, band in zip(modality.bands, values, strict=True) if name not in modality.zero_bands]
+    together = np.concatenate(kept) if kept else np.zeros(0)
+    remarks: tuple[str, ...] = ()
+    if per is not None and len(together):
+        median = float(np.median(together))
+        if not SMALLEST_MEDIAN * per <= median <= LARGEST_MEDIAN * per:
+            remarks = (
+                f"The values of {modality.name} cannot be {unit}: half of those of {split} are "
+                f"{'above' if median > per else 'below'} {median:.4g}. State what the files hold in the data set's "
+                "file, as unit (reflectance is 0 to 1) or as scale and offset.",
+            )
+            unit = None
+    return PixelFacts(recipe, unit, stated | _fill_facts(fill, means), remarks)
+
+
+def _fill_facts(fill: int | float | None, means: list[float] | None) -> dict[str, Any]:
+    if fill is None:
+        return {}
+    # JSON has no NaN.
+    return {"fill_value": "NaN" if fill != fill else fill, **({"band_means": means} if means else {})}
+
+
+def _values(array: Path, fill: int | float | None, samples: int) -> list[NDArray]:
+    """Of each band, values with data of some pixels of some samples, evenly spread."""
+    reader = ShardReader(array)
+    rows = np.unique(np.linspace(0, len(reader) - 1, samples).astype(np.int64))
+    bands: list[list[NDArray]] = [[] for _ in range(reader.shape[1])]
+    for row in rows:  # one by one: a sample of hundreds of bands is large
+        pixels = reader.read([row])[0].reshape(reader.shape[1], -1)
+        pixels = pixels[:, :: max(1, pixels.shape[1] // PIXELS)]
+        for place, band in zip(bands, pixels, strict=True):
+            if fill is not None:
+                band = band[np.isfinite(band) if fill != fill else band != fill]
+            place.append(np.array(band))
+    return [np.concatenate(place) for place in bands]
+
+
+def _ranges(recipe: Composite, modality: Modality, values: list[NDArray]) -> tuple[tuple[float, float], ...]:
+    assert recipe.percentiles is not None
+    ranges = []
+    for band in recipe.bands:
+        of_band = values[modality.bands.index(band)]
+        low, high = np.percentile(of_band, recipe.percentiles).tolist() if len(of_band) else (0.0, 1.0)
+        ranges.append((low, high if high > low else low + 1))
+    return tuple(ranges)
