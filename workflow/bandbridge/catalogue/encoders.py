@@ -292,11 +292,13 @@ def _faults(content: Mapping[str, Any]) -> Iterator[str]:
 def _input_faults(given: Mapping[str, Any], kind: str) -> Iterator[str]:
     rgb = given["bands"] == "rgb"
     count = 3 if rgb else len(given["bands"])
+    normalisation = given["normalisation"]
+    if rgb != (normalisation["kind"] == "picture"):
+        expected = "picture" if rgb else "scale or window"
+        yield f"input.normalisation.kind is '{normalisation['kind']}'; for bands {given['bands']} expected {expected}."
     if kind == "satmae" and rgb:
         yield "input.bands is 'rgb'; SatMAE's network has groups of bands, list them."
-    yield from _normalisation_faults(
-        given["normalisation"], given["bands"], count, brings_own=kind == "open_clip" and rgb
-    )
+    yield from _normalisation_faults(normalisation, count, brought=kind == "open_clip" and rgb)
     if "wavelengths" in given and len(given["wavelengths"]) != count:
         yield f"input.wavelengths has {len(given['wavelengths'])} values; expected one for each of {count} bands."
     for band in [] if rgb else given["bands"]:
@@ -307,21 +309,12 @@ def _input_faults(given: Mapping[str, Any], kind: str) -> Iterator[str]:
         yield f"input.resize_to is {given['resize_to']}, less than input.size {given['size']}, which is taken from it."
 
 
-def _normalisation_faults(normalisation: Mapping[str, Any], bands: Any, count: int, brings_own: bool) -> Iterator[str]:
-    """What is wrong with how values are brought to the network.
-
-    Args:
-        count: channels of the input.
-        brings_own: whether the model has a mean and std itself.
-    """
-    kind, rgb = normalisation["kind"], bands == "rgb"
-    if rgb != (kind == "picture"):
-        wanted = "picture" if rgb else "scale or window"
-        yield f"input.normalisation.kind is '{kind}'; for bands {bands} expected {wanted}."
-    if brings_own and ("mean" in normalisation or "std" in normalisation):
+def _normalisation_faults(normalisation: Mapping[str, Any], count: int, brought: bool) -> Iterator[str]:
+    """The faults of a normalisation for `count` bands; `brought` where the model brings mean and std itself."""
+    if brought and ("mean" in normalisation or "std" in normalisation):
         yield "input.normalisation has mean or std; an open_clip model of pictures brings its own, leave them out."
-    if not brings_own and kind in ("picture", "window") and not {"mean", "std"} <= set(normalisation):
-        yield f"input.normalisation lacks mean or std, which the kind '{kind}' needs."
+    if not brought and normalisation["kind"] in ("picture", "window") and not {"mean", "std"} <= set(normalisation):
+        yield f"input.normalisation lacks mean or std, which the kind '{normalisation['kind']}' needs."
     if ("mean" in normalisation) != ("std" in normalisation):
         yield "input.normalisation has only one of mean and std; give both."
     for key in ("mean", "std", "divisor"):
