@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bandbridge.base.errors import UserError, did_you_mean
-from bandbridge.catalogue.datasets import Composite, Modality
+from bandbridge.catalogue.modalities import Composite, Modality
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ import bandbridge
 from bandbridge.base.checksums import damaged
 from bandbridge.base.errors import UserError
 from bandbridge.base.files import whole_directory, whole_file
+from bandbridge.base.progress import remark
 from bandbridge.base.reasons import group_reasons
 from bandbridge.base.untrusted import as_cell
 from bandbridge.catalogue.datasets import Dataset, Modality, label_map, load_nomenclature
@@ -35,7 +36,6 @@ from bandbridge.ingest.pixel_facts import (
     unlike_most,
 )
 from bandbridge.ingest.plan import SHARD, Plan, Refused, Shard
-from bandbridge.ingest.radiometry import store_unit
 from bandbridge.ingest.records import BAD, GOOD, Records, load_records
 from bandbridge.store.dataset import valid_share_name
 from bandbridge.store.shard_writer import BLOCK, LEVEL, ChunkFiles, write_shard
@@ -114,6 +114,13 @@ def assemble(
             )
             for item in dataset.modalities
         }
+        for split in splits:
+            for name, known in pixels.items():
+                if known.units:
+                    root[f"{split.name}/{name}"].attrs["units"] = known.units
+        for known in pixels.values():
+            for sentence in known.remarks:
+                remark(f"{dataset.name}: {sentence}")
         counts = {split.name: len(split.rows) for split in splits}
         facts = {**_facts(dataset, pixels), **provenance, "counts": counts, "quarantined": len(refused)}
         # Through JSON: options may hold what YAML knows and JSON does not, such as a date.
@@ -283,8 +290,6 @@ def _write_pixels(  # noqa: PLR0913 (each is one fact of the array)
         dimension_names=("sample", *_axes(modality, first)),
         fill_value=fill if fill is not None else 0,
     )
-    if units := store_unit(modality):
-        array.attrs["units"] = units
     if fill is not None:
         array.attrs["_FillValue"] = encoded_fill(fill)
         shares = np.abs(records.valid[split.rows])  # unknown is -1: all do

@@ -12,6 +12,7 @@ from rasterio.io import DatasetReader
 from bandbridge.catalogue.datasets import Modality
 from bandbridge.ingest.declarations import Declarations, declarations_of
 from bandbridge.ingest.interpretation import chosen_bands, may_lack_data, radiometry_for
+from bandbridge.ingest.mask_files import read_mask
 from bandbridge.ingest.nodata import IGNORE, to_grid_with_data, validity
 from bandbridge.ingest.places import Grid, on_grid
 from bandbridge.ingest.radiometry import Radiometry
@@ -90,6 +91,7 @@ def layer_of(
     on: Grid | None = None,
     index: int | None = None,
     product: ProductFacts | None = None,
+    mask: bytes | None = None,
 ) -> Layer:
     """A band in an open file.
 
@@ -97,11 +99,14 @@ def layer_of(
         modality: with this band alone.
         index: of the band in a file of several, from 1; None for a file of this band alone.
         product: what the metadata of the product that the file is of state.
+        mask: the file beside it that says where it holds data.
 
     Raises:
         RasterError: the file has further bands, or what it states of this one contradicts the data set's file.
     """
     stated = declarations_of(raster)
+    if mask is not None:
+        stated = replace(stated, mask=read_mask(mask, (raster.height, raster.width)))
     if index is not None:
         of_band, alpha = stated.of_band(index - 1), stated.alpha
     else:

@@ -11,7 +11,6 @@ from rasterio.enums import ColorInterp
 from rasterio.io import DatasetReader
 
 from bandbridge.catalogue.datasets import Modality
-from bandbridge.ingest.declarations import NOTHING
 from bandbridge.ingest.interpretation import interpreted
 from bandbridge.ingest.nodata import IGNORE, validity
 from bandbridge.ingest.rasters import Raster, RasterError, in_gdals_words, must_fit, opened
@@ -31,7 +30,7 @@ def picture_raster(raster: Raster, content: bytes, modality: Modality, name: str
     bands, alpha = len(raster.pixels), raster.stated.alpha
     if bands == len(RGB) or (bands == len(RGB) + 1 and alpha is not None):
         return interpreted(raster, modality, name)
-    valid = validity(raster.pixels[:1], raster.stated.of_band(0) if raster.stated.nodata else NOTHING, modality.nodata)
+    valid = validity(raster.pixels[:1], raster.stated.of_band(0), modality.nodata)
     if alpha is not None and modality.nodata != IGNORE:
         opaque = raster.pixels[alpha : alpha + 1] > 0
         valid = opaque if valid is None else valid & opaque
