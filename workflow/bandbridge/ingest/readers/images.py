@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from bandbridge.catalogue.datasets import Modality
+from bandbridge.catalogue.modalities import Modality
 from bandbridge.ingest.interpretation import interpreted
 from bandbridge.ingest.mask_files import masked
 from bandbridge.ingest.rasters import MOST_SAMPLE_BYTES, Raster, RasterError, decode
