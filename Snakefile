@@ -129,7 +129,7 @@ if workflow.is_main_process and not workflow.output_settings.dryrun:
 
 
 onstart:
-    slurm.mend_status_query()
+    slurm.fix_status_query()
     if steps := [*absent_checkpoints(config), *manual_steps(run)]:
         raise WorkflowError("\n\n".join(steps))
     try:

@@ -34,6 +34,8 @@ from bandbridge.training import recipes
 
 TEXT = (ROOT / "config.yaml").read_text()
 KEYS = list(keys(json_schema(Config)))
+COMMENTS = read_comments(TEXT)
+RULES = re.findall(r"# --- (.*?) -+\n(?:#.*\n)*(\w+):", TEXT)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -77,11 +79,9 @@ def test_a_schema_refuses_what_the_models_refuse_and_nothing_else():
 
 def comments_of(key: Key) -> list[str]:
     """The comments of config.yaml that explain a key: beside it, above it, and the rule above a section."""
-    comments = read_comments(TEXT)
     place, _ = look_up(DEMO, key.path)
-    rules = re.findall(r"# --- (.*?) -+\n(?:#.*\n)*(\w+):", TEXT)
-    ruled = [text for text, section in rules if section == place]
-    return [*ruled, comments.of.get(place, ""), comments.above.get(place, "")]
+    ruled = [text for text, section in RULES if section == place]
+    return [*ruled, COMMENTS.of.get(place, ""), COMMENTS.above.get(place, "")]
 
 
 @pytest.mark.parametrize("key", [key for key in KEYS if look_up(DEMO, key.path)[0]], ids=lambda key: key.path)

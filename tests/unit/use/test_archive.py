@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import BANDS, random_pixels, write_raster
+from band_images import BANDS, random_pixels, write_raster
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -7,7 +7,7 @@ import sys
 import geopandas
 import pytest
 import rasterio
-from conftest import BANDS, random_pixels, write_raster
+from band_images import BANDS, random_pixels, write_raster
 from typer.testing import CliRunner
 
 from bandbridge.base.errors import UserError

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from conftest import BANDS, random_pixels
+from band_images import BANDS, random_pixels
 
 import bandbridge
 from bandbridge.base.errors import UserError

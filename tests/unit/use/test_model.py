@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import xarray
-from conftest import BANDS, random_pixels, write_raster
+from band_images import BANDS, random_pixels, write_raster
 
 import bandbridge
 from bandbridge.base.errors import UserError

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import rasterio
-from conftest import BANDS, random_pixels, write_raster
+from band_images import BANDS, random_pixels, write_raster
 from rasterio.shutil import copy
 
 from bandbridge.base.errors import UserError

@@ -77,7 +77,8 @@ def validate(config: Mapping[str, Any], source: str = "config.yaml") -> dict[str
         faults = list(dict.fromkeys(fault for check in CHECKS for fault in _faults(check, cleaned)))
     if faults:
         raise UserError("\n".join(f"{source}: {fault}" for fault in faults))
-    return cleaned
+    valid: dict[str, Any] = cleaned
+    return valid
 
 
 def read_config(files: Iterable[Path]) -> dict[str, Any]:

@@ -97,7 +97,8 @@ class JobResources:
 
     Args:
         run: the run.
-        gpu_partition, gpu_model: of SLURM, for jobs with a GPU; None elsewhere.
+        gpu_partition: of SLURM, for jobs with a GPU; None elsewhere.
+        gpu_model: of SLURM, like `gpu_partition`.
         longest: minutes that the scheduler allows a job, None for any number.
     """
 

@@ -260,7 +260,7 @@ def _counted_reasons(refused: Sequence[Refused]) -> str:
 # --- the store -----------------------------------------------------------------------------------------------------
 
 
-def _write_pixels(
+def _write_pixels(  # noqa: PLR0913 (each is one fact of the array)
     group: zarr.Group,
     folder: Path,
     modality: Modality,
@@ -375,11 +375,11 @@ def _write_tables(
     group.attrs["coordinates"] = " ".join(coordinates)  # so that xarray reads them as such
 
 
-def _table(group: zarr.Group, name: str, values: NDArray, dimensions: tuple[str, ...], **attributes: str) -> None:
+def _table(group: zarr.Group, name: str, values: NDArray[Any], dimensions: tuple[str, ...], **attributes: str) -> None:
     write_array(group, name, values, dimensions, attributes=attributes)
 
 
-def _text(values: Sequence[str]) -> NDArray:
+def _text(values: Sequence[str]) -> NDArray[Any]:
     return np.array(values, dtype=np.dtypes.StringDType())
 
 

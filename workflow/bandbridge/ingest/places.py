@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 import rasterio.crs
@@ -146,8 +147,8 @@ def _in_metres(crs: str) -> bool:
 
 
 def on_grid(
-    pixels: NDArray, valid: NDArray[np.bool_] | None, grid: Grid, target: Grid, resampling: str
-) -> tuple[NDArray, NDArray[np.bool_]]:
+    pixels: NDArray[Any], valid: NDArray[np.bool_] | None, grid: Grid, target: Grid, resampling: str
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Pixels (band, y, x) of one grid on another, in their own number type, and where there are any.
 
     Values without data never mix with others; what `grid` does not cover has none.

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,7 +56,7 @@ class Layer:
         dtype = np.dtype(self.raster.dtypes[self.index - 1])
         return dtype if self.radiometry is None else self.radiometry.result_type(dtype)
 
-    def read(self, height: int, width: int, resampling: str) -> tuple[NDArray, NDArray[np.bool_] | None]:
+    def read(self, height: int, width: int, resampling: str) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
         """Values (y, x) on a grid of that size and where they hold data; None where all of them do and must."""
         pixels, valid = self._pixels(height, width, resampling)
         if self.radiometry is None:
@@ -63,7 +64,7 @@ class Layer:
         values, _ = self.radiometry.apply(pixels[None], None)
         return values[0], valid
 
-    def _pixels(self, height: int, width: int, resampling: str) -> tuple[NDArray, NDArray[np.bool_] | None]:
+    def _pixels(self, height: int, width: int, resampling: str) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
         valid = self._valid() if self.may_lack_data else None
         if self.on is not None:
             assert self.stated.grid is not None
@@ -78,7 +79,7 @@ class Layer:
     def _valid(self) -> NDArray[np.bool_] | None:
         valid = validity(self.raster.read([self.index]), self.stated, self.modality.nodata)
         if self.alpha is not None and self.modality.nodata != IGNORE:
-            clear = self.raster.read(self.alpha) == 0
+            clear: NDArray[np.bool_] = self.raster.read(self.alpha) == 0
             return ~clear if valid is None else valid[0] & ~clear
         return None if valid is None else valid[0]
 

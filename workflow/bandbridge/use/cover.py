@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from xml.sax.saxutils import escape
 
 import numpy as np
@@ -37,7 +38,8 @@ class Grid:
         if not self.crs.is_projected:
             return None
         metres = float(self.crs.linear_units_factor[1])
-        return abs(self.transform.determinant) * metres**2 / 1e6
+        area: float = abs(self.transform.determinant) * metres**2 / 1e6
+        return area
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +57,7 @@ class Cover:
     grid: Grid
     names: tuple[str, ...]
     classes: Callable[[int, int], NDArray[np.uint8]]
-    scores: Callable[[int, int], NDArray] | None
+    scores: Callable[[int, int], NDArray[Any]] | None
     kind: str | None
     measure: str
     scale: float
@@ -79,7 +81,9 @@ def write_cover(cover: Cover, out: Path) -> Path | None:
     return score_file
 
 
-def _write(cover: Cover, out: Path, rows: Callable[[int, int], NDArray], bands: int, kind: str, nodata: int) -> None:
+def _write(
+    cover: Cover, out: Path, rows: Callable[[int, int], NDArray[Any]], bands: int, kind: str, nodata: int
+) -> None:
     grid = cover.grid
     profile = {
         "driver": "GTiff", "height": grid.height, "width": grid.width, "count": bands, "dtype": kind, "crs": grid.crs,

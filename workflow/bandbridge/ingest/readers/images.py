@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,7 +113,7 @@ def _transparent(picture: Image.Image) -> NDArray[np.bool_] | None:
     return clear if clear.any() else None
 
 
-def _on_channels(valid: NDArray[np.bool_] | None, pixels: NDArray) -> NDArray[np.bool_] | None:
+def _on_channels(valid: NDArray[np.bool_] | None, pixels: NDArray[Any]) -> NDArray[np.bool_] | None:
     return None if valid is None else np.broadcast_to(valid[..., None], pixels.shape)
 
 

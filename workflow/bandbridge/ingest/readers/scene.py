@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +38,7 @@ WGS84 = "EPSG:4326"
 class Scene:
     """All bands of a scene (band, y, x), where they hold data (None where all do), what was made of their numbers."""
 
-    pixels: NDArray
+    pixels: NDArray[Any]
     valid: NDArray[np.bool_] | None
     radiometry: str
     grid: Grid
@@ -180,7 +181,7 @@ def clear_pixels(path: Path, files: SceneFiles, classes: Sequence[int], grid: Gr
     return ~np.isin(found, classes)
 
 
-def read_bands(path: Path, pattern: str | None, bands: Sequence[str], resampling: str) -> tuple[NDArray, Grid]:
+def read_bands(path: Path, pattern: str | None, bands: Sequence[str], resampling: str) -> tuple[NDArray[Any], Grid]:
     """All bands on the grid of the finest one, as delivered: (band, y, x) in the files' number type, and the grid."""
     scene = read_scene(path, pattern, _of_bands(bands), resampling)
     return scene.pixels, scene.grid
