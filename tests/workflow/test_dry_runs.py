@@ -178,7 +178,7 @@ def test_a_dry_run_ends_with_the_plan_in_words(clone: Clone):
     certain, _, depending = plan.partition("Then, depending on the alpha that is chosen:\n")
     assert [line.split()[0] for line in certain.splitlines()] == ["Data", "CLIP", "Patching", "Evaluation"]
     *stages, note, total = depending.splitlines()
-    assert note == "Note: ms-vit is not scored on digits, which has pictures alone."
+    assert note == "Note: ms-vit is not scored on digits, which has only RGB images."
     assert [line.split()[0] for line in stages] == ["Patching", "Alignment", "Evaluation", "Report"]
     assert total == "56 jobs in all, 19 of which depend on alpha; the choice may add more."
 

@@ -38,7 +38,7 @@ wildcard_constraints:
     other=one_of(run.others),
     alpha=alphas.PATTERN,
     encoder=r"[A-Za-z0-9_.@-]+",
-    shown=r"[A-Za-z0-9_-]+",
+    subject=r"[A-Za-z0-9_-]+",
     split="train|val|test",
     stream="[a-z][a-z0-9]*",
     share="[0-9]+",

@@ -68,9 +68,9 @@ rule gallery:
         words_head=of_job(scores.pictured_words),
         store=paths.store("{dataset}"),
     output:
-        gallery=paths.report_part("gallery", "{shown}", "{dataset}"),
+        gallery=paths.report_part("gallery", "{subject}", "{dataset}"),
     log:
-        paths.logs("report_parts/gallery.{shown}.{dataset}.log"),
+        paths.logs("report_parts/gallery.{subject}.{dataset}.log"),
     conda:
         "../../envs/report.yaml"
     resources:
@@ -81,7 +81,7 @@ rule gallery:
         words=of_job(run.words_of),
         seed=config["seed"],
     message:
-        "Picturing retrieval by {wildcards.shown} on {wildcards.dataset}"
+        "Picturing retrieval by {wildcards.subject} on {wildcards.dataset}"
     script:
         "../scripts/gallery.py"
 
@@ -95,9 +95,9 @@ rule projection:
         head=of_job(scores.pictured_head),
         store=paths.store("{dataset}"),
     output:
-        projection=paths.report_part("projection", "{shown}", "{dataset}"),
+        projection=paths.report_part("projection", "{subject}", "{dataset}"),
     log:
-        paths.logs("report_parts/projection.{shown}.{dataset}.log"),
+        paths.logs("report_parts/projection.{subject}.{dataset}.log"),
     conda:
         "../../envs/report.yaml"
     resources:
@@ -107,7 +107,7 @@ rule projection:
         nomenclature=of_job(run.nomenclature),
         seed=config["seed"],
     message:
-        "Projecting the embeddings of {wildcards.shown} on {wildcards.dataset}"
+        "Projecting the embeddings of {wildcards.subject} on {wildcards.dataset}"
     script:
         "../scripts/projection.py"
 

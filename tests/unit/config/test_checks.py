@@ -56,11 +56,11 @@ def test_every_preset_is_valid(preset: Path):
         (
             "prompts",
             {"satellite": {"templates": ["{}"], "classes": {"forrest": ["trees"]}}},
-            ["prompt set 'satellite'", "'forrest'", "no class of demo_land_cover", "Did you mean 'forest'"],
+            ["prompt set 'satellite'", "'forrest'", "not a class of demo_land_cover", "Did you mean 'forest'"],
         ),
         ("prompts", {"satellite": {"classes": {"forest": ["trees"]}}}, ["has no templates"]),
         ("paint/several", "sequentialy", ["Did you mean 'sequentially'"]),
-        ("align/task", {"dataset": "digits", "prompts": "digits"}, ["RGB pictures only", "align.task"]),
+        ("align/task", {"dataset": "digits", "prompts": "digits"}, ["RGB images only", "align.task"]),
         ("tasks/supported", {"dataset": "demo_land_cover", "prompts": "plain"}, ["also a patching task", "another"]),
         ("tasks/supported", {"dataset": "digits"}, ["tasks.supported.prompts is missing"]),
         ("tasks/supported", None, ["paint.select.criterion is 'max_loss'", "use 'fixed'"]),
@@ -70,7 +70,7 @@ def test_every_preset_is_valid(preset: Path):
         ("evaluate/datasets/eurosat_ms", ["nope"], ["evaluate.datasets.eurosat_ms", "'nope'"]),
         ("evaluate/linear_probe/datasets", ["eurosat_ms"], ["not evaluated", "demo_land_cover"]),
         ("align/students/ms-vit/scaling", "standardize", ["scaling is 'standardize'", "Did you mean 'standardise'?"]),
-        ("align/students/ms-vit/bands", ["red"], ["students.ms-vit.bands has red", "which demo_land_cover has not"]),
+        ("align/students/ms-vit/bands", ["red"], ["students.ms-vit.bands has red", "which demo_land_cover lacks"]),
         ("align/students/ms-vit/modality", "s1", ["modality is 's1'", "demo_land_cover is converted to: s2"]),
         ("align/students/ms-vit/recipe", {"los": "mse"}, ["recipe.los is not a known key", "Did you mean 'loss'"]),
         ("align/cache_teacher", True, ["align.cache_teacher is true", "set crop_scale to [1, 1] and flip to 0"]),
@@ -182,7 +182,7 @@ def test_a_checkpoint_that_is_not_there_is_found_out_before_the_first_job(tmp_pa
 @pytest.mark.parametrize(
     ("words", "parts"),
     [
-        ({"forrest": ["trees"]}, ["has words for 'forrest'", "no class of demo-land-cover-5", "mean 'forest'?"]),
+        ({"forrest": ["trees"]}, ["has words for 'forrest'", "not a class of demo-land-cover-5", "mean 'forest'?"]),
         ({"forest": ["trees", "Meadow"]}, ["demo_land_cover.forest lists 'Meadow', a class's name or prompt"]),
         ({"forest": ["A satellite  photo of forest."]}, ["a class's name or prompt"]),
         ({"forest": ["trees"], "meadow": ["Trees"]}, ["lists 'Trees' for meadow, and before for forest"]),

@@ -69,7 +69,7 @@ def test_a_directory_says_itself_what_it_is(tmp_path: Path):
     [
         ("coca_ViT-B-32", "laion2b_s13b_b90k", "a CoCa, which .* is not supported"),
         ("coca_base", "weights.pt", "a CoCa, which .* is not supported"),
-        ("ViT-B-16-SigLIP", "scratch", "a SigLIP is trained by a loss for each pair"),
+        ("ViT-B-16-SigLIP", "scratch", "a SigLIP is trained with a loss per pair"),
         ("ViT-L-14-CLIPA", "scratch", "its tokenizer is transformers' bert-base-uncased"),
     ],
 )

@@ -82,7 +82,7 @@ def fault(config: dict[str, Any]) -> str:
         ("align/students/ms-vit/options/num_heads", 3, ["num_heads is 3, which does not divide embed_dim, 128"]),
         ("align/students/ms-vit/options/depth", 10**7, ["options.depth is 10000000", "up to 1,000"]),
         ("align/students/ms-vit/widen_rgb", True, ["widen_rgb is true, but pretrained is null"]),
-        ("align/students", {"demo-clip": VIT}, ["align.students has 'demo-clip', as is a CLIP"]),
+        ("align/students", {"demo-clip": VIT}, ["align.students has 'demo-clip', which is also a CLIP"]),
         ("evaluate/encoders", ["dofa-vit-b-16"] * 2, ["lists 'dofa-vit-b-16' twice"]),
     ],
 )

@@ -149,10 +149,10 @@ def test_the_report_shows_each_student_and_a_patched_clip_where_no_student_sees_
 
 def test_what_the_report_shows_comes_from_the_line_of_the_teacher():
     scores = scores_with()
-    for shown in ("ms-vit", "demo-clip"):
-        assert "/demo-clip@0.5/" in scores.pictured_patched(shown, "demo_land_cover", half)
-        assert "/demo-clip@0/" in scores.pictured_zero_shot(shown, "demo_land_cover")
-        assert "/heads/demo-clip/" in scores.pictured_head(shown, "demo_land_cover")
+    for subject in ("ms-vit", "demo-clip"):
+        assert "/demo-clip@0.5/" in scores.pictured_patched(subject, "demo_land_cover", half)
+        assert "/demo-clip@0/" in scores.pictured_zero_shot(subject, "demo_land_cover")
+        assert "/heads/demo-clip/" in scores.pictured_head(subject, "demo_land_cover")
     assert len(scores.pictured_student("ms-vit", "demo_land_cover", half)) == 1
     assert scores.pictured_student("demo-clip", "digits", half) == []
     assert len(scores.pictured_words("ms-vit", "demo_land_cover")) == 1

@@ -18,7 +18,7 @@ def config() -> dict[str, Any]:
 
 
 def test_a_student_of_bands_is_not_scored_on_pictures(config: dict[str, Any]):
-    assert run_notes(config) == ["ms-vit is not scored on digits, which has pictures alone."]
+    assert run_notes(config) == ["ms-vit is not scored on digits, which has only RGB images."]
 
 
 def test_an_encoder_that_sees_no_bands_of_a_data_set_and_has_no_text_is_named_with_the_reason(config: dict[str, Any]):
@@ -26,7 +26,7 @@ def test_an_encoder_that_sees_no_bands_of_a_data_set_and_has_no_text_is_named_wi
     config["evaluate"]["encoders"] = [{"name": "satmae-vit-l-8", "checkpoint": "x.pth"}]
     unseen, without_text = run_notes(config)
     assert unseen.startswith("satmae-vit-l-8 is not scored on digits: satmae-vit-l-8 sees the bands B02")
-    assert without_text.startswith("satmae-vit-l-8 has no text encoder: it is scored by probes and neighbours alone")
+    assert without_text.startswith("satmae-vit-l-8 has no text encoder: it is scored only by probes and neighbours")
 
 
 def test_an_encoder_that_sees_everything_is_not_mentioned(config: dict[str, Any]):

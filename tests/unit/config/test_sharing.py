@@ -118,7 +118,7 @@ def test_a_store_that_another_run_reads_is_not_made_again_until_that_run_is_gone
 def test_a_store_of_other_settings_is_neither_read_nor_made_again(digits: Shared, guard: Guard):
     made(digits, {**FACTS, "options": {"val": 0.3, "test": 0.2}}, "first", "/elsewhere")
     for jobs in ([job("embed", inputs=frozenset({str(digits.store)}))], [job("preprocess")]):
-        with pytest.raises(UserError, match=r"run 'first' in /elsewhere .*options.val is 0.3 there, 0.2 here\. Give"):
+        with pytest.raises(UserError, match=r"run 'first' in /elsewhere .*val is 0.3 in the store, 0.2 in this run"):
             guard.begin(jobs)
 
 

@@ -58,7 +58,7 @@ def test_a_first_run_lists_its_stages_in_order_with_their_jobs(config: dict[str,
         f"  Patching    fine-tune on demo_land_cover for {epochs} epochs, encode at 11 alphas, choose"
     )
     assert evaluation.startswith("  Evaluation  score on demo_land_cover, digits")
-    assert note == "Note: ms-vit is not scored on digits, which has pictures alone."
+    assert note == "Note: ms-vit is not scored on digits, which has only RGB images."
     assert total == "4 jobs in all."
 
 
@@ -215,7 +215,7 @@ def snakemakes(reason: dict[str, Any], **job: Any) -> SimpleNamespace:
         ({"_missing_output": {"x"}, "_updated_input_run": {"y"}}, "not made yet"),
         ({"_incomplete_output": {"x"}}, "was interrupted"),
         ({"_updated_input_run": {"y"}}, "follows from the above"),
-        ({"forced": True, "code_changed": True}, "asked for by hand"),
+        ({"forced": True, "code_changed": True}, "forced by the user"),
     ],
 )
 def test_snakemakes_reasons_come_in_plain_words(reason: dict[str, Any], text: str):
@@ -358,7 +358,7 @@ def test_a_damaged_table_still_leads_to_the_report(config: dict[str, Any]):
 
 
 def test_a_run_for_another_target_shows_no_scores_of_an_earlier_run(config: dict[str, Any]):
-    assert closing(config, asked_for("align")) == "Run 'demo': what was asked for is done."
+    assert closing(config, asked_for("align")) == "Run 'demo': the requested targets are done."
     finished(config, SCORES)
     text = closing(config, asked_for("align"))
     assert text.endswith("index.html is of an earlier run and may be out of date; `snakemake` updates it.")

@@ -157,9 +157,9 @@ class RunPaths:
         """A table of the paper."""
         return self.results(f"tables/{name}.{ending}")
 
-    def report_part(self, kind: str, shown: str, dataset: str) -> str:
+    def report_part(self, kind: str, subject: str, dataset: str) -> str:
         """What the report shows of an encoder's embeddings of a data set: a gallery or a projection."""
-        return self.results(f"report_parts/{kind}.{shown}.{dataset}.json")
+        return self.results(f"report_parts/{kind}.{subject}.{dataset}.json")
 
     def applied(self, name: str, ending: str) -> str:
         """What an entry of `apply` makes: a map (tif), what the report shows of it (json), an archive (parquet)."""

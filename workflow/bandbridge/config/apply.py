@@ -1,4 +1,4 @@
-"""What a run applies its models to: scenes to map, images to embed into archives."""
+"""`apply`: the scenes that a run maps with its models, and the images that it embeds into archives."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -28,7 +28,7 @@ OF_MAPS = ("labels", "templates", "scores", "polygons")
 
 
 class Applications:
-    """What jobs of the stage `apply` read and write; for `chosen` see `Run`. `applied` is an entry's name.
+    """Inputs and outputs of the jobs of `apply`; for `chosen` see `Run`. `applied` is an entry's name.
 
     Args:
         run: the run.
@@ -59,7 +59,7 @@ class Applications:
         return str(self._entries[applied]["images"])
 
     def model_files(self, applied: str, chosen: Chosen) -> dict[str, str]:
-        """The weights of an entry's model, its text side, and what its labels and its confidence are made of."""
+        """The weights of an entry's model, its text encoder, and the files behind its labels and confidence."""
         run, model = self._run, self._entries[applied]["model"]
         if model in run.students:
             encoder, clip, task = model, run.clip_of(model), align_task(run.config)
@@ -97,8 +97,8 @@ def made_by(config: Mapping[str, Any], makes: str) -> list[str]:
 
 
 def apply_settings(config: Mapping[str, Any], model: str) -> dict[str, Any]:
-    """What of a configuration decides what is known of a model, and nothing else."""
-    named = students(config).get(model)
+    """The keys of a configuration that describe a model, and no others: a change of those reruns nothing."""
+    student = students(config).get(model)
     return {
         "run": config["run"],
         "data_root": config["data_root"],
@@ -107,30 +107,30 @@ def apply_settings(config: Mapping[str, Any], model: str) -> dict[str, Any]:
         "tasks": config["tasks"],
         "prompts": config["prompts"],
         "paint": {"several": config["paint"].get("several", "jointly")},
-        "align": {"task": config["align"].get("task"), "students": {named[0]: {}} if named else {}},
+        "align": {"task": config["align"].get("task"), "students": {student[0]: {}} if student else {}},
     }
 
 
 def apply_faults(config: Mapping[str, Any]) -> Iterator[str]:
     """A sentence for each entry whose model or images do not exist, or whose keys contradict each other."""
-    known = _models(config)
+    models = _models(config)
     for name, entry in (config.get("apply") or {}).items():
         where = f"apply.{name}"
         model = entry.get("model")
-        if model is not None and model not in known:
-            yield f"{where}.model is '{model}'; there are: {', '.join(known)}.{did_you_mean(model, known)}"
+        if model is not None and model not in models:
+            yield f"{where}.model is '{model}'; there are: {', '.join(models)}.{did_you_mean(model, models)}"
         if not Path(entry["images"]).exists():
             yield f"{where}.images: {entry['images']} not found; name a raster, a folder of bands or a SAFE product."
         if entry.get("makes", "map") == "archive":
             for key in OF_MAPS:
                 if entry.get(key):
-                    yield f"{where}.{key} is of maps, and makes is archive; leave it out."
+                    yield f"{where}.{key} applies to maps only, but makes is archive; leave it out."
         labels = entry.get("labels")
         if labels is not None and len(set(labels)) < 2:
-            yield f"{where}.labels has fewer than two different labels, of which the best says nothing; add another."
+            yield f"{where}.labels has fewer than two different labels, so the best one means nothing; add another."
         window, stride = entry.get("window"), entry.get("stride")
         if window and stride and stride > window:
-            yield f"{where}.stride is {stride}, more than the window of {window}: pixels between would be in none."
+            yield f"{where}.stride is {stride}, more than the window of {window}: some pixels would be in none."
         polygons = entry.get("polygons")
         if polygons and not Path(polygons["file"]).exists():
             yield f"{where}.polygons.file: {polygons['file']} not found."

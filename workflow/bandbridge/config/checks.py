@@ -37,7 +37,7 @@ REMOVABLE = (
     ("datasets",),
     ("prompts",),
 )
-# What a model of one section cannot say.
+# Checks across sections, which the model of one section cannot make.
 CHECKS: Sequence[Callable[[Mapping[str, Any]], Iterable[str]]] = (
     dataset_faults,
     prompt_faults,
@@ -57,25 +57,31 @@ CHECKS: Sequence[Callable[[Mapping[str, Any]], Iterable[str]]] = (
 
 
 def validate(config: Mapping[str, Any], source: str = "config.yaml") -> dict[str, Any]:
-    """The configuration once every value in it has been checked: without its removed entries, its paths expanded.
+    """Check every value of a configuration.
 
-    Keys are text: 0 and "0" are equal. `~`, `$SCRATCH` and `${SCRATCH}` in paths have become what they stand for.
+    Args:
+        config: as read, with the values of presets.
+        source: what error messages call it.
+
+    Returns:
+        The configuration without removed entries, with `~`, `$SCRATCH` and `${SCRATCH}` in paths expanded. Keys are
+        text: 0 and "0" are equal.
 
     Raises:
-        UserError: with a line for every fault: the key, what was found, what is allowed.
+        UserError: one line per fault: the key, what was found, what is allowed.
     """
     if not isinstance(config, Mapping):
         raise UserError(f"{source} holds no keys; the repository's config.yaml shows what it should hold.")
-    named, faults = texts_of_keys(config)
-    cleaned = _plain(_without_removed(named))
+    with_text_keys, faults = texts_of_keys(config)
+    cleaned = _plain(_without_removed(with_text_keys))
     faults = faults or list(model_faults(cleaned, Config)) or list(option_faults(cleaned))
     faults = faults or list(_invisible(cleaned, ""))
     if not faults:
         expanded, faults = with_paths(cleaned, Config)
-        expanded, of_options = with_option_paths(expanded)
-        cleaned, faults = normal_roots(expanded), faults + of_options
+        expanded, option_path_faults = with_option_paths(expanded)
+        cleaned, faults = normal_roots(expanded), faults + option_path_faults
     if not faults:
-        # A check may find a file at fault that others read as well.
+        # Several checks may report the same faulty file.
         faults = list(dict.fromkeys(fault for check in CHECKS for fault in _faults(check, cleaned)))
     if faults:
         raise UserError("\n".join(f"{source}: {fault}" for fault in faults))
@@ -84,10 +90,10 @@ def validate(config: Mapping[str, Any], source: str = "config.yaml") -> dict[str
 
 
 def read_config(files: Iterable[Path]) -> dict[str, Any]:
-    """The content of configuration files, each laid over those before, not yet checked.
+    """The content of configuration files, each overriding those before it; not checked yet.
 
     Raises:
-        UserError: a file cannot be read or holds no keys, or one of them stands twice.
+        UserError: a file cannot be read or holds no keys, or a key occurs twice.
     """
     config: dict[str, Any] = {}
     for file in files:
@@ -96,13 +102,13 @@ def read_config(files: Iterable[Path]) -> dict[str, Any]:
 
 
 def check_files(files: Iterable[Path]) -> None:
-    """Refuse configuration files of which another program's YAML reader would lose something in silence.
+    """Refuse configuration files that another program's YAML reader would read differently without a warning.
 
-    A missing file is passed over: whoever reads it says so.
+    Missing files are skipped: whatever reads them reports them.
 
     Raises:
-        UserError: a file cannot be read or holds no keys, one of them stands twice, or is read as something else than
-            what stands there (010 as 8, no as false).
+        UserError: a file cannot be read or holds no keys, a key occurs twice, or a value is not read as it is written
+            (010 as 8, no as false).
     """
     faults: list[str] = []
     for file in dict.fromkeys(files):
@@ -140,23 +146,23 @@ def _without_removed(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _invisible(value: Any, place: str) -> Iterator[str]:
-    """A sentence for each name with a line end in it, as a text that begins with '|' has; the report may have lines."""
+    """A sentence for each text with an invisible character, as the line end of a '|' text; `report` may have them."""
     if isinstance(value, Mapping):
         for key, item in value.items():
             where = f"{place}.{shown(key)[1:-1]}" if place else key
             if not key.isprintable():
-                yield f"{where} has a line end or another invisible character in its name; write it in one line."
+                yield f"{where} has a line end or another invisible character in its name; write it on one line."
             if where != "report":
                 yield from _invisible(item, where)
     elif isinstance(value, list):
         for number, item in enumerate(value):
             yield from _invisible(item, f"{place}[{number}]")
     elif isinstance(value, str) and not value.isprintable():
-        yield f"{place} is {shown(value)}; it has a line end or another invisible character: write it in one line."
+        yield f"{place} is {shown(value)}; it has a line end or another invisible character: write it on one line."
 
 
 def _plain(value: Any) -> Any:
-    """Dates as the text that YAML reads unquoted dates from, and zero without a sign."""
+    """The value with dates as their text, which YAML reads as dates where it is unquoted, and zero without a sign."""
     if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -24,29 +24,29 @@ def clip_faults(config: Mapping[str, Any]) -> Iterator[str]:
 
 def _name_faults(config: Mapping[str, Any]) -> Iterator[str]:
     names, pretrained = config["clip"]["name"], config["clip"]["pretrained"]
-    several = 1 if isinstance(names, str) else len(names)
-    if not isinstance(pretrained, str) and len(pretrained) != several:
-        yield f"clip.pretrained lists {len(pretrained)} weights for {several} names in clip.name; list one for each."
-    elif len(clips(config)) != several:
-        yield f"clip.name: {', '.join(names)} come to the same name in paths; give each another one."
+    count = 1 if isinstance(names, str) else len(names)
+    if not isinstance(pretrained, str) and len(pretrained) != count:
+        yield f"clip.pretrained lists {len(pretrained)} weights for {count} names in clip.name; list one for each."
+    elif len(clips(config)) != count:
+        yield f"clip.name: {', '.join(names)} have the same name in paths; rename one."
     if "" in clips(config):
-        yield "clip.name has no letter or digit that a path could be named by; name the CLIP otherwise."
-    if uses_scratch(config) and several > 1:
+        yield "clip.name has no letter or digit, which its paths need; choose another name."
+    if uses_scratch(config) and count > 1:
         yield "clip.pretrained is 'scratch', which trains one CLIP; clip.name lists several."
-    known = clip_architectures()
-    own = [name for name, path in known.items() if path.parent.name == "clip_configs"]
+    architectures = clip_architectures()
+    bundled = [name for name, path in architectures.items() if path.parent.name == "clip_configs"]
     for name, source in clips(config).values():
-        # A model directory, of a disk or a hub, says itself what it is; and without open_clip not all are known here.
-        named = not (source.startswith("hf-hub:") or Path(source).is_dir()) and len(known) > len(own)
-        if named and name.replace("/", "-") not in known:
+        # A model directory, local or on a hub, describes itself. Without open_clip its architectures are unknown.
+        named = not (source.startswith("hf-hub:") or Path(source).is_dir()) and len(architectures) > len(bundled)
+        if named and name.replace("/", "-") not in architectures:
             yield (
-                f"clip.name is '{name}'; workflow/clip_configs has {', '.join(own)}, and open_clip "
-                f"{len(known) - len(own)} more.{did_you_mean(name, known)}"
+                f"clip.name is '{name}'; workflow/clip_configs has {', '.join(bundled)}, and open_clip "
+                f"{len(architectures) - len(bundled)} more.{did_you_mean(name, architectures)}"
             )
 
 
 def _architecture_faults(config: Mapping[str, Any]) -> Iterator[str]:
-    """What is wrong in a file of workflow/clip_configs; open_clip's own are taken as they are."""
+    """A sentence for each fault of a file of workflow/clip_configs; those of open_clip are not checked."""
     for name, _ in clips(config).values():
         path = clip_architectures().get(name.replace("/", "-"))
         if path is None or path.parent.name != "clip_configs":
@@ -55,10 +55,10 @@ def _architecture_faults(config: Mapping[str, Any]) -> Iterator[str]:
         yield from (f"workflow/clip_configs/{path.name}: {fault}" for fault in model_faults(content, ClipConfig))
         vision = content.get("vision_cfg") if isinstance(content, dict) else None
         sizes = vision if isinstance(vision, dict) else {}
-        # Of a ViT, whose heads are 64 wide where the file does not say.
+        # The heads of a ViT are 64 wide where the file does not state it.
         divided = (("image_size", "patch_size", None), ("width", "head_width", 64 if "patch_size" in sizes else None))
-        for whole, part, usual in divided:
-            size, unit = sizes.get(whole), sizes.get(part, usual)
+        for whole, part, default in divided:
+            size, unit = sizes.get(whole), sizes.get(part, default)
             if isinstance(size, int) and isinstance(unit, int) and unit > 0 and size % unit:
                 yield (
                     f"workflow/clip_configs/{path.name}: vision_cfg.{part} is {unit}, which does not divide "
@@ -67,14 +67,14 @@ def _architecture_faults(config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _tower_faults(config: Mapping[str, Any]) -> Iterator[str]:
-    """A locked text tower that is none, or that is not the one of the architecture to train."""
+    """A sentence for each locked text tower that does not exist, or that the architecture does not have."""
     if not uses_scratch(config):
         return
-    named, known = locked_tower(config), text_tower_names()
-    if named is not None and named not in known:
+    tower, towers = locked_tower(config), text_tower_names()
+    if tower is not None and tower not in towers:
         yield (
-            f"clip.scratch.text is '{named}'; there are (workflow/text_towers/): {', '.join(known)}, or null."
-            f"{did_you_mean(named, known)}"
+            f"clip.scratch.text is '{tower}'; there are (workflow/text_towers/): {', '.join(towers)}, or null."
+            f"{did_you_mean(tower, towers)}"
         )
         return
     for name, _ in clips(config).values():
@@ -82,17 +82,17 @@ def _tower_faults(config: Mapping[str, Any]) -> Iterator[str]:
         if architecture is None:
             continue
         own = _tower_of(name)
-        if named is None and own:
-            wanted = f"set clip.scratch.text to '{own}'" if own in known else "take another architecture"
-            yield f"clip.name is '{name}', whose text tower {own} cannot be trained from scratch; {wanted}."
-        elif named is not None and own != named:
-            having = [other for other in clip_architectures() if _tower_of(other) == named]
+        if tower is None and own:
+            advice = f"set clip.scratch.text to '{own}'" if own in towers else "take another architecture"
+            yield f"clip.name is '{name}', whose text tower {own} cannot be trained from scratch; {advice}."
+        elif tower is not None and own != tower:
+            matching = [other for other in clip_architectures() if _tower_of(other) == tower]
             yield (
-                f"clip.scratch.text is '{named}', but clip.name is '{name}', whose text side is {own or 'its own'}; "
-                f"architectures with this tower: {', '.join(having) or 'none'}."
+                f"clip.scratch.text is '{tower}', but clip.name is '{name}', whose text side is {own or 'its own'}; "
+                f"architectures with this tower: {', '.join(matching) or 'none'}."
             )
-        elif named is not None:
-            yield from _tower_file_faults(named, name, architecture)
+        elif tower is not None:
+            yield from _tower_file_faults(tower, name, architecture)
 
 
 def _tower_of(name: str) -> str | None:
@@ -106,7 +106,7 @@ def _tower_file_faults(tower: str, name: str, architecture: Mapping[str, Any]) -
 
 
 def _scratch_faults(config: Mapping[str, Any]) -> Iterator[str]:
-    """A CLIP that is to be trained on data that cannot teach it."""
+    """A sentence for each reason why a CLIP cannot be trained from scratch as configured."""
     if not uses_scratch(config):
         return
     if "scratch" not in config["clip"]:

@@ -1,4 +1,4 @@
-"""Which CLIPs can be used here, by their architecture and by what a folder says of the one in it. Needs no torch."""
+"""Which CLIPs can be used, judged by their architecture or their model directory. Needs no torch."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ WEIGHTS = (
     "pytorch_model.pth",
     "model.pth",
 )
-# The same of transformers.
+# The same files as transformers names them.
 TRANSFORMERS_CONFIG = "config.json"
 TRANSFORMERS_PREPROCESSING = "preprocessor_config.json"
 TRANSFORMERS_WEIGHTS = (
@@ -44,7 +44,7 @@ def unsupported(architecture: Mapping[str, Any]) -> str:
 
 
 def unsupported_clips(config: Mapping[str, Any]) -> Iterator[str]:
-    """A sentence for each CLIP of a configuration that cannot be used, as far as a name or a folder tells."""
+    """A sentence for each CLIP of a configuration that cannot be used, as far as its name or folder shows."""
     for name, source in clips(config).values():
         if source.startswith("hf-hub:"):
             continue
@@ -72,7 +72,7 @@ def unsupported_encoder(facts: EncoderFacts) -> Iterator[str]:
 def _untrainable(architecture: Mapping[str, Any]) -> str:
     text = architecture["text_cfg"]
     if "init_logit_bias" in architecture:
-        return "a SigLIP is trained by a loss for each pair, clip.scratch by CLIP's; take the architecture of a CLIP"
+        return "a SigLIP is trained with a loss per pair, clip.scratch with CLIP's; take the architecture of a CLIP"
     if text.get("hf_tokenizer_name") and not text.get("hf_model_name"):
         return (
             f"its tokenizer is transformers' {text['hf_tokenizer_name']}, which clip.scratch does not fetch; take an "
@@ -91,7 +91,7 @@ def weights_in(directory: Path) -> Path:
         UserError: the folder is of neither, its model cannot be used, or there are no weights in it.
     """
     if (directory / CONFIG_FILE).is_file():
-        model_cfg = _described(directory / CONFIG_FILE).get("model_cfg")
+        model_cfg = _read_description(directory / CONFIG_FILE).get("model_cfg")
         if not isinstance(model_cfg, Mapping) or not {"embed_dim", "vision_cfg", "text_cfg"} <= set(model_cfg):
             raise UserError(f"{directory / CONFIG_FILE}: model_cfg with embed_dim, vision_cfg and text_cfg is missing.")
         fault = unsupported(model_cfg)
@@ -99,7 +99,7 @@ def weights_in(directory: Path) -> Path:
             raise UserError(f"{directory / CONFIG_FILE}: {fault}.")
         return _first_of(WEIGHTS, directory)
     path = directory / TRANSFORMERS_CONFIG
-    kind = _described(path).get("model_type") if path.is_file() else None
+    kind = _read_description(path).get("model_type") if path.is_file() else None
     if kind is None:
         raise UserError(f"{directory}: {CONFIG_FILE} is missing, so this is no open_clip model directory.")
     if kind != "clip":
@@ -117,12 +117,12 @@ def _first_of(names: tuple[str, ...], directory: Path) -> Path:
 
 @dataclass(frozen=True)
 class Description:
-    """What a folder of transformers says of the CLIP in it.
+    """What a transformers folder states about its CLIP.
 
     Attributes:
-        path: the file that says so.
-        quick_gelu: whether its activation is QuickGELU, in both halves.
-        preprocessing: of open_clip's preprocess_cfg the values that it states.
+        path: the file that states it.
+        quick_gelu: whether its activation is QuickGELU, in both encoders.
+        preprocessing: the values of open_clip's preprocess_cfg that it states.
     """
 
     path: Path
@@ -131,18 +131,18 @@ class Description:
 
 
 def description_beside(weights: Path) -> Description | None:
-    """What the config.json beside a file of weights says, if transformers wrote both for a CLIP; None otherwise.
+    """What the config.json beside a file of weights states, if transformers wrote both for a CLIP; None otherwise.
 
     Raises:
-        UserError: its two halves have different activations, or one that open_clip does not have.
+        UserError: image and text encoder have different activations, or one that open_clip lacks.
     """
     path = weights.parent / TRANSFORMERS_CONFIG
     if weights.name not in TRANSFORMERS_WEIGHTS or not path.is_file():
         return None
-    content = _described(path)
+    content = _read_description(path)
     if content.get("model_type") != "clip":
         return None
-    # What is left out is the library's default.
+    # A missing key has the library's default.
     halves = [content.get(half) or {} for half in ("vision_config", "text_config")]
     activations = {half.get("hidden_act", "quick_gelu") for half in halves}
     if activations not in ({"quick_gelu"}, {"gelu"}):
@@ -153,7 +153,7 @@ def description_beside(weights: Path) -> Description | None:
     return Description(path, activations == {"quick_gelu"}, _preprocessing(weights.parent / TRANSFORMERS_PREPROCESSING))
 
 
-def _described(path: Path) -> dict[str, Any]:
+def _read_description(path: Path) -> dict[str, Any]:
     try:
         content = read_json(path)
     except ValueError as error:
@@ -162,6 +162,6 @@ def _described(path: Path) -> dict[str, Any]:
 
 
 def _preprocessing(path: Path) -> dict[str, Any]:
-    stated = _described(path) if path.is_file() else {}
+    stated = _read_description(path) if path.is_file() else {}
     names = {"image_mean": "mean", "image_std": "std"}
     return {ours: list(stated[theirs]) for theirs, ours in names.items() if theirs in stated}

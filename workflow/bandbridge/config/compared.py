@@ -8,9 +8,9 @@ from bandbridge.base.paths import Paths, RunPaths
 
 
 def compared_runs(config: Mapping[str, Any]) -> list[str]:
-    """The folders of the runs to compare: as they are given, or by their names below `results_root`."""
-    named = (Path(run) for run in config["compare"])
-    return [str(run if len(run.parts) > 1 else Path(config["results_root"]) / run) for run in named]
+    """The folders of the runs to compare: as configured, or below `results_root` where only a name is."""
+    entries = (Path(run) for run in config["compare"])
+    return [str(run if len(run.parts) > 1 else Path(config["results_root"]) / run) for run in entries]
 
 
 def compared_files(config: Mapping[str, Any]) -> list[str]:
@@ -20,6 +20,6 @@ def compared_files(config: Mapping[str, Any]) -> list[str]:
 
 
 def comparison_page(config: Mapping[str, Any]) -> str:
-    """The page of their comparison; its other files are beside it."""
+    """The page of the comparison; its other files are beside it."""
     folder = "-".join(Path(run).name for run in config["compare"]) or "none"
     return f"{Paths(config).comparisons}/{folder}/index.html"

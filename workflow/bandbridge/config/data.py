@@ -1,4 +1,4 @@
-"""Checks of what a configuration says of data sets, their tasks, prompts and nomenclatures."""
+"""Checks of a configuration's data sets, and of their tasks, prompts and nomenclatures."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -26,12 +26,12 @@ from bandbridge.config.scored import evaluated, prompts
 
 
 def configured(config: Mapping[str, Any], name: str) -> Dataset:
-    """A data set as a configuration has it."""
+    """A data set with the configuration's options."""
     return load_dataset(name, config["datasets"].get(name))
 
 
 def option_faults(config: Mapping[str, Any]) -> Iterator[str]:
-    """A sentence for each option of a data set that its reader does not have, or of another type than it takes."""
+    """A sentence for each option of a data set that its reader does not have, or that has the wrong type."""
     for name, options in config["datasets"].items():
         if name not in dataset_names():
             continue  # reported with the other names
@@ -44,7 +44,7 @@ def option_faults(config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def with_option_paths(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The configuration with the paths among its data sets' options expanded, and what is wrong with them."""
+    """The configuration with the paths in its data sets' options expanded, and a sentence for each faulty path."""
     expanded, faults = {}, []
     for name, options in config["datasets"].items():
         expanded[name] = options
@@ -79,15 +79,15 @@ def _named_datasets(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 def dataset_faults(config: Mapping[str, Any]) -> Iterator[str]:
     """A sentence for each data set that does not exist, whose facts contradict each other, or that lacks a split."""
-    known = dataset_names()
+    available = dataset_names()
     for key, name in _named_datasets(config):
-        if name not in known:
+        if name not in available:
             yield (
-                f"{key} names the data set '{name}'; there are (workflow/datasets/): {', '.join(known)}."
-                f"{did_you_mean(name, known)}"
+                f"{key} names the data set '{name}'; there are (workflow/datasets/): {', '.join(available)}."
+                f"{did_you_mean(name, available)}"
             )
     usable: dict[str, Dataset] = {}
-    for name in sorted({name for _, name in _named_datasets(config)} & set(known)):
+    for name in sorted({name for _, name in _named_datasets(config)} & set(available)):
         try:
             usable[name] = configured(config, name)
             faults = list(_fact_faults(usable[name]))
@@ -97,10 +97,10 @@ def dataset_faults(config: Mapping[str, Any]) -> Iterator[str]:
     for key, name, needed, why in _needed_splits(config):
         if name in usable:
             splits = usable[name].splits
-            lacking = [split for split in needed if split not in splits]
-            if lacking:
+            missing = [split for split in needed if split not in splits]
+            if missing:
                 yield (
-                    f"{key} is '{name}', which has no split {' and no '.join(lacking)} (it has {', '.join(splits)}): "
+                    f"{key} is '{name}', which has no split {' and no '.join(missing)} (it has {', '.join(splits)}): "
                     f"{why}. Name another data set, or divide this one in workflow/datasets/{name}.yaml."
                 )
     for name in evaluated(config):
@@ -128,7 +128,7 @@ def _needed_splits(config: Mapping[str, Any]) -> Iterator[tuple[str, str, tuple[
 
 
 def _fact_faults(dataset: Dataset) -> Iterator[str]:
-    """What the models of a data set's file and of its options cannot say."""
+    """A sentence for each contradiction that the models of a data set's file and options cannot detect."""
     names, allowed = dataset.nomenclatures, nomenclature_names()
     for name in names:
         if name not in allowed:
@@ -146,8 +146,8 @@ def _fact_faults(dataset: Dataset) -> Iterator[str]:
         )
     for modality in dataset.modalities:
         sensor_of(modality)
-        wanted = (*modality.zero_bands, *(modality.composite.bands if modality.composite else ()))
-        order_bands(modality.bands, wanted, may_lack=())
+        named_bands = (*modality.zero_bands, *(modality.composite.bands if modality.composite else ()))
+        order_bands(modality.bands, named_bands, may_lack=())
     filled = options_of(dataset).filled_splits
     if filled is not None and filled != set(dataset.splits):
         empty, unlisted = set(dataset.splits) - filled, filled - set(dataset.splits)
@@ -157,50 +157,50 @@ def _fact_faults(dataset: Dataset) -> Iterator[str]:
 
 
 def prompt_faults(config: Mapping[str, Any]) -> Iterator[str]:
-    """A sentence for each prompt set that there is not, or that does not fit a data set's classes."""
-    known = sorted({*prompt_set_names(), *config["prompts"]})
-    named = [(f"{key}.prompts", task["prompts"]) for key, task in _tasks(config)]
-    named += [(f"evaluate.datasets.{name}", p) for name, sets in config["evaluate"]["datasets"].items() for p in sets]
+    """A sentence for each prompt set that does not exist, or does not fit a data set's classes."""
+    available = sorted({*prompt_set_names(), *config["prompts"]})
+    uses = [(f"{key}.prompts", task["prompts"]) for key, task in _tasks(config)]
+    uses += [(f"evaluate.datasets.{name}", p) for name, sets in config["evaluate"]["datasets"].items() for p in sets]
     if uses_scratch(config) and "scratch" in config["clip"]:
-        named.append(("clip.scratch.prompts", config["clip"]["scratch"]["prompts"]))
-    for key, name in named:
-        if name not in known:
+        uses.append(("clip.scratch.prompts", config["clip"]["scratch"]["prompts"]))
+    for key, name in uses:
+        if name not in available:
             yield (
                 f"{key} names the prompt set '{name}'; there are (workflow/prompts/ and `prompts`): "
-                f"{', '.join(known)}.{did_you_mean(name, known)}"
+                f"{', '.join(available)}.{did_you_mean(name, available)}"
             )
     sets = {dataset: list(names) for dataset, names in evaluated(config).items()}
     if task := config["align"]["task"]:
         sets.setdefault(task["dataset"], []).append(task["prompts"])
     for dataset, names in sets.items():
         if dataset in dataset_names():
-            used = [name for name in dict.fromkeys(names) if name in known]
+            used = [name for name in dict.fromkeys(names) if name in available]
             yield from _prompted_class_faults(config, dataset, used)
-    if uses_scratch(config) and "scratch" in config["clip"] and config["clip"]["scratch"]["prompts"] in known:
+    if uses_scratch(config) and "scratch" in config["clip"] and config["clip"]["scratch"]["prompts"] in available:
         captions = config["clip"]["scratch"]["prompts"]
         if not prompt_set(prompts(config, captions)).templates:
             yield f"clip.scratch.prompts is '{captions}', a prompt set without templates, which captions are made of."
 
 
 def _prompted_class_faults(config: Mapping[str, Any], dataset: str, sets: Sequence[str]) -> Iterator[str]:
-    """Classes with names or sentences of their own that the data set has not."""
-    known = set(nomenclature_names()) & set(load_dataset(dataset).nomenclatures)
-    classes = {name for nomenclature in known for name in load_nomenclature(nomenclature).classes}
+    """A sentence for each class that a prompt set names and the data set lacks."""
+    available = set(nomenclature_names()) & set(load_dataset(dataset).nomenclatures)
+    classes = {name for nomenclature in available for name in load_nomenclature(nomenclature).classes}
     for name in sets:
-        own = prompt_set(prompts(config, name))
-        for unknown in sorted({*own.names, *own.classes} - classes):
+        prompted = prompt_set(prompts(config, name))
+        for unknown in sorted({*prompted.names, *prompted.classes} - classes):
             yield (
-                f"the prompt set '{name}' has words of its own for '{unknown}', which is no class of {dataset}."
+                f"the prompt set '{name}' has words of its own for '{unknown}', which is not a class of {dataset}."
                 f"{did_you_mean(unknown, sorted(classes))}"
             )
-        if not own.templates and classes - set(own.classes):
+        if not prompted.templates and classes - set(prompted.classes):
             yield (
-                f"the prompt set '{name}' has no templates, and some classes of {dataset} no sentences; add templates."
+                f"the prompt set '{name}' has no templates, and classes of {dataset} have no sentences; add templates."
             )
 
 
 def task_faults(config: Mapping[str, Any]) -> Iterator[str]:
-    """A sentence for each task that is listed twice or in two roles, or whose nomenclature its data set has not."""
+    """A sentence for each task that is listed twice or in two roles, or whose nomenclature its data set lacks."""
     patching = [task["dataset"] for task in tasks(config, "patching")]
     for task in tasks(config, "supported"):
         if task["dataset"] in patching:
@@ -223,13 +223,13 @@ def task_faults(config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def nomenclature_faults(config: Mapping[str, Any]) -> Iterator[str]:
-    """A sentence for each nomenclature that is to be scored and that its data set has not."""
+    """A sentence for each nomenclature that is to be scored and that its data set lacks."""
     for dataset, names in config["evaluate"]["nomenclatures"].items():
         if dataset not in evaluated(config):
-            known = list(evaluated(config))
+            datasets = list(evaluated(config))
             yield (
                 f"evaluate.nomenclatures names '{dataset}', which is not evaluated; evaluated are: "
-                f"{', '.join(known)}.{did_you_mean(dataset, known)}"
+                f"{', '.join(datasets)}.{did_you_mean(dataset, datasets)}"
             )
         elif dataset in dataset_names():
             allowed = load_dataset(dataset).nomenclatures

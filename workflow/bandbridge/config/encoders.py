@@ -15,24 +15,24 @@ from bandbridge.config.lines import align_task, lines
 from bandbridge.config.networks import clips, other_encoders, students, unpinned_encoders
 from bandbridge.config.resources import TIMM_WIDTHS
 
-# No option of a network is larger; some are known to be much smaller.
+# The largest sensible value of a network's options, lower for some.
 LARGEST, MOST = 100_000, {"depth": 1_000, "num_heads": 1_000}
 
 
 def student_faults(config: Mapping[str, Any]) -> Iterator[str]:
-    """A sentence for each student that could not be made, or that the data could not teach."""
+    """A sentence for each student that cannot be built, or that cannot learn from the data."""
     for name, student in config["align"]["students"].items():
         for fault in _option_faults(student["options"]) or (*_vit_faults(student), *_input_faults(student)):
             yield f"align.students.{name}.{fault}"
     if len(students(config)) < len(clips(config)) * len(config["align"]["students"]):
-        yield "align.students: with a CLIP's name added, two students come to the same name; rename one."
+        yield "align.students: with a CLIP's name added, two students have the same name; rename one."
     for name in {*config["align"]["students"], *students(config)} & {*clips(config), *lines(config)}:
-        yield f"align.students has '{name}', as is a CLIP or a line of this run; rename the student."
+        yield f"align.students has '{name}', which is also a CLIP or a line of this run; rename the student."
     yield from _band_faults(config)
 
 
 def _option_faults(options: Mapping[str, Any]) -> list[str]:
-    """Sizes that no network has: trying to build one would take all memory."""
+    """A sentence for each size that no network has: building one would take all memory."""
     return [
         f"options.{name} is {item}; expected a number up to {MOST.get(name, LARGEST):,}."
         for name, value in options.items()
@@ -55,16 +55,16 @@ def _input_faults(student: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _vit_faults(student: Mapping[str, Any]) -> Iterator[str]:
-    """What of a plain ViT does not divide; other backbones are tried out once torch is at hand."""
-    name = re.match(r"vit_([a-z]+)_patch(\d+)_(\d+)", student["backbone"])
-    if not name or name[1] not in TIMM_WIDTHS:
+    """A sentence for each size of a plain ViT that does not divide; other backbones are checked by a job with torch."""
+    match = re.match(r"vit_([a-z]+)_patch(\d+)_(\d+)", student["backbone"])
+    if not match or match[1] not in TIMM_WIDTHS:
         return
-    width, depth = TIMM_WIDTHS[name[1]]
-    numbers = {"img_size": int(name[3]), "patch_size": int(name[2]), "embed_dim": width, "depth": depth}
+    width, depth = TIMM_WIDTHS[match[1]]
+    numbers = {"img_size": int(match[3]), "patch_size": int(match[2]), "embed_dim": width, "depth": depth}
     for option in (*numbers, "num_heads"):
         value = student["options"].get(option, 1)
-        whole = value if isinstance(value, list) else [value]
-        if not all(isinstance(item, int) and not isinstance(item, bool) and item > 0 for item in whole):
+        items = value if isinstance(value, list) else [value]
+        if not all(isinstance(item, int) and not isinstance(item, bool) and item > 0 for item in items):
             yield f"options.{option} is {value}; expected a whole number from 1."
             return
     stated = {**numbers, **student["options"]}
@@ -81,19 +81,19 @@ def _vit_faults(student: Mapping[str, Any]) -> Iterator[str]:
             f"image_size is {student['image_size']}, which patches of {sizes['patch_size']} pixels do not divide "
             "(options.patch_size)."
         )
-    heads = stated.get("num_heads", width // 64 if name[1] != "huge" else 16)
+    heads = stated.get("num_heads", width // 64 if match[1] != "huge" else 16)
     if stated["embed_dim"] % heads:
         yield f"options.num_heads is {heads}, which does not divide embed_dim, {stated['embed_dim']}."
 
 
 def _band_faults(config: Mapping[str, Any]) -> Iterator[str]:
-    patching = align_task(config)["dataset"]
-    if patching not in dataset_names():
+    dataset = align_task(config)["dataset"]
+    if dataset not in dataset_names():
         return
-    modalities = {item.name: item for item in configured(config, patching).modalities}
+    modalities = {item.name: item for item in configured(config, dataset).modalities}
     if config["align"]["students"] and next(iter(modalities.values())).is_rgb:
         yield (
-            f"align.students: the data set {patching} has RGB pictures only; a student is aligned on bands: name a "
+            f"align.students: the data set {dataset} has RGB images only; a student is aligned on bands: name a "
             "multispectral one in align.task, or switch the alignment off with students: {}."
         )
         return
@@ -101,40 +101,40 @@ def _band_faults(config: Mapping[str, Any]) -> Iterator[str]:
         modality = student.get("modality") or next(iter(modalities))
         if modality not in modalities:
             yield (
-                f"align.students.{name}.modality is '{modality}'; {patching} is converted to: {', '.join(modalities)} "
-                f"(datasets.{patching}.modalities).{did_you_mean(modality, modalities)}"
+                f"align.students.{name}.modality is '{modality}'; {dataset} is converted to: {', '.join(modalities)} "
+                f"(datasets.{dataset}.modalities).{did_you_mean(modality, modalities)}"
             )
             continue
-        there = modalities[modality].bands
-        # Bands of known sensors may be filled where the data lack them, as B10 is for Level-2A products.
+        dataset_bands = modalities[modality].bands
+        # Bands of described sensors may be filled where the data lack them, as B10 is for Level-2A products.
         fillable = set() if student.get("fill") == "error" else set(SENSOR_BANDS)
-        missing = [band for band in student["bands"] if band not in {*there, *fillable}]
-        if missing or not set(student["bands"]) & set(there):
-            lacking = missing or student["bands"]
+        missing = [band for band in student["bands"] if band not in {*dataset_bands, *fillable}]
+        if missing or not set(student["bands"]) & set(dataset_bands):
+            unavailable = missing or student["bands"]
             yield (
-                f"align.students.{name}.bands has {', '.join(lacking)}, which {patching} has not; "
-                f"it has: {', '.join(there)}.{did_you_mean(lacking[0], there)}"
+                f"align.students.{name}.bands has {', '.join(unavailable)}, which {dataset} lacks; "
+                f"it has: {', '.join(dataset_bands)}.{did_you_mean(unavailable[0], dataset_bands)}"
             )
 
 
 def encoder_faults(config: Mapping[str, Any]) -> Iterator[str]:
-    """A sentence for each encoder that there is not, or whose file or name is at fault."""
+    """A sentence for each encoder that does not exist, or whose file or name is wrong."""
     listed = [entry if isinstance(entry, str) else entry["name"] for entry in config["evaluate"]["encoders"]]
     for name in sorted({name for name in listed if listed.count(name) > 1}):
         yield f"evaluate.encoders lists '{name}' twice; list each once."
-    known = encoder_names()
+    available = encoder_names()
     for name, checkpoint in other_encoders(config).items():
-        if name not in known:
+        if name not in available:
             yield (
-                f"evaluate.encoders names '{name}'; there are (workflow/encoders/): {', '.join(known)}."
-                f"{did_you_mean(name, known)}"
+                f"evaluate.encoders names '{name}'; there are (workflow/encoders/): {', '.join(available)}."
+                f"{did_you_mean(name, available)}"
             )
             continue
         yield from _weight_faults(config, f"evaluate.encoders, {name}", name, checkpoint)
         if name in {*clips(config), *lines(config), *students(config), *config["align"]["students"]}:
-            yield f"evaluate.encoders names '{name}', as is a CLIP or a student of this run; rename that one."
+            yield f"evaluate.encoders names '{name}', which is also a CLIP or a student of this run; rename that one."
     for student, facts in config["align"]["students"].items():
-        if facts["pretrained"] in known:
+        if facts["pretrained"] in available:
             yield from _weight_faults(config, f"align.students.{student}.pretrained", facts["pretrained"])
 
 

@@ -26,7 +26,7 @@ ENDINGS = ("csv", "md", "tex")
 
 
 class Evaluation:
-    """What a run scores and shows; for names, paths and `chosen` see `Run`.
+    """The scores, tables and figures of a run; for names, paths and `chosen` see `Run`.
 
     Args:
         run: the run.
@@ -40,14 +40,14 @@ class Evaluation:
     # --- what is scored ----------------------------------------------------------------------------------------------
 
     def encoders_of(self, dataset: str) -> list[str]:
-        """Every encoder that is known beforehand to be scored zero-shot on a data set."""
+        """The encoders that are scored zero-shot on a data set, whichever alpha is chosen."""
         run = self.run
         models = [model for line in run.lines if dataset in run.datasets_of(line) for model in run.models_of(line)]
         others = [name for name in run.others_of(dataset) if run.has_text(name)]
         return [*models, *run.students_of(dataset), *others]
 
     def shown_encoders(self, dataset: str) -> list[str]:
-        """Those that are scored in every way and known beforehand; the patched models are the others."""
+        """The encoders with all scores, whichever alpha is chosen: all but the patched models."""
         return [*map(zero_shot, self.run.clips), *self.run.students_of(dataset), *self.run.others_of(dataset)]
 
     def is_scored(self, encoder: str, dataset: str) -> bool:
@@ -66,7 +66,7 @@ class Evaluation:
         ]
 
     def all_zero_shot(self) -> list[str]:
-        """The zero-shot scores of every encoder that is known beforehand."""
+        """The zero-shot scores of the encoders of `encoders_of`."""
         return [
             path
             for dataset in self.run.evaluated
@@ -75,30 +75,30 @@ class Evaluation:
         ]
 
     def tables_of(self, encoder: str, dataset: str) -> list[str]:
-        """The scores of one encoder on one data set, zero-shot classification aside."""
+        """The scores of one encoder on one data set, except zero-shot classification."""
         kinds = [*self._test_scores(encoder, dataset), *self._probe_scores(dataset)]
         return [self.paths.scores(encoder, *parts) for parts in kinds]
 
     def _test_scores(self, encoder: str, dataset: str) -> list[tuple[str, ...]]:
-        """Kind, data set, and what it is scored in and with, of the scores on the test split."""
+        """(kind, data set, nomenclature and prompt set where it has any) of each score on the test split."""
         if "test" not in self.run.splits(dataset):
             return []
-        asked, nomenclatures = self._settings, self.run.nomenclatures(dataset)
+        settings, nomenclatures = self._settings, self.run.nomenclatures(dataset)
         kinds: list[tuple[str, ...]] = []
-        if asked["retrieval"] and encoder in self.run.students:
+        if settings["retrieval"] and encoder in self.run.students:
             kinds.append(("retrieval", dataset))
-        if asked["gap"]:
+        if settings["gap"]:
             kinds.append(("gap", dataset))
         if self.run.has_text(encoder):
             prompts = self.run.main_prompts(dataset)
-            if asked["text_retrieval"]:
+            if settings["text_retrieval"]:
                 kinds += [("text-retrieval", dataset, nomenclature, prompts) for nomenclature in nomenclatures]
             if dataset in self.run.words:
                 kinds.append(("words", dataset, nomenclatures[0], prompts))
         return kinds
 
     def _probe_scores(self, dataset: str) -> list[tuple[str, ...]]:
-        """The same of the scores of frozen embeddings."""
+        """(kind, data set, nomenclature) of each score of classifiers on frozen embeddings."""
         probe = self._settings["linear_probe"]
         if dataset not in (probe or {}).get("datasets", []):
             return []
@@ -106,7 +106,7 @@ class Evaluation:
         return [(kind, dataset, nomenclature) for kind in kinds for nomenclature in self.run.nomenclatures(dataset)]
 
     def shown_tables(self) -> list[str]:
-        """The scores of every encoder that is known beforehand, zero-shot classification aside."""
+        """The scores of the encoders of `shown_encoders`, except zero-shot classification."""
         return [
             path
             for dataset in self.run.evaluated
@@ -115,7 +115,7 @@ class Evaluation:
         ]
 
     def tables_of_the_chosen(self, chosen: Chosen) -> list[str]:
-        """Those of the patched models."""
+        """The same scores of the patched models."""
         models = [chosen(line) for line in self.run.patched.values()]
         return [
             path
@@ -130,7 +130,7 @@ class Evaluation:
         return [self.paths.samples(dataset) for dataset in self.run.evaluated]
 
     def neighbours(self, dataset: str) -> list[dict[str, Any]]:
-        """What asks for a number of samples of a data set, see `neighbours_asked`."""
+        """The settings that need a number of samples of a data set, see `neighbours_asked`."""
         return neighbours_asked(self.run.config, dataset, bool(self.run.students_of(dataset)))
 
     def shots(self, dataset: str) -> list[int]:
@@ -140,7 +140,7 @@ class Evaluation:
     # --- what scores read --------------------------------------------------------------------------------------------
 
     def embeddings(self, encoder: str, dataset: str, chosen: Chosen) -> list[str]:
-        """What an encoder made of the splits that are scored."""
+        """An encoder's embeddings of the splits that are scored."""
         return [self.run.encoded(encoder, dataset, split, chosen) for split in self.run.scored_splits(dataset)]
 
     def head(self, encoder: str, dataset: str, nomenclature: str, prompts: str) -> str:
@@ -152,23 +152,23 @@ class Evaluation:
         return self.paths.words_head(self.run.space_of(encoder), dataset, prompts)
 
     def teachers_embeddings(self, student: str, dataset: str, chosen: Chosen) -> str:
-        """What a student's teacher made of the test split."""
+        """The embeddings of the test split by a student's teacher."""
         return self.run.encoded(chosen(self.run.teacher(student)), dataset, "test", chosen)
 
     def students_embeddings(self, student: str, dataset: str, chosen: Chosen) -> str:
-        """What a student made of it."""
+        """The embeddings of the test split by a student."""
         return self.run.encoded(student, dataset, "test", chosen)
 
     def sides_of_the_gap(self, encoder: str, dataset: str, chosen: Chosen) -> dict[str, str]:
-        """What an encoder's embeddings of the test split are compared with.
+        """An encoder's embeddings of the test split, and those that they are compared with, by name.
 
-        A student's with its teacher's; those of a CLIP with zero-shot CLIP's and with class vectors.
+        A student's are compared with its teacher's, those of a CLIP with zero-shot CLIP's and with class vectors.
         """
         run = self.run
-        own = run.encoded(encoder, dataset, "test", chosen)
+        embeddings = run.encoded(encoder, dataset, "test", chosen)
         if encoder in run.students:
-            return {"rgb": self.teachers_embeddings(encoder, dataset, chosen), "multispectral": own}
-        sides = {"rgb": own}
+            return {"rgb": self.teachers_embeddings(encoder, dataset, chosen), "multispectral": embeddings}
+        sides = {"rgb": embeddings}
         if encoder not in run.others:
             sides["zero_shot"] = self.paths.embeddings(zero_shot(run.clip_of(encoder)), dataset, "test")
         if run.has_text(encoder):
@@ -178,16 +178,16 @@ class Evaluation:
     # --- gains -------------------------------------------------------------------------------------------------------
 
     def references(self) -> dict[str, dict[str, str]]:
-        """Encoder -> kind of gain -> the encoder that it is over; `<line>@selected` is what is chosen on a line."""
+        """Encoder -> kind of gain -> reference encoder; `<line>@selected` is the model that is chosen on a line."""
         run = self.run
-        seen = {student for dataset in run.evaluated for student in run.students_of(dataset)}
+        scored_students = {student for dataset in run.evaluated for student in run.students_of(dataset)}
         return {
             **{model_at(line, 1): {"gain": zero_shot(line.clip)} for line in run.lines.values()},
             **{chosen_on(name): {"gain": zero_shot(line.clip)} for name, line in run.lines.items()},
             **{
                 student: {"gain": zero_shot(clip), "gain_over_patched": chosen_on(run.patched[clip])}
                 for student, (_, clip) in run.students.items()
-                if student in seen
+                if student in scored_students
             },
         }
 
@@ -196,13 +196,13 @@ class Evaluation:
         return {name: model_at(line, 0) for name, line in self.run.lines.items()}
 
     def compared_draws(self, chosen: Chosen) -> list[str]:
-        """The headlines on half-samples of the encoders that gain and of those that they gain over."""
-        models = {chosen_on(line): chosen(line) for line in self.run.lines}
+        """The headlines on half-samples of all encoders with a gain, and of their references."""
+        chosen_models = {chosen_on(line): chosen(line) for line in self.run.lines}
         references = self.references()
-        named = {*references, *(other for kinds in references.values() for other in kinds.values())}
+        encoders = {*references, *(other for kinds in references.values() for other in kinds.values())}
         return [
             path
-            for encoder in sorted({models.get(name, name) for name in named})
+            for encoder in sorted({chosen_models.get(name, name) for name in encoders})
             for dataset in self.run.evaluated
             if self.is_scored(encoder, dataset)
             for path in self.zero_shot(encoder, dataset, ending="draws.npz")
@@ -215,7 +215,7 @@ class Evaluation:
         return [self.paths.table(name, ending) for name in TABLES for ending in ENDINGS]
 
     def trainings(self) -> list[dict[str, Any]]:
-        """The trainings of a run in their order: `history`, `kind`, what was trained, `datasets` where it has several.
+        """The trainings of a run in their order: `history`, `kind`, `name`, and `datasets` where it has several.
 
         `kind` is 'clip', 'finetune' or 'align'.
         """
@@ -243,48 +243,48 @@ class Evaluation:
         return [training["history"] for training in self.trainings()]
 
     def pictured(self) -> list[tuple[str, str]]:
-        """What the report shows of embeddings: an encoder or a line, and a data set.
+        """The galleries and projections of the report: (subject, data set), where the subject is an encoder or a line.
 
-        Each student, and a patched CLIP on data sets that no student of it sees.
+        One for each student, and one for a patched CLIP on data sets that none of its students sees.
         """
         run = self.run
         return [
-            (shown, dataset)
+            (subject, dataset)
             for dataset in run.evaluated
             if "test" in run.scored_splits(dataset)
             for clip, line in run.patched.items()
-            for shown in ([name for name in run.students_of(dataset) if run.clip_of(name) == clip] or [line])
+            for subject in ([name for name in run.students_of(dataset) if run.clip_of(name) == clip] or [line])
         ]
 
     def report_parts(self, kind: str) -> list[str]:
         """The galleries, or the projections."""
-        return [self.paths.report_part(kind, shown, dataset) for shown, dataset in self.pictured()]
+        return [self.paths.report_part(kind, subject, dataset) for subject, dataset in self.pictured()]
 
-    def pictured_line(self, shown: str) -> str:
-        """The line of a pictured student's teacher; a line itself."""
-        return self.run.teacher(shown) if shown in self.run.students else shown
+    def pictured_line(self, subject: str) -> str:
+        """The line of a student's teacher, or the line itself."""
+        return self.run.teacher(subject) if subject in self.run.students else subject
 
-    def pictured_patched(self, shown: str, dataset: str, chosen: Chosen) -> str:
+    def pictured_patched(self, subject: str, dataset: str, chosen: Chosen) -> str:
         """The embeddings of the patched model."""
-        return self.run.encoded(chosen(self.pictured_line(shown)), dataset, "test", chosen)
+        return self.run.encoded(chosen(self.pictured_line(subject)), dataset, "test", chosen)
 
-    def pictured_zero_shot(self, shown: str, dataset: str) -> str:
+    def pictured_zero_shot(self, subject: str, dataset: str) -> str:
         """The embeddings of zero-shot CLIP."""
-        clip = self.run.lines[self.pictured_line(shown)].clip
+        clip = self.run.lines[self.pictured_line(subject)].clip
         return self.paths.embeddings(zero_shot(clip), dataset, "test")
 
-    def pictured_student(self, shown: str, dataset: str, chosen: Chosen) -> list[str]:
-        """A student's embeddings; nothing where a CLIP is shown by itself."""
-        return [self.run.encoded(shown, dataset, "test", chosen)] if shown in self.run.students else []
+    def pictured_student(self, subject: str, dataset: str, chosen: Chosen) -> list[str]:
+        """A student's embeddings; empty where the subject is a line."""
+        return [self.run.encoded(subject, dataset, "test", chosen)] if subject in self.run.students else []
 
-    def pictured_head(self, shown: str, dataset: str) -> str:
-        """The class names beside them."""
-        clip = self.run.lines[self.pictured_line(shown)].clip
+    def pictured_head(self, subject: str, dataset: str) -> str:
+        """The vectors of the class names that are shown beside the embeddings."""
+        clip = self.run.lines[self.pictured_line(subject)].clip
         return self.paths.head(clip, dataset, self.run.nomenclature(dataset), self.run.main_prompts(dataset))
 
-    def pictured_words(self, shown: str, dataset: str) -> list[str]:
-        """The words that a gallery shows beside the class names; nothing where there are none."""
+    def pictured_words(self, subject: str, dataset: str) -> list[str]:
+        """The vectors of the words that a gallery shows beside the class names; empty where there are none."""
         if dataset not in self.run.words:
             return []
-        clip = self.run.lines[self.pictured_line(shown)].clip
+        clip = self.run.lines[self.pictured_line(subject)].clip
         return [self.paths.words_head(clip, dataset, self.run.main_prompts(dataset))]

@@ -13,13 +13,13 @@ from bandbridge.config.networks import align_recipe
 from bandbridge.config.resources import Ask, Network, stored
 from bandbridge.config.run import Run
 
-DRAWING_PROCESSES = 4  # of the report
+DRAWING_PROCESSES = 4  # that draw the report's figures
 
 
 class JobSizes:
     """Memory and minutes by kind of job, see `resources.Ask`; arguments are named like a job's inputs and wildcards.
 
-    Stores are paths of their root metadata; FileNotFoundError while one is missing, which Snakemake takes for 'later'.
+    Stores are paths of their root metadata; FileNotFoundError while one is missing, and Snakemake asks again later.
 
     Args:
         run: the run.
@@ -77,15 +77,15 @@ class JobSizes:
         return resources.joining(resources.size_of(Path(self.run.archives(dataset))))
 
     def small(self) -> Ask:
-        """What reads little."""
+        """Jobs that read little."""
         return resources.small()
 
     def small_with_torch(self) -> Ask:
-        """The same with torch."""
+        """Jobs that read little and import torch."""
         return resources.small(torch=True)
 
     def applying(self) -> Ask:
-        """Maps and archives, of images whose size nobody knows before."""
+        """Maps and archives of images, whose size is not known beforehand."""
         return resources.applying()
 
     def drawing(self) -> Ask:
@@ -117,7 +117,7 @@ class JobResources:
 
         Args:
             size: a method of `JobSizes`, called with the job's inputs and wildcards of its parameters' names.
-            fixed: arguments that are no input and no wildcard.
+            fixed: arguments that are neither input nor wildcard.
         """
 
         def ask(wildcards: Any, named_input: Any) -> Ask:
@@ -132,15 +132,15 @@ class JobResources:
         }
 
     def on_gpu(self, size: Callable[..., Ask], **fixed: Any) -> dict[str, Any]:
-        """Those of a job with one GPU."""
+        """The resources of a job with one GPU."""
         of_slurm = {"gpu_model": self._model, "slurm_partition": self._partition}
         return {"gpu": 1, **of_slurm, **self.of(size, **fixed)}
 
     def training(self, size: Callable[..., Ask]) -> dict[str, Any]:
-        """Those of a training. On several nodes it asks for GPUs node by node, on a single node for their number."""
+        """The resources of a training. On several nodes it asks for GPUs per node, on one for their number."""
         gpus, nodes = self._train["gpus"], self._train["nodes"]
-        asked = {**self.on_gpu(size), "gpu": gpus, "gres": None, "nodes": nodes, "slurm_extra": WARNING}
+        resources_of_job = {**self.on_gpu(size), "gpu": gpus, "gres": None, "nodes": nodes, "slurm_extra": WARNING}
         if nodes == 1:
-            return asked
+            return resources_of_job
         gres = ":".join(["gpu", *filter(None, [self._model]), str(gpus)])
-        return {**asked, "gpu": None, "gpu_model": None, "gres": gres}
+        return {**resources_of_job, "gpu": None, "gpu_model": None, "gres": gres}

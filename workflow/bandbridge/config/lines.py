@@ -10,15 +10,15 @@ from bandbridge.config.networks import clips
 
 
 def tasks(config: Mapping[str, Any], role: str) -> list[Mapping[str, Any]]:
-    """The tasks of a role, 'patching' or 'supported': none, one, or several in their order."""
-    given = config["tasks"][role]
-    return [] if not given else [given] if isinstance(given, Mapping) else list(given)
+    """The tasks of a role, 'patching' or 'supported', in their order; empty for none."""
+    role_tasks = config["tasks"][role]
+    return [] if not role_tasks else [role_tasks] if isinstance(role_tasks, Mapping) else list(role_tasks)
 
 
 def all_tasks(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Every task of a run, and what the students are aligned on."""
-    named = config["align"].get("task")
-    return [*tasks(config, "patching"), *tasks(config, "supported"), *([named] if named else [])]
+    """Every task of a run, and the one that students are aligned on."""
+    aligned_on = config["align"].get("task")
+    return [*tasks(config, "patching"), *tasks(config, "supported"), *([aligned_on] if aligned_on else [])]
 
 
 def nomenclature_of(task: Mapping[str, Any]) -> str:
@@ -27,22 +27,22 @@ def nomenclature_of(task: Mapping[str, Any]) -> str:
 
 
 def align_task(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What the students are aligned on: `align.task`, else the first patching task."""
+    """The task that students are aligned on: `align.task`, else the first patching task."""
     return config["align"].get("task") or tasks(config, "patching")[0]
 
 
 @dataclass(frozen=True)
 class Line:
-    """A PAINT line: the models between one that it starts from and what a fine-tuning made of it.
+    """A PAINT line: the models between its start and the result of a fine-tuning.
 
     Attributes:
         name: its models are the encoders <name>@<alpha>.
         clip: id of the CLIP whose text encoder and preprocessing it has.
-        patching: the tasks that it is to be better at.
+        patching: the tasks that it is to improve.
         kept: the tasks that must not suffer.
         start: the line at whose chosen model it starts; None where it starts at the CLIP itself.
-        parts: lines whose task vectors, each times its own chosen alpha, add up to this one's; none for a line that
-            has a fine-tuning of its own.
+        parts: lines whose task vectors, each multiplied by its own chosen alpha, add up to this one's; empty for a
+            line that has a fine-tuning of its own.
     """
 
     name: str
@@ -59,34 +59,34 @@ class Line:
 
     @property
     def tag(self) -> str:
-        """The same for paths."""
+        """Its data sets as a part of paths."""
         return "+".join(self.datasets)
 
 
 def lines(config: Mapping[str, Any]) -> dict[str, Line]:
-    """Every PAINT line of a run by name; one a CLIP where there is one patching task, or several patched jointly.
+    """Every PAINT line of a run by name; one per CLIP for one patching task, or several patched jointly.
 
     Sequentially, each further task has a line that starts at the model chosen on the line before, whose tasks are kept
     from then on. In parallel, each task has a line of its own, and one more leads to the sum of their task vectors
     (Ilharco et al. 2022, section 5).
     """
     patching, kept = tuple(tasks(config, "patching")), tuple(tasks(config, "supported"))
-    how = config["paint"].get("several", "jointly") if len(patching) > 1 else "jointly"
-    found = []
+    mode = config["paint"].get("several", "jointly") if len(patching) > 1 else "jointly"
+    created = []
     for clip in clips(config):
         names = [clip]
-        if how == "sequentially":
+        if mode == "sequentially":
             names += [
                 f"{clip}-after-{'-'.join(task['dataset'] for task in patching[:n])}" for n in range(1, len(patching))
             ]
             for number, (name, task) in enumerate(zip(names, patching, strict=True)):
                 start = names[number - 1] if number else None
-                found.append(Line(name, clip, (task,), (*kept, *patching[:number]), start))
+                created.append(Line(name, clip, (task,), (*kept, *patching[:number]), start))
             continue
-        parts = [f"{clip}-on-{task['dataset']}" for task in patching] if how == "in_parallel" else []
-        found += [Line(name, clip, (task,), kept) for name, task in zip(parts, patching, strict=False)]
-        found.append(Line(clip, clip, patching, kept, parts=tuple(parts)))
-    return {line.name: line for line in found}
+        parts = [f"{clip}-on-{task['dataset']}" for task in patching] if mode == "in_parallel" else []
+        created += [Line(name, clip, (task,), kept) for name, task in zip(parts, patching, strict=False)]
+        created.append(Line(clip, clip, patching, kept, parts=tuple(parts)))
+    return {line.name: line for line in created}
 
 
 def final_lines(config: Mapping[str, Any]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Weights that only the user can bring, looked for before the first job."""
+"""Weights that only the user can provide, checked before the first job."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,15 +11,15 @@ from bandbridge.config.networks import WEIGHTS_SUFFIXES, clips, other_encoders, 
 
 
 def absent_checkpoints(config: Mapping[str, Any]) -> list[str]:
-    """A sentence for each checkpoint that is missing or plainly no weights, before the first job."""
-    named = [
+    """A sentence for each local checkpoint that is missing, or that clearly does not hold weights."""
+    checkpoints = [
         ("clip.pretrained", source, "or name weights of open_clip (openai)", True)
         for _, source in clips(config).values()
         if source != "scratch"
         and not source.startswith("hf-hub:")
         and ("/" in source or Path(source).suffix in WEIGHTS_SUFFIXES or Path(source).exists())
     ]
-    named += [
+    checkpoints += [
         (
             f"align.students.{name}.pretrained",
             student["pretrained"],
@@ -29,26 +29,28 @@ def absent_checkpoints(config: Mapping[str, Any]) -> list[str]:
         for name, student in config["align"]["students"].items()
         if student["pretrained"] and published_weights(config, student["pretrained"]) is None
     ]
-    named += [
+    checkpoints += [
         (
             f"evaluate.encoders: checkpoint of {name}",
             path,
-            "or name the encoder alone to fetch its published weights",
+            "or leave `checkpoint` out to fetch the published weights",
             True,
         )
         for name, path in other_encoders(config).items()
         if path
     ]
-    faults = [sentence for entry in named if (sentence := _checkpoint_fault(*entry))]
+    faults = [sentence for entry in checkpoints if (sentence := _checkpoint_fault(*entry))]
     fetched = {name: "evaluate.encoders" for name, path in other_encoders(config).items() if path is None}
     fetched |= {
-        s["pretrained"]: f"align.students.{n}" for n, s in config["align"]["students"].items() if s["pretrained"]
+        student["pretrained"]: f"align.students.{name}"
+        for name, student in config["align"]["students"].items()
+        if student["pretrained"]
     }
     return faults + [sentence for name, key in fetched.items() if (sentence := _manual_fault(config, key, name))]
 
 
 def _manual_fault(config: Mapping[str, Any], key: str, encoder: str) -> str:
-    """What to do about weights that only the user can bring, where they are missing or no weights; '' for nothing."""
+    """What to do about weights that only the user can provide and that are missing or damaged; '' for nothing."""
     path = published_weights(config, encoder)
     if path is None:
         return ""
@@ -63,7 +65,7 @@ def _manual_fault(config: Mapping[str, Any], key: str, encoder: str) -> str:
 
 
 def _checkpoint_fault(key: str, source: str, otherwise: str, directories: bool) -> str:
-    """What is wrong with a path to weights by its first bytes, '' for nothing; `directories`: it may be one."""
+    """The fault of a path to weights, judged by its first bytes, '' for none; `directories`: it may be a directory."""
     path = Path(source)
     if not path.exists():
         return f"{key}: {source} not found; copy the checkpoint there, {otherwise}."

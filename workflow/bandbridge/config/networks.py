@@ -1,4 +1,4 @@
-"""The models of a run, as its configuration names them: CLIPs, students, encoders of others."""
+"""The models of a run, as its configuration names them: CLIPs, students and other encoders."""
 
 import re
 from collections.abc import Mapping
@@ -18,18 +18,18 @@ def uses_scratch(config: Mapping[str, Any]) -> bool:
 
 
 def locked_tower(config: Mapping[str, Any]) -> str | None:
-    """The text tower that the CLIP is trained against; None where its text encoder is trained too, or none is."""
+    """The text tower that the CLIP is trained against; None where its text encoder is trained too, or no CLIP is."""
     return config["clip"].get("scratch", {}).get("text") if uses_scratch(config) else None
 
 
 def other_encoders(config: Mapping[str, Any]) -> dict[str, str | None]:
     """The encoders that are not made here: name -> a local checkpoint in place of the published weights, or None."""
-    named = [{"name": entry} if isinstance(entry, str) else entry for entry in config["evaluate"]["encoders"]]
-    return {entry["name"]: entry.get("checkpoint") for entry in named}
+    entries = [{"name": entry} if isinstance(entry, str) else entry for entry in config["evaluate"]["encoders"]]
+    return {entry["name"]: entry.get("checkpoint") for entry in entries}
 
 
 def unpinned_encoders(config: Mapping[str, Any]) -> set[str]:
-    """The encoders to whose weights the user has agreed, although nobody states a checksum of them."""
+    """The encoders whose weights the user has agreed to use without a published checksum."""
     entries = [entry for entry in config["evaluate"]["encoders"] if not isinstance(entry, str)]
     return {entry["name"] for entry in entries if entry.get("unpinned")}
 
@@ -65,15 +65,15 @@ def students(config: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
 
 
 def align_recipe(config: Mapping[str, Any], student: str) -> dict[str, Any]:
-    """How a student is aligned: the values of `align`, with the student's own `recipe` laid over them."""
+    """How a student is aligned: the values of `align`, overridden by the student's own `recipe`."""
     common = {key: value for key, value in config["align"].items() if key not in ("students", "task")}
     return {**common, **config["align"]["students"][student].get("recipe", {})}
 
 
 def student_facts(config: Mapping[str, Any], student: str) -> dict[str, Any]:
-    """What a student is, as the configuration states it; without how it is aligned.
+    """A student's keys in the configuration, without its alignment recipe.
 
-    Weights that are named after a file of workflow/encoders are the path that they are fetched to.
+    Where `pretrained` names a file of workflow/encoders, it is the path that those weights are downloaded to.
     """
     stated = {key: value for key, value in config["align"]["students"][student].items() if key != "recipe"}
     fetched = published_weights(config, stated.get("pretrained"))
@@ -81,7 +81,7 @@ def student_facts(config: Mapping[str, Any], student: str) -> dict[str, Any]:
 
 
 def published_weights(config: Mapping[str, Any], pretrained: str | None) -> Path | None:
-    """Where the weights of an encoder of workflow/encoders are fetched to; None where `pretrained` names none."""
+    """Where the weights of an encoder of workflow/encoders are downloaded to; None where `pretrained` names none."""
     if not pretrained or not (WORKFLOW / "encoders" / f"{pretrained}.yaml").is_file():
         return None
     file = read_yaml("encoders", pretrained)["weights"].get("file")

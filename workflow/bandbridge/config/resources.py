@@ -1,4 +1,4 @@
-"""What a job asks of a scheduler: memory and minutes, from how much data it reads and what runs over them.
+"""What a job asks of a scheduler: memory and minutes, from the data that it reads and the network that runs over them.
 
 The figures are meant to be enough, not to be exact: a job that asks too much waits longer, one that asks too little is
 killed. Each further attempt asks for more.
@@ -26,11 +26,11 @@ GPU_RATE = 5e12
 READ_SAMPLES, READ_BYTES = 1_000, 10e6
 # The memory of a sample from the store until its batch has been used: as stored, as float32, augmented, read ahead.
 COPIES = 40
-# A sweep holds its two ends and the model between them, whatever the number of alphas, and a few prepared batches.
+# A sweep holds both ends of its line and the model between them, for any number of alphas, and a few prepared batches.
 SWEPT_MODELS, HELD_MB = 4, 600
 # A weight as float32, its gradient, AdamW's two moments, and their copies in a checkpoint.
-BYTES_A_TRAINED_WEIGHT = 32
-MOST_ATTEMPTS = 3  # whose growth counts: what three times the memory does not cure is a fault
+BYTES_PER_TRAINED_WEIGHT = 32
+MOST_ATTEMPTS = 3  # that ask for more: a job that fails with three times the memory has another fault
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Network:
     weights: float
 
 
-# What is assumed of an architecture that is not a plain ViT: as much as a ViT-L/14.
+# The assumed cost of an architecture that is not a plain ViT: that of a ViT-L/14.
 UNKNOWN = Network(81e9, 304e6)
 TIMM_WIDTHS = {"tiny": (192, 12), "small": (384, 12), "base": (768, 12), "large": (1024, 24), "huge": (1280, 32)}
 
@@ -79,11 +79,11 @@ def stored(metadata: Path) -> Stored:
     """A store's size, from its root metadata alone.
 
     Raises:
-        FileNotFoundError: it is not made yet; Snakemake asks again when it is.
+        FileNotFoundError: it does not exist yet; Snakemake asks again once it does.
     """
     arrays = json.loads(metadata.read_text(encoding="utf-8"))["consolidated_metadata"]["metadata"]
     samples: dict[str, int] = {}
-    nbytes: dict[str, dict[str, int]] = {}
+    sample_bytes: dict[str, dict[str, int]] = {}
     classes = 1
     for path, facts in arrays.items():
         split, _, name = path.partition("/")
@@ -97,8 +97,8 @@ def stored(metadata: Path) -> Stored:
         elif len(shape) == 4:
             bits = re.search(r"\d+", str(facts["data_type"]))
             width = int(bits.group()) // 8 if bits else 4
-            nbytes.setdefault(split, {})[name] = math.prod(shape[1:]) * width
-    return Stored(samples, max((sum(found.values()) for found in nbytes.values()), default=0), classes)
+            sample_bytes.setdefault(split, {})[name] = math.prod(shape[1:]) * width
+    return Stored(samples, max((sum(modalities.values()) for modalities in sample_bytes.values()), default=0), classes)
 
 
 def vit(image_size: int, patch_size: int, width: int, layers: int) -> Network:
@@ -118,35 +118,35 @@ def clip_network(name: str) -> Network:
 
 
 def clip_architecture(name: str) -> dict[str, Any] | None:
-    """An architecture of `workflow/clip_configs` or open_clip as its file has it; None for a name of neither."""
+    """The content of an architecture's file in `workflow/clip_configs` or open_clip; None for a name of neither."""
     path = clip_architectures().get(name.replace("/", "-"))
-    found: dict[str, Any] | None = None if path is None else json.loads(path.read_text(encoding="utf-8"))
-    return found
+    content: dict[str, Any] | None = None if path is None else json.loads(path.read_text(encoding="utf-8"))
+    return content
 
 
-@cache  # asked for each job, and a hundred files
+@cache  # called for each job, and there are a hundred files
 def clip_architectures() -> dict[str, Path]:
     """Architectures of open_clip, without importing it, and of `workflow/clip_configs`: name -> description.
 
     Only the latter where open_clip is not installed, as on a login node.
     """
     folders = [WORKFLOW / "clip_configs"]
-    found = importlib.util.find_spec("open_clip")
-    if found is not None and found.origin is not None:
-        folders.insert(0, Path(found.origin).parent / "model_configs")
+    package = importlib.util.find_spec("open_clip")
+    if package is not None and package.origin is not None:
+        folders.insert(0, Path(package.origin).parent / "model_configs")
     return {path.stem: path for folder in folders for path in sorted(folder.glob("*.json"))}
 
 
 def student_network(student: Mapping[str, Any]) -> Network:
-    """A student's backbone, from what the configuration says of it."""
+    """A student's backbone, as configured."""
     options: Mapping[str, Any] = student.get("options") or {}
-    known = re.match(r"vit_([a-z]+)_patch(\d+)_(\d+)", str(student["backbone"]))
-    if not known or known[1] not in TIMM_WIDTHS:
+    match = re.match(r"vit_([a-z]+)_patch(\d+)_(\d+)", str(student["backbone"]))
+    if not match or match[1] not in TIMM_WIDTHS:
         return UNKNOWN
-    width, layers = TIMM_WIDTHS[known[1]]
+    width, layers = TIMM_WIDTHS[match[1]]
     return vit(
         int(options.get("img_size", student["image_size"])),
-        int(options.get("patch_size", known[2])),
+        int(options.get("patch_size", match[2])),
         int(options.get("embed_dim", width)),
         int(options.get("depth", layers)),
     )
@@ -161,11 +161,11 @@ def training(
     teacher: Network | None = None,
 ) -> Ask:
     """A training over the train splits of stores: `recipe` has epochs and batch_size."""
-    samples = recipe["epochs"] * sum(found.samples.get("train", 0) + found.samples.get("val", 0) for found in stores)
+    samples = recipe["epochs"] * sum(store.samples.get("train", 0) + store.samples.get("val", 0) for store in stores)
     operations = 3 * trained.operations + (teacher.operations if teacher else 0)
     seconds = samples * (operations / (GPU_RATE * gpus * nodes) + 1 / (READ_SAMPLES * nodes))
-    sample_bytes = max((found.sample_bytes for found in stores), default=0)
-    weights = trained.weights * BYTES_A_TRAINED_WEIGHT + (teacher.weights * 4 if teacher else 0)
+    sample_bytes = max((store.sample_bytes for store in stores), default=0)
+    weights = trained.weights * BYTES_PER_TRAINED_WEIGHT + (teacher.weights * 4 if teacher else 0)
     memory = gpus * (TORCH_MB + weights / 1e6) + recipe["batch_size"] * sample_bytes * COPIES / 1e6
     return _ask(memory, LONG + seconds / 60)
 
@@ -196,22 +196,22 @@ def probing(store: Stored, settings: Mapping[str, Any], width: int = 1024) -> As
 
 
 def converting(archive_bytes: float) -> Ask:
-    """One share of a data set: every share streams the archives once, and keeps its shards' samples on the disk."""
+    """One share of a data set: every share streams the archives once, and keeps the samples of its shards on disk."""
     return _ask(2_000, LONG + archive_bytes / READ_BYTES / 60)
 
 
 def joining(archive_bytes: float) -> Ask:
-    """Plans and stores, which hold a line for each sample."""
+    """Plans and stores, which hold a row per sample."""
     return _ask(2_000 + archive_bytes / 1e9 * 30, LONG + archive_bytes / (10 * READ_BYTES) / 60)
 
 
 def small(torch: bool = False) -> Ask:
-    """What reads little, whatever the data set: heads, choices, tables."""
+    """Jobs that read little, whatever the data set: heads, choices, tables."""
     return _ask(TORCH_MB if torch else PLAIN_MB, SHORT)
 
 
 def applying() -> Ask:
-    """Windows of a scene of any size, of which a strip is held."""
+    """Windows of a scene of any size, of which one strip is in memory."""
     return _ask(TORCH_MB + 2_000, 24 * 60)
 
 

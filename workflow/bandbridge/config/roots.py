@@ -1,4 +1,4 @@
-"""Checks of the folders that a run reads and writes: none may be another, or inside it."""
+"""Checks of the folders that a run reads and writes: no two may be the same, or one inside the other."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -12,12 +12,12 @@ ROOTS = ("data_root", "store_root", "results_root", "log_root")
 
 
 def normal_roots(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration with its roots as Snakemake wants paths: without './' before them and '/' after them."""
+    """The configuration with its roots as Snakemake expects paths: without a leading './' or a trailing '/'."""
     return {key: os.path.normpath(value) if key in ROOTS and value else value for key, value in config.items()}
 
 
 def root_faults(config: Mapping[str, Any]) -> Iterator[str]:
-    """A sentence for each two folders of a run that would write over each other, and for a root that is a file."""
+    """A sentence for each pair of folders that would overwrite each other, and for each root that is a file."""
     for key in ROOTS:
         if config[key] and (file := _file_on_the_way(Path(config[key]))):
             yield f"{key} is '{config[key]}', but {file} is a file; name a folder."
@@ -35,7 +35,7 @@ def root_faults(config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _folders(config: Mapping[str, Any]) -> dict[str, Path]:
-    """What is written where, each by the keys that decide about it; links followed."""
+    """The folders that a run writes, by the keys that decide them; links are followed."""
     data, run = Path(config["data_root"]), config["run"]
     stores = "store_root" if config["store_root"] else "data_root/zarr"
     folders = {
@@ -51,7 +51,7 @@ def _folders(config: Mapping[str, Any]) -> dict[str, Path]:
 
 
 def _file_on_the_way(path: Path) -> Path | None:
-    """The part of a path that is a file and would have to be a folder."""
+    """The part of a path that is a file and has to be a folder."""
     for part in (path, *path.parents):
         if part.exists():
             return None if part.is_dir() else part

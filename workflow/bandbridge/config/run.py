@@ -25,12 +25,12 @@ from bandbridge.config.networks import (
 from bandbridge.config.resources import clip_architecture
 from bandbridge.config.scored import evaluated, main_prompts, open_words, scored_nomenclatures
 
-# Line -> the encoder that was chosen on it. In a rule, Snakemake waits for the choice where it is asked.
+# Line -> the encoder that was chosen on it. A rule that calls it waits for the choice.
 Chosen = Callable[[str], str]
 
 
 class Run:
-    """A run as its configuration describes it: what there is, what it is made of, and what it is scored on.
+    """A run as its configuration describes it: its data sets, models and PAINT lines, and the files of each.
 
     Encoders, lines, students and data sets are named by text, as wildcards are; paths are those of `Paths`. A method
     with a parameter `chosen` depends on the alpha that is chosen on a line.
@@ -43,9 +43,9 @@ class Run:
         lines: name -> PAINT line.
         patched: CLIP -> the line that its patched model is on.
         students: encoder -> name in the configuration, CLIP that it is aligned to.
-        others: name -> facts of an encoder that is not made here.
+        others: name -> facts of an encoder that the run does not train.
         evaluated: data set -> prompt sets that it is scored with.
-        words: data set -> class -> words that stand for it.
+        words: data set -> class -> words that should find its images.
         alphas: in ascending order.
         tower: the text tower that the CLIP is trained against, None for none.
         scratch: the data set that the CLIP is trained on, None where it is loaded.
@@ -70,16 +70,16 @@ class Run:
 
     @cached_property
     def others(self) -> dict[str, EncoderFacts]:
-        named = other_encoders(self.config)
-        return {name: load_encoder_facts(name, checkpoint) for name, checkpoint in named.items()}
+        checkpoints = other_encoders(self.config)
+        return {name: load_encoder_facts(name, checkpoint) for name, checkpoint in checkpoints.items()}
 
     # --- data sets ---------------------------------------------------------------------------------------------------
 
     @cached_property
     def datasets(self) -> list[str]:
         """Every data set that the run needs, sorted."""
-        named = {*self.evaluated, *(task["dataset"] for task in all_tasks(self.config))}
-        return sorted({*named, self.scratch} if self.scratch else named)
+        names = {*self.evaluated, *(task["dataset"] for task in all_tasks(self.config))}
+        return sorted({*names, self.scratch} if self.scratch else names)
 
     def dataset(self, dataset: str) -> Dataset:
         """A data set with the run's options."""
@@ -88,24 +88,24 @@ class Run:
         return self._datasets[dataset]
 
     def options(self, dataset: str) -> dict[str, Any]:
-        """The values of the configuration that are laid over a data set's own."""
+        """The values of the configuration that override a data set's own."""
         return dict(self.config["datasets"].get(dataset, {}))
 
     def conversion_options(self, dataset: str) -> dict[str, Any]:
-        """Those that change what is converted; not how many jobs share it."""
+        """The options that change what is converted, not by how many jobs."""
         return {key: value for key, value in self.options(dataset).items() if key != "convert_jobs"}
 
     def download_options(self, dataset: str) -> dict[str, Any]:
-        """Those that decide which files are fetched."""
-        wanted = ("archive", "modalities", "table")
-        return {key: value for key, value in self.options(dataset).items() if key in wanted}
+        """The options that decide which files are downloaded."""
+        keys = ("archive", "modalities", "table")
+        return {key: value for key, value in self.options(dataset).items() if key in keys}
 
     def archives(self, dataset: str) -> str:
         """The folder of a data set's downloads."""
         return self.paths.archives(self.dataset(dataset).archives)
 
     def converted(self, dataset: str) -> list[str]:
-        """What the jobs leave that convert a data set together."""
+        """The outputs of the jobs that together convert a data set."""
         facts = self.dataset(dataset)
         shares = facts.convert_jobs
         return [
@@ -113,26 +113,26 @@ class Run:
         ]
 
     def class_names_and_maps(self, dataset: str) -> dict[str, list[Any]]:
-        """Of every nomenclature of a data set, what a change of which changes its labels."""
+        """Nomenclature of a data set -> what decides its labels: class names and label maps."""
         loaded = [load_nomenclature(name) for name in self.dataset(dataset).nomenclatures]
         return {facts.name: [list(facts.classes), dict(facts.maps)] for facts in loaded}
 
     def nomenclatures(self, dataset: str) -> list[str]:
-        """What a data set is scored in, the main one first."""
+        """The nomenclatures that a data set is scored in, the main one first."""
         if dataset not in self._nomenclatures:
             self._nomenclatures[dataset] = scored_nomenclatures(self.config, dataset)
         return list(self._nomenclatures[dataset])
 
     def nomenclature(self, dataset: str) -> str:
-        """The one that stands for a data set where one is enough."""
+        """The main nomenclature of a data set."""
         return self.nomenclatures(dataset)[0]
 
     def main_prompts(self, dataset: str) -> str:
-        """The prompt set that stands for a data set where one is enough."""
+        """The main prompt set of a data set."""
         return main_prompts(self.config, dataset)
 
     def words_of(self, dataset: str) -> dict[str, list[str]] | None:
-        """Class -> words that stand for it in a data set; None where there are none."""
+        """Class -> words that should find its images in a data set; None for no words."""
         return self.words.get(dataset)
 
     def scored_splits(self, dataset: str) -> list[str]:
@@ -144,26 +144,26 @@ class Run:
 
     def datasets_by_splits(self, datasets: Iterable[str]) -> dict[tuple[str, ...], list[str]]:
         """Data sets that have the same splits, in their order."""
-        together: dict[tuple[str, ...], list[str]] = {}
+        groups: dict[tuple[str, ...], list[str]] = {}
         for dataset in datasets:
             splits = tuple(split for split in ("train", "val", "test") if split in self.splits(dataset))
-            together.setdefault(splits, []).append(dataset)
-        return together
+            groups.setdefault(splits, []).append(dataset)
+        return groups
 
     # --- models ------------------------------------------------------------------------------------------------------
 
     def clip_of(self, encoder: str) -> str:
-        """The CLIP whose space one of our encoders maps to."""
+        """The CLIP whose embedding space a student or a model on a line maps to."""
         if encoder in self.students:
             return self.students[encoder][1]
         return self.lines[EncoderName.parse(encoder).line].clip
 
     def space_of(self, encoder: str) -> str:
-        """Whose text encoder an encoder's embeddings belong to: another encoder's own, or a CLIP's."""
+        """The owner of the space that an encoder maps to: another encoder itself, or a CLIP."""
         return encoder if encoder in self.others else self.clip_of(encoder)
 
     def has_text(self, encoder: str) -> bool:
-        """Whether class names are in an encoder's space."""
+        """Whether an encoder's space has a text encoder, and so class names."""
         return encoder not in self.others or self.others[encoder].has_text
 
     def text_model(self, clip: str) -> str:
@@ -177,7 +177,7 @@ class Run:
         return self.clips[clip][0]
 
     def architecture(self, clip: str) -> dict[str, Any] | None:
-        """A CLIP's architecture as its file has it, None where there is no file."""
+        """The content of the file of a CLIP's architecture, None where there is no file."""
         return clip_architecture(self.clips[clip][0])
 
     def clip_source(self, clip: str) -> str:
@@ -185,57 +185,57 @@ class Run:
         return self.clips[clip][1]
 
     def fetched_clips(self) -> list[str]:
-        """The CLIPs that are loaded and not trained."""
+        """The CLIPs that are loaded rather than trained."""
         return [] if self.scratch else [self.paths.clip(clip) for clip in self.clips]
 
     def tower_files(self) -> list[str]:
-        """The files of the text tower that a CLIP is trained against; none without one."""
+        """The files of the text tower that a CLIP is trained against; empty without one."""
         if self.tower is None:
             return []
         folder = tower_folder(self.config["data_root"], self.tower)
         return [str(folder / file) for file in load_text_tower(self.tower).files]
 
     def student_name(self, student: str) -> str:
-        """A student's name in the configuration, of its name among the encoders."""
+        """A student's name in the configuration, from its name among the encoders."""
         return self.students[student][0]
 
     def student(self, student: str) -> dict[str, Any]:
-        """What a student is, without how it is aligned."""
+        """A student's keys in the configuration, without its alignment recipe."""
         return student_facts(self.config, self.student_name(student))
 
     def pretrained(self, student: str) -> str | None:
-        """What a student starts from, as it is configured."""
+        """The weights that a student starts from, as configured."""
         pretrained: str | None = self.config["align"]["students"][self.student_name(student)]["pretrained"]
         return pretrained
 
     def first_weights(self, student: str) -> list[str]:
-        """What a student's published weights are fetched to; nothing where it starts from no such weights."""
+        """The file of a student's published weights; empty where it starts from no such weights."""
         path = published_weights(self.config, self.pretrained(student))
         return [] if path is None else [str(path)]
 
     def checked_first_weights(self, student: str) -> list[str]:
-        """The report that the weights fit which a student starts from; nothing where it starts from none."""
+        """The report that a student's first weights fit its network; empty where it starts from random weights."""
         return [self.paths.aligned(student, "first_weights.json")] if self.pretrained(student) else []
 
     @cached_property
     def fetched_weights(self) -> dict[str, str]:
-        """File of published weights that students start from -> the encoder that they are of."""
-        named = [student["pretrained"] for student in self.config["align"]["students"].values()]
-        return {path.name: name for name in named if (path := published_weights(self.config, name))}
+        """File of published weights that students start from -> its encoder."""
+        encoders = [student["pretrained"] for student in self.config["align"]["students"].values()]
+        return {path.name: name for name in encoders if (path := published_weights(self.config, name))}
 
     def fetched_facts(self, file: str) -> dict[str, Any]:
-        """What fetching a file of published weights depends on."""
+        """The facts that the download of a file of published weights depends on."""
         encoder = self.fetched_weights[file]
         return encoder_content(encoder, unpinned=self.is_unpinned(encoder))
 
     def is_unpinned(self, encoder: str) -> bool:
-        """Whether the user has agreed to weights of which nobody states a checksum."""
+        """Whether the user has agreed to weights without a published checksum."""
         return encoder in unpinned_encoders(self.config)
 
     # --- PAINT lines -------------------------------------------------------------------------------------------------
 
     def tag(self, line: str) -> str:
-        """What stands for a line's data sets in paths."""
+        """A line's data sets as a part of paths."""
         return self.lines[line].tag
 
     def of_line(self, line: str, file: str) -> str:
@@ -246,21 +246,21 @@ class Run:
         return [self.of_line(line, file) for line in self.lines]
 
     def finetuned(self, line: str) -> str:
-        """The weights at a line's end: of its own fine-tuning, or made of the task vectors of others."""
+        """The weights at a line's end: from its own fine-tuning, or from the sum of other lines' task vectors."""
         if self.lines[line].parts:
             return self.of_line(line, "sum.safetensors")
         return self.paths.finetuned(line, self.tag(line))
 
     def finetuned_parts(self, line: str) -> list[str]:
-        """The weights at the ends of the lines that a line is made of."""
+        """The weights at the ends of a line's parts."""
         return [self.finetuned(part) for part in self.lines[line].parts]
 
     def selected_parts(self, line: str) -> list[str]:
-        """The choices on those lines."""
+        """The choices of alpha on a line's parts."""
         return [self.of_line(part, "selected.json") for part in self.lines[line].parts]
 
     def line_end(self, line: str, alpha: str) -> list[str]:
-        """The same as an input of what is encoded at an alpha; nothing at 0, which is where the line starts."""
+        """The weights at a line's end as an input of encoding at an alpha; empty at 0, where the line starts."""
         return [] if alpha == "0" else [self.finetuned(line)]
 
     def task_head(self, clip: str, task: Mapping[str, Any]) -> str:
@@ -283,15 +283,15 @@ class Run:
         return self.task_head(self.clip_of(student), align_task(self.config))
 
     def stated_patching(self, line: str) -> list[dict[str, Any]]:
-        """A line's patching tasks, with what their data sets decide."""
+        """A line's patching tasks, with nomenclature and headline metric."""
         return [self._stated(task) for task in self.lines[line].patching]
 
     def stated_kept(self, line: str) -> list[dict[str, Any]]:
-        """The same of the tasks that must not suffer."""
+        """The tasks that must not suffer, with nomenclature and headline metric."""
         return [self._stated(task) for task in self.lines[line].kept]
 
     def _stated(self, task: Mapping[str, Any]) -> dict[str, Any]:
-        """A task with the nomenclature that it leaves open, and the headline metric."""
+        """A task with its nomenclature, also where the configuration leaves it out, and headline metric."""
         metric = self.dataset(task["dataset"]).headline
         return {**task, "nomenclature": nomenclature_of(task), "metric": metric}
 
@@ -309,19 +309,19 @@ class Run:
         return [alpha_name(alpha) for alpha in self.alphas]
 
     def models_of(self, line: str) -> list[str]:
-        """A line's models among the encoders, those that no other line has as well."""
+        """A line's models among the encoders, without those that it shares with other lines."""
         names = [model_at(self.lines[line], alpha) for alpha in self.alphas]
         return [name for name in names if EncoderName.parse(name).line == line]
 
     def datasets_of(self, line: str) -> list[str]:
-        """What a line's models are scored on: everything, or, of a line that is a part of another, its own tasks."""
+        """The data sets that a line's models are scored on: all, or its tasks' if it is a part of another line."""
         facts = self.lines[line]
         if any(line in other.parts for other in self.lines.values()):
             return [task["dataset"] for task in (*facts.patching, *facts.kept)]
         return list(self.evaluated)
 
     def alpha_if_chosen(self, line: str) -> float | None:
-        """The alpha that is chosen on a line, None while none is, for params, which Snakemake evaluates before."""
+        """The alpha that is chosen on a line, None before: for params, which Snakemake also evaluates earlier."""
         selected = Path(self.of_line(line, "selected.json"))
         return read_json(selected)["alpha"] if selected.exists() else None
 
@@ -330,7 +330,7 @@ class Run:
         return self.patched[self.clip_of(student)]
 
     def teachers_alpha(self, student: str) -> float | None:
-        """Its alpha, None while none is chosen."""
+        """The alpha of a student's teacher, None before it is chosen."""
         return self.alpha_if_chosen(self.teacher(student))
 
     # --- encoding ----------------------------------------------------------------------------------------------------
@@ -342,37 +342,37 @@ class Run:
         return [name for name in self.students if (self.student(name).get("modality") or modalities[0].name) in seen]
 
     def others_of(self, dataset: str) -> list[str]:
-        """The encoders not made here that can encode a data set."""
+        """The other encoders that can encode a data set."""
         return [name for name, facts in self.others.items() if sees(facts, self.dataset(dataset))]
 
     def sweep_batches(
         self, line: str, dataset: str, exists: Callable[[Path], bool] = Path.exists
     ) -> dict[str, list[str]]:
-        """Name of a job -> the models that it encodes a data set with.
+        """Name of a batch -> the models that its job encodes a data set with.
 
-        Models that are encoded already form one job, which runs only when something it reads has changed, and new ones
-        another, so that an alpha added later is encoded alone; `embed.models_per_job` spreads them over several.
-        Where a line is made of others, whose alphas are chosen against the zero-shot model, that has a job of its own.
+        Models that are encoded already form one batch, whose job runs only when one of its inputs has changed, and new
+        ones another, so that adding an alpha encodes only that alpha; `embed.models_per_job` divides both further. The
+        zero-shot model of a line with parts has its own batch: the parts' alphas are chosen against it.
         """
 
         def is_encoded(model: str) -> bool:
             paths = (self.paths.embeddings(model, dataset, split) for split in self.scored_splits(dataset))
             return all(exists(Path(path)) for path in paths)
 
-        first = [zero_shot(line)] if self.lines[line].parts else []
-        models = [model for model in self.models_of(line) if model not in first]
+        zero_shot_models = [zero_shot(line)] if self.lines[line].parts else []
+        models = [model for model in self.models_of(line) if model not in zero_shot_models]
         encoded = [model for model in models if is_encoded(model)]
         new = [model for model in models if model not in encoded]
         size = self.config["embed"]["models_per_job"] or len(self.alphas)
         batches = {
-            "_".join([name, *([str(at // size)] * (len(group) > size))]): group[at : at + size]
+            "_".join([name, *([str(start // size)] * (len(group) > size))]): group[start : start + size]
             for name, group in (("encoded", encoded), ("new", new))
-            for at in range(0, len(group), size)
+            for start in range(0, len(group), size)
         }
-        return {**batches, **({"zero_shot": first} if first else {})}
+        return {**batches, **({"zero_shot": zero_shot_models} if zero_shot_models else {})}
 
     def sweeps(self) -> list[tuple[str, str, str, list[str]]]:
-        """Every job that encodes with a line's models: line, data set, name of the batch, models."""
+        """Every job that encodes with models of a line: (line, data set, name of the batch, models)."""
         return [
             (line, dataset, batch, models)
             for line in self.lines
@@ -382,7 +382,7 @@ class Run:
         ]
 
     def start_of(self, line: str, chosen: Chosen) -> dict[str, str]:
-        """The model that a line starts at, an open_clip directory: CLIP, or what was chosen on another line."""
+        """The open_clip directory of the model that a line starts at: CLIP, or the chosen model of another line."""
         facts, files = self.lines[line], ("open_clip_config.json", "open_clip_model.safetensors")
         if facts.start:
             chosen(facts.start)
@@ -397,20 +397,20 @@ class Run:
         return {**self.start_of(line, chosen), "finetuned": self.finetuned(line)}
 
     def teachers_ends(self, student: str, chosen: Chosen) -> dict[str, str]:
-        """Those of the line that a student's teacher is on."""
+        """Both ends of the line that a student's teacher is on."""
         return self.ends_of(self.teacher(student), chosen)
 
     def aligned(self, student: str, chosen: Chosen) -> str:
         """A student's weights.
 
-        Whatever depends on the alignment must wait for alpha by itself as well: Snakemake looks again only at jobs that
-        wait, and would otherwise rerun the rest although the choice has not changed.
+        Jobs that depend on the alignment must themselves wait for alpha: Snakemake evaluates only waiting jobs again,
+        and would otherwise rerun the rest although the choice has not changed.
         """
         chosen(self.teacher(student))
         return self.paths.aligned(student)
 
     def encoded(self, encoder: str, dataset: str, split: str, chosen: Chosen) -> str:
-        """What an encoder made of a split, for whoever reads it."""
+        """An encoder's embeddings of a split, as an input."""
         if encoder in self.students:
-            chosen(self.teacher(encoder))  # for the same reason
+            chosen(self.teacher(encoder))  # for the reason stated in `aligned`
         return self.paths.embeddings(encoder, dataset, split)

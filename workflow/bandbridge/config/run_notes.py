@@ -1,4 +1,4 @@
-"""What a run leaves out or takes twice, in sentences: for the terminal, the tables' notes and the report."""
+"""What a run leaves out or scores twice, in sentences: for the terminal, the tables' notes and the report."""
 
 from collections.abc import Iterator, Mapping
 from itertools import combinations
@@ -28,11 +28,11 @@ def run_notes(config: Mapping[str, Any]) -> list[str]:
 def _unseen_by_students(config: Mapping[str, Any], datasets: list[Dataset]) -> Iterator[str]:
     for encoder, (name, _) in students(config).items():
         for dataset in datasets:
-            sees = student_facts(config, name).get("modality") or dataset.primary.name
-            modalities = [modality.name for modality in dataset.modalities]
-            if sees == "rgb" or sees not in modalities:
-                lacks = "pictures alone" if modalities == ["rgb"] else f"no {sees}, only {', '.join(modalities)}"
-                yield f"{encoder} is not scored on {dataset.name}, which has {lacks}."
+            modality = student_facts(config, name).get("modality") or dataset.primary.name
+            names = [modality.name for modality in dataset.modalities]
+            if modality == "rgb" or modality not in names:
+                contents = "only RGB images" if names == ["rgb"] else f"no {modality}, only {', '.join(names)}"
+                yield f"{encoder} is not scored on {dataset.name}, which has {contents}."
 
 
 def _unseen_by(facts: EncoderFacts, datasets: list[Dataset]) -> Iterator[str]:
@@ -41,7 +41,7 @@ def _unseen_by(facts: EncoderFacts, datasets: list[Dataset]) -> Iterator[str]:
             yield f"{facts.name} is not scored on {dataset.name}: {reason}"
     if not facts.has_text:
         yield (
-            f"{facts.name} has no text encoder: it is scored by probes and neighbours alone, and is in no table of "
+            f"{facts.name} has no text encoder: it is scored only by probes and neighbours, and is in no table of "
             "zero-shot classification or of retrieval by text."
         )
 

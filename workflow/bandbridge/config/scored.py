@@ -8,9 +8,9 @@ from bandbridge.config.lines import all_tasks, nomenclature_of, tasks
 
 
 def prompts(config: Mapping[str, Any], name: str) -> list[str] | dict[str, Any]:
-    """What a prompt set is made of, as it is written: the config's own, or that of `workflow/prompts/`.
+    """A prompt set as written: the configuration's own, or that of `workflow/prompts/`.
 
-    A list of templates where there is no more to it, otherwise a mapping; see `catalogue.prompt_set`.
+    A list if it has only templates, otherwise a mapping; see `prompt_set` of `catalogue.datasets`.
     """
     written = config["prompts"].get(name) or read_yaml("prompts", name)
     if not isinstance(written, Mapping):
@@ -25,7 +25,7 @@ def templates(config: Mapping[str, Any], name: str) -> tuple[str, ...]:
 
 
 def scored_nomenclatures(config: Mapping[str, Any], dataset: str) -> tuple[str, ...]:
-    """What a data set is scored in: what `evaluate.nomenclatures` lists, else its first, and the tasks' own."""
+    """The nomenclatures a data set is scored in: those of `evaluate.nomenclatures`, else its first; and the tasks'."""
     names = list(config["evaluate"]["nomenclatures"].get(dataset) or [load_dataset(dataset).nomenclature])
     for task in all_tasks(config):
         if task["dataset"] == dataset and nomenclature_of(task) not in names:
@@ -43,38 +43,40 @@ def evaluated(config: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
 
 
 def main_prompts(config: Mapping[str, Any], dataset: str) -> str:
-    """The prompt set that stands for a data set where one is enough: its task's, or the first of those it has."""
+    """The main prompt set of a data set: its task's, or the first of those that it is scored with."""
     sets = evaluated(config)[dataset]
     of_tasks = [task["prompts"] for task in all_tasks(config) if task["dataset"] == dataset]
     return next((name for name in of_tasks if name in sets), sets[0])
 
 
 def open_words(config: Mapping[str, Any]) -> dict[str, dict[str, list[str]]]:
-    """Data set -> class -> the words of `evaluate.words` that stand for it; nothing where they are switched off."""
+    """Data set -> class -> the words of `evaluate.words` that should find its images; empty if switched off."""
     return dict((config["evaluate"].get("words") or {}).get("datasets", {}))
 
 
 def neighbours_asked(config: Mapping[str, Any], dataset: str, has_students: bool) -> list[dict[str, Any]]:
-    """What asks for a number of samples of a data set: a key of `evaluate`, its values, the split, labelled or not.
+    """The settings that need a number of samples of a data set: key of `evaluate`, its values, split, labelled or not.
 
     Args:
+        config: a valid configuration.
+        dataset: its name.
         has_students: whether any student sees the data set, so that there is retrieval between modalities.
     """
     evaluate = config["evaluate"]
     retrieval, by_text, words = evaluate["retrieval"], evaluate["text_retrieval"], evaluate.get("words")
-    asked: list[dict[str, Any]] = []
+    needs: list[dict[str, Any]] = []
     if retrieval and has_students:
-        asked.append({"key": "evaluate.retrieval.ks", "values": retrieval["ks"], "split": "test", "labelled": False})
+        needs.append({"key": "evaluate.retrieval.ks", "values": retrieval["ks"], "split": "test", "labelled": False})
         if retrieval["label_map_k"]:
             key, values = "evaluate.retrieval.label_map_k", [retrieval["label_map_k"]]
-            asked.append({"key": key, "values": values, "split": "test", "labelled": True})
+            needs.append({"key": key, "values": values, "split": "test", "labelled": True})
     if by_text:
-        asked.append({"key": "evaluate.text_retrieval.ks", "values": by_text["ks"], "split": "test", "labelled": True})
+        needs.append({"key": "evaluate.text_retrieval.ks", "values": by_text["ks"], "split": "test", "labelled": True})
     if words and dataset in words["datasets"]:
-        asked.append({"key": "evaluate.words.k", "values": [words["k"]], "split": "test", "labelled": True})
+        needs.append({"key": "evaluate.words.k", "values": [words["k"]], "split": "test", "labelled": True})
     if evaluate["knn"] and dataset in _probed(config):
-        asked.append({"key": "evaluate.knn.k", "values": [evaluate["knn"]["k"]], "split": "train", "labelled": True})
-    return asked
+        needs.append({"key": "evaluate.knn.k", "values": [evaluate["knn"]["k"]], "split": "train", "labelled": True})
+    return needs
 
 
 def shots_asked(config: Mapping[str, Any], dataset: str) -> list[int]:

@@ -1,9 +1,10 @@
-"""What several runs share (stores of data sets, text towers, published weights), and how they leave it to each other.
+"""Locks of what several runs share: stores of data sets, text towers, published weights.
 
-Snakemake plans once, deletes a job's outputs before it starts the job, and again where the job fails. A run that had
-planned to make what another run was making would delete it just when it is finished. So a run takes the locks of all
-that it shares before it plans, and keeps those of what it is going to make until that is made. Whoever waits for them
-plans afterwards, and finds it. While a run lasts it is listed as a reader of its stores, and no other replaces them.
+Snakemake plans once, and deletes a job's outputs before it starts the job and again if the job fails. A run that
+planned to make what another run was making would delete it as soon as it was finished. So a run takes the locks of
+everything it shares before it plans, and keeps the locks of what it will make until that exists. A run that waits for
+them plans afterwards, with those outputs in place. While a run lasts it is listed as a reader of its stores, and no
+other run replaces them.
 """
 
 import errno
@@ -26,13 +27,13 @@ from bandbridge.catalogue.datasets import Dataset, conversion_facts, load_nomenc
 
 STORE_RULES = frozenset({"download", "plan", "convert", "preprocess"})
 _MOST_DIFFERENCES = 4
-# What file systems without locks answer.
+# Errors of file systems without locks.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP)
 
 
 @dataclass(frozen=True)
 class Shared:
-    """Something that runs share: made by jobs of `rules` with these wildcards, locked in the folder `root`.
+    """Something that runs share: written by jobs of `rules` with these wildcards, locked in the folder `root`.
 
     Attributes:
         key: the setting that decides where it is.
@@ -57,7 +58,7 @@ class Shared:
 
     @property
     def maker(self) -> Path:
-        """The file that says which run has made a store, or is making it."""
+        """The file that names the run which has made a store, or is making it."""
         return self.root / runlock.FOLDER / f"{self.name}.maker"
 
     def is_made_by(self, rule: str, wildcards: Mapping[str, str]) -> bool:
@@ -74,7 +75,7 @@ class Job:
 
 
 def shared_store(dataset: Dataset, root: str | Path) -> Shared:
-    """The store of a data set below `root`, and what leads to it: the list of its files, the plan, converted parts."""
+    """The store of a data set below `root`, with its intermediates: list of downloads, plan, converted parts."""
     wildcards = (("dataset", dataset.name),)
     return Shared(dataset.name, Path(root), "store_root", STORE_RULES, wildcards, settings_of(dataset))
 
@@ -92,7 +93,7 @@ def settings_of(dataset: Dataset) -> dict[str, Any]:
 
 
 def jobs_to_do(workflow: Any) -> list[Job] | None:
-    """Those of Snakemake's graph of jobs, which is not documented; None where it is not as expected."""
+    """The jobs of Snakemake's graph, an undocumented attribute; None where it is not as expected."""
     try:
         jobs = workflow.dag.needrun_jobs(exclude_finished=False)
         return [Job(job.rule.name, dict(job.wildcards_dict), frozenset(map(str, job.input))) for job in jobs]
@@ -103,7 +104,7 @@ def jobs_to_do(workflow: Any) -> list[Job] | None:
 class Guard(logging.Handler):
     """Holds the locks of what a run shares, from Snakemake's start of a workflow until each thing is made.
 
-    A handler of Snakemake's log, whose events say when it begins to plan and which job has ended.
+    A handler of Snakemake's log, whose events state when planning begins and which job has ended.
     """
 
     def __init__(self, run: str, shared: Sequence[Shared]) -> None:
@@ -122,14 +123,14 @@ class Guard(logging.Handler):
             job = record.__dict__
             if thing := self._made_by(job["rule_name"], job["wildcards"]):
                 self._jobs[job["jobid"]] = thing
-            # With --quiet, Snakemake does not say that a job has ended, but it starts those that read its output.
+            # With --quiet, Snakemake does not log the end of a job, but the start of those that read its output.
             for thing in self._read_by(job.get("input") or ()):
                 runlock.let_go(thing.lock)
         elif event == "JOB_FINISHED":
             self._finished(record.__dict__["job_id"])
 
     def wait(self) -> None:
-        """Take the locks of all that is shared, once those who make it are done."""
+        """Take the locks of everything shared, once the runs that make it are done."""
         for thing in self._shared:
             try:
                 if runlock.take(thing.lock, self._run):
@@ -140,11 +141,11 @@ class Guard(logging.Handler):
         runlock.take_all({thing.lock: f"makes {thing.name} in {thing.root}" for thing in lockable}, self._run)
 
     def begin(self, jobs: Sequence[Job] | None) -> None:
-        """Keep the locks of what these jobs are going to make, and let go of the others.
+        """Keep the locks of what these jobs will make, and release the others.
 
         Raises:
-            UserError: something to be made cannot be written, is read by another run, or was made by another one under
-                other settings; or a store that is only read was.
+            UserError: something to be made cannot be written, is read by another run, or was made by another run under
+                other settings; or a store that is only read was made under other settings.
         """
         if jobs is None:  # then the locks end with the run
             return
@@ -159,17 +160,17 @@ class Guard(logging.Handler):
             if thing.name in self._unlockable:
                 continue
             if thing.conversion is not None:
-                with suppress(OSError):  # who may not write there reads without being listed
+                with suppress(OSError):  # a user without write permission reads without being listed
                     runlock.take(self._reader(thing), self._run)
                 if made[thing.name]:
                     with suppress(OSError):
-                        write_json(thing.maker, self._me, checked=False)
+                        write_json(thing.maker, self._this_run, checked=False)
             if not made[thing.name]:
                 runlock.let_go(thing.lock)
         self._left = made
 
     def end(self) -> None:
-        """Let go of everything, and take this run off the lists of readers."""
+        """Release everything, and remove this run from the lists of readers."""
         for thing in self._shared:
             runlock.let_go(thing.lock)
             path = self._reader(thing)
@@ -192,7 +193,7 @@ class Guard(logging.Handler):
         return [thing for thing in self._shared if thing.conversion is not None and str(thing.store) in paths]
 
     @property
-    def _me(self) -> dict[str, str]:
+    def _this_run(self) -> dict[str, str]:
         return {"run": self._run, "folder": os.getcwd()}
 
     def _reader(self, thing: Shared) -> Path:
@@ -207,7 +208,7 @@ class Guard(logging.Handler):
                 )
             print(
                 f"Warning: {thing.lock} cannot be locked ({error.strerror}); "
-                f"see to it that no other run makes {thing.name} meanwhile (docs/hpc.md).",
+                f"make sure that no other run makes {thing.name} at the same time (docs/hpc.md).",
                 file=sys.stderr,
             )
             return
@@ -224,49 +225,54 @@ class Guard(logging.Handler):
                 path.unlink(missing_ok=True)
 
     def _check_settings(self, thing: Shared, is_made: bool) -> None:
-        """Whether a store that is there was made under the settings of this run, or was this run's to change."""
+        """Refuse an existing store that was made under other settings, unless this run may change it.
+
+        Raises:
+            UserError: it was made under other settings.
+        """
         assert thing.conversion is not None
         try:
             recorded = read_json(thing.store)["attributes"]["conversion"]
         except (OSError, ValueError, KeyError, TypeError):
             return
-        different = list(_differences(recorded, thing.conversion))
+        differences = list(_differences(recorded, thing.conversion))
         try:
             maker = read_json(thing.maker)
         except (OSError, ValueError):
             maker = None
-        if not different or (is_made and (maker is None or self._is_mine(maker, thing))):
+        if not differences or (is_made and (maker is None or self._is_mine(maker, thing))):
             return
-        who = f" by run '{maker['run']}' in {maker['folder']}" if isinstance(maker, dict) else ""
-        more = f"; and {len(different) - _MOST_DIFFERENCES} more" if len(different) > _MOST_DIFFERENCES else ""
+        by_whom = f" by run '{maker['run']}' in {maker['folder']}" if isinstance(maker, dict) else ""
+        more = f"; and {len(differences) - _MOST_DIFFERENCES} more" if len(differences) > _MOST_DIFFERENCES else ""
         raise UserError(
-            f"{thing.store.parent} was made{who} under other settings than this run's: "
-            f"{'; '.join(different[:_MOST_DIFFERENCES])}{more}. Give this run a store_root of its own, or those "
+            f"{thing.store.parent} was made{by_whom} under other settings than this run's: "
+            f"{'; '.join(differences[:_MOST_DIFFERENCES])}{more}. Give this run a store_root of its own, or those "
             f"settings; or delete {thing.store.parent}, and it is converted under this run's"
         )
 
     def _is_mine(self, maker: Mapping[str, str], thing: Shared) -> bool:
-        """Whether a store's maker is this run, in a folder that may have been moved or copied since with its stores."""
+        """Whether a store's maker is this run, whose folder may have been moved or copied together with its stores."""
         moved = not Path(maker["folder"]).is_dir() or thing.root.resolve().is_relative_to(Path.cwd())
-        return maker == self._me or (moved and maker["run"] == self._me["run"])
+        return maker == self._this_run or (moved and maker["run"] == self._this_run["run"])
 
 
 def _is_free(path: Path, run: str) -> bool:
-    """Take a lock if nobody has it."""
+    """Take a lock unless another process holds it; True on success."""
     try:
         return runlock.take(path, run)
-    except OSError:  # another user's, of a folder that has changed hands since
+    except OSError:  # another user's lock, in a folder that has changed owner since
         return True
 
 
-def _differences(recorded: Any, wanted: Any, key: str = "") -> Iterator[str]:
-    """'options.val is 0.2 there, 0.3 here', for each value; keys that one code version alone records say nothing."""
-    if isinstance(recorded, Mapping) and isinstance(wanted, Mapping):
-        names: Iterable[str] = recorded.keys() | wanted.keys() if key else recorded.keys() & wanted.keys()
+def _differences(recorded: Any, expected: Any, key: str = "") -> Iterator[str]:
+    """'options.val is 0.2 in the store, 0.3 in this run' for each value; keys that only one code version records are
+    ignored."""
+    if isinstance(recorded, Mapping) and isinstance(expected, Mapping):
+        names: Iterable[str] = recorded.keys() | expected.keys() if key else recorded.keys() & expected.keys()
         for name in sorted(names):
-            yield from _differences(recorded.get(name), wanted.get(name), f"{key}.{name}".lstrip("."))
-    elif recorded != wanted:
-        yield f"{key} is {_brief(recorded)} there, {_brief(wanted)} here"
+            yield from _differences(recorded.get(name), expected.get(name), f"{key}.{name}".lstrip("."))
+    elif recorded != expected:
+        yield f"{key} is {_brief(recorded)} in the store, {_brief(expected)} in this run"
 
 
 def _brief(value: Any) -> str:

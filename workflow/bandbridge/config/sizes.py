@@ -1,4 +1,4 @@
-"""How many samples a data set can have at most, where its file says so."""
+"""The largest number of samples a data set can have, where its file states it."""
 
 import math
 
@@ -6,10 +6,10 @@ from bandbridge.catalogue.datasets import Dataset, load_nomenclature
 
 
 def most_samples(dataset: Dataset, split: str) -> int | None:
-    """The most samples that a split can have; None where that is known only once the data set is converted.
+    """The most samples that a split can have; None where that is known only after the conversion.
 
-    A data set's file states its samples as published. They say nothing any more where the configuration takes another
-    archive or divides it otherwise, unless all samples are divided by shares.
+    A data set's file states its samples as published. They do not apply where the configuration takes another
+    archive or divides it differently, unless all samples are divided by shares.
     """
     stated = dataset.samples
     if stated is None:
@@ -20,6 +20,5 @@ def most_samples(dataset: Dataset, split: str) -> int | None:
         return None
     shares = {name: float(dataset.options.get(name) or 0) for name in ("val", "test")}
     share = shares[split] if split in shares else 1 - sum(shares.values())
-    # Each class is rounded by itself.
-    # Each class is rounded by itself.
+    # Each class is rounded separately.
     return min(stated["all"], math.ceil(stated["all"] * share) + len(load_nomenclature(dataset.nomenclature).classes))

@@ -1,4 +1,4 @@
-"""Checks of how a configuration trains, interpolates, probes and shows."""
+"""Checks of a configuration's training, interpolation, probes and tables."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,12 +14,12 @@ from bandbridge.config.networks import align_recipe, other_encoders, students, u
 from bandbridge.config.scored import evaluated
 from bandbridge.config.sizes import most_samples
 
-# What a table calls models by the part they play.
+# Names of models by their role, for `tables.models`.
 ROLES = ("zero-shot", "patched", "fine-tuned", "aligned")
 
 
 def paint_faults(config: Mapping[str, Any]) -> Iterator[str]:
-    """A sentence for each fault of the alphas and of how one of them is chosen."""
+    """A sentence for each fault of the alphas and of the choice among them."""
     alphas, select = config["paint"]["alphas"], config["paint"]["select"]
     for end, meaning in ((0, "the zero-shot model"), (1, "the fine-tuned model")):
         if end not in alphas:
@@ -38,20 +38,20 @@ def paint_faults(config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def recipe_faults(config: Mapping[str, Any]) -> Iterator[str]:
-    """A sentence for each training that could not run, or would learn nothing or something else than is written."""
+    """A sentence for each training that could not run, or would not learn what is configured."""
     if uses_scratch(config) and "scratch" in config["clip"]:
         scratch = config["clip"]["scratch"]
         yield from _training_faults(config, "clip.scratch", scratch, [scratch["dataset"]])
     patching = [task["dataset"] for task in tasks(config, "patching")]
-    each = [[name] for name in patching] if config["paint"]["several"] != "jointly" else [patching]
-    for datasets in each:
+    trainings = [[name] for name in patching] if config["paint"]["several"] != "jointly" else [patching]
+    for datasets in trainings:
         yield from _training_faults(config, "finetune", config["finetune"], datasets)
     yield from _crop_faults("finetune.augmentation", config["finetune"]["augmentation"])
-    taught = [align_task(config)["dataset"]]
+    student_datasets = [align_task(config)["dataset"]]
     for name, student in config["align"]["students"].items():
         recipe = align_recipe(config, name)
         where = f"align.students.{name}.recipe" if student.get("recipe") else "align"
-        yield from _training_faults(config, where, recipe, taught)
+        yield from _training_faults(config, where, recipe, student_datasets)
         yield from _crop_faults(where, recipe)
         if not recipe["distillation_weight"] and not recipe["label_weight"]:
             yield f"{where}: distillation_weight and label_weight are both 0; nothing would be learnt."
@@ -59,7 +59,7 @@ def recipe_faults(config: Mapping[str, Any]) -> Iterator[str]:
             yield f"{where}.batch_size is 1, but the loss infonce compares the samples of a batch; expected at least 2."
         if recipe["cache_teacher"] and (list(recipe["crop_scale"]) != [1, 1] or recipe["flip"]):
             yield (
-                f"{where}.cache_teacher is true, but pictures change from epoch to epoch, and with them what the "
+                f"{where}.cache_teacher is true, but images change from epoch to epoch, and with them what the "
                 "teacher sees: set crop_scale to [1, 1] and flip to 0, or cache_teacher to false."
             )
 
@@ -81,19 +81,19 @@ def _training_faults(
             f"{where}.batch_size is {size}, fewer samples than the {processes} processes that share a batch "
             "(train.gpus times train.nodes)."
         )
-    known = [most_samples(configured(config, name), "train") for name in datasets if name in dataset_names()]
-    if len(known) < len(datasets) or None in known:
+    most = [most_samples(configured(config, name), "train") for name in datasets if name in dataset_names()]
+    if len(most) < len(datasets) or None in most:
         return
-    samples = sum(count for count in known if count is not None)
-    named = " and ".join(datasets)
+    samples = sum(count for count in most if count is not None)
+    names = " and ".join(datasets)
     if size > samples:
-        yield f"{where}.batch_size is {size}, but the split train of {named} has no more than {samples} samples."
+        yield f"{where}.batch_size is {size}, but the split train of {names} has no more than {samples} samples."
         return
     steps = recipe["epochs"] * math.ceil(samples / size)
     if recipe["warmup_steps"] >= steps:
         yield (
             f"{where}.warmup_steps is {recipe['warmup_steps']}, but the training has no more than {steps} steps "
-            f"({recipe['epochs']} epochs of {samples} samples of {named} in batches of {size}): the learning rate "
+            f"({recipe['epochs']} epochs of {samples} samples of {names} in batches of {size}): the learning rate "
             "would still be rising at its end."
         )
 
@@ -113,7 +113,7 @@ def probe_faults(config: Mapping[str, Any]) -> Iterator[str]:
 
 
 def table_faults(config: Mapping[str, Any]) -> Iterator[str]:
-    """A sentence for each model or data set that the tables are to show and the run does not have."""
+    """A sentence for each model or data set of `tables` that the run does not have."""
     datasets = list(evaluated(config))
     for name in config["tables"]["datasets"] or ():
         if name not in datasets:
@@ -121,9 +121,9 @@ def table_faults(config: Mapping[str, Any]) -> Iterator[str]:
                 f"tables.datasets names '{name}', which is not evaluated; evaluated are: {', '.join(datasets)}."
                 f"{did_you_mean(name, datasets)}"
             )
-    named = [*map(chosen_on, lines(config))]
-    named += [model_at(line, alpha) for line in lines(config).values() for alpha in config["paint"]["alphas"]]
-    models = list(dict.fromkeys([*ROLES, *students(config), *other_encoders(config), *named]))
+    line_models = [*map(chosen_on, lines(config))]
+    line_models += [model_at(line, alpha) for line in lines(config).values() for alpha in config["paint"]["alphas"]]
+    models = list(dict.fromkeys([*ROLES, *students(config), *other_encoders(config), *line_models]))
     for name in config["tables"]["models"] or ():
         if name not in models:
             yield (

@@ -1,4 +1,4 @@
-"""What the students of a run are and how they are aligned, in words."""
+"""The students of a run and their alignment, described for tables."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ FEW_BANDS = 4
 
 
 def ablation_facts(config: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """What each student is and how it was aligned, in words: encoder -> fact -> value."""
+    """Encoder -> fact -> value of each student and its alignment, as tables show them."""
     several = len(clips(config)) > 1
     patched_on = ", ".join(short_title(task["dataset"]) for task in tasks(config, "patching"))
     facts = {}
@@ -22,12 +22,12 @@ def ablation_facts(config: Mapping[str, Any]) -> dict[str, dict[str, str]]:
         if several:
             values["Teacher"] = clip
         values["Patched on"] = patched_on
-        own = student_facts(config, student)
-        values["Bands"] = bands_text(own["bands"])
-        values |= {key: own[key] for key in own if key != "bands"}
-        said = {"loss", "distillation_weight", "label_weight"}
-        said |= set() if recipe["loss"] == "infonce" else {"temperature"}
-        values |= {key: recipe[key] for key in recipe if key not in said}
+        settings = student_facts(config, student)
+        values["Bands"] = bands_text(settings["bands"])
+        values |= {key: settings[key] for key in settings if key != "bands"}
+        in_loss_terms = {"loss", "distillation_weight", "label_weight"}
+        in_loss_terms |= set() if recipe["loss"] == "infonce" else {"temperature"}
+        values |= {key: recipe[key] for key in recipe if key not in in_loss_terms}
         facts[encoder] = {_fact_name(key): _text(value) for key, value in values.items()}
     return facts
 
@@ -38,7 +38,7 @@ def loss_terms(recipe: Mapping[str, Any]) -> str:
         (recipe["distillation_weight"], LOSSES.get(recipe["loss"], recipe["loss"])),
         (recipe["label_weight"], "labels"),
     )
-    return " + ".join(what if weight == 1 else f"{weight:g} {what}" for weight, what in terms if weight)
+    return " + ".join(term if weight == 1 else f"{weight:g} {term}" for weight, term in terms if weight)
 
 
 def bands_text(bands: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""Checks of `evaluate.words`: words that are to find the images of a class, and are not its name."""
+"""Checks of `evaluate.words`: words that should find the images of a class, and are not its name."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -16,7 +16,7 @@ from bandbridge.config.scored import evaluated, main_prompts, open_words, prompt
 
 
 def word_faults(config: Mapping[str, Any]) -> Iterator[str]:
-    """A sentence for each word that could not be scored, or would measure nothing new: a class's own name, say."""
+    """A sentence for each word that cannot be scored, or would measure nothing new, such as a class's own name."""
     allowed = list(evaluated(config))
     for dataset, words in open_words(config).items():
         if dataset not in allowed:
@@ -30,19 +30,19 @@ def word_faults(config: Mapping[str, Any]) -> Iterator[str]:
 
 def _dataset_faults(config: Mapping[str, Any], dataset: str, words: Mapping[str, Sequence[str]]) -> Iterator[str]:
     where = f"evaluate.words.datasets.{dataset}"
-    named, templates = scored_nomenclatures(config, dataset)[0], main_prompts(config, dataset)
-    if named not in nomenclature_names() or templates not in {*prompt_set_names(), *config["prompts"]}:
+    nomenclature_name, templates = scored_nomenclatures(config, dataset)[0], main_prompts(config, dataset)
+    if nomenclature_name not in nomenclature_names() or templates not in {*prompt_set_names(), *config["prompts"]}:
         return  # a fault of the task or the data set, reported there
     if "test" not in load_dataset(dataset).splits:
         yield f"{where}: {dataset} has no test split, whose images the words are to find."
-    nomenclature, prompted = load_nomenclature(named), prompt_set(prompts(config, templates))
+    nomenclature, prompted = load_nomenclature(nomenclature_name), prompt_set(prompts(config, templates))
     if not prompted.templates:
         yield f"{where}: the prompt set '{templates}' has no templates for the words to fill; add templates."
         return
     for name in words:
         if name not in nomenclature.classes:
             yield (
-                f"{where} has words for '{name}', which is no class of {named}; its classes: "
+                f"{where} has words for '{name}', which is not a class of {nomenclature_name}; its classes: "
                 f"{', '.join(nomenclature.classes)}.{did_you_mean(name, nomenclature.classes)}"
             )
     sentences = (text for texts in prompted.sentences(nomenclature) for text in texts)
@@ -51,7 +51,7 @@ def _dataset_faults(config: Mapping[str, Any], dataset: str, words: Mapping[str,
 
 
 def _list_faults(where: str, words: Mapping[str, Sequence[str]], names: set[str]) -> Iterator[str]:
-    seen: dict[str, str] = {}
+    earlier: dict[str, str] = {}
     for name, listed in words.items():
         for word in listed:
             plain = _plain(word)
@@ -59,11 +59,11 @@ def _list_faults(where: str, words: Mapping[str, Sequence[str]], names: set[str]
                 yield f"{where}.{name} lists an empty word; delete it."
             elif plain in names:
                 yield f"{where}.{name} lists '{word}', a class's name or prompt; list words that are neither."
-            elif plain in seen:
-                yield f"{where} lists '{word}' for {name}, and before for {seen[plain]}; list each word once."
-            seen.setdefault(plain, name)
+            elif plain in earlier:
+                yield f"{where} lists '{word}' for {name}, and before that for {earlier[plain]}; list each word once."
+            earlier.setdefault(plain, name)
 
 
 def _plain(text: str) -> str:
-    """The same for texts that differ in capitals and spaces alone."""
+    """A text without differences in capitals and spaces."""
     return " ".join(text.split()).casefold()

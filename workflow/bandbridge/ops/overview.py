@@ -1,6 +1,6 @@
-"""What a run says at the terminal: its plan in words as it begins, its headline figures as it ends.
+"""What a run prints at the terminal: its plan in words as it begins, its headline figures as it ends.
 
-Both are courtesies: `opening` and `closing` never raise, and say less where less is known. A dry run, which
+Neither can stop a run: `opening` and `closing` never raise, and print less where less is known. A dry run, which
 calls none of Snakemake's hooks, ends with the plan.
 """
 
@@ -27,10 +27,10 @@ from bandbridge.config.run_notes import run_notes
 from bandbridge.config.scored import evaluated
 from bandbridge.ingest.fetch import missing_manual, to_download
 
-# How Snakemake explains a job, as attributes of its `Reason`: the first that holds counts. A job whose configuration
-# changed may lack outputs as well, so missing outputs come late.
+# Snakemake's reasons to run a job, as attributes of its `Reason`: the first that holds is shown. A job whose
+# configuration changed may lack outputs as well, so missing outputs come late.
 REASONS = {
-    "forced": "asked for by hand",
+    "forced": "forced by the user",
     "_incomplete_output": "was interrupted",
     "params_changed": "its configuration changed",
     "code_changed": "its code changed",
@@ -42,7 +42,7 @@ REASONS = {
 }
 NOT_MADE, FOLLOWS = REASONS["_missing_output"], REASONS["_updated_input_run"]
 
-# Rules by stage; a rule belongs where the start of its name is found first.
+# Rules by stage: a rule belongs to the first stage that lists the start of its name.
 STAGES = {
     "Data": ("download", "plan", "convert", "preprocess"),
     "CLIP": ("fetch_text_tower", "scratch_clip", "fetch_clip", "zero_shot_head", "words_head"),
@@ -79,7 +79,7 @@ class PlannedJob:
 
 
 def opening(config: Mapping[str, Any], workflow: Any) -> str:
-    """The plan of the run that Snakemake's `workflow` is about to start; empty where it cannot be told."""
+    """The plan of the run that Snakemake's `workflow` is about to start; empty where it is not known."""
     try:
         return plan_text(config, planned_jobs(workflow), _cores(workflow))
     except Exception:
@@ -89,29 +89,29 @@ def opening(config: Mapping[str, Any], workflow: Any) -> str:
 def plan_a_dry_run(config: Mapping[str, Any], workflow: Any) -> None:
     """Print the plan after Snakemake's own, if what `workflow` is about to do turns out to be a dry run."""
 
-    def tell() -> None:
+    def print_plan() -> None:
         # Only then is there an executor; --lint, --summary, --dag and the like have none.
         if workflow.dryrun and planned_jobs(workflow):
             print(f"\n{opening(config, workflow)}", flush=True)
 
     if workflow.output_settings.dryrun and not is_quiet(workflow):
-        atexit.register(tell)
+        atexit.register(print_plan)
 
 
 def is_quiet(workflow: Any) -> bool:
-    """Whether the user wants to hear nothing (`--quiet all`)."""
+    """Whether the user wants no output (`--quiet all`)."""
     return "ALL" in {kind.name for kind in workflow.output_settings.quiet or ()}
 
 
 def closing(config: Mapping[str, Any], workflow: Any) -> str:
-    """What a finished run leaves: its results and headline figures, where the report was among what was asked for.
+    """The results and headline figures of a finished run, if the report was among its targets.
 
-    Where another target was asked for, figures of an earlier run are not shown: they may be out of date.
+    For other targets, figures of an earlier run are not shown: they may be out of date.
     """
     report = Path(Paths(config).report)
     if not _asks_for_the_report(workflow):
-        kept = f" {report} is of an earlier run and may be out of date; `snakemake` updates it." * report.exists()
-        return f"Run '{config['run']}': what was asked for is done.{kept}"
+        outdated = f" {report} is of an earlier run and may be out of date; `snakemake` updates it." * report.exists()
+        return f"Run '{config['run']}': the requested targets are done.{outdated}"
     try:
         return headline_text(config)
     except Exception:
@@ -119,7 +119,7 @@ def closing(config: Mapping[str, Any], workflow: Any) -> str:
 
 
 def _asks_for_the_report(workflow: Any) -> bool:
-    """Whether the report is among the jobs that were asked for, whether or not it had to run."""
+    """Whether the report is among the requested jobs, whether or not it had to run."""
     try:
         return any(job.rule.name == "report" for job in workflow.dag.jobs)
     except Exception:
@@ -130,7 +130,7 @@ def _asks_for_the_report(workflow: Any) -> bool:
 
 
 def planned_jobs(workflow: Any) -> list[PlannedJob]:
-    """The jobs to do, from Snakemake's graph of jobs, which is not documented; none where it is not as expected."""
+    """The jobs to do, from Snakemake's graph of jobs, an undocumented attribute; empty where it is not as expected."""
     try:
         jobs = list(workflow.dag.needrun_jobs(exclude_finished=False))
         choices = [job for job in jobs if job.is_checkpoint]
@@ -162,7 +162,7 @@ def _reason(reason: Any) -> str:
 
 
 def _cores(workflow: Any) -> int | None:
-    """How many cores jobs share on this machine; None where they go elsewhere."""
+    """The number of cores that jobs share on this machine; None where they run elsewhere."""
     try:
         return int(workflow.cores)
     except Exception:
@@ -170,36 +170,37 @@ def _cores(workflow: Any) -> int | None:
 
 
 def plan_text(config: Mapping[str, Any], jobs: Sequence[PlannedJob], cores: int | None = None) -> str:
-    """A few lines: what is to be done stage by stage and why, and how long that took in earlier runs.
+    """A few lines: what will be done stage by stage and why, and how long that took in earlier runs.
 
     Args:
-        jobs: those to do; where there are none (they may not be known), the stages alone are named.
-        cores: that the jobs share; None for no estimate of the time.
+        config: a valid configuration.
+        jobs: those to do; if empty (they may be unknown), only the stages are named.
+        cores: number that the jobs share; None for no estimate of the time.
     """
     first = all(job.reason in (NOT_MADE, FOLLOWS) for job in jobs) and not Path(Paths(config).metrics).exists()
     certain = [job for job in jobs if not job.waits]
     waiting = [job for job in jobs if job.waits]
-    told = [f"Run '{config['run']}', seed {config['seed']}{' (nothing of it exists yet)' * (first and bool(jobs))}:"]
-    told += _stage_lines(stages(config), certain, first) if jobs else _stage_lines(stages(config))
+    plan = [f"Run '{config['run']}', seed {config['seed']}{' (nothing of it exists yet)' * (first and bool(jobs))}:"]
+    plan += _stage_lines(stages(config), certain, first) if jobs else _stage_lines(stages(config))
     if waiting:
-        told.append("Then, depending on the alpha that is chosen:")
-        told += _stage_lines(stages(config) | after_the_choice(config), waiting, first)
-    told += [f"Note: {note}" for note in run_notes(config)]
+        plan.append("Then, depending on the alpha that is chosen:")
+        plan += _stage_lines(stages(config) | after_the_choice(config), waiting, first)
+    plan += [f"Note: {note}" for note in run_notes(config)]
     if jobs:
         depend = f", {len(waiting):,} of which depend on alpha; the choice may add more" * bool(waiting)
-        told.append(f"{_counted(len(jobs), 'job')} in all{depend}. {_time(config, jobs, cores)}".rstrip())
-    return "\n".join(told)
+        plan.append(f"{_counted(len(jobs), 'job')} in all{depend}. {_time(config, jobs, cores)}".rstrip())
+    return "\n".join(plan)
 
 
 def _stage_lines(
-    words: Mapping[str, str], jobs: Sequence[PlannedJob] | None = None, first: bool = False
+    texts: Mapping[str, str], jobs: Sequence[PlannedJob] | None = None, first: bool = False
 ) -> Iterable[str]:
-    """A line for each stage that has jobs; for each stage where the jobs are not known."""
-    by_stage = {stage: [job for job in jobs or () if job.stage == stage] for stage in words}
-    shown = [stage for stage in ORDER if stage in words and (jobs is None or by_stage[stage])]
-    width = max((len(words[stage]) for stage in shown), default=0)
-    for stage in shown:
-        line = f"  {stage:<11} {words[stage]:<{width}}"
+    """A line for each stage that has jobs, or for each stage if the jobs are unknown."""
+    by_stage = {stage: [job for job in jobs or () if job.stage == stage] for stage in texts}
+    listed = [stage for stage in ORDER if stage in texts and (jobs is None or by_stage[stage])]
+    width = max((len(texts[stage]) for stage in listed), default=0)
+    for stage in listed:
+        line = f"  {stage:<11} {texts[stage]:<{width}}"
         if by_stage[stage]:
             line += f"  {_counted(len(by_stage[stage]), 'job')}{'' if first else f': {_why(by_stage[stage])}'}"
         yield line.rstrip()
@@ -208,21 +209,21 @@ def _stage_lines(
 def stages(config: Mapping[str, Any]) -> dict[str, str]:
     """What each stage of a run does, in words; stages that are switched off are left out."""
     patching = " and ".join(task["dataset"] for task in tasks(config, "patching"))
-    told = {
+    texts = {
         "Data": _data(config),
         "CLIP": ", ".join(_clip(config, name, source) for name, source in clips(config).values()),
         "Patching": f"fine-tune on {patching} for {_counted(config['finetune']['epochs'], 'epoch')}, "
         f"encode at {len(config['paint']['alphas'])} alphas, choose alpha",
     }
     if aligned := students(config):
-        told["Alignment"] = f"align {', '.join(aligned)} for {_counted(config['align']['epochs'], 'epoch')}"
-    told["Evaluation"] = f"score on {', '.join(_with_samples(config, name) for name in evaluated(config))}"
-    told["Report"] = f"{Paths(config).report}, and tables"
-    return told
+        texts["Alignment"] = f"align {', '.join(aligned)} for {_counted(config['align']['epochs'], 'epoch')}"
+    texts["Evaluation"] = f"score on {', '.join(_with_samples(config, name) for name in evaluated(config))}"
+    texts["Report"] = f"{Paths(config).report}, and tables"
+    return texts
 
 
 def after_the_choice(config: Mapping[str, Any]) -> dict[str, str]:
-    """What is left of the stages that begin before alpha is chosen."""
+    """The rest of the stages that begin before alpha is chosen."""
     scored = ["the chosen model", *students(config)]
     return {"Patching": "write the patched model", "Evaluation": f"score {', '.join(scored)}"}
 
@@ -240,17 +241,17 @@ def _clip(config: Mapping[str, Any], name: str, source: str) -> str:
 
 def _data(config: Mapping[str, Any]) -> str:
     """'download demo_land_cover (5 MB), read digits'."""
-    words: dict[str, list[str]] = {"copy manually first:": [], "download": [], "read": []}
+    names_by_verb: dict[str, list[str]] = {"copy manually first:": [], "download": [], "read": []}
     run = Run(config)
     for name in dict.fromkeys([*(task["dataset"] for task in all_tasks(config)), *run.datasets]):
         facts, folder = run.dataset(name), Path(run.archives(name))
         if missing_manual(facts, folder):
-            words["copy manually first:"].append(name)
+            names_by_verb["copy manually first:"].append(name)
         elif missing := to_download(facts, folder):
-            words["download"].append(f"{name}{_size(missing)}")
+            names_by_verb["download"].append(f"{name}{_size(missing)}")
         else:
-            words["read"].append(name)
-    return ", ".join(f"{verb} {', '.join(names)}" for verb, names in words.items() if names)
+            names_by_verb["read"].append(name)
+    return ", ".join(f"{verb} {', '.join(names)}" for verb, names in names_by_verb.items() if names)
 
 
 def _size(sources: Sequence[Source]) -> str:
@@ -281,14 +282,14 @@ def _time(config: Mapping[str, Any], jobs: Sequence[PlannedJob], cores: int | No
     measured = [(job, seconds) for job in jobs if (seconds := _seconds(config, job)) is not None]
     if not measured:
         return ""
-    # A job of as many threads as there are cores has the machine to itself; others share it.
+    # A job with as many threads as cores has the machine to itself; others share it.
     wall = sum(seconds * min(job.threads, cores) / cores for job, seconds in measured)
-    known = "" if len(measured) == len(jobs) else f", which are known for {len(measured)} of the jobs"
-    return f"About {duration(wall)} on {_counted(cores, 'core')} by the times of earlier runs{known}."
+    coverage = "" if len(measured) == len(jobs) else f", which are known for {len(measured)} of the jobs"
+    return f"About {duration(wall)} on {_counted(cores, 'core')} by the times of earlier runs{coverage}."
 
 
 def _seconds(config: Mapping[str, Any], job: PlannedJob) -> float | None:
-    """What the same job took before, in this run or else, at the median, in others; None where it never ran."""
+    """Seconds of the same job before, in this run or else the median of others; None where it never ran."""
     paths = Paths(config)
     if job.benchmark is None or not job.benchmark.is_relative_to(paths.run_logs):
         return None
@@ -321,16 +322,16 @@ def _counted(number: int, what: str) -> str:
 def headline_text(config: Mapping[str, Any]) -> str:
     """Where report and tables are, and for each task the score of zero-shot, patched and aligned models, with gains.
 
-    Empty where there is no report: another target was asked for.
+    Empty if there is no report: another target was requested.
     """
     paths = Paths(config)
     if not Path(paths.report).exists():
         return ""
-    told = list(_headlines(config, _rows(Path(paths.metrics)), _selected(config)))
-    if len(told) > MOST_LINES:
-        told[MOST_LINES:] = [f"  and {len(told) - MOST_LINES} more in the report"]
+    headlines = list(_headlines(config, _rows(Path(paths.metrics)), _selected(config)))
+    if len(headlines) > MOST_LINES:
+        headlines[MOST_LINES:] = [f"  and {len(headlines) - MOST_LINES} more in the report"]
     places = [f"Report: {paths.report}", f"Tables: {paths.results('tables')}/"]
-    return "\n".join([f"Run '{config['run']}' is done.", *told, *places])
+    return "\n".join([f"Run '{config['run']}' is done.", *headlines, *places])
 
 
 def _selected(config: Mapping[str, Any]) -> dict[str, float]:
@@ -354,26 +355,26 @@ def _headlines(
         aligned = [student for student, (_, teacher) in students(config).items() if teacher == line.clip]
         encoders = {"zero-shot": zero_shot(line.clip), f"patched (alpha {alpha_name(alpha)})": model_at(line, alpha)}
         for role in ("patching", "supported"):
-            shown = {**encoders, **{student: student for student in aligned}} if role == "patching" else encoders
+            compared = {**encoders, **{student: student for student in aligned}} if role == "patching" else encoders
             for task in tasks(config, role):
-                if told := _headline(task, rows, shown):
-                    yield f"  {f'{line.clip}: ' if len(selected) > 1 else ''}{told}"
+                if headline := _headline(task, rows, compared):
+                    yield f"  {f'{line.clip}: ' if len(selected) > 1 else ''}{headline}"
 
 
-def _headline(task: Mapping[str, Any], rows: Sequence[Mapping[str, str]], shown: Mapping[str, str]) -> str:
+def _headline(task: Mapping[str, Any], rows: Sequence[Mapping[str, str]], compared: Mapping[str, str]) -> str:
     """'digits, accuracy in %: zero-shot 99.3, patched (alpha 0.9) 97.8 (-1.5)'; each gain is over the one before."""
     dataset = load_dataset(task["dataset"])
     split = "test" if "test" in dataset.splits else "val"
-    wanted = (dataset.name, nomenclature_of(task), task["prompts"], dataset.headline, split)
+    scored_on = (dataset.name, nomenclature_of(task), task["prompts"], dataset.headline, split)
     keys = ("dataset", "nomenclature", "prompts", "metric", "split")
-    scores = {row["encoder"]: float(row["value"]) for row in rows if tuple(row[key] for key in keys) == wanted}
-    parts, before = [], None
-    for number, (label, encoder) in enumerate(shown.items()):
+    scores = {row["encoder"]: float(row["value"]) for row in rows if tuple(row[key] for key in keys) == scored_on}
+    parts, previous = [], None
+    for number, (label, encoder) in enumerate(compared.items()):
         if encoder not in scores:
             continue
         score = 100 * scores[encoder]
-        parts.append(f"{label} {score:.1f}" + (f" ({score - before:+.1f})" if before is not None else ""))
+        parts.append(f"{label} {score:.1f}" + (f" ({score - previous:+.1f})" if previous is not None else ""))
         # Every student is measured against the patched model, which comes second.
-        before = score if number < 2 else before
+        previous = score if number < 2 else previous
     where = "" if split == "test" else " (val)"
     return f"{dataset.name}{where}, {METRICS[dataset.headline]} in %: {', '.join(parts)}" if parts else ""

@@ -1,1 +1,1 @@
-"""What a configuration may say: one model for each section of config.yaml, `config.Config` for the whole."""
+"""Models of the configuration: one for each section of config.yaml, and `whole.Config` for all of it."""

@@ -34,13 +34,13 @@ class Embed(Section):
 
 
 class OtherEncoder(SomeKeys):
-    """An encoder that is not made here, with what its name alone does not say."""
+    """An encoder that is not trained here, with options that its name does not state."""
 
     least: ClassVar[int] = 2
 
     name: str = key("a file of workflow/encoders/")
     unpinned: Agreed = key(
-        "agree to weights of which nobody states a checksum: those of the first download, and no others later",
+        "agree to weights without a published checksum: those of the first download, and no others later",
         is_optional=True,
     )
     checkpoint: UserPath = key("a local file in place of the published weights", is_optional=True)
@@ -62,7 +62,7 @@ class TextRetrieval(Section):
 
 
 class Words(Section):
-    """Words that are no class, to images."""
+    """Words that are not class names, to images."""
 
     k: Count = key("nearest images whose share of the class is the score", reruns="the words' scores", unit="samples")
     datasets: dict[str, Annotated[dict[str, Annotated[list[Text], Field(min_length=1)]], Field(min_length=1)]] = key(
@@ -109,14 +109,14 @@ class Evaluate(Section):
         "{bigearthnet_v1: [bigearthnet-43, bigearthnet-19]}"
     )
     encoders: list[Annotated[Annotated[str, TEXT] | Annotated[OtherEncoder, MAPPING], BY_TYPE]] = key(
-        "other models to stand beside ours: names of workflow/encoders/, {name, checkpoint} for a local file, or "
+        "other models to compare with ours: names of workflow/encoders/, {name, checkpoint} for a local file, or "
         "{name, unpinned: true} to agree to weights without a checksum",
         reruns="that encoder's embeddings and scores",
     )
     retrieval: Retrieval | None = key("RGB to multispectral and back over a whole test split; null switches it off")
     text_retrieval: TextRetrieval | None = key("class names to images; null switches it off")
     words: Words | None = key(
-        "words that are no class, to images; null switches it off",
+        "words that are not class names, to images; null switches it off",
         reruns="the words' embeddings and scores, the galleries",
     )
     linear_probe: LinearProbe | None = key("logistic regression on frozen embeddings; null switches it off")

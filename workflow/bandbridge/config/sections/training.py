@@ -126,8 +126,8 @@ class AlignRecipe(Section):
     flip: Share = key("probability of a horizontal, and of a vertical flip, the same for both views")
 
 
-def _partly(model: type[Section], name: str) -> Any:
-    """A model of some of another model's keys."""
+def _optional(model: type[Section], name: str) -> Any:
+    """A model with the keys of another, all optional."""
     keys: dict[str, Any] = {key: (field.rebuild_annotation(), None) for key, field in model.model_fields.items()}
     return create_model(name, __base__=Section, __doc__=f"Some of the values of {model.__name__}.", **keys)
 
@@ -135,7 +135,7 @@ def _partly(model: type[Section], name: str) -> Any:
 if TYPE_CHECKING:
     RecipeChanges = AlignRecipe
 else:
-    RecipeChanges = _partly(AlignRecipe, "RecipeChanges")
+    RecipeChanges = _optional(AlignRecipe, "RecipeChanges")
 
 
 class Student(Section):

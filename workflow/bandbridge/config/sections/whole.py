@@ -60,14 +60,14 @@ class Config(Section):
     clip: Clip = key("the CLIP to start from", reruns="the CLIP and all that follows")
     tasks: Tasks = key("what is patched, and what must stay", reruns="the fine-tuning and all that follows")
     datasets: dict[str, dict[str, Any]] = key(
-        "options of the data sets, laid over the `options` of workflow/datasets/<name>.yaml",
+        "options of the data sets, which override the `options` of workflow/datasets/<name>.yaml",
         reruns="that data set's conversion, and what reads it",
     )
     preprocess: Preprocess = key("how data sets are converted", reruns="the joining of the stores")
     prompts: dict[PathName, Prompts] = key(
         "your own prompt sets, beside those of workflow/prompts/: name -> templates with one {} each, or a mapping "
         "with `templates`, `names` (class -> what fills them, in place of its usual name) and `classes` (class -> "
-        "sentences of its own)",
+        "its own sentences)",
         reruns="the heads made of them, and their scores",
     )
     train: Train = key(
