@@ -112,7 +112,7 @@ def test_labels_are_mapped_class_by_class_and_some_have_no_counterpart():
     with pytest.raises(UserError, match="nomenclature fine has no map from coarse; it has maps from: none"):
         label_map(coarse, fine)
     wrong = dataclasses.replace(coarse, maps={"fine": (("oak", "pin"), ())})
-    with pytest.raises(UserError, match=r"coarse: maps.fine names 'pin', no class there. Did you mean 'pine'"):
+    with pytest.raises(UserError, match=r"coarse: maps.fine names 'pin', no class of fine. Did you mean 'pine'"):
         label_map(fine, wrong)
 
 

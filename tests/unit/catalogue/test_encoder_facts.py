@@ -72,16 +72,16 @@ def test_a_local_checkpoint_takes_the_place_of_the_published_weights():
         (PICTURES, {"weights__urls": None}, "weights.file has no urls"),
         (PICTURES, {"weights__sha256": "abc"}, r"weights\.sha256 is 'abc'"),
         (PICTURES, {"input__normalisation": {"kind": "scale"}}, "expected picture"),
-        (PICTURES, {"input__normalisation__mean": [0.1, 0.1, 0.1]}, "brings its own"),
+        (PICTURES, {"input__normalisation__mean": [0.1, 0.1, 0.1]}, "has its own"),
         (PICTURES, {"input__resize_to": 200}, "input.resize_to is 200, less than input.size 224"),
         ("dinov2-vit-b-14", {"has_text": True}, "only encoders of the kind open_clip have a text side"),
         ("dinov2-vit-b-14", {"input__normalisation__std": None}, "lacks mean or std"),
         (BANDS, {"input__normalisation__mean": [1.0]}, "mean has 1 values; expected one for each of 10 bands"),
         (BANDS, {"input__normalisation__std": None}, "only one of mean and std"),
-        (BANDS, {"weights": {"tag": "openai"}}, "give the file whose patch embedding"),
-        (PICTURES, {"options": {"a": 1}}, "options means nothing for the kind open_clip"),
-        (GROUPS, {"quick_gelu": True}, "quick_gelu means nothing for the kind satmae"),
-        (GROUPS, {"weights__prefix": "a."}, "prefix means nothing for the kind satmae"),
+        (BANDS, {"weights": {"tag": "openai"}}, "name the file whose patch embedding"),
+        (PICTURES, {"options": {"a": 1}}, "options has no meaning for the kind open_clip"),
+        (GROUPS, {"quick_gelu": True}, "quick_gelu has no meaning for the kind satmae"),
+        (GROUPS, {"weights__prefix": "a."}, "prefix has no meaning for the kind satmae"),
         ("dofa-vit-b-16", {"input__wavelengths": None}, "input.wavelengths is missing; DOFA"),
         ("dofa-vit-b-16", {"input__wavelengths": [0.6]}, "input.wavelengths has 1 values; expected one"),
         (GROUPS, {"options__groups": [["B02"], ["B11", "B12"]]}, "expected each of input.bands once"),
@@ -96,7 +96,7 @@ def test_a_fault_is_named_with_its_file_and_key(name, values, message):
 
 def test_a_band_that_no_sensor_has_cannot_be_filled():
     bands = [*encoder_content(BANDS)["input"]["bands"][:-1], "B13"]
-    with pytest.raises(UserError, match="'B13', which no known sensor has"):
+    with pytest.raises(UserError, match="'B13', which no described sensor has"):
         facts_of(changed(BANDS, input__bands=bands))
 
 

@@ -27,7 +27,7 @@ def test_level_2a_lacks_the_cirrus_band_only():
 
 
 def test_an_unknown_product_level_is_explained():
-    with pytest.raises(UserError, match="Sentinel-2 has no product 'L3'; there are: L1C, L2A"):
+    with pytest.raises(UserError, match="Sentinel-2 has no product 'L3'; its products: L1C, L2A"):
         SENSORS["sentinel-2"].band_names("L3")
 
 

@@ -185,7 +185,7 @@ def test_a_checkpoint_that_is_not_there_is_found_out_before_the_first_job(tmp_pa
         ({"forrest": ["trees"]}, ["has words for 'forrest'", "not a class of demo-land-cover-5", "mean 'forest'?"]),
         ({"forest": ["trees", "Meadow"]}, ["demo_land_cover.forest lists 'Meadow', a class's name or prompt"]),
         ({"forest": ["A satellite  photo of forest."]}, ["a class's name or prompt"]),
-        ({"forest": ["trees"], "meadow": ["Trees"]}, ["lists 'Trees' for meadow, and before for forest"]),
+        ({"forest": ["trees"], "meadow": ["Trees"]}, ["lists 'Trees' for meadow, and before that for forest"]),
         ({"forest": ["trees", "trees"]}, ["list each word once"]),
         ({"forest": [" "]}, ["forest lists an empty word"]),
         ({"forest": [""]}, ["evaluate.words.datasets.demo_land_cover.forest[0]"]),

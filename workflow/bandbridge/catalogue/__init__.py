@@ -1,1 +1,1 @@
-"""Facts from YAML: data sets, nomenclatures, prompts, sensors, encoders and published figures."""
+"""Facts from YAML files: data sets, nomenclatures, prompts, sensors, encoders and published figures."""

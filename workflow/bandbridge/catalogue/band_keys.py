@@ -1,13 +1,13 @@
-"""Names of bands by which they are compared: 'B4', 'b04', 'Band 4' and 'B04' are one."""
+"""Normalised band names for comparison: 'B4', 'b04', 'Band 4' and 'B04' are equal."""
 
 import re
 
-# Words that mean one band -> the one that the STAC extension for bands has.
+# Synonyms of a band -> its name in the STAC extension for bands.
 SAME = {"aerosol": "coastal", "swir1": "swir16", "swir2": "swir22", "nearinfrared": "nir", "vnir": "nir"}
 
 
 def band_key(name: str) -> str:
-    """The part of a band's name by which it is compared: 'b4' of 'B04', 'Band 4' and 'S2_B4'; 'red' of 'Red'."""
+    """A band's name for comparison: 'b4' of 'B04', 'Band 4' and 'S2_B4'; 'red' of 'Red'."""
     text = re.sub(r"[^a-z0-9]+", " ", name.lower()).strip()
     numbered = re.search(r"(?:^|\s)(?:band|b)\s?0*(\d{1,4}a?)$", text)
     if numbered:

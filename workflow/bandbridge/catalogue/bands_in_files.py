@@ -1,6 +1,6 @@
-"""`bands: from-files`: the names of bands as the user's own files have them.
+"""`bands: from-files`: band names taken from the user's own files.
 
-A scene's pattern with {band} finds them in the files' names. Otherwise the first file, by name, must be a TIFF whose
+A scene's pattern with {band} finds them in file names. Otherwise the first file, by name, must be a TIFF whose
 bands have descriptions, as GDAL keeps them in the tag GDAL_METADATA; no pixels are read.
 """
 
@@ -20,33 +20,35 @@ from bandbridge.catalogue.sensors import SENSORS
 
 FROM_FILES = "from-files"
 BAND = "{band}"
-MOST_BYTES = 1024**3  # of a file that is packed
+MOST_BYTES = 1024**3  # of a file in a zip
 TIFF_ENDINGS = (".tif", ".tiff")
-# GDAL's XML of one band's description.
+# One band's description in GDAL's XML.
 DESCRIPTION = re.compile(r"<Item[^>]*\bsample=\"(\d+)\"[^>]*\brole=\"description\"[^>]*>([^<]*)</Item>")
 
 
 def bands_in_files(reader: str, options: Mapping[str, Any], sensor: Any) -> list[str]:
-    """The bands that the files of a data set have, by the sensor's own names where they are names of its bands.
+    """The bands of a data set's files, under the sensor's names where it has such bands.
 
     Args:
-        options: of the reader; `archive` must lead to the files.
+        reader: name of the data set's reader.
+        options: of the reader; `archive` must be the folder or zip of the files.
+        sensor: name of a described sensor; anything else for none.
 
     Raises:
-        UserError: there are no files yet, or they do not name their bands.
+        UserError: there are no files, or they do not name their bands.
     """
     place, pattern = options.get("archive"), options.get("rasters" if reader == "scene" else "images") or "*"
     if not place:
         raise UserError("the option archive names no folder or zip of the files; name one, or list the bands")
     names = _names_of(reader, str(place), pattern)
-    found = SENSORS.get(sensor) if isinstance(sensor, str) else None
-    known = {band_key(band.name): band.name for band in (found.bands if found else ())}
-    bands = [known.get(band_key(name), name) for name in names]
+    described = SENSORS.get(sensor) if isinstance(sensor, str) else None
+    sensor_names = {band_key(band.name): band.name for band in (described.bands if described else ())}
+    bands = [sensor_names.get(band_key(name), name) for name in names]
     twice = sorted({name for name in bands if bands.count(name) > 1})
     if twice:
         raise UserError(f"{place} has {', '.join(twice)} more than once among {' '.join(names)}; list the bands")
-    order = [*known.values()]
-    # Band files come in the order of their names, which is not that of the sensor's bands: B8A, B09.
+    order = [*sensor_names.values()]
+    # Band files are listed by name, which is not the order of the sensor's bands: B8A, B09.
     if BAND in pattern:
         bands.sort(key=lambda band: (order.index(band) if band in order else len(order), band))
     return bands
@@ -68,13 +70,13 @@ def _names_of(reader: str, place: str, pattern: str) -> tuple[str, ...]:
         raise UserError(f"{place} holds no TIFF that matches '{pattern}'; list the bands")
     names = _descriptions(_opened(Path(place), files[0]))
     if not names or not all(names):
-        shown = " ".join(name or "-" for name in names) or "none"
-        raise UserError(f"{files[0]} in {place} does not describe each of its bands (found: {shown}); list the bands")
+        listed = " ".join(name or "-" for name in names) or "none"
+        raise UserError(f"{files[0]} in {place} does not describe each of its bands (found: {listed}); list the bands")
     return names
 
 
 def _regex(pattern: str) -> str:
-    """A shell pattern without its ends."""
+    """A shell pattern as a regular expression that is not anchored."""
     return "".join(".*" if letter == "*" else "." if letter == "?" else re.escape(letter) for letter in pattern)
 
 
@@ -97,8 +99,8 @@ def _opened(place: Path, member: str) -> Path | io.BytesIO:
 
 
 def _descriptions(source: Path | io.BytesIO) -> tuple[str, ...]:
-    """Of each band of a TIFF; empty where it has none."""
-    import tifffile  # half a second, which only these data sets need
+    """The description of each band of a TIFF; empty if it has none."""
+    import tifffile  # takes half a second, and only these data sets need it
 
     try:
         with tifffile.TiffFile(source) as file:

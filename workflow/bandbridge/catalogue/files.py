@@ -1,4 +1,4 @@
-"""The YAML files of `workflow/`: each checked against its model, and what no type of one key can say."""
+"""The YAML files of `workflow/`: each checked against its model, and across its keys."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,7 +14,7 @@ from bandbridge.catalogue.encoder_model import EncoderFile
 from bandbridge.catalogue.file_models import NomenclatureFile, PromptsFile, PublishedFile, TextTowerFile
 from bandbridge.catalogue.option_models import OPTION_MODELS
 
-# Folder of workflow/ -> what its files may say.
+# Folder of workflow/ -> the model of its files.
 MODELS: Mapping[str, type[Section]] = {
     "datasets": DatasetFile,
     "encoders": EncoderFile,
@@ -29,7 +29,7 @@ def checked_content(document: Document, folder: str, name: str) -> dict[str, Any
     """The content of `workflow/<folder>/<name>.yaml`, with text where the model asks for text, its paths expanded.
 
     Raises:
-        UserError: a line for each fault.
+        UserError: the file has faults; one line per fault.
     """
     where = f"workflow/{folder}/{name}.yaml"
     if not isinstance(document.content, dict):
@@ -50,7 +50,7 @@ def checked_content(document: Document, folder: str, name: str) -> dict[str, Any
 
 
 def _with_options(content: dict[str, Any], texts: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The same for the options of a data set's reader."""
+    """A data set's content with its reader's options checked like the rest, and a sentence for each fault."""
     model = OPTION_MODELS[content["reader"]]
     options = with_texts(content.get("options", {}), texts.get("options", {}), model)
     faults = list(model_faults(options, model, under="options"))
@@ -60,24 +60,24 @@ def _with_options(content: dict[str, Any], texts: Mapping[str, Any]) -> tuple[di
 
 
 def _nomenclature_faults(content: Mapping[str, Any]) -> Iterator[str]:
-    """What no type of one key can say of a nomenclature."""
+    """A sentence for each fault across the keys of a nomenclature."""
     classes = [entry["name"] if isinstance(entry, dict) else entry for entry in content["classes"]]
     for name in sorted({name for name in classes if classes.count(name) > 1}):
         yield f"classes lists '{name}' twice; list each class once."
     for other, united in content.get("maps", {}).items():
         for name in united:
             if name not in classes:
-                yield f"maps.{other} leads to '{name}', which is none of its classes.{did_you_mean(name, classes)}"
+                yield f"maps.{other} leads to '{name}', which is not one of its classes.{did_you_mean(name, classes)}"
 
 
 def _dataset_faults(content: Mapping[str, Any]) -> Iterator[str]:
-    """What no type of one key can say of a data set's file, and needs no other file."""
+    """A sentence for each fault across the keys of a data set's file that needs no other file to detect."""
     for number, source in enumerate(content["sources"]):
         where = f"sources[{number}]"
         if source.get("parts"):
             continue
         if not ("urls" in source or "pip" in source or "manual" in source):
-            yield f"{where} ({source['file']}) has no urls, no pip and no manual; say where the file comes from."
+            yield f"{where} ({source['file']}) has no urls, no pip and no manual; state where the file comes from."
     for name, modality in content["modalities"].items():
         if modality["bands"] == "from-files":
             continue
@@ -91,15 +91,15 @@ def _dataset_faults(content: Mapping[str, Any]) -> Iterator[str]:
             yield f"modalities.{name}.bands lists {', '.join(twice)} twice; list each band once."
         yield from _pixel_faults(f"modalities.{name}", modality, bands)
         if name == "rgb" and len(bands) != 3:
-            yield f"modalities.rgb.bands has {len(bands)} names; pictures have three channels: [red, green, blue]."
+            yield f"modalities.rgb.bands has {len(bands)} names; RGB images have three channels: [red, green, blue]."
 
 
 def _pixel_faults(where: str, modality: Mapping[str, Any], bands: Sequence[str]) -> Iterator[str]:
-    """How the numbers of a modality are read, and pictures made of them."""
+    """A sentence for each fault in how a modality's numbers are read, or RGB images made of them."""
     for key in ("nodata", "scale", "offset"):
         value = modality.get(key)
         if isinstance(value, list) and len(value) != len(bands):
-            yield f"{where}.{key} has {len(value)} numbers for {len(bands)} bands; give one for all, or one for each."
+            yield f"{where}.{key} has {len(value)} numbers for {len(bands)} bands; state one for all, or one for each."
     for above, composite in ((where, modality), (f"{where}.reference", modality.get("reference", {}))):
         yield from _composite_faults(f"{above}.composite", composite.get("composite") or {})
 

@@ -1,4 +1,4 @@
-"""One kind of pixels of a data set: its bands, how their numbers are read, how they become a picture."""
+"""One kind of pixels of a data set: its bands, how their numbers are read, how they become an RGB image."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,10 +10,10 @@ from bandbridge.catalogue.files import expand_bands
 
 @dataclass(frozen=True)
 class Composite:
-    """How bands become an RGB picture: `bands` in the order red, green, blue.
+    """How bands become an RGB image: `bands` in the order red, green, blue.
 
-    A channel is ((value - low) / (high - low)) ** (1 / gamma) * 255, clipped. `low` is 0 and `high` the divisor, as the
-    paper has it, unless `ranges` has them for each band, or `percentiles` of the train split; the store keeps those.
+    A channel is ((value - low) / (high - low)) ** (1 / gamma) * 255, clipped. `low` is 0 and `high` the divisor, as in
+    the paper, unless `ranges` states them for each band, or `percentiles` of the train split, which the store keeps.
     """
 
     bands: tuple[str, str, str]
@@ -26,20 +26,20 @@ class Composite:
         """The values that become black and white, for red, green and blue.
 
         Raises:
-            UserError: they are percentiles, which a store alone knows.
+            UserError: they are percentiles, which only a store knows.
         """
         if self.ranges is not None:
             return self.ranges
         if self.divisor is None:
             raise UserError(
-                f"the composite of {', '.join(self.bands)} has percentiles, and the store does not say which values "
+                f"the composite of {', '.join(self.bands)} has percentiles, and the store does not state which values "
                 "they are; preprocess the data set again"
             )
         return ((0.0, self.divisor),) * 3
 
     @classmethod
     def from_facts(cls, facts: Mapping[str, Any]) -> "Composite":
-        """Of a mapping as a data set's file or a store has it."""
+        """A composite from a mapping, as in a data set's file or a store."""
         ranges, percentiles, divisor = facts.get("ranges"), facts.get("percentiles"), facts.get("divisor")
         return cls(
             bands=tuple(facts["bands"]),
@@ -50,7 +50,7 @@ class Composite:
         )
 
     def facts(self) -> dict[str, Any]:
-        """As a store keeps it: what is not stated is left out."""
+        """The mapping that a store keeps, without what is not stated."""
         stated = {"divisor": self.divisor, "ranges": self.ranges, "percentiles": self.percentiles}
         kept = {name: value for name, value in stated.items() if value is not None}
         return {"bands": self.bands, **kept, **({"gamma": self.gamma} if self.gamma != 1 else {})}
@@ -61,16 +61,16 @@ class Modality:
     """One kind of pixels of a data set, and the array of the store that holds them.
 
     Attributes:
-        name: of the store's array: 's2', 's1'; 'rgb' for pictures, (y, x, 3) uint8.
-        sensor: a name that `sensors` knows, a sensor's description as the data set's file gives it, or None.
+        name: of the store's array: 's2', 's1'; 'rgb' for RGB images, (y, x, 3) uint8.
+        sensor: a name of `sensors`, the description of a sensor in the data set's file, or None.
         bands: in the order of the files, which is the store's.
         zero_bands: bands that encoders are given zeros for, although the files hold them.
-        size: height and width of every sample, None where most samples decide.
-        nodata: what stands for no data beside what the files state, for all bands or one each; 'ignore' for files that
-            state it wrongly.
+        size: height and width of every sample, None for that of most samples.
+        nodata: value for no data in addition to what the files state, for all bands or one each; 'ignore' for files
+            that state it wrongly.
         scale, offset: stored value = scale * number + offset, for all bands or one each, in place of what files state.
         unit: of the files' values where it is not the sensor's, such as 'reflectance'.
-        band_names: whether names in the files are compared with `bands`, ignored, or say where each band stands.
+        band_names: whether names in the files are compared with `bands`, ignored, or give each band's position.
     """
 
     name: str
@@ -91,14 +91,14 @@ class Modality:
         return self.name == "rgb"
 
     def of_band(self, band: str) -> "Modality":
-        """What is stated of one band, for files that hold no other."""
+        """The modality reduced to one band, for files that hold no other."""
 
-        def own(value: Any) -> Any:
+        def value_of_band(value: Any) -> Any:
             return value[self.bands.index(band)] if isinstance(value, tuple) else value
 
         return replace(
             self, bands=(band,), composite=None, zero_bands=(), sensor=self._sensor_of_band(band),
-            nodata=own(self.nodata), scale=own(self.scale), offset=own(self.offset),
+            nodata=value_of_band(self.nodata), scale=value_of_band(self.scale), offset=value_of_band(self.offset),
         )  # fmt: skip
 
     def _sensor_of_band(self, band: str) -> str | Mapping[str, Any] | None:
@@ -107,7 +107,7 @@ class Modality:
         return {**self.sensor, "wavelengths": [self.sensor["wavelengths"][self.bands.index(band)]]}
 
     def pixel_facts(self) -> dict[str, Any]:
-        """What decides the values of the pixels, beside the bands and the size; only what is stated."""
+        """The stated facts that decide the values of the pixels, besides the bands and the size."""
         names = ("nodata", "scale", "offset", "unit")
         stated = {name: value for name in names if (value := getattr(self, name)) is not None}
         return {**stated, **({"band_names": self.band_names} if self.band_names != "compare" else {})}
@@ -133,7 +133,7 @@ def modality_of(name: str, facts: Mapping[str, Any]) -> Modality:
 
 
 def _numbers(value: Any) -> Any:
-    """One number, one for each band, or a word."""
+    """The value with numbers as floats: one number, one for each band, or a word."""
     if isinstance(value, list):
         return tuple(float(item) for item in value)
     return float(value) if isinstance(value, int | float) else value

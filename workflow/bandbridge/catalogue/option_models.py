@@ -1,6 +1,6 @@
-"""What each reader's options may say, in a data set's file and in the configuration; null stands for the default.
+"""Models of each reader's options, in a data set's file and in the configuration; null is the default.
 
-What one option says about another, and the defaults, are in `reader_options`.
+Defaults and checks across options are in `reader_options`.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ from bandbridge.base.model_types import (
 
 Seed = Annotated[int, Field(ge=0, le=4_294_967_295)]
 Resampling = Literal["nearest", "bilinear"]
-# What the files say -> class, or null to leave it out.
+# Name in the files -> class, or null to leave it out.
 ClassNames = dict[str, Text | None]
 Shares = dict[str, Share]
 ListFiles = dict[str, UserPath]
@@ -42,12 +42,12 @@ DRAW = (
     "how shares are drawn: by a hash of the id, so that new samples move no other (by_id, the default), or each class "
     "by the same shares (by_class)"
 )
-SPATIAL_BLOCK = "shares are drawn of squares of this side, so that neighbours are in one split"
-PICTURE_SIZE = "RGB pictures: the shorter side to this, then the middle square"
+SPATIAL_BLOCK = "shares are drawn from squares of this side, so that neighbours are in one split"
+PICTURE_SIZE = "RGB images: the shorter side to this, then the middle square"
 VALID_SHARE = "a sample counts where this share of its pixels holds data in all bands"
-OTHER_GRIDS = "bands and modalities that lie on another grid than the first: refused, or resampled to it"
+OTHER_GRIDS = "bands and modalities on another grid than the first: refused, or resampled to it"
 ARCHIVE = "an archive or folder in place of the data set's own"
-CLASSES = "what the files say -> class, or null to leave it out"
+CLASSES = "name in the files -> class, or null to leave it out"
 
 
 class ReaderOptions(Section):
@@ -59,7 +59,7 @@ class ReaderOptions(Section):
         "the modalities to convert; all where absent", default=None
     )
     treatment: Literal["physical", "reference"] | None = key(
-        "whether bands are treated as physics has it or as the paper's code does", default=None
+        "whether bands are treated physically or as the paper's code does", default=None
     )
     convert_jobs: Annotated[int, Field(ge=1, le=10_000)] | None = key(
         "jobs that share the conversion of a modality", default=None
@@ -72,7 +72,7 @@ class BigEarthNetModel(ReaderOptions):
     lists: UserPath | None = key("v1: a wheel, an archive or a folder that holds its lists", default=None)
     metadata: UserPath | None = key("v2: its table of samples", default=None)
     leave_out: Annotated[list[Literal["snow", "cloud", "no_19"]], UNIQUE] | None = key(
-        "of v1: samples that the official splits have none of", default=None
+        "of v1: samples that are not in the official splits", default=None
     )
     resampling: Resampling | None = key("of the coarser bands", default=None)
 
@@ -89,7 +89,7 @@ class FolderModel(ReaderOptions):
     """Options of the reader of a tree with a folder per class."""
 
     images: Text | None = key(
-        "pattern of the image files; all that end like pictures or rasters where absent", default=None
+        "pattern of the image files; all with the ending of an image or raster where absent", default=None
     )
     class_from: Annotated[int, Field(ge=1, le=100)] | None = key(
         "which part of the path is the class, counted from the file: 1 is its folder, 2 the one above", default=None
@@ -102,7 +102,7 @@ class FolderModel(ReaderOptions):
     spatial_block: AboveZero | None = key(SPATIAL_BLOCK, unit="metres", default=None)
     seed: Seed | None = key(SEED, default=None)
     picture_size: Count | None = key(PICTURE_SIZE, unit="pixels", default=None)
-    devkit: UserPath | None = key("ILSVRC 2012's development kit: the classes of its validation pictures", default=None)
+    devkit: UserPath | None = key("ILSVRC 2012's development kit: the classes of its validation images", default=None)
     min_valid_share: Share | None = key(VALID_SHARE, default=None)
     archive: UserPath | None = key(ARCHIVE, default=None)
 
@@ -111,8 +111,8 @@ class SceneModel(ReaderOptions):
     """Options of the reader of scenes with polygons."""
 
     rasters: Text | None = key(
-        "pattern of the band files, with {band} where the band's name stands, of one file of all bands, or of a "
-        "Sentinel-2 product's .SAFE folder; the one product that there is where absent",
+        "pattern of the band files, with {band} in place of the band's name, of one file of all bands, or of a "
+        "Sentinel-2 product's .SAFE folder; the only product where absent",
         default=None,
     )
     polygons: Text | None = key("pattern of the polygon file", default=None)
@@ -168,9 +168,9 @@ class TableModel(ReaderOptions):
     draw: Draw | None = key(DRAW, default=None)
     spatial_block: AboveZero | None = key(SPATIAL_BLOCK, unit="metres", default=None)
     seed: Seed | None = key(SEED, default=None)
-    lat: Text | None = key("column, where the files do not say", default=None)
-    lon: Text | None = key("column, where the files do not say", default=None)
-    date: Text | None = key("column, where the files do not say", default=None)
+    lat: Text | None = key("column, where the files do not state it", default=None)
+    lon: Text | None = key("column, where the files do not state it", default=None)
+    date: Text | None = key("column, where the files do not state it", default=None)
     band_files: Text | None = key("one file per band: its path, with {path} and {band}", default=None)
     resampling: Resampling | None = key("of coarser band files", default=None)
     picture_size: Count | None = key(PICTURE_SIZE, unit="pixels", default=None)

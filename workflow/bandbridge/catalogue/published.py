@@ -1,4 +1,4 @@
-"""Published figures, the data of workflow/published/, to stand beside a run's own and to be told from them."""
+"""Published figures, the data of workflow/published/, shown beside a run's own and marked as such."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,9 +17,9 @@ class Figure:
 
     Attributes:
         model: what was scored, in words.
-        clip: the backbone it is of; empty where the source names none.
+        clip: the backbone; empty where the source names none.
         value, gain: the score, or its gain in points over zero-shot CLIP; one of them may be None.
-        source, where: the publication, and where in it, or that it is quoted second hand.
+        source, where: the publication, and where in it, or that another publication quotes it.
     """
 
     task: str
@@ -42,7 +42,7 @@ class Figure:
 
     @property
     def mark(self) -> str:
-        """The sign that leads to its source, one for each of workflow/published/."""
+        """The mark that refers to its source, one for each of workflow/published/."""
         origins = list(dict.fromkeys(figure.origin for figure in all_figures()))
         return MARKS[origins.index(self.origin) % len(MARKS)]
 
@@ -76,7 +76,7 @@ def all_figures() -> tuple[Figure, ...]:
 
 
 def figures(task: str, clips: Iterable[str]) -> tuple[Figure, ...]:
-    """The figures of a task that are of no particular backbone, or of one of these CLIPs."""
+    """The figures of a task that have no particular backbone, or one of these CLIPs."""
     backbones = {_backbone(clip) for clip in clips}
     return tuple(
         figure
@@ -90,9 +90,9 @@ def _backbone(clip: str) -> str:
     return clip.lower().replace("/", "-").removesuffix("-quickgelu")
 
 
-def published_note(shown: Sequence[Figure]) -> str:
-    """What explains the marks of these figures."""
-    if not shown:
+def published_note(figures_in_table: Sequence[Figure]) -> str:
+    """The note that explains the marks of these figures; empty for none."""
+    if not figures_in_table:
         return ""
-    origins = dict.fromkeys((figure.mark, figure.origin) for figure in shown)
+    origins = dict.fromkeys((figure.mark, figure.origin) for figure in figures_in_table)
     return f"{' '.join(f'{mark} {origin}.' for mark, origin in origins)} {DIFFERENT}"

@@ -1,7 +1,7 @@
-"""The options of each reader, checked: what a data set's file or the config may say under `options`.
+"""The options of each reader as dataclasses, with defaults and checks across options.
 
-Their types are in `option_models` as well, which speaks first; here is what one option says about another.
-`filled_splits` of each names the splits that have samples by them, or is None where the files decide.
+Types are also in `option_models`, which are checked first. `filled_splits` of each names the splits that have samples
+under these options, or is None where the files decide.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,12 +18,12 @@ SPLIT_LETTERS = {"t": "train", "v": "val", "e": "test"}
 UNUSED_LETTER = "."
 MOST_SCL = 11  # of the scene classification of Level-2A products: snow or ice
 DRAWS = ("by_id", "by_class")
-# What becomes of bands and modalities of a sample that lie on another grid than the first.
+# What happens to bands and modalities of a sample on another grid than the first.
 OTHER_GRIDS = ("refuse", "resample")
 SCENE_RESAMPLINGS = (*RESAMPLINGS, "cubic")
-# The options of scenes that decide about labels, by their kind.
+# The options of scenes that decide labels, by their kind.
 LABEL_OPTIONS = {"single": ("dominant_share",), "multi": ("labelled_share", "label_share")}
-# Lists of v1's samples that the official splits hold none of; the last have no label among the 19 classes.
+# Lists of v1's samples that are not in the official splits; the last have no label among the 19 classes.
 LEFT_OUT = {
     "snow": "patches_with_seasonal_snow.csv",
     "cloud": "patches_with_cloud_and_shadow.csv",
@@ -37,8 +37,8 @@ class SceneOptions:
 
     polygons: str  # pattern of the polygon file
     class_field: str  # the polygons' column that holds the class
-    # Pattern of the band files, with {band} where the band's name stands, of one file of all bands, or of a Sentinel-2
-    # product's .SAFE folder; None for the one product that there is.
+    # Pattern of the band files, with {band} in place of the band's name, of one file of all bands, or of a Sentinel-2
+    # product's .SAFE folder; None for the only product.
     rasters: str | None = None
     layer: str | None = None  # of the polygon file, where several layers have polygons
     crs: str | None = None  # reference system of rasters that state none
@@ -55,7 +55,7 @@ class SceneOptions:
     blocks: tuple[str, ...] = ("tv", "et")  # rows of split letters, repeated over the scene
     acquired: str | None = None  # date, ISO 8601
     min_valid_share: float = 0.9  # a place counts where this share of its pixels holds data in all bands
-    other_grids: str = "refuse"  # or resample: bands that lie elsewhere than the finest are brought to its grid
+    other_grids: str = "refuse"  # or resample: bands on another grid than the finest are brought to its grid
     archive: str | None = None  # an archive or folder in place of the data set's own
 
     def __post_init__(self) -> None:
@@ -77,7 +77,7 @@ class SceneOptions:
 
     @property
     def filled_splits(self) -> set[str] | None:
-        """Those with a square of blocks, in the pattern that repeats, that is large enough for a sample."""
+        """The splits with a square of blocks, in the repeated pattern, that is large enough for a sample."""
         rows, cols = len(self.blocks), len(self.blocks[0])
         across = -(-self.size // self.block)
 
@@ -129,18 +129,18 @@ class DigitsOptions:
 class FolderOptions:
     """How a tree with a folder per class is read and divided: by lists of names, patterns of paths or shares."""
 
-    images: str | None = None  # pattern of the image files; None for all that end like pictures or rasters
+    images: str | None = None  # pattern of the image files; None for all with the ending of an image or raster
     class_from: int = 1  # which part of the path is the class, counted from the file: 1 is its folder, 2 the one above
     classes: Mapping[str, str | None] = field(default_factory=dict)  # folder -> class, or null to leave it out
     lists: Mapping[str, str] = field(default_factory=dict)  # split -> file of names; extensions need not agree
     patterns: Mapping[str, str] = field(default_factory=dict)  # split -> pattern of the images' paths
     shares: Mapping[str, float] = field(default_factory=dict)  # val, test -> share; the rest is train
-    draw: str = "by_id"  # how shares are drawn: by a hash of the id, or by_class, so that each class is divided alike
-    spatial_block: float | None = None  # metres: the hash of the square that an image lies in decides
+    draw: str = "by_id"  # how shares are drawn: by a hash of the id, or by_class: the same of each class
+    spatial_block: float | None = None  # metres: the hash of the square that an image is in decides
     seed: int = 0
-    picture_size: int | None = None  # RGB pictures: shorter side to this many pixels, then the middle square
+    picture_size: int | None = None  # RGB images: shorter side to this many pixels, then the middle square
     min_valid_share: float = 0.5  # a sample counts where this share of its pixels holds data in all bands
-    devkit: str | None = None  # ILSVRC 2012's development kit: the classes of its validation pictures
+    devkit: str | None = None  # ILSVRC 2012's development kit: the classes of its validation images
     archive: str | None = None  # an archive or folder in place of the data set's own
 
     def __post_init__(self) -> None:
@@ -163,7 +163,7 @@ class FolderOptions:
 
 @dataclass(frozen=True)
 class TableOptions:
-    """What the columns of a table of samples are, and where the images lie that it names."""
+    """The columns of a table of samples, and the location of the images that it names."""
 
     table: str  # CSV, TSV or Parquet; its path, or its name beside the images
     path: str | Mapping[str, str] = "path"  # column of the images' paths; or modality -> column
@@ -172,27 +172,27 @@ class TableOptions:
     separator: str = "|"  # between the classes of one cell
     label_columns: tuple[str, ...] | Mapping[str, str] = ()  # a column of 0 and 1 for each class; or column -> class
     classes: Mapping[str, str | None] = field(default_factory=dict)  # value -> class, or null to leave it out
-    id: str | None = None  # column; the path without its extension where there is none
+    id: str | None = None  # column; None for the path without its extension
     split: str | None = None  # column
     split_names: Mapping[str, str | None] = field(default_factory=dict)  # value -> split, or null to leave it out
-    shares: Mapping[str, float] = field(default_factory=dict)  # val, test -> share; where there is no column of splits
+    shares: Mapping[str, float] = field(default_factory=dict)  # val, test -> share; without a column of splits
     draw: str = "by_id"  # as in FolderOptions
     spatial_block: float | None = None
     seed: int = 0
-    lat: str | None = None  # columns, where the files do not say
+    lat: str | None = None  # columns, where the files do not state it
     lon: str | None = None
     date: str | None = None
-    band_files: str | None = None  # one file a band: its path, with {path} and {band}
+    band_files: str | None = None  # one file per band: its path, with {path} and {band}
     resampling: str = "bilinear"  # of coarser band files
-    other_grids: str = "refuse"  # or resample: band files and modalities that lie elsewhere than the first
-    picture_size: int | None = None  # RGB pictures: shorter side to this many pixels, then the middle square
+    other_grids: str = "refuse"  # or resample: band files and modalities on another grid than the first
+    picture_size: int | None = None  # RGB images: shorter side to this many pixels, then the middle square
     min_valid_share: float = 0.5  # a sample counts where this share of its pixels holds data in all bands
     archive: str | None = None  # an archive or folder of the images in place of the data set's own
 
     def __post_init__(self) -> None:
         ways = [name for name in ("label", "labels", "label_columns") if getattr(self, name)]
-        found = " and ".join(ways) or "none"
-        _check(len(ways) == 1, f"expected one of label, labels and label_columns, found {found}")
+        stated = " and ".join(ways) or "none"
+        _check(len(ways) == 1, f"expected one of label, labels and label_columns, found {stated}")
         _check(bool(self.split) != bool(self.shares), "expected either split (a column) or shares (val and test)")
         _check(bool(self.lat) == bool(self.lon), "expected both lat and lon, or neither")
         _check_division(self.shares)
@@ -207,8 +207,10 @@ class TableOptions:
         _check_choice("other_grids", self.other_grids, OTHER_GRIDS)
         _check_share("min_valid_share", self.min_valid_share)
         for value, split in self.split_names.items():
-            _check(split in (None, *SPLIT_LETTERS.values()), f"split_names says that {value} is '{split}', no split")
-        _check(len(self.separator) > 0, "separator is empty; write what stands between two classes")
+            _check(
+                split in (None, *SPLIT_LETTERS.values()), f"split_names has '{split}' for {value}, which is not a split"
+            )
+        _check(len(self.separator) > 0, "separator is empty; write the text between two classes")
 
     @property
     def filled_splits(self) -> set[str] | None:
@@ -217,12 +219,12 @@ class TableOptions:
 
 @dataclass(frozen=True)
 class Sen12msOptions:
-    """How the samples are divided, and from which share of a sample on a class is a label of it."""
+    """How the samples are divided, and the share of a sample from which a class is one of its labels."""
 
     lists: Mapping[str, str] = field(default_factory=lambda: {"train": "train_list.txt", "test": "test_list.txt"})
     val_share: float = 0.1  # of each season's training scenes
     seed: int = 0
-    label_share: float = 0.1  # read where a sample may have several labels
+    label_share: float = 0.1  # used where a sample may have several labels
 
     def __post_init__(self) -> None:
         if set(self.lists) != {"train", "test"}:
@@ -241,7 +243,7 @@ class Sen12msOptions:
 
 @dataclass(frozen=True)
 class BigEarthNetOptions:
-    """Where the splits come from, `lists` (v1) or `metadata` (v2), and how coarser bands come to the 10 m grid."""
+    """Where the splits come from, `lists` (v1) or `metadata` (v2), and the resampling of coarser bands to 10 m."""
 
     lists: str | None = None  # a wheel, an archive or a folder that holds v1's lists
     metadata: str | None = None  # v2's table of samples
@@ -271,7 +273,7 @@ OPTIONS: Mapping[str, type[Any]] = {
     "sen12ms": Sen12msOptions,
     "table": TableOptions,
 }
-ONE_MODALITY = ("digits", "folder", "scene")  # readers that read no more than one
+ONE_MODALITY = ("digits", "folder", "scene")  # readers of a single modality
 
 
 def options_of(dataset: Dataset) -> Any:
@@ -297,7 +299,7 @@ def options_of(dataset: Dataset) -> Any:
 
 
 def min_valid_share(dataset: Dataset) -> float:
-    """The share of a sample's pixels that must hold data in all bands, for readers that look at that; 0 for others."""
+    """The share of a sample's pixels that must hold data in all bands, for readers that check it; 0 for others."""
     stated = dataset.options.get("min_valid_share")
     return float(getattr(OPTIONS[dataset.reader], "min_valid_share", 0.0) if stated is None else stated)
 
@@ -315,7 +317,7 @@ def parse_options(kind: type[T], dataset: Dataset) -> T:
     if missing:
         raise UserError(f"{where}: {', '.join(missing)} is missing; the {dataset.reader} reader needs it")
     try:
-        # null stands for the default, so that the config can take back what the data set's file says.
+        # null is the default, so that the configuration can undo what the data set's file states.
         return kind(**{name: _frozen(value) for name, value in dataset.options.items() if value is not None})
     except (TypeError, ValueError) as error:
         raise UserError(f"{where}: {error}") from error
@@ -355,7 +357,7 @@ def _check_splits(name: str, by_split: Mapping[str, object]) -> None:
 
 
 def _split_by(shares: Mapping[str, float]) -> set[str]:
-    """The splits that shares leave samples in; train has the rest."""
+    """The splits that have samples under these shares; train has the rest."""
     rest = 1 - sum(shares.values())
     return {name for name, share in {"train": rest, **shares}.items() if share > 1e-9}
 
@@ -368,7 +370,7 @@ def _check_shares(shares: Mapping[str, float]) -> None:
 
 
 def _check_division(shares: Mapping[str, float]) -> None:
-    """Shares of val and test; together they may be everything, then there is no train."""
+    """Check shares of val and test; together they may be 1, which leaves no train."""
     if shares:
         _check(set(shares) == {"val", "test"}, f"shares has {', '.join(shares)}, expected val and test")
         for name, value in shares.items():
@@ -381,7 +383,7 @@ def _check_draw(draw: str, spatial_block: float | None, shares: Mapping[str, flo
     _check_choice("draw", draw, DRAWS)
     if spatial_block is not None:
         _check(bool(shares), "spatial_block belongs to shares; without them nothing is drawn")
-        _check(draw == "by_id", "spatial_block draws whole squares, which draw: by_class would take apart; keep one")
+        _check(draw == "by_id", "spatial_block draws whole squares, which draw: by_class would divide; keep one")
 
 
 def _check_choice(name: str, value: str, allowed: Sequence[str]) -> None:

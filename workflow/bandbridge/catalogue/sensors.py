@@ -1,4 +1,4 @@
-"""Sensors as facts: bands, wavelengths, resolutions, product levels; pictures and band orders made from them."""
+"""Sensors: bands, wavelengths, resolutions, product levels; RGB images and band orders made from them."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -32,17 +32,21 @@ class Sensor:
 
     @property
     def resolution(self) -> float | None:
-        """Of the finest band, None where unknown."""
+        """Metres of a pixel of the finest band, None where unknown."""
         return min((band.resolution for band in self.bands if band.resolution is not None), default=None)
 
     def band_names(self, product: str) -> tuple[str, ...]:
-        """Bands that a product level delivers; a `UserError` that lists the levels if there is no such level."""
+        """Bands of a product level.
+
+        Raises:
+            UserError: there is no such level; the message lists the levels.
+        """
         if product not in self.lacks:
-            raise UserError(f"{self.title} has no product '{product}'; there are: {', '.join(self.lacks)}")
+            raise UserError(f"{self.title} has no product '{product}'; its products: {', '.join(self.lacks)}")
         return tuple(band.name for band in self.bands if band.name not in self.lacks[product])
 
 
-# Centre wavelengths of Sentinel-2A, ESA's Sentinel-2 Spectral Response Functions (COPE-GSEG-EOPG-TN-15-0007).
+# Centre wavelengths of Sentinel-2A from ESA's Sentinel-2 Spectral Response Functions (COPE-GSEG-EOPG-TN-15-0007).
 SENTINEL_2 = Sensor(
     name="sentinel-2",
     title="Sentinel-2",
@@ -62,7 +66,7 @@ SENTINEL_2 = Sensor(
         Band("B12", 2202.4, 20),
     ),
     units="reflectance x 10000",
-    # The cirrus band sees no ground: atmospheric correction leaves it out.
+    # The cirrus band does not see the ground, so atmospheric correction leaves it out.
     lacks={"L1C": (), "L2A": ("B10",)},
 )
 
@@ -76,23 +80,23 @@ SENTINEL_1 = Sensor(
 )
 
 SENSORS = {sensor.name: sensor for sensor in (SENTINEL_2, SENTINEL_1)}
-# Bands that data may lack: an unknown name is more likely misspelt than missing.
+# Bands that data may lack: any other name is more likely misspelt than missing.
 SENSOR_BANDS = tuple(band.name for sensor in SENSORS.values() for band in sensor.bands)
 
 
 def sensor_of(modality: Modality) -> Sensor | None:
-    """The sensor of a modality: one that is known here, or the one that the data set's file describes.
+    """The sensor of a modality: one of `SENSORS`, or the one that the data set's file describes.
 
     Raises:
-        UserError: no sensor of that name is known, or the file describes more or fewer wavelengths than bands.
+        UserError: there is no sensor of that name, or the file has more or fewer wavelengths than bands.
     """
     described, bands = modality.sensor, modality.bands
     if described is None:
         return None
     if isinstance(described, str):
         if described not in SENSORS:
-            known = ", ".join(SENSORS)
-            raise UserError(f"sensor '{described}' is not known; known are: {known}.{did_you_mean(described, SENSORS)}")
+            names = ", ".join(SENSORS)
+            raise UserError(f"sensor '{described}' is not known; known are: {names}.{did_you_mean(described, SENSORS)}")
         return SENSORS[described]
     wavelengths = list(described.get("wavelengths", [None] * len(bands)))
     if len(wavelengths) != len(bands):
@@ -112,7 +116,7 @@ STUDENT_BANDS = tuple(band.name for band in SENTINEL_2.bands)
 
 
 def composite(pixels: NDArray[Any], bands: Sequence[str], recipe: Composite) -> NDArray[np.uint8]:
-    """RGB picture of a multi-band image, see `Composite`: clipped to 0..255, truncated to whole numbers.
+    """RGB image of a multi-band image, see `Composite`: clipped to 0..255, truncated to whole numbers.
 
     Args:
         pixels: (..., band, y, x), any number type, NaN-free.
@@ -138,12 +142,12 @@ def composite(pixels: NDArray[Any], bands: Sequence[str], recipe: Composite) -> 
 def order_bands(
     bands: Sequence[str], wanted: Sequence[str], may_lack: Collection[str] = ("B10",)
 ) -> tuple[int | None, ...]:
-    """Where each wanted band stands among `bands`; None, to be filled with zeros, for a band that may be absent and is.
+    """The index in `bands` of each wanted band; None, to be filled with zeros, for a missing band that may be missing.
 
-    B10 may be absent by default: Level-2A products never hold it, and students trained on Level-1C expect its place.
+    B10 may be missing by default: Level-2A products never hold it, and students trained on Level-1C expect it.
 
     Raises:
-        UserError: another wanted band is absent, or `bands` names one twice; the message names the band.
+        UserError: another wanted band is missing, or `bands` names one twice; the message names the band.
     """
     twice = sorted({name for name in bands if list(bands).count(name) > 1})
     if twice:

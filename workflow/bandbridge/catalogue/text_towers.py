@@ -1,4 +1,4 @@
-"""Text towers that come from elsewhere and stay as they are: the files of workflow/text_towers."""
+"""Published text towers, which are not trained: the files of workflow/text_towers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from bandbridge.base.untrusted import leads_out
 from bandbridge.catalogue.datasets import Source, read_yaml
 
 FOLDER = "text_towers"
-# How tokens become one embedding -> open_clip's name for it.
+# Pooling of tokens -> open_clip's name for it.
 POOLERS = {"mean": "mean_pooler", "cls": "cls_last_hidden_state_pooler"}
 
 
@@ -53,7 +53,11 @@ def text_tower_names() -> list[str]:
 
 
 def load_text_tower(name: str) -> TextTower:
-    """A tower by name; a `UserError` that lists the names if there is none."""
+    """A tower by name.
+
+    Raises:
+        UserError: there is no such tower; the message lists the names.
+    """
     facts = read_yaml(FOLDER, name)
     return TextTower(
         name=facts["name"],
@@ -75,13 +79,13 @@ def tower_folder(data_root: str, name: str) -> Path:
 
 
 def missing_tower_files(data_root: str, name: str) -> list[Path]:
-    """The files of a tower that are not in its folder."""
+    """The files of a tower that its folder lacks."""
     folder = tower_folder(data_root, name)
     return [folder / file for file in load_text_tower(name).files if not (folder / file).exists()]
 
 
 def architecture_faults(tower: TextTower, model_cfg: Mapping[str, Any]) -> list[str]:
-    """What of an open_clip architecture contradicts the tower that it names; each as 'key is x, expected y'."""
+    """Contradictions between an open_clip architecture and the tower that it names, as 'key is x, expected y'."""
     text = model_cfg["text_cfg"]
     stated = {
         "embed_dim": (model_cfg["embed_dim"], tower.width),
@@ -89,14 +93,18 @@ def architecture_faults(tower: TextTower, model_cfg: Mapping[str, Any]) -> list[
         # A projection would have to be trained, and the embedding would no longer be the tower's.
         "text_cfg.hf_proj_type": (text.get("hf_proj_type", "mlp"), None),
     }
-    faults = [f"{key} is {found!r}, expected {wanted!r}" for key, (found, wanted) in stated.items() if found != wanted]
+    faults = [f"{key} is {value!r}, expected {wanted!r}" for key, (value, wanted) in stated.items() if value != wanted]
     if not 0 < text.get("context_length", 0) <= tower.context:
         faults.append(f"text_cfg.context_length is {text.get('context_length')}, expected 1 to {tower.context}")
     return faults
 
 
 def _checked(files: Mapping[str, str], tower: str) -> Mapping[str, str]:
-    """The files of a tower; a `UserError` for a name that leads out of its folder."""
+    """The files of a tower.
+
+    Raises:
+        UserError: a name leads out of the tower's folder.
+    """
     for name in files:
         if leads_out(name) or "/" in name or name.startswith("."):
             raise UserError(f"workflow/{FOLDER}/{tower}.yaml: files names {name!r}, expected a plain file name")
@@ -104,6 +112,6 @@ def _checked(files: Mapping[str, str], tower: str) -> Mapping[str, str]:
 
 
 def _packaging(facts: Mapping[str, Any]) -> Packaging:
-    known = {key: facts[key] for key in ("file", "pip", "sha256") if key in facts}
-    source = Source(**known, urls=tuple(facts.get("urls", ())))
+    file = {key: facts[key] for key in ("file", "pip", "sha256") if key in facts}
+    source = Source(**file, urls=tuple(facts.get("urls", ())))
     return Packaging(source, facts.get("archive"), facts.get("folder", ""))

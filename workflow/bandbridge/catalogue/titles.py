@@ -1,4 +1,4 @@
-"""What data sets are called in sentences and tables."""
+"""Titles of data sets for sentences and tables."""
 
 from functools import cache
 
@@ -12,5 +12,5 @@ def dataset_title(name: str) -> str:
 
 
 def short_title(name: str) -> str:
-    """A data set's title without what it explains in brackets at the end; for sentences and axes."""
+    """A data set's title without the brackets at its end; for sentences and axes."""
     return dataset_title(name).partition(" (")[0]

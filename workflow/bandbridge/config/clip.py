@@ -81,15 +81,15 @@ def _tower_faults(config: Mapping[str, Any]) -> Iterator[str]:
         architecture = clip_architecture(name)
         if architecture is None:
             continue
-        own = _tower_of(name)
-        if tower is None and own:
-            advice = f"set clip.scratch.text to '{own}'" if own in towers else "take another architecture"
-            yield f"clip.name is '{name}', whose text tower {own} cannot be trained from scratch; {advice}."
-        elif tower is not None and own != tower:
+        built_in = _tower_of(name)
+        if tower is None and built_in:
+            advice = f"set clip.scratch.text to '{built_in}'" if built_in in towers else "take another architecture"
+            yield f"clip.name is '{name}', whose text tower {built_in} cannot be trained from scratch; {advice}."
+        elif tower is not None and built_in != tower:
             matching = [other for other in clip_architectures() if _tower_of(other) == tower]
             yield (
-                f"clip.scratch.text is '{tower}', but clip.name is '{name}', whose text side is {own or 'its own'}; "
-                f"architectures with this tower: {', '.join(matching) or 'none'}."
+                f"clip.scratch.text is '{tower}', but clip.name is '{name}', whose text side is "
+                f"{built_in or 'its own'}; architectures with this tower: {', '.join(matching) or 'none'}."
             )
         elif tower is not None:
             yield from _tower_file_faults(tower, name, architecture)
