@@ -93,7 +93,7 @@ def test_an_archive_is_made(run_folder, scene, tmp_path):
 def test_polygons_elsewhere_are_refused(applied, polygons, tmp_path):
     far = geopandas.read_file(polygons["file"]).translate(1e6)
     geopandas.GeoDataFrame({"kind": ["woods", "lake"]}, geometry=far, crs="EPSG:32633").to_file(tmp_path / "far.gpkg")
-    with pytest.raises(UserError, match=r"far\.gpkg: none of its polygons with a label lies on the map"):
+    with pytest.raises(UserError, match=r"far\.gpkg: none of its polygons with a label is on the map"):
         compare_with_polygons(applied["cover"], ("forest", "water"), {**polygons, "file": str(tmp_path / "far.gpkg")})
 
 
@@ -119,7 +119,7 @@ def test_a_map_depends_on_nothing_that_its_model_does_not_tell():
         ({"model": "ms-vitt"}, "apply.a.model is 'ms-vitt'.*Did you mean 'ms-vit'"),
         ({"images": "no/where"}, "apply.a.images: no/where not found"),
         ({"labels": ["water"]}, "fewer than two different labels"),
-        ({"makes": "archive", "scores": True}, "apply.a.scores is of maps"),
+        ({"makes": "archive", "scores": True}, "apply.a.scores applies to maps"),
         ({"window": 8, "stride": 9}, "apply.a.stride is 9, more than the window of 8"),
         ({"polygons": {"file": "no.gpkg", "class_field": "x"}}, "apply.a.polygons.file: no.gpkg not found"),
     ],

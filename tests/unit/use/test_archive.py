@@ -132,10 +132,10 @@ def test_what_is_no_archive_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"not found; make an archive"):
         open_archive(tmp_path / "none.parquet")
     (tmp_path / "text.parquet").write_text("hello")
-    with pytest.raises(UserError, match=r"no Parquet file"):
+    with pytest.raises(UserError, match=r"not a Parquet file"):
         open_archive(tmp_path / "text.parquet")
     pq.write_table(pa.table({"a": [1]}), tmp_path / "other.parquet")
-    with pytest.raises(UserError, match=r"no archive of embeddings"):
+    with pytest.raises(UserError, match=r"not an archive of embeddings"):
         open_archive(tmp_path / "other.parquet")
 
 

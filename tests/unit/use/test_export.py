@@ -252,7 +252,7 @@ def test_push_uploads_every_file_of_the_folder(exported, hub):
 
 def test_a_hub_that_refuses_leaves_a_sentence(exported, hub):
     hub.refuses = True
-    with pytest.raises(UserError, match=r"(?s)the upload failed .* is whole"):
+    with pytest.raises(UserError, match=r"(?s)the upload failed .* is complete"):
         push(exported, "ann/my-model")
 
 

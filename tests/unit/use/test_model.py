@@ -93,7 +93,7 @@ def test_similarity_takes_embeddings_too(model):
         ("water,, ,", None, "has only 'water'"),
         ("water, water", None, "names water twice"),
         ("water, forest", "satelite", "Did you mean 'satellite'"),
-        ("water, forest", ["no place"], "needs {} where the label stands"),
+        ("water, forest", ["no place"], "needs {} in place of the label"),
     ],
 )
 def test_labels_that_say_nothing_are_refused(model, labels, templates, message):
@@ -109,7 +109,7 @@ def test_labels_come_from_a_nomenclature_or_a_file(model, tmp_path):
 
 def test_a_model_without_classes_asks_for_labels(model):
     bare = replace(model, card=replace(model.card, classes=(), prompts=()))
-    with pytest.raises(UserError, match=r"carries no classes"):
+    with pytest.raises(UserError, match=r"has no classes"):
         bare.classify(random_pixels(height=16, width=16)[None])
 
 

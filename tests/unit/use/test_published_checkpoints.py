@@ -25,7 +25,7 @@ def test_the_student_is_known_by_its_tensors(tmp_path):
         expected = student(student.inputs(torch.from_numpy(pixels), STUDENT_BANDS))
     expected = torch.nn.functional.normalize(expected, dim=-1).numpy()
     np.testing.assert_allclose(model.encode_images(pixels), expected, atol=1e-5)
-    with pytest.raises(UserError, match=r"comes without a text encoder.*--text-model"):
+    with pytest.raises(UserError, match=r"has no text encoder.*--text-model"):
         model.encode_text("a lake")
     save_clip(tiny_clip(), tmp_path / "clip")
     with_text = bandbridge.load(tmp_path / "aligned.pth", device="cpu", text=tmp_path / "clip")

@@ -25,7 +25,7 @@ def test_bands_come_in_the_models_order_whatever_the_files(tmp_path):
     path = write_raster(tmp_path / "x.tif", pixels, ["nir", "elevation", "Band 3", "B2"])
     scene, read, valid = whole(path, (BandSet(BANDS, ("B04", "B10")),))
     assert scene.bands == ("B02", "B03", "B08")
-    assert scene.absent == ("B04", "B10")
+    assert scene.missing == ("B04", "B10")
     assert valid is None
     assert (read == pixels[[3, 2, 0]]).all()
 
@@ -77,7 +77,7 @@ def test_a_vrt_and_a_stac_item_are_read_as_their_files(tmp_path, scene):
     assert (whole(tmp_path / "item.json")[1] == expected).all()
     far = {"assets": {"data": {"href": "https://example.org/scene.tif", "eo:bands": bands}}}
     (tmp_path / "far.json").write_text(json.dumps(far))
-    with pytest.raises(UserError, match=r"asset data lies at https://example\.org/scene\.tif; download it"):
+    with pytest.raises(UserError, match=r"asset data is at https://example\.org/scene\.tif; download it"):
         whole(tmp_path / "far.json")
 
 
@@ -128,7 +128,7 @@ def test_decibels_are_asked_for_where_the_model_takes_them(tmp_path):
 
 def test_a_landsat_file_is_refused_by_its_own_word(tmp_path):
     path = write_raster(tmp_path / "x.tif", random_pixels(), BANDS, tags={"SPACECRAFT_ID": "LANDSAT_8"})
-    with pytest.raises(UserError, match=r"says that it is of LANDSAT_8"):
+    with pytest.raises(UserError, match=r"states that it is from LANDSAT_8"):
         whole(path)
 
 

@@ -1,4 +1,4 @@
-"""A map beside polygons whose classes are known."""
+"""Agreement of a map with polygons of known classes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ from bandbridge.ingest.readers.polygons import read_polygons
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far a map and polygons agree, by pixels.
+    """Agreement of a map with polygons, in pixels.
 
     Attributes:
-        pixels: that have a class on the map and by the polygons.
-        share: of them, those with the same class.
-        balanced: the mean over the polygons' classes of each one's share.
-        per_class: label -> share of its polygons' pixels that the map gives it; None where it has none.
+        pixels: number with a class both on the map and in the polygons.
+        share: of these pixels, those with the same class.
+        balanced: the mean of `per_class` over the polygons' classes.
+        per_class: label -> share of its polygons' pixels with that class on the map; None for no pixels.
     """
 
     pixels: int
@@ -34,11 +34,12 @@ def compare_with_polygons(cover: Path, names: Sequence[str], polygons: Mapping[s
     """Compare a map's classes with polygons.
 
     Args:
+        cover: path of the map.
         names: the map's labels, class i + 1 being `names[i]`.
-        polygons: `file`, `class_field`, and `class_map` from its values to labels, or to None for what has no label.
+        polygons: `file`, `class_field`, and `class_map` from its values to labels, or to None for no label.
 
     Raises:
-        UserError: the polygons cannot be read, or none of them lies on the map.
+        UserError: the polygons cannot be read, or none of them is on the map.
     """
     file = Path(polygons["file"])
     with rasterio.open(cover) as raster:
@@ -52,11 +53,11 @@ def compare_with_polygons(cover: Path, names: Sequence[str], polygons: Mapping[s
     compared = (truth > 0) & (truth <= len(names)) & (mapped > 0)
     if not compared.any():
         raise UserError(
-            f"{file}: none of its polygons with a label lies on the map {cover.name}; name those of the scene."
+            f"{file}: none of its polygons with a label is on the map {cover.name}; name those of the scene."
         )
     right = (truth == mapped) & compared
     totals = np.bincount(truth[compared], minlength=len(names) + 1)[1 : len(names) + 1]
     hits = np.bincount(truth[right], minlength=len(names) + 1)[1 : len(names) + 1]
     shares = {name: float(hit / total) if total else None for name, hit, total in zip(names, hits, totals, strict=True)}
-    known = [share for share in shares.values() if share is not None]
-    return Agreement(int(compared.sum()), float(right.sum() / compared.sum()), float(np.mean(known)), shares)
+    defined = [share for share in shares.values() if share is not None]
+    return Agreement(int(compared.sum()), float(right.sum() / compared.sum()), float(np.mean(defined)), shares)

@@ -22,13 +22,15 @@ def apply_map(
     cover: Path,
     summary: Path,
 ) -> None:
-    """Write a map, and beside it as JSON what the report shows of it.
+    """Write a map, and a JSON summary of it for the report.
 
     Args:
-        folder: the model's.
+        folder: of the model.
         settings: see `config.apply.apply_settings`.
         entry: see `config.apply.applications`.
         embed: `batch_size` and `precision`.
+        cover: path of the map.
+        summary: path of the JSON file.
     """
     model = _model(folder, settings, embed)
     labels = model.labels(entry["labels"], entry["templates"])
@@ -56,7 +58,7 @@ def apply_map(
 def apply_archive(
     folder: Path, settings: Mapping[str, Any], entry: Mapping[str, Any], embed: Mapping[str, Any], archive: Path
 ) -> None:
-    """Write an archive of embeddings; arguments as of `apply_map`."""
+    """Write an archive of embeddings; for the arguments see `apply_map`."""
     model = _model(folder, settings, embed)
     done = embed_images(
         model, [Path(entry["images"])], archive, size=entry["window"], stride=entry["stride"], reading=_reading(entry)

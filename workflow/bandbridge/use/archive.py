@@ -1,4 +1,4 @@
-"""Archives of embeddings: GeoParquet that geopandas and DuckDB open, and what search needs of one."""
+"""Archives of embeddings: GeoParquet that geopandas and DuckDB open."""
 
 import json
 import struct
@@ -31,9 +31,9 @@ class Archive:
     """An archive of embeddings.
 
     Attributes:
-        about: model (MODEL as it was named), name, digest, clip, dim, templates, composite, bands, window, stride,
+        about: model (MODEL as the user named it), name, digest, clip, dim, templates, composite, bands, window, stride,
             reading, precision.
-        rows: how many.
+        rows: number of embeddings.
     """
 
     path: Path
@@ -45,7 +45,7 @@ class Archive:
         return int(self.about["dim"])
 
     def vectors(self) -> Iterator[NDArray[np.float32]]:
-        """Unit embeddings (n, dim), a row group at a time."""
+        """Yield unit embeddings (n, dim), one row group at a time."""
         with pq.ParquetFile(self.path) as file:
             for group in range(file.num_row_groups):
                 column = file.read_row_group(group, ["embedding"])["embedding"].combine_chunks()
@@ -55,16 +55,16 @@ class Archive:
         """All columns but the embedding of these rows, in their order."""
         with pq.ParquetFile(self.path) as file:
             columns = [name for name in file.schema_arrow.names if name != "embedding"]
-            found: dict[int, dict[str, Any]] = {}
+            records: dict[int, dict[str, Any]] = {}
             start = 0
             for group in range(file.num_row_groups):
                 count = file.metadata.row_group(group).num_rows
                 inside = [row for row in rows if start <= row < start + count]
                 if inside:
                     table = file.read_row_group(group, columns).take([row - start for row in inside])
-                    found |= dict(zip(inside, table.to_pylist(), strict=True))
+                    records |= dict(zip(inside, table.to_pylist(), strict=True))
                 start += count
-        return [found[row] for row in rows]
+        return [records[row] for row in rows]
 
 
 def embed_images(
@@ -78,7 +78,7 @@ def embed_images(
 ) -> Summary:
     """Write the unit embeddings of images, or of their windows of `size` pixels, as an archive.
 
-    Columns: those of `classify.described`, geometry (WKB in WGS 84, null where no place is known), embedding
+    Columns: those of `classify.described`, geometry (WKB in WGS 84, null where no place is known) and embedding
     (fixed-size list of float32).
     """
     refused, count = Refused(), 0
@@ -99,10 +99,10 @@ def embed_images(
         "precision": str(model.precision),
     }
     schema = _schema(model.dim).with_metadata({KEY: json.dumps(about).encode(), b"geo": json.dumps(_geo()).encode()})
-    found = progress(items(model, paths, reading, refused, size, stride), "Embedding", unit="images")
+    images = progress(items(model, paths, reading, refused, size, stride), "Embedding", unit="images")
     with whole_file(out) as part, pq.ParquetWriter(part, schema, compression="zstd", use_dictionary=["path"]) as writer:
         waiting: list[pa.RecordBatch] = []
-        for batch in batches(found, model.batch_size):
+        for batch in batches(images, model.batch_size):
             columns: dict[str, Any] = {name: [] for name in schema.names[:-2]}
             for item in batch:
                 for name, value in described(item).items():
@@ -124,7 +124,7 @@ def open_archive(path: Path) -> Archive:
     """An archive that `embed_images` wrote.
 
     Raises:
-        UserError: there is none, or the file is of another kind.
+        UserError: the file is missing, or not an archive.
     """
     if not path.is_file():
         raise UserError(f"{path} not found; make an archive with bandbridge embed MODEL IMAGES --out {path.name}.")
@@ -132,9 +132,9 @@ def open_archive(path: Path) -> Archive:
         with pq.ParquetFile(path) as file:
             metadata, rows = file.schema_arrow.metadata or {}, file.metadata.num_rows
     except (pa.ArrowInvalid, OSError) as error:
-        raise UserError(f"{path}: no Parquet file ({error}); expected what bandbridge embed writes.") from error
+        raise UserError(f"{path}: not a Parquet file ({error}); expected an archive of bandbridge embed.") from error
     if KEY not in metadata:
-        raise UserError(f"{path}: a Parquet file, but no archive of embeddings; make one with bandbridge embed.")
+        raise UserError(f"{path}: a Parquet file, but not an archive of embeddings; make one with bandbridge embed.")
     about = json.loads(metadata[KEY])
     if about["format"] > FORMAT:
         raise UserError(f"{path} has format {about['format']}; this version reads {FORMAT}: update bandbridge.")
@@ -142,7 +142,7 @@ def open_archive(path: Path) -> Archive:
 
 
 def absolute(source: str) -> str:
-    """MODEL so that it is found from any folder."""
+    """MODEL as an absolute path if it is one, so that it is found from any folder."""
     return str(Path(source).absolute()) if Path(source).exists() else source
 
 

@@ -1,4 +1,4 @@
-"""Which band of a file is which band of a model: by name, by description, by colour, or as the user says."""
+"""Matching a file's bands to a model's: by name, description or colour, or as the user states."""
 
 import re
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from bandbridge.base.errors import UserError, did_you_mean
 from bandbridge.catalogue.sensors import SENTINEL_1, SENTINEL_2
 
 RGB = ("red", "green", "blue")
-# What Sentinel-2's bands are called by their colours; STAC's common names among them (eo extension 1.1).
+# Names of Sentinel-2's bands by colour, STAC's common names among them (eo extension 1.1).
 COMMON_NAMES = {
     "coastal": "B01",
     "blue": "B02",
@@ -30,19 +30,19 @@ COMMON_NAMES = {
 }
 SENTINEL_2_NAMES = frozenset(band.name for band in SENTINEL_2.bands)
 SENTINEL_1_NAMES = frozenset(band.name for band in SENTINEL_1.bands)
-# B4, B04, b8a, Band 4, band_08: alone, or as a word of a longer name.
+# B4, B04, b8a, Band 4, band_08: the whole name, or a word of a longer one.
 _NUMBER = r"(?:BAND|B)[ _-]?0*(\d{1,2})(A?)"
 _WHOLE_NUMBER = re.compile(_NUMBER)
 _WORD = re.compile(rf"(?:^|[^A-Z0-9])({_NUMBER})(?=$|[^A-Z0-9])")
-# Landsat's file and band names; a user who knows better says so with --bands.
+# Landsat's file and band names; a user can override them with --bands.
 _LANDSAT = re.compile(r"(?:SR|ST|QA|TOA)_|L[CTEOM]0[1-9]_")
 _POLARISATION = re.compile(r"(?:^|[^A-Z0-9])(VV|VH|HH|HV)(?=$|[^A-Z0-9])")
 
 
 def canonical(name: str, wanted: Sequence[str]) -> str | None:
-    """The model's name of the band that a file calls `name`, or Sentinel-2's own name of it; None for no known name.
+    """The model's name, or else Sentinel-2's, of the band that a file calls `name`; None for an unknown name.
 
-    A name of `wanted` in any case counts first, then Sentinel-2's in its usual spellings ('B4', 'Band 8A',
+    Names of `wanted` are compared first, in any case, then Sentinel-2's in its usual spellings ('B4', 'Band 8A',
     'B04 (665 nm)', 'T33UUU_20170216T102101_B04_10m'), its common names ('red', 'swir16'), and polarisations.
     """
     by_case = {band.casefold(): band for band in wanted}
@@ -51,7 +51,7 @@ def canonical(name: str, wanted: Sequence[str]) -> str | None:
         return by_case[text.casefold()]
     upper = text.upper()
     if _LANDSAT.match(upper):
-        return None  # its numbers are of other wavelengths
+        return None  # its numbers mean other wavelengths
     numbered = {_spelt(match[1], match[2]): band for band in wanted if (match := _WHOLE_NUMBER.fullmatch(band.upper()))}
     known = {**dict.fromkeys(SENTINEL_2_NAMES), **numbered}
     number = _WHOLE_NUMBER.fullmatch(upper)
@@ -74,17 +74,17 @@ def _spelt(number: str, letter: str) -> str:
 def match_bands(
     names: Sequence[str | None], wanted: Sequence[str], where: str, stated: Sequence[str] | None = None
 ) -> tuple[str, ...]:
-    """What each band of a file is called here, in the file's order; '' for one that no model of ours knows.
+    """The name of each band of a file, in the file's order; '' for an unknown band.
 
     Args:
-        names: as the file has them; None for a band without a name.
+        names: as in the file; None for a band without a name.
         wanted: the model's bands.
         where: the file, for messages.
-        stated: the user's own names of all bands of the file, in its order, in place of the file's.
+        stated: the user's names of all bands of the file, in its order, in place of the file's.
 
     Raises:
-        UserError: `stated` has another number of names, no band has a name, two bands have the same one, or none is a
-            band of the model.
+        UserError: `stated` has the wrong number of names, no band has a name, two bands have the same name, or none is
+            a band of the model.
     """
     if stated:
         if len(stated) != len(names):
@@ -92,7 +92,7 @@ def match_bands(
                 f"{where}: --bands has {len(stated)} names ({', '.join(stated)}), the file {len(names)} bands; name "
                 "each band of the file in its order, and one that the model does not see '-'."
             )
-        found = tuple("" if name == "-" else canonical(name, wanted) or name for name in stated)
+        matched = tuple("" if name == "-" else canonical(name, wanted) or name for name in stated)
     elif not any(names):
         example = list(wanted)[: len(names)] + ["-"] * max(0, len(names) - len(wanted))
         raise UserError(
@@ -100,32 +100,32 @@ def match_bands(
             f"file's bands in their order, such as --bands {','.join(example)}"
         )
     else:
-        found = tuple((canonical(name, wanted) or "") if name else "" for name in names)
-    known = [name for name in found if name in wanted]
-    twice = sorted({name for name in known if known.count(name) > 1})
+        matched = tuple((canonical(name, wanted) or "") if name else "" for name in names)
+    usable = [name for name in matched if name in wanted]
+    twice = sorted({name for name in usable if usable.count(name) > 1})
     if twice:
         raise UserError(f"{where}: {', '.join(twice)} stands for several of its bands; name them with --bands.")
-    if not known:
-        there = ", ".join(name or "?" for name in (stated or names))
+    if not usable:
+        listed = ", ".join(name or "?" for name in (stated or names))
         raise UserError(
-            f"{where}: none of its bands ({there}) is one that the model takes ({' '.join(wanted)}): it is of another "
-            f"sensor, or its bands have other names. Name them with --bands.{did_you_mean(there, wanted)}"
+            f"{where}: none of its bands ({listed}) is one that the model takes ({' '.join(wanted)}): it is of another "
+            f"sensor, or its bands have other names. Name them with --bands.{did_you_mean(listed, wanted)}"
         )
-    return found
+    return matched
 
 
-def must_have(found: Sequence[str], wanted: Sequence[str], where: str, may_lack: Sequence[str] = ()) -> list[str]:
-    """Bands of the model that a file lacks and that are filled instead.
+def must_have(names: Sequence[str], wanted: Sequence[str], where: str, may_lack: Sequence[str] = ()) -> list[str]:
+    """The bands of the model that a file lacks, which are filled.
 
     Raises:
-        UserError: a band is missing that may not be.
+        UserError: another band is missing.
     """
-    absent = [name for name in wanted if name not in found]
-    refused = [name for name in absent if name not in may_lack]
+    missing = [name for name in wanted if name not in names]
+    refused = [name for name in missing if name not in may_lack]
     if refused:
         raise UserError(
             f"{where}: band {', '.join(refused)} is missing; the model takes {' '.join(wanted)}, the file has "
-            f"{' '.join(name or '?' for name in found)}. Add the band, or name the file's bands with --bands if it has "
-            "another name there."
+            f"{' '.join(name or '?' for name in names)}. Add the band, or name the file's bands with --bands if it has "
+            "another name in the file."
         )
-    return absent
+    return missing

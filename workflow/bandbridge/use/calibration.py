@@ -1,4 +1,4 @@
-"""Confidence: cosines made probabilities by what validation data say (Guo et al. 2017)."""
+"""Confidence: cosines turned into probabilities, fitted on validation data (Guo et al. 2017)."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -15,13 +15,13 @@ FEWEST = 20  # validation samples
 
 @dataclass(frozen=True)
 class Calibration:
-    """From cosines to probabilities, for one list of classes.
+    """Conversion of cosines to probabilities, for one list of classes.
 
     Attributes:
         kind: 'softmax', one class per sample: softmax(scale * cosine), temperature scaling; or 'sigmoid', several:
             1 / (1 + exp(-scale * cosine - bias)), Platt's.
-        samples, dataset, split: what it was fitted on.
-        ece: expected calibration error there, after it.
+        samples, dataset, split: the data it was fitted on.
+        ece: expected calibration error on these data, after the fit.
     """
 
     kind: str
@@ -40,7 +40,7 @@ class Calibration:
         return asdict(self)
 
     def probabilities(self, cosines: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(n, class) of cosines (n, class)."""
+        """Probabilities (n, class) from cosines (n, class)."""
         logits = self.scale * np.asarray(cosines, np.float64) + self.bias
         if self.kind == "sigmoid":
             return np.exp(-np.logaddexp(0, -logits)).astype(np.float32)
@@ -58,6 +58,7 @@ def fit(
     Args:
         cosines, labels: (n, class); samples without any label are left out for one class per sample.
         kind: of the labels, 'single' or 'multi'.
+        dataset, split: of the samples.
     """
     from scipy.optimize import minimize, minimize_scalar
 
@@ -68,16 +69,16 @@ def fit(
     if len(values) < FEWEST:
         return None
     if kind == "single":
-        right = truth.argmax(axis=1)
+        true_class = truth.argmax(axis=1)
 
         def loss(log_scale: float) -> float:
             logits = np.exp(log_scale) * values
             top = logits.max(axis=1)
             total = np.log(np.exp(logits - top[:, None]).sum(axis=1)) + top
-            return float((total - logits[np.arange(len(right)), right]).mean())
+            return float((total - logits[np.arange(len(true_class)), true_class]).mean())
 
         scale, bias = float(np.exp(minimize_scalar(loss, bounds=(-2.0, 7.0), method="bounded").x)), 0.0
-        ece = single_label_ece(right, scale * values)
+        ece = single_label_ece(true_class, scale * values)
         return Calibration("softmax", scale, bias, len(values), dataset, split, ece)
 
     def cross_entropy(parameters: NDArray[np.float64]) -> float:

@@ -1,4 +1,4 @@
-"""What a model carries besides its weights: bands, units, composite, templates, classes, licence, scores."""
+"""A model's metadata: bands, units, composite, templates, classes, licence, scores."""
 
 import json
 from collections.abc import Mapping
@@ -13,28 +13,28 @@ from bandbridge.base.files import read_json
 CARD = "bandbridge.json"
 FORMAT = 1
 KINDS = ("student", "clip", "encoder")
-# For a model that was trained under no templates that we know of (Radford et al. 2021 had one like the first).
+# For a model without known templates (Radford et al. 2021 had one like the first).
 PLAIN_TEMPLATES = ("a photo of {}.", "a satellite photo of {}.")
 
 
 @dataclass(frozen=True)
 class Card:
-    """What is known of a model; empty or None where nothing is.
+    """Metadata of a model; empty or None where unknown.
 
     Attributes:
-        kind: 'student' (bands), 'clip' (pictures) or 'encoder' (of workflow/encoders).
-        bands: that it takes, in its order; empty for pictures.
+        kind: 'student' (bands), 'clip' (RGB images) or 'encoder' (of workflow/encoders).
+        bands: its input, in order; empty for RGB images.
         sensor, product, units, resolution: of its training data; metres of a pixel.
         window: pixels of a side of its training samples, on which a map's windows are made by default.
         composite: `bands` in the order red, green, blue and `divisor`, the value that becomes white.
-        templates: that a class's name fills.
+        templates: filled with a class's name.
         classes, prompts: of its training, and the sentences of each.
         calibration: see `calibration.Calibration`; None where no validation logits were available.
-        data: data set, title, licence, attribution, citations of what it was trained on.
+        data: data set, title, licence, attribution and citations of its training data.
         clip, alpha: the CLIP whose text encoder it shares, and where on PAINT's line its image encoder, or its
             teacher, was chosen.
-        precision: that it was trained in.
-        scores: rows of metrics.csv that are of this model on test data.
+        precision: of the training.
+        scores: rows of metrics.csv of this model on test data.
         versions: of the software that made it.
     """
 
@@ -60,15 +60,15 @@ class Card:
     versions: Mapping[str, str] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
-        """As it is written into a model's folder."""
+        """The content of the file in a model's folder."""
         return {"format": FORMAT, "bandbridge_version": __version__, **asdict(self)}
 
 
 def read_card(folder: Path) -> Card | None:
-    """The card of a folder; None where it has none.
+    """The card in a folder; None if there is none.
 
     Raises:
-        UserError: it is of a later format, or damaged.
+        UserError: the card has a later format, or is damaged.
     """
     path = folder / CARD
     if not path.is_file():
@@ -77,8 +77,8 @@ def read_card(folder: Path) -> Card | None:
         content = read_json(path)
         if content["format"] > FORMAT:
             raise UserError(f"{path} has format {content['format']}; this version reads {FORMAT}: update bandbridge.")
-        known = {item.name for item in fields(Card)}
-        values = {key: _frozen(value) for key, value in content.items() if key in known}
+        names = {item.name for item in fields(Card)}
+        values = {key: _frozen(value) for key, value in content.items() if key in names}
         card = Card(**values)
     except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: damaged ({error}); export the model again.") from error

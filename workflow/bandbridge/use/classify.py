@@ -20,7 +20,7 @@ from bandbridge.use.scenes import Reading
 
 @dataclass(frozen=True)
 class Summary:
-    """What a command did: rows written, and what was left out."""
+    """The result of a command: rows written, and images and windows left out."""
 
     rows: int
     refused: Refused
@@ -43,8 +43,8 @@ def classify_images(
     Columns: path, sample, row, col, height, width, label and its probability or cosine, label_2 and so on, lat, lon.
     """
     refused, rows, outlines = Refused(), [], []
-    found = progress(items(model, paths, reading, refused, size, stride), "Classifying", unit="images")
-    for batch in batches(found, model.batch_size):
+    images = progress(items(model, paths, reading, refused, size, stride), "Classifying", unit="images")
+    for batch in batches(images, model.batch_size):
         scores = labels.scores(encode(model, batch))
         order = np.argsort(-scores, axis=1, kind="stable")[:, : min(top, len(labels.names))]
         for item, row, best in zip(batch, scores, order, strict=True):
@@ -55,7 +55,7 @@ def classify_images(
 
 
 def described(item: Item) -> dict[str, Any]:
-    """The columns that say which image, or window of one, a row is of."""
+    """The columns that identify the image or window of a row."""
     return {
         "path": item.path,
         "sample": item.sample,
@@ -68,9 +68,9 @@ def described(item: Item) -> dict[str, Any]:
 
 def _ranked(labels: Labels, scores: Any, best: Iterable[int]) -> dict[str, Any]:
     columns: dict[str, Any] = {}
-    for rank, at in enumerate(best, start=1):
+    for rank, index in enumerate(best, start=1):
         suffix = "" if rank == 1 else f"_{rank}"
-        columns |= {f"label{suffix}": labels.names[at], f"{labels.measure}{suffix}": float(scores[at])}
+        columns |= {f"label{suffix}": labels.names[index], f"{labels.measure}{suffix}": float(scores[index])}
     return columns
 
 
@@ -82,7 +82,7 @@ def _centre(outline: Outline | None) -> dict[str, Any]:
 
 
 def write_refused(out: Path, refused: Refused) -> Path | None:
-    """Write what could not be used beside a result, `<name>.refused.csv`; None where everything could."""
+    """Write the images that could not be used beside a result, `<name>.refused.csv`; None if all could."""
     path = out.with_name(f"{out.stem}.refused.csv")
     if not refused.images:
         path.unlink(missing_ok=True)  # of an earlier call

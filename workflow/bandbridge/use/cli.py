@@ -45,7 +45,7 @@ TemplatesOption = Annotated[
 ]
 BandsOption = Annotated[
     str | None,
-    typer.Option(help="Names of an image's bands in its order, such as B02,B03,B04,-; - for one to pass over."),
+    typer.Option(help="Names of an image's bands in its order, such as B02,B03,B04,-; - to skip one."),
 ]
 ScaleOption = Annotated[
     float | None, typer.Option(help="Stored values times this are in the model's unit; without it, what files state.")
@@ -53,10 +53,10 @@ ScaleOption = Annotated[
 OffsetOption = Annotated[float, typer.Option(help="Added after --scale.")]
 CrsOption = Annotated[str | None, typer.Option(help="Of images that state none, such as EPSG:32633.")]
 CompositeOption = Annotated[
-    str | None, typer.Option(help="Bands of a picture and the value that becomes white, such as B04,B03,B02:3000.")
+    str | None, typer.Option(help="Bands of an RGB image and the value that becomes white, such as B04,B03,B02:3000.")
 ]
 TextModelOption = Annotated[
-    str | None, typer.Option(help="The CLIP for words, where the model has none: a folder, or ViT-B-32:openai.")
+    str | None, typer.Option(help="The CLIP for words, if the model has none: a folder, or ViT-B-32:openai.")
 ]
 DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1; without it, the GPU where there is one.")]
 PrecisionOption = Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")]
@@ -66,7 +66,7 @@ StrideOption = Annotated[int | None, typer.Option(help="Pixels from one window t
 
 
 def main() -> None:
-    """Run a command; what the user can fix ends it with one paragraph."""
+    """Run a command; an error that the user can fix is printed as one paragraph."""
     try:
         with progress.reporting("bandbridge", None):
             app(prog_name="bandbridge")
@@ -79,13 +79,13 @@ def main() -> None:
 
 
 def _stop(message: str) -> None:
-    # Names in it come from files of others, and may steer a terminal.
+    # It may contain names from files of others, which could control a terminal.
     print("Error: " + "\n".join(visible(line.expandtabs()) for line in message.splitlines()), file=sys.stderr)
     sys.exit(1)
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(is_requested: bool) -> None:
+    if is_requested:
         print(f"bandbridge {__version__}")
         raise typer.Exit
 
@@ -103,7 +103,7 @@ def options(
 def info(
     model: ModelArgument, text_model: TextModelOption = None, as_json: Annotated[bool, typer.Option("--json")] = False
 ) -> None:
-    """Say what a model is: bands, units, classes, scores, licence.
+    """Describe a model: bands, units, classes, scores, licence.
 
     Example: bandbridge info results/demo
     """
@@ -149,7 +149,7 @@ def classify(
     chosen = loaded.labels(labels, templates)
     reading = _reading(bands, scale, offset, crs)
     done = classify_images(loaded, images, chosen, out, top=top, size=window, stride=stride, reading=reading)
-    _tell(done, out, f"{done.rows:,} images labelled ({chosen.measure})")
+    _report(done, out, f"{done.rows:,} images labelled ({chosen.measure})")
 
 
 @app.command()
@@ -168,7 +168,7 @@ def embed(
     precision: PrecisionOption = "auto",
     batch_size: BatchOption = 128,
 ) -> None:
-    """Embed images, or their windows, into an archive to search in: GeoParquet, for geopandas and DuckDB as well.
+    """Embed images, or their windows, into a searchable archive: GeoParquet, also for geopandas and DuckDB.
 
     Example: bandbridge embed results/demo scene/ --window 16 --out archive.parquet
     """
@@ -179,21 +179,19 @@ def embed(
     loaded = _load(model, device, precision, batch_size, None, composite)
     reading = _reading(bands, scale, offset, crs)
     done = embed_images(loaded, images, out, size=window, stride=stride, reading=reading)
-    _tell(done, out, f"{done.rows:,} embeddings of {loaded.dim} values")
+    _report(done, out, f"{done.rows:,} embeddings of {loaded.dim} values")
 
 
 @app.command()
 def search(
-    archive: Annotated[Path, typer.Argument(help="What bandbridge embed wrote.")],
+    archive: Annotated[Path, typer.Argument(help="An archive of bandbridge embed.")],
     text: Annotated[list[str] | None, typer.Option(help="Words to find; may be repeated.")] = None,
-    image: Annotated[list[Path] | None, typer.Option(help="An image to find the like of; may be repeated.")] = None,
+    image: Annotated[list[Path] | None, typer.Option(help="An image to find similar ones of; may be repeated.")] = None,
     not_text: Annotated[list[str] | None, typer.Option(help="Words that hits should not be like.")] = None,
     not_image: Annotated[list[Path] | None, typer.Option(help="Images that hits should not be like.")] = None,
     top: Annotated[int, typer.Option(help="How many hits.")] = 20,
     out: Annotated[Path | None, typer.Option(help="Where to write: .csv, .parquet, .geojson, .gpkg or .html.")] = None,
-    model: Annotated[
-        str | None, typer.Option(help="MODEL, where it is not where it was when the archive was made.")
-    ] = None,
+    model: Annotated[str | None, typer.Option(help="MODEL, if it has moved since the archive was made.")] = None,
     templates: TemplatesOption = None,
     bands: BandsOption = None,
     text_model: TextModelOption = None,
@@ -251,7 +249,7 @@ def map_(
 ) -> None:
     """Map a scene: the best label of every window, as a cloud-optimised GeoTIFF on the scene's grid.
 
-    A call that is killed continues where it was. Without --window, windows are as large as the training samples.
+    A call that was killed resumes when repeated. Without --window, windows are as large as the training samples.
 
     Example: bandbridge map results/demo scene/ --labels "forest, water, fields" --stride 4 --out cover.tif
     """
@@ -277,7 +275,7 @@ def export(
     composite: CompositeOption = None,
     text_model: TextModelOption = None,
 ) -> None:
-    """Write a model as a folder with all it needs: metadata, model card, STAC item; timm and open_clip load it.
+    """Write a model as a self-contained folder: metadata, model card, STAC item; timm and open_clip load it.
 
     Example: bandbridge export results/demo/align/ms-vit my-model --onnx
     """
@@ -304,11 +302,11 @@ def _reading(bands: str | None, scale: float | None, offset: float, crs: str | N
     from bandbridge.use.scenes import Reading
 
     if offset and scale is None:
-        raise UserError("--offset is given without --scale; say both: value = stored * scale + offset.")
+        raise UserError("--offset needs --scale; state both: value = stored * scale + offset.")
     return Reading(stated_bands(bands), scale, offset, crs)
 
 
-def _tell(done: Any, out: Path, what: str) -> None:
+def _report(done: Any, out: Path, what: str) -> None:
     print(f"{what}: {out}")
     if done.refused.windows:
         print(f"{done.refused.windows:,} windows left out: less than half of their pixels have values.")

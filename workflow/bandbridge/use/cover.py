@@ -26,7 +26,7 @@ CREATION = {"driver": "COG", "compress": "DEFLATE", "blocksize": TILE, "bigtiff"
 
 @dataclass(frozen=True)
 class Grid:
-    """Of a scene's pixels."""
+    """The pixel grid of a scene."""
 
     height: int
     width: int
@@ -35,7 +35,7 @@ class Grid:
 
     @property
     def pixel_km2(self) -> float | None:
-        """Of one pixel; None where the reference system is in degrees."""
+        """Area of one pixel in km2; None where the reference system is in degrees."""
         if not self.crs.is_projected:
             return None
         metres = float(self.crs.linear_units_factor[1])
@@ -45,13 +45,13 @@ class Grid:
 
 @dataclass(frozen=True, eq=False)
 class Cover:
-    """What a map is written from; `classes` and `scores` return the rows from one to another.
+    """The content of a map; `classes` and `scores` return the rows from a top to a bottom.
 
     Attributes:
-        names: of classes 1, 2, ...; 0 is no-data.
+        names: of the classes 1, 2, ...; 0 is no-data.
         scores: (class, y, x) whole numbers of type `kind`; None for none.
-        measure, scale: what the scores are, and score = number * scale.
-        no_score: type -> the number that stands for no-data.
+        measure, scale: meaning of the scores; score = number * scale.
+        no_score: type -> the number for no-data.
         tags: written into the files.
     """
 
@@ -67,9 +67,10 @@ class Cover:
 
 
 def write_cover(cover: Cover, out: Path) -> Path | None:
-    """Write the map, `<out>.aux.xml` with the classes' names where GDAL looks for them, and the scores' file, if any.
+    """Write the map, `<out>.aux.xml` with the class names for GDAL, and the file of scores, if any.
 
-    Returns: the scores' file, None where there are no scores.
+    Returns:
+        The file of scores, None where there are no scores.
     """
     score_file = None
     if cover.scores is not None:
@@ -103,7 +104,7 @@ def _write(
                 file.set_band_description(1, "class")
                 colours = class_colours(cover.names)
                 file.write_colormap(
-                    1, {0: (0, 0, 0, 0), **{at: (*colour, 255) for at, colour in enumerate(colours, 1)}}
+                    1, {0: (0, 0, 0, 0), **{index: (*colour, 255) for index, colour in enumerate(colours, 1)}}
                 )
             else:
                 for number, name in enumerate(cover.names, start=1):
@@ -125,10 +126,10 @@ def _names_for_gdal(names: tuple[str, ...]) -> str:
         )
     )
     rows = "".join(
-        f'<Row index="{at}"><F>{at + 1}</F><F>{escape(name)}</F>'
+        f'<Row index="{row}"><F>{row + 1}</F><F>{escape(name)}</F>'
         + "".join(f"<F>{part}</F>" for part in colour)
         + "</Row>"
-        for at, (name, colour) in enumerate(zip(names, class_colours(names), strict=True))
+        for row, (name, colour) in enumerate(zip(names, class_colours(names), strict=True))
     )
     return (
         f'<PAMDataset><PAMRasterBand band="1"><CategoryNames>{categories}</CategoryNames>'

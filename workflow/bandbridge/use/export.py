@@ -1,4 +1,4 @@
-"""A model as a folder that carries what it needs, for this package, for timm, open_clip, transformers and ONNX."""
+"""Export of a model as a self-contained folder, for this package, timm, open_clip, transformers and ONNX."""
 
 import shutil
 from dataclasses import asdict, replace
@@ -21,7 +21,7 @@ TRANSFORMERS_FOLDER = "transformers"
 
 
 def export(model: Model, folder: Path, *, onnx: bool = False) -> list[str]:
-    """Write a model's folder, whole or not at all; returns what is in it and what is not, in sentences.
+    """Write a model's folder, whole or not at all.
 
     A student's folder holds `config.json` and `model.safetensors`, which `timm.create_model("local-dir:<folder>")`
     loads, the linear layer after it (`projection.safetensors`), how bands become its input (`input.json`), and its
@@ -30,16 +30,20 @@ def export(model: Model, folder: Path, *, onnx: bool = False) -> list[str]:
     metadata), a model card (`README.md`), and a STAC item of the MLM extension (`item.json`).
 
     Args:
+        model: in float32.
+        folder: new, or of an earlier export.
         onnx: also write `model.onnx`, whose embeddings are compared with torch's.
 
+    Returns:
+        Remarks in sentences, such as on parts that could not be written.
+
     Raises:
-        UserError: a published encoder (its page is where to get it), weights that were cast to half precision, or a
-            folder that holds something else.
+        UserError: a published encoder, weights that were cast to half precision, or a folder with other files.
     """
     if model.parts.encoder is not None:
         raise UserError(
-            f"{model.name} is published by others, under their licence ({model.card.data.get('licence')}); name it as "
-            "it is (MODEL), and point to their page instead of exporting it."
+            f"{model.name} is published by others, under their licence ({model.card.data.get('licence')}); use its "
+            "name as MODEL, and refer to their page instead of exporting it."
         )
     if model.precision.name != "float32":
         raise UserError(f"{model.name} was loaded in {model.precision.name}; export needs --precision float32.")
@@ -61,7 +65,7 @@ def export(model: Model, folder: Path, *, onnx: bool = False) -> list[str]:
 
 
 def _must_be_ours(folder: Path) -> None:
-    """An export replaces an export and nothing else."""
+    """Refuse a folder that is not an export: only an export is replaced."""
     if folder.is_dir() and any(folder.iterdir()) and not (folder / CARD).is_file():
         raise UserError(f"{folder} holds other files than an exported model; name a new folder.")
     if folder.exists() and not folder.is_dir():
@@ -75,7 +79,7 @@ def _exported_card(model: Model) -> Card:
 def _write_student(folder: Path, student: Student, model: Model) -> list[str]:
     spec = student.spec
     statistics = None if student.statistics is None else asdict(student.statistics)
-    # The path of first weights is of the machine that trained it.
+    # The path of first weights is one of the machine that trained it.
     described = {**asdict(spec), "pretrained": None, "widen_rgb": False}
     write_json(folder / "config.json", _timm_config(student), checked=False)
     content = {"student": described, "statistics": statistics, "embed_dim": student.embed_dim, "steps": _steps(student)}
@@ -94,8 +98,8 @@ def _write_student(folder: Path, student: Student, model: Model) -> list[str]:
 def _timm_config(student: Student) -> dict[str, Any]:
     spec = student.spec
     channels, side = len(spec.bands), spec.image_size
-    own = getattr(student.trunk, "pretrained_cfg", None)
-    first = own.get("first_conv") if own else None
+    timm_facts = getattr(student.trunk, "pretrained_cfg", None)
+    first = timm_facts.get("first_conv") if timm_facts else None
     return {
         "architecture": spec.backbone.partition(".")[0],
         "num_classes": 0,
@@ -117,7 +121,7 @@ def _timm_config(student: Student) -> dict[str, Any]:
 
 
 def _steps(student: Student) -> list[str]:
-    """How bands become the input, for whoever has not this package."""
+    """How bands become the input, for users without this package."""
     spec = student.spec
     scaled = (
         "divide by 10000 and clip to 0..1"
@@ -149,16 +153,19 @@ def _write_clip(folder: Path, clip: Clip) -> list[str]:
 
 
 def push(folder: Path, repository: str, private: bool = False) -> str:
-    """Upload an exported folder to a model hub (huggingface_hub's endpoint and login); returns the commit's address.
+    """Upload an exported folder to a model hub, with huggingface_hub's endpoint and login.
+
+    Returns:
+        The address of the commit.
 
     Raises:
-        UserError: the folder is no export, the name is not `owner/name`, or the hub refuses.
+        UserError: the folder is not an export, the name is not `owner/name`, or the hub refuses.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
     if not (folder / CARD).is_file():
-        raise UserError(f"{folder} is no exported model ({CARD} is missing); export first.")
+        raise UserError(f"{folder} is not an exported model ({CARD} is missing); export first.")
     if repository.count("/") != 1 or not all(repository.split("/")):
         raise UserError(f"--push is '{repository}'; expected owner/name.")
     api = HfApi()
@@ -171,6 +178,6 @@ def push(folder: Path, repository: str, private: bool = False) -> str:
     except (HfHubHTTPError, HFValidationError, OSError, ValueError) as error:
         raise UserError(
             f"{repository} at {api.endpoint}: the upload failed ({error}). Log in with `hf auth login`, check the "
-            f"name, and try again; {folder} is whole."
+            f"name, and try again; {folder} is complete."
         ) from error
     return str(done.commit_url)

@@ -1,4 +1,4 @@
-"""The folder of an exported student: what timm loads by itself, the linear layer, and what this package adds."""
+"""The folder of an exported student: the files that timm loads, the linear layer, and metadata."""
 
 import json
 from pathlib import Path
@@ -21,11 +21,11 @@ def load_exported_student(folder: Path) -> tuple[Student, str]:
     """The student of an exported folder, in eval mode on the CPU, and the SHA-256 of its weights.
 
     Raises:
-        UserError: a file is missing, damaged or of another student.
+        UserError: a file is missing, damaged or from another student.
     """
     for name in (TRUNK_FILE, PROJECTION_FILE, INPUT_FILE):
         if not (folder / name).is_file():
-            raise UserError(f"{folder}: {name} is missing; export the model again, or copy all of its folder.")
+            raise UserError(f"{folder}: {name} is missing; export the model again, or copy its whole folder.")
     described = _description(folder / INPUT_FILE)
     statistics = described["statistics"] and BandStatistics(
         **{key: tuple(v) for key, v in described["statistics"].items()}

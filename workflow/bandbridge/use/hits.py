@@ -1,4 +1,4 @@
-"""What a search found, as a table or as a page with thumbnails that opens without a network."""
+"""Results of a search, as a table or as a page with thumbnails that opens without a network."""
 
 import base64
 import io
@@ -21,7 +21,7 @@ from bandbridge.use.search import Hit
 
 ENDINGS = (*TABLES, *MAPS, ".html")
 THUMBNAIL = 160  # pixels of a side
-BRIGHTEST = 98  # per cent of values that a thumbnail shows apart, where no composite says what is white
+BRIGHTEST = 98  # percentile that becomes white in thumbnails without a composite
 
 
 def write_hits(out: Path, archive: Archive, hits: Sequence[Hit], query: str) -> None:
@@ -53,13 +53,17 @@ def outline_of(geometry: bytes | None) -> Outline | None:
 
 
 def thumbnail(archive: Archive, record: Mapping[str, Any]) -> bytes:
-    """A window as a PNG of red, green and blue; raises `UserError` where its image is gone or has no such bands."""
+    """A window as a PNG in red, green and blue.
+
+    Raises:
+        UserError: its image is missing or has no such bands.
+    """
     pixels, white = _pixels(archive, record)
     low, high = (0.0, white) if white else tuple(np.percentile(pixels, (100 - BRIGHTEST, BRIGHTEST)))
-    picture = np.clip((pixels.astype(np.float32) - low) / max(high - low, 1e-6) * 255, 0, 255).astype(np.uint8)
+    scaled_pixels = np.clip((pixels.astype(np.float32) - low) / max(high - low, 1e-6) * 255, 0, 255).astype(np.uint8)
     from PIL import Image
 
-    image = Image.fromarray(np.moveaxis(picture, 0, -1))
+    image = Image.fromarray(np.moveaxis(scaled_pixels, 0, -1))
     scale = THUMBNAIL / max(image.size)
     resized = image.resize(
         (max(1, round(image.width * scale)), max(1, round(image.height * scale))), Image.Resampling.NEAREST
@@ -73,7 +77,7 @@ def _pixels(archive: Archive, record: Mapping[str, Any]) -> tuple[NDArray[Any], 
     """Red, green and blue (3, y, x) of a record's window, and the value that is white, where one is known."""
     path, composite = Path(record["path"]), archive.about.get("composite")
     bands = tuple(archive.about["bands"])
-    wanted = (
+    rgb_bands = (
         tuple(composite["bands"])
         if composite
         else ("B04", "B03", "B02")
@@ -81,10 +85,10 @@ def _pixels(archive: Archive, record: Mapping[str, Any]) -> tuple[NDArray[Any], 
         else None
     )
     if record["sample"]:
-        return _of_sample(path, record["sample"], wanted, composite)
-    shown = BandSet(wanted or (bands * 3)[:3])
+        return _of_sample(path, record["sample"], rgb_bands, composite)
+    takes = BandSet(rgb_bands or (bands * 3)[:3])
     reading = Reading(**{**archive.about["reading"], "bands": tuple(archive.about["reading"]["bands"] or ()) or None})
-    with open_scene(path, (shown, PICTURE), reading) as scene:
+    with open_scene(path, (takes, PICTURE), reading) as scene:
         pixels, _ = scene.read(record["row"], record["col"], record["height"], record["width"])
         if scene.bands == RGB:
             return pixels, 255.0
@@ -92,35 +96,35 @@ def _pixels(archive: Archive, record: Mapping[str, Any]) -> tuple[NDArray[Any], 
 
 
 def _of_sample(
-    path: Path, sample: str, wanted: tuple[str, ...] | None, composite: Mapping[str, Any] | None
+    path: Path, sample: str, rgb_bands: tuple[str, ...] | None, composite: Mapping[str, Any] | None
 ) -> tuple[NDArray[Any], float | None]:
     if not is_store(path):
         raise UserError(f"{path} not found")
     store = Store(path.parent)
     samples = store.split(path.name)
-    (at,) = np.flatnonzero(samples.ids == sample)
-    pixels = samples.read([at])[0]
+    (index,) = np.flatnonzero(samples.ids == sample)
+    pixels = samples.read([index])[0]
     if store.modality == "rgb":
         return np.moveaxis(pixels, -1, 0), 255.0
     if composite is None and store.composite is not None:
-        wanted, composite = store.composite.bands, {"divisor": store.composite.divisor}
-    chosen = [store.bands.index(name) for name in wanted or store.bands[:3]]
+        rgb_bands, composite = store.composite.bands, {"divisor": store.composite.divisor}
+    chosen = [store.bands.index(name) for name in rgb_bands or store.bands[:3]]
     return pixels[chosen], float(composite["divisor"]) if composite else None
 
 
 def _page(archive: Archive, hits: Sequence[Hit], query: str) -> str:
     from jinja2 import Environment
 
-    shown = []
+    entries = []
     for hit in hits:
         try:
-            picture = "data:image/png;base64," + base64.b64encode(thumbnail(archive, hit.record)).decode()
+            image = "data:image/png;base64," + base64.b64encode(thumbnail(archive, hit.record)).decode()
             remark = ""
         except UserError as error:
-            picture, remark = "", str(error)
-        shown.append({**described(hit), "picture": picture, "remark": remark})
+            image, remark = "", str(error)
+        entries.append({**described(hit), "image": image, "remark": remark})
     template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(PAGE)
-    return template.render(query=query, archive=archive, hits=shown)
+    return template.render(query=query, archive=archive, hits=entries)
 
 
 PAGE = """<!DOCTYPE html>
@@ -149,8 +153,8 @@ body { background: #181a1c; color: #e6e6e6 } li { border-color: #444 } small { c
 <ol>
 {% for hit in hits %}
 <li>
-{% if hit.picture %}
-<img src="{{ hit.picture }}" alt="Hit {{ hit.rank }}">
+{% if hit.image %}
+<img src="{{ hit.image }}" alt="Hit {{ hit.rank }}">
 {% else %}
 <p>{{ hit.remark }}</p>
 {% endif %}

@@ -1,4 +1,4 @@
-"""IMAGES as people name them, to batches of pixels that a model takes: files, folders of files or of bands, stores."""
+"""IMAGES on the command line to batches of pixels: files, folders of files or of bands, stores."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ from bandbridge.use.strips import strips
 Outline = tuple[tuple[float, float], ...]
 STORE_MARK = "zarr.json"
 SAMPLES_AT_A_TIME = 256
-# Of a window's pixels: with fewer values, what the model would see is mostly made up.
+# Share of a window's pixels: with fewer values, most of what the model would see is filled in.
 MIN_VALID = 0.5
 
 
@@ -30,7 +30,7 @@ class Item:
     """One image, or one window of one.
 
     Attributes:
-        path: of the image, or of the store; `sample` is its id there, empty for files.
+        path: of the image, or of the store; `sample` is its id in the store, empty for files.
         row, col, height, width: of the window, in pixels of the image's grid.
         pixels, valid: (band, y, x), and (y, x) or None.
         bands: their names.
@@ -58,12 +58,12 @@ class Refused:
 
 
 def list_images(paths: Sequence[Path]) -> list[Path]:
-    """Every image that the paths stand for: files, folders of bands, SAFE products, stores; other folders are searched.
+    """All images of the paths: files, folders of bands, SAFE products, stores; other folders are searched.
 
     Raises:
         UserError: a path does not exist, or nothing below it is an image.
     """
-    found: list[Path] = []
+    images: list[Path] = []
     for path in paths:
         if not path.exists():
             raise UserError(f"{path} not found; name images, folders of them, SAFE products, STAC items or stores.")
@@ -72,8 +72,8 @@ def list_images(paths: Sequence[Path]) -> list[Path]:
             raise UserError(
                 f"{path}: no images found in it or below; expected files that end in {', '.join(SUFFIXES)}."
             )
-        found += below
-    return list(dict.fromkeys(found))
+        images += below
+    return list(dict.fromkeys(images))
 
 
 def is_store(path: Path) -> bool:
@@ -98,9 +98,9 @@ def items(
     size: int | None = None,
     stride: int | None = None,
 ) -> Iterator[Item]:
-    """The images, or with `size` their windows, one after the other.
+    """Yield the images, or with `size` their windows.
 
-    An image that cannot be used goes to `refused` where there are others.
+    An image that cannot be used is added to `refused` if there are others.
     """
     images = list_images(paths)
     for path in images:
@@ -118,9 +118,9 @@ def items(
         raise UserError(f"none of {len(images)} images can be used; the first: {refused.images[0][1]}")
 
 
-def batches(found: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    """Items that can be encoded together: of one shape, one type and the same bands."""
-    for _, alike in groupby(found, lambda item: (item.pixels.shape, item.pixels.dtype, item.bands)):
+def batches(stream: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """Yield items that can be encoded together: with the same shape, type and bands."""
+    for _, alike in groupby(stream, lambda item: (item.pixels.shape, item.pixels.dtype, item.bands)):
         yield from in_batches(alike, size)
 
 
@@ -171,10 +171,10 @@ def must_hold_windows(scene: Scene, size: int, stride: int) -> None:
     if size < 1 or stride < 1:
         raise UserError(f"--window is {size} and --stride {stride}; expected whole numbers of pixels, 1 or more.")
     if stride > size:
-        raise UserError(f"--stride {stride} is more than --window {size}: pixels between windows would be in none.")
+        raise UserError(f"--stride {stride} is more than --window {size}: some pixels would be in none.")
     if size > min(scene.height, scene.width):
         raise UserError(
-            f"{scene.path} has {scene.height:,} x {scene.width:,} pixels, fewer than --window {size}; take a smaller "
+            f"{scene.path} has {scene.height:,} x {scene.width:,} pixels, fewer than --window {size}; choose a smaller "
             "window."
         )
 
@@ -183,7 +183,7 @@ def must_hold_windows(scene: Scene, size: int, stride: int) -> None:
 
 
 def _of_store(model: Model, path: Path, size: int | None) -> Iterator[Item]:
-    """The samples of a data set's store, or of one split of it (`<dataset>.zarr/test`)."""
+    """Yield the samples of a data set's store, or of one split (`<dataset>.zarr/test`)."""
     if size is not None:
         raise UserError(f"{path}: a store holds samples, which are encoded whole; leave --window out.")
     split = None
@@ -193,14 +193,14 @@ def _of_store(model: Model, path: Path, size: int | None) -> Iterator[Item]:
     names = RGB if store.modality == "rgb" else store.bands
     takes = next(bands for bands in model.image.takes if bands.is_picture == (store.modality == "rgb"))
     must_have(names, takes.bands, str(path), takes.may_lack)
-    known = [at for at, name in enumerate(names) if name in takes.bands]
-    bands = tuple(names[at] for at in known)
+    used = [at for at, name in enumerate(names) if name in takes.bands]
+    bands = tuple(names[at] for at in used)
     for name in [split] if split else store.splits:
         samples = store.split(name)
         for start in range(0, len(samples), SAMPLES_AT_A_TIME):
             indices = np.arange(start, min(start + SAMPLES_AT_A_TIME, len(samples)))
             pixels = samples.read(indices)
-            pixels = np.moveaxis(pixels, -1, 1) if store.modality == "rgb" else pixels[:, known]
+            pixels = np.moveaxis(pixels, -1, 1) if store.modality == "rgb" else pixels[:, used]
             for at, image in zip(indices.tolist(), pixels, strict=True):
                 place = _square(samples.lat, samples.lon, samples.side, at)
                 height, width = image.shape[1:]
@@ -209,19 +209,19 @@ def _of_store(model: Model, path: Path, size: int | None) -> Iterator[Item]:
 
 
 def _view(store: Store, takes: Sequence[BandSet]) -> Store:
-    """The store in the modality that a model takes most of."""
+    """The store in the first modality that has bands which the model takes."""
     for bands in takes:
         for name, facts in store.attrs["modalities"].items():
             if bands.is_picture == (name == "rgb") and (name == "rgb" or set(bands.bands) & set(facts["bands"])):
                 return Store(store.path, modality=name)
-    there = "; ".join(f"{name}: {' '.join(facts['bands'])}" for name, facts in store.attrs["modalities"].items())
-    raise UserError(f"{store.path} has {there}; the model takes {' '.join(takes[0].bands)}.")
+    available = "; ".join(f"{name}: {' '.join(facts['bands'])}" for name, facts in store.attrs["modalities"].items())
+    raise UserError(f"{store.path} has {available}; the model takes {' '.join(takes[0].bands)}.")
 
 
 def _square(
     lat: NDArray[np.float64] | None, lon: NDArray[np.float64] | None, side: float | None, at: int
 ) -> Outline | None:
-    """The outline of a sample of which only the centre is known."""
+    """The outline of a sample from its centre and side."""
     if lat is None or lon is None or not side or not np.isfinite([lat[at], lon[at]]).all():
         return None
     north = side / 2 / METRES_PER_DEGREE

@@ -1,4 +1,4 @@
-"""The classes that a user asks for, as vectors of a model's text encoder."""
+"""The user's labels, as vectors of a model's text encoder."""
 
 import re
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ VERBATIM = "none"
 
 
 class TextEncoder(Protocol):
-    """What makes vectors of sentences, and what is known of the model."""
+    """An encoder of sentences, with the model's metadata."""
 
     @property
     def card(self) -> Card: ...
@@ -38,7 +38,7 @@ class Labels:
 
     Attributes:
         head: (class, dim) unit vectors.
-        calibration: where the classes are those of validation data, asked for in the same words.
+        calibration: if the classes and their sentences are those of the validation data.
     """
 
     names: tuple[str, ...]
@@ -51,7 +51,7 @@ class Labels:
         return COSINE if self.calibration is None else PROBABILITY
 
     def scores(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(n, class) of unit embeddings (n, dim)."""
+        """Scores (n, class) of unit embeddings (n, dim)."""
         cosines = embeddings @ self.head.T
         return cosines if self.calibration is None else self.calibration.probabilities(cosines)
 
@@ -62,35 +62,36 @@ def make_labels(
     """Classes as vectors.
 
     Args:
-        labels: names, as a list or with commas between; a nomenclature of workflow/nomenclatures; a text file with a
+        model: whose text encoder makes the vectors.
+        labels: names, as a list or separated by commas; a nomenclature of workflow/nomenclatures; a text file with a
             name per line; None for the classes of the model's training.
         templates: see `chosen_templates`.
 
     Raises:
-        UserError: fewer than two labels, one twice, or none stated where the model knows none.
+        UserError: fewer than two labels, one twice, or none stated for a model without classes.
     """
     card = model.card
     names, spoken = _names(card, labels)
     if len(names) < 2:
         raise UserError(
-            f"--labels has {'only ' + repr(names[0]) if names else 'no label'}; the best of one label says nothing. "
+            f"--labels has {'only ' + repr(names[0]) if names else 'no label'}; the best of one label means nothing. "
             "Name "
             'two or more, such as --labels "forest, water, something else".'
         )
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise UserError(f"--labels names {', '.join(twice)} twice; name each label once.")
-    own = dict(zip(card.classes, card.prompts, strict=False)) if templates is None else {}
+    trained_sentences = dict(zip(card.classes, card.prompts, strict=False)) if templates is None else {}
     filled = fill_templates(chosen_templates(card, templates), spoken)
-    sentences = [own.get(name) or tuple(texts) for name, texts in zip(names, filled, strict=True)]
-    as_trained = bool(own) and set(names) == set(own)
+    sentences = [trained_sentences.get(name) or tuple(texts) for name, texts in zip(names, filled, strict=True)]
+    as_trained = bool(trained_sentences) and set(names) == set(trained_sentences)
     return Labels(
         names, model.encode_sentences(sentences), Calibration.from_card(card.calibration) if as_trained else None
     )
 
 
 def chosen_templates(card: Card, templates: str | Sequence[str] | None) -> tuple[str, ...]:
-    """Templates: a set of workflow/prompts, one template or several, 'none' for the words alone, None for the model's.
+    """Templates: a set of workflow/prompts, one template or several, 'none' for bare words, None for the model's.
 
     Raises:
         UserError: no such set.
@@ -105,25 +106,25 @@ def chosen_templates(card: Card, templates: str | Sequence[str] | None) -> tuple
         chosen = (templates,)
     else:
         if templates not in prompt_set_names():
-            known = prompt_set_names()
+            names = prompt_set_names()
             raise UserError(
-                f"--templates is '{templates}'; there are {', '.join(known)} (workflow/prompts), 'none', or a template "
-                f"with {{}} for the label.{did_you_mean(templates, known)}"
+                f"--templates is '{templates}'; allowed: {', '.join(names)} (workflow/prompts), 'none', or a template "
+                f"with {{}} for the label.{did_you_mean(templates, names)}"
             )
         written = read_yaml("prompts", templates)
         chosen = prompt_set(written if "classes" in written else written["templates"]).templates
     if not chosen or not all("{}" in text for text in chosen):
         raise UserError(
-            f"templates are {', '.join(map(repr, chosen)) or 'none'}; each needs {{}} where the label stands."
+            f"templates are {', '.join(map(repr, chosen)) or 'none'}; each needs {{}} in place of the label."
         )
     return chosen
 
 
 def _names(card: Card, labels: str | Sequence[str] | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Labels, and what fills the templates for them."""
+    """Labels, and the names that fill the templates for them."""
     if labels is None:
         if not card.classes:
-            raise UserError(f'{card.name} carries no classes of its own; name them: --labels "forest, water, meadow".')
+            raise UserError(f'{card.name} has no classes of its own; name them: --labels "forest, water, meadow".')
         return card.classes, card.classes
     if not isinstance(labels, str):
         return tuple(labels), tuple(labels)

@@ -1,4 +1,4 @@
-"""A map of a scene: every window classified, on the scene's grid to the pixel."""
+"""A map of a scene: every window classified, on the scene's pixel grid."""
 
 import json
 import shutil
@@ -30,7 +30,7 @@ NO_SCORE = {"uint16": 65_535, "int16": -32_768}
 
 @dataclass(frozen=True)
 class Area:
-    """How much of a map a class covers; `km2` is None where the reference system has no metres."""
+    """The area of a class on a map; `km2` is None where the reference system is in degrees."""
 
     name: str
     pixels: int
@@ -43,7 +43,7 @@ class Mapped:
     """A finished map.
 
     Attributes:
-        windows: how many were encoded, in this process.
+        windows: number encoded in this process.
         areas: of each label, in their order.
         no_data: pixels without a class.
     """
@@ -72,25 +72,30 @@ def map_scene(
     """Classify every window of a scene and write the classes as a cloud-optimised GeoTIFF.
 
     The class of a pixel is that of the window whose middle `stride` pixels it is in; windows that do not fit end at the
-    scene's edge. Windows of which less than half have values, and pixels without one, have none. A call that is killed
-    and repeated continues where it was.
+    scene's edge. Windows of which less than half have values, and pixels without a value, have no class. A call that
+    was killed resumes when it is repeated.
 
     Args:
+        model: that encodes the windows.
+        path: of the scene.
+        labels: the classes.
+        out: the map to write, .tif.
         window: side of a window in pixels; None for that of the model's training samples, else of its input.
         stride: pixels from one window to the next; None for `window`.
         scores: also write `<out>.scores.tif`, a band per class: probabilities or cosines, times 10,000.
+        reading: what the user states beyond the files.
 
     Raises:
         UserError: no reference system, more than 255 labels, windows that do not fit, or a scene that cannot be used.
     """
     if len(labels.names) > MOST_CLASSES:
-        raise UserError(f"{len(labels.names)} labels; a map has room for {MOST_CLASSES}.")
+        raise UserError(f"{len(labels.names)} labels; a map can hold {MOST_CLASSES}.")
     size = window or model.card.window or model.image.size
     step = stride or size
     with open_scene(path, model.image.takes, reading) as scene:
         if scene.crs is None:
             raise UserError(
-                f"{path} states no reference system, so its map would lie nowhere. State it: --crs EPSG:32633 (or "
+                f"{path} states no reference system, so its map would have no place. State it: --crs EPSG:32633 (or "
                 "write it into the file: rio edit-info --crs EPSG:32633 FILE)."
             )
         must_hold_windows(scene, size, step)
@@ -108,13 +113,13 @@ def map_scene(
 
 
 class Work:
-    """What is known of a map so far, in files that outlive a kill.
+    """The finished part of a map, in files that survive a kill.
 
     Attributes:
         done: rows of windows that are finished.
         classes: (row, col of windows) uint8.
         scores: (row, col, class) whole numbers, or None.
-        valid: (y, packed x) bits of pixels that have values; all ones until a pixel without one is met.
+        valid: (y, packed x) bits of pixels that have values; all ones until a pixel without one is read.
     """
 
     def __init__(
@@ -135,7 +140,7 @@ class Work:
 
     @property
     def strips_left(self) -> int | None:
-        """Unknown: a strip's rows depend on the scene."""
+        """None, for unknown: the rows of a strip depend on the scene."""
         return None
 
     def _earlier(self) -> int:
@@ -156,7 +161,7 @@ class Work:
         return mapped
 
     def finish(self, rows: int) -> None:
-        """So many rows of windows are done, and what was found is on disk."""
+        """Record that this many rows of windows are done, with their results on disk."""
         for array in (self.classes, self.valid, self.scores):
             if array is not None:
                 array.flush()
@@ -190,7 +195,7 @@ def _classify_strip(model: Model, scene: Scene, labels: Labels, strip: Strip, wo
 def _window_batches(
     strip: Strip, work: Work, size: int
 ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp], NDArray[Any], NDArray[np.bool_] | None]]:
-    """Row and column among the windows, pixels and validity of `size` windows of a strip at a time."""
+    """Yield row and column among the windows, pixels and validity of `size` windows of a strip at a time."""
     waiting: list[tuple[NDArray[Any], ...]] = []
     count = 0
 
@@ -216,7 +221,7 @@ def _window_batches(
 
 
 def cell_of_pixel(begins: list[int], size: int, stride: int, length: int) -> NDArray[np.intp]:
-    """Which window each pixel of a side has its class from: that whose middle `stride` pixels it is in."""
+    """The index of the window that each pixel of a side takes its class from: its middle `stride` pixels contain it."""
     margin = (size + stride) // 2
     bounds = [begin + margin for begin in begins[:-1]]
     return np.searchsorted(bounds, np.arange(length), side="right")
@@ -230,8 +235,8 @@ def _cover(model: Model, labels: Labels, work: Work, grid: Grid, scene: Scene) -
         return np.unpackbits(work.valid[top:bottom], axis=1, count=grid.width).astype(bool)
 
     def classes(top: int, bottom: int) -> NDArray[np.uint8]:
-        found = work.classes[down[top:bottom]][:, across]
-        return np.where(has_value(top, bottom), found, NO_DATA).astype(np.uint8)
+        values = work.classes[down[top:bottom]][:, across]
+        return np.where(has_value(top, bottom), values, NO_DATA).astype(np.uint8)
 
     def scores(top: int, bottom: int) -> NDArray[Any]:
         assert work.scores is not None
@@ -279,7 +284,7 @@ def _areas(work: Work, labels: Labels, grid: Grid) -> tuple[tuple[Area, ...], in
 def _key(
     model: Model, path: Path, labels: Labels, size: int, stride: int, scores: bool, reading: Reading
 ) -> dict[str, Any]:
-    """Everything that decides a map; what another key left behind is thrown away."""
+    """Everything that decides a map; partial results of another key are deleted."""
     files = sorted({band.path for band in bands_of(path)})
     return {
         "model": model.digest,

@@ -1,4 +1,4 @@
-"""A model as people use it: arrays, files and sentences in, unit embeddings, labels and cosines out."""
+"""A model for users: arrays, files and sentences in, unit embeddings, labels and cosines out."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -24,21 +24,21 @@ from bandbridge.use.scenes import BandSet, Reading, open_scene
 if TYPE_CHECKING:
     import xarray
 
-# Of the pixels of one image that is encoded as a whole; a scene is for windows.
+# Bytes of an image that is encoded as a whole; a scene is divided into windows.
 MOST_IMAGE_BYTES = 1024**3
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
 class ImageSide:
-    """An image encoder and how pixels get to it.
+    """An image encoder and the preparation of its input.
 
     Attributes:
         network: with all its weights, on the device.
-        takes: the bands it can be given, the best first.
-        prepare: pixels (n, band, y, x) on the device, with the names of their bands, -> what `encode` takes.
+        takes: the sets of bands that it accepts, the best first.
+        prepare: pixels (n, band, y, x) on the device and the names of their bands -> the input of `encode`.
         encode: -> (n, dim), not normalised.
-        size: side of what `encode` takes, in pixels.
+        size: side of the input of `encode`, in pixels.
     """
 
     network: nn.Module
@@ -54,9 +54,9 @@ class Classified:
     """Labels of images.
 
     Attributes:
-        names: all labels that were asked for.
+        names: all labels to choose from.
         scores: (n, class).
-        measure: what the scores are, 'probability' or 'cosine'.
+        measure: kind of the scores, 'probability' or 'cosine'.
     """
 
     names: tuple[str, ...]
@@ -71,20 +71,23 @@ class Classified:
     def top(self, k: int) -> list[list[tuple[str, float]]]:
         """The k best labels of each image with their scores, the best first."""
         order = np.argsort(-self.scores, axis=1, kind="stable")[:, :k]
-        return [[(self.names[at], float(row[at])) for at in best] for row, best in zip(self.scores, order, strict=True)]
+        return [
+            [(self.names[index], float(row[index])) for index in best]
+            for row, best in zip(self.scores, order, strict=True)
+        ]
 
 
 @dataclass(eq=False)
 class Model:
-    """A model that is ready to use; `bandbridge.load` makes one.
+    """A model that is ready to use; `bandbridge.load` returns one.
 
     Attributes:
         name: of the model.
-        source: MODEL as it was named.
-        card: what is known of it besides its weights.
+        source: MODEL as the user named it.
+        card: its metadata.
         image: its image encoder.
         digest: SHA-256 of its weights.
-        device, precision: that it computes on and in.
+        device, precision: of the computation.
         batch_size: images encoded at a time.
     """
 
@@ -100,11 +103,11 @@ class Model:
     _text: Clip | None = field(default=None, repr=False)
     parts: Any = field(default=None, repr=False)  # of `sources.Parts`, for exports
 
-    # --- what it is ---------------------------------------------------------------------------------------------------
+    # --- properties ---------------------------------------------------------------------------------------------------
 
     @property
     def bands(self) -> tuple[str, ...]:
-        """The bands that it takes, in its order; red, green and blue for an encoder of pictures."""
+        """The bands of its input, in order; red, green and blue for an encoder of RGB images."""
         return self.image.takes[0].bands
 
     @property
@@ -123,7 +126,7 @@ class Model:
 
     @property
     def text(self) -> Clip:
-        """The CLIP whose text encoder it shares, loaded when it is first asked for.
+        """The CLIP whose text encoder it shares, loaded on first use.
 
         Raises:
             UserError: the model has no text encoder.
@@ -131,7 +134,7 @@ class Model:
         if self._text is None:
             if self._load_text is None:
                 raise UserError(
-                    f"{self.name} comes without a text encoder: it embeds images and finds similar ones (search "
+                    f"{self.name} has no text encoder: it embeds images and finds similar ones (search "
                     "--image). For words, name the CLIP that it is of or was aligned to, such as --text-model "
                     "ViT-B-32:openai or an open_clip model directory."
                 )
@@ -145,11 +148,11 @@ class Model:
         """Unit embeddings of images.
 
         Args:
-            images: an array (band, y, x) or (sample, band, y, x) in the model's units (`card.units`), or pictures
+            images: an array (band, y, x) or (sample, band, y, x) in the model's units (`card.units`), or RGB images
                 (y, x, 3) or (sample, y, x, 3) uint8; the same as an xarray.DataArray, whose coordinate `band` names the
                 bands; a path, or several.
-            bands: names of the array's or the files' bands, in their order; for an array that has the model's own
-                bands in its order, None.
+            bands: names of the array's or the files' bands, in their order; None for an array
+                with the model's bands in its order.
             reading: `scale`, `offset` and `crs` of files, see `scenes.Reading`.
 
         Returns:
@@ -247,8 +250,8 @@ class Model:
         if len(names) != pixels.shape[1]:
             raise UserError(f"bands has {len(names)} names, the array {pixels.shape[1]} bands.")
         must_have(names, takes.bands, "the array", takes.may_lack)
-        known = [at for at, name in enumerate(names) if name in takes.bands]
-        return pixels[:, known], tuple(names[at] for at in known)
+        used = [at for at, name in enumerate(names) if name in takes.bands]
+        return pixels[:, used], tuple(names[at] for at in used)
 
     # --- words --------------------------------------------------------------------------------------------------------
 
@@ -258,8 +261,9 @@ class Model:
         """Unit embeddings (text, dim) of words or sentences, (dim,) of one.
 
         Args:
-            templates: that the texts fill; the mean over the filled ones counts. None takes the model's own; 'none',
-                or ("{}",), embeds the texts as they are.
+            texts: words or sentences.
+            templates: to fill with each text; the mean over the filled templates is embedded. None takes the model's
+                own; 'none', or ("{}",), embeds the texts unchanged.
         """
         single = isinstance(texts, str)
         listed = [texts] if isinstance(texts, str) else list(texts)
@@ -286,8 +290,8 @@ class Model:
         """The best label of each image, zero-shot.
 
         Args:
-            images, bands, reading: as of `encode_images`.
-            labels, templates: as of `labels.make_labels`.
+            images, bands, reading: see `encode_images`.
+            labels, templates: see `labels.make_labels`.
         """
         chosen = self.labels(labels, templates)
         embedded = np.atleast_2d(np.asarray(self.encode_images(images, bands, **reading)))
@@ -301,7 +305,7 @@ class Model:
         bands: Sequence[str] | None = None,
         **reading: Any,
     ) -> NDArray[np.float32]:
-        """Cosines (n, text) of images, or of embeddings (n, dim), and texts; arguments as of `classify`."""
+        """Cosines (n, text) of images, or of embeddings (n, dim), and texts; for the arguments see `classify`."""
         is_embedded = isinstance(images, np.ndarray) and images.ndim <= 2
         embedded = images if is_embedded else np.asarray(self.encode_images(images, bands, **reading))
         return np.atleast_2d(embedded) @ np.atleast_2d(self.encode_text(texts, templates)).T
@@ -311,7 +315,7 @@ def read_whole(scene: Any) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
     """All pixels of a scene that is one image, and which of them have values.
 
     Raises:
-        UserError: it is a large scene, or none of its pixels has a value.
+        UserError: it is too large for one image, or none of its pixels has a value.
     """
     size = len(scene.bands) * scene.height * scene.width * scene.dtype.itemsize
     if size > MOST_IMAGE_BYTES:
@@ -329,6 +333,7 @@ def filled(pixels: NDArray[Any], valid: NDArray[np.bool_] | None) -> NDArray[Any
     """Pixels (n, band, y, x), those without a value replaced by their band's mean over the rest of the image.
 
     Args:
+        pixels: (n, band, y, x).
         valid: (n, y, x); None where all pixels have values. An image without any becomes zeros.
     """
     if valid is None or valid.all():
@@ -342,7 +347,7 @@ def filled(pixels: NDArray[Any], valid: NDArray[np.bool_] | None) -> NDArray[Any
 
 
 def in_batches(items: Iterable[T], size: int) -> Iterator[list[T]]:
-    """Items in lists of `size`."""
+    """Yield items in lists of `size`; the last may be shorter."""
     batch: list[T] = []
     for item in items:
         batch.append(item)

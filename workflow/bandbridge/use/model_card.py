@@ -10,7 +10,7 @@ from bandbridge.use.card import Card
 from bandbridge.use.model import Model
 
 CARD_FILE = "README.md"
-# Of the scores that a card shows; the others are in bandbridge.json.
+# Tasks whose scores a card shows; all are in bandbridge.json.
 TASKS = {"zero-shot": "zero-shot-image-classification", "words": "image-text-retrieval"}
 
 
@@ -74,21 +74,21 @@ def _what(model: Model, card: Card) -> str:
         if card.alpha is None
         else f", its image encoder at alpha {card.alpha:g} between zero-shot and fine-tuned weights"
     )
-    return f"A CLIP ({card.clip or card.name}) for satellite pictures{alpha}; {model.dim} values per embedding."
+    return f"A CLIP ({card.clip or card.name}) for satellite images{alpha}; {model.dim} values per embedding."
 
 
 def _how(model: Model) -> str:
-    own = (
+    with_bandbridge = (
         "With BandBridge:\n\n```python\nimport bandbridge\n\nmodel = bandbridge.load(\"FOLDER\")\n"
         "model.classify(\"image.tif\", \"forest, water, fields\").top(2)\n```"
     )  # fmt: skip
     if model.parts.student is None:
-        return own + (
-            "\n\nWith open_clip alone:\n\n```python\nimport open_clip\n\n"
+        return with_bandbridge + (
+            "\n\nWith only open_clip:\n\n```python\nimport open_clip\n\n"
             "model, preprocess = open_clip.create_model_from_pretrained(\"local-dir:FOLDER\")\n```"
         )  # fmt: skip
-    return own + (
-        "\n\nWith timm alone (`input.json` says how bands become the input):\n\n```python\nimport timm, torch\n"
+    return with_bandbridge + (
+        "\n\nWith only timm (`input.json` states how bands become the input):\n\n```python\nimport timm, torch\n"
         "from safetensors.torch import load_file\n\ntrunk = timm.create_model(\"local-dir:FOLDER\", "
         "pretrained=True).eval()\nlinear = load_file(\"FOLDER/projection.safetensors\")\n"
         "embedding = torch.nn.functional.linear(trunk(bands), linear[\"weight\"], linear[\"bias\"])\n```\n\n"
@@ -135,12 +135,12 @@ def _scores(card: Card) -> str:
 
 def _limits(card: Card) -> str:
     confidence = (
-        "Probabilities are calibrated for the classes above alone; for other words there are cosines, which are no "
+        "Probabilities are calibrated only for the classes above; for other words there are cosines, which are not "
         "probabilities."
         if card.calibration
         else "Its scores are cosines, not probabilities."
     )
     return (
         f"{confidence} Other sensors, product levels, seasons, regions and window sizes than those of its training "
-        "lower the scores by an unknown amount. It says which of the words fits best, also where none does."
+        "lower the scores by an unknown amount. It returns the word that fits best, even if none fits."
     )

@@ -21,7 +21,7 @@ PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 
 
 class _Embedding(nn.Module):
-    """Resized bands in their unit (n, band, size, size), or pictures 0..255, to unit embeddings."""
+    """Resized bands in their unit (n, band, size, size), or RGB images 0..255, to unit embeddings."""
 
     def __init__(self, network: nn.Module, scale: Callable[[Tensor], Tensor]) -> None:
         super().__init__()
@@ -33,10 +33,13 @@ class _Embedding(nn.Module):
 
 
 def write_onnx(model: Model, path: Path) -> str:
-    """Write an encoder with its scaling and normalisation; returns how far it is from torch's, in a sentence.
+    """Write an encoder with its scaling and normalisation.
 
     The input `pixels` is (n, band, size, size) float32: all of the model's bands in its unit, or red, green and blue
     from 0 to 255, resized by the caller; the output `embedding` is (n, dim), of length 1.
+
+    Returns:
+        A sentence with the largest difference from torch's embeddings.
 
     Raises:
         UserError: a package is missing, or the result differs from torch's by more than 1e-4.
@@ -61,8 +64,8 @@ def write_onnx(model: Model, path: Path) -> str:
             logging.disable(logging.NOTSET)
         expected = wrapped(example).numpy()
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    (found,) = session.run(None, {"pixels": example.numpy()})
-    difference = float(np.abs(found - expected).max())
+    (embeddings,) = session.run(None, {"pixels": example.numpy()})
+    difference = float(np.abs(embeddings - expected).max())
     if not difference <= TOLERANCE:
         raise UserError(f"{path.name}: embeddings differ from torch's by {difference:.1e}, more than {TOLERANCE:g}.")
     return f"{path.name}: embeddings within {difference:.1e} of torch's."

@@ -1,7 +1,7 @@
 """The checkpoints of the method's authors: the CLIP without a text transformer, the student with its linear layer.
 
-Both are `{"model": state dict}` (Zavras et al. 2025, copied manually from the page that their repository names). What
-they are is read off the tensors' names and shapes.
+Both are `{"model": state dict}` (Zavras et al. 2025, copied manually from the page that their repository names). The
+network is recognised by the names and shapes of the tensors.
 """
 
 from collections.abc import Mapping
@@ -35,10 +35,10 @@ COMPOSITE = {"bands": ("B04", "B03", "B02"), "divisor": 2000.0}
 
 
 def load_checkpoint(path: Path) -> tuple[tuple[Student | None, Clip | None, Encoder | None], Card]:
-    """The student or the CLIP in a checkpoint of the authors, and what is known of it.
+    """The student or the CLIP in a checkpoint of the authors, and its metadata.
 
     Raises:
-        UserError: the file is no checkpoint, or of another model.
+        UserError: the file is not a checkpoint, or of another model.
     """
     state = flat(read_checkpoint(path))
     for marker, load in ((STUDENT_HEAD, _student), (CLIP_PATCHES, _clip)):
@@ -55,20 +55,20 @@ def _student(state: Mapping[str, Tensor], path: Path) -> tuple[tuple[Student, No
     projection, patches = state[STUDENT_HEAD], state.get(STUDENT_PATCHES)
     sizes = None if patches is None else (patches.shape[0], patches.shape[-1])
     if sizes not in BACKBONES or patches is None or patches.shape[1] != len(STUDENT_BANDS):
-        found = "missing" if patches is None else tuple(patches.shape)
+        shape = "missing" if patches is None else tuple(patches.shape)
         raise UserError(
-            f"{path}: {STUDENT_PATCHES} is {found}; the authors' students are ViTs of {len(STUDENT_BANDS)} bands, "
+            f"{path}: {STUDENT_PATCHES} is {shape}; the authors' students are ViTs of {len(STUDENT_BANDS)} bands, "
             f"whose patch embeddings are (width, {len(STUDENT_BANDS)}, 16, 16) with width "
             f"{', '.join(str(w) for w, _ in BACKBONES)}."
         )
     spec = StudentSpec(BACKBONES[sizes], {}, STUDENT_BANDS, "reflectance", 224)
     student = Student(spec, projection.shape[0])
-    named = {name.replace("head.proj.", "projection.", 1): value for name, value in state.items()}
-    if "projection.bias" not in named:  # open_clip's linear head has none unless it is asked for
-        named["projection.bias"] = projection.new_zeros(projection.shape[0])
-    must_fit(named, student.state_dict(), path, f"the student ({spec.backbone} and a linear layer)")
-    must_hold_numbers(named, student.state_dict(), path)
-    student.load_state_dict({name: value.float() for name, value in named.items()})
+    weights = {name.replace("head.proj.", "projection.", 1): value for name, value in state.items()}
+    if "projection.bias" not in weights:  # open_clip's linear head has none by default
+        weights["projection.bias"] = projection.new_zeros(projection.shape[0])
+    must_fit(weights, student.state_dict(), path, f"the student ({spec.backbone} and a linear layer)")
+    must_hold_numbers(weights, student.state_dict(), path)
+    student.load_state_dict({name: value.float() for name, value in weights.items()})
     card = Card(
         name=path.stem,
         kind="student",
@@ -86,10 +86,10 @@ def _clip(state: Mapping[str, Tensor], path: Path) -> tuple[tuple[None, Clip, No
     patches, positions = state[CLIP_PATCHES], state.get("visual.positional_embedding")
     sizes = (patches.shape[0], patches.shape[-1], -1 if positions is None else len(positions) - 1)
     if sizes not in ARCHITECTURES or patches.shape[1] != 3:
-        known = ", ".join(name.removesuffix("-quickgelu") for name in ARCHITECTURES.values())
+        architectures = ", ".join(name.removesuffix("-quickgelu") for name in ARCHITECTURES.values())
         raise UserError(
-            f"{path}: {CLIP_PATCHES} is {tuple(patches.shape)} with {sizes[2]} positions, which is none of {known}. "
-            "For another CLIP bring the weights into an open_clip model directory, and name that."
+            f"{path}: {CLIP_PATCHES} is {tuple(patches.shape)} with {sizes[2]} positions, which is none of "
+            f"{architectures}. For another CLIP convert the weights to an open_clip model directory, and name that."
         )
     clip = new_clip(ARCHITECTURES[sizes])
     visual = {name.removeprefix("visual."): value for name, value in state.items() if name.startswith("visual.")}

@@ -18,30 +18,30 @@ from bandbridge.base.errors import UserError
 from bandbridge.catalogue.sensors import SENTINEL_2
 from bandbridge.use.bands import canonical
 
-# GDAL tries all of its drivers otherwise, some of which fetch addresses or run parsers of their own.
+# GDAL would otherwise try all of its drivers, some of which fetch addresses or run their own parsers.
 DRIVERS = ("GTiff", "JP2OpenJPEG", "PNG", "JPEG", "VRT", "ENVI")
 SUFFIXES = (".tif", ".tiff", ".jp2", ".png", ".jpg", ".jpeg", ".vrt", ".img", ".dat")
-# Local files alone, and no program inside a VRT.
+# Only local files, and no program inside a VRT.
 LOCAL: dict[str, str | int] = {
     "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ".none",
     "GDAL_VRT_ENABLE_PYTHON": "NO",
-    # MB of decoded blocks. GDAL takes a twentieth of the memory; this much holds a row of tiles of all of Sentinel-2.
+    # MB of decoded blocks. GDAL takes a twentieth of the memory; this holds a row of tiles of all bands of Sentinel-2.
     "GDAL_CACHEMAX": 256,
 }
-# What operating systems leave in folders.
+# Files that operating systems create in folders.
 JUNK = re.compile(r"(?i)^(\.|__macosx|thumbs\.db|desktop\.ini)")
-# No band of an image, whatever its name ends in: Sentinel-2's true colour, masks and classes.
+# Files that are not bands, though their names look like it: Sentinel-2's true colour, masks and classes.
 NO_BAND = re.compile(r"(?i)[_-](TCI|SCL|AOT|WVP|CLD|SNW|PVI|CLDPRB|MSK\w*)(_\d+m)?\.\w+$")
 _WORDS_OF_PLATFORM = ("SPACECRAFT_ID", "SPACECRAFT", "PLATFORM", "SATELLITE", "PLATFORM_ID", "MISSION")
 
 
 @dataclass(frozen=True)
 class BandFile:
-    """One band of an image, and what its file states of it.
+    """One band of an image, and what its file states about it.
 
     Attributes:
         index: of the band in the file, from 1.
-        name: None where the file has none for it.
+        name: None where the file states none.
         scale, offset: value = stored * scale + offset; None where nothing is stated.
         nodata: None where nothing is stated.
     """
@@ -55,9 +55,12 @@ class BandFile:
 
 
 def open_raster(path: Path) -> DatasetReader:
-    """A raster opened by GDAL with one of `DRIVERS`; raises `UserError` where none reads it.
+    """Open a raster by GDAL with one of `DRIVERS`.
 
-    A VRT names other files, which are opened as well: its author is trusted as far as local files go.
+    A VRT names other files, which are opened as well: its author may name any local file.
+
+    Raises:
+        UserError: none of the drivers reads it.
     """
     import warnings
 
@@ -76,10 +79,10 @@ def open_raster(path: Path) -> DatasetReader:
 
 
 def bands_of(path: Path) -> list[BandFile]:
-    """Every band of an image, in its order, with names as its files have them.
+    """Every band of an image, in its order, with the names in its files.
 
     Raises:
-        UserError: nothing is there, it is no image, or an asset of a STAC item is not a local file.
+        UserError: the path does not exist or is not an image, or an asset of a STAC item is not a local file.
     """
     if path.is_dir():
         return _safe_bands(path) if _is_safe(path) else _folder_bands(path)
@@ -102,7 +105,7 @@ def is_band_folder(path: Path) -> bool:
 
 
 def rasters_in(folder: Path) -> list[Path]:
-    """The rasters of a folder, by name, whatever the case of their endings; not those below it."""
+    """The rasters directly in a folder, sorted by name; endings in any case."""
     return sorted(
         file
         for file in folder.iterdir()
@@ -128,8 +131,8 @@ def _must_not_be_landsat(path: Path, file: DatasetReader) -> None:
     platform = next((tags[word] for word in _WORDS_OF_PLATFORM if word in tags), "")
     if platform.upper().startswith("LANDSAT"):
         raise UserError(
-            f"{path} says that it is of {platform}, whose bands have the numbers of other wavelengths than "
-            "Sentinel-2's. Take a model that was trained on that sensor; to use the file all the same, delete that tag."
+            f"{path} states that it is from {platform}, whose band numbers mean other wavelengths than "
+            "Sentinel-2's. Use a model that was trained on that sensor; to use the file anyway, delete that tag."
         )
 
 
@@ -144,18 +147,18 @@ def _folder_bands(folder: Path) -> list[BandFile]:
 
 
 def _finest(folder: Path, files: Iterable[Path]) -> list[BandFile]:
-    """A band per file, named after the file's name; of one band in several resolutions the finest."""
+    """One band per file, named after the file; for a band in several resolutions the finest."""
     chosen: dict[str, tuple[float, BandFile]] = {}
     for path in files:
         with open_raster(path) as file:
             if file.count != 1:
                 raise UserError(
                     f"{path} has {file.count} bands; in a folder of bands each file has one. Name the file itself, or "
-                    "put images of several bands into a folder of their own."
+                    "move images of several bands to another folder."
                 )
             band = _described(path, file, 1)
-            named = canonical(band.name, ()) if band.name else None
-            name = named or canonical(path.stem, ()) or path.stem
+            stated_name = canonical(band.name, ()) if band.name else None
+            name = stated_name or canonical(path.stem, ()) or path.stem
             size = abs(file.transform.a) if file.crs else 1 / file.width
         if name in chosen and chosen[name][0] == size:
             raise UserError(f"{folder}: {chosen[name][1].path.name} and {path.name} are both {name}; keep one of them.")
@@ -169,7 +172,7 @@ def _is_safe(path: Path) -> bool:
 
 
 def _safe_bands(folder: Path) -> list[BandFile]:
-    """The bands of a Sentinel-2 product, each in its finest resolution, with scale and offsets of its metadata."""
+    """The bands of a Sentinel-2 product, each in its finest resolution, with scale and offset from its metadata."""
     metadata = next(folder.glob("MTD_MSI*.xml"))
     files = sorted(folder.glob("GRANULE/*/IMG_DATA/**/*.jp2")) or sorted(folder.glob("GRANULE/*/IMG_DATA/**/*.tif"))
     if not files:
@@ -186,11 +189,13 @@ def _radiometry(metadata: Path) -> tuple[float, dict[str, float]]:
     """1 / quantification value, and the number added to each band's digital numbers (since baseline 04.00)."""
     text = metadata.read_text(encoding="utf-8", errors="replace")
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
-        raise UserError(f"{metadata} declares entities, which metadata of Sentinel-2 never do; get the product again.")
+        raise UserError(
+            f"{metadata} declares entities, which metadata of Sentinel-2 never do; download the product again."
+        )
     try:
         root = ElementTree.fromstring(text)
     except ElementTree.ParseError as error:
-        raise UserError(f"{metadata}: damaged ({error}); get the product again.") from error
+        raise UserError(f"{metadata}: damaged ({error}); download the product again.") from error
     quantification, offsets = 10_000.0, {}
     names = [band.name for band in SENTINEL_2.bands]
     for element in root.iter():
@@ -209,9 +214,11 @@ def _stac_bands(path: Path) -> list[BandFile]:
     try:
         item = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise UserError(f"{path}: no JSON ({error}); expected a STAC item.") from error
+        raise UserError(f"{path}: not JSON ({error}); expected a STAC item.") from error
     if not isinstance(item, dict) or "assets" not in item:
-        raise UserError(f"{path}: has no assets, so this is no STAC item; name an item, not a catalogue or collection.")
+        raise UserError(
+            f"{path}: has no assets, so this is not a STAC item; name an item, not a catalogue or collection."
+        )
     bands = list(_assets(path, item["assets"]))
     if not bands:
         raise UserError(f"{path}: none of its assets ({', '.join(item['assets'])}) is a raster with band names.")
@@ -230,7 +237,7 @@ def _assets(path: Path, assets: Mapping[str, Any]) -> Iterator[BandFile]:
             continue
         address = urlparse(href)
         if address.scheme not in ("", "file"):
-            raise UserError(f"{path}: asset {key} lies at {href}; download it, and write its local path into the item.")
+            raise UserError(f"{path}: asset {key} is at {href}; download it, and write its local path into the item.")
         file = path.parent / unquote(address.path)
         radiometry = asset.get("raster:bands") or [{}] * len(described)
         for index, (band, values) in enumerate(zip(described, radiometry, strict=False), start=1):

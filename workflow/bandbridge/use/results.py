@@ -1,4 +1,4 @@
-"""What was found of images, as a table: CSV, Parquet, GeoJSON, GeoPackage."""
+"""Results per image as a table: CSV, Parquet, GeoJSON, GeoPackage."""
 
 import csv
 import tempfile
@@ -16,15 +16,15 @@ WGS84 = "EPSG:4326"
 
 
 def must_be_writable(out: Path, suffixes: Sequence[str]) -> None:
-    """Raise `UserError` before any work where the result could not be written."""
+    """Raise `UserError` before any work if the result could not be written."""
     if out.suffix.lower() not in suffixes:
-        raise UserError(f"--out is {out}; its ending says what to write: {', '.join(suffixes)}.")
+        raise UserError(f"--out is {out}; its ending decides the format: {', '.join(suffixes)}.")
     if out.is_dir():
         raise UserError(f"--out is {out}, which is a folder; name a file.")
 
 
 def write_table(out: Path, rows: Sequence[Mapping[str, Any]], outlines: Sequence[Outline | None]) -> None:
-    """Write rows, whole or not at all; in GeoJSON and GeoPackage with their outlines, in WGS 84.
+    """Write rows, whole or not at all; GeoJSON and GeoPackage with their outlines, in WGS 84.
 
     Raises:
         UserError: the format needs places, and a row has none.
@@ -69,7 +69,7 @@ def _write_frame(path: Path, kind: str, rows: Sequence[Mapping[str, Any]], outli
     if kind == ".parquet":
         placed.to_parquet(path)
     else:
-        # GDAL wants a name of the right ending, and none that exists.
+        # GDAL needs a name with the right ending that does not exist yet.
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
             file = Path(folder, f"table{kind}")
             placed.to_file(file, driver="GPKG" if kind == ".gpkg" else "GeoJSON", engine="pyogrio")

@@ -1,4 +1,4 @@
-"""A run's folder as models: which there are, and what the run knows of each."""
+"""The models in a run's folder, and the run's metadata of each."""
 
 import csv
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ from bandbridge.use.calibration import fit
 from bandbridge.use.card import Card
 
 SETTINGS = "config.yaml"
-# Of metrics.csv, what a reader of a model's card wants; the table has many more.
+# The metrics of metrics.csv that a model's card shows.
 SCORES = ("accuracy", "balanced_accuracy", "map", "f1_micro", "precision@20", "lift@20", "recall@1", "recall@5")
 KEPT_COLUMNS = ("dataset", "modality", "task", "nomenclature", "prompts", "metric", "value", "ci_low", "ci_high", "n")
 SOFTWARE = ("torch", "timm", "open_clip_torch")
@@ -39,7 +39,7 @@ class RunModel:
 
     Attributes:
         run: the run's folder.
-        folder: the model's own.
+        folder: of the model.
         kind: 'student' or 'clip'.
     """
 
@@ -50,9 +50,9 @@ class RunModel:
 
 def models_of(run: Path) -> list[RunModel]:
     """The finished models of a run, its students first."""
-    found = [RunModel(run, path.parent, "student") for path in sorted(run.glob("align/*/model.safetensors"))]
+    aligned = [RunModel(run, path.parent, "student") for path in sorted(run.glob("align/*/model.safetensors"))]
     patched = sorted(run.glob("paint/*/patched/open_clip_config.json"))
-    return [*found, *(RunModel(run, path.parent, "clip") for path in patched)]
+    return [*aligned, *(RunModel(run, path.parent, "clip") for path in patched)]
 
 
 def is_run(folder: Path) -> bool:
@@ -60,7 +60,7 @@ def is_run(folder: Path) -> bool:
 
 
 def only_model(run: Path) -> RunModel:
-    """The model that a run's folder stands for: its student, or its patched CLIP where it has no student.
+    """The model that a run's folder means: its student, or its patched CLIP if it has no student.
 
     Raises:
         UserError: it has several students, or no finished model.
@@ -78,7 +78,7 @@ def only_model(run: Path) -> RunModel:
 
 
 def model_of(folder: Path) -> RunModel | None:
-    """The model of a run that a folder is, or that is in a folder of `paint`; None where it is in no run."""
+    """The model of a run in this folder, or in `patched` below it; None for any other folder."""
     folder = folder.resolve()
     if folder.parent.name == "align" and (folder / "model.safetensors").is_file():
         return RunModel(folder.parents[1], folder, "student")
@@ -90,7 +90,7 @@ def model_of(folder: Path) -> RunModel | None:
 
 
 def settings_of(run: Path) -> dict[str, Any] | None:
-    """The configuration that a run wrote beside its report; None where it has not come so far."""
+    """The configuration that a run wrote beside its report; None if it has no report yet."""
     path = run / SETTINGS
     return yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
 
@@ -99,8 +99,9 @@ def describe(model: RunModel, facts: Mapping[str, Any], settings: Mapping[str, A
     """The card of a run's model.
 
     Args:
-        facts: what its weights say: `bands`, `clip`, `precision`.
-        settings: the run's configuration; without it only the weights are known.
+        model: of the run.
+        facts: stated in its weights: `bands`, `clip`, `precision`.
+        settings: the run's configuration; without it only `facts` are known.
     """
     name = model.folder.name if model.kind == "student" else model.folder.parent.name
     card = Card(
@@ -134,7 +135,7 @@ def describe(model: RunModel, facts: Mapping[str, Any], settings: Mapping[str, A
 
 
 def _role(model: RunModel, settings: Mapping[str, Any]) -> tuple[Mapping[str, Any], str, float | None, str]:
-    """The task that a model learnt, its name among the encoders, its alpha, and its CLIP's id."""
+    """The task that a model learnt, its name among the encoders, its alpha, and the id of its CLIP."""
     if model.kind == "student":
         _, clip = students(settings).get(model.folder.name, (model.folder.name, ""))
         line = next((line for line in lines(settings).values() if line.clip == clip), None)
@@ -160,7 +161,7 @@ def _head(run: Path, clip: str, task: Mapping[str, Any]) -> Head | None:
 
 
 def _store(run: Path, settings: Mapping[str, Any], task: Mapping[str, Any]) -> Store | None:
-    """The store of a task's data set; None where it is gone. Paths of a configuration are relative to its clone."""
+    """The store of a task's data set; None if it is missing. Paths of a configuration are relative to its clone."""
     stores = Path(settings["store_root"] or Path(settings["data_root"], "zarr"))
     for root in (Path(), *run.resolve().parents):
         path = root / stores / f"{task['dataset']}.zarr"
@@ -193,9 +194,9 @@ def _calibration(run: Path, encoder: str, store: Store, task: Mapping[str, Any],
     if "val" not in store.splits or not (path / "zarr.json").is_file():
         return None
     embeddings, samples = load_embeddings(path), store.split("val")
-    # Embeddings are of all samples; a nomenclature may leave some out.
-    place = {name: at for at, name in enumerate(embeddings.ids.tolist())}
-    rows = [place[name] for name in samples.ids.tolist() if name in place]
+    # All samples have embeddings; a nomenclature may leave some out.
+    row_of = {name: row for row, name in enumerate(embeddings.ids.tolist())}
+    rows = [row_of[name] for name in samples.ids.tolist() if name in row_of]
     if len(rows) != len(samples):
         return None
     cosines = unit_rows(embeddings.embedding[np.array(rows, int)]) @ head.weights.T

@@ -1,4 +1,4 @@
-"""A scene: the bands that a model takes of an image, on the grid of the finest one, read window by window."""
+"""A scene: the bands of an image that a model takes, on the grid of the finest one, read window by window."""
 
 import math
 import threading
@@ -28,9 +28,9 @@ from bandbridge.use.rasters import LOCAL, BandFile, bands_of, open_raster
 WGS84 = "EPSG:4326"
 REFLECTANCE, DECIBELS = "reflectance x 10000", "dB"
 _PER_REFLECTANCE = 10_000.0
-# Reflectances that are stored as fractions; a scale this small leads to fractions as well.
+# Limits that identify reflectances stored as fractions, or scaled to fractions.
 _LARGEST_REFLECTANCE, _SMALL_SCALE = 2.0, 0.01
-_LOOKED_AT = 512  # pixels of a side whose values are looked at before the rest is read
+_CHECKED = 512  # side of the part whose values are checked before the rest is read, in pixels
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class BandSet:
     """Bands that a model can take.
 
     Attributes:
-        may_lack: those that are filled where an image lacks them.
-        units: of their values, see `sensors.Sensor.units`; None where nothing is known.
+        may_lack: those that are filled if an image lacks them.
+        units: of their values, see `sensors.Sensor.units`; None if unknown.
     """
 
     bands: tuple[str, ...]
@@ -56,12 +56,12 @@ PICTURE = BandSet(RGB)
 
 @dataclass(frozen=True)
 class Reading:
-    """What the user says of images beyond what their files do.
+    """What the user states about images beyond their files.
 
     Attributes:
         bands: names of a file's bands, in its order.
         scale, offset: value = stored * scale + offset, in the model's unit, in place of what files state.
-        crs: of files that state none.
+        crs: reference system of files that state none.
     """
 
     bands: tuple[str, ...] | None = None
@@ -87,14 +87,14 @@ class Scene:
     Attributes:
         path: as the user named it.
         bands: those that the model takes and the image has, in the model's order.
-        absent: those that it lacks, which are filled.
-        height, width, transform, crs: of the finest band's grid; `crs` is None where nothing is stated.
-        block: rows that are stored together, the most of any band.
+        missing: those that it lacks, which are filled.
+        height, width, transform, crs: of the finest band's grid; `crs` is None if none is stated.
+        block: rows that are stored together, the maximum over the bands.
     """
 
     path: Path
     bands: tuple[str, ...]
-    absent: tuple[str, ...]
+    missing: tuple[str, ...]
     height: int
     width: int
     transform: Affine
@@ -114,14 +114,14 @@ class Scene:
 
     @property
     def dtype(self) -> np.dtype:
-        """Of the pixels that `read` returns: the files', or float32 where they are scaled."""
+        """Type of the pixels that `read` returns: the files', or float32 if they are scaled."""
         if any((band.gain, band.shift) != (1.0, 0.0) for band in self._bands):
             return np.dtype(np.float32)
         return np.result_type(*(band.raster.dtypes[band.index - 1] for band in self._bands))
 
     @property
     def ratio(self) -> int:
-        """Rows of the grid after which the rows of all bands begin together; 1 where they never do."""
+        """Number of rows of the grid after which rows of all bands begin together; 1 if they never do."""
         ratios = [self.height / band.raster.height for band in self._bands]
         return math.lcm(*(int(ratio) for ratio in ratios)) if all(ratio.is_integer() for ratio in ratios) else 1
 
@@ -156,7 +156,7 @@ class Scene:
         except RasterioError as error:
             cause = error.__cause__ or error
             raise UserError(
-                f"{raster.name}: rows {row} to {row + height} cannot be read ({cause}); get the file again."
+                f"{raster.name}: rows {row} to {row + height} cannot be read ({cause}); download the file again."
             ) from error
         return values, mask
 
@@ -197,19 +197,20 @@ def open_scene(path: Path, takes: Sequence[BandSet], reading: Reading = Reading(
     """Open an image for a model.
 
     Args:
-        path: whatever `rasters.bands_of` reads.
-        takes: what the model can take, the best first; a picture is taken of images of 8 bits alone.
+        path: of an image that `rasters.bands_of` reads.
+        takes: the sets of bands that the model accepts, the best first; RGB only from images of 8 bits.
+        reading: what the user states beyond the files.
 
     Raises:
-        UserError: the image cannot be read, lacks a band, has bands of several places, or has values that are not in
-            the model's unit.
+        UserError: the image cannot be read, lacks a band, has bands with different extents, or has values that are not
+            in the model's unit.
     """
     files = bands_of(path)
     with ExitStack() as stack:
         rasters = {file: stack.enter_context(open_raster(file)) for file in dict.fromkeys(band.path for band in files)}
         chosen, names = _choose(path, files, rasters, takes, reading)
         wanted = [name for name in chosen.bands if name in names]
-        absent = must_have(names, chosen.bands, str(path), chosen.may_lack)
+        missing = must_have(names, chosen.bands, str(path), chosen.may_lack)
         bands = [
             _band(name, files[names.index(name)], rasters[files[names.index(name)].path], chosen, reading)
             for name in wanted
@@ -219,7 +220,7 @@ def open_scene(path: Path, takes: Sequence[BandSet], reading: Reading = Reading(
         scene = Scene(
             path=path,
             bands=tuple(wanted),
-            absent=tuple(absent),
+            missing=tuple(missing),
             height=finest.height,
             width=finest.width,
             transform=finest.transform,
@@ -240,7 +241,7 @@ def _choose(
     takes: Sequence[BandSet],
     reading: Reading,
 ) -> tuple[BandSet, tuple[str, ...]]:
-    """What the model takes of the image, and the names of the image's bands; a grey picture has its band thrice."""
+    """The bands that the model takes of the image, and the names of all its bands; a grey image's band is repeated."""
     picture = next((bands for bands in takes if bands.is_picture), None)
     eight_bits = all(rasters[band.path].dtypes[band.index - 1] == "uint8" for band in files)
     if picture and eight_bits and not reading.bands:
@@ -257,8 +258,8 @@ def _choose(
         if reading.bands:
             return PICTURE, match_bands([band.name for band in files], RGB, str(path), reading.bands)
         raise UserError(
-            f"{path}: the model takes pictures of 8 bits in red, green and blue, and the image has {len(files)} bands "
-            f"of {rasters[files[0].path].dtypes[0]}. State how its bands become a picture, such as --composite "
+            f"{path}: the model takes RGB images of 8 bits, and the image has {len(files)} bands "
+            f"of {rasters[files[0].path].dtypes[0]}. State how its bands become an RGB image, such as --composite "
             "B04,B03,B02:3000 (the bands, and the value that becomes white)."
         )
     return bands, match_bands([band.name for band in files], bands.bands, str(path), reading.bands)
@@ -272,7 +273,7 @@ def _band(name: str, file: BandFile, raster: DatasetReader, takes: BandSet, read
         gain, shift = file.scale, file.offset or 0.0
         if takes.units == REFLECTANCE and abs(gain) < _SMALL_SCALE:
             gain, shift = gain * _PER_REFLECTANCE, shift * _PER_REFLECTANCE
-    # 10,000 times a ten-thousandth is one, but for the last digit of a float.
+    # 10,000 times a ten-thousandth is 1 except for the last digit of a float.
     gain, shift = (round(gain, 9), round(shift, 6)) if abs(gain - 1) < 1e-6 else (gain, shift)
     return _Band(name, raster, file.index, gain, shift, file.nodata)
 
@@ -282,7 +283,9 @@ def _must_lie_together(path: Path, bands: Sequence[_Band], finest: DatasetReader
     for band in bands:
         raster = band.raster
         if raster.crs != finest.crs:
-            raise UserError(f"{path}: band {band.name} is in {raster.crs}, others in {finest.crs}; bring them to one.")
+            raise UserError(
+                f"{path}: band {band.name} is in {raster.crs}, others in {finest.crs}; convert them to one."
+            )
         if finest.crs is not None and not np.allclose(raster.bounds, finest.bounds, rtol=0, atol=tolerance):
             raise UserError(
                 f"{path}: band {band.name} covers {tuple(raster.bounds)}, others {tuple(finest.bounds)} (left, bottom, "
@@ -296,7 +299,9 @@ def _crs(path: Path, finest: DatasetReader, reading: Reading) -> CRS | None:
     try:
         return CRS.from_user_input(reading.crs)
     except CRSError as error:
-        raise UserError(f"--crs is '{reading.crs}', which is no reference system; write it like EPSG:32633.") from error
+        raise UserError(
+            f"--crs is '{reading.crs}', which is not a reference system; write it like EPSG:32633."
+        ) from error
 
 
 def _block_rows(raster: DatasetReader, finest: DatasetReader) -> int:
@@ -305,10 +310,10 @@ def _block_rows(raster: DatasetReader, finest: DatasetReader) -> int:
 
 
 def _must_be_in_unit(scene: Scene, takes: BandSet, reading: Reading) -> None:
-    """Look at the middle of the image: values that cannot be of the model's unit are refused rather than encoded."""
+    """Refuse an image whose values, checked in its middle, cannot be in the model's unit."""
     if takes.units is None or reading.scale is not None or takes.is_picture:
         return
-    height, width = min(scene.height, _LOOKED_AT), min(scene.width, _LOOKED_AT)
+    height, width = min(scene.height, _CHECKED), min(scene.width, _CHECKED)
     pixels, valid = scene.read((scene.height - height) // 2, (scene.width - width) // 2, height, width)
     values = pixels if valid is None else pixels[:, valid]
     if not values.size:
@@ -322,12 +327,12 @@ def _must_be_in_unit(scene: Scene, takes: BandSet, reading: Reading) -> None:
     ):
         raise UserError(
             f"{scene.path}: values reach from {low:g} to {high:g}, as reflectances do; the model takes {REFLECTANCE}. "
-            "If they are reflectances, say --scale 10000."
+            "If they are reflectances, add --scale 10000."
         )
     if takes.units == REFLECTANCE and stored == {"uint8"}:
         raise UserError(
-            f"{scene.path}: its bands have 8 bits ({low:g} to {high:g}), as pictures do; the model takes "
-            f"{REFLECTANCE}. Name the image with its measured values, or say --scale if 8 bits stand for them."
+            f"{scene.path}: its bands have 8 bits ({low:g} to {high:g}), as RGB images do; the model takes "
+            f"{REFLECTANCE}. Name the image with its measured values, or add --scale if they are stored in 8 bits."
         )
     if takes.units == DECIBELS and low >= 0 and high > 1:
         raise UserError(
@@ -337,9 +342,9 @@ def _must_be_in_unit(scene: Scene, takes: BandSet, reading: Reading) -> None:
 
 
 def starts(length: int, size: int, stride: int) -> list[int]:
-    """Where windows of `size` pixels begin along one side of a scene: every `stride` pixels, the last one at the edge.
+    """First pixels of windows of `size` pixels along one side of a scene: every `stride` pixels, the last at the edge.
 
-    Every pixel is in a window: where the stride does not lead to the edge, one more window ends there.
+    Every pixel is in a window: if the stride does not lead to the edge, one more window ends at the edge.
     """
     regular = list(range(0, length - size + 1, stride))
     return regular if regular and regular[-1] + size == length else [*regular, max(0, length - size)]

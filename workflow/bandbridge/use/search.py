@@ -1,4 +1,4 @@
-"""Exact search in an archive: by words, by images, and by what results should not be like."""
+"""Exact search in an archive: by words and images that results should be like, or unlike."""
 
 import json
 import os
@@ -18,12 +18,12 @@ from bandbridge.use.archive import Archive
 from bandbridge.use.model import Model
 
 ROWS_AT_A_TIME = 65_536
-_FOOTER = 256  # bytes after the vectors that say what they were made of
+_FOOTER = 256  # bytes after the vectors that identify the archive
 
 
 @dataclass(frozen=True)
 class Hit:
-    """A row of an archive that was found.
+    """A result: a row of an archive.
 
     Attributes:
         rank: from 1.
@@ -38,7 +38,7 @@ class Hit:
 
 @dataclass(frozen=True)
 class Query:
-    """What to find, and what not: words and images; each list may be empty."""
+    """Words and images to find and to avoid; each list may be empty."""
 
     texts: tuple[str, ...] = ()
     images: tuple[Path, ...] = ()
@@ -54,21 +54,21 @@ class Query:
 def query_vector(
     model: Model, query: Query, templates: str | Sequence[str] | None = None, bands: Sequence[str] | None = None
 ) -> NDArray[np.float32]:
-    """A unit vector: the mean of what is wanted less the mean of what is not (each a mean of unit embeddings).
+    """A unit vector: the mean embedding of what to find minus that of what to avoid, normalised.
 
     Raises:
-        UserError: nothing is wanted, or the query's parts cancel out.
+        UserError: there is nothing to find, or the query's parts cancel out.
     """
     if not (query.texts or query.images):
         raise UserError(
-            "nothing to search for: say --text WORDS or --image FILE (--not-text and --not-image only subtract)."
+            "nothing to search for: add --text WORDS or --image FILE (--not-text and --not-image only subtract)."
         )
     vector = _mean(model, query.texts, query.images, templates, bands)
     if query.not_texts or query.not_images:
         vector = vector - _mean(model, query.not_texts, query.not_images, templates, bands)
     length = float(np.linalg.norm(vector))
     if length < 1e-4:
-        raise UserError(f"the query {query} cancels out: what is wanted and what is not mean the same to the model.")
+        raise UserError(f"the query {query} cancels out: what to find and what to avoid mean the same to the model.")
     return (vector / length).astype(np.float32)
 
 
@@ -101,14 +101,14 @@ def must_match(model: Model, archive: Archive) -> None:
 
 
 def search(archive: Archive, vector: NDArray[np.float32], k: int) -> list[Hit]:
-    """The k rows of the greatest cosine, exactly; of equal ones the earlier rows.
+    """The k rows with the greatest cosine, exactly; of equal ones the earlier.
 
-    Reads the embeddings from a memory-mapped file beside the archive, which the first search makes.
+    Reads the embeddings from a memory-mapped file beside the archive, which the first search creates.
     """
     if k < 1:
         raise UserError(f"--top is {k}; expected 1 or more.")
     if not archive.rows:
-        raise UserError(f"{archive.path} holds no embeddings; make it again of images that can be used.")
+        raise UserError(f"{archive.path} holds no embeddings; make it again from images that can be used.")
     with mapped_vectors(archive) as vectors:
         cosines = np.empty(archive.rows, np.float32)
         for start in range(0, archive.rows, ROWS_AT_A_TIME):
@@ -135,7 +135,7 @@ def best_rows(cosines: NDArray[np.float32], k: int) -> list[int]:
 def mapped_vectors(archive: Archive) -> Iterator[NDArray[np.float32]]:
     """The embeddings of an archive as a memory map (n, dim) float32, from a hidden file beside it.
 
-    The file is rebuilt where the archive is another one; in a folder that cannot be written it is temporary.
+    The file is rebuilt if the archive has changed; in a folder that cannot be written it is temporary.
     """
     state = archive.path.stat()
     key = {"size": state.st_size, "mtime_ns": state.st_mtime_ns, "rows": archive.rows, "dim": archive.dim}
@@ -156,7 +156,7 @@ def _write(path: Path, vectors: Iterator[NDArray[np.float32]], key: dict[str, in
 
 
 def _key_of(path: Path) -> dict[str, int] | None:
-    """What a file of vectors was made of; None where it is none."""
+    """The archive that a file of vectors was made from; None if it is not such a file."""
     try:
         with path.open("rb") as file:
             file.seek(-_FOOTER, os.SEEK_END)

@@ -1,4 +1,4 @@
-"""MODEL, as people name one, to a model that is ready: a run, a model in it, an exported folder, a name, a hub."""
+"""Loading MODEL: a run's folder, a model in it, an exported folder, an encoder's name, or a model of a hub."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -35,7 +35,7 @@ HUB, LOCAL_DIR = "hf-hub:", "local-dir:"
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """What a model is made of; of the three encoders one is not None."""
+    """The parts of a model; exactly one is not None."""
 
     student: Student | None = None
     clip: Clip | None = None
@@ -71,23 +71,23 @@ def load(
         batch_size: images encoded at a time.
         text: an open_clip model directory, or '<architecture>:<weights>' of open_clip, whose text encoder belongs to
             the model, where the model has none beside it.
-        composite: how bands become a picture for an encoder of pictures: 'B04,B03,B02:3000', red, green and blue and
-            the value that becomes white; None for what the model carries.
-        settings: the configuration of the run that the model is of, where the run has not written it yet.
+        composite: how bands become an RGB image for an encoder of those: 'B04,B03,B02:3000', red, green and blue
+            and the value that becomes white; None for the model's own.
+        settings: the configuration of the model's run, if the run has not written it yet.
 
     Raises:
-        UserError: there is no such model, or it cannot be loaded; the message says what was looked for.
+        UserError: there is no such model, or it cannot be loaded; the message lists what was looked for.
     """
-    where = _device(device)
-    computes = settle_precision(precision, where)
+    torch_device = _device(device)
+    settled = settle_precision(precision, torch_device)
     if batch_size < 1:
         raise UserError(f"--batch-size is {batch_size}; expected 1 or more.")
     loaded = _load(str(source), settings)
     card = loaded.card if composite is None else replace(loaded.card, composite=parse_composite(composite))
     card = _with_sensor(card)
     image = _image_side(loaded.parts, card)
-    image.network.to(where).eval().requires_grad_(False)
-    cast_layers(image.network, computes.name)
+    image.network.to(torch_device).eval().requires_grad_(False)
+    cast_layers(image.network, settled.name)
     load_text = loaded.text if text is None else (lambda: text_clip(str(text)))
     return Model(
         name=card.name,
@@ -95,8 +95,8 @@ def load(
         card=card,
         image=image,
         digest=loaded.digest,
-        device=where,
-        precision=computes,
+        device=torch_device,
+        precision=settled,
         batch_size=batch_size,
         _load_text=None if load_text is None else lambda: _matching_text(load_text(), image.dim, card.name),
         parts=loaded.parts,
@@ -104,7 +104,11 @@ def load(
 
 
 def parse_composite(text: str) -> dict[str, Any]:
-    """'B04,B03,B02:3000' as bands and divisor. Raises `UserError` for another form."""
+    """'B04,B03,B02:3000' as bands and divisor.
+
+    Raises:
+        UserError: the text has another form.
+    """
     bands, _, white = text.partition(":")
     names = [name.strip() for name in bands.split(",")]
     try:
@@ -120,7 +124,7 @@ def parse_composite(text: str) -> dict[str, Any]:
 
 
 def cache_folder() -> Path:
-    """Where weights that are fetched for use are kept: $BANDBRIDGE_CACHE, or ~/.cache/bandbridge."""
+    """The folder of fetched weights: $BANDBRIDGE_CACHE, or ~/.cache/bandbridge."""
     return Path(os.environ.get(CACHE) or Path.home() / ".cache" / "bandbridge")
 
 
@@ -195,10 +199,10 @@ def _folder(path: Path, settings: Mapping[str, Any] | None) -> _Loaded:
         return _open_clip(path)
     if runs.is_run(path):
         return _of_run(runs.only_model(path), settings)
-    there = ", ".join(sorted(item.name for item in path.iterdir())[:8]) or "nothing"
+    contents = ", ".join(sorted(item.name for item in path.iterdir())[:8]) or "nothing"
     raise UserError(
         f"{path} is no model: it has none of bandbridge.json (exported), {CONFIG_FILE} (open_clip), {MARKER}, align/ "
-        f"or paint/ (a run); it has {there}."
+        f"or paint/ (a run); it has {contents}."
     )
 
 
@@ -273,14 +277,14 @@ def _fetched(name: str) -> Path:
         except UserError as error:
             where = archives / source.file if source else archives
             raise UserError(
-                f"{error}\nOr download the file yourself and copy it to {where}: what you put there is taken."
+                f"{error}\nOr download the file yourself and copy it to {where}: your copy is used."
             ) from error
         fetch_encoder(encoder_content(name), archives, folder)
     return folder
 
 
 def _from_hub(name: str) -> Path:
-    """The local copy of a model of the hub, fetched where it is missing."""
+    """The local copy of a model of the hub, fetched if it is missing."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
@@ -293,11 +297,11 @@ def _from_hub(name: str) -> Path:
         ) from error
 
 
-# --- how pixels reach each kind ---------------------------------------------------------------------------------------
+# --- input of each kind of encoder ------------------------------------------------------------------------------------
 
 
 def _with_sensor(card: Card) -> Card:
-    """The card with the sensor that its bands are of, where it names none."""
+    """The card with the sensor of its bands, if it names none."""
     if card.sensor is not None or not (bands := card.bands or (card.composite or {}).get("bands", ())):
         return card
     for sensor in SENSORS.values():
@@ -328,14 +332,14 @@ def _student_side(student: Student, card: Card) -> ImageSide:
 
 
 def _clip_side(clip: Clip, card: Card) -> ImageSide:
-    prepare, takes = _pictures(clip.inputs, card)
+    prepare, takes = _rgb_input(clip.inputs, card)
     return ImageSide(clip.visual, takes, prepare, clip.visual, clip.image_size, clip.embed_dim)
 
 
-def _pictures(
+def _rgb_input(
     inputs: Callable[[Tensor], Tensor], card: Card
 ) -> tuple[Callable[[Tensor, tuple[str, ...]], Tensor], tuple[BandSet, ...]]:
-    """How an encoder of pictures is given bands: by the composite, where one is known."""
+    """How bands become the input of an RGB encoder: by the composite, if one is known."""
     if card.composite is None:
         return lambda pixels, bands: inputs(pixels), (PICTURE,)
     composite = Composite(tuple(card.composite["bands"]), float(card.composite["divisor"]))
@@ -349,7 +353,7 @@ def _pictures(
 def _encoder_side(encoder: Encoder, card: Card) -> ImageSide:
     facts, clip = encoder.facts, encoder.clip
     if facts.is_rgb:
-        prepare, takes = _pictures(clip.inputs if clip is not None else lambda rgb: image_input(facts, rgb), card)
+        prepare, takes = _rgb_input(clip.inputs if clip is not None else lambda rgb: image_input(facts, rgb), card)
     else:
         may_lack = facts.bands if facts.fill == "zero" else ()
         takes = (BandSet(facts.bands, may_lack, card.units),)

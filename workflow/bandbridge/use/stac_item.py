@@ -16,7 +16,11 @@ ITEM_FILE = "item.json"
 
 
 def write_item(folder: Path, model: Model, card: Card) -> str:
-    """Write `item.json`, checked against STAC's own schema; returns why it was not, where pystac is not installed."""
+    """Write `item.json`, checked against STAC's own schema.
+
+    Returns:
+        Why it was not written, if pystac is not installed; else ''.
+    """
     if importlib.util.find_spec("pystac") is None:
         return f"Without {ITEM_FILE}: pystac is not installed (pip install 'bandbridge[stac]')."
     item = model_item(model, card, weights_in(folder))
@@ -25,7 +29,7 @@ def write_item(folder: Path, model: Model, card: Card) -> str:
 
 
 def weights_in(folder: Path) -> str:
-    """The name of the weights' file of an exported folder."""
+    """The name of the file of weights in an exported folder."""
     for name in ("open_clip_model.safetensors", "model.safetensors"):
         if (folder / name).is_file():
             return name
@@ -33,7 +37,11 @@ def weights_in(folder: Path) -> str:
 
 
 def model_item(model: Model, card: Card, weights: str) -> dict[str, Any]:
-    """The item as plain data. Raises `UserError` where it breaks STAC's schema."""
+    """The item as plain data.
+
+    Raises:
+        UserError: it breaks STAC's schema.
+    """
     import pystac
     from pystac.extensions import mlm, raster
     from pystac.validation import JsonSchemaSTACValidator
@@ -97,17 +105,17 @@ def _description(model: Model, card: Card) -> str:
     resized = f"resized to {model.image.size} x {model.image.size} (bicubic, antialiased)"
     if model.parts.student is None:
         white = f" made of {', '.join(model.bands)}, white at {card.composite['divisor']:g}" if card.composite else ""
-        return f"pictures{white}, {resized}"
+        return f"RGB images{white}, {resized}"
     return f"{card.units or 'values as the training data had them'}, {resized}"
 
 
 def _band(card: Card, name: str) -> dict[str, Any]:
     from bandbridge.catalogue.sensors import SENSORS
 
-    known = next((band for sensor in SENSORS.values() for band in sensor.bands if band.name == name), None)
+    sensor_band = next((band for sensor in SENSORS.values() for band in sensor.bands if band.name == name), None)
     facts: dict[str, Any] = {"name": name}
-    if known is not None and known.resolution:
-        facts["gsd"] = known.resolution
+    if sensor_band is not None and sensor_band.resolution:
+        facts["gsd"] = sensor_band.resolution
     if card.units:
         facts["unit"] = card.units
     return facts

@@ -1,4 +1,4 @@
-"""A scene's windows, strip by strip: nothing of the scene is in memory but the strips at hand."""
+"""A scene's windows, strip by strip: only these strips of the scene are in memory."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from bandbridge.store.prefetch import read_ahead
 from bandbridge.use.scenes import Scene, starts
 
-# Of one strip's pixels. Two or three are there at a time: the one in use, the next, and the one being read.
+# Of one strip's pixels. Two or three are in memory at a time: the one in use, the next, and the one being read.
 STRIP_BYTES = 96 * 2**20
 FEWEST_ROWS = 256  # of a strip, where files are stored in rows: reading has a cost per call
 
@@ -44,9 +44,11 @@ class Strip:
 
 
 def strips(scene: Scene, size: int, stride: int, done: int = 0) -> Iterator[Strip]:
-    """All windows of a scene in strips, from the top, the next strip read while the caller uses one.
+    """Yield all windows of a scene in strips, from the top; the next strip is read while the caller uses one.
 
     Args:
+        scene: an open scene.
+        size, stride: of the windows, in pixels.
         done: rows of windows to leave out, which an earlier process has done.
     """
     rows = starts(scene.height, size, stride)
@@ -59,7 +61,7 @@ def strips(scene: Scene, size: int, stride: int, done: int = 0) -> Iterator[Stri
     ratio = scene.ratio
 
     def read(part: Sequence[int]) -> Strip:
-        # From where the rows of all bands begin together, so that coarse ones are resampled as in one reading.
+        # Begin where rows of all bands begin, so that coarse ones are resampled as if read at once.
         top, end = rows[part[0]] // ratio * ratio, rows[part[-1]] + size
         bottom = min(-(-end // ratio) * ratio, scene.height)
         pixels, valid = scene.read(top, 0, bottom - top, scene.width)

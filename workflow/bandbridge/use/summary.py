@@ -1,4 +1,4 @@
-"""What a model and a map are, for people to read."""
+"""Summaries of models and maps, to read."""
 
 import json
 from typing import Any
@@ -8,7 +8,7 @@ from bandbridge.use.model import Model
 
 
 def as_text(model: Model) -> str:
-    """A model in lines: what it takes, what it knows, how well it does."""
+    """A model in lines: its input, metadata and scores."""
     card, data = model.card, model.card.data
     facts = {
         "model": card.title or card.name,
@@ -38,14 +38,14 @@ def as_text(model: Model) -> str:
 
 
 def as_json(model: Model) -> str:
-    """The same for programs."""
+    """The same as JSON, for programs."""
     facts: dict[str, Any] = model.card.as_json()
     facts |= {"dim": model.dim, "image_size": model.image.size, "sha256": model.digest, "takes": list(model.bands)}
     return json.dumps(facts, indent=2, ensure_ascii=False)
 
 
 def area_table(done: Mapped) -> str:
-    """A map's classes with their areas, and where it is."""
+    """A map's classes with their areas, and its file."""
     width = max(len(area.name) for area in done.areas) + 2
     lines = [
         f"{area.name:<{width}}{area.share:6.1%}" + ("" if area.km2 is None else f"{area.km2:12,.2f} km2")

@@ -1,4 +1,4 @@
-"""A CLIP as the transformers library's CLIPModel: the other way round than `models.clip_transformers`."""
+"""A CLIP as the transformers library's CLIPModel: the inverse of `models.clip_transformers`."""
 
 import json
 from pathlib import Path
@@ -11,21 +11,21 @@ from bandbridge.models.clip_transformers import ENCODERS, NAMES, PARTS, TRANSPOS
 from bandbridge.models.weights import Weights, save_weights
 
 BEGIN, END = 49_406, 49_407  # of OpenAI's vocabulary
-# Beyond these, an architecture of open_clip is not one of transformers' CLIPModel.
+# An architecture of open_clip with other keys has no equivalent in transformers' CLIPModel.
 TEXT_KEYS = {"context_length", "vocab_size", "width", "heads", "layers"}
 VISION_KEYS = {"image_size", "layers", "width", "patch_size", "head_width", "mlp_ratio"}
 TOP_KEYS = {"embed_dim", "vision_cfg", "text_cfg", "quick_gelu"}
 
 
 def why_not(clip: Clip) -> str:
-    """Why transformers' CLIPModel has not this architecture, in words; '' where it has."""
+    """Why transformers' CLIPModel does not have this architecture; '' if it does."""
     config = clip.model_cfg
     text, vision = config["text_cfg"], config["vision_cfg"]
     if text.get("hf_model_name"):
         return "its text side is a tower of that library, not CLIP's own"
     other = (set(config) - TOP_KEYS) | (set(text) - TEXT_KEYS) | (set(vision) - VISION_KEYS)
     if other or not isinstance(vision["layers"], int):
-        return f"CLIPModel has no counterpart of {', '.join(sorted(other)) or 'a ResNet'}"
+        return f"CLIPModel has no equivalent of {', '.join(sorted(other)) or 'a ResNet'}"
     if not hasattr(clip.tokenizer, "bpe_ranks"):
         return "its tokenizer is not CLIP's own"
     return ""
@@ -37,27 +37,27 @@ def write_copy(clip: Clip, folder: Path) -> None:
     _write(folder / "config.json", _config(clip))
     save_weights(folder / "model.safetensors", to_transformers(clip.model.state_dict()), {"format": "pt"})
     size = {"height": clip.image_size, "width": clip.image_size}
-    pictures = {
+    preprocessing = {
         "image_processor_type": "CLIPImageProcessor", "do_resize": True, "size": {"shortest_edge": clip.image_size},
         "resample": 3, "do_center_crop": True, "crop_size": size, "do_rescale": True, "rescale_factor": 1 / 255,
         "do_normalize": True, "image_mean": list(clip.mean), "image_std": list(clip.std), "do_convert_rgb": True,
     }  # fmt: skip
-    _write(folder / "preprocessor_config.json", pictures)
+    _write(folder / "preprocessor_config.json", preprocessing)
     tokenizer: Any = clip.tokenizer
     # open_clip has other names for the first and the last token of a sentence.
     marks = {BEGIN: "<|startoftext|>", END: "<|endoftext|>"}
     _write(folder / "vocab.json", {marks.get(number, word): number for word, number in tokenizer.encoder.items()})
     merges = [" ".join(pair) for pair, _ in sorted(tokenizer.bpe_ranks.items(), key=lambda item: item[1])]
     (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges, ""]), encoding="utf-8")
-    words = {"bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>", "pad_token": "<|endoftext|>"}
-    words |= {"unk_token": "<|endoftext|>", "tokenizer_class": "CLIPTokenizer"}
+    tokens = {"bos_token": "<|startoftext|>", "eos_token": "<|endoftext|>", "pad_token": "<|endoftext|>"}
+    tokens |= {"unk_token": "<|endoftext|>", "tokenizer_class": "CLIPTokenizer"}
     _write(
-        folder / "tokenizer_config.json", {**words, "model_max_length": clip.model_cfg["text_cfg"]["context_length"]}
+        folder / "tokenizer_config.json", {**tokens, "model_max_length": clip.model_cfg["text_cfg"]["context_length"]}
     )
 
 
 def to_transformers(state: dict[str, Tensor]) -> Weights:
-    """open_clip's weights under transformers' names: projections transposed, joined queries, keys and values apart."""
+    """open_clip's weights under transformers' names: projections transposed, joint queries, keys and values split."""
     names = {ours: theirs for theirs, ours in NAMES.items()}
     parts = {ours: theirs for theirs, ours in PARTS.items()}
     halves = {ours: theirs for theirs, ours in ENCODERS.items()}
@@ -68,7 +68,7 @@ def to_transformers(state: dict[str, Tensor]) -> Weights:
             continue
         before, blocks, rest = name.partition(".resblocks.")
         if not blocks:
-            continue  # the mask of attention, which both libraries make
+            continue  # the attention mask, which both libraries compute
         layer, _, part = rest.partition(".")
         place = f"{halves[before]}_model.encoder.layers.{layer}"
         stem, _, kind = part.rpartition(".")
