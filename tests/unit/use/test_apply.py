@@ -93,7 +93,7 @@ def test_an_archive_is_made(run_folder, scene, tmp_path):
 def test_polygons_elsewhere_are_refused(applied, polygons, tmp_path):
     far = geopandas.read_file(polygons["file"]).translate(1e6)
     geopandas.GeoDataFrame({"kind": ["woods", "lake"]}, geometry=far, crs="EPSG:32633").to_file(tmp_path / "far.gpkg")
-    with pytest.raises(UserError, match=r"far\.gpkg: none of its polygons with a label is on the map"):
+    with pytest.raises(UserError, match=r"far\.gpkg: none of its polygons with a label lies on the map"):
         compare_with_polygons(applied["cover"], ("forest", "water"), {**polygons, "file": str(tmp_path / "far.gpkg")})
 
 
