@@ -265,9 +265,7 @@ def test_descriptions_say_which_band_is_which(tmp_path):
 
 def test_another_number_of_bands_is_refused_by_name(tmp_path):
     write_raster(tmp_path / "a.tif", noise(5, 32, 2), names=["blue", "green", "red", "nir", "mask"])
-    with pytest.raises(
-        UserError, match="has 5 bands, expected 4: it names blue green red nir mask, the"
-    ):
+    with pytest.raises(UserError, match="has 5 bands, expected 4: it names blue green red nir mask, the"):
         read_bands(tmp_path, "*.tif", FOUR, "nearest")
 
 

@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from bandbridge.base.errors import UserError, did_you_mean
 from bandbridge.catalogue.datasets import Composite, headline_metric
+from bandbridge.store.coordinates import VERSION
 from bandbridge.store.shard_reader import ShardReader
 from bandbridge.store.zarr_files import read_array, read_attributes, read_metadata
 
@@ -37,6 +38,12 @@ class Store:
         if "digest" not in self.attrs:
             raise UserError(
                 f"{self.path} is a Zarr group, but not a store of BandBridge; preprocess the data set again"
+            )
+        version = self.attrs.get("conventions", {}).get("version", 1)
+        if version > VERSION:
+            raise UserError(
+                f"{self.path} is a store of version {version}, and this is for version {VERSION} and earlier: update "
+                "BandBridge, or preprocess the data set again"
             )
         self.digest: str = self.attrs["digest"]
         self.label_kind: str = self.attrs["label_kind"]

@@ -30,7 +30,7 @@ def write_array(
     values: NDArray,
     dimensions: Sequence[str],
     chunks: Sequence[int] | None = None,
-    attributes: Mapping[str, str] | None = None,
+    attributes: Mapping[str, Any] | None = None,
 ) -> None:
     """Write an array into a group, in one chunk if no other shape is given; every chunk has its checksum."""
     group.create_array(
