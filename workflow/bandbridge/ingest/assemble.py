@@ -20,6 +20,7 @@ import bandbridge
 from bandbridge.base.checksums import damaged
 from bandbridge.base.errors import UserError
 from bandbridge.base.files import whole_directory, whole_file
+from bandbridge.base.progress import remark
 from bandbridge.base.reasons import group_reasons
 from bandbridge.base.untrusted import as_cell
 from bandbridge.catalogue.datasets import Dataset, Modality, load_nomenclature
@@ -35,7 +36,6 @@ from bandbridge.ingest.pixel_facts import (
     unlike_most,
 )
 from bandbridge.ingest.plan import SHARD, Plan, Refused, Shard
-from bandbridge.ingest.radiometry import store_unit
 from bandbridge.ingest.records import BAD, GOOD, Records, load_records
 from bandbridge.ingest.sample_tables import (
     Split,
@@ -117,6 +117,13 @@ def assemble(
             )
             for item in dataset.modalities
         }
+        for split in splits:
+            for name, known in pixels.items():
+                if known.units:
+                    root[f"{split.name}/{name}"].attrs["units"] = known.units
+        for known in pixels.values():
+            for sentence in known.remarks:
+                remark(f"{dataset.name}: {sentence}")
         counts = {split.name: len(split.rows) for split in splits}
         facts = {**_facts(dataset, pixels), **provenance, "counts": counts, "quarantined": len(refused)}
         # Through JSON: options may hold what YAML knows and JSON does not, such as a date.
@@ -288,8 +295,6 @@ def _write_pixels(
         dimension_names=("sample", *axes_of(modality, first)),
         fill_value=fill if fill is not None else 0,
     )
-    if units := store_unit(modality):
-        array.attrs["units"] = units
     if fill is not None:
         array.attrs["_FillValue"] = encoded_fill(fill)
         shares = np.abs(records.valid[split.rows])  # unknown is -1: all do

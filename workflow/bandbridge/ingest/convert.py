@@ -164,10 +164,8 @@ def _bands_first(valid: NDArray[np.bool_], modality: Modality) -> NDArray[np.boo
 
 
 def _percent(part: float) -> str:
-    """A share that is neither all nor nothing is shown as neither: 0.05%, not 0%."""
-    if part in (0, 1):
-        return f"{part:.0%}"
-    return f"{part:.2%}" if 0.001 <= part <= 0.999 else f"{part:.4%}"
+    """With digits enough that a share that is neither all nor nothing is not shown as such."""
+    return f"{100 * part:.6g}%"
 
 
 def _of_pixels(sample: Sample, modality: Modality | None) -> dict[str, Any]:
