@@ -46,8 +46,8 @@ from bandbridge.ingest.sample_tables import (
     write_sample_table,
     write_tables,
 )
-from bandbridge.store.coordinates import CF, CONVENTIONS
-from bandbridge.store.dataset import valid_share_name
+from bandbridge.store.coordinates import CF
+from bandbridge.store.dataset import CONVENTIONS, valid_share_name
 from bandbridge.store.places import TABLE
 from bandbridge.store.shard_writer import BLOCK, LEVEL, ChunkFiles, write_shard
 from bandbridge.store.zarr_files import finish_group

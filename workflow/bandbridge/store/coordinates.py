@@ -16,9 +16,6 @@ from pyproj import CRS
 
 from bandbridge.store.zarr_files import write_array
 
-# Of stores: 2 knows where samples lie. Stores of version 1 state none, and are read as ever.
-VERSION = 2
-CONVENTIONS = {"name": "bandbridge-store", "version": VERSION}
 CF = "CF-1.11"
 # Names a group's or an array's reference system as Zarr's own conventions do.
 PROJ_CONVENTION = {

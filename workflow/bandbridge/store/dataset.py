@@ -9,9 +9,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from bandbridge.base.errors import UserError, did_you_mean
 from bandbridge.catalogue.datasets import Composite, headline_metric
-from bandbridge.store.coordinates import VERSION
 from bandbridge.store.shard_reader import ShardReader
 from bandbridge.store.zarr_files import read_array, read_attributes, read_metadata
+
+# Of stores: 2 knows where samples lie. Stores of version 1 state none, and are read as ever.
+VERSION = 2
+CONVENTIONS = {"name": "bandbridge-store", "version": VERSION}
 
 
 class Store:
