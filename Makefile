@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor demo test test-fast test-slurm test-python check format docs compare lock fetch clean
+.PHONY: help setup doctor demo test test-fast coverage test-slurm test-python check format docs compare lock fetch clean
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
@@ -40,6 +40,10 @@ test: check ## check the code, then run all tests
 test-fast: $(INSTALLED) ## most tests, in a minute: no linters, no whole runs, no browser
 	@pytest -q -n 2 --dist loadfile -m "not slow and not browser and not slurm and not gpu" tests/unit tests/workflow
 
+coverage: $(INSTALLED) ## measure which lines of the package the unit tests run; the pages are in coverage/
+	@pytest -q -n 2 --dist loadfile -m "not browser and not slurm and not gpu" --cov --cov-report=term:skip-covered \
+		--cov-report=html tests/unit
+
 test-slurm: $(INSTALLED) ## test the slurm profile on a cluster that is started for it (root on Debian)
 	@echo "Starting a SLURM cluster on this machine, and testing on it ..."
 	@python tests/slurm/cluster.py sh -c \
@@ -57,16 +61,18 @@ check: $(INSTALLED) ## linters, formatters and types, changing nothing
 	@mypy --no-error-summary
 	@snakemake --lint
 
-format: $(INSTALLED) ## format the code and mend what the linters can mend
+format: $(INSTALLED) ## format the code and fix what the linters can fix
 	@ruff check --quiet --fix .
 	@ruff format --quiet .
 	@snakefmt Snakefile workflow/rules
 
-docs: $(INSTALLED) ## write docs/configuration.md anew from the schema and config.yaml
+docs: $(INSTALLED) ## write docs/configuration.md and workflow/schemas, and build the documentation site in site/ (no network needed)
+	@$(BIN)/python -m bandbridge.ops.schema_files
 	@$(BIN)/python -m bandbridge.ops.config_reference > docs/configuration.md.part && mv docs/configuration.md.part docs/configuration.md
+	@NO_MKDOCS_2_WARNING=1 mkdocs build --quiet --strict && echo "Documentation: site/index.html"
 
 compare: $(INSTALLED) ## put finished runs side by side: make compare RUNS="demo seed-1"
-	@python workflow/scripts/compare.py --runs $(RUNS:%=results/%) --out results/comparisons/$(subst $() ,-,$(strip $(RUNS)))
+	@python workflow/scripts/compare.py --runs $(RUNS:%=results/%) --page results/comparisons/$(subst $() ,-,$(strip $(RUNS)))/index.html
 
 fetch: $(INSTALLED) ## bring what needs a network, so that the rest runs offline
 	@snakemake --quiet host reason -- fetch

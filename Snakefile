@@ -35,7 +35,10 @@ from bandbridge.config.checks import check_files, validate
 from bandbridge.base.cpu import slow_without_gpu
 from bandbridge.base.errors import UserError
 from bandbridge.models.model_checks import model_faults
-from bandbridge.config.run import configured_precisions
+from bandbridge.config.missing_weights import absent_checkpoints
+from bandbridge.config.networks import configured_precisions
+from bandbridge.config.shared_things import shared_things
+from bandbridge.ingest.fetch import manual_steps
 
 # What reading a file would lose in silence, such as the first of two equal keys.
 try:
@@ -80,7 +83,6 @@ if config["container"]:
 
 
 include: "workflow/rules/common.smk"
-include: "workflow/rules/scores.smk"
 include: "workflow/rules/resources.smk"
 include: "workflow/rules/download.smk"
 include: "workflow/rules/preprocess.smk"
@@ -99,10 +101,11 @@ rule all:
     """The report, the tables and the patched model."""
     default_target: True
     input:
-        report=results("report/index.html"),
-        tables=TABLES,
+        report=paths.report,
+        tables=scores.tables(),
         patched=[
-            of_line(line, "patched/open_clip_config.json") for line in PATCHED.values()
+            run.of_line(line, "patched/open_clip_config.json")
+            for line in run.patched.values()
         ],
     localrule: True
 
@@ -110,33 +113,25 @@ rule all:
 rule fetch:
     """Everything that needs a network: archives and weights. Afterwards the rest runs offline."""
     input:
-        archives=[files(dataset) for dataset in DATASETS],
-        clip=fetched_clip(),
-        tower=tower_files(),
-        encoders=[brought(encoder) for encoder in OTHERS],
-        weights=[
-            path
-            for student in config["align"]["students"]
-            for path in first_weights(student)
-        ],
+        archives=[paths.files(dataset) for dataset in run.datasets],
+        clip=run.fetched_clips(),
+        tower=run.tower_files(),
+        encoders=[paths.encoder(encoder) for encoder in run.others],
+        weights=[paths.weights(file) for file in run.fetched_weights],
     localrule: True
 
 
 # From before Snakemake plans. A dry run changes nothing, and jobs belong to a run that has the locks.
-guard = sharing.Guard(config["run"], shared_things())
+guard = sharing.Guard(config["run"], shared_things(run))
 if workflow.is_main_process and not workflow.output_settings.dryrun:
     logger.addHandler(guard)
     atexit.register(guard.end)
 
 
 onstart:
-    slurm.mend_status_query()
-    by_hand = absent_checkpoints(config)
-    by_hand += [
-        step for dataset in DATASETS for step in still_to_fetch_by_hand(dataset)
-    ]
-    if by_hand:
-        raise WorkflowError("\n\n".join(by_hand))
+    slurm.fix_status_query()
+    if steps := [*absent_checkpoints(config), *manual_steps(run)]:
+        raise WorkflowError("\n\n".join(steps))
     try:
         for key in ("results_root", "log_root"):
             limits.check_writable(Path(config[key], config["run"]), key)
@@ -167,6 +162,6 @@ onerror:
     for cure in slurm.cures_of(log):
         print(f"\nSLURM: {cure}.", file=sys.stderr)
     print(
-        f"\nThe run stopped; the logs are under {logs('')}. Fix what they report, and the same command resumes the run.\n",
+        f"\nThe run stopped; the logs are under {paths.run_logs}/. Fix what they report, and the same command resumes the run.\n",
         file=sys.stderr,
     )

@@ -26,7 +26,7 @@ from bandbridge.metrics.half_samples import on_half_samples
 from bandbridge.metrics.intervals import estimate, paired_difference, score_interval
 from bandbridge.metrics.neighbours import METRES_PER_DEGREE, neighbour_blocks, own_units
 from bandbridge.metrics.resampled import Statistic, balanced_accuracy, f1, macro_map, mean_of, micro_map, on_all_samples
-from bandbridge.metrics.retrieval import counterpart_ranks
+from bandbridge.metrics.retrieval import mutual_ranks
 
 LEVEL = 0.95
 OURS, BEFORE = "half-samples, unbiased centre, t", "percentile"
@@ -137,7 +137,7 @@ def retrieval(n: int, noise: float, about: str) -> Population:
 
     def ranks(random: np.random.Generator) -> NDArray:
         content = random.normal(size=(n, 16))
-        return counterpart_ranks(*(content + noise * random.normal(size=content.shape) for _ in range(2)))
+        return mutual_ranks(*(content + noise * random.normal(size=content.shape) for _ in range(2)))[0]
 
     def draw(random: np.random.Generator) -> Trial:
         found = ranks(random)

@@ -23,7 +23,7 @@ import yaml
 from torch.utils.flop_counter import FlopCounterMode
 
 from bandbridge.base.alphas import alpha_name
-from bandbridge.config.run import student_facts
+from bandbridge.config.networks import student_facts
 from bandbridge.models.preprocessing import BandStatistics
 from bandbridge.models.students import StudentSpec, new_student
 from bandbridge.store.dataset import Store

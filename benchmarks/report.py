@@ -28,7 +28,7 @@ from synthetic_run import CONFIG, make_data, make_parts, write_benchmark
 
 from bandbridge.base.alphas import alpha_name
 from bandbridge.catalogue.datasets import load_nomenclature
-from bandbridge.reporting.page.write import write_report
+from bandbridge.reporting.page.write import RunFiles, write_report
 from bandbridge.reporting.tables.all import read_curves
 from bandbridge.scoring.curve import Point, write_curve
 from bandbridge.scoring.rows import COLUMNS, read_rows
@@ -133,7 +133,8 @@ def write_run(root, encoders, datasets, alphas):
         ours = (0.3 + gain, 0.25 + gain, 0.35 + gain, 0.31 + gain)
         points.append(Point(alpha, "map", *ours, "accuracy", 1 - loss, 0.99 - loss, 0.6))
     write_curve(curve, points, 0.5)
-    curve.with_name("selected.json").write_text(json.dumps({"alpha": 0.5, "reason": "Made up."}), encoding="utf-8")
+    choice = {"line": "demo-vit", "datasets": ["demo_scene"], "alpha": 0.5, "reason": "Made up."}
+    curve.with_name("selected.json").write_text(json.dumps(choice), encoding="utf-8")
 
 
 def write_histories(root, students):
@@ -147,7 +148,7 @@ def write_histories(root, students):
         path = root / "align" / student / "history.jsonl"
         path.parent.mkdir(parents=True)
         path.write_text(text, encoding="utf-8")
-        yield path
+        yield {"kind": "align", "name": student, "history": str(path)}
 
 
 def write_stores(root, datasets):
@@ -197,7 +198,7 @@ def main(encoders=50, datasets=10, alphas=21, processes=2):
         root = Path(folder)
         run = root / "run"
         write_run(run, everyone, names, grid)
-        histories = list(write_histories(run, students))
+        trainings = list(write_histories(run, students))
         stores = list(write_stores(root / "stores", names))
         parts = list(write_parts(root / "parts", students, names))
         for stage in ("embed", "align", "finetune", "evaluate", "tables"):
@@ -213,12 +214,14 @@ def main(encoders=50, datasets=10, alphas=21, processes=2):
             config,
             metrics,
             read_curves([curve], [curve.with_name("selected.json")]),
-            histories=histories,
-            stores=[store for store, _ in stores],
-            quarantines=[quarantine for _, quarantine in stores],
-            benchmarks=[run / "logs" / "demo"],
-            gallery_files=[gallery for gallery, _ in parts],
-            projection_files=[projection for _, projection in parts],
+            RunFiles(
+                trainings=trainings,
+                stores=[store for store, _ in stores],
+                quarantines=[quarantine for _, quarantine in stores],
+                benchmarks=[run / "logs" / "demo"],
+                galleries=[gallery for gallery, _ in parts],
+                projections=[projection for _, projection in parts],
+            ),
             figures=page.parent / "figures",
             processes=processes,
         )

@@ -36,10 +36,11 @@ import torch
 from bandbridge.store.order import epoch_order
 from bandbridge.store.dataset import Store
 from bandbridge.training.batches import Batches
-samples = Store(Path(sys.argv[1])).split("train")
+from bandbridge.training.splits import store_source
+samples = store_source(Store(Path(sys.argv[1])), "train")
 batches = Batches(samples, 256, torch.device("cpu"))
 start = time.perf_counter()
-read = sum(len(pixels) for pixels, _ in batches.read(epoch_order(len(samples), 0, 0)))
+read = sum(len(batch) for batch in batches.read(epoch_order(len(samples), 0, 0)))
 print(read, read / (time.perf_counter() - start))
 """
 

@@ -28,6 +28,7 @@ from bandbridge.models.device import autocast, set_up
 from bandbridge.models.students import StudentSpec, new_student
 from bandbridge.store.heads import Head
 from bandbridge.training.align import Alignment
+from bandbridge.training.batches import KeptPixels, Source
 from bandbridge.training.checkpoints import Saving
 from bandbridge.training.finetune import Finetuning
 from bandbridge.training.history import read_records
@@ -56,19 +57,11 @@ LIKE_THE_DEMO = Augmentation(
 )
 
 
-class MemorySplit:
+def random_samples(n: int) -> Source:
     """Random samples in memory."""
-
-    def __init__(self, n: int) -> None:
-        rng = np.random.default_rng(0)
-        self.pixels = rng.integers(0, 4000, (n, len(BANDS), SIDE, SIDE), np.uint16)
-        self.labels = (rng.random((n, CLASSES)) < 0.3).astype(np.uint8)
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def read(self, indices: np.ndarray) -> np.ndarray:
-        return self.pixels[indices]
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 4000, (n, len(BANDS), SIDE, SIDE), np.uint16)
+    return Source({"s2": KeptPixels(pixels)}, (rng.random((n, CLASSES)) < 0.3).astype(np.uint8), np.arange(n))
 
 
 STORE = SimpleNamespace(
@@ -83,7 +76,7 @@ STORE = SimpleNamespace(
 
 def main(name: str, steps: int) -> None:
     device = set_up(THREADS, 0)
-    clip, data = new_clip(name), MemorySplit(BATCH * steps)
+    clip, data = new_clip(name), random_samples(BATCH * steps)
     weights = F.normalize(torch.randn(CLASSES, clip.embed_dim)).numpy()
     head = Head(weights, 100.0, tuple(map(str, range(CLASSES))), tuple((str(c),) for c in range(CLASSES)))
     finetune = FinetuneRecipe(**COMMON, augmentation=LIKE_THE_DEMO)

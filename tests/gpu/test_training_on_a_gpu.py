@@ -5,6 +5,7 @@ import signal
 
 import pytest
 import torch
+from regression import watched
 from tiny import ALIGN, FINETUNE, MemoryStore, tiny_clip, tiny_head
 
 from bandbridge.models.device import set_up
@@ -13,6 +14,7 @@ from bandbridge.training.checkpoints import Requeue, Saving
 from bandbridge.training.finetune import Finetuning
 from bandbridge.training.loop import fit
 from bandbridge.training.recipes import AlignRecipe, FinetuneRecipe
+from bandbridge.training.splits import store_source
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")]
 CPU = torch.device("cpu")
@@ -24,13 +26,12 @@ def gpu():
     torch.use_deterministic_algorithms(False)
 
 
-def finetune(device, saving=None, terms=None, **changes):
+def finetune(device, saving=None, before=lambda batch: None, **changes):
     recipe = FinetuneRecipe.from_config(FINETUNE | {"epochs": 4} | changes)
     store, clip = MemoryStore(modality="rgb", train=24), tiny_clip()
-    stage = Finetuning(clip, tiny_head(), store, recipe, device)
-    if terms is not None:
-        stage.terms = terms(stage.terms)
-    history = fit(stage, store.split("train"), store.split("val"), recipe, 3, device, saving=saving)
+    stage = watched(Finetuning(clip, tiny_head(), store, recipe, device), before)
+    train, val = store_source(store, "train"), store_source(store, "val")
+    history = fit(stage, train, val, recipe, 3, device, saving=saving)
     return clip.visual, history
 
 
@@ -64,21 +65,17 @@ def test_ways_to_save_time_or_memory_change_the_loss_by_rounding_alone(gpu, chan
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
 def test_a_stopped_run_ends_with_the_same_weights(gpu, tmp_path, precision):
-    def stopping(terms):
-        calls = []
+    calls = []
 
-        def watched(*arguments):
-            calls.append(None)
-            if len(calls) == 6:
-                os.kill(os.getpid(), signal.SIGTERM)
-            return terms(*arguments)
-
-        return watched
+    def stop(batch):
+        calls.append(batch)
+        if len(calls) == 6:
+            os.kill(os.getpid(), signal.SIGTERM)
 
     how = Saving(tmp_path / "run", 60, 2, "a run")
     whole, history = finetune(gpu, precision=precision)
     with pytest.raises(Requeue):
-        finetune(gpu, how, stopping, precision=precision)
+        finetune(gpu, how, stop, precision=precision)
     resumed, found = finetune(gpu, how, precision=precision)
     assert all(torch.equal(one, other) for one, other in zip(whole.parameters(), resumed.parameters(), strict=True))
     assert found == history
@@ -86,15 +83,7 @@ def test_a_stopped_run_ends_with_the_same_weights(gpu, tmp_path, precision):
 
 def test_batches_come_from_pinned_memory_to_the_gpu(gpu):
     seen = []
-
-    def watching(terms):
-        def watched(pixels, labels, generator):
-            seen.append((pixels.device.type, labels.device.type))
-            return terms(pixels, labels, generator)
-
-        return watched
-
-    finetune(gpu, terms=watching)
+    finetune(gpu, before=lambda batch: seen.append((batch.pixels["rgb"].device.type, batch.labels.device.type)))
     assert set(seen) == {("cuda", "cuda")}
 
 
@@ -108,5 +97,5 @@ def test_an_alignment_learns_on_a_gpu(gpu):
     recipe = AlignRecipe.from_config(ALIGN | {"epochs": 20, "precision": "float16"})
     torch.manual_seed(0)
     stage = Alignment(tiny_clip(), new_student(spec, 8), tiny_head(), store, recipe, gpu)
-    history = fit(stage, store.split("train"), None, recipe, 0, gpu)
+    history = fit(stage, store_source(store, "train"), None, recipe, 0, gpu)
     assert losses(history)[-1] < losses(history)[0]

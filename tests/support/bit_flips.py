@@ -155,7 +155,16 @@ def _weights(folder: Path) -> dict[str, Kind]:
 def _texts(folder: Path) -> dict[str, Kind]:
     rows, selected, plan, sources = (folder / name for name in ("part.csv", "selected.json", "plan.csv", "files.json"))
     write_rows(rows, islice(full_rows(), 40))
-    write_json(selected, {"alpha": 0.4, "criterion": "mean", "reason": "the best mean on validation data"})
+    write_json(
+        selected,
+        {
+            "line": "vit",
+            "datasets": ["digits"],
+            "alpha": 0.4,
+            "criterion": "mean",
+            "reason": "the best mean on validation data",
+        },
+    )
     write_json(sources, [{"file": "a.zip", "sha256": "0f" * 32}])
     curve = folder / "curve.csv"
     write_curve(

@@ -180,7 +180,8 @@ def write_run(folder, config="", digest="ab", **options):
     paint = folder / "paint" / f"{clip}.bigearthnet_v1"
     paint.mkdir(parents=True)
     full_curve(clip, selected).points.to_csv(paint / "curve.csv", index=False)
-    (paint / "selected.json").write_text(json.dumps({"alpha": selected, "reason": "It was said so."}), encoding="utf-8")
+    choice = {"line": clip, "datasets": ["bigearthnet_v1"], "alpha": selected, "reason": "It was said so."}
+    (paint / "selected.json").write_text(json.dumps(choice), encoding="utf-8")
     for row in rows:
         if row.task == "zero-shot" and row.metric in ("map", "accuracy"):
             write_draws(folder, row, digest)

@@ -16,68 +16,96 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tiny import COMMON, FINETUNE, MemorySplit, MemoryStore, tiny_clip, tiny_head
+from regression import watched
+from tiny import ALIGN, COMMON, FINETUNE, SCRATCH, STUDENT, MemoryStore, tiny_clip, tiny_head
 from torch import nn
 
+from bandbridge.models.students import StudentSpec, new_student
 from bandbridge.training import checkpoints
+from bandbridge.training.align import Alignment
+from bandbridge.training.batches import KeptPixels, Source
 from bandbridge.training.checkpoints import Saving
-from bandbridge.training.distributed import world_from_environment
+from bandbridge.training.contrastive import Pretraining
+from bandbridge.training.distributed import ALONE, world_from_environment
 from bandbridge.training.finetune import Finetuning
-from bandbridge.training.loop import fit, write_history
-from bandbridge.training.recipes import FinetuneRecipe, Recipe
+from bandbridge.training.history import write_history
+from bandbridge.training.loop import fit
+from bandbridge.training.recipes import AlignRecipe, FinetuneRecipe, Recipe, ScratchRecipe
+from bandbridge.training.splits import store_source
+from bandbridge.training.stages import Stage
 
 CPU = torch.device("cpu")
 EPOCHS = 8
 
 
-class Regression:
+class Regression(Stage):
     """A linear model with dropout on noisy samples."""
-
-    name = "Regression"
 
     def __init__(self):
         torch.manual_seed(0)
-        self.trained = nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Dropout(0.2), nn.Linear(5, 3))
+        layers = nn.Linear(4, 5), nn.BatchNorm1d(5), nn.Dropout(0.2), nn.Linear(5, 3)
+        super().__init__("Regression", nn.Sequential(*layers))
+        self.trained.register_parameter("idle", nn.Parameter(torch.ones(2)))  # that no loss depends on
 
-    def terms(self, pixels, labels, generator):
-        if generator is not None:
-            pixels = pixels + 0.5 * torch.randn(pixels.shape, generator=generator)
-        return {"loss": (self.trained(pixels) - labels.float()).square().mean()}
+    def forward(self, batch):
+        pixels = batch.pixels["numbers"]
+        if batch.draws is not None:
+            pixels = pixels + batch.draws.uniform("noise", 4) - 0.5
+        return {"loss": (self.trained(pixels) - batch.labels.float()).square().mean()}
 
 
-def regression(accumulate):
+def regression(accumulate, world=ALONE):
     rng = np.random.default_rng(0)
     pixels = rng.normal(size=(31, 4)).astype(np.float32)
-    data = MemorySplit(pixels, (pixels[:, :3] > 0).astype(np.uint8))
+    data = Source({"numbers": KeptPixels(pixels)}, (pixels[:, :3] > 0).astype(np.uint8), np.arange(31))
     recipe = Recipe.from_config(COMMON | {"batch_size": 8, "epochs": EPOCHS, "accumulate": accumulate})
     return Regression(), data, recipe
 
 
-def finetuning(accumulate):
+def finetuning(accumulate, world):
     store = MemoryStore(modality="rgb", train=130)
     recipe = FinetuneRecipe.from_config(FINETUNE | {"batch_size": 64, "epochs": 3, "accumulate": accumulate})
-    return Finetuning(tiny_clip(), tiny_head(), store, recipe, CPU), store.split("train"), recipe
+    return Finetuning(tiny_clip(), tiny_head(), store, recipe, CPU), store_source(store, "train"), recipe
+
+
+def pretraining(accumulate, world):
+    store = MemoryStore(modality="rgb", kind="single", train=130)
+    recipe = ScratchRecipe.from_config(SCRATCH | {"batch_size": 64, "epochs": 2, "accumulate": accumulate})
+    captions = [["rivers", "a river"], ["sand", "a beach"], ["forest", "trees"]]
+    return Pretraining(tiny_clip(), captions, store, recipe, world), store_source(store, "train"), recipe
+
+
+def infonce(accumulate, world):
+    store = MemoryStore(train=130)
+    recipe = AlignRecipe.from_config(
+        ALIGN | {"batch_size": 64, "epochs": 2, "accumulate": accumulate, "loss": "infonce"}
+    )
+    student = new_student(StudentSpec.from_config(STUDENT | {"scaling": "reflectance"}), 8)
+    stage = Alignment(tiny_clip(1), student, tiny_head(), store, recipe, CPU, world=world)
+    return stage, store_source(store, "train"), recipe
+
+
+STAGES = {"regression": regression, "finetuning": finetuning, "pretraining": pretraining, "infonce": infonce}
 
 
 def life(folder, options, name, kill):
     """Train up to the kill or to the end; called in a process of its own."""
     torch.set_num_threads(1)
-    make = {"regression": regression, "finetuning": finetuning}[options["stage"]]
-    stage, data, recipe = make(options["accumulate"])
-    terms, calls = stage.terms, []
+    calls = []
 
-    def deadly(pixels, labels, generator):
-        calls.append(generator is not None)
+    def deadly(batch):
+        calls.append(batch.draws is not None)
         if kill is not None and sum(calls) == kill:
             os.kill(os.getpid(), signal.SIGKILL)
-        return terms(pixels, labels, generator)
 
-    stage.terms = deadly
     saving = Saving(folder / f"checkpoints-{name}", minutes=60, keep=2, identity="a run")
     asked = []
     # Every third step, so that a kill costs up to two.
     checkpoints.Checkpoints.due = property(lambda _: asked.append(0) or len(asked) % 3 == 0)
     with world_from_environment() as world:
+        torch.manual_seed(0)
+        stage, data, recipe = STAGES[options["stage"]](options["accumulate"], world)
+        watched(stage, deadly)
         history = fit(stage, data, data, recipe, 5, CPU, saving=saving, world=world)
         if world.is_first:
             torch.save(stage.trained.state_dict(), folder / f"{name}.pt")

@@ -20,12 +20,12 @@ import yaml
 from bandbridge.catalogue.datasets import dataset_names, load_dataset, load_nomenclature, merged, prompt_set
 from bandbridge.catalogue.encoders import load_encoder_facts
 from bandbridge.catalogue.reader_options import DigitsOptions, FolderOptions, SceneOptions, TableOptions, parse_options
-from bandbridge.config import resources
-from bandbridge.config import run as settings
+from bandbridge.config import lines as patched
+from bandbridge.config import networks, resources, scored
 from bandbridge.models.students import Student, StudentSpec
 from bandbridge.training.augment import draw_crops, rgb_view
-from bandbridge.training.recipes import AlignRecipe, FinetuneRecipe, ScratchRecipe
-from bandbridge.training.schedules import warmup_cosine
+from bandbridge.training.draws import Draws
+from bandbridge.training.recipes import AlignRecipe, FinetuneRecipe, ScratchRecipe, warmup_cosine
 
 ROOT = Path(__file__).parents[2]
 DEMO = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
@@ -286,13 +286,13 @@ def run_in_small(config: Mapping[str, Any]) -> None:
     json.dumps(config, allow_nan=False)
     _names(config)
     _folders(config)
-    for name in {*settings.evaluated(config), *(task["dataset"] for task in settings.all_tasks(config))}:
+    for name in {*scored.evaluated(config), *(task["dataset"] for task in patched.all_tasks(config))}:
         _dataset(config, name)
     _splits(config)
     _trainings(config)
     for name in config["align"]["students"]:
-        built(json.dumps(settings.student_facts(config, name), sort_keys=True))
-    for name, checkpoint in settings.other_encoders(config).items():
+        built(json.dumps(networks.student_facts(config, name), sort_keys=True))
+    for name, checkpoint in networks.other_encoders(config).items():
         load_encoder_facts(name, checkpoint)
     np.random.RandomState(config["seed"])
     torch.manual_seed(config["seed"])
@@ -301,21 +301,21 @@ def run_in_small(config: Mapping[str, Any]) -> None:
 
 
 def _names(config: Mapping[str, Any]) -> None:
-    lines = settings.lines(config)
+    lines = patched.lines(config)
     alphas = config["paint"]["alphas"]
     for line in lines.values():
-        models = [settings.model_at(line, alpha) for alpha in alphas]
-        must(len(set(models)) == len(models), f"two alphas are one model: {models}")
-        for name in models:
+        named = [patched.model_at(line, alpha) for alpha in alphas]
+        must(len(set(named)) == len(named), f"two alphas are one model: {named}")
+        for name in named:
             must(re.fullmatch(r"[A-Za-z0-9_-]+@[0-9.]+", name), f"no wildcard matches {name}")
-    clips, students = settings.clips(config), settings.students(config)
-    named = [config["run"], *clips, *students, *settings.evaluated(config)]
-    named += [name for sets in settings.evaluated(config).values() for name in sets]
+    clips, students = networks.clips(config), networks.students(config)
+    named = [config["run"], *clips, *students, *scored.evaluated(config)]
+    named += [name for sets in scored.evaluated(config).values() for name in sets]
     for name in named:
         must(re.fullmatch(r"[A-Za-z0-9_.-]+", name) and len(name) < 200, f"no path can be named {name!r}")
     must(not {*clips} & {*students}, "a student is named like a CLIP")
     for name in config["tables"]["datasets"] or ():
-        must(name in settings.evaluated(config), f"tables show {name}")
+        must(name in scored.evaluated(config), f"tables show {name}")
 
 
 def _folders(config: Mapping[str, Any]) -> None:
@@ -351,40 +351,40 @@ def _dataset(config: Mapping[str, Any], name: str) -> None:
     if facts.reader == "scene":
         must({"t", "v", "e"} <= set("".join(options.blocks)), "a split has no block")
     must(facts.primary.is_rgb or facts.primary.composite, "CLIP sees nothing")
-    sets = [*settings.evaluated(config).get(name, ())]
-    for nomenclature in settings.scored_nomenclatures(config, name):
+    sets = [*scored.evaluated(config).get(name, ())]
+    for nomenclature in scored.scored_nomenclatures(config, name):
         must(nomenclature in facts.nomenclatures, f"{name} has no {nomenclature}")
         for prompts in sets:
-            sentences = prompt_set(settings.prompts(config, prompts)).sentences(load_nomenclature(nomenclature))
+            sentences = prompt_set(scored.prompts(config, prompts)).sentences(load_nomenclature(nomenclature))
             must(all(isinstance(text, str) for texts in sentences for text in texts), "a prompt is no text")
-    for words in settings.open_words(config).get(name, {}).values():
+    for words in scored.open_words(config).get(name, {}).values():
         must(all(isinstance(word, str) and word for word in words), "a word is no text")
 
 
 def _splits(config: Mapping[str, Any]) -> None:
     for role, needed in (("patching", {"train", "val"}), ("supported", {"val"})):
-        for task in settings.tasks(config, role):
+        for task in patched.tasks(config, role):
             splits = set(load_dataset(task["dataset"], config["datasets"].get(task["dataset"])).splits)
             must(needed <= splits, f"{task['dataset']} lacks {needed - splits}")
 
 
 def _trainings(config: Mapping[str, Any]) -> None:
-    generator = torch.Generator().manual_seed(0)
+    draws = Draws.of(0, 0, [0, 1])
     finetune = FinetuneRecipe.from_config(config["finetune"])
-    rgb_view(torch.zeros(2, 3, 16, 16, dtype=torch.uint8), 16, finetune.augmentation, generator)
+    rgb_view(torch.zeros(2, 3, 16, 16, dtype=torch.uint8), 16, finetune.augmentation, draws)
     recipes: list[Any] = [finetune]
     for name in config["align"]["students"]:
-        recipe = AlignRecipe.from_config(settings.align_recipe(config, name))
+        recipe = AlignRecipe.from_config(networks.align_recipe(config, name))
         recipes.append(recipe)
-        draw_crops(2, 16, 16, recipe.crop_scale, recipe.flip, generator)
+        draw_crops(draws, 16, 16, recipe.crop_scale, recipe.flip)
         must(0 < recipe.crop_scale[0] <= recipe.crop_scale[1] <= 1, "crop_scale")
     must(0 < finetune.augmentation.crop_scale[0] <= finetune.augmentation.crop_scale[1], "crop_scale")
-    if settings.uses_scratch(config):
+    if networks.uses_scratch(config):
         scratch = {
             key: value for key, value in config["clip"]["scratch"].items() if key not in ("dataset", "prompts", "text")
         }
         recipes.append(ScratchRecipe.from_config(scratch))
-        must(settings.templates(config, config["clip"]["scratch"]["prompts"]), "captions have no templates")
+        must(scored.templates(config, config["clip"]["scratch"]["prompts"]), "captions have no templates")
         if config["clip"]["scratch"]["dataset"] == "digits":
             must(recipes[-1].batch_size <= 1797, "more samples in a batch than there are digits")
             must(recipes[-1].warmup_steps < recipes[-1].epochs * 1797, "a warm-up longer than the training")
@@ -422,11 +422,11 @@ FaultOf = Callable[[Mapping[str, Any]], str | None]
 
 
 def students_can_be_built(config: Mapping[str, Any], fault_of: FaultOf | None) -> bool:
-    """Whether the check that a run makes of its networks lets all students pass; True where there is no such check."""
+    """Whether the check that a run makes of its models lets all students pass; True where there is no such check."""
     if fault_of is None:
         return True
     return not any(
-        _fault(fault_of, json.dumps(settings.student_facts(config, name), sort_keys=True))
+        _fault(fault_of, json.dumps(networks.student_facts(config, name), sort_keys=True))
         for name in config["align"]["students"]
     )
 

@@ -65,9 +65,9 @@ class Workshop:
 
     def describe(self, reader, modalities=None, kind="single", bands=("B02", "B03", "B04", "B08"), **facts):
         """A data set of this folder; `modality` holds further facts of its only one, `options` those of the reader."""
-        options = {**facts.pop("options", {}), "archive": str(self.files)}
+        options = {"archive": str(self.files), **facts.pop("options", {})}
         own = {"sensor": "sentinel-2", "product": "L2A", "bands": list(bands), **facts.pop("modality", {})}
-        own.setdefault("composite", {"bands": [own["bands"][2], own["bands"][1], own["bands"][0]], "divisor": 2000})
+        own.setdefault("composite", {"bands": [*own["bands"][2::-1]], "divisor": 2000})
         content = {
             "name": "mine",
             "title": "Mine",

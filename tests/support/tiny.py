@@ -8,6 +8,7 @@ from bandbridge.catalogue.sensors import order_bands
 from bandbridge.models import preprocessing as views
 from bandbridge.models.clip import Clip
 from bandbridge.store.heads import Head
+from bandbridge.training.draws import Draws
 
 MODEL_CFG = {
     "embed_dim": 8,
@@ -48,6 +49,7 @@ class MemorySplit:
     def __init__(self, pixels, labels):
         self.pixels = pixels
         self.labels = labels
+        self.ids = np.arange(len(labels))
 
     def __len__(self):
         return len(self.labels)
@@ -126,6 +128,11 @@ STUDENT = {
     "image_size": 16,
     "pretrained": None,
 }
+
+
+def draws(n, seed=0):
+    """What n samples draw."""
+    return Draws.of(seed, 0, np.arange(n))
 
 
 def same_weights(one, other):

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from changes import ALPHA, ALPHAS, CHANGES, PROBES, PROMPT_SETS, SHOWN, STORE, VIEWS
+from changes import ALPHA, ALPHAS, CHANGES, EACH_SHOWN, PROBES, PROMPT_SETS, SHOWN, STORE, VIEWS
 from clones import Clone
 
 
@@ -43,7 +43,7 @@ def test_how_training_runs_trains_nothing_anew(copied_run: Clone):
 def test_an_alpha_reruns_its_own_encoding_and_scores_and_the_selection(copied_run: Clone):
     jobs = after(copied_run, {"paint": {"alphas": [*ALPHAS, 0.25]}})
     # Behind the selection, which has yet to run, a plan also lists what may follow from it.
-    may_follow = {"align", "patched_clip", "embed_student_scene_crop", "score_retrieval", *PROBES, *SHOWN}
+    may_follow = {"align", "patched_clip", "embed_student", "score_retrieval", *PROBES, *SHOWN}
     own = {"score_gains", "embed_sweep_digits_new", "embed_sweep_scene_crop_new", "score_zero_shot"}
     assert set(jobs) - may_follow == {*own, "select_alpha", *VIEWS}
     assert jobs.count("score_zero_shot") == len(PROMPT_SETS) + 1 + len(PROMPT_SETS)  # the alpha's, and the student's
@@ -105,8 +105,8 @@ def test_an_alpha_a_template_a_k_and_a_data_set_run_their_own_jobs_and_nothing_b
     alpha = ["embed_sweep_digits_new", "embed_sweep_scene_crop_new", *["score_zero_shot"] * 2, "select_alpha"]
     template = ["zero_shot_head", *["score_zero_shot"] * (len(ALPHAS) + 2), "score_gains"]
     k = ["check_samples", "score_retrieval"]
-    data_set = [*STORE, "zero_shot_head", "embed_sweep_other_crop_new", "embed_student_other_crop", "score_retrieval"]
-    data_set += [*["score_zero_shot"] * (len(ALPHAS) + 2), *3 * ["score_gap", "score_text_retrieval"]]
+    data_set = [*STORE, "zero_shot_head", "embed_sweep_other_crop_new", "embed_student", "score_retrieval"]
+    data_set += [*["score_zero_shot"] * (len(ALPHAS) + 2), *3 * EACH_SHOWN]
     data_set += ["check_samples", "gallery", "projection"]
     assert copied_run.run() == sorted([*alpha, *template, *k, *data_set, *VIEWS])
     assert copied_run.jobs() == []

@@ -133,4 +133,4 @@ def test_a_second_process_on_the_same_run_is_refused(clone: Clone):
     runlock.hold(clone.root / ".snakemake" / "bandbridge-small.lock", "small")
     called = clone.snakemake("--cores", "1")
     assert called.returncode != 0
-    assert "run 'small' is being made by another process" in called.stdout + called.stderr
+    assert "another process is working on run 'small'" in called.stdout + called.stderr

@@ -1,18 +1,18 @@
 rule check_first_weights:
     """Load the weights that a student starts from, so that a file that does not fit stops the run before trainings."""
     input:
-        first=lambda w: first_weights(STUDENTS[w.student][0]),
+        first=of_job(run.first_weights),
     output:
-        report=results("align/{student}/first_weights.json"),
+        report=paths.aligned("{student}", "first_weights.json"),
     log:
-        logs("align/{student}.first_weights.log"),
+        paths.logs("align/{student}.first_weights.log"),
     priority: 10
     localrule: True
     conda:
         "../../envs/torch.yaml"
     params:
-        student=lambda w: student_facts(config, STUDENTS[w.student][0]),
-        listing=lambda w: own_weights(STUDENTS[w.student][0]),
+        student=of_job(run.student),
+        listing=of_job(users_weights),
     message:
         "Checking the weights that {wildcards.student} starts from"
     script:
@@ -22,39 +22,33 @@ rule check_first_weights:
 rule align:
     """Distil the patched CLIP into a multispectral student. The teacher is interpolated in memory."""
     input:
-        unpack(lambda w: models_once_alpha_is_chosen(teacher(w.student))),
-        head=lambda w: task_head(clip_of(w.student), align_task(config)),
-        store=store(TAUGHT),
-        first=lambda w: first_weights(STUDENTS[w.student][0]),
-        checked=lambda w: checked_first_weights(w.student),
+        unpack(of_job(run.teachers_ends)),
+        head=of_job(run.align_head),
+        store=paths.store(run.taught),
+        first=of_job(run.first_weights),
+        checked=of_job(run.checked_first_weights),
     output:
-        weights=results("align/{student}/model.safetensors"),
-        history=results("align/{student}/history.jsonl"),
+        weights=paths.aligned("{student}"),
+        history=paths.aligned("{student}", "history.jsonl"),
     log:
-        logs("align/{student}.log"),
+        paths.logs("align/{student}.log"),
     benchmark:
-        logs("align/{student}.tsv")
+        paths.logs("align/{student}.tsv")
     conda:
         "../../envs/torch.yaml"
     threads: 8
     resources:
-        gpu=TRAINING_GPUS,
-        gres=NODE_GPUS,
-        nodes=TRAINING["nodes"],
-        gpu_model=TRAINING_GPU_MODEL,
-        slurm_partition=GPU_PARTITION,
-        slurm_extra=WARNING,
-        mem_mb=memory(aligning),
-        runtime=minutes(aligning),
+        **asks.training(sizes.aligning),
     params:
-        checkpoints=results("align/{student}/checkpoints"),
-        monitor=logs("align/{student}"),
+        **how_it_trains(),
+        checkpoints=paths.aligned("{student}", "checkpoints"),
+        monitor=paths.logs("align/{student}"),
         nomenclature=nomenclature_of(align_task(config)),
-        space=lambda w: clip_of(w.student),
-        alpha=lambda w: alpha_if_chosen(teacher(w.student)),
-        student=lambda w: student_facts(config, STUDENTS[w.student][0]),
-        listing=lambda w: own_weights(STUDENTS[w.student][0]),
-        recipe=lambda w: align_recipe(config, STUDENTS[w.student][0]),
+        space=lambda w: run.clip_of(w.student),
+        alpha=of_job(run.teachers_alpha),
+        student=of_job(run.student),
+        listing=of_job(users_weights),
+        recipe=lambda w: align_recipe(config, run.student_name(w.student)),
         seed=config["seed"],
     message:
         "Aligning {wildcards.student} to the patched CLIP"

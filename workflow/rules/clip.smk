@@ -1,66 +1,60 @@
 # Where the zero-shot CLIP comes from. Either way it ends as an open_clip model directory, and nothing after this knows.
 
-if TOWER:
+if run.tower:
 
     rule fetch_text_tower:
         """Fetch the text tower that the image encoder is trained against."""
         output:
-            files=tower_files(),
+            files=run.tower_files(),
         log:
-            logs("clip/text_tower.log"),
+            paths.logs("clip/text_tower.log"),
         benchmark:
-            logs("clip/text_tower.tsv")
+            paths.logs("clip/text_tower.tsv")
         localrule: True
         conda:
             "../../envs/data.yaml"
         params:
-            tower=TOWER,
-            sources=read_yaml("text_towers", TOWER)["sources"],
-            checksums=read_yaml("text_towers", TOWER)["files"],
+            tower=run.tower,
+            sources=read_yaml("text_towers", run.tower)["sources"],
+            checksums=read_yaml("text_towers", run.tower)["files"],
         message:
-            f"Fetching {TOWER}"
+            f"Fetching {run.tower}"
         script:
             "../scripts/fetch_text_tower.py"
 
 
-if uses_scratch(config):
+if run.scratch:
 
     rule scratch_clip:
         """Train a small CLIP contrastively, in place of published weights."""
         input:
-            store=store(SCRATCH),
-            tower=tower_files(),
+            store=paths.store(run.scratch),
+            tower=run.tower_files(),
         output:
-            directory=results("clip/{clip}/open_clip_config.json"),
-            weights=results("clip/{clip}/open_clip_model.safetensors"),
-            history=results("clip/{clip}/history.jsonl"),
+            directory=paths.clip("{clip}"),
+            weights=paths.clip("{clip}", "open_clip_model.safetensors"),
+            history=paths.clip("{clip}", "history.jsonl"),
         log:
-            logs("clip/{clip}.log"),
+            paths.logs("clip/{clip}.log"),
         benchmark:
-            logs("clip/{clip}.tsv")
+            paths.logs("clip/{clip}.tsv")
         conda:
             "../../envs/torch.yaml"
         threads: 8
         resources:
-            gpu=TRAINING_GPUS,
-            gres=NODE_GPUS,
-            nodes=TRAINING["nodes"],
-            gpu_model=TRAINING_GPU_MODEL,
-            slurm_partition=GPU_PARTITION,
-            slurm_extra=WARNING,
-            mem_mb=memory(pretraining),
-            runtime=minutes(pretraining),
+            **asks.training(sizes.pretraining),
         params:
+            **how_it_trains(),
             # Beside the model's directory, which is replaced as a whole.
-            checkpoints=results("clip.checkpoints/{clip}"),
-            monitor=logs("clip/{clip}"),
-            name=lambda w: CLIPS[w.clip][0],
-            recipe=needs("clip", "scratch", without=("dataset", "prompts", "text")),
-            text=TOWER,
-            architecture=lambda w: clip_architecture(CLIPS[w.clip][0]),
+            checkpoints=paths.results("clip.checkpoints/{clip}"),
+            monitor=paths.logs("clip/{clip}"),
+            name=of_job(run.architecture_name),
+            recipe=without(config["clip"]["scratch"], "dataset", "prompts", "text"),
+            text=run.tower,
+            architecture=of_job(run.architecture),
             templates=templates(config, config["clip"]["scratch"]["prompts"]),
-            nomenclature=dataset_facts(SCRATCH).nomenclature,
-            classes=spoken(dataset_facts(SCRATCH).nomenclature),
+            nomenclature=run.dataset(run.scratch).nomenclature,
+            classes=spoken(run.dataset(run.scratch).nomenclature),
             seed=config["seed"],
         message:
             "Training {wildcards.clip} from scratch"
@@ -72,22 +66,22 @@ else:
     rule fetch_clip:
         """Load published or local CLIP weights, and keep them as an open_clip model directory."""
         output:
-            directory=results("clip/{clip}/open_clip_config.json"),
-            weights=results("clip/{clip}/open_clip_model.safetensors"),
+            directory=paths.clip("{clip}"),
+            weights=paths.clip("{clip}", "open_clip_model.safetensors"),
         log:
-            logs("clip/{clip}.log"),
+            paths.logs("clip/{clip}.log"),
         benchmark:
-            logs("clip/{clip}.tsv")
+            paths.logs("clip/{clip}.tsv")
         localrule: True
         conda:
             "../../envs/torch.yaml"
         params:
-            name=lambda w: CLIPS[w.clip][0],
-            pretrained=lambda w: CLIPS[w.clip][1],
+            name=of_job(run.architecture_name),
+            pretrained=of_job(run.clip_source),
             quick_gelu=config["clip"].get("quick_gelu"),
             # A checkpoint of the user's own may be replaced.
-            listing=lambda w: file_listing(CLIPS[w.clip][1]),
-            architecture=lambda w: clip_architecture(CLIPS[w.clip][0]),
+            listing=lambda w: file_listing(run.clip_source(w.clip)),
+            architecture=of_job(run.architecture),
         message:
             "Loading {wildcards.clip}"
         script:

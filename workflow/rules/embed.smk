@@ -1,137 +1,130 @@
 # Encode once: these rules are the only ones that run an image encoder for evaluation.
 #
-# The sweep encodes a data set with many alphas in one pass over its pixels. Its outputs are listed, not matched by
-# wildcards, because how the alphas share a job depends on what is there: those already encoded form one job, which
-# runs only when something it reads has changed, and new ones another. So an alpha added later is encoded alone.
+# The sweep encodes a data set with many alphas in one pass over its pixels. Which of them share a job depends on what is
+# encoded already (Run.sweep_batches), so its rules and outputs are listed, not matched by wildcards.
 
+for line, dataset, batch, models in run.sweeps():
+    splits = run.scored_splits(dataset)
 
-for line, dataset in product(LINES, EVALUATED):
-    if dataset in datasets_of(line):
-        for batch, models in sweep_batches(line, dataset).items():
-
-            rule:
-                name:
-                    "_".join(
-                        ["embed_sweep", *([line] * (len(LINES) > 1)), dataset, batch]
-                    )
-                input:
-                    unpack(lambda w, line=line: start_of(line)),
-                    finetuned=[] if batch == "zero_shot" else finetuned(line),
-                    store=store(dataset),
-                output:
-                    embeddings=[
-                        embedding(model, dataset, split)
-                        for model in models
-                        for split in scored_splits(dataset)
-                    ],
-                log:
-                    logs(f"embed/{line}.{dataset}.{batch}.log"),
-                benchmark:
-                    logs(f"embed/{line}.{dataset}.{batch}.tsv")
-                conda:
-                    "../../envs/torch.yaml"
-                threads: 8
-                resources:
-                    gpu=1,
-                    gpu_model=GPU_MODEL,
-                    slurm_partition=GPU_PARTITION,
-                    mem_mb=memory(
-                        encoding(
-                            lambda w, line=line: clip_cost(LINES[line].clip),
-                            scored_splits(dataset),
-                            len(models),
-                        )
-                    ),
-                    runtime=minutes(
-                        encoding(
-                            lambda w, line=line: clip_cost(LINES[line].clip),
-                            scored_splits(dataset),
-                            len(models),
-                        )
-                    ),
-                params:
-                    # Which models and splits is read from the outputs' names: as a param it would rerun the encoded ones.
-                    recipe=needs("embed", without=("models_per_job",)),
-                    space=LINES[line].clip,
-                message:
-                    f"Encoding {dataset} with {line} at {len(models)} alphas"
-                script:
-                    "../scripts/embed_sweep.py"
+    rule:
+        name:
+            "_".join(["embed_sweep", *([line] * (len(run.lines) > 1)), dataset, batch])
+        input:
+            unpack(of_job(run.start_of, line=line)),
+            finetuned=[] if batch == "zero_shot" else run.finetuned(line),
+            store=paths.store(dataset),
+        output:
+            embeddings=[
+                paths.embeddings(model, dataset, split)
+                for model in models
+                for split in splits
+            ],
+        log:
+            paths.logs(f"embed/{line}.{dataset}.{batch}.log"),
+        benchmark:
+            paths.logs(f"embed/{line}.{dataset}.{batch}.tsv")
+        conda:
+            "../../envs/torch.yaml"
+        threads: 8
+        resources:
+            **asks.on_gpu(sizes.sweeping, line=line, splits=splits, models=len(models)),
+        params:
+            models=unrecorded(models),
+            splits=unrecorded(splits),
+            recipe=without(config["embed"], "models_per_job"),
+            space=run.lines[line].clip,
+        message:
+            f"Encoding {dataset} with {line} at {len(models)} alphas"
+        script:
+            "../scripts/embed_sweep.py"
 
 
 rule embed_train:
     """Encode a data set's train split with a line's model at one alpha, for the linear probe."""
     input:
-        unpack(lambda w: start_of(w.line)),
-        finetuned=lambda w: [] if w.alpha == "0" else finetuned(w.line),
-        store=lambda w: store(w.dataset),
+        unpack(of_job(run.start_of)),
+        finetuned=of_job(run.line_end),
+        store=paths.store("{dataset}"),
     output:
-        embeddings=[results("embeddings/{line}@{alpha}/{dataset}.train.zarr/zarr.json")],
+        embeddings=[paths.embeddings("{line}@{alpha}", "{dataset}", "train")],
     log:
-        logs("embed/{line}@{alpha}.{dataset}.train.log"),
+        paths.logs("embed/{line}@{alpha}.{dataset}.train.log"),
     benchmark:
-        logs("embed/{line}@{alpha}.{dataset}.train.tsv")
+        paths.logs("embed/{line}@{alpha}.{dataset}.train.tsv")
     conda:
         "../../envs/torch.yaml"
     threads: 8
     resources:
-        gpu=1,
-        gpu_model=GPU_MODEL,
-        slurm_partition=GPU_PARTITION,
-        mem_mb=memory(encoding(lambda w: clip_cost(LINES[w.line].clip), ["train"])),
-        runtime=minutes(encoding(lambda w: clip_cost(LINES[w.line].clip), ["train"])),
+        **asks.on_gpu(sizes.sweeping, splits=["train"]),
     params:
-        recipe=needs("embed", without=("models_per_job",)),
-        space=lambda w: LINES[w.line].clip,
+        models=unrecorded(lambda w: [f"{w.line}@{w.alpha}"]),
+        splits=unrecorded(["train"]),
+        recipe=without(config["embed"], "models_per_job"),
+        space=lambda w: run.lines[w.line].clip,
     message:
         "Encoding the train split of {wildcards.dataset} at alpha {wildcards.alpha}"
     script:
         "../scripts/embed_sweep.py"
 
 
-for dataset in filter(students_of, EVALUATED):
+# All splits of a data set are one job, so data sets that have the same splits share a rule.
+for splits, datasets in run.datasets_by_splits(run.evaluated).items():
 
     rule:
         name:
-            f"embed_student_{dataset}"
+            "_".join(["embed_student", *(splits * (len(splits) < 3))])
         input:
-            student=lambda w: aligned(w.student),
-            store=store(dataset),
+            student=of_job(run.aligned),
+            store=paths.store("{dataset}"),
         output:
             embeddings=[
-                results(f"embeddings/{{student}}/{dataset}.{split}.zarr/zarr.json")
-                for split in dataset_facts(dataset).splits
+                paths.embeddings("{student}", "{dataset}", split) for split in splits
             ],
         log:
-            logs(f"embed/{{student}}.{dataset}.log"),
+            paths.logs("embed/{student}.{dataset}.log"),
         benchmark:
-            logs(f"embed/{{student}}.{dataset}.tsv")
+            paths.logs("embed/{student}.{dataset}.tsv")
+        wildcard_constraints:
+            dataset=one_of(datasets),
         conda:
             "../../envs/torch.yaml"
         threads: 8
         resources:
-            gpu=1,
-            gpu_model=GPU_MODEL,
-            slurm_partition=GPU_PARTITION,
-            mem_mb=memory(
-                encoding(
-                    lambda w: demands.student_network(
-                        student_facts(config, STUDENTS[w.student][0])
-                    ),
-                    dataset_facts(dataset).splits,
-                )
-            ),
-            runtime=minutes(
-                encoding(
-                    lambda w: demands.student_network(
-                        student_facts(config, STUDENTS[w.student][0])
-                    ),
-                    dataset_facts(dataset).splits,
-                )
-            ),
+            **asks.on_gpu(sizes.encoding_by_student, splits=splits),
         params:
-            recipe=needs("embed", without=("models_per_job",)),
+            name=unrecorded(lambda w: w.student),
+            splits=unrecorded(list(splits)),
+            recipe=without(config["embed"], "models_per_job"),
         message:
-            f"Encoding {dataset} with {{wildcards.student}}"
+            "Encoding {wildcards.dataset} with {wildcards.student}"
         script:
             "../scripts/embed_student.py"
+
+    rule:
+        name:
+            "_".join(["embed_other", *(splits * (len(splits) < 3))])
+        input:
+            encoder=paths.encoder("{other}"),
+            store=paths.store("{dataset}"),
+        output:
+            embeddings=[
+                paths.embeddings("{other}", "{dataset}", split) for split in splits
+            ],
+        log:
+            paths.logs("embed/{other}.{dataset}.log"),
+        benchmark:
+            paths.logs("embed/{other}.{dataset}.tsv")
+        wildcard_constraints:
+            dataset=one_of(datasets),
+        conda:
+            "../../envs/torch.yaml"
+        threads: 8
+        resources:
+            **asks.on_gpu(sizes.encoding_by_another, splits=splits),
+        params:
+            splits=unrecorded(list(splits)),
+            recipe=without(config["embed"], "models_per_job"),
+        message:
+            "Encoding {wildcards.dataset} with {wildcards.other}"
+        script:
+            "../scripts/embed_encoder.py"

@@ -4,25 +4,22 @@
 rule check_samples:
     """Find out as early as possible whether a data set has as many samples as its scores ask for."""
     input:
-        store=lambda w: store(w.dataset),
+        store=paths.store("{dataset}"),
     output:
-        samples=results("samples/{dataset}.json"),
+        samples=paths.samples("{dataset}"),
     log:
-        logs("samples/{dataset}.log"),
+        paths.logs("samples/{dataset}.log"),
     priority: 100
     localrule: True
     conda:
         "../../envs/data.yaml"
     resources:
-        mem_mb=memory(small),
-        runtime=minutes(small),
+        **asks.of(sizes.small),
     params:
         code=code_of("check_samples"),
-        nomenclatures=lambda w: list(scored_nomenclatures(config, w.dataset)),
-        neighbours=lambda w: neighbours_asked(
-            config, w.dataset, bool(students_of(w.dataset))
-        ),
-        shots=lambda w: shots_asked(config, w.dataset),
+        nomenclatures=of_job(run.nomenclatures),
+        neighbours=of_job(scores.neighbours),
+        shots=of_job(scores.shots),
     message:
         "Counting the samples of {wildcards.dataset}"
     script:
@@ -32,31 +29,26 @@ rule check_samples:
 rule score_zero_shot:
     """Zero-shot classification with one prompt set."""
     input:
-        embeddings=lambda w: [
-            encoded(w.encoder, w.dataset, split) for split in scored_splits(w.dataset)
-        ],
-        head=lambda w: head(space_of(w.encoder), w.dataset, w.nomenclature, w.prompts),
-        store=lambda w: store(w.dataset),
+        embeddings=of_job(scores.embeddings),
+        head=of_job(scores.head),
+        store=paths.store("{dataset}"),
     output:
-        metrics=results(
-            "metrics/{encoder}/zero-shot.{dataset}.{nomenclature}.{prompts}.csv"
-        ),
-        draws=results(
-            "metrics/{encoder}/zero-shot.{dataset}.{nomenclature}.{prompts}.draws.npz"
+        metrics=paths.zero_shot("{encoder}", "{dataset}", "{nomenclature}", "{prompts}"),
+        draws=paths.zero_shot(
+            "{encoder}", "{dataset}", "{nomenclature}", "{prompts}", "draws.npz"
         ),
     log:
-        logs("metrics/{encoder}/zero-shot.{dataset}.{nomenclature}.{prompts}.log"),
+        paths.logs("metrics/{encoder}/zero-shot.{dataset}.{nomenclature}.{prompts}.log"),
     conda:
         "../../envs/data.yaml"
     resources:
-        mem_mb=memory(scoring),
-        runtime=minutes(scoring),
+        **asks.of(sizes.scoring),
     params:
         code=code_of("score_zero_shot"),
         run=config["run"],
         nomenclature="{nomenclature}",
         prompts="{prompts}",
-        bootstrap=needs("evaluate", "bootstrap"),
+        bootstrap=lookup(dpath="evaluate/bootstrap", within=config),
         seed=config["seed"],
     message:
         "Scoring {wildcards.encoder} on {wildcards.dataset} with the prompts {wildcards.prompts}"
@@ -67,24 +59,23 @@ rule score_zero_shot:
 rule score_gains:
     """What patching and alignment gain over zero-shot CLIP, and over each other, with paired intervals."""
     input:
-        draws=draws_of_the_shown,
-        selected=of_each_line("selected.json"),
+        draws=of_job(scores.compared_draws),
+        selected=run.of_each_line("selected.json"),
     output:
-        metrics=results("metrics/gains.csv"),
+        metrics=paths.results("metrics/gains.csv"),
     log:
-        logs("metrics/gains.log"),
+        paths.logs("metrics/gains.log"),
     conda:
         "../../envs/data.yaml"
     resources:
-        mem_mb=memory(small),
-        runtime=minutes(small),
+        **asks.of(sizes.small),
     params:
         code=code_of("score_gains"),
-        references=REFERENCES,
-        starts={name: model_at(line, 0) for name, line in LINES.items()},
-        bootstrap=needs("evaluate", "bootstrap"),
+        references=scores.references(),
+        starts=scores.starts(),
+        bootstrap=lookup(dpath="evaluate/bootstrap", within=config),
     message:
-        "Weighing the gains"
+        "Computing paired gains"
     script:
         "../scripts/score_gains.py"
 
@@ -92,26 +83,27 @@ rule score_gains:
 rule score_retrieval:
     """Retrieval between the patched CLIP's RGB and the student's multispectral embeddings of the test split."""
     input:
-        rgb=lambda w: encoded(chosen_model(teacher(w.student)), w.dataset, "test"),
-        multispectral=lambda w: encoded(w.student, w.dataset, "test"),
-        store=lambda w: store(w.dataset),
+        rgb=of_job(scores.teachers_embeddings),
+        multispectral=of_job(scores.students_embeddings),
+        store=paths.store("{dataset}"),
     output:
-        metrics=results("metrics/{student}/retrieval.{dataset}.csv"),
+        metrics=paths.scores("{student}", "retrieval", "{dataset}"),
     log:
-        logs("metrics/{student}/retrieval.{dataset}.log"),
+        paths.logs("metrics/{student}/retrieval.{dataset}.log"),
     conda:
         "../../envs/data.yaml"
     threads: 2
     resources:
-        mem_mb=memory(scoring),
-        runtime=minutes(scoring),
+        **asks.of(sizes.scoring),
     params:
         code=code_of("score_retrieval"),
         run=config["run"],
-        nomenclature=lambda w: scored_nomenclatures(config, w.dataset)[0],
-        ks=lambda w: needs("evaluate", "retrieval", "ks"),
-        label_map_k=lambda w: needs("evaluate", "retrieval", "label_map_k"),
-        bootstrap=needs("evaluate", "bootstrap"),
+        nomenclature=of_job(run.nomenclature),
+        ks=lookup(dpath="evaluate/retrieval/ks", within=config, default=None),
+        label_map_k=lookup(
+            dpath="evaluate/retrieval/label_map_k", within=config, default=None
+        ),
+        bootstrap=lookup(dpath="evaluate/bootstrap", within=config),
         seed=config["seed"],
     message:
         "Retrieval between RGB and {wildcards.student} on {wildcards.dataset}"
@@ -122,27 +114,28 @@ rule score_retrieval:
 rule score_text_retrieval:
     """Retrieval of the images of a class by its name."""
     input:
-        embeddings=lambda w: encoded(w.encoder, w.dataset, "test"),
-        head=lambda w: head(space_of(w.encoder), w.dataset, w.nomenclature, w.prompts),
-        store=lambda w: store(w.dataset),
+        embeddings=of_job(run.encoded, split="test"),
+        head=of_job(scores.head),
+        store=paths.store("{dataset}"),
     output:
-        metrics=results(
-            "metrics/{encoder}/text-retrieval.{dataset}.{nomenclature}.{prompts}.csv"
+        metrics=paths.scores(
+            "{encoder}", "text-retrieval", "{dataset}", "{nomenclature}", "{prompts}"
         ),
     log:
-        logs("metrics/{encoder}/text-retrieval.{dataset}.{nomenclature}.{prompts}.log"),
+        paths.logs(
+            "metrics/{encoder}/text-retrieval.{dataset}.{nomenclature}.{prompts}.log"
+        ),
     conda:
         "../../envs/data.yaml"
     resources:
-        mem_mb=memory(scoring),
-        runtime=minutes(scoring),
+        **asks.of(sizes.scoring),
     params:
         code=code_of("score_text_retrieval"),
         run=config["run"],
         nomenclature="{nomenclature}",
         prompts="{prompts}",
-        ks=lambda w: needs("evaluate", "text_retrieval", "ks"),
-        bootstrap=needs("evaluate", "bootstrap"),
+        ks=lookup(dpath="evaluate/text_retrieval/ks", within=config, default=None),
+        bootstrap=lookup(dpath="evaluate/bootstrap", within=config),
         seed=config["seed"],
     message:
         "Retrieval by the class names of {wildcards.dataset} with {wildcards.encoder}"
@@ -153,27 +146,26 @@ rule score_text_retrieval:
 rule score_words:
     """Retrieval of the images of a class by words that are not its name."""
     input:
-        embeddings=lambda w: encoded(w.encoder, w.dataset, "test"),
-        head=lambda w: words_head(space_of(w.encoder), w.dataset, w.prompts),
-        store=lambda w: store(w.dataset),
+        embeddings=of_job(run.encoded, split="test"),
+        head=of_job(scores.words_head),
+        store=paths.store("{dataset}"),
     output:
-        metrics=results(
-            "metrics/{encoder}/words.{dataset}.{nomenclature}.{prompts}.csv"
+        metrics=paths.scores(
+            "{encoder}", "words", "{dataset}", "{nomenclature}", "{prompts}"
         ),
     log:
-        logs("metrics/{encoder}/words.{dataset}.{nomenclature}.{prompts}.log"),
+        paths.logs("metrics/{encoder}/words.{dataset}.{nomenclature}.{prompts}.log"),
     conda:
         "../../envs/data.yaml"
     resources:
-        mem_mb=memory(scoring),
-        runtime=minutes(scoring),
+        **asks.of(sizes.scoring),
     params:
         code=code_of("score_words"),
         run=config["run"],
         nomenclature="{nomenclature}",
         prompts="{prompts}",
-        words=lambda w: WORDS[w.dataset],
-        k=lambda w: needs("evaluate", "words", "k"),
+        words=of_job(run.words_of),
+        k=lookup(dpath="evaluate/words/k", within=config, default=None),
         seed=config["seed"],
     message:
         "Retrieval by words for the classes of {wildcards.dataset} with {wildcards.encoder}"
@@ -184,22 +176,21 @@ rule score_words:
 rule score_gap:
     """The modality gap: a student against the patched CLIP, a CLIP against zero-shot CLIP and its own class names."""
     input:
-        unpack(sides_of_the_gap),
-        store=lambda w: store(w.dataset),
+        unpack(of_job(scores.sides_of_the_gap)),
+        store=paths.store("{dataset}"),
     output:
-        metrics=results("metrics/{encoder}/gap.{dataset}.csv"),
+        metrics=paths.scores("{encoder}", "gap", "{dataset}"),
     log:
-        logs("metrics/{encoder}/gap.{dataset}.log"),
+        paths.logs("metrics/{encoder}/gap.{dataset}.log"),
     conda:
         "../../envs/data.yaml"
     resources:
-        mem_mb=memory(scoring),
-        runtime=minutes(scoring),
+        **asks.of(sizes.scoring),
     params:
         code=code_of("score_gap"),
         run=config["run"],
-        nomenclature=lambda w: scored_nomenclatures(config, w.dataset)[0],
-        prompts=lambda w: own_prompts(w.dataset),
+        nomenclature=of_job(run.nomenclature),
+        prompts=of_job(run.main_prompts),
         seed=config["seed"],
     message:
         "Modality gap of {wildcards.encoder} on {wildcards.dataset}"
@@ -210,28 +201,27 @@ rule score_gap:
 rule score_probe:
     """A linear probe on frozen embeddings."""
     input:
-        train=lambda w: encoded(w.encoder, w.dataset, "train"),
-        val=lambda w: encoded(w.encoder, w.dataset, "val"),
-        test=lambda w: encoded(w.encoder, w.dataset, "test"),
-        store=lambda w: store(w.dataset),
+        train=of_job(run.encoded, split="train"),
+        val=of_job(run.encoded, split="val"),
+        test=of_job(run.encoded, split="test"),
+        store=paths.store("{dataset}"),
     output:
-        metrics=results("metrics/{encoder}/linear-probe.{dataset}.{nomenclature}.csv"),
+        metrics=paths.scores("{encoder}", "linear-probe", "{dataset}", "{nomenclature}"),
     log:
-        logs("metrics/{encoder}/linear-probe.{dataset}.{nomenclature}.log"),
+        paths.logs("metrics/{encoder}/linear-probe.{dataset}.{nomenclature}.log"),
     conda:
         "../../envs/torch.yaml"
     threads: 2
     resources:
-        mem_mb=memory(probing),
-        runtime=minutes(probing),
+        **asks.of(sizes.probing),
     params:
         code=code_of("score_probe"),
         run=config["run"],
-        recipe=lambda w: needs(
-            "evaluate", "linear_probe", without=("datasets", "shots", "repeats")
+        recipe=without(
+            config["evaluate"]["linear_probe"], "datasets", "shots", "repeats"
         ),
         nomenclature="{nomenclature}",
-        bootstrap=needs("evaluate", "bootstrap"),
+        bootstrap=lookup(dpath="evaluate/bootstrap", within=config),
         seed=config["seed"],
     message:
         "Linear probe of {wildcards.encoder} on {wildcards.dataset}"
@@ -242,25 +232,24 @@ rule score_probe:
 rule score_few_shot:
     """Linear probes on a few samples of each class."""
     input:
-        train=lambda w: encoded(w.encoder, w.dataset, "train"),
-        val=lambda w: encoded(w.encoder, w.dataset, "val"),
-        test=lambda w: encoded(w.encoder, w.dataset, "test"),
-        store=lambda w: store(w.dataset),
+        train=of_job(run.encoded, split="train"),
+        val=of_job(run.encoded, split="val"),
+        test=of_job(run.encoded, split="test"),
+        store=paths.store("{dataset}"),
     output:
-        metrics=results("metrics/{encoder}/few-shot.{dataset}.{nomenclature}.csv"),
+        metrics=paths.scores("{encoder}", "few-shot", "{dataset}", "{nomenclature}"),
     log:
-        logs("metrics/{encoder}/few-shot.{dataset}.{nomenclature}.log"),
+        paths.logs("metrics/{encoder}/few-shot.{dataset}.{nomenclature}.log"),
     conda:
         "../../envs/torch.yaml"
     resources:
-        mem_mb=memory(probing),
-        runtime=minutes(probing),
+        **asks.of(sizes.probing),
     params:
         code=code_of("score_few_shot"),
         run=config["run"],
-        recipe=lambda w: needs("evaluate", "linear_probe", without=("datasets",)),
+        recipe=without(config["evaluate"]["linear_probe"], "datasets"),
         nomenclature="{nomenclature}",
-        bootstrap=needs("evaluate", "bootstrap"),
+        bootstrap=lookup(dpath="evaluate/bootstrap", within=config),
         seed=config["seed"],
     message:
         "Probes of {wildcards.encoder} on a few samples of {wildcards.dataset}"
@@ -271,24 +260,23 @@ rule score_few_shot:
 rule score_knn:
     """Classification by the nearest training samples."""
     input:
-        train=lambda w: encoded(w.encoder, w.dataset, "train"),
-        test=lambda w: encoded(w.encoder, w.dataset, "test"),
-        store=lambda w: store(w.dataset),
+        train=of_job(run.encoded, split="train"),
+        test=of_job(run.encoded, split="test"),
+        store=paths.store("{dataset}"),
     output:
-        metrics=results("metrics/{encoder}/knn.{dataset}.{nomenclature}.csv"),
+        metrics=paths.scores("{encoder}", "knn", "{dataset}", "{nomenclature}"),
     log:
-        logs("metrics/{encoder}/knn.{dataset}.{nomenclature}.log"),
+        paths.logs("metrics/{encoder}/knn.{dataset}.{nomenclature}.log"),
     conda:
         "../../envs/data.yaml"
     resources:
-        mem_mb=memory(scoring),
-        runtime=minutes(scoring),
+        **asks.of(sizes.scoring),
     params:
         code=code_of("score_knn"),
         run=config["run"],
-        recipe=lambda w: needs("evaluate", "knn"),
+        recipe=lookup(dpath="evaluate/knn", within=config, default=None),
         nomenclature="{nomenclature}",
-        bootstrap=needs("evaluate", "bootstrap"),
+        bootstrap=lookup(dpath="evaluate/bootstrap", within=config),
         seed=config["seed"],
     message:
         "Nearest neighbours of {wildcards.encoder} on {wildcards.dataset}"
@@ -299,31 +287,19 @@ rule score_knn:
 rule collect_metrics:
     """One tidy table of every number."""
     input:
-        zero_shot=[
-            zero_shot_metrics(encoder, dataset, nomenclature, prompts)
-            for dataset in EVALUATED
-            for encoder in encoders_of(dataset)
-            for nomenclature in scored_nomenclatures(config, dataset)
-            for prompts in EVALUATED[dataset]
-        ],
-        shown=[
-            table
-            for dataset in EVALUATED
-            for encoder in shown_encoders(dataset)
-            for table in metrics_of(encoder, dataset)
-        ],
-        chosen=metrics_of_the_chosen,
-        gains=results("metrics/gains.csv"),
-        samples=samples_of_each(),
+        zero_shot=scores.all_zero_shot(),
+        shown=scores.shown_tables(),
+        chosen=of_job(scores.tables_of_the_chosen),
+        gains=paths.results("metrics/gains.csv"),
+        samples=scores.samples(),
     output:
-        table=results("metrics.csv"),
+        table=paths.metrics,
     log:
-        logs("metrics.log"),
+        paths.logs("metrics.log"),
     conda:
         "../../envs/data.yaml"
     resources:
-        mem_mb=memory(small),
-        runtime=minutes(small),
+        **asks.of(sizes.small),
     params:
         code=code_of("collect_metrics"),
     message:

@@ -1,37 +1,27 @@
 rule finetune:
     """Fine-tune CLIP's image encoder under the frozen text head (PAINT, step 1), on one task or on several jointly."""
     input:
-        unpack(lambda w: start_of(w.line)),
-        heads=lambda w: [
-            task_head(LINES[w.line].clip, task) for task in LINES[w.line].patching
-        ],
-        stores=lambda w: [store(task["dataset"]) for task in LINES[w.line].patching],
+        unpack(of_job(run.start_of)),
+        heads=of_job(run.patching_heads),
+        stores=of_job(run.patching_stores),
     output:
-        weights=results("finetune/{line}.{tag}/model.safetensors"),
-        history=results("finetune/{line}.{tag}/history.jsonl"),
+        weights=paths.finetuned("{line}", "{tag}"),
+        history=paths.finetuned("{line}", "{tag}", "history.jsonl"),
     log:
-        logs("finetune/{line}.{tag}.log"),
+        paths.logs("finetune/{line}.{tag}.log"),
     benchmark:
-        logs("finetune/{line}.{tag}.tsv")
+        paths.logs("finetune/{line}.{tag}.tsv")
     conda:
         "../../envs/torch.yaml"
     threads: 8
     resources:
-        gpu=TRAINING_GPUS,
-        gres=NODE_GPUS,
-        nodes=TRAINING["nodes"],
-        gpu_model=TRAINING_GPU_MODEL,
-        slurm_partition=GPU_PARTITION,
-        slurm_extra=WARNING,
-        mem_mb=memory(finetuning),
-        runtime=minutes(finetuning),
+        **asks.training(sizes.finetuning),
     params:
-        checkpoints=results("finetune/{line}.{tag}/checkpoints"),
-        monitor=logs("finetune/{line}.{tag}"),
-        nomenclatures=lambda w: [
-            nomenclature_of(task) for task in LINES[w.line].patching
-        ],
-        recipe=needs("finetune"),
+        **how_it_trains(),
+        checkpoints=paths.finetuned("{line}", "{tag}", "checkpoints"),
+        monitor=paths.logs("finetune/{line}.{tag}"),
+        nomenclatures=of_job(run.patching_nomenclatures),
+        recipe=lookup(dpath="finetune", within=config),
         seed=config["seed"],
     message:
         "Fine-tuning {wildcards.line} on {wildcards.tag}"

@@ -1,18 +1,17 @@
 rule zero_shot_head:
     """Turn class names and templates into the frozen text head."""
     input:
-        clip=lambda w: text_model(w.clip),
+        clip=of_job(run.text_model),
     output:
-        head=results("heads/{clip}/{dataset}.{nomenclature}.{prompts}.npz"),
+        head=paths.head("{clip}", "{dataset}", "{nomenclature}", "{prompts}"),
     log:
-        logs("heads/{clip}/{dataset}.{nomenclature}.{prompts}.log"),
+        paths.logs("heads/{clip}/{dataset}.{nomenclature}.{prompts}.log"),
     benchmark:
-        logs("heads/{clip}/{dataset}.{nomenclature}.{prompts}.tsv")
+        paths.logs("heads/{clip}/{dataset}.{nomenclature}.{prompts}.tsv")
     conda:
         "../../envs/torch.yaml"
     resources:
-        mem_mb=memory(small_with_torch),
-        runtime=minutes(small_with_torch),
+        **asks.of(sizes.small_with_torch),
     params:
         nomenclature="{nomenclature}",
         classes=lambda w: spoken(w.nomenclature),
@@ -26,20 +25,19 @@ rule zero_shot_head:
 rule words_head:
     """Embed words that are no class, in the same templates."""
     input:
-        clip=lambda w: text_model(w.clip),
+        clip=of_job(run.text_model),
     output:
-        head=results("heads/{clip}/words/{dataset}.{prompts}.npz"),
+        head=paths.words_head("{clip}", "{dataset}", "{prompts}"),
     log:
-        logs("heads/{clip}/words/{dataset}.{prompts}.log"),
+        paths.logs("heads/{clip}/words/{dataset}.{prompts}.log"),
     benchmark:
-        logs("heads/{clip}/words/{dataset}.{prompts}.tsv")
+        paths.logs("heads/{clip}/words/{dataset}.{prompts}.tsv")
     conda:
         "../../envs/torch.yaml"
     resources:
-        mem_mb=memory(small_with_torch),
-        runtime=minutes(small_with_torch),
+        **asks.of(sizes.small_with_torch),
     params:
-        words=lambda w: WORDS[w.dataset],
+        words=of_job(run.words_of),
         prompts=lambda w: prompts(config, w.prompts),
     message:
         "Text head of words for {wildcards.dataset} from the prompts {wildcards.prompts}"

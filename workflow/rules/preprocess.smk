@@ -1,23 +1,22 @@
 rule plan:
     """List the samples a data set should have, in the order of its store."""
     input:
-        files=files("{dataset}"),
+        files=paths.files("{dataset}"),
     output:
-        plan=parts("{dataset}/plan.csv"),
+        plan=paths.plan("{dataset}"),
     log:
-        logs("plan/{dataset}.log"),
+        paths.logs("plan/{dataset}.log"),
     benchmark:
-        logs("plan/{dataset}.tsv")
+        paths.logs("plan/{dataset}.tsv")
     conda:
         "../../envs/data.yaml"
     resources:
-        mem_mb=memory(joining),
-        runtime=minutes(joining),
+        **asks.of(sizes.joining),
     params:
         dataset="{dataset}",
-        overrides=lambda w: overrides(w.dataset, without=["convert_jobs"]),
-        facts=lambda w: conversion_facts(dataset_facts(w.dataset)),
-        archives=lambda w: archives(w.dataset),
+        overrides=of_job(run.conversion_options),
+        facts=lambda w: conversion_facts(run.dataset(w.dataset)),
+        archives=of_job(run.archives),
     message:
         "Planning {wildcards.dataset}"
     script:
@@ -25,27 +24,26 @@ rule plan:
 
 
 rule convert:
-    """Convert a share of one stream of a data set; a job that was killed goes on where it stopped."""
+    """Convert a share of one stream of a data set; a job that was killed resumes where it stopped."""
     input:
-        files=files("{dataset}"),
-        plan=parts("{dataset}/plan.csv"),
+        files=paths.files("{dataset}"),
+        plan=paths.plan("{dataset}"),
     output:
-        records=parts("{dataset}/{stream}.{share}-of-{shares}/records.npz"),
+        records=paths.converted("{dataset}", "{stream}", "{share}", "{shares}"),
     log:
-        logs("convert/{dataset}.{stream}.{share}-of-{shares}.log"),
+        paths.logs("convert/{dataset}.{stream}.{share}-of-{shares}.log"),
     benchmark:
-        logs("convert/{dataset}.{stream}.{share}-of-{shares}.tsv")
+        paths.logs("convert/{dataset}.{stream}.{share}-of-{shares}.tsv")
     conda:
         "../../envs/data.yaml"
     resources:
-        mem_mb=memory(converting),
-        runtime=minutes(converting),
+        **asks.of(sizes.converting),
     params:
         dataset="{dataset}",
-        overrides=lambda w: overrides(w.dataset, without=["convert_jobs"]),
-        facts=lambda w: conversion_facts(dataset_facts(w.dataset)),
-        archives=lambda w: archives(w.dataset),
-        listing=lambda w: users_listing(w.dataset),
+        overrides=of_job(run.conversion_options),
+        facts=lambda w: conversion_facts(run.dataset(w.dataset)),
+        archives=of_job(run.archives),
+        listing=of_job(users_files),
         stream="{stream}",
         share="{share}",
         shares="{shares}",
@@ -58,28 +56,29 @@ rule convert:
 rule preprocess:
     """Join what was converted to one Zarr store."""
     input:
-        files=files("{dataset}"),
-        plan=parts("{dataset}/plan.csv"),
-        records=lambda w: converted(w.dataset),
+        files=paths.files("{dataset}"),
+        plan=paths.plan("{dataset}"),
+        records=of_job(run.converted),
     output:
-        store=store("{dataset}"),
+        store=paths.store("{dataset}"),
     log:
-        logs("preprocess/{dataset}.log"),
+        paths.logs("preprocess/{dataset}.log"),
     benchmark:
-        logs("preprocess/{dataset}.tsv")
+        paths.logs("preprocess/{dataset}.tsv")
     conda:
         "../../envs/data.yaml"
     resources:
-        mem_mb=memory(joining),
-        runtime=minutes(joining),
+        **asks.of(sizes.joining),
     params:
         dataset="{dataset}",
-        overrides=lambda w: overrides(w.dataset, without=["convert_jobs"]),
+        overrides=of_job(run.conversion_options),
         facts=lambda w: read_yaml("datasets", w.dataset),
-        nomenclatures=lambda w: class_names_and_maps(w.dataset),
-        max_quarantined_share=needs("preprocess", "max_quarantined_share"),
+        nomenclatures=of_job(run.class_names_and_maps),
+        max_quarantined_share=lookup(
+            dpath="preprocess/max_quarantined_share", within=config
+        ),
         # No output, which Snakemake would delete when the list is needed most: after the job has failed.
-        quarantine=quarantine("{dataset}"),
+        quarantine=paths.quarantine("{dataset}"),
     message:
         "Preprocessing {wildcards.dataset}"
     script:

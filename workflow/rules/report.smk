@@ -1,30 +1,12 @@
 # Views of metrics.csv.
 
-TABLES = [
-    results(f"tables/{name}.{extension}")
-    for name in (
-        "classification",
-        "details",
-        "prompts",
-        "retrieval",
-        "text_retrieval",
-        "words",
-        "linear_probe",
-        "few_shot",
-        "gap",
-        "ablations",
-        "paint",
-    )
-    for extension in ("csv", "md", "tex")
-]
-
 
 rule tables:
     """The tables of a paper, as CSV, Markdown and LaTeX."""
     input:
-        metrics=results("metrics.csv"),
-        curves=of_each_line("curve.csv"),
-        selected=of_each_line("selected.json"),
+        metrics=paths.metrics,
+        curves=run.of_each_line("curve.csv"),
+        selected=run.of_each_line("selected.json"),
     output:
         tables=[
             (
@@ -37,21 +19,20 @@ rule tables:
                 if path.endswith(".csv")
                 else path
             )
-            for path in TABLES
+            for path in scores.tables()
         ],
     log:
-        logs("tables.log"),
+        paths.logs("tables.log"),
     conda:
         "../../envs/report.yaml"
     resources:
-        mem_mb=memory(small),
-        runtime=minutes(small),
+        **asks.of(sizes.small),
     params:
         code=code_of("tables", "published"),
-        students=what_students_are,
-        look=needs("tables"),
+        students=of_job(ablation_facts, config=config),
+        look=lookup(dpath="tables", within=config),
         notes=run_notes(config),
-        words=WORDS,
+        words=run.words,
     message:
         "Making the tables"
     script:
@@ -60,14 +41,18 @@ rule tables:
 
 rule compare:
     """Finished runs side by side: snakemake compare --config "compare=[demo, seed-1]"."""
+    output:
+        page=comparison_page(config),
     log:
-        f"{config['log_root']}/compare.log",
+        f"{paths.log_root}/compare.log",
     localrule: True
     conda:
         "../../envs/report.yaml"
     params:
+        code=code_of("compare", "report"),
         runs=compared_runs(config),
-        out=comparison_folder(config),
+        # No input: Snakemake would make a run of this configuration that is not finished.
+        listing=[file_listing(file) for file in compared_files(config)],
     message:
         "Comparing {params.runs}"
     script:
@@ -77,24 +62,23 @@ rule compare:
 rule gallery:
     """What stands nearest to a picture among the samples that a student sees, to the name of a class, and to words."""
     input:
-        rgb=lambda w: encoded(chosen_model(pictured_line(w.shown)), w.dataset, "test"),
-        multispectral=pictured_student,
-        head=pictured_head,
-        words_head=pictured_words,
-        store=lambda w: store(w.dataset),
+        rgb=of_job(scores.pictured_patched),
+        multispectral=of_job(scores.pictured_student),
+        head=of_job(scores.pictured_head),
+        words_head=of_job(scores.pictured_words),
+        store=paths.store("{dataset}"),
     output:
-        gallery=results("report_parts/gallery.{shown}.{dataset}.json"),
+        gallery=paths.report_part("gallery", "{shown}", "{dataset}"),
     log:
-        logs("report_parts/gallery.{shown}.{dataset}.log"),
+        paths.logs("report_parts/gallery.{shown}.{dataset}.log"),
     conda:
         "../../envs/report.yaml"
     resources:
-        mem_mb=memory(scoring),
-        runtime=minutes(scoring),
+        **asks.of(sizes.scoring),
     params:
         code=code_of("gallery"),
-        nomenclature=lambda w: scored_nomenclatures(config, w.dataset)[0],
-        words=lambda w: WORDS.get(w.dataset),
+        nomenclature=of_job(run.nomenclature),
+        words=of_job(run.words_of),
         seed=config["seed"],
     message:
         "Picturing retrieval by {wildcards.shown} on {wildcards.dataset}"
@@ -105,27 +89,22 @@ rule gallery:
 rule projection:
     """The embedding space before and after patching and alignment, projected to two axes."""
     input:
-        zero_shot=lambda w: embedding(
-            f"{LINES[pictured_line(w.shown)].clip}@0", w.dataset, "test"
-        ),
-        patched=lambda w: encoded(
-            chosen_model(pictured_line(w.shown)), w.dataset, "test"
-        ),
-        multispectral=pictured_student,
-        head=pictured_head,
-        store=lambda w: store(w.dataset),
+        zero_shot=of_job(scores.pictured_zero_shot),
+        patched=of_job(scores.pictured_patched),
+        multispectral=of_job(scores.pictured_student),
+        head=of_job(scores.pictured_head),
+        store=paths.store("{dataset}"),
     output:
-        projection=results("report_parts/projection.{shown}.{dataset}.json"),
+        projection=paths.report_part("projection", "{shown}", "{dataset}"),
     log:
-        logs("report_parts/projection.{shown}.{dataset}.log"),
+        paths.logs("report_parts/projection.{shown}.{dataset}.log"),
     conda:
         "../../envs/report.yaml"
     resources:
-        mem_mb=memory(scoring),
-        runtime=minutes(scoring),
+        **asks.of(sizes.scoring),
     params:
         code=code_of("projection"),
-        nomenclature=lambda w: scored_nomenclatures(config, w.dataset)[0],
+        nomenclature=of_job(run.nomenclature),
         seed=config["seed"],
     message:
         "Projecting the embeddings of {wildcards.shown} on {wildcards.dataset}"
@@ -136,46 +115,46 @@ rule projection:
 rule report:
     """One page that shows the run and opens without a network."""
     input:
-        metrics=results("metrics.csv"),
-        curves=of_each_line("curve.csv"),
-        selected=of_each_line("selected.json"),
-        clips=of_each_clip(results("clip/{clip}/open_clip_config.json")),
-        samples=samples_of_each(),
-        histories=histories(),
-        stores=[store(dataset) for dataset in DATASETS],
-        tables=TABLES,
-        galleries=parts_of_the_report("gallery"),
-        projections=parts_of_the_report("projection"),
+        metrics=paths.metrics,
+        curves=run.of_each_line("curve.csv"),
+        selected=run.of_each_line("selected.json"),
+        clips=[paths.clip(clip) for clip in run.clips],
+        samples=scores.samples(),
+        histories=scores.histories(),
+        stores=[paths.store(dataset) for dataset in run.datasets],
+        tables=scores.tables(),
+        galleries=scores.report_parts("gallery"),
+        projections=scores.report_parts("projection"),
     output:
         report=report(
-            results("report/index.html"),
+            paths.report,
             caption="../report/page.rst",
             category="Report",
             labels={"page": "The run"},
         ),
         figures=report(
-            directory(results("report/figures")),
+            directory(paths.results("report/figures")),
             patterns=["{figure}.png"],
             caption="../report/figure.rst",
             category="Figures",
             labels={"figure": "{figure}"},
         ),
         # The run's whole configuration, as it was checked: for whoever reads the results, and to compare runs.
-        settings=results("config.yaml"),
+        settings=paths.config,
     log:
-        logs("report.log"),
+        paths.logs("report.log"),
     conda:
         "../../envs/report.yaml"
     threads: DRAWING_PROCESSES
     resources:
-        mem_mb=memory(drawing),
-        runtime=minutes(drawing),
+        **asks.of(sizes.drawing),
     params:
         code=code_of("report", "published", "report"),
         config=config,
         notes=run_notes(config),
-        quarantines=[quarantine(dataset) for dataset in DATASETS],
-        benchmarks=logs(""),
+        quarantines=[paths.quarantine(dataset) for dataset in run.datasets],
+        benchmarks=paths.run_logs,
+        trainings=scores.trainings(),
     message:
         "Writing the report"
     script:

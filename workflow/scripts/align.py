@@ -11,7 +11,7 @@ from bandbridge.store.heads import load_head
 from bandbridge.training import distributed
 from bandbridge.training.align import align
 from bandbridge.training.checkpoints import new_saving, remove_checkpoints
-from bandbridge.training.loop import precisions, write_history
+from bandbridge.training.history import precisions, write_history
 from bandbridge.training.recipes import AlignRecipe
 
 

@@ -7,9 +7,9 @@ from bandbridge.reporting.compare.page import write_comparison
 from bandbridge.reporting.compare.runs import compare_runs
 
 
-def main(runs: list[Path], out: Path) -> None:
-    write_comparison(compare_runs(runs), out)
-    print(f"Compared: {out / 'index.html'}")
+def main(runs: list[Path], page: Path) -> None:
+    write_comparison(compare_runs(runs), page.parent)
+    print(f"Compared: {page}")
 
 
 if __name__ == "__main__":

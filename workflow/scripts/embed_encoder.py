@@ -1,4 +1,4 @@
-"""Encode a data set with an encoder that is not our own; the outputs' names say which splits."""
+"""Encode a data set with an encoder that is not made here."""
 
 import shutil
 from pathlib import Path
@@ -8,15 +8,15 @@ import torch
 from bandbridge.base import script as job
 from bandbridge.models.external.embed import embed_encoder
 from bandbridge.store.dataset import Store
-from bandbridge.store.embeddings import partial_folder, place_of, save_embeddings
+from bandbridge.store.embeddings import partial_folder, save_embeddings
 
 
-def main(encoder: Path, store: Path, recipe: dict, embeddings: list[Path], threads: int) -> None:
+def main(encoder: Path, store: Path, recipe: dict, splits: list, embeddings: list[Path], threads: int) -> None:
     torch.set_num_threads(threads)
-    paths = {place_of(marker.parent): marker.parent for marker in embeddings}
-    splits, partial = [place.split for place in paths], partial_folder(list(paths.values()))
+    paths = {split: marker.parent for split, marker in zip(splits, embeddings, strict=True)}
+    partial = partial_folder(list(paths.values()))
     for result in embed_encoder(encoder.parent, Store(store.parent), splits, **recipe, partial=partial):
-        save_embeddings(paths[result.place], result)
+        save_embeddings(paths[result.attrs["split"]], result)
     shutil.rmtree(partial)
 
 

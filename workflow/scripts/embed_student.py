@@ -8,15 +8,17 @@ import torch
 from bandbridge.base import script as job
 from bandbridge.models.embed import embed_student
 from bandbridge.store.dataset import Store
-from bandbridge.store.embeddings import partial_folder, place_of, save_embeddings
+from bandbridge.store.embeddings import partial_folder, save_embeddings
 
 
-def main(student: Path, store: Path, recipe: dict, embeddings: list[Path], threads: int) -> None:
+def main(
+    student: Path, name: str, store: Path, recipe: dict, splits: list, embeddings: list[Path], threads: int
+) -> None:
     torch.set_num_threads(threads)
-    paths = {place_of(marker.parent): marker.parent for marker in embeddings}
-    name, splits, partial = student.parent.name, [place.split for place in paths], partial_folder(list(paths.values()))
+    paths = {split: marker.parent for split, marker in zip(splits, embeddings, strict=True)}
+    partial = partial_folder(list(paths.values()))
     for result in embed_student(student, name, Store(store.parent), splits, **recipe, partial=partial):
-        save_embeddings(paths[result.place], result)
+        save_embeddings(paths[result.attrs["split"]], result)
     shutil.rmtree(partial)
 
 

@@ -10,8 +10,8 @@ from bandbridge.store.heads import load_head
 from bandbridge.training import distributed
 from bandbridge.training.checkpoints import new_saving, remove_checkpoints
 from bandbridge.training.finetune import finetune
+from bandbridge.training.history import precisions, write_history
 from bandbridge.training.joint import finetune_jointly
-from bandbridge.training.loop import precisions, write_history
 from bandbridge.training.recipes import FinetuneRecipe
 
 

@@ -7,7 +7,7 @@ import yaml
 
 from bandbridge.base import script as job
 from bandbridge.base.files import checksum, whole_file
-from bandbridge.reporting.page.write import write_report
+from bandbridge.reporting.page.write import RunFiles, write_report
 from bandbridge.reporting.tables.all import read_curves
 from bandbridge.scoring.rows import read_rows
 
@@ -16,7 +16,7 @@ def main(
     metrics: Path,
     curves: list[Path],
     selected: list[Path],
-    histories: list[Path],
+    trainings: list,
     stores: list[Path],
     quarantines: list[Path],
     tables: list[Path],
@@ -36,23 +36,26 @@ def main(
             part.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
     sources = {metrics.name: metrics}
     sources |= {f"{path.parent.name}/{path.name}": path for path in (*curves, *selected)}
+    files = RunFiles(
+        trainings=trainings,
+        stores=[marker.parent for marker in stores],
+        quarantines=quarantines,
+        tables=tables,
+        benchmarks=benchmarks,
+        galleries=galleries,
+        projections=projections,
+        noted=[*samples, *clips, *(Path(training["history"]) for training in trainings)],
+        checksums={name: checksum(path) for name, path in sources.items()},
+    )
     write_report(
         report,
         config,
         read_rows([metrics]),
         read_curves(curves, selected),
-        histories=histories,
-        stores=[marker.parent for marker in stores],
-        quarantines=quarantines,
-        tables=tables,
-        benchmarks=benchmarks,
-        gallery_files=galleries,
-        projection_files=projections,
-        checksums={name: checksum(path) for name, path in sources.items()},
+        files,
         figures=report.parent / "figures",
         processes=threads,
         notes=notes or (),
-        noted=[*samples, *clips, *histories],
     )
 
 

@@ -17,9 +17,8 @@ def main(
     metrics: Path,
     starts: dict | None = None,
 ) -> None:
-    # selected.json is in a folder <line>.<data sets>.
-    alphas = {path.parent.name.rpartition(".")[0]: read_json(path)["alpha"] for path in selected}
-    compared = with_selected(references, alphas, starts or {})
+    choices = [read_json(path) for path in selected]
+    compared = with_selected(references, {choice["line"]: choice["alpha"] for choice in choices}, starts or {})
     write_rows(metrics, gain_rows([load_draws(path) for path in draws], compared, bootstrap["level"]))
 
 

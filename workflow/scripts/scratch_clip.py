@@ -11,7 +11,7 @@ from bandbridge.store.dataset import Store
 from bandbridge.training import distributed
 from bandbridge.training.checkpoints import new_saving, remove_checkpoints
 from bandbridge.training.contrastive import pretrain
-from bandbridge.training.loop import precisions, write_history
+from bandbridge.training.history import precisions, write_history
 from bandbridge.training.recipes import ScratchRecipe
 
 

@@ -11,7 +11,14 @@ from bandbridge.scoring.selection import select_alpha
 
 
 def main(
-    metrics: list[Path], alphas: list, patching: list, supported: list, select: dict, curve: Path, selected: Path
+    metrics: list[Path],
+    line: str,
+    alphas: list,
+    patching: list,
+    supported: list,
+    select: dict,
+    curve: Path,
+    selected: Path,
 ) -> None:
     points, kept = read_curve(read_rows(metrics), [float(alpha) for alpha in alphas], patching, supported)
     alpha, reason = select_alpha(
@@ -24,7 +31,8 @@ def main(
     )
     remark(reason)
     write_curve(curve, points, alpha)
-    write_json(selected, {"alpha": alpha, "criterion": select["criterion"], "reason": reason})
+    of_line = {"line": line, "datasets": [task["dataset"] for task in patching]}
+    write_json(selected, {**of_line, "alpha": alpha, "criterion": select["criterion"], "reason": reason})
 
 
 if __name__ == "__main__":

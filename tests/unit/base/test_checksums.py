@@ -55,7 +55,7 @@ def test_an_edited_file_is_refused_with_both_ways_out(tmp_path):
         read_json(path)
     note = path.with_name(".selected.json.crc32c")
     assert f"rm '{path}' '{note}'\n" in str(error.value)
-    assert "delete .selected.json.crc32c alone" in str(error.value)
+    assert "delete only .selected.json.crc32c" in str(error.value)
     note.unlink()
     assert read_json(path) == {"alpha": 0.5}
 

@@ -1,11 +1,14 @@
 """Which changes of the code a script's results follow."""
 
+import ast
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from bandbridge.base import code_version
 
 ROOT = Path(__file__).parents[3]
 
@@ -46,3 +49,22 @@ def test_files_of_facts_count_where_they_are_named(copy: Path):
     (copy / "published" / "another.yaml").write_text("name: another\n")
     assert version(copy, "tables") == before[0]
     assert version(copy, "tables", "published") != before[1]
+
+
+def parsed(path: Path) -> set[str]:
+    """What a file imports of the package, as Python's own parser has it."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    below = {name.removeprefix("bandbridge.") for name in names if name.startswith("bandbridge.")}
+    return {name for name in below if name in code_version._files() and name not in code_version.NEUTRAL}
+
+
+def test_what_a_file_imports_is_what_python_finds_in_it():
+    files = [*(ROOT / "workflow" / "bandbridge").rglob("*.py"), *(ROOT / "workflow" / "scripts").glob("*.py")]
+    assert len(files) > 100
+    for path in files:
+        assert code_version._imported(path) == parsed(path), path

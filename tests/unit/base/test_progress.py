@@ -136,7 +136,7 @@ def test_the_loops_of_another_process_are_relayed(impatient: None, monkeypatch: 
 JOB = """
 import time
 from types import SimpleNamespace
-from bandbridge.base import script, progress
+from bandbridge.base import progress, script
 
 progress.SECONDS_BEFORE_FIRST_LINE = 0.1
 progress.SECONDS_ON_A_TERMINAL, progress.SECONDS_IN_A_FILE = {on_a_terminal}, {in_a_file}
@@ -146,7 +146,7 @@ def main():
         time.sleep(0.025)
 
 nothing = {{"input": {{}}, "output": {{}}, "params": {{}}, "threads": 1, "config": {{}}}}
-job.run(main, SimpleNamespace(**nothing, rule="work", wildcards=["a"], log=["job.log"]))
+script.run(main, SimpleNamespace(**nothing, rule="work", wildcards=["a"], log=["job.log"]))
 """
 
 

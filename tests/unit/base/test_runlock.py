@@ -26,9 +26,7 @@ def test_a_second_process_is_refused_until_the_first_is_gone(tmp_path: Path):
     lock = tmp_path / "run.lock"
     holder = held_by_another(lock)
     try:
-        with pytest.raises(
-            UserError, match=rf"run 'demo' is being made by another process: .*process {holder.pid} of "
-        ):
+        with pytest.raises(UserError, match=rf"another process is working on run 'demo': .*process {holder.pid} of "):
             runlock.hold(lock, "demo")
     finally:
         holder.send_signal(signal.SIGKILL)

@@ -75,13 +75,20 @@ def test_arguments_come_from_the_rule_by_name(tmp_path: Path):
     seen = {}
 
     def main(
-        store: Path, embeddings: list[Path], alpha: float, threads: int, options: dict, processes: int, train: dict
+        store: Path,
+        embeddings: list[Path],
+        alpha: float,
+        threads: int,
+        options: dict,
+        head: Path | None,
+        words: Path | None = None,
+        train: dict | None = None,
     ) -> None:
         seen.update(store=store, embeddings=embeddings, alpha=alpha, threads=threads, options=options)
-        seen.update(processes=processes, train=train)
+        seen.update(head=head, words=words, train=train)
 
     rule = SimpleNamespace(
-        input=Named(store="a.zarr"),
+        input=Named(store="a.zarr", head=["head.npz"], words=[]),
         output=Named(embeddings="one.zarr"),
         params=Named(alpha="0.5", options={"k": 1}, only_a_trigger=3),
         threads=2,
@@ -96,8 +103,9 @@ def test_arguments_come_from_the_rule_by_name(tmp_path: Path):
         "alpha": 0.5,
         "threads": 2,
         "options": {"k": 1},
-        "processes": 4,
-        "train": {"gpus": 4, "nodes": 1},
+        "head": Path("head.npz"),
+        "words": None,
+        "train": None,  # of the configuration a script sees nothing that its rule does not state
     }
 
 
@@ -114,7 +122,7 @@ def run_under_snakemake(tmp_path: Path, body: str) -> subprocess.CompletedProces
     script = tmp_path / "script.py"
     script.write_text(
         "from types import SimpleNamespace as S\n"
-        "from bandbridge import job\n"
+        "from bandbridge.base import script as job\n"
         f"def main():\n    {body}\n"
         f"rule = S(input={{}}, output={{}}, params={{}}, threads=1, config={{}}, log=[{str(tmp_path / 'job.log')!r}])\n"
         "job.run(main, rule)\n"
@@ -126,7 +134,7 @@ def run_under_snakemake(tmp_path: Path, body: str) -> subprocess.CompletedProces
 def test_an_error_nobody_foresaw_is_named_on_the_terminal_and_its_traceback_is_in_the_log(tmp_path: Path):
     called = run_under_snakemake(tmp_path, "raise ZeroDivisionError('by nought')")
     assert called.returncode != 0
-    assert "Unforeseen, ZeroDivisionError: by nought" in called.stderr
+    assert "Unexpected ZeroDivisionError: by nought" in called.stderr
     assert str(tmp_path / "job.log") in called.stderr
     assert "Traceback" not in called.stderr
     assert "Traceback" in (tmp_path / "job.log").read_text()
@@ -180,5 +188,5 @@ def test_a_job_that_outlives_its_snakemake_is_waited_for_and_never_done_a_third_
         time.sleep(0.01)
     second, third = start(0), start(0)
     assert first.wait() == third.wait() == 0
-    assert "this process is left over" in second.communicate()[1]
+    assert "this process is obsolete" in second.communicate()[1]
     assert (tmp_path / "result").read_text().split() == ["begins", "ends"] * 2

@@ -5,7 +5,10 @@ from pathlib import Path
 import pytest
 
 from bandbridge.base.errors import UserError
-from bandbridge.base.user_paths import expanded, with_paths
+from bandbridge.base.model_forms import with_paths
+from bandbridge.base.user_paths import expanded
+from bandbridge.catalogue.dataset_model import SourceFile
+from bandbridge.catalogue.option_models import FolderModel
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +43,7 @@ def test_home_and_variables_are_expanded(written: str, meant: str, tmp_path: Pat
         ("${EMPTY}/data", "the variable EMPTY, which is empty"),
         ("~nobody-at-all/data", "no user nobody-at-all"),
         ("$", "or \\$\\$"),
-        ("${a b}", "after \\$ stands a variable's name"),
+        ("${a b}", "expected a variable's name after \\$"),
         ("a{b}", "braces"),
         ("$BRACES/x", "that is '/a{b}/x'; braces"),
         ("a\n", "line ends"),
@@ -52,9 +55,9 @@ def test_a_path_that_means_nothing_is_refused_with_its_key(written: str, part: s
         expanded(written, "data_root")
 
 
-def test_only_what_the_schema_calls_a_path_is_expanded():
+def test_only_what_the_model_calls_a_path_is_expanded():
     options = {"archive": "~/a", "images": "~*.tif", "lists": {"train": "$UNSET/t.txt"}}
-    changed, faults = with_paths(options, "dataset", "options_folder", under="options")
+    changed, faults = with_paths(options, FolderModel, under="options")
     assert changed["images"] == "~*.tif"
     assert changed["archive"].endswith("/a")
     assert not changed["archive"].startswith("~")
@@ -63,6 +66,6 @@ def test_only_what_the_schema_calls_a_path_is_expanded():
 
 def test_an_address_is_a_path_only_after_file():
     source = {"file": "a.zip", "urls": ["https://example.org/~me/$a", "file:$SCRATCH/a.zip"]}
-    changed, faults = with_paths(source, "dataset", "source")
+    changed, faults = with_paths(source, SourceFile)
     assert changed["urls"] == ["https://example.org/~me/$a", "file:/scratch/of me/a.zip"]
     assert faults == []

@@ -39,18 +39,18 @@ def test_anchors_and_merged_mappings_are_laid_under_what_is_written(read):
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
-        ("a: 1\nb: 2\na: 3\n", ["line 3", "'a' stands twice"]),
-        ("a:\n  b: 1\n  b: 1\n", ["line 3", "'b' stands twice"]),
+        ("a: 1\nb: 2\na: 3\n", ["line 3", "'a' occurs twice"]),
+        ("a:\n  b: 1\n  b: 1\n", ["line 3", "'b' occurs twice"]),
         ("a:\n\tb: 1\n", ["line 2", "spaces, not with tabs"]),
         ("a: &a [*a]\n", ["line 1", "a part of"]),
-        ("a: b: c\n", ["line 1", "in quotes"]),
+        ("a: b: c\n", ["line 1", "needs quotes"]),
         ("a: 2017-13-45\n", ["line 1", "'2017-13-45'", "in quotes"]),
         ("---\na: 1\n---\nb: 1\n", ["several documents"]),
         ("? [1]\n: 2\n", ["line 1", "a key is a list"]),
         ("a: !!python/object:os.system x\n", ["line 1", "tag"]),
-        ("a: [1", ["is no YAML", "line"]),
+        ("a: [1", ["is not YAML", "line"]),
         ("[" * 2000, ["some.yaml"]),
-        ("a: \x01", ["is no YAML", "control characters"]),
+        ("a: \x01", ["is not YAML", "control characters"]),
     ],
 )
 def test_what_would_be_lost_or_cannot_be_read_is_refused_with_its_line(read, text: str, parts: list[str]):
@@ -63,13 +63,13 @@ def test_what_would_be_lost_or_cannot_be_read_is_refused_with_its_line(read, tex
 def test_aliases_of_aliases_cannot_fill_the_memory(read):
     lines = ["a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 9)]
-    with pytest.raises(UserError, match="stand for more than 1,000,000 values"):
+    with pytest.raises(UserError, match="expand to more than 1,000,000 values"):
         read("\n".join(lines))
 
 
 def test_json_may_be_indented_with_tabs_and_has_no_key_twice(read):
     assert read('{"a":\t[1,\n\t2]}', "some.json").content == {"a": [1, 2]}
-    with pytest.raises(UserError, match="'a' stands twice"):
+    with pytest.raises(UserError, match="'a' occurs twice"):
         read('{"a": 1, "a": 2}', "some.json")
 
 
@@ -86,4 +86,4 @@ def test_a_whole_number_as_a_key_is_its_digits_and_nothing_else_is():
     assert faults == []
     _, faults = texts_of_keys({"x": {True: 1, None: 2, 0.5: 3, 0: 4, "0": 5}})
     assert len(faults) == 4
-    assert "x.0 stands twice" in faults[-1]
+    assert "x.0 occurs twice" in faults[-1]

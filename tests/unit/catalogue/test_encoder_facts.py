@@ -17,7 +17,7 @@ from bandbridge.catalogue.encoders import (
     sees,
 )
 from bandbridge.catalogue.sensors import SENTINEL_2
-from bandbridge.config.run import other_encoders
+from bandbridge.config.networks import other_encoders
 
 PICTURES, BANDS, GROUPS = "remoteclip-vit-b-32", "llama3-ms-clip-base", "satmae-vit-l-8"
 ALL = tuple(band.name for band in SENTINEL_2.bands)

@@ -10,7 +10,9 @@ from configs import DEMO, MISSING, ROOT, changed
 from bandbridge.base.errors import UserError
 from bandbridge.catalogue.datasets import merged
 from bandbridge.config.checks import validate
-from bandbridge.config.run import absent_checkpoints, clip_id, clips, evaluated, main_prompts, open_words, templates
+from bandbridge.config.missing_weights import absent_checkpoints
+from bandbridge.config.networks import clip_id, clips
+from bandbridge.config.scored import evaluated, main_prompts, open_words, templates
 
 
 def test_the_default_configuration_is_valid():

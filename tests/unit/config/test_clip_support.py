@@ -13,8 +13,8 @@ from bandbridge.base.errors import UserError
 from bandbridge.catalogue.encoders import load_encoder_facts
 from bandbridge.config import clip_support
 from bandbridge.config.checks import validate
+from bandbridge.config.missing_weights import absent_checkpoints
 from bandbridge.config.resources import clip_architecture
-from bandbridge.config.run import absent_checkpoints
 
 DEMO = yaml.safe_load((Path(__file__).parents[3] / "config.yaml").read_text())
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bandbridge.config.run import final_lines, lines, model_at
+from bandbridge.config.lines import final_lines, lines, model_at
 
 SCENE = {"dataset": "demo_scene", "prompts": "satellite"}
 DIGITS = {"dataset": "digits", "prompts": "digits"}

@@ -13,7 +13,7 @@ from bandbridge.base.locations import WORKFLOW
 from bandbridge.catalogue.datasets import merged
 from bandbridge.config import clip as config_clip
 from bandbridge.config.checks import check_files, validate
-from bandbridge.config.run import lines, model_at
+from bandbridge.config.lines import lines, model_at
 
 VIT = DEMO["align"]["students"]["ms-vit"]
 
@@ -48,7 +48,7 @@ def fault(config: dict[str, Any]) -> str:
         ("prompts", {True: ["a {}"]}, ["prompts.True", "true or false", "write it in quotes"]),
         ("prompts", {"a\n": ["a {}"]}, ["prompts.a\\n is 'a\\n'"]),
         ("prompts", {"satellite": {}}, ["prompts.satellite is empty"]),
-        ("evaluate/words/datasets/digits", {0: ["nought"], "0": ["zilch"]}, ["digits.0 stands twice"]),
+        ("evaluate/words/datasets/digits", {0: ["nought"], "0": ["zilch"]}, ["digits.0 occurs twice"]),
         ("datasets/digits/val", "x", ["datasets.digits.val is 'x'; expected a number or null"]),
         ("datasets/digits/val", 0, ["leave the split val without samples"]),
         ("datasets/demo_land_cover/size", 0, ["demo_land_cover.size is 0; expected at least 1"]),
@@ -131,7 +131,7 @@ def test_files_are_checked_before_another_reader_loses_what_is_in_them(tmp_path:
     bad.write_text("run: a\nseed: 1\nrun: b\n")
     odd.write_text("prompts: {010: ['a {}']}\n")
     check_files([good, tmp_path / "absent.yaml"])
-    with pytest.raises(UserError, match=r"bad.yaml, line 3: the key 'run' stands twice"):
+    with pytest.raises(UserError, match=r"bad.yaml, line 3: the key 'run' occurs twice"):
         check_files([good, bad])
     with pytest.raises(UserError, match=r"odd.yaml, line 1: YAML reads the key 010 as the int 8"):
         check_files([odd])

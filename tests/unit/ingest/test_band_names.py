@@ -1,5 +1,7 @@
 """Names of bands in files are compared with the data set's file; further bands and mixed types are refused."""
 
+import shutil
+
 import numpy as np
 import pytest
 import rasterio
@@ -182,3 +184,44 @@ def test_a_file_written_by_rasterio_keeps_its_descriptions(own):
     path = write(own.files / "a.tif", noise(4, 8, 8), names=list(BANDS))
     with rasterio.open(path) as file:
         assert file.descriptions == BANDS
+
+
+# --- bands: from-files ---------------------------------------------------------------------------------------------
+
+TAKEN = {"bands": "from-files", "composite": {"bands": ["B04", "B03", "B02"], "divisor": 2000}}
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
+def test_bands_are_those_that_the_files_describe(own, packed):
+    images(own, ["B2", "B3", "B4", "B8"])
+    archive = shutil.make_archive(str(own.root / "packed"), "zip", own.files) if packed else str(own.files)
+    dataset = own.folder(modality=TAKEN, options={"archive": archive})
+    assert dataset.primary.bands == BANDS
+    for pixels in samples_of(own.store(dataset)).values():
+        assert [round(float(band.mean()), -2) for band in pixels] == [200, 300, 400, 800]
+
+
+def test_bands_are_those_of_a_scenes_band_files(own):
+    for band in ("B04", "B02", "B8A", "B03"):
+        write(own.files / f"T33UUU_{band}_10m.tif", noise(1, 192, 192))
+    dataset = own.scene(modality=TAKEN, options={"rasters": "*_{band}_10m.tif"})
+    assert dataset.primary.bands == ("B02", "B03", "B04", "B8A")
+    assert len(samples_of(own.store(dataset))) > 0
+
+
+@pytest.mark.parametrize(
+    ("names", "archive", "fault"),
+    [
+        (["B02", "B03", "B04", "B08"], None, "the option archive names no folder or zip"),
+        (
+            ["B02", "", "B04", "B08"],
+            "",
+            r"forest_0.tif in .* does not describe each of its bands \(found: B02 - B04",
+        ),
+        (["B02", "B03", "B04", "Band 4"], "", "has B04 more than once"),
+    ],
+)
+def test_files_that_do_not_name_their_bands_are_refused(own, names, archive, fault):
+    images(own, names, reverse=())
+    with pytest.raises(UserError, match=rf"mine: modalities.s2.bands is 'from-files': .*{fault}"):
+        own.folder(modality=TAKEN, options={"archive": archive if archive is None else str(own.files)})

@@ -1,5 +1,7 @@
 """What a file calls no data is never a pixel value: stored as a fill value, left out of everything that computes."""
 
+import shutil
+
 import numpy as np
 import pytest
 import rasterio
@@ -17,6 +19,7 @@ from bandbridge.catalogue.sensors import composite
 from bandbridge.ingest.nodata import FILL, to_grid_with_data, with_fill
 from bandbridge.ingest.readers import reader
 from bandbridge.models.students import band_statistics
+from bandbridge.reporting.page.datasets import dataset_page
 from bandbridge.store.dataset import Store
 
 
@@ -88,6 +91,68 @@ def test_a_mask_inside_the_file_is_no_data(own):
     assert all(pixels.max() < 3000 for pixels in samples_of(store).values())
 
 
+def masks_beside(own, ending=".tif"):
+    """Files with a mask each beside them, which has no data in the first four columns."""
+    for name in CLASSES:
+        for i in range(3):
+            pixels = noise(4, 16, 16, seed=i)
+            pixels[:, :, :4] = 9000
+            path = write(own.files / name / f"{name}_{i}{ending}", pixels)
+            mask = np.full((1, 16, 16), 255, np.uint8)
+            mask[:, :, :4] = 0
+            write(path.with_name(f"{path.name}.msk"), mask)
+
+
+@pytest.mark.parametrize("images", ["*.tif", "*"])
+def test_a_mask_beside_the_file_is_no_data(own, images):
+    masks_beside(own)
+    store = own.store(own.folder(options={"images": images}))
+    shares = [share for split in store.splits for share in shares_of(store, split).values()]
+    assert shares == [0.75] * 9
+    assert all(pixels.max() < 3000 for pixels in samples_of(store).values())
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar"])
+def test_masks_in_archives_are_read_or_refused(own, kind):
+    masks_beside(own)
+    archive = shutil.make_archive(str(own.root / "packed"), kind, own.files)
+    dataset = own.folder(options={"archive": archive})
+    if kind == "zip":
+        store = own.store(dataset)
+        assert set(store.split("train").valid_share.tolist()) == {0.75}
+    else:
+        with pytest.raises(UserError, match=r"forest_0.tif.msk' is the mask of another file, .* unpack the archive"):
+            own.store(dataset)
+
+
+def test_a_mask_of_another_size_is_refused(own):
+    masks_beside(own)
+    write(own.files / "water" / "water_0.tif.msk", np.zeros((1, 8, 8), np.uint8))
+    (own.files / "water" / "water_1.tif.msk").write_bytes(b"II*\0 and so on")
+    own.store(own.folder(), max_quarantined_share=0.5)
+    reasons = own.quarantine()
+    assert reasons["water_0"] == "has a mask file (.msk) of 8 x 8 pixels, expected 16 x 16"
+    assert reasons["water_1"].startswith("has a mask file (.msk) that cannot be read")
+
+
+def test_masks_beside_the_band_files_of_a_scene_and_of_a_table_are_no_data(own):
+    mask = np.full((1, 192, 192), 255, np.uint8)
+    mask[:, :, :64] = 0
+    for band in ("B02", "B03", "B04"):
+        write(own.files / f"{band}.tif", noise(1, 192, 192))
+    write(own.files / "B03.tif.msk", mask)
+    dataset = own.scene(options={"blocks": ["tttve"], "block": 32})
+    assert min(int(sample.id.split("_")[-1]) for sample in reader(dataset).plan(dataset, own.files)) == 64
+    rows = bands_of_a_table(own, nodata=None, mask=None)
+    half = np.full((1, 16, 16), 255, np.uint8)
+    half[:, 8:] = 0
+    write(own.files / "p3" / "p3_B04.tif.msk", half)
+    table = own.table(rows, bands=("B02", "B03", "B04"), options={"band_files": "{path}_{band}.tif"})
+    samples = {item.id: item for item in reader(table).read(table, own.files, "s2", {"p3", "p4"})}
+    assert samples["p3"].valid[2, :16].all()
+    assert not samples["p3"].valid[2, 18:].any()
+
+
 def test_an_alpha_band_is_no_band(own):
     for name in CLASSES:
         for i in range(3):
@@ -154,6 +219,36 @@ def test_a_sample_without_any_data_is_never_kept(own):
     write(own.files / "water" / "empty.tif", np.full((4, 16, 16), -9999, "int16"), nodata=-9999)
     own.store(own.folder(options={"min_valid_share": 0}), max_quarantined_share=0.5)
     assert own.quarantine() == {"empty": "0% of its pixels hold data in all bands, min_valid_share is 0%"}
+
+
+def test_a_band_without_any_data_has_its_mean_in_the_train_split(own):
+    for name in CLASSES:
+        for i in range(6):
+            pixels = noise(4, 16, 16, seed=i)
+            if i in (1, 4):
+                pixels[3] = 0
+            write(own.files / name / f"{name}_{i}.tif", pixels, nodata=0)
+    store = own.store(own.folder(options={"min_valid_share": 0}))
+    assert len(samples_of(store)) == 18
+    mean = store.facts["band_means"][3]
+    assert 1000 < mean < 2200
+    for name, pixels in samples_of(store).items():
+        if name[-1] in "14":
+            assert (pixels[3] == round(mean)).all()
+
+
+def test_the_report_says_what_has_no_data_and_how_the_composite_is_made(own, tmp_path):
+    patches(own, "int16", -9999, scales=[1e-4] * 4, offsets=[-0.1] * 4)
+    composite = {"bands": ["B04", "B03", "B02"], "percentiles": [2, 98], "gamma": 1.2}
+    store = own.store(own.folder(modality={"composite": composite}))
+    facts = dataset_page(store.path, own.root / "stores" / "quarantine.csv").facts
+    assert facts["Without data"].startswith("6 samples, of whose pixels 25")
+    assert facts["Without data"].endswith("on average; -32768 stands for no data")
+    assert facts["Made of the files' numbers"] == (
+        "1 x number + -1000: scale and offset of the files' bands (12 samples)"
+    )
+    assert "black to white: " in facts["Composite"]
+    assert facts["Composite"].endswith("(percentiles 2 and 98); gamma 1.2")
 
 
 def test_statistics_and_composites_are_of_the_pixels_with_data(own):

@@ -17,11 +17,12 @@ from rasterio.transform import from_origin
 from reading import read_all
 from shapely.geometry import box
 
+from bandbridge.base.model_faults import model_faults
 from bandbridge.catalogue import datasets as catalogue
+from bandbridge.catalogue.dataset_model import DatasetFile
 from bandbridge.catalogue.datasets import load_dataset, load_nomenclature, read_yaml
 from bandbridge.catalogue.reader_options import FolderOptions, SceneOptions, TableOptions, parse_options
 from bandbridge.catalogue.sensors import sensor_of
-from bandbridge.config.checks import schema_faults
 
 TEXT = (Path(__file__).parents[3] / "docs" / "own-data.md").read_text(encoding="utf-8")
 OPTIONS = {"folder": FolderOptions, "scene": SceneOptions, "table": TableOptions}
@@ -77,7 +78,7 @@ def test_the_document_has_examples_of_each_reader():
 
 @pytest.mark.parametrize("name", DATASETS)
 def test_an_example_is_a_valid_data_set(described, name):
-    assert list(schema_faults(read_yaml("datasets", name), "dataset")) == []
+    assert list(model_faults(read_yaml("datasets", name), DatasetFile)) == []
     dataset = load_dataset(name)
     parse_options(OPTIONS[dataset.reader], dataset)
     for modality in dataset.modalities:

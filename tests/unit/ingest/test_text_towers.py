@@ -12,7 +12,9 @@ from configs import changed
 from http_server import running_server
 
 from bandbridge.base.errors import UserError
+from bandbridge.base.model_faults import model_faults
 from bandbridge.catalogue.datasets import WORKFLOW, Source, read_yaml
+from bandbridge.catalogue.file_models import TextTowerFile
 from bandbridge.catalogue.text_towers import (
     Packaging,
     TextTower,
@@ -20,8 +22,8 @@ from bandbridge.catalogue.text_towers import (
     load_text_tower,
     text_tower_names,
 )
-from bandbridge.config.checks import schema_faults, validate
-from bandbridge.config.run import locked_tower
+from bandbridge.config.checks import validate
+from bandbridge.config.networks import locked_tower
 from bandbridge.ingest import transfer
 from bandbridge.ingest.text_tower_fetch import fetch_text_tower, verify_text_tower
 from bandbridge.reporting.page.run import references
@@ -125,7 +127,7 @@ def test_files_that_were_copied_there_are_verified(tmp_path):
 
 @pytest.mark.parametrize("name", text_tower_names())
 def test_a_text_towers_file_has_the_form_of_its_schema_and_cites_what_is_known(name):
-    assert list(schema_faults(read_yaml("text_towers", name), "text_tower")) == []
+    assert list(model_faults(read_yaml("text_towers", name), TextTowerFile)) == []
     assert set(load_text_tower(name).cite) <= set(references())
 
 

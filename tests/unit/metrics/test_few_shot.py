@@ -15,7 +15,7 @@ from small_store import load_script, make_store
 
 from bandbridge.base.errors import UserError
 from bandbridge.catalogue.datasets import headline_metric
-from bandbridge.metrics.few_shot import few_shot, orders, shots_of, t_interval
+from bandbridge.metrics.few_shot import FewShot, few_shot, orders, shots_of, t_interval
 from bandbridge.metrics.neighbours import own_units
 from bandbridge.metrics.probe import GRADIENT, fit_probe
 from bandbridge.metrics.resampled import headline_score
@@ -30,8 +30,9 @@ LABELS = arrays(np.uint8, st.tuples(st.integers(0, 40), st.integers(1, 6)), elem
 
 
 def run(train, validation, test, kind, **changed):
-    recipe = {"shots": [1, 4], "repeats": 3, "grid": [0.1, 1.0], "max_iterations": 500, "seed": 0} | changed
-    return few_shot(train, validation, test, kind, **recipe)
+    options = {"shots": [1, 4], "repeats": 3, "grid": [0.1, 1.0], "max_iterations": 500, "seed": 0} | changed
+    recipe = FewShot(*(options.pop(name) for name in ("shots", "repeats", "grid", "max_iterations")))
+    return few_shot(train, validation, test, kind, recipe, **options)
 
 
 # --- the draw --------------------------------------------------------------------------------------------------------
@@ -257,5 +258,5 @@ def test_a_train_split_of_one_class_is_an_error(tmp_path):
     store = make_store(tmp_path, "digits", {"train": 20, "val": 20, "test": 20}, side=8)
     labels = np.eye(10, dtype=np.uint8)[np.zeros(20, dtype=int)]
     part = Labelled(embeddings_of(store, "train"), labels, store.classes, "single", "accuracy", own_units(20))
-    with pytest.raises(UserError, match="digits: train shows one class only"):
+    with pytest.raises(UserError, match="digits: train has samples of one class only"):
         few_shot_rows(part, part, part, RECIPE, "demo", store.nomenclature, Draws(10, 0.95, 0))

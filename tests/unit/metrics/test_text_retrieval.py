@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bandbridge.metrics.text_retrieval import found_by_text, found_by_words
+from bandbridge.metrics.text_retrieval import retrieval_by_text, retrieval_by_words
 
 quick = settings(max_examples=60, deadline=None)
 
@@ -18,7 +18,7 @@ def test_precision_and_recall_are_those_of_a_full_sort(seed, n, classes, whole_n
     texts, images = values[:classes], values[classes:]
     labels = (generator.random((n, classes)) < 0.3).astype(np.uint8)
     ks = sorted({1, (n + 1) // 2, n})
-    found = found_by_text(texts, images, labels, ks)
+    found = retrieval_by_text(texts, images, labels, ks)
     length = np.outer(np.linalg.norm(texts, axis=1), np.linalg.norm(images, axis=1))
     cosines = np.divide(texts @ images.T, length, out=np.zeros_like(length), where=length > 0).round(6)
     for index in range(classes):
@@ -34,7 +34,7 @@ def test_precision_and_recall_are_those_of_a_full_sort(seed, n, classes, whole_n
 
 def test_all_images_of_a_class_are_found_among_all_images():
     labels = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 0], [1, 0, 0]])
-    found = found_by_text(np.eye(3), np.random.default_rng(0).normal(size=(4, 3)), labels, [4])[4]
+    found = retrieval_by_text(np.eye(3), np.random.default_rng(0).normal(size=(4, 3)), labels, [4])[4]
     np.testing.assert_array_equal(found.recall, [1, 1, np.nan])
     np.testing.assert_array_equal(found.precision, [3 / 4, 2 / 4, np.nan])
 
@@ -42,7 +42,7 @@ def test_all_images_of_a_class_are_found_among_all_images():
 @pytest.mark.parametrize("ks", [[0, 1], [1, 5]])
 def test_a_k_outside_the_images_is_an_error(ks):
     with pytest.raises(ValueError, match=r"expected 1\.\.4"):
-        found_by_text(np.eye(3), np.ones((4, 3)), np.ones((4, 3)), ks)
+        retrieval_by_text(np.eye(3), np.ones((4, 3)), np.ones((4, 3)), ks)
 
 
 # --- words -----------------------------------------------------------------------------------------------------------
@@ -56,7 +56,7 @@ def test_the_precision_of_words_is_that_of_a_full_sort_and_lift_is_over_the_shar
     vectors, images = values[:words], values[words:]
     labels = (generator.random((n, 3)) < 0.3).astype(np.uint8)
     stands_for, k = generator.integers(0, 3, words).tolist(), int(generator.integers(1, n + 1))
-    found = found_by_words(vectors, images, labels, stands_for, k)
+    found = retrieval_by_words(vectors, images, labels, stands_for, k)
     length = np.outer(np.linalg.norm(vectors, axis=1), np.linalg.norm(images, axis=1))
     cosines = np.divide(vectors @ images.T, length, out=np.zeros_like(length), where=length > 0).round(6)
     for word, column in enumerate(stands_for):
@@ -71,7 +71,7 @@ def test_the_precision_of_words_is_that_of_a_full_sort_and_lift_is_over_the_shar
 
 def test_words_for_one_class_among_its_images_alone_and_among_all():
     images, labels = np.array([[1, 0], [1, 0.1], [0, 1], [0.1, 1]]), np.array([[1, 0], [1, 0], [0, 1], [0, 1]])
-    found = found_by_words([[2, 0], [0, 3], [0, 1]], images, labels, [0, 0, 1], 2)
+    found = retrieval_by_words([[2, 0], [0, 3], [0, 1]], images, labels, [0, 0, 1], 2)
     np.testing.assert_array_equal(found.precision, [1, 0, 1])
     np.testing.assert_array_equal(found.lift, [2, 0, 2])
-    np.testing.assert_array_equal(found_by_words(np.ones((1, 2)), images, labels, [1], 4).lift, [1])
+    np.testing.assert_array_equal(retrieval_by_words(np.ones((1, 2)), images, labels, [1], 4).lift, [1])

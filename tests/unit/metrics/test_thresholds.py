@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score
 
-from bandbridge.metrics.thresholds import best_thresholds, class_f1, macro_f1, micro_f1, predictions
+from bandbridge.metrics.resampled import f1, on_all_samples
+from bandbridge.metrics.thresholds import best_thresholds, class_f1, predictions
 
 seeds = st.integers(0, 2**32 - 1)
 quick = settings(max_examples=60, deadline=None)
@@ -47,8 +48,8 @@ def test_f1_at_thresholds_is_that_of_scikit_learn(seed, n, classes, levels):
     micro = (
         f1_score(labels[:, kept].ravel(), predicted[:, kept].ravel(), zero_division=np.nan) if kept.any() else np.nan
     )
-    np.testing.assert_allclose(macro_f1(labels, scores, thresholds), macro, atol=1e-6)
-    np.testing.assert_allclose(micro_f1(labels, scores, thresholds), micro, atol=1e-6)
+    for name, value in (("macro_f1", macro), ("micro_f1", micro)):
+        np.testing.assert_allclose(on_all_samples(f1(labels, scores, thresholds)[name], n), value, atol=1e-6)
 
 
 def test_f1_agrees_with_torchmetrics():
@@ -58,9 +59,10 @@ def test_f1_agrees_with_torchmetrics():
     thresholds = best_thresholds(labels, scores)
     predicted = torch.from_numpy(predictions(scores, thresholds).astype(np.int64))
     truth = torch.from_numpy(labels.astype(np.int64))
-    for average, found in (("macro", macro_f1), ("micro", micro_f1)):
+    for average in ("macro", "micro"):
         expected = functional.multilabel_f1_score(predicted, truth, num_labels=6, average=average)
-        assert found(labels, scores, thresholds) == pytest.approx(float(expected), abs=1e-6)
+        ours = on_all_samples(f1(labels, scores, thresholds)[f"{average}_f1"], len(labels))
+        assert ours == pytest.approx(float(expected), abs=1e-6)
 
 
 def test_a_class_without_positives_or_with_a_nan_score_has_no_threshold_and_no_prediction():
@@ -69,7 +71,7 @@ def test_a_class_without_positives_or_with_a_nan_score_has_no_threshold_and_no_p
     assert thresholds[0] == 0.9
     assert np.isnan(thresholds[1:]).all()
     assert not predictions(scores, thresholds)[:, 1:].any()
-    assert macro_f1(labels, scores, thresholds) == 1.0
+    assert on_all_samples(f1(labels, scores, thresholds)["macro_f1"], 2) == 1.0
 
 
 def test_of_equally_good_thresholds_the_highest_is_taken():

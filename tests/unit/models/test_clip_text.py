@@ -4,6 +4,7 @@ import importlib.util
 import json
 import shutil
 import signal
+from dataclasses import replace
 
 import numpy as np
 import open_clip
@@ -13,7 +14,7 @@ import torch.nn.functional as F
 import transformers
 from PIL import Image
 from small_store import load_script, make_store
-from tiny import MODEL_CFG, SCRATCH, MemoryStore, same_weights
+from tiny import MODEL_CFG, SCRATCH, MemoryStore, draws, same_weights
 from tiny_tower import KINDS, SENTENCES, architecture, make_tower, sentence_pieces
 
 from bandbridge.base.errors import UserError
@@ -31,6 +32,7 @@ from bandbridge.training.checkpoints import Requeue, Saving
 from bandbridge.training.contrastive import Pretraining, pretrain
 from bandbridge.training.losses import FrozenHead
 from bandbridge.training.recipes import ScratchRecipe
+from bandbridge.training.splits import store_source
 
 CPU = torch.device("cpu")
 NOMENCLATURE = Nomenclature("n", "N", ("a", "b", "c"), ("river", "sand", "forest"))
@@ -189,17 +191,15 @@ def test_the_loss_is_that_of_a_tower_asked_at_each_step_and_it_is_asked_once(lit
     lit.model.encode_text = lambda tokens: asked.append(len(tokens)) or encode(tokens)
     locked = Pretraining(lit, captions, store, recipe)
     assert sum(asked) == 6
-    split = store.split("train")
-    pixels, labels = torch.from_numpy(split.pixels[:10]), torch.from_numpy(split.labels[:10])
-    draws = torch.Generator().manual_seed(3)
-    found = locked.terms(pixels, labels, draws)["loss"]
+    batch = replace(store_source(store, "train").read(np.arange(10)), draws=draws(10, 3))
+    found = locked(batch)["loss"]
     found.backward()
     assert sum(asked) == 6
     gradient = lit.visual.proj.grad.clone()
     lit.model.zero_grad()
     lit.model.text.requires_grad_(True)
     assert not lit.text_is_locked
-    expected = Pretraining(lit, captions, store, recipe).terms(pixels, labels, draws.manual_seed(3))["loss"]
+    expected = Pretraining(lit, captions, store, recipe)(replace(batch, draws=draws(10, 3)))["loss"]
     expected.backward()
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(gradient, lit.visual.proj.grad)
@@ -209,18 +209,18 @@ def test_the_loss_is_that_of_a_tower_asked_at_each_step_and_it_is_asked_once(lit
 def test_a_stopped_training_resumes_from_a_checkpoint_of_the_image_side_alone(tower, store, tmp_path, monkeypatch):
     whole, history = trained(tower, store, epochs=4)
     saving = Saving(tmp_path / "run", minutes=60, keep=1, identity="a run")
-    terms, calls = Pretraining.terms, []
+    forward, calls = Pretraining.forward, []
 
-    def stopped(self, pixels, labels, generator):
-        calls.append(generator)
+    def stopped(self, batch):
+        calls.append(batch)
         if len(calls) == 15:
             signal.raise_signal(signal.SIGTERM)
-        return terms(self, pixels, labels, generator)
+        return forward(self, batch)
 
-    monkeypatch.setattr(Pretraining, "terms", stopped)
+    monkeypatch.setattr(Pretraining, "forward", stopped)
     with pytest.raises(Requeue):
         trained(tower, store, epochs=4, saving=saving)
-    monkeypatch.setattr(Pretraining, "terms", terms)
+    monkeypatch.setattr(Pretraining, "forward", forward)
     (path,) = (tmp_path / "run").glob("*.pt")
     resumed, found = trained(tower, store, epochs=4, saving=saving)
     assert found == history

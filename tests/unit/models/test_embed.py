@@ -15,7 +15,7 @@ from bandbridge.models.paint import patch
 from bandbridge.models.students import StudentSpec, load_student, new_student, save_student
 from bandbridge.models.weights import load_weights, save_weights
 from bandbridge.store.dataset import Samples
-from bandbridge.store.embeddings import load_embeddings, place_of
+from bandbridge.store.embeddings import load_embeddings
 
 BATCH = 5  # does not divide the splits
 
@@ -223,25 +223,36 @@ def test_the_sweep_script_writes_the_alphas_and_splits_its_outputs_name(
         finetuned=[fine_tuned],
         store=scene.path / "zarr.json",
         recipe=RECIPE,
+        models=["demo-vit@0", "demo-vit@0.3", "demo-vit@1"],
+        splits=["val", "test"],
         embeddings=markers,
         threads=1,
     )
     for marker in markers:
         written = load_embeddings(marker.parent)
         expected = swept[written.attrs["alpha"], written.attrs["split"]]
-        assert written.place == expected.place == place_of(marker.parent)
+        assert expected.attrs.items() <= written.attrs.items()
+        assert marker.parent.parts[-2:] == (written.attrs["encoder"], f"demo_scene.{written.attrs['split']}.zarr")
         np.testing.assert_array_equal(written.embedding, expected.embedding)
         np.testing.assert_array_equal(written.ids, expected.ids)
 
 
-def test_the_student_script_writes_the_splits_its_outputs_name(tmp_path, student, scene):
-    markers = [tmp_path / "ms-vit" / f"demo_scene.{split}.zarr" / "zarr.json" for split in COUNTS]
+def test_the_student_script_writes_each_split_to_its_output(tmp_path, student, scene):
+    # Nothing is read off their paths.
+    markers = [tmp_path / "any" / str(number) / "zarr.json" for number in range(len(COUNTS))]
     load_script("embed_student").main(
-        student=student, store=scene.path / "zarr.json", recipe=RECIPE, embeddings=markers, threads=1
+        student=student,
+        name="ms-vit",
+        store=scene.path / "zarr.json",
+        recipe=RECIPE,
+        splits=list(COUNTS),
+        embeddings=markers,
+        threads=1,
     )
-    found = {marker.parent: load_embeddings(marker.parent) for marker in markers}
-    assert {path: embeddings.place for path, embeddings in found.items()} == {path: place_of(path) for path in found}
-    assert [len(embeddings.ids) for embeddings in found.values()] == list(COUNTS.values())
+    written = [load_embeddings(marker.parent) for marker in markers]
+    assert [embeddings.attrs["split"] for embeddings in written] == list(COUNTS)
+    assert {embeddings.attrs["encoder"] for embeddings in written} == {"ms-vit"}
+    assert [len(embeddings.ids) for embeddings in written] == list(COUNTS.values())
 
 
 @pytest.mark.slow

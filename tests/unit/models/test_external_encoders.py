@@ -6,6 +6,7 @@ import json
 import numpy as np
 import open_clip
 import pytest
+import timm
 import torch
 from small_store import COUNTS, load_script, make_store
 from tiny import MODEL_CFG, tiny_clip
@@ -16,13 +17,13 @@ from torchvision.transforms import functional as F
 from bandbridge.base.errors import UserError
 from bandbridge.base.files import checksum
 from bandbridge.catalogue.datasets import load_nomenclature, prompt_set
-from bandbridge.catalogue.encoders import MARKER, encoder_content, facts_of, load_encoder_facts
+from bandbridge.catalogue.encoders import MARKER, encoder_content, encoder_names, facts_of, load_encoder_facts
 from bandbridge.models import clip as clips
 from bandbridge.models import preprocessing as views
 from bandbridge.models.backbones import new_backbone
 from bandbridge.models.clip import load_clip
 from bandbridge.models.external.fetch import fetch_encoder
-from bandbridge.models.external.inputs import band_input, normalise, picture_input
+from bandbridge.models.external.inputs import band_input, image_input, normalise
 from bandbridge.models.external.load import MODEL_FILE, PATCH_FILE, PATCH_WEIGHT, load
 from bandbridge.models.external.satmae import new_satmae
 from bandbridge.models.text_heads import build_head
@@ -92,16 +93,25 @@ def stored(store, split="test", count=4):
 # --- what a network is fed --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("name", encoder_names())
+def test_an_architecture_of_the_catalogue_is_one_that_its_library_has(name):
+    facts = load_encoder_facts(name)
+    if facts.kind == "timm":
+        assert timm.is_model(facts.architecture)
+    elif facts.kind == "open_clip":
+        assert facts.architecture in open_clip.list_models()
+
+
 def test_pictures_are_prepared_as_torchvision_does():
     facts = load_encoder_facts("dinov2-vit-b-14")
     recipe = facts.normalisation
     rgb = torch.randint(0, 256, (2, 3, 40, 60), dtype=torch.uint8)
     clip_like = views.clip_input(rgb, 224, recipe.mean, recipe.std)
-    assert torch.equal(picture_input(facts, rgb), clip_like)
+    assert torch.equal(image_input(facts, rgb), clip_like)
     stretched = facts_of(content_of("dinov2-vit-b-14", 24) | {"input": input_of("dinov2-vit-b-14", 24, "square", 30)})
     resized = F.resize(rgb.float(), [30, 30], transforms.InterpolationMode.BICUBIC, antialias=True).clamp(0, 255) / 255
     expected = F.normalize(F.center_crop(resized, [24, 24]), recipe.mean, recipe.std)
-    assert torch.allclose(picture_input(stretched, rgb), expected, atol=1e-5)
+    assert torch.allclose(image_input(stretched, rgb), expected, atol=1e-5)
 
 
 def input_of(name, size, resize, resize_to):

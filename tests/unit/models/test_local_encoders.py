@@ -15,8 +15,8 @@ from bandbridge.base.errors import UserError
 from bandbridge.catalogue import datasets as catalogue
 from bandbridge.catalogue import encoders as encoder_facts
 from bandbridge.catalogue.encoders import load_encoder_facts, sees
-from bandbridge.config import run as settings
-from bandbridge.config.run import absent_checkpoints
+from bandbridge.config import networks as settings
+from bandbridge.config.missing_weights import absent_checkpoints
 from bandbridge.models.backbones import new_backbone
 from bandbridge.models.external.fetch import fetch_encoder
 from bandbridge.models.external.load import load

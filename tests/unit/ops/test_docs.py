@@ -16,11 +16,11 @@ import yaml
 from bandbridge.catalogue.datasets import merged
 from bandbridge.config.checks import validate
 from bandbridge.ops import config_reference
-from bandbridge.ops.config_reference import in_words, keys, read_comments, reruns
+from bandbridge.ops.config_reference import in_words, keys, read_comments
 
 ROOT = Path(__file__).parents[3]
 PAGES = [
-    ROOT / "README.md",
+    *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "SECURITY.md")),
     *sorted((ROOT / "docs").glob("*.md")),
     ROOT / "benchmarks/README.md",
     ROOT / "results/README.md",
@@ -31,10 +31,13 @@ DEMO = yaml.safe_load((ROOT / "config.yaml").read_text())
 ELSEWHERE = {
     "cd",
     "git",
-    "ls",
     "less",
+    "ls",
+    "mkdocs",
     "nano",
     "pip",
+    "pre-commit",
+    "pytest",
     "python3.13",
     "sacctmgr",
     "sbatch",
@@ -43,8 +46,8 @@ ELSEWHERE = {
     "squeue",
     "tail",
     "tensorboard",
+    "tmux",
 }
-ELSEWHERE |= {"tmux"}
 
 
 def prose(page: Path) -> str:
@@ -118,33 +121,8 @@ def snakemake(words: list[str]) -> None:
     assert set(targets) <= rules
 
 
-def planned() -> list[str]:
-    """The documented runs, but those that need a container, what a reader names, or finished runs to compare.
-
-    One of those that differ in being a dry run, or in the name and the seed of the run, whose plan is the same.
-    """
-    plans: dict[str, str] = {}
-    for command in sorted({command for _, command in commands()}):
-        if command.startswith("snakemake") and not re.search(r"<|--sdm|compare|--report|--forcerun", command):
-            plan = re.sub(r" (-n|--dry-run)\b| --config( (seed|run)=\S+)+", "", command)
-            plans.setdefault(plan, command)
-    return list(plans.values())
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("command", planned())
-def test_a_run_of_the_documentation_can_be_planned(tmp_path: Path, command: str):
-    (tmp_path / "my.yaml").write_text(next(blocks(ROOT / "docs" / "tutorial.md", "yaml")))
-    words = [str(tmp_path / word) if word == "my.yaml" else word for word in shlex.split(command)]
-    at = words.index("--") if "--" in words else 1
-    words[at:at] = ["--dry-run"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "workflow")}
-    called = subprocess.run([sys.executable, "-m", *words], cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert called.returncode == 0, called.stdout + called.stderr
-
-
 def python(words: list[str]) -> None:
-    """The script or module is there and, where it takes arguments, tells what they are."""
+    """The script or module exists."""
     if words[0] == "-m":
         module = ROOT / "workflow" / Path(*words[1].split("."))
         assert module.with_suffix(".py").is_file() or words[1] in ("pytest", "venv", "pip")
@@ -153,14 +131,14 @@ def python(words: list[str]) -> None:
 
 
 @pytest.mark.slow
-def test_the_doctor_and_the_reference_run_as_make_calls_them(tmp_path: Path):
+def test_the_doctor_and_the_reference_run_as_make_calls_them():
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "workflow")}
-    for module, said in (("doctor", "configuration"), ("config_reference", "# Configuration")):
-        command = [sys.executable, "-m", f"bandbridge.{module}"]
+    for module, text in (("doctor", "configuration"), ("config_reference", "# Configuration")):
+        command = [sys.executable, "-m", f"bandbridge.ops.{module}"]
         done = subprocess.run(
             command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False
         )
-        assert said in done.stdout
+        assert text in done.stdout
         assert done.stderr == ""
 
 
@@ -204,6 +182,19 @@ def test_files_that_are_named_are_there(page: Path):
     for path in re.findall(r"`((?:workflow|docs|tests|benchmarks|profiles|envs)/[\w./-]*\w/?)`", prose(page)):
         # 'workflow/datasets/my_scene.yaml' is the reader's to write.
         assert (ROOT / path).exists() or "my" in Path(path).name, path
+
+
+def test_names_of_the_recipes_are_names_of_the_code():
+    recipes = (ROOT / "CONTRIBUTING.md").read_text().partition("## Words")[0]
+    names = set(re.findall(r"`([a-z_]+_[a-z_]+|[A-Z]\w+)(?:\(.*?\))?`", recipes))
+    assert len(names) > 20
+    sources = [
+        *(ROOT / "workflow").rglob("*.py"),
+        *(ROOT / "workflow/rules").glob("*.smk"),
+        *ROOT.rglob("tests/**/*.py"),
+    ]
+    words = {word for path in sources for word in re.findall(r"\w+", path.read_text())}
+    assert names - words == set()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -262,7 +253,7 @@ def test_messages_that_the_faq_explains_are_those_of_the_code():
 # --- the reference ----------------------------------------------------------------------------------------------------
 
 
-def test_the_configuration_page_is_what_the_schema_makes():
+def test_the_configuration_page_is_what_the_models_make():
     assert (ROOT / "docs/configuration.md").read_text() == config_reference.reference(), "run `make docs`"
 
 
@@ -270,7 +261,7 @@ def test_every_key_of_the_schema_is_on_the_page_and_says_what_it_reruns():
     page = config_reference.reference()
     for key in keys(SCHEMA):
         assert f"`{key.path}`" in page
-        assert reruns(key.path), key.path
+        assert key.reruns, key.path
 
 
 def test_every_key_of_the_default_configuration_has_its_default_on_the_page():

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
+from bandbridge.base.paths import EncoderName
 from bandbridge.catalogue.text_towers import missing_tower_files
-from bandbridge.config.run import lines
+from bandbridge.config.lines import lines
 from bandbridge.ops.overview import PlannedJob, closing, headline_text, opening, plan_text, planned_jobs, stages
 
 ROOT = Path(__file__).parents[3]
@@ -106,7 +107,7 @@ def test_the_text_tower_is_downloaded_once(config: dict[str, Any]):
         ("check_first_weights", "Alignment"),
         ("fetch_encoder_remoteclip-vit-b-32", "Evaluation"),
         ("embed_sweep_digits_new", "Patching"),
-        ("embed_student_digits", "Evaluation"),
+        ("embed_student", "Evaluation"),
     ],
 )
 def test_a_job_is_counted_in_the_stage_that_needs_it(rule: str, stage: str):
@@ -116,7 +117,7 @@ def test_a_job_is_counted_in_the_stage_that_needs_it(rule: str, stage: str):
 def test_a_later_run_says_why_each_stage_runs_again(config: dict[str, Any]):
     jobs = [
         PlannedJob("align", reason="its configuration changed"),
-        PlannedJob("embed_student_demo_land_cover", reason="follows from the above"),
+        PlannedJob("embed_student", reason="follows from the above"),
     ]
     text = plan_text(config, jobs)
     assert "1 job: its configuration changed" in text
@@ -154,7 +155,11 @@ def test_the_time_is_that_of_the_same_jobs_before(config: dict[str, Any]):
 
 def test_another_alpha_takes_the_time_of_the_one_that_was_measured(config: dict[str, Any]):
     benchmark(config, "other", "embed/demo-clip@0.9.demo_land_cover.train", 300)
-    jobs = [planned(config, "embed/demo-clip@0.75.demo_land_cover.train", "embed_train")]
+    jobs = [
+        planned(
+            config, "embed/demo-clip@0.75.demo_land_cover.train", "embed_train", encoder=EncoderName("demo-clip", 0.75)
+        )
+    ]
     assert "About 5 min" in plan_text(config, jobs, cores=1)
 
 

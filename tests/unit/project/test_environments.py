@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 from importlib import metadata
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,9 @@ from bandbridge.ops.doctor import machine as doctor_machine
 
 ROOT = Path(__file__).parents[3]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-DIRECT = [Requirement(text) for text in [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]]
+EXTRAS = PROJECT["optional-dependencies"].values()
+DIRECT = [Requirement(text) for text in [*PROJECT["dependencies"], *chain.from_iterable(EXTRAS)]]
+DIRECT = [requirement for requirement in DIRECT if requirement.name != PROJECT["name"]]  # extras of its own
 
 
 def locked(lock: str = (ROOT / "requirements.lock").read_text()) -> dict[str, str]:

@@ -5,15 +5,14 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from small_store import load_script, make_store
 from synthetic_run import make_data, make_parts
 
 from bandbridge.base.errors import UserError
 from bandbridge.base.files import read_json
+from bandbridge.metrics.retrieval import mutual_ranks
 from bandbridge.reporting.figures.style import Album
-from bandbridge.reporting.galleries import NEAREST, QUERIES, Labels, draw_queries, make_gallery, nearest, read_labels
+from bandbridge.reporting.galleries import NEAREST, QUERIES, Labels, draw_queries, make_gallery, read_labels
 from bandbridge.reporting.page import spaces as report_spaces
 from bandbridge.reporting.page.spaces import galleries, projections
 from bandbridge.reporting.projection import make_projection, principal_axes
@@ -115,7 +114,7 @@ def test_the_page_counts_what_words_find_by_itself(tmp_path):
     ((gallery,), _) = galleries([tmp_path / "g.json"], {}, Album(tmp_path / "figures"))
     assert [row.title for row in gallery.words] == ["“a photo of trees.”", "“a photo of crops.”"]
     right = sum(hit.right for row in gallery.words for hit in row.hits)
-    assert "The words are no class's name, and nothing was trained on them." in gallery.caption
+    assert "The words are not class names, and nothing was trained on them." in gallery.caption
     assert gallery.caption.endswith(f"samples of that class are right: {right} of {2 * NEAREST}.")
     table = next((tmp_path / "figures").glob("*.csv")).read_text(encoding="utf-8")
     assert table.count("a photo of crops.") == NEAREST
@@ -148,16 +147,16 @@ def test_the_same_seed_draws_the_same_queries_of_different_classes():
     assert sorted(draw_queries(labels, seed=3, count=99)) == [0, 1, 2, 4, 5]
 
 
-@given(st.integers(2, 30), st.integers(1, 4), st.integers(0, 5))
-def test_nearest_are_the_largest_cosines_in_falling_order(n, queries, seed):
-    generator = np.random.default_rng(seed)
-    asked, gallery = generator.normal(size=(queries, 3)), generator.normal(size=(n, 3))
-    order, cosines = nearest(asked, gallery, 2)
-    every = (asked / np.linalg.norm(asked, axis=1, keepdims=True)) @ (
-        gallery / np.linalg.norm(gallery, axis=1, keepdims=True)
-    ).T
-    np.testing.assert_allclose(cosines, -np.sort(-every, axis=1)[:, :2], atol=1e-5)
-    np.testing.assert_allclose(np.take_along_axis(every, order, 1), cosines, atol=1e-5)
+@pytest.mark.parametrize("copies", [2, 4])
+def test_a_gallery_ranks_ties_against_the_query_as_recall_does(store, copies):
+    values = np.random.default_rng(0).normal(size=(len(store.split("test")), 12))
+    values = values[np.arange(len(values)) // copies * copies]
+    sides = embeddings(store, values), embeddings(store, values, "ms-vit", "s2")
+    ranks, _ = mutual_ranks(sides[0].embedding, sides[1].embedding)
+    row_of = {str(name): row for row, name in enumerate(sides[0].ids)}
+    made = make_gallery(store.path, store.nomenclature, *sides, None, seed=0)
+    assert [query["rank"] for query in made["images"]] == [ranks[row_of[query["id"]]] for query in made["images"]]
+    assert max(query["rank"] for query in made["images"]) == copies
 
 
 # --- projections -----------------------------------------------------------------------------------------------------

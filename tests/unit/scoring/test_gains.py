@@ -33,8 +33,8 @@ def gains(tmp_path, draws, references, selected=None, **options):
         save_draws(paths[-1], part)
     chosen = []
     for line, alpha in (selected or {}).items():
-        chosen.append(tmp_path / "paint" / f"{line}.scene+digits" / "selected.json")
-        write_json(chosen[-1], {"alpha": alpha, "criterion": "mean", "reason": "best"})
+        chosen.append(tmp_path / f"{len(chosen)}.json")
+        write_json(chosen[-1], {"line": line, "alpha": alpha, "criterion": "mean", "reason": "best"})
     table = tmp_path / "gains.csv"
     load_script("score_gains").main(
         draws=paths, selected=chosen, references=references, bootstrap=BOOTSTRAP, metrics=table, **options

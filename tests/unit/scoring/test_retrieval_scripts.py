@@ -68,8 +68,8 @@ def embeddings_of(store, split, encoder="demo-vit@0.5", modality="rgb"):
 
 def saved(root, embeddings):
     """Save embeddings where a run has them; the marker that Snakemake knows."""
-    place = embeddings.place
-    path = root / place.encoder / f"{place.dataset}.{place.split}.zarr"
+    encoder, dataset, split = (embeddings.attrs[key] for key in ("encoder", "dataset", "split"))
+    path = root / encoder / f"{dataset}.{split}.zarr"
     save_embeddings(path, embeddings)
     return path / "zarr.json"
 

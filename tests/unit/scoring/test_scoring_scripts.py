@@ -22,7 +22,7 @@ from bandbridge.base.files import read_json
 from bandbridge.metrics.calibration import multi_label_ece, single_label_ece
 from bandbridge.metrics.intervals import score_interval
 from bandbridge.metrics.neighbours import METRES_PER_DEGREE, SIDES
-from bandbridge.metrics.retrieval import counterpart_ranks
+from bandbridge.metrics.retrieval import mutual_ranks
 from bandbridge.scoring.draws import load_draws
 from bandbridge.scoring.rows import LEFT_OUT, Row, read_rows, write_rows
 from bandbridge.scoring.zero_shot import units_of
@@ -82,8 +82,8 @@ def embeddings_of(store, split, encoder="demo-vit@0.5", modality="rgb", noise=1.
 
 def saved(root, embeddings):
     """Save embeddings where a run has them; the marker that Snakemake knows."""
-    place = embeddings.place
-    path = root / place.encoder / f"{place.dataset}.{place.split}.zarr"
+    encoder, dataset, split = (embeddings.attrs[key] for key in ("encoder", "dataset", "split"))
+    path = root / encoder / f"{dataset}.{split}.zarr"
     save_embeddings(path, embeddings)
     return path / "zarr.json"
 
@@ -345,7 +345,7 @@ def test_retrieval_is_scored_both_ways_in_the_students_name(tmp_path, scene):
     rgb, student = embeddings_of(scene, "test"), embeddings_of(scene, "test", "ms-vit", "s2")
     frame = score_retrieval(tmp_path, rgb, student, ks=[1, 5, COUNTS["test"]])
     for direction, pair in {"rgb->s2": (rgb, student), "s2->rgb": (student, rgb)}.items():
-        ranks = counterpart_ranks(pair[0].embedding, pair[1].embedding)
+        ranks, _ = mutual_ranks(pair[0].embedding, pair[1].embedding)
         rows = frame[frame["modality"] == direction]
         for k in (1, 5, COUNTS["test"]):
             assert value(rows, metric=f"recall@{k}") == pytest.approx(np.mean(ranks <= k))
@@ -451,7 +451,9 @@ def curve_metrics(tmp_path, patching=PATCHING, supported=SUPPORTED):
 
 def choose(tmp_path, metrics, tasks=TASKS, **select):
     paths = {"curve": tmp_path / "curve.csv", "selected": tmp_path / "selected.json"}
-    load_script("select_alpha").main(metrics=metrics, alphas=ALPHAS, **tasks, select=SELECT | select, **paths)
+    load_script("select_alpha").main(
+        metrics=metrics, line="vit", alphas=ALPHAS, **tasks, select=SELECT | select, **paths
+    )
     return pd.read_csv(paths["curve"]), read_json(paths["selected"])
 
 
@@ -472,6 +474,7 @@ def test_the_curve_has_a_line_for_each_alpha_and_marks_the_chosen_one(tmp_path):
         "patching_val_units": [12] * 3,
     }
     assert selected["alpha"] == 0.5
+    assert (selected["line"], selected["datasets"]) == ("vit", ["scene"])
     assert selected["criterion"] == "max_loss"
     assert "0.5000" in selected["reason"]
 
@@ -519,7 +522,7 @@ def test_a_task_without_validation_scores_is_an_error(tmp_path):
 
 def test_an_undefined_validation_score_is_an_error(tmp_path):
     with pytest.raises(
-        UserError, match=r"map of demo-vit@0 on demo_scene .split val, prompts .*, alpha 0. is nan: it is not defined"
+        UserError, match=r"map of demo-vit@0 on demo_scene .split val, prompts .*, alpha 0. is nan: it is undefined"
     ):
         choose(tmp_path, curve_metrics(tmp_path, patching={"val": (float("nan"),) * 3}))
 

@@ -19,7 +19,7 @@ from bandbridge.scoring.probes import probe_rows
 from bandbridge.scoring.zero_shot import Draws, Labelled, zero_shot
 from bandbridge.store.embeddings import Embeddings
 from bandbridge.store.heads import save_head
-from bandbridge.training.validation import headlines
+from bandbridge.training.loop import headlines
 
 NAN = float("nan")
 DRAWS = Draws(10, 0.95, 0)
@@ -76,8 +76,8 @@ def test_a_probe_whose_c_nothing_chose_says_so(capsys):
     first, *_ = probe_rows(train, undefined, test, PROBE, "demo", "lakes-3", DRAWS)
     assert math.isnan(first.value)
     assert (
-        "Warning: map of the probe of ms-vit on lakes (split val) is not defined for any C, so none is the best: the "
-        "smallest, 0.01, was taken."
+        "Warning: map of the probe of ms-vit on lakes (split val) is not defined for any C, so none is the best; the "
+        "smallest, 0.01, is used."
     ) in capsys.readouterr().out
 
 

@@ -1,14 +1,13 @@
 """Embeddings on disk."""
 
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
 
 from bandbridge.base.errors import UserError
-from bandbridge.store.embeddings import Embeddings, Growing, Place, load_embeddings, place_of, save_embeddings
+from bandbridge.store.embeddings import Embeddings, PartialEmbeddings, load_embeddings, save_embeddings
 
 ATTRS = {"encoder": "demo-vit@0.5", "clip": "demo-vit", "alpha": 0.5, "dataset": "scene", "split": "val"}
 
@@ -70,25 +69,13 @@ def test_embeddings_that_are_not_finite_are_refused(tmp_path):
     assert not (tmp_path / "e.zarr").exists()
 
 
-def test_a_path_says_whose_embeddings_it_holds():
-    place = place_of(Path("results/demo/embeddings/demo-vit@0.4/demo_scene.val.zarr"))
-    assert place == Place("demo-vit@0.4", "demo_scene", "val")
-    assert place.alpha == 0.4
-    assert some_embeddings().place == Place("demo-vit@0.5", "scene", "val")
-
-
-def test_a_path_of_another_form_is_an_error():
-    with pytest.raises(ValueError, match=r"expected <encoder>/<dataset>\.<split>\.zarr"):
-        place_of(Path("demo-vit@0.4/demo_scene.zarr"))
-
-
 def blocks(seed=0):
     generator = np.random.default_rng(seed)
     return [generator.normal(size=(2, n, 3)).astype(np.float32) for n in (4, 4, 1)]
 
 
 def test_growing_files_hold_what_was_added(tmp_path):
-    growing = Growing(tmp_path / "a", "key", 2)
+    growing = PartialEmbeddings(tmp_path / "a", "key", 2)
     for block in blocks():
         growing.add(block)
     np.testing.assert_array_equal(np.stack(growing.arrays()), np.concatenate(blocks(), axis=1))
@@ -97,7 +84,7 @@ def test_growing_files_hold_what_was_added(tmp_path):
 @pytest.mark.parametrize("damage", ["none", "longer", "shorter", "state", "key", "bit", "zeros"])
 def test_another_process_goes_on_with_whole_batches_only(tmp_path, damage):
     first, second, third = blocks()
-    growing = Growing(tmp_path / "a", "key", 2)
+    growing = PartialEmbeddings(tmp_path / "a", "key", 2)
     growing.add(first)
     growing.add(second)
     file = tmp_path / "a" / "1.float32"
@@ -113,7 +100,7 @@ def test_another_process_goes_on_with_whole_batches_only(tmp_path, damage):
         file.write_bytes(bytes(file.stat().st_size))
     if damage == "state":
         (tmp_path / "a" / "state.json").write_text("{")
-    again = Growing(tmp_path / "a", "another" if damage == "key" else "key", 2)
+    again = PartialEmbeddings(tmp_path / "a", "another" if damage == "key" else "key", 2)
     usable = damage in ("none", "longer")
     assert again.rows == (8 if usable else 0)
     for block in (third,) if usable else (first, second, third):

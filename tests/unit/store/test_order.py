@@ -5,7 +5,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from bandbridge.store.order import batch_count, batches, epoch_order, worker_share
+from bandbridge.store.order import batch_count, batches, epoch_order
 
 numbers = st.integers(0, 400)
 sizes = st.integers(1, 60)
@@ -76,16 +76,6 @@ def test_an_epoch_taken_up_after_a_batch_goes_on_as_it_would_have(n, size, data)
     done = data.draw(st.integers(0, len(whole)))
     rest = batches(order, size, start=sum(map(len, whole[:done])))
     assert [batch.tolist() for batch in rest] == [batch.tolist() for batch in whole[done:]]
-
-
-@given(numbers, sizes, st.integers(1, 7))
-def test_workers_in_turn_give_the_original_order(n, size, workers):
-    whole = batches(epoch_order(n, 0, 0), size)
-    shares = [worker_share(whole, worker, workers) for worker in range(workers)]
-    assert max(map(len, shares)) - min(map(len, shares)) <= 1
-    in_turn = [shares[number % workers][number // workers] for number in range(len(whole))]
-    assert sum(map(len, shares)) == len(whole)
-    assert all(found is expected for found, expected in zip(in_turn, whole, strict=True))
 
 
 def test_more_ranks_than_samples_in_a_batch_are_refused():

@@ -304,7 +304,7 @@ def test_a_shard_that_is_cut_off_while_it_is_read_is_named(path):
     file = path / "c.1.0.0.0"
     with file.open("r+b") as opened:
         opened.truncate(20)
-    with pytest.raises(UserError, match=r"c\.1\.0\.0\.0 is damaged: sample 6 \(the first is 0\): 0 of its"):
+    with pytest.raises(UserError, match=r"c\.1\.0\.0\.0 is damaged: sample 6 \(the first is 0\): only 0 of its"):
         reader.read([6])
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from small_store import load_script, make_store
-from tiny import ALIGN, BANDS, STUDENT, MemoryStore, band_input, same_weights, tiny_clip, tiny_head
+from tiny import ALIGN, BANDS, STUDENT, MemoryStore, band_input, draws, same_weights, tiny_clip, tiny_head
 
 from bandbridge.base.errors import UserError
 from bandbridge.catalogue.datasets import load_dataset, load_nomenclature, spoken
@@ -23,10 +23,11 @@ from bandbridge.models.weights import save_weights
 from bandbridge.store.dataset import Store
 from bandbridge.store.heads import load_head
 from bandbridge.training.align import Alignment, align
+from bandbridge.training.augment import draw_crops
 from bandbridge.training.checkpoints import Saving
 from bandbridge.training.distributed import World
 from bandbridge.training.recipes import AlignRecipe
-from bandbridge.training.splits import PairedStore
+from bandbridge.training.splits import store_source
 
 CPU = torch.device("cpu")
 
@@ -37,6 +38,17 @@ def recipe(**changes):
 
 def spec(**changes):
     return StudentSpec.from_config(STUDENT | changes)
+
+
+def radar_store(side):
+    store = MemoryStore(side=side)
+    store.modality = "s1"
+    return store
+
+
+def train_batch(store, n=14):
+    """The first samples of a store's train split."""
+    return store_source(store, "train").read(np.arange(n))
 
 
 def trained(store, seed=0, student=None, **changes):
@@ -62,20 +74,20 @@ def test_the_loss_is_the_papers():
         new_student(spec(scaling="reflectance"), 8).eval(),
     )
     stage = Alignment(teacher, student, tiny_head(), store, recipe(label_weight=0.05), CPU)
-    data = store.split("train")
-    pixels, labels = torch.from_numpy(data.pixels[:6]), torch.from_numpy(data.labels[:6])
-    found = stage.terms(pixels, labels, None)
+    batch = train_batch(store, 6)
+    pixels, labels = batch.pixels["s2"], batch.labels
+    terms = stage(batch)
 
     target = teacher.visual(teacher.inputs(views.rgb_composite(pixels, BANDS, store.composite)))
     embedding = student(band_input(pixels, BANDS, STUDENT["bands"], 16, "reflectance"))
     logits = F.normalize(embedding, dim=-1) @ torch.from_numpy(tiny_head().weights).T * 10
     distillation = (embedding - target).square().mean()
     label = F.binary_cross_entropy_with_logits(logits, labels.float())
-    torch.testing.assert_close(found["distillation"], distillation)
-    torch.testing.assert_close(found["label"], label)
-    torch.testing.assert_close(found["loss"], distillation + 0.05 * label)
+    torch.testing.assert_close(terms["distillation"], distillation)
+    torch.testing.assert_close(terms["label"], label)
+    torch.testing.assert_close(terms["loss"], distillation + 0.05 * label)
     only = dataclasses.replace(recipe(label_weight=2.0), distillation_weight=0.0)
-    alone = Alignment(teacher, student, tiny_head(), store, only, CPU).terms(pixels, labels, None)
+    alone = Alignment(teacher, student, tiny_head(), store, only, CPU)(batch)
     torch.testing.assert_close(alone["loss"], 2 * label)
 
 
@@ -88,8 +100,8 @@ def test_the_label_term_of_one_class_per_sample_is_cross_entropy_with_the_weight
     still = recipe(crop_scale=[1, 1], flip=0.0, class_weights="balanced")
     stage = Alignment(tiny_clip(1), student, tiny_head(), store, still, CPU)
     pixels, classes = torch.from_numpy(data.pixels), torch.from_numpy(data.labels.argmax(axis=1))
-    labels = torch.from_numpy((stage.taught(data, training=False) if cache_teacher else data).labels)
-    found = stage.terms(pixels, labels, None)
+    source = store_source(store, "train")
+    found = stage((stage.taught(source, training=False) if cache_teacher else source).read(np.arange(14)))
     embedding = student(band_input(pixels, BANDS, STUDENT["bands"], 16, "reflectance"))
     logits = F.normalize(embedding, dim=-1) @ torch.from_numpy(tiny_head().weights).T * 10
     weights = len(classes) / (3 * torch.bincount(classes))
@@ -100,15 +112,14 @@ def test_the_label_term_of_one_class_per_sample_is_cross_entropy_with_the_weight
 
 def test_a_term_without_weight_is_not_computed():
     store = MemoryStore(side=16)
-    data = store.split("train")
-    batch = torch.from_numpy(data.pixels), torch.from_numpy(data.labels), None
+    batch = train_batch(store)
     student = new_student(spec(scaling="reflectance"), 8).eval()
 
     def terms(**changes):
         teacher = tiny_clip(1)
         asked = []
         teacher.visual.register_forward_hook(lambda *_: asked.append(True))
-        return Alignment(teacher, student, tiny_head(), store, recipe(**changes), CPU).terms(*batch), bool(asked)
+        return Alignment(teacher, student, tiny_head(), store, recipe(**changes), CPU)(batch), bool(asked)
 
     both, _ = terms()
     labels_only, teacher_asked = terms(distillation_weight=0.0, label_weight=2.0)
@@ -134,21 +145,20 @@ def test_the_student_turns_to_the_teacher_by_the_other_losses_too(loss):
 @pytest.mark.parametrize("modality", ["s2", "s1"])
 def test_kept_teacher_embeddings_change_nothing(precision, modality):
     store = MemoryStore(side=20, train=14)
-    paired = None if modality == "s2" else PairedStore(store, MemoryStore(side=9))
+    second = None if modality == "s2" else radar_store(side=9)
     student = new_student(spec(scaling="reflectance"), 8).eval()
     still = recipe(crop_scale=[1, 1], flip=0.0, precision=precision)
-    stage = Alignment(tiny_clip(1), student, tiny_head(), store, still, CPU, paired)
-    split = (paired or store).split("train")
+    stage = Alignment(tiny_clip(1), student, tiny_head(), store, still, CPU, second)
+    source = store_source(store, "train", second)
     rows = np.array([11, 3, 8, 0])
     for training in (True, False):
-        kept = stage.taught(split, training)
+        kept = stage.taught(source, training)
         seen = []
         stage._encoder.register_forward_hook(lambda *_, seen=seen: seen.append(True))
-        generator = torch.Generator() if training else None
-        pixels = torch.from_numpy(kept.read(rows))
-        found = stage.terms(pixels, torch.from_numpy(kept.labels[rows]), generator)
+        drawn = (draws(4), draws(4)) if training else (None, None)
+        found = stage(dataclasses.replace(kept.read(rows), draws=drawn[0]))
         assert not seen
-        expected = stage.terms(pixels, torch.from_numpy(split.labels[rows]), generator)
+        expected = stage(dataclasses.replace(source.read(rows), draws=drawn[1]))
         for name in ("loss", "distillation", "label"):
             torch.testing.assert_close(found[name], expected[name], rtol=1e-6, atol=1e-7)
 
@@ -173,8 +183,8 @@ def test_embeddings_of_pictures_that_change_are_not_kept(random):
 def test_processes_share_the_teachers_work():
     store = MemoryStore(train=7)
     stage = Alignment(tiny_clip(1), new_student(spec(scaling="reflectance"), 8), tiny_head(), store, recipe(), CPU)
-    split = store.split("train")
-    alone = stage.taught(split, training=False).labels
+    source = store_source(store, "train")
+    alone = stage.taught(source, training=False).teacher
     shares = []
 
     class Other(World):
@@ -183,36 +193,34 @@ def test_processes_share_the_teachers_work():
             nothing = (np.zeros((7 * (rank + 1) // 3 - 7 * rank // 3, 8), np.float32) for rank in range(3))
             return [value if rank == self.rank else zeros for rank, zeros in enumerate(nothing)]
 
-    parts = [stage.taught(split, False, Other(rank, 3)).labels[:, 3:] for rank in range(3)]
+    parts = [stage.taught(source, False, Other(rank, 3)).teacher for rank in range(3)]
     assert shares == [2, 2, 3]
-    np.testing.assert_allclose(sum(parts), alone[:, 3:], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(sum(parts), alone, rtol=1e-5, atol=1e-6)
 
 
 def test_a_student_of_another_modality_sees_the_same_ground():
-    pictures, radar = MemoryStore(side=24), MemoryStore(side=12)
+    pictures, radar = MemoryStore(side=24), radar_store(side=12)
     for name in radar.splits:  # the same pictures at half the resolution, in another number type
         fine = torch.from_numpy(pictures.split(name).pixels.astype(np.float32))
         radar.split(name).pixels = F.avg_pool2d(fine, 2).numpy()
-    paired = PairedStore(pictures, radar)
     student = new_student(spec(bands=["B04", "B03", "B02"], scaling="reflectance"), 8)
-    stage = Alignment(tiny_clip(1), student, tiny_head(), pictures, recipe(crop_scale=[0.3, 0.6]), CPU, paired)
-    first, second = paired.unpack(torch.from_numpy(paired.split("train").read(np.array([5, 2]))))
-    np.testing.assert_array_equal(first, pictures.split("train").pixels[[5, 2]])
-    np.testing.assert_array_equal(second, radar.split("train").pixels[[5, 2]])
+    stage = Alignment(tiny_clip(1), student, tiny_head(), pictures, recipe(crop_scale=[0.3, 0.6]), CPU, radar)
+    batch = store_source(pictures, "train", radar).read(np.array([5, 2]))
+    np.testing.assert_array_equal(batch.pixels["s2"], pictures.split("train").pixels[[5, 2]])
+    np.testing.assert_array_equal(batch.pixels["s1"], radar.split("train").pixels[[5, 2]])
 
     ramp = torch.arange(24.0).expand(1, 4, 24, 24) * 300  # digital numbers that tell where they are
-    crops = stage._draw(ramp, torch.Generator().manual_seed(3))
+    crops = draw_crops(draws(1, 3), 24, 24, (0.3, 0.6), 0.5)
     fine, coarse = stage._student_input(ramp, crops), stage._student_input(F.avg_pool2d(ramp, 2), crops)
     torch.testing.assert_close(fine, coarse, atol=0.02, rtol=0)  # 0.7 of a pixel, at the edges
 
 
-def test_a_sample_of_one_byte_array_is_taken_apart_whatever_its_alignment():
-    bytes_first, floats = MemoryStore(modality="rgb", side=3), MemoryStore(side=4)
-    for name in floats.splits:
-        floats.split(name).pixels = floats.split(name).pixels.astype(np.float32)
-    paired = PairedStore(bytes_first, floats)
-    _, second = paired.unpack(torch.from_numpy(paired.split("val").read(np.array([4]))))
-    np.testing.assert_array_equal(second, floats.split("val").pixels[[4]])
+def test_modalities_of_other_samples_are_refused():
+    radar = radar_store(side=12)
+    radar.split("train").pixels = radar.split("train").pixels[:-1]
+    radar.split("train").labels = radar.split("train").labels[:-1]
+    with pytest.raises(ValueError, match="train has 14 and 13 samples"):
+        store_source(MemoryStore(), "train", radar)
 
 
 def test_both_encoders_see_the_same_crop_and_flips():
@@ -224,7 +232,7 @@ def test_both_encoders_see_the_same_crop_and_flips():
     stage = Alignment(teacher, student, tiny_head(), store, recipe(crop_scale=[0.2, 0.6]), CPU)
     pixels = torch.from_numpy(store.split("train").pixels)
     rgb = views.rgb_composite(pixels, BANDS, store.composite)
-    crops = stage._draw(pixels, torch.Generator().manual_seed(0))
+    crops = draw_crops(draws(14), 24, 24, (0.2, 0.6), 0.5)
     picture, values = stage._teacher_input(pixels, crops), stage._student_input(pixels, crops)
     # Apart from the composite's whole levels the two are the same picture in other units.
     torch.testing.assert_close(picture * 3558, values * 10_000, atol=30, rtol=0)
@@ -237,22 +245,21 @@ def test_without_cropping_training_and_validation_see_the_same():
     student = new_student(spec(scaling="reflectance"), 8).eval()
     still = recipe(crop_scale=[1.0, 1.0], flip=0.0)
     stage = Alignment(tiny_clip(1), student, tiny_head(), store, still, CPU)
-    data = store.split("train")
-    batch = torch.from_numpy(data.pixels), torch.from_numpy(data.labels)
-    training, validation = stage.terms(*batch, torch.Generator()), stage.terms(*batch, None)
+    batch = train_batch(store)
+    training, validation = stage(dataclasses.replace(batch, draws=draws(14))), stage(batch)
     for name in training:
         torch.testing.assert_close(training[name], validation[name])
 
 
 def test_bands_are_prepared_in_float32_whatever_the_precision():
     store, seen = MemoryStore(), {}
-    data = store.split("train")
+    batch = train_batch(store)
     for precision in ("float32", "bfloat16"):
         torch.manual_seed(0)
         student = new_student(spec(scaling="reflectance"), 8)
         stage = Alignment(tiny_clip(1), student, tiny_head(), store, recipe(precision=precision), CPU)
         student.register_forward_hook(lambda _, args, out, key=precision: seen.update({key: (args[0], out)}))
-        stage.terms(torch.from_numpy(data.pixels), torch.from_numpy(data.labels), torch.Generator().manual_seed(0))
+        stage(dataclasses.replace(batch, draws=draws(14)))
     assert torch.equal(seen["float32"][0], seen["bfloat16"][0])
     assert seen["bfloat16"][1].dtype == torch.bfloat16
 

@@ -11,7 +11,7 @@ from bandbridge.base.errors import UserError
 from bandbridge.store.order import epoch_order
 from bandbridge.store.prefetch import read_ahead
 from bandbridge.training import batches
-from bandbridge.training.batches import Batches
+from bandbridge.training.batches import Batches, Source
 
 CPU = torch.device("cpu")
 
@@ -19,6 +19,17 @@ CPU = torch.device("cpu")
 def split(n=13):
     rng = np.random.default_rng(0)
     return MemorySplit(rng.normal(size=(n, 4)).astype(np.float32), rng.integers(0, 2, (n, 3)).astype(np.uint8))
+
+
+def made(data, size, device=CPU, **how):
+    """Batches of a split."""
+    return Batches(Source({"numbers": data}, data.labels, data.ids), size, device, **how)
+
+
+def together(coming):
+    """The sizes of batches; their pixels and their labels, one after another."""
+    pixels, labels = zip(*((batch.pixels["numbers"], batch.labels) for batch in coming), strict=True)
+    return [len(part) for part in labels], torch.cat(pixels).cpu().numpy(), torch.cat(labels).cpu().numpy()
 
 
 @pytest.fixture
@@ -30,28 +41,29 @@ def read_anew(monkeypatch):
 @pytest.mark.parametrize(("n", "sizes"), [(10, [5, 5]), (12, [5, 4, 3]), (11, [5, 3, 3]), (4, [4]), (1, [1])])
 def test_a_pass_holds_every_sample_once_in_the_order_given(n, sizes):
     data = split(n)
-    found = Batches(data, 5, CPU)
-    assert len(found) == len(sizes)
+    cut = made(data, 5)
+    assert len(cut) == len(sizes)
     order = epoch_order(n, 0, 0)
-    pixels, labels = zip(*found.read(order), strict=True)
-    assert [len(part) for part in pixels] == sizes
-    np.testing.assert_array_equal(torch.cat(pixels).numpy(), data.pixels[order])
-    np.testing.assert_array_equal(torch.cat(labels).numpy(), data.labels[order])
+    lengths, pixels, labels = together(cut.read(order))
+    assert lengths == sizes
+    np.testing.assert_array_equal(pixels, data.pixels[order])
+    np.testing.assert_array_equal(labels, data.labels[order])
 
 
 def test_without_an_order_every_sample_comes_in_its_place():
     data = split(11)
-    pixels, labels = zip(*Batches(data, 5, CPU).read(), strict=True)
-    np.testing.assert_array_equal(torch.cat(pixels).numpy(), data.pixels)
-    np.testing.assert_array_equal(torch.cat(labels).numpy(), data.labels)
+    _, pixels, labels = together(made(data, 5).read())
+    np.testing.assert_array_equal(pixels, data.pixels)
+    np.testing.assert_array_equal(labels, data.labels)
 
 
 def test_ranks_share_each_batch_and_an_epoch_goes_on_where_it_stopped():
     data, order = split(13), epoch_order(13, 0, 0)
-    alone = [pixels for pixels, _ in Batches(data, 5, CPU).read(order)]
-    ranks = [[pixels for pixels, _ in Batches(data, 5, CPU, rank=rank, world=2).read(order, 5)] for rank in range(2)]
-    together = [torch.cat(parts) for parts in zip(*ranks, strict=True)]
-    assert [part.tolist() for part in together] == [part.tolist() for part in alone[1:]]
+    alone = list(made(data, 5).read(order))[1:]
+    ranks = [list(made(data, 5, rank=rank, world=2).read(order, 5)) for rank in range(2)]
+    for whole, *shares in zip(alone, *ranks, strict=True):
+        assert torch.cat([share.pixels["numbers"] for share in shares]).equal(whole.pixels["numbers"])
+        assert [share.size for share in shares] == [whole.size] * 2 == [len(whole)] * 2
 
 
 def test_a_split_that_fits_in_memory_is_read_once(monkeypatch):
@@ -59,14 +71,14 @@ def test_a_split_that_fits_in_memory_is_read_once(monkeypatch):
     data = split(10)
     monkeypatch.setattr(data, "read", lambda indices: reads.append(len(indices)) or data.pixels[indices])
     for _ in range(2):
-        list(Batches(data, 5, CPU).read())
+        list(made(data, 5).read())
     assert reads == [1, 10, 1, 10]
     monkeypatch.setattr(batches, "KEPT_BYTES", 10)
     reads.clear()
-    found = Batches(data, 5, CPU)
-    kept = [torch.cat([part for part, _ in found.read()]) for _ in range(2)]
+    cut = made(data, 5)
+    passes = [together(cut.read())[1] for _ in range(2)]
     assert reads == [1, 5, 5, 5, 5]
-    assert torch.equal(kept[0], kept[1])
+    np.testing.assert_array_equal(*passes)
 
 
 @pytest.mark.usefixtures("read_anew")
@@ -80,7 +92,7 @@ def test_what_cannot_be_read_is_named_by_its_samples(monkeypatch):
         return data.pixels[indices]
 
     monkeypatch.setattr(data, "read", damaged)
-    coming = Batches(data, 7, CPU).read()
+    coming = made(data, 7).read()
     next(coming)
     names = "samples sample-7, sample-8, sample-9, sample-10, sample-11 and 2 more"
     with pytest.raises(UserError, match=rf"sample 9 is damaged\. The batch: {names}"):
@@ -90,14 +102,14 @@ def test_what_cannot_be_read_is_named_by_its_samples(monkeypatch):
 @pytest.mark.usefixtures("read_anew")
 def test_an_error_that_is_no_users_keeps_its_kind(monkeypatch):
     data = split(4)
-    found = Batches(data, 2, CPU)
+    cut = made(data, 2)
 
     def fails(indices):
         raise MemoryError("no room")
 
     monkeypatch.setattr(data, "read", fails)
     with pytest.raises(MemoryError, match="no room") as caught:
-        list(found.read())
+        list(cut.read())
     assert caught.value.__notes__ == ["while reading the batch: samples 0, 1"]
 
 
@@ -155,6 +167,6 @@ def test_a_caller_that_stops_early_is_not_kept_waiting_for_the_rest():
 def test_batches_reach_the_gpu_whole():
     data = split(2000)
     order = epoch_order(2000, 0, 0)
-    pixels, labels = zip(*Batches(data, 64, torch.device("cuda")).read(order), strict=True)
-    assert {part.device.type for part in (*pixels, *labels)} == {"cuda"}
-    np.testing.assert_array_equal(torch.cat(pixels).cpu().numpy(), data.pixels[order])
+    coming = list(made(data, 64, torch.device("cuda")).read(order))
+    assert {tensor.device.type for batch in coming for tensor in (batch.pixels["numbers"], batch.labels)} == {"cuda"}
+    np.testing.assert_array_equal(together(coming)[1], data.pixels[order])

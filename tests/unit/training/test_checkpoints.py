@@ -1,14 +1,16 @@
 """Checkpoints: whole, checked, of this run alone; a run that is told to stop."""
 
 import json
+import math
 import os
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from disks import disk
-from regression import CPU, Regression, recipe, split, weights
+from regression import CPU, Regression, recipe, split, watched, weights
 
 from bandbridge.base.errors import UserError
 from bandbridge.training.checkpoints import (
@@ -31,14 +33,12 @@ def train(how, stop_at=None, epochs=4, send=signal.SIGTERM, stage=None):
     """Train; where asked to, send a signal in the midst of that step."""
     stage = stage or Regression(noise=0.5)
     torch.manual_seed(0)
-    terms = stage.terms
 
-    def watched(pixels, labels, generator):
+    def stop(batch):
         if len(stage.seen) + 1 == stop_at:
             os.kill(os.getpid(), send)
-        return terms(pixels, labels, generator)
 
-    stage.terms = watched
+    watched(stage, stop)
     history = fit(stage, split(), None, recipe(epochs=epochs), 5, CPU, saving=how)
     return stage, history
 
@@ -102,6 +102,29 @@ def test_another_runs_checkpoint_is_not_continued(tmp_path, capsys):
     assert torch.equal(weights(anew), weights(whole))
 
 
+def test_a_checkpoint_of_an_earlier_version_is_not_continued_and_the_message_says_why(tmp_path, capsys, monkeypatch):
+    whole, history = train(None)
+    how = saving(tmp_path / "run")
+    with monkeypatch.context() as earlier:
+        earlier.setattr(Checkpoints, "_mark", Checkpoints._first_mark)
+        with pytest.raises(Requeue):
+            train(how, stop_at=7)
+    (last, *_) = sorted(files(tmp_path / "run"), reverse=True)
+    resumed, found = train(how, stop_at=None)
+    assert f"{last} was written by an earlier version of BandBridge" in capsys.readouterr().out
+    assert len(resumed.seen) == len(whole.seen)
+    assert torch.equal(weights(resumed), weights(whole))
+    assert found == history
+    assert last not in files(tmp_path / "run")
+
+
+def test_a_checkpoint_holds_no_state_of_a_generator(tmp_path):
+    train(saving(tmp_path / "run"))
+    content = torch.load(files(tmp_path / "run")[-1], weights_only=True)
+    expected = {"step", "epoch", "done", "module", "optimiser", "scaler", "guard", "history", "recent", "identity"}
+    assert set(content) == expected
+
+
 def test_what_a_kill_left_half_written_is_swept_away(tmp_path):
     for name in (".new.pt.123.part", "new.pt"):
         (tmp_path / name).write_bytes(b"half")
@@ -153,14 +176,8 @@ def test_speed_is_written_apart_from_the_history_and_goes_on_after_a_stop(tmp_pa
 def test_a_loss_that_is_no_number_names_samples_and_the_last_good_checkpoint(tmp_path):
     stage = Regression()
     data = split()
-    data.ids = np.array([f"sample-{number}" for number in range(len(data))])
-    terms = stage.terms
-
-    def poisoned(pixels, labels, generator):
-        found = terms(pixels, labels, generator)
-        return found | {"loss": found["loss"] * (float("nan") if len(stage.seen) == 5 else 1)}
-
-    stage.terms = poisoned
+    data = replace(data, ids=np.array([f"sample-{number}" for number in range(len(data))]))
+    watched(stage, after=lambda terms: terms | {"loss": terms["loss"] * (math.nan if len(stage.seen) == 5 else 1)})
     with pytest.raises(UserError, match=r"step 5 \(epoch 2\), learning rate .*, samples sample-\d+, .*") as error:
         fit(stage, data, None, recipe(), 0, CPU, saving=saving(tmp_path))
     last = files(tmp_path)[-1]
@@ -170,13 +187,7 @@ def test_a_loss_that_is_no_number_names_samples_and_the_last_good_checkpoint(tmp
 
 def test_a_diverging_loss_stops_the_run(tmp_path):
     stage = Regression()
-    terms = stage.terms
-
-    def growing(pixels, labels, generator):
-        found = terms(pixels, labels, generator)
-        return found | {"loss": found["loss"] * (30 if len(stage.seen) > 100 else 1)}
-
-    stage.terms = growing
+    watched(stage, after=lambda terms: terms | {"loss": terms["loss"] * (30 if len(stage.seen) > 100 else 1)})
     with pytest.raises(UserError, match="training diverges"):
         fit(stage, split(), None, recipe(epochs=80), 0, CPU)
     assert 100 < len(stage.seen) < 160

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from small_store import load_script, make_store
@@ -14,6 +15,7 @@ from bandbridge.models.text_heads import build_head
 from bandbridge.training.contrastive import Pretraining, pretrain
 from bandbridge.training.losses import FrozenHead, contrastive_loss
 from bandbridge.training.recipes import ScratchRecipe
+from bandbridge.training.splits import store_source
 
 CPU = torch.device("cpu")
 NOMENCLATURE = Nomenclature("n", "N", ("a", "b", "c"), ("rivers", "sand", "forest"))
@@ -54,19 +56,17 @@ def test_a_batch_embeds_each_caption_once_and_loses_nothing_by_it(store):
     stage = Pretraining(
         clip, [["rivers", "a river"], ["sand"] * 2, ["forest"] * 2], store, ScratchRecipe.from_config(SCRATCH)
     )
-    pixels, labels = (
-        torch.from_numpy(array[:10]) for array in (store.split("train").pixels, store.split("train").labels)
-    )
+    batch = store_source(store, "train").read(np.arange(10))
     asked = []
     encode = clip.model.encode_text
     clip.model.encode_text = lambda tokens: asked.append(len(tokens)) or encode(tokens)
-    found = stage.terms(pixels, labels, None)["loss"]
+    loss = stage(batch)["loss"]
     assert asked == [3]
-    classes = labels.argmax(dim=1)
+    classes = batch.labels.argmax(dim=1)
     captions = encode(clip.tokenizer([["rivers", "sand", "forest"][index] for index in classes]))
-    images = clip.visual(clip.inputs(pixels.permute(0, 3, 1, 2)))
+    images = clip.visual(clip.inputs(batch.pixels["rgb"].permute(0, 3, 1, 2)))
     expected = contrastive_loss(images, captions, classes, clip.model.logit_scale.exp())
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(loss, expected)
 
 
 def test_the_scale_of_the_logits_stays_below_clips_limit(store):

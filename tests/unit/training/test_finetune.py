@@ -1,12 +1,14 @@
 """Fine-tuning the image encoder under its frozen head."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from sklearn.metrics import accuracy_score, average_precision_score, balanced_accuracy_score
 from small_store import load_script, make_store
-from tiny import FINETUNE, UNCHANGED, MemoryStore, same_weights, tiny_clip, tiny_head
+from tiny import FINETUNE, UNCHANGED, MemoryStore, draws, same_weights, tiny_clip, tiny_head
 
 from bandbridge.base.errors import UserError
 from bandbridge.catalogue.datasets import spoken
@@ -19,6 +21,7 @@ from bandbridge.training.finetune import Finetuning, finetune
 from bandbridge.training.history import read_records
 from bandbridge.training.losses import class_weights, label_loss
 from bandbridge.training.recipes import FinetuneRecipe
+from bandbridge.training.splits import store_source
 
 CPU = torch.device("cpu")
 
@@ -75,12 +78,12 @@ def test_classes_are_weighted_by_their_samples_in_train(kind, how):
     train.labels[:8] = [1, 0, 0]
     weights = torch.from_numpy(class_weights(train.labels, kind, how))
     assert len(set(weights.tolist())) > 1
-    batch = torch.from_numpy(val.pixels), torch.from_numpy(val.labels)
+    batch = store_source(store, "val").read(np.arange(len(val)))
     stage = Finetuning(tiny_clip(), tiny_head(), store, recipe(class_weights=how), CPU)
-    terms, predicted = stage.validation(*batch)
+    terms, predicted = stage.validation(batch)
     logits, labels = predicted[""][1:]
     torch.testing.assert_close(terms["loss"], label_loss(logits, labels, kind, 0.2, weights))
-    plain = Finetuning(tiny_clip(), tiny_head(), store, recipe(), CPU).validation(*batch)[0]["loss"]
+    plain = Finetuning(tiny_clip(), tiny_head(), store, recipe(), CPU).validation(batch)[0]["loss"]
     torch.testing.assert_close(plain, label_loss(logits, labels, kind, 0.2))
     assert not torch.isclose(plain, terms["loss"])
 
@@ -107,11 +110,11 @@ def test_one_seed_gives_one_encoder(precision):
 
 def test_pictures_are_prepared_in_float32_whatever_the_precision():
     store, seen = MemoryStore(), {}
-    data = store.split("train")
+    batch = store_source(store, "train").read(np.arange(14))
     for precision in ("float32", "bfloat16"):
         stage = Finetuning(tiny_clip(), tiny_head(), store, recipe(precision=precision), CPU)
         stage.trained.register_forward_hook(lambda _, args, out, key=precision: seen.update({key: (args[0], out)}))
-        stage.terms(torch.from_numpy(data.pixels), torch.from_numpy(data.labels), torch.Generator().manual_seed(0))
+        stage(replace(batch, draws=draws(14)))
     assert torch.equal(seen["float32"][0], seen["bfloat16"][0])
     assert seen["bfloat16"][1].dtype == torch.bfloat16
 

@@ -6,10 +6,11 @@ import torch
 from tiny import FINETUNE, UNCHANGED, MemoryStore, same_weights, tiny_clip, tiny_head
 
 from bandbridge.base.errors import UserError
-from bandbridge.training.finetune import finetune
-from bandbridge.training.joint import JointFinetuning, Union, finetune_jointly
+from bandbridge.training.finetune import Finetuning, finetune
+from bandbridge.training.joint import JointFinetuning, finetune_jointly
 from bandbridge.training.losses import class_weights, label_loss
 from bandbridge.training.recipes import FinetuneRecipe
+from bandbridge.training.splits import store_source, union_source
 
 CPU = torch.device("cpu")
 FIRST = MemoryStore("s2", "multi", classes=3, side=12, train=14)
@@ -22,17 +23,32 @@ def recipe(**changes):
 
 
 def test_a_union_returns_each_sample_s_own_pixels_and_labels():
-    union = Union([FIRST, SECOND])
-    split = union.split("train")
-    order = np.random.default_rng(0).permutation(len(split))
-    pixels, labels = torch.from_numpy(split.read(order)), torch.from_numpy(split.labels[order])
-    for task, (store, start) in enumerate([(FIRST, 0), (SECOND, 14)]):
-        own = labels[:, 0] == task
-        places = order[own.numpy()] - start
-        data = store.split("train")
-        assert np.array_equal(union.unpack(pixels[own], task).numpy(), data.pixels[places])
-        assert np.array_equal(union.labels(labels[own], task).numpy(), data.labels[places])
-    assert len(split) == 23
+    source = union_source([FIRST, SECOND], "train")
+    order = np.random.default_rng(0).permutation(len(source))
+    whole = source.read(order)
+    for begin, end in ((0, 23), (0, 9), (9, 23)):
+        batch = whole.rows(begin, end)
+        for task, (store, start) in enumerate([(FIRST, 0), (SECOND, 14)]):
+            rows = batch.task == task
+            places = order[begin:end][rows.numpy()] - start
+            data = store.split("train")
+            assert np.array_equal(batch.pixels[store.attrs["dataset"]].numpy(), data.pixels[places])
+            assert np.array_equal(batch.labels[rows][:, : len(store.classes)].numpy(), data.labels[places])
+    assert len(source) == 23
+    assert [source.ids[0], source.ids[14]] == ["memory/0", "another/0"]
+
+
+def test_a_union_takes_the_tasks_that_have_samples_of_a_split():
+    without = MemoryStore("rgb", "single", classes=4, side=20, train=9, seed=1)
+    without.attrs, without.splits = {"dataset": "another"}, ("train",)
+    source = union_source([without, FIRST], "val")
+    batch = source.kept(10**9).read(np.arange(len(source)))
+    assert batch.task.tolist() == [1] * 6
+    assert batch.pixels["another"].shape == (0, 20, 20, 3)
+    assert np.array_equal(batch.pixels["memory"].numpy(), FIRST.split("val").pixels)
+    assert union_source([without], "val") is None
+    stage = JointFinetuning(tiny_clip(), [tiny_head(4), tiny_head(3)], [without, FIRST], recipe(), CPU)
+    assert set(stage.validation(batch)[1]) == {"memory"}
 
 
 @pytest.mark.slow
@@ -48,18 +64,11 @@ def test_a_batch_s_loss_is_the_mean_over_samples_of_each_task_s_own():
     other = MemoryStore("rgb", "single", classes=4, side=12, train=9, seed=1)
     other.attrs = {"dataset": "another"}
     how, clip, heads = recipe(augmentation=UNCHANGED), tiny_clip(), [tiny_head(3), tiny_head(4, 1)]
-    union = Union([FIRST, other])
-    split = union.split("val")
-    everything = np.arange(len(split))
-    batch = torch.from_numpy(split.read(everything)), torch.from_numpy(split.labels)
     with torch.no_grad():
-        both = JointFinetuning(clip, heads, union, how, CPU).terms(*batch, None)["loss"]
+        batch = union_source([FIRST, other], "val").read(np.arange(12))
+        both = JointFinetuning(clip, heads, [FIRST, other], how, CPU)(batch)["loss"]
         each = [
-            JointFinetuning(clip, [head], Union([store]), how, CPU).terms(
-                torch.from_numpy(Union([store]).split("val").read(np.arange(6))),
-                torch.from_numpy(Union([store]).split("val").labels),
-                None,
-            )["loss"]
+            Finetuning(clip, head, store, how, CPU)(store_source(store, "val").read(np.arange(6)))["loss"]
             for head, store in zip(heads, (FIRST, other), strict=True)
         ]
     torch.testing.assert_close(both, sum(each) / 2)
@@ -72,10 +81,8 @@ def test_classes_are_weighted_within_their_task():
     for store in (first, second):
         store.split("train").labels[:8] = np.eye(len(store.classes), dtype=np.uint8)[0]
     heads, how = [tiny_head(3), tiny_head(4, 1)], recipe(class_weights="root")
-    union = Union([first, second])
-    split = union.split("val")
-    batch = torch.from_numpy(split.read(np.arange(12))), torch.from_numpy(split.labels)
-    terms, predicted = JointFinetuning(tiny_clip(), heads, union, how, CPU).validation(*batch)
+    batch = union_source([first, second], "val").read(np.arange(12))
+    terms, predicted = JointFinetuning(tiny_clip(), heads, [first, second], how, CPU).validation(batch)
     assert [metric for metric, _, _ in predicted.values()] == ["map", "accuracy"]
     losses = []
     for store, (_, logits, labels) in zip((first, second), predicted.values(), strict=True):

@@ -18,6 +18,7 @@ import sys
 from pathlib import Path
 import torch
 from killed_runs import CPU, regression
+from regression import watched
 from bandbridge.base.errors import UserError
 from bandbridge.training import distributed
 from bandbridge.training.checkpoints import Saving, remove_checkpoints
@@ -32,13 +33,11 @@ def main(out: Path, pause: float, fault: str, threads: int, processes: int = 1, 
         if fault and world.rank == 1:
             raise UserError(fault)
         stage, data, recipe = regression(1)
-        terms = stage.terms
-        def slow(*arguments):
+        def slow(batch):
             (out.parent / "started").touch()
             import time
             time.sleep(pause)
-            return terms(*arguments)
-        stage.terms = slow
+        watched(stage, slow)
         saving = Saving(out.parent / "checkpoints", 60, 2, "a run")
         fit(stage, data, None, recipe, 5, CPU, saving=saving, world=world)
         if world.is_first:

@@ -1,11 +1,12 @@
 """The training loop."""
 
 import json
+import math
 
 import numpy as np
 import pytest
 import torch
-from regression import CPU, Regression, recipe, split, weights
+from regression import CPU, Regression, recipe, split, watched, weights
 from tiny import ALIGN, COMMON, FINETUNE, MemoryStore, tiny_clip, tiny_head
 from torch import nn
 from torch.nn.utils import clip_grad_norm_
@@ -14,10 +15,12 @@ from bandbridge.base.errors import UserError
 from bandbridge.store.order import epoch_order
 from bandbridge.training import loop
 from bandbridge.training.checkpoints import Saving
+from bandbridge.training.draws import seed_dropout
 from bandbridge.training.finetune import Finetuning
-from bandbridge.training.loop import fit, write_history
-from bandbridge.training.recipes import AlignRecipe, FinetuneRecipe, Recipe
-from bandbridge.training.schedules import warmup_cosine
+from bandbridge.training.history import write_history
+from bandbridge.training.loop import fit
+from bandbridge.training.recipes import AlignRecipe, FinetuneRecipe, Recipe, warmup_cosine
+from bandbridge.training.splits import store_source
 
 
 def remarks(history):
@@ -57,7 +60,9 @@ def test_training_is_the_plain_loop_it_claims_to_be():
         for part in np.split(epoch_order(10, 7, epoch), 2):
             for group in optimiser.param_groups:
                 group["lr"] = COMMON["learning_rate"] * warmup_cosine(step, COMMON["warmup_steps"], 4)
-            loss = (model(torch.from_numpy(data.pixels[part])) - torch.from_numpy(data.labels[part]).float()).square()
+            batch = data.read(part)
+            seed_dropout(CPU, 7, step, 0, 0)
+            loss = (model(batch.pixels["numbers"]) - batch.labels.float()).square()
             optimiser.zero_grad()
             loss.mean().backward()
             clip_grad_norm_(model.parameters(), COMMON["clip_norm"])
@@ -102,7 +107,8 @@ def test_the_validation_loss_is_the_mean_over_samples_in_eval_mode():
     stage, val = Regression(noise=9.0), split(7, seed=2)
     history = fit(stage, split(), val, recipe(epochs=1), 0, CPU)
     with torch.no_grad():
-        expected = (stage.trained(torch.from_numpy(val.pixels)) - torch.from_numpy(val.labels).float()).square().mean()
+        batch = val.read(np.arange(7))
+        expected = (stage.trained(batch.pixels["numbers"]) - batch.labels.float()).square().mean()
     assert history[-1]["val_loss"] == pytest.approx(expected.item(), rel=1e-5)
     assert [training for _, training in stage.seen] == [True] * 3 + [False] * 2
     assert not stage.trained.training
@@ -110,13 +116,7 @@ def test_the_validation_loss_is_the_mean_over_samples_in_eval_mode():
 
 def test_a_loss_that_is_no_number_stops_the_run_and_names_the_step():
     stage = Regression()
-    terms = stage.terms
-
-    def poisoned(pixels, labels, generator):
-        found = terms(pixels, labels, generator)
-        return found | {"loss": found["loss"] * (float("nan") if len(stage.seen) == 4 else 1)}
-
-    stage.terms = poisoned
+    watched(stage, after=lambda terms: terms | {"loss": terms["loss"] * (math.nan if len(stage.seen) == 4 else 1)})
     with pytest.raises(UserError, match=r"Regression: .* step 4 \(epoch 2\)"):
         fit(stage, split(15), None, recipe(), 0, CPU)
 
@@ -147,7 +147,7 @@ def finetuning(clip=None, **changes):
     store, clip = MemoryStore(modality="rgb", train=14), clip or tiny_clip()
     how = FinetuneRecipe.from_config(FINETUNE | changes)
     stage = Finetuning(clip, tiny_head(), store, how, CPU)
-    history = fit(stage, store.split("train"), store.split("val"), how, 5, CPU)
+    history = fit(stage, store_source(store, "train"), store_source(store, "val"), how, 5, CPU)
     return [record[key] for record in history for key in ("loss", "gradient_norm", "val_loss") if key in record], clip
 
 

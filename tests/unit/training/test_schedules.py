@@ -5,7 +5,7 @@ import torch
 from open_clip_train.scheduler import cosine_lr
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
 
-from bandbridge.training.schedules import warmup_cosine
+from bandbridge.training.recipes import warmup_cosine
 
 
 def test_the_warm_up_is_linear_and_the_cosine_ends_near_zero():

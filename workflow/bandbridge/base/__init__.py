@@ -1,1 +1,1 @@
-"""Ground: errors, whole files, progress, YAML, and what every script shares; nothing of ours below."""
+"""The lowest room: errors, whole files, progress, YAML, and what every script shares."""

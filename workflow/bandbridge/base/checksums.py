@@ -1,4 +1,4 @@
-"""Checksums (CRC-32C) of what one stage writes and a later one reads, and the error where the two differ."""
+"""Checksums (CRC-32C) of files that one stage writes and a later one reads, and the error when they differ."""
 
 import shlex
 from pathlib import Path
@@ -12,8 +12,9 @@ _BLOCK = 2**22
 
 
 def crc32c(content: bytes, before: int = 0) -> int:
-    """CRC-32C of some bytes, or of them after others whose CRC-32C is `before`."""
-    return google_crc32c.extend(before, content)
+    """CRC-32C of bytes that follow others whose CRC-32C is `before`."""
+    value: int = google_crc32c.extend(before, content)
+    return value
 
 
 def crc32c_of_file(path: Path, size: int | None = None) -> int:
@@ -30,11 +31,12 @@ def damaged(path: Path, fault: str, *remove: Path) -> UserError:
     """The error for a file that is not what was written, and the command after which a run rebuilds it.
 
     Args:
-        fault: how that shows.
-        remove: what to delete; the file itself where nothing is given.
+        path: of the file.
+        fault: what is wrong with it.
+        remove: what to delete; by default the file itself.
     """
-    doomed = remove or (path,)
-    command = " ".join(["rm -r" if any(item.is_dir() for item in doomed) else "rm", *map(_quoted, doomed)])
+    paths = remove or (path,)
+    command = " ".join(["rm -r" if any(item.is_dir() for item in paths) else "rm", *map(_quoted, paths)])
     return UserError(
         f"{path} is damaged: {fault}. Likely causes are a failing disk, a full one, or an interrupted copy. "
         f"Delete it and run again to rebuild it: {command}"
@@ -45,7 +47,7 @@ def _quoted(path: Path) -> str:
     return shlex.quote(str(path))
 
 
-# --- files without room for a checksum of their own: text ----------------------------------------------------------
+# --- text files, which cannot hold a checksum themselves -----------------------------------------------------------
 
 
 def checksum_file(path: Path) -> Path:
@@ -54,15 +56,16 @@ def checksum_file(path: Path) -> Path:
 
 
 def checksum_line(path: Path) -> str:
-    """What the file with the checksum of `path` holds: eight hexadecimal digits."""
+    """The content of `path`'s checksum file: eight hexadecimal digits."""
     return f"{crc32c_of_file(path):08x}\n"
 
 
 def verify(path: Path, *remove: Path) -> None:
-    """Compare a file with the checksum beside it; one without is taken as it is.
+    """Compare a file with the checksum beside it; a file without one is not checked.
 
     Args:
-        remove: what to delete where they differ; the file and its checksum where nothing is given.
+        path: of the file.
+        remove: what to delete if they differ; by default the file and its checksum.
 
     Raises:
         UserError: they differ: the file is damaged, or was edited.
@@ -74,7 +77,7 @@ def verify(path: Path, *remove: Path) -> None:
         return
     if stated != checksum_line(path).encode():
         message = damaged(path, f"its content does not match the checksum in {note.name}", *(remove or (path, note)))
-        raise UserError(f"{message}\nIf you have edited it and want it so, delete {note.name} alone.")
+        raise UserError(f"{message}\nIf you edited it on purpose, delete only {note.name}.")
 
 
 def verify_folder(folder: Path) -> None:
@@ -86,6 +89,6 @@ def verify_folder(folder: Path) -> None:
 
 
 def open_verified(path: Path) -> TextIO:
-    """A text file after `verify`, opened as readers of CSV want it."""
+    """Open a text file after `verify`, with line ends unchanged, as the csv module expects."""
     verify(path)
     return path.open(encoding="utf-8", newline="")

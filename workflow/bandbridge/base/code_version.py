@@ -1,22 +1,28 @@
-"""What a script's results depend on among this package's files, in short."""
+"""A digest of the package's files that a script's results depend on."""
 
-import ast
 import hashlib
+import re
 from functools import cache
 from pathlib import Path
 
 from bandbridge.base.locations import WORKFLOW
 
+# Statements that import of this package. Parsing a hundred files would take most of the time of planning.
+_FROM = r"from[ \t]+(bandbridge[\w.]*)[ \t]+import[ \t]*(\([^)]*\)|[^\n]*)"
+_IMPORTS = re.compile(rf"^[ \t]*(?:{_FROM}|import[ \t]+(bandbridge[^\n]*))", re.MULTILINE)
+_NAMES = re.compile(r"[\w.]+")
+
 PACKAGE = WORKFLOW / "bandbridge"
-# They say how a job runs, and no figure depends on them.
+# They decide how a job runs; no result depends on them.
 NEUTRAL = {"base.errors", "base.locations", "base.progress", "base.script"}
 
 
+@cache  # asked for each job
 def code_version(script: str, *data: str) -> str:
-    """Digest of a script of workflow/scripts, the package's modules that it imports, and theirs in turn.
+    """Digest of a script of workflow/scripts and of the package's modules that it imports, directly or indirectly.
 
-    A parameter of the jobs that take seconds, so that no table or figure of an earlier version of the code stays; the
-    long ones (conversion, training, encoding) are repeated when they are asked for.
+    It is a parameter of jobs that take seconds, so that no table or figure of an earlier version of the code is kept;
+    long jobs (conversion, training, encoding) are repeated only on request.
 
     Args:
         script: its name without suffix.
@@ -34,11 +40,11 @@ def code_version(script: str, *data: str) -> str:
 
 def _closure(modules: frozenset[str]) -> set[str]:
     reached: set[str] = set()
-    ahead = set(modules)
-    while ahead:
-        module = ahead.pop()
+    pending = set(modules)
+    while pending:
+        module = pending.pop()
         reached.add(module)
-        ahead |= _imported(_files()[module]) - reached
+        pending |= _imported(_files()[module]) - reached
     return reached
 
 
@@ -59,12 +65,9 @@ def _files() -> dict[str, Path]:
 
 @cache
 def _imported(path: Path) -> frozenset[str]:
-    """The package's modules that a file imports, wherever in it."""
+    """The package's modules that a file imports, at its top or inside functions."""
     names: set[str] = set()
-    for node in ast.walk(ast.parse(_content(path))):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    for module, imported, modules in _IMPORTS.findall(_content(path).decode()):
+        names |= {module, *(f"{module}.{name}" for name in _NAMES.findall(imported)), *_NAMES.findall(modules)}
     below = {name.removeprefix("bandbridge.") for name in names if name.startswith("bandbridge.")}
     return frozenset(name for name in below if name in _files() and name not in NEUTRAL)

@@ -1,18 +1,18 @@
-"""What the processor can do, known without loading torch."""
+"""What the processor can do, without loading torch."""
 
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
-# Flags of /proc/cpuinfo, and what people call the instructions; the fastest first.
+# Flags of /proc/cpuinfo and the usual names of the instructions, fastest first.
 BFLOAT16_FLAGS = {"amx_bf16": "AMX", "avx512_bf16": "AVX512-BF16", "bf16": "Arm BF16"}
 
 
 def bfloat16_instructions(cpuinfo: Path = Path("/proc/cpuinfo")) -> str | None:
-    """The instructions that multiply in bfloat16 ('AMX', 'AVX512-BF16', 'Arm BF16'); None where there are none.
+    """The processor's bfloat16 instructions ('AMX', 'AVX512-BF16', 'Arm BF16'); None if it has none.
 
-    Without them torch emulates bfloat16, 13 times slower than float32 on a processor with AVX2 alone. Other systems
-    than Linux count as without: torch's builds for them do not use such instructions.
+    Without them torch emulates bfloat16, 13 times slower than float32 on a processor with only AVX2. Systems other
+    than Linux count as having none: torch's builds for them do not use such instructions.
     """
     try:
         lines = re.findall(r"^(?:flags|Features)\s*:(.*)$", cpuinfo.read_text(encoding="utf-8"), re.MULTILINE)
@@ -23,7 +23,7 @@ def bfloat16_instructions(cpuinfo: Path = Path("/proc/cpuinfo")) -> str | None:
 
 
 def slow_precision(configured: Iterable[str]) -> str | None:
-    """A sentence where one of the configured precisions is one that this CPU only emulates; None otherwise."""
+    """A sentence if this CPU only emulates one of the configured precisions; None otherwise."""
     if "bfloat16" not in configured or bfloat16_instructions():
         return None
     return (
@@ -33,5 +33,5 @@ def slow_precision(configured: Iterable[str]) -> str | None:
 
 
 def slow_without_gpu(configured: Iterable[str], driver: Path = Path("/dev/nvidiactl")) -> str | None:
-    """`slow_precision` of a machine whose jobs run on the CPU; None where `driver`, a GPU's, is present."""
+    """`slow_precision` for a machine whose jobs run on the CPU; None if `driver`, a GPU's device file, exists."""
     return None if driver.exists() else slow_precision(configured)

@@ -1,4 +1,4 @@
-"""What a file holds by its first bytes: weights, or what often comes in their place. Needs no torch."""
+"""The kind of a file by its first bytes: weights, or what is often mistaken for them. Needs no torch."""
 
 import json
 import string
@@ -8,13 +8,13 @@ from pathlib import Path
 from bandbridge.base.errors import UserError
 
 FIRST_BYTES = 1024
-# torch.save before version 1.6: this number, pickled, begins its files and no others.
+# Files of torch.save before version 1.6, and no others, begin with this pickled number.
 TORCH_LEGACY = b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
-# As the library has it: no header of a safetensors file is longer.
+# The safetensors library's limit for a file's header.
 LONGEST_HEADER = 100_000_000
 FORMATS = "a .safetensors, .pt, .pth, .bin or .npz file"
 
-ARCHIVE = "{}; unpack it and give the checkpoint in it"
+ARCHIVE = "{}; unpack it and use the checkpoint in it"
 CONVERT = "a file of {}; load it there, and save the weights as a state dict of PyTorch or as safetensors"
 # The first bytes of a file -> what it is and what to do.
 OTHERS = (
@@ -28,31 +28,31 @@ OTHERS = (
     (b"\x89HDF\r\n\x1a\n", CONVERT.format("TensorFlow or Keras (HDF5)")),
     (b"GGUF", CONVERT.format("llama.cpp (GGUF), mostly quantised")),
     (b"\x93NUMPY", "a single NumPy array (.npy), not named tensors; save them with numpy.savez"),
-    (b"%PDF", "a PDF; give the checkpoint itself"),
-    (b"\x89PNG", "a picture; give the checkpoint itself"),
-    (b"\xff\xd8\xff", "a picture; give the checkpoint itself"),
+    (b"%PDF", "a PDF; use the checkpoint itself"),
+    (b"\x89PNG", "an image; use the checkpoint itself"),
+    (b"\xff\xd8\xff", "an image; use the checkpoint itself"),
 )
 
 
 def weights_format(path: Path) -> str:
-    """How a file of weights is written: 'safetensors', 'torch', 'torchscript', 'npz' or 'index' (of several files).
+    """The format of a file of weights: 'safetensors', 'torch', 'torchscript', 'npz' or 'index' (of several files).
 
-    Only its first bytes and, of a zip, its table of contents are read.
+    Only its first bytes and, for a zip, its table of contents are read.
 
     Raises:
-        UserError: it is a directory, no file, or something else than weights, and what.
+        UserError: it is a directory, missing, or not weights; the message says what it is.
     """
     if path.is_dir():
         raise UserError(f"{path} is a directory, where one file of weights is expected{_inside(path)}.")
     if not path.exists():
-        raise UserError(f"{path}: no such checkpoint; give the path of {FORMATS}.")
+        raise UserError(f"{path}: no such checkpoint; expected the path of {FORMATS}.")
     if not path.is_file():
-        raise UserError(f"{path} is no regular file; give the path of {FORMATS}.")
+        raise UserError(f"{path} is not a regular file; expected the path of {FORMATS}.")
     with path.open("rb") as file:
         start = file.read(FIRST_BYTES)
     size = path.stat().st_size
     if not size:
-        raise UserError(f"{path} is empty (0 bytes): a download or a copy that failed. Fetch it again.")
+        raise UserError(f"{path} is empty (0 bytes): a download or a copy failed. Fetch it again.")
     if start.startswith(b"PK"):
         return _zip_format(path)
     if start.startswith(b"\x80") and TORCH_LEGACY in start[:32]:
@@ -67,7 +67,7 @@ def weights_format(path: Path) -> str:
 def _zip_format(path: Path) -> str:
     if not zipfile.is_zipfile(path):
         raise UserError(
-            f"{path} is cut short: it begins as a zip, as torch.save and numpy.savez write them, and has no end "
+            f"{path} is incomplete: it begins as a zip, the format of torch.save and numpy.savez, and has no end "
             f"({path.stat().st_size:,} bytes). Fetch it again."
         )
     try:
@@ -83,12 +83,12 @@ def _zip_format(path: Path) -> str:
         return "torch"
     if names and all(name.endswith(".npy") for name in names):
         return "npz"
-    held = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "") or "nothing"
-    raise UserError(f"{path} is {ARCHIVE.format('a zip archive')}. It holds {held}.")
+    content = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "") or "nothing"
+    raise UserError(f"{path} is {ARCHIVE.format('a zip archive')}. It contains {content}.")
 
 
 def _json_format(path: Path, size: int) -> str:
-    """'index' for the list of a model's several files."""
+    """'index' for a JSON file that lists a model's several files of weights."""
     content: object = None
     if size <= LONGEST_HEADER:
         try:
@@ -98,12 +98,12 @@ def _json_format(path: Path, size: int) -> str:
     if isinstance(content, dict) and isinstance(content.get("weight_map"), dict):
         return "index"
     raise UserError(
-        f"{path} ({size:,} bytes) is a JSON file that lists no weights (weight_map is missing); give {FORMATS}."
+        f"{path} ({size:,} bytes) is a JSON file that lists no weights (weight_map is missing); expected {FORMATS}."
     )
 
 
 def _other(path: Path, start: bytes) -> str:
-    """What a file is that holds no weights we read, and what to do, in words that follow 'is'."""
+    """What a file without readable weights is and what to do, as the end of a sentence that begins '... is'."""
     for beginning, sentence in OTHERS:
         if start.startswith(beginning):
             return sentence
@@ -117,7 +117,7 @@ def _other(path: Path, start: bytes) -> str:
     if text.startswith((b"{", b"[")):
         return f"JSON text, such as a server's error: {_quoted(text)}; download the file itself"
     if not start.strip(b"\0"):
-        return "nothing but zeros at its beginning: room that a download reserved and did not fill; fetch it again"
+        return "only zeros at its beginning: space that a download reserved and did not fill; fetch it again"
     if start[:1] == b"\x80" and start[1:2] in b"\x02\x03\x04\x05":
         return (
             "a Python pickle that torch.save did not write; reading it could run code, so it is not read. "
@@ -128,8 +128,8 @@ def _other(path: Path, start: bytes) -> str:
     if path.suffix == ".msgpack":
         return CONVERT.format("Flax (msgpack)")
     if all(chr(byte) in string.printable for byte in start[:256]):
-        return f"a text file: {_quoted(start)}; give {FORMATS}"
-    return f"of no known format (it begins {start[:8].hex(' ')}); expected {FORMATS}, whole"
+        return f"a text file: {_quoted(start)}; expected {FORMATS}"
+    return f"of no known format (it begins {start[:8].hex(' ')}); expected a complete {FORMATS.removeprefix('a ')}"
 
 
 def _quoted(text: bytes) -> str:
@@ -138,12 +138,12 @@ def _quoted(text: bytes) -> str:
 
 
 def _inside(directory: Path) -> str:
-    """'; give <one of the weights in it>', as far as there are some."""
+    """A hint for the end of the sentence: which file in the directory to use, or how to convert them."""
     files = sorted(item.name for item in directory.iterdir() if item.is_file())
     indices = [name for name in files if name.endswith(".index.json")]
     weights = indices or [name for name in files if name.endswith((".safetensors", ".pt", ".pth", ".bin", ".npz"))]
     if weights:
-        return f"; give {directory / weights[0]}" + (f", or another of the {len(weights)}" if weights[1:] else "")
+        return f"; use {directory / weights[0]}" + (f", or another of the {len(weights)}" if weights[1:] else "")
     if ".metadata" in files:
         return (
             " (a checkpoint of torch.distributed; join it first: python -m "
@@ -153,4 +153,4 @@ def _inside(directory: Path) -> str:
         return " (a checkpoint of DeepSpeed; join it first with the zero_to_fp32.py in it)"
     if "saved_model.pb" in files:
         return " (a model of TensorFlow, which is not read)"
-    return f"; give the path of {FORMATS}"
+    return f"; expected the path of {FORMATS}"

@@ -1,4 +1,4 @@
-"""Files and directories that appear whole or not at all and outlive a power cut, and their checksums."""
+"""Files and directories that appear whole or not at all and survive a power cut, and their checksums."""
 
 import errno
 import hashlib
@@ -13,7 +13,7 @@ from typing import Any
 
 from bandbridge.base.checksums import checksum_file, checksum_line, verify
 
-# What file systems answer that cannot flush this kind of file; any other error means that the data may be lost.
+# Errors of file systems that cannot flush this kind of file; any other error means that data may be lost.
 _CANNOT_FLUSH = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EROFS)
 _FLUSHES_AT_ONCE = 8
 
@@ -26,18 +26,19 @@ def _beside(path: Path) -> Path:
 
 @contextmanager
 def whole_file(path: Path, *, checked: bool = False, durable: bool = True) -> Iterator[Path]:
-    """A path to write to; what was written takes the name `path` when the block ends, and vanishes if it raises.
+    """A path to write to, which is renamed to `path` when the block ends and removed if it raises.
 
-    The file has the permissions that the user's umask leaves, whatever wrote it.
+    The file gets the permissions of the user's umask, whatever wrote it.
 
     Args:
-        checked: with a checksum in a hidden file beside it, for formats that have no room for one; `read_json` and
+        path: of the finished file.
+        checked: add a checksum in a hidden file beside it, for formats that cannot hold one; `read_json` and
             `checksums.verify` compare it.
-        durable: data and name are on disk, not only with the operating system, when this returns.
+        durable: data and name are on disk, not only in the operating system's cache, when this returns.
     """
     part, note = _beside(path), checksum_file(path)
     note_part = _beside(note)
-    # In a folder that others can write to, it could be a link to a file of ours.
+    # In a folder that others can write to, it could be a link to one of the user's files.
     part.unlink(missing_ok=True)
     try:
         mode = _create(part)
@@ -47,7 +48,7 @@ def whole_file(path: Path, *, checked: bool = False, durable: bool = True) -> It
             _create(note_part)
             note_part.write_text(checksum_line(part), encoding="ascii")
             _settle(note_part, mode, durable)
-        # No moment at which a file stands beside the checksum of another.
+        # At no moment is a file beside the checksum of another one.
         note.unlink(missing_ok=True)
         os.replace(part, path)
         if checked:
@@ -61,9 +62,9 @@ def whole_file(path: Path, *, checked: bool = False, durable: bool = True) -> It
 
 @contextmanager
 def whole_directory(path: Path) -> Iterator[Path]:
-    """An empty directory to fill; it takes the name `path`, replacing what was there, when the block ends.
+    """An empty directory to fill; it replaces `path` when the block ends and is removed if the block raises.
 
-    Files in it have the permissions that the user's umask leaves, and all of it is on disk when this returns.
+    Files in it get the permissions of the user's umask, and all of it is on disk when this returns.
     """
     part = _beside(path)
     shutil.rmtree(part, ignore_errors=True)
@@ -82,7 +83,7 @@ def whole_directory(path: Path) -> Iterator[Path]:
 
 
 def _create(path: Path) -> int:
-    """An empty new file, never one that a link leads to; its permissions, which are those of the umask."""
+    """Create an empty file, never through a link; returns its permissions, which are those of the umask."""
     path.unlink(missing_ok=True)
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
@@ -92,8 +93,8 @@ def _create(path: Path) -> int:
 
 
 def _settle(path: Path, mode: int, durable: bool) -> None:
-    """Permissions and data of a file that is complete."""
-    if path.stat().st_mode & 0o777 != mode:  # libraries write by way of temporary files that only the user may read
+    """Set the permissions of a complete file and flush its data."""
+    if path.stat().st_mode & 0o777 != mode:  # libraries write through temporary files that only the user may read
         with suppress(PermissionError):  # a linked file of another user
             path.chmod(mode)
     if durable:
@@ -111,7 +112,7 @@ def _settle_tree(root: Path) -> None:
             folder.chmod(mode)
     for file in files:
         _settle(file, mode & 0o666, durable=False)
-    # Side by side, because file systems flush many files at once in the time of one.
+    # In parallel, because file systems flush many files at once in the time of one.
     with ThreadPoolExecutor(_FLUSHES_AT_ONCE) as threads:
         list(threads.map(_flush, files))
         list(threads.map(flush_folder, folders))
@@ -136,7 +137,7 @@ def flush_folder(path: Path) -> None:
 
 
 def write_checksums(folder: Path) -> None:
-    """Give every file of a folder that is being filled a checksum beside it, where `checksums.verify` looks for it."""
+    """Add a checksum beside every file of a folder that is being filled, where `checksums.verify` looks for it."""
     for path in sorted(folder.iterdir()):
         if path.is_file() and not path.name.startswith("."):
             checksum_file(path).write_text(checksum_line(path), encoding="ascii")
@@ -149,7 +150,7 @@ def write_json(path: Path, content: Any, *, checked: bool = True, durable: bool 
 
 
 def read_json(path: Path) -> Any:
-    """What `write_json` wrote; a `UserError` where it is not what was written."""
+    """Read what `write_json` wrote; a `UserError` if the file is damaged."""
     verify(path)
     return json.loads(path.read_text(encoding="utf-8"))
 

@@ -1,4 +1,4 @@
-"""What a machine may deny a run, each in a sentence that says what to do: folders, disks, memory, open files."""
+"""What a machine may deny a run (folders, disks, memory, open files), each in a sentence that says what to do."""
 
 import errno
 import getpass
@@ -10,10 +10,10 @@ from pathlib import Path
 
 from bandbridge.base.errors import UserError
 
-# PyTorch and open_clip map 3.6 GB before they do anything, and a training needs some for itself.
+# PyTorch and open_clip map 3.6 GB before they do anything, and training needs more.
 LEAST_ADDRESS_SPACE = 6 << 30
 LEAST_ROOM = 1 << 20
-# How libraries say, in words alone, what the system denied them.
+# Messages of libraries that do not pass the system's error number on.
 _MEMORY = re.compile(
     r"can't allocate memory|std::bad_alloc|failed to map segment|Unable to allocate|Cannot allocate memory"
 )
@@ -24,9 +24,10 @@ _DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def check_writable(folder: Path, what: str) -> None:
-    """Refuse a folder that cannot be written, or made where it does not exist yet.
+    """Refuse a folder that cannot be written, or created if it does not exist yet.
 
     Args:
+        folder: to be written.
         what: its name in the configuration, for the message.
 
     Raises:
@@ -35,7 +36,7 @@ def check_writable(folder: Path, what: str) -> None:
     for place in (folder, *folder.absolute().parents):
         if place.is_symlink() and not place.exists():
             raise UserError(
-                f"{what}: {place} is a link to {place.readlink()}, which does not exist; make that, or remove the link"
+                f"{what}: {place} is a link to {place.readlink()}, which does not exist; create it, or remove the link"
             )
         if not place.exists():
             continue
@@ -52,38 +53,38 @@ def check_writable(folder: Path, what: str) -> None:
 
 
 def check_room(folder: Path) -> None:
-    """Raises `UserError` where the disk of a folder is full, but for the little that Snakemake's records take."""
+    """Raise a `UserError` if the disk of a folder has no room left for Snakemake's records."""
     place = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     free = shutil.disk_usage(place).free
     if free < LEAST_ROOM:
         raise UserError(
             f"{place.absolute()}: the disk or the quota is full ({free:,} bytes are free), and Snakemake keeps its "
-            "records there; make room and run again, nothing done is lost"
+            "records there; make room and run again: finished work is kept"
         )
 
 
 def check_address_space() -> None:
-    """Raises `UserError` where a process may not map as much memory as PyTorch does (`ulimit -v`)."""
+    """Raise a `UserError` if a process may not map as much memory as PyTorch does (`ulimit -v`)."""
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit != resource.RLIM_INFINITY and limit < LEAST_ADDRESS_SPACE:
         raise UserError(
-            f"processes here may map {limit / 2**30:.1f} GB of memory (ulimit -v), expected at least "
-            f"{LEAST_ADDRESS_SPACE / 2**30:.0f} GB, which PyTorch takes without using it all: ulimit -v unlimited"
+            f"processes may map {limit / 2**30:.1f} GB of memory (ulimit -v), expected at least "
+            f"{LEAST_ADDRESS_SPACE / 2**30:.0f} GB, which PyTorch maps without using all of it: ulimit -v unlimited"
         )
 
 
 def cure_of(error: BaseException) -> str | None:
-    """A sentence where an error is one of the machine's and not of the program; None for any other."""
+    """A sentence that says what to do about an error of the machine, not of the program; None for any other error."""
     number = error.errno if isinstance(error, OSError) else None
     file = getattr(error, "filename", None)
     text = str(error)
     if number in (errno.ENOSPC, errno.EDQUOT) or _DISK.search(text):
         where = f" ({file})" if file else ""
-        return f"the disk or the quota is full{where}; make room and run again, nothing done is lost"
+        return f"the disk or the quota is full{where}; make room and run again: finished work is kept"
     if number in (errno.EMFILE, errno.ENFILE) or _FILES.search(text):
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         return (
-            f"too many open files: a process may open {limit} at once here; raise that (ulimit -n 4096) and run again"
+            f"too many open files: a process may open {limit} at once; raise the limit (ulimit -n 4096) and run again"
         )
     if number == errno.ENOMEM or isinstance(error, MemoryError) or _MEMORY.search(text):
         return (
@@ -100,7 +101,7 @@ def cure_of(error: BaseException) -> str | None:
 
 
 def user() -> str:
-    """The name of who runs this, or the number of a user without one."""
+    """The user's name, or number if there is no name."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

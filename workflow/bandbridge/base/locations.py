@@ -1,4 +1,4 @@
-"""Where the package's data lies: beside the package in a clone, inside it where it is installed from a wheel."""
+"""The folder of the package's data: beside the package in a clone, inside it when installed from a wheel."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""NumPy's .npz files with a checksum of the whole file in the archive's comment, so that others read them as ever."""
+"""NumPy's .npz files with a checksum of the whole file in the archive's comment, which other readers ignore."""
 
 import os
 import zipfile
@@ -19,7 +19,7 @@ _COMMENT = len(_MARK) + 8
 def save_npz(path: Path, arrays: Mapping[str, Any]) -> None:
     """Write arrays to a .npz file; equal arrays give equal bytes.
 
-    The CRC-32 of its members alone would leave their names, and data beyond a damaged header's shape, unchecked.
+    The archive's CRC-32 of each member would leave names, and data beyond a damaged header's shape, unchecked.
     """
     with whole_file(path) as part:
         with part.open("wb") as file:
@@ -31,8 +31,8 @@ def save_npz(path: Path, arrays: Mapping[str, Any]) -> None:
             file.write(_MARK + f"{crc32c_of_file(part):08x}".encode())
 
 
-def load_npz(path: Path) -> dict[str, NDArray]:
-    """The arrays of a .npz file, by name; pickles are refused. A file without a checksum is read as it is.
+def load_npz(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of a .npz file, by name; pickles are refused. A file without a checksum is not checked.
 
     Raises:
         UserError: the file is not what was written.

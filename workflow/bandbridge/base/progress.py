@@ -16,22 +16,26 @@ SECONDS_BEFORE_FIRST_LINE = 5.0
 SECONDS_ON_A_TERMINAL = 10.0
 SECONDS_IN_A_FILE = 60.0
 SECONDS_BETWEEN_RELAYS = 5.0
-QUIET = "BANDBRIDGE_QUIET"  # set in the environment of jobs that must leave the terminal alone
+QUIET = "BANDBRIDGE_QUIET"  # set in the environment of jobs that must not write to the terminal
 
-# Where a job whose standard error is its log still reaches the user.
+# The terminal of a job whose standard error is its log.
 terminal: TextIO | None = None
-# What another process writes of its loops, where that one does the work (`relay`).
+# The file in which another process, which does the work, keeps its progress (`relay`).
 relayed: Path | None = None
 
 
 @dataclass(eq=False)
 class Loop:
-    """How far a loop is.
+    """Progress of a loop.
 
     Attributes:
-        done, total: in `unit`; None where the total is not known.
-        note: what else to tell, such as the loss so far.
-        first: how much was done before, in an earlier run.
+        label: what the loop does.
+        unit: of `done` and `total`, such as 'steps'.
+        total: None if unknown.
+        done: so far, an earlier run's included.
+        note: further text, such as the current loss.
+        first: done in an earlier run.
+        start: `time.monotonic()` at the beginning.
     """
 
     label: str
@@ -43,7 +47,7 @@ class Loop:
     start: float = field(default_factory=lambda: time.monotonic())
 
     def begin(self, done: int, total: int | None) -> None:
-        """Count from here on; the time left follows from what is done after this."""
+        """Restart counting at `done`; the remaining time is estimated from what follows."""
         self.first, self.done, self.total, self.start = done, done, total, time.monotonic()
 
     def __str__(self) -> str:
@@ -56,13 +60,13 @@ class Loop:
         return ", ".join(filter(None, parts))
 
 
-# Those that are under way, the innermost last.
+# Loops in progress, the innermost last.
 _loops: list[Loop] = []
 
 
 @contextmanager
 def tracked(label: str, unit: str, total: int | None = None, done: int = 0) -> Iterator[Loop]:
-    """A loop that `reporting` tells of while it lasts; the caller counts in `done`."""
+    """A loop that `reporting` reports while the block runs; the caller counts in `done`."""
     loop = Loop(label, unit, total, done, first=done)
     _loops.append(loop)
     try:
@@ -79,11 +83,15 @@ def progress(
     note: Callable[[], str] = lambda: "",
     done: int = 0,
 ) -> Iterator[T]:
-    """Iterate over `items` and count them for `reporting`; at the end, say how many there were and how long it took.
+    """Iterate over `items` and count them for `reporting`; at the end, print their number and the time it took.
 
     Args:
-        total: of the items, those `done` in an earlier run included; by default, their number.
-        note: what else to tell, such as the loss so far.
+        items: to iterate over.
+        label: what the loop does.
+        total: number of items, those `done` in an earlier run included; by default that of `items` and `done`.
+        unit: what an item is called.
+        note: further text, such as the current loss.
+        done: items of an earlier run.
     """
     if total is None and isinstance(items, Sized):
         total = done + len(items)
@@ -97,7 +105,7 @@ def progress(
 
 
 def remark(text: str) -> None:
-    """Tell what a reader of the results should know, in the log and on the terminal."""
+    """Print a note for readers of the results to the log and the terminal."""
     for stream in filter(None, (sys.stderr, None if os.environ.get(QUIET) else terminal)):
         with contextlib.suppress(OSError, ValueError):  # a terminal that is gone
             print(f"Note: {text}", file=stream, flush=True)
@@ -105,13 +113,13 @@ def remark(text: str) -> None:
 
 @contextmanager
 def reporting(job: str, log: Path | None) -> Iterator[None]:
-    """While it lasts, tell how far the job is: every 10 s on a terminal, once a minute in a file.
+    """Report the job's progress while the block runs: every 10 s on a terminal, once a minute in a file.
 
-    A step may take minutes and a job may have no loop at all, so the lines come from a thread of their own.
+    A step may take minutes and a job may have no loop at all, so a separate thread writes the lines.
 
     Args:
-        job: what to call it on the terminal where it has no loop.
-        log: the file that standard error goes to; None where that is the terminal itself.
+        job: its name on the terminal when it has no loop.
+        log: the file that standard error goes to; None if that is the terminal.
     """
     with contextlib.ExitStack() as lines:
         lines.enter_context(_lines(sys.stderr, _loop))
@@ -129,7 +137,7 @@ def reporting(job: str, log: Path | None) -> Iterator[None]:
 
 @contextmanager
 def relay(path: Path) -> Iterator[None]:
-    """While it lasts, keep in a file how far this process is, for another one to tell (`relayed`)."""
+    """Keep this process's progress in a file while the block runs, for another process to report (`relayed`)."""
 
     def write() -> None:
         beside = path.with_suffix(".part")
@@ -140,8 +148,14 @@ def relay(path: Path) -> Iterator[None]:
         yield
 
 
-def duration(seconds: float) -> str:
-    """'40 s', '12 min', '3 h 05 min'."""
+def duration(seconds: float, measured: bool = False) -> str:
+    """'40 s', '12 min', '3 h 05 min'; of a measured time, finer below an hour: '4.2 s', '3 min 05 s'."""
+    if measured and seconds < 3600:
+        whole = round(seconds)
+        if whole < 60:
+            return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+        if whole < 3600:
+            return f"{whole // 60} min {whole % 60:02d} s"
     minutes = round(seconds / 60)
     if minutes < 2:
         return f"{max(1, round(seconds))} s"
@@ -161,7 +175,7 @@ def _relayed() -> str:
 
 @contextmanager
 def _lines(stream: TextIO, line: Callable[[], str]) -> Iterator[None]:
-    """Write a line to `stream` as often as it can bear, where there is something to say."""
+    """Write a line to `stream` at intervals that suit it; an empty line is not written."""
 
     def write() -> None:
         if text := line():
@@ -176,7 +190,7 @@ def _lines(stream: TextIO, line: Callable[[], str]) -> Iterator[None]:
 
 @contextmanager
 def _regularly(do: Callable[[], None], first: float, seconds: float) -> Iterator[None]:
-    """Call `do` after `first` seconds and then every few, in a thread; progress that cannot be told is no failure."""
+    """Call `do` after `first` and then every `seconds` seconds, in a thread; its I/O errors are ignored."""
     over = threading.Event()
 
     def call() -> None:
@@ -192,4 +206,4 @@ def _regularly(do: Callable[[], None], first: float, seconds: float) -> Iterator
         yield
     finally:
         over.set()
-        thread.join(1)  # no longer: a terminal that is held takes no line
+        thread.join(1)  # no longer: a paused terminal accepts no line

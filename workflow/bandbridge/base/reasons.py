@@ -1,4 +1,4 @@
-"""Why samples were set aside, grouped: one line for reasons that differ in numbers and ids alone."""
+"""Reasons of quarantined samples, grouped: one line for reasons that differ only in numbers and ids."""
 
 import re
 from collections import Counter
@@ -6,17 +6,23 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 MOST_EXAMPLES = 3
-# Words with digits: numbers, and those long enough to be an id or a file's name. Names of bands are kept.
+# Words with digits: numbers, and words long enough to be an id or a file name. Names of bands are kept.
 WORD_WITH_DIGITS = re.compile(r"(?=[\w./-]*\d)[\w./-]*\w")
 NUMBER = re.compile(r"[-\d./x]+")
 SHORTEST_ID = 8
-# Names that a library makes up for what it holds in memory, other ones each time.
+# Names that a library makes up for objects in memory, different ones each time.
 MADE_UP = re.compile(r"""\s*(?:'|"|\b)?(?:<[\w.]+ object at 0x[0-9a-f]+>|/vsimem/[\w./-]*\w)['"]?""")
 
 
 @dataclass
 class Reason:
-    """Why samples were set aside, with '…' for what differs from sample to sample."""
+    """A reason why samples were quarantined, with '…' for what differs between samples.
+
+    Attributes:
+        text: the reason.
+        counts: split -> number of samples.
+        examples: ids of the first samples.
+    """
 
     text: str
     counts: Counter[str] = field(default_factory=Counter)
@@ -24,7 +30,7 @@ class Reason:
 
 
 def without_made_up_names(reason: str) -> str:
-    """A reason that is the same, letter for letter, whenever the sample is read again."""
+    """A reason without names that differ each time the sample is read."""
     return MADE_UP.sub("", reason)
 
 
@@ -32,7 +38,7 @@ def group_reasons(rows: Iterable[tuple[str, str, str]]) -> list[Reason]:
     """The reasons of a quarantine list's rows (id, split, reason), the most frequent first."""
     groups: dict[tuple[str, ...], tuple[Reason, list[str]]] = {}
     for name, split, text in rows:
-        fixed, varying = _taken_apart(name, text)
+        fixed, varying = _split_reason(name, text)
         reason, common = groups.setdefault(fixed, (Reason(""), varying))
         reason.counts[split] += 1
         if len(reason.examples) < MOST_EXAMPLES:
@@ -43,8 +49,8 @@ def group_reasons(rows: Iterable[tuple[str, str, str]]) -> list[Reason]:
     return sorted((reason for reason, _ in groups.values()), key=lambda reason: -reason.counts.total())
 
 
-def _taken_apart(sample: str, reason: str) -> tuple[tuple[str, ...], list[str]]:
-    """The fixed parts of a reason and, one fewer, what stands between them: numbers and ids."""
+def _split_reason(sample: str, reason: str) -> tuple[tuple[str, ...], list[str]]:
+    """The fixed parts of a reason, and the numbers and ids between them, one fewer."""
     if sample in reason:
         reason = re.sub(rf"(?<!\w){re.escape(sample)}(?!\w)", "…", reason)
     fixed, varying, end = [], [], 0

@@ -1,8 +1,8 @@
-"""Locks between processes, on one machine or on several: whoever waits reads for whom, and the dead block nobody.
+"""Locks between processes on one or several machines: waiting processes name the holder, dead ones block nobody.
 
-A lock is a file that the operating system locks (`flock`) and unlocks when its holder ends, however it ends. Between
-the nodes of a cluster that needs a file system that passes such locks on; one that has none at all gets lock files
-whose holder is looked up by host and process. A file beside each lock (`.holder`) names who holds it.
+A lock is a file that the operating system locks (`flock`) and unlocks when its holder ends, in whatever way. Between
+the nodes of a cluster this needs a file system that supports such locks; on one without any, lock files are used whose
+holder is looked up by host and process. A file beside each lock (`.holder`) names its holder.
 """
 
 import os
@@ -25,10 +25,10 @@ _held: dict[Path, FileLock] = {}
 
 
 def take(path: Path, run: str) -> bool:
-    """Take the lock file `path` for a run until `let_go` or the end of this process; False if another has it.
+    """Take the lock file `path` for a run until `let_go` or the end of this process; False if another holds it.
 
     Raises:
-        OSError: the file cannot be made or locked here.
+        OSError: the file cannot be created or locked.
     """
     _make_folder(path.parent)
     lock = FileLock(path, mode=0o666, thread_local=False)  # another user of the folder may have to lock it next
@@ -39,23 +39,23 @@ def take(path: Path, run: str) -> bool:
     _held[path] = lock
     facts = {"run": run, "process": os.getpid(), "host": socket.gethostname(), "user": user()}
     facts |= {"folder": os.getcwd(), "since": time.strftime("%H:%M:%S on %d %B %Y")}
-    with suppress(OSError):  # a full disk: the lock holds all the same
+    with suppress(OSError):  # a full disk: the lock is held all the same
         write_json(_note(path), facts, checked=False, durable=False)
     return True
 
 
 def _make_folder(folder: Path) -> None:
-    """Make a folder of locks that whoever may write beside it may write to."""
+    """Create a folder for locks with the write permissions of its parent."""
     if folder.exists():
         return
     folder.mkdir(parents=True, exist_ok=True)
-    with suppress(OSError):  # another process has made it, for another user
+    with suppress(OSError):  # another user's process created it
         # No sticky bit: it would keep users from locking each other's files.
         folder.chmod(folder.parent.stat().st_mode & 0o2777)
 
 
 def let_go(path: Path) -> None:
-    """Release a lock that this process has; nothing if it has it not."""
+    """Release a lock if this process holds it."""
     if lock := _held.pop(path, None):
         with suppress(OSError):
             _note(path).unlink(missing_ok=True)
@@ -63,7 +63,7 @@ def let_go(path: Path) -> None:
 
 
 def holder(path: Path) -> str:
-    """Who has a lock: "run 'demo' (process 4711 of anna on node7, since 10:15:00 on 25 November 2026, in /data/x)"."""
+    """The holder: "run 'demo' (process 4711 of anna on node7, since 10:15:00 on 25 November 2026, in /data/x)"."""
     try:
         return f"run '{read_json(_note(path))['run']}' ({_process(path)})"
     except (OSError, ValueError, KeyError, TypeError):
@@ -80,7 +80,7 @@ def hold(path: Path, run: str) -> None:
     """Take the lock of a run until this process ends; a killed run needs no unlocking.
 
     Raises:
-        UserError: another process has it.
+        UserError: another process holds it.
     """
     try:
         free = take(path, run)
@@ -91,33 +91,39 @@ def hold(path: Path, run: str) -> None:
         ) from error
     if not free:
         raise UserError(
-            f"run '{run}' is being made by another process: {holder(path)}. Wait for it, or choose another `run` name."
+            f"another process is working on run '{run}': {holder(path)}. Wait for it, or choose another `run` name."
         )
 
 
 def say(text: str) -> None:
+    """Print to standard error."""
     print(text, file=sys.stderr, flush=True)
 
 
 def take_all(purposes: Mapping[Path, str], run: str, say: Callable[[str], None] = say) -> bool:
-    """Take several locks, waiting for those who have them, and say for whom; whether there was a wait.
+    """Take several locks, waiting for their holders and naming them.
 
-    None is held while another is waited for, so that two runs never wait for each other.
+    No lock is held while waiting for another, so that two runs never wait for each other.
 
     Args:
         purposes: lock -> what its holder does, for the message: "makes digits in data/zarr".
+        run: that takes them.
+        say: prints the message.
+
+    Returns:
+        Whether there was a wait.
 
     Raises:
-        OSError: a file cannot be made or locked here.
+        OSError: a file cannot be created or locked.
     """
     named: set[str] = set()
     start = time.monotonic()
     waited = False
     while busy := _first_busy(purposes, run):
-        # Not at once: others hold a lock for seconds while they plan.
+        # Not immediately: others hold a lock for seconds while they plan.
         if time.monotonic() - start > SECONDS_BEFORE_WORD and (who := holder(busy)) not in named:
             named.add(who)
-            say(f"Waiting for {who}, which {purposes[busy]}; then this one continues.")
+            say(f"Waiting for {who}, which {purposes[busy]}; this one continues afterwards.")
         waited = True
         time.sleep(SECONDS_BETWEEN_TRIES)
     return waited
@@ -125,11 +131,18 @@ def take_all(purposes: Mapping[Path, str], run: str, say: Callable[[str], None] 
 
 @contextmanager
 def alone(path: Path, run: str, purpose: str, say: Callable[[str], None] = say) -> Iterator[bool]:
-    """While it lasts, no other process is in such a block of the same `path`; it is waited for, and named.
+    """Exclude other processes from blocks of the same `path`, waiting for the one inside and naming it.
 
-    Gives whether there was a wait.
+    If the lock cannot be created the block runs without it: writing its outputs will fail with a clear reason.
 
-    Where the lock cannot be made, the block runs without: what it writes will fail there with a reason of its own.
+    Args:
+        path: of the lock.
+        run: that takes it.
+        purpose: what the block does, for the message of those who wait.
+        say: prints the message.
+
+    Yields:
+        Whether there was a wait.
     """
     waited = False
     with suppress(OSError):

@@ -14,13 +14,14 @@ from typing import Any, NoReturn
 
 from bandbridge.base import limits, progress, runlock
 from bandbridge.base.errors import UserError
+from bandbridge.base.paths import Paths
 from bandbridge.base.untrusted import visible
 
 
 def share_package(folder: Path) -> None:
-    """Let every process started from here import this package from `folder`, in environments that do not have it.
+    """Let child processes import this package from `folder`, also in environments without it.
 
-    Conda environments and containers hold the packages it needs, and outlive many of its versions.
+    Conda environments and containers hold only the package's dependencies, and serve many of its versions.
     """
     paths = [str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]
     os.environ["PYTHONPATH"] = os.pathsep.join(paths)
@@ -32,13 +33,17 @@ def run(main: Callable[..., None], snakemake: Any = None) -> None:
     A parameter of `main` takes the value of the same name; annotate it `Path`, `list[Path]`, `int`, `float`, `str`,
     or anything else for a structure (JSON on the command line). `threads` and `seed` are ordinary parameters. Under
     Snakemake, standard output and error go to the rule's log file; a `UserError` ends the job with one paragraph.
+
+    Args:
+        main: the script's function.
+        snakemake: Snakemake's object of that name; None on the command line.
     """
     log = _open_log(snakemake)
     hints = typing.get_type_hints(main)
-    found = _from_command_line(main, hints) if snakemake is None else _from_snakemake(main, snakemake)
+    arguments = _from_command_line(main, hints) if snakemake is None else _from_snakemake(main, snakemake)
     try:
         with progress.reporting(_title(snakemake), log), _alone(snakemake, log):
-            main(**{name: _convert(value, hints.get(name)) for name, value in found.items()})
+            main(**{name: _convert(value, hints.get(name)) for name, value in arguments.items()})
     except UserError as error:
         _stop(error, log)
     except Exception as error:
@@ -46,7 +51,7 @@ def run(main: Callable[..., None], snakemake: Any = None) -> None:
             if log is not None:
                 traceback.print_exc()  # to the log
             _stop(UserError(cure), log)
-        _unforeseen(error, log)
+        _report_unexpected(error, log)
         raise
 
 
@@ -58,9 +63,9 @@ def _title(snakemake: Any) -> str:
 
 @contextmanager
 def _alone(snakemake: Any, log: Path | None) -> Iterator[None]:
-    """While it lasts, no other process makes the same outputs.
+    """Keep other processes from making the same outputs while the block runs.
 
-    A job outlives a Snakemake that was killed alone, and the next one starts it again.
+    A job survives if only Snakemake is killed, and the next Snakemake starts it again.
     """
     lock = _lock_of(snakemake)
     if lock is None:
@@ -73,12 +78,12 @@ def _alone(snakemake: Any, log: Path | None) -> Iterator[None]:
 
     with runlock.alone(lock, snakemake.config["run"], f"does the same: {_title(snakemake)}", say) as waited:
         if waited and log is not None and not _is_ours(log):
-            raise UserError(f"{_title(snakemake)} was started once more and is done; this process is left over")
+            raise UserError(f"{_title(snakemake)} was started again elsewhere and is done; this process is obsolete")
         yield
 
 
 def _is_ours(log: Path) -> bool:
-    """Whether a log is the file that standard output goes to; Snakemake deletes it when it starts a job again."""
+    """Whether standard output goes to this log; Snakemake deletes a job's log when it starts the job again."""
     try:
         return os.path.samestat(log.stat(), os.fstat(1))
     except FileNotFoundError:
@@ -86,24 +91,23 @@ def _is_ours(log: Path) -> bool:
 
 
 def _lock_of(snakemake: Any) -> Path | None:
-    """Beside what runs share for a job that makes some of it, in the clone's .snakemake for any other."""
+    """The job's lock: beside shared data for a job that makes some, in the clone's .snakemake for any other."""
     config = getattr(snakemake, "config", None)
     if not config or "run" not in config or not list(snakemake.output):
         return None
     name = ".".join([snakemake.rule, *map(str, snakemake.wildcards)]).replace(os.sep, "_")
-    archives = Path(config["data_root"]) / "archives"
-    first = Path(str(snakemake.output[0]))
-    for root in (Path(config["store_root"] or Path(config["data_root"]) / "zarr"), archives):
+    paths, first = Paths(config), Path(str(snakemake.output[0]))
+    for root in (Path(paths.stores), Path(paths.downloads)):
         if first.is_relative_to(root):
             return root / runlock.FOLDER / f"{name}.job"
     return Path(".snakemake", "bandbridge", config["run"], f"{name}.job")
 
 
-def _unforeseen(error: Exception, log: Path | None) -> None:
-    """Say on the terminal what kind of error it is and where its traceback will be."""
+def _report_unexpected(error: Exception, log: Path | None) -> None:
+    """Print an unexpected error and where its traceback will be to the terminal."""
     if log is not None:
-        told = f"\nUnforeseen, {type(error).__name__}: {error}\n(traceback in the log: {log})\n"
-        print(told, file=progress.terminal or sys.stderr, flush=True)
+        message = f"\nUnexpected {type(error).__name__}: {error}\n(traceback in the log: {log})\n"
+        print(message, file=progress.terminal or sys.stderr, flush=True)
 
 
 def _open_log(snakemake: Any) -> Path | None:
@@ -112,7 +116,7 @@ def _open_log(snakemake: Any) -> Path | None:
     path = Path(str(snakemake.log[0]))
     path.parent.mkdir(parents=True, exist_ok=True)
     stream = path.open("w", encoding="utf-8", buffering=1)
-    # The terminal keeps standard error, under another number, for progress and for what explains a failure.
+    # A copy of standard error, the terminal, is kept for progress and for messages that explain a failure.
     progress.terminal = os.fdopen(os.dup(2), "w", encoding="utf-8")
     os.dup2(stream.fileno(), 1)
     os.dup2(stream.fileno(), 2)
@@ -120,7 +124,7 @@ def _open_log(snakemake: Any) -> Path | None:
 
 
 def _stop(error: UserError, log: Path | None) -> NoReturn:
-    # Names in it come from files of others, and may steer a terminal.
+    # It may contain names from files of others, which could control a terminal.
     message = "\n".join(visible(line.expandtabs()) for line in str(error).splitlines())
     print(f"Error: {message}", file=sys.stderr, flush=True)
     if log is not None:
@@ -129,14 +133,7 @@ def _stop(error: UserError, log: Path | None) -> NoReturn:
 
 
 def _from_snakemake(main: Callable[..., None], snakemake: Any) -> dict[str, Any]:
-    train = snakemake.config.get("train", {})
-    # How a job runs is no reason to run it again, as params would be; and a profile caps resources.
-    named: dict[str, Any] = {
-        "threads": snakemake.threads,
-        "processes": train.get("gpus", 1),
-        "nodes": train.get("nodes", 1),
-        "train": train,
-    }
+    named: dict[str, Any] = {"threads": snakemake.threads}
     for group in (snakemake.params, snakemake.input, snakemake.output):
         named.update(group.items())
     return _pick(main, named, "the rule's input, output and params")
@@ -163,7 +160,7 @@ def _pick(main: Callable[..., None], named: Mapping[str, Any], where: str) -> di
         if name in named:
             picked[name] = named[name]
         elif parameter.default is inspect.Parameter.empty:
-            raise TypeError(f"{main.__module__}.main needs '{name}', which {where} do not have")
+            raise TypeError(f"{main.__module__}.main needs '{name}', which is missing from {where}")
     return picked
 
 
@@ -173,7 +170,9 @@ def _convert(value: Any, hint: Any) -> Any:
     if hint == list[Path]:
         return [Path(value)] if isinstance(value, str) else [Path(item) for item in value]
     if hint == Path | None:
-        return Path(value) if value else None  # an input function of a rule gives [] for none
+        # An input function of a rule gives a list, which is empty for none.
+        paths = [value] if isinstance(value, str | Path) else list(value)
+        return Path(paths[0]) if paths and paths[0] else None
     if hint in (Path, int, float, str):
         return hint(value)
     return value

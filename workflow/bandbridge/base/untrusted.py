@@ -1,49 +1,49 @@
-"""Text that others wrote, taken for no more than text: names as paths, numbers, cells of a spreadsheet."""
+"""Text from outside, treated as nothing but text: names as paths, numbers, cells of a spreadsheet."""
 
 import re
 
-# Of 64 bits; more digits are no size and no count, and `int` refuses thousands of them with an error of its own.
+# Digits of a 64-bit number; no size or count has more, and `int` refuses thousands of them with a ValueError.
 MOST_DIGITS = 19
-# Control characters end lines and steer terminals, the others turn the direction of writing around.
+# Control characters end lines and control terminals; the others change the direction of writing.
 UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠].", re.DOTALL)
 NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 def leads_out(name: str) -> bool:
-    """Whether a name with '/' between its parts leads out of the folder that it is meant for, on any system."""
+    """Whether a name with '/' between its parts leads out of its folder on any operating system."""
     drive = name[1:2] == ":" and name[0].isalpha()
     return not name or drive or name[0] == "/" or "\\" in name or "\0" in name or ".." in name.split("/")
 
 
 def has_unseen(name: str) -> bool:
-    """Whether a name has characters that nobody sees: control characters, overrides of direction, what is no UTF-8."""
+    """Whether a name has invisible characters: control characters, direction overrides, invalid UTF-8."""
     return UNSEEN.search(name) is not None
 
 
 def visible(text: str) -> str:
-    """Text for a terminal or a log, with '?' for each character that nobody sees."""
+    """Text for a terminal or a log, with '?' for each invisible character."""
     return UNSEEN.sub("?", text)
 
 
 def whole_number(text: str) -> int | None:
-    """The number that ASCII digits and nothing else write; None for anything else.
+    """The value of a text of ASCII digits; None for any other text.
 
-    `int` takes signs, underscores, spaces and the digits of every script, and `str.isdigit` is true of '²', which `int`
-    then refuses.
+    `int` accepts signs, underscores, spaces and the digits of every script, and `str.isdigit` is true for '²', which
+    `int` refuses.
     """
     return int(text) if len(text) <= MOST_DIGITS and text.isascii() and text.isdigit() else None
 
 
 def decimal_number(text: str) -> float | None:
-    """The number that a table's cell writes, as 12, -0.5 or 1e3; None for anything else, 'nan' and '1_0' among them."""
+    """The number in a table's cell, such as 12, -0.5 or 1e3; None for any other text, 'nan' and '1_0' among them."""
     return float(text) if NUMBER.fullmatch(text) else None
 
 
 def as_cell(text: str) -> str:
-    """Text for a cell of CSV that no spreadsheet takes for a formula: an apostrophe before what begins like one.
+    """Text for a CSV cell that no spreadsheet takes for a formula: an apostrophe before text that looks like one.
 
-    A number stays as it is, its sign too. `from_cell` is the inverse.
+    Numbers, signed ones included, are unchanged. `from_cell` is the inverse.
     """
     return f"'{text}" if FORMULA.match(text) and not NUMBER.fullmatch(text) else text
 

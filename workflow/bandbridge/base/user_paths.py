@@ -1,4 +1,4 @@
-"""Paths as people write them in YAML files: ~, $SCRATCH and ${SCRATCH} are expanded, what misleads is refused."""
+"""Paths as users write them in YAML files: ~, $SCRATCH and ${SCRATCH} are expanded, misleading ones are refused."""
 
 import os
 from collections.abc import Mapping
@@ -6,27 +6,29 @@ from string import Template
 from typing import Any
 
 from bandbridge.base.errors import UserError
-from bandbridge.base.schema import dotted, rewritten
 
 
 def expanded(text: str, key: str) -> str:
-    """A path with ~ and environment variables replaced; '$$' stands for a dollar sign.
+    """A path with ~ and environment variables replaced; '$$' is a dollar sign.
 
     Args:
-        key: where the path stands, for messages.
+        text: the path as written.
+        key: of the configuration, for messages.
 
     Raises:
-        UserError: a variable is not set or empty, there is no such user, or the path has a character that does not
-            belong in a path: braces, which are Snakemake's wildcards, and characters that cannot be seen.
+        UserError: a variable is unset or empty, there is no such user, or the path has a character that does not
+            belong in a path: braces, which are Snakemake's wildcards, and invisible characters.
     """
     try:
         path = os.path.expanduser(Template(text).substitute(_Variables(key)))
     except ValueError:
         raise UserError(
-            f"{key} is '{text}'; after $ stands a variable's name, as in $SCRATCH or ${{SCRATCH}}, or $$."
+            f"{key} is '{text}'; expected a variable's name after $, as in $SCRATCH or ${{SCRATCH}}, or $$."
         ) from None
     if path.startswith("~"):
-        raise UserError(f"{key} is '{text}'; there is no user {path.split('/')[0][1:] or 'with a home folder'} here.")
+        raise UserError(
+            f"{key} is '{text}'; there is no user {path.split('/')[0][1:] or 'with a home folder'} on this machine."
+        )
     where = f"{key} is {text!r}" + (f", that is {path!r}" if path != text else "")
     if any(brace in path for brace in "{}"):
         raise UserError(f"{where}; braces in a path are wildcards to Snakemake: rename the folder or file.")
@@ -38,7 +40,7 @@ def expanded(text: str, key: str) -> str:
 
 
 class _Variables(Mapping[str, str]):
-    """The environment, in which a variable that is not set or empty is the user's error and not a missing key."""
+    """The environment, in which an unset or empty variable is a `UserError`, not a missing key."""
 
     def __init__(self, key: str) -> None:
         self._key = key
@@ -55,24 +57,3 @@ class _Variables(Mapping[str, str]):
 
     def __len__(self) -> int:
         return len(os.environ)
-
-
-def with_paths(content: Any, schema: str, part: str | None = None, under: str = "") -> tuple[Any, list[str]]:
-    """`content` with its paths expanded, and a sentence for each that cannot be; its schema has `format: path` there.
-
-    `format: address` is a path only after `file:`.
-    """
-    faults: list[str] = []
-
-    def change(value: Any, about: Mapping[str, Any], path: tuple[str | int, ...]) -> Any:
-        kind = about.get("format")
-        scheme = "file:" if kind == "address" else ""
-        if kind not in ("path", "address") or not isinstance(value, str) or not value.startswith(scheme):
-            return value
-        try:
-            return scheme + expanded(value.removeprefix(scheme), dotted(path, under))
-        except UserError as error:
-            faults.append(str(error))
-            return value
-
-    return rewritten(content, schema, change, part), faults

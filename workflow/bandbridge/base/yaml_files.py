@@ -1,4 +1,4 @@
-"""YAML files read so that nothing in them is lost: no key twice, names as they stand, errors with file and line."""
+"""YAML files read without loss: duplicate keys are errors, names stay as written, errors name file and line."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from bandbridge.base.errors import UserError
 
-# Aliases of aliases can stand for more values than any memory holds.
+# Aliases of aliases can expand to more values than any memory holds.
 MOST_VALUES = 1_000_000
 _MERGE = "tag:yaml.org,2002:merge"
 _TEXT = "tag:yaml.org,2002:str"
@@ -21,12 +21,12 @@ _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 @dataclass(frozen=True)
 class Document:
-    """A YAML file. In both attributes the keys of mappings are the text that stands in the file.
+    """A YAML file. Keys of mappings in `content` and `texts` are the text in the file.
 
     Attributes:
-        content: its values as YAML means them: `no` is false, 3.10 is 3.1.
-        texts: in the same shape, every value as it is written, null as None.
-        misread: a sentence for each key that YAML reads as something that is written otherwise: 010 is 8, no is false.
+        content: its values as YAML interprets them: `no` is false, 3.10 is 3.1.
+        texts: in the same shape, every value as written, null as None.
+        misread: a sentence per key whose YAML value differs from its text: 010 is 8, no is false.
     """
 
     content: Any
@@ -38,7 +38,7 @@ def read_document(path: Path) -> Document:
     """The content of a YAML or JSON file.
 
     Raises:
-        UserError: the file cannot be read, is no UTF-8 or no YAML, has a key twice, or refers to itself.
+        UserError: the file cannot be read, is not UTF-8 or not YAML, has a key twice, or refers to itself.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -47,13 +47,13 @@ def read_document(path: Path) -> Document:
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8.") from error
     try:
-        # JSON is YAML but for tabs between its values; inside its texts there are none.
+        # JSON is YAML except for tabs between its values; its strings contain none.
         node = yaml.compose(text.replace("\t", " ") if path.suffix == ".json" else text, Loader=_LOADER)
         return _Reader(path).read(node)
     except yaml.MarkedYAMLError as error:
         raise UserError(_sentence(path, text, error)) from error
     except yaml.YAMLError as error:
-        raise UserError(f"{path} is no YAML: {' '.join(str(error).split())}.") from error
+        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}.") from error
     except RecursionError as error:
         raise UserError(f"{path} nests lists or mappings too deeply to be read.") from error
 
@@ -68,9 +68,9 @@ def _sentence(path: Path, text: str, error: yaml.MarkedYAMLError) -> str:
     elif "another document" in problem:
         problem, hint = "the file holds several documents, divided by ---", " Keep one."
     elif "mapping values are not allowed" in problem:
-        hint = " A text with ': ' in it must stand in quotes."
+        hint = " A text with ': ' in it needs quotes."
     where = f" (line {place.line + 1}, column {place.column + 1})" if place else ""
-    return f"{path} is no YAML{where}: {problem}.{hint}"
+    return f"{path} is not YAML{where}: {problem}.{hint}"
 
 
 class _Reader:
@@ -90,7 +90,7 @@ class _Reader:
     def _both(self, node: Node, above: tuple[int, ...]) -> tuple[Any, Any]:
         self._values += 1
         if self._values > MOST_VALUES:
-            raise self._fault(node, f"the file's aliases stand for more than {MOST_VALUES:,} values")
+            raise self._fault(node, f"the file's aliases expand to more than {MOST_VALUES:,} values")
         if id(node) in above:
             raise self._fault(node, "an alias refers to what it is a part of")
         above = (*above, id(node))
@@ -110,7 +110,7 @@ class _Reader:
             value = self._constructor.construct_object(node)
         except (ValueError, OverflowError) as error:
             raise self._fault(
-                node, f"'{node.value}' is no value that YAML knows ({error}); write it in quotes"
+                node, f"'{node.value}' is not a valid YAML value ({error}); write it in quotes"
             ) from error
         return value, None if node.tag == _NULL else node.value
 
@@ -122,7 +122,7 @@ class _Reader:
                 raise self._fault(key, "a key is a list or a mapping; expected a name")
             if key.tag != _MERGE and key.value in seen:
                 raise self._fault(
-                    key, f"the key '{key.value}' stands twice in one mapping, and one value would be lost; keep one"
+                    key, f"the key '{key.value}' occurs twice in one mapping, and one value would be lost; keep one"
                 )
             seen.add(key.value)
             if key.tag not in (_MERGE, _TEXT):
@@ -140,11 +140,13 @@ class _Reader:
 
 
 def texts_of_keys(content: Mapping[Any, Any], where: str = "") -> tuple[dict[str, Any], list[str]]:
-    """A mapping with texts for keys, in every mapping within it as well, and a sentence for each key that is no name.
+    """Turn the keys of a mapping, and of the mappings in it, into text.
 
-    For content that another program has read, so that what stood in the file is not known any more: a whole number is
-    the text of its digits. What YAML made true, false, null, a date or a number with a point might have been written in
-    several ways.
+    For content that another program has read, so that the file's text is lost: a whole number becomes its digits. Keys
+    that YAML read as true, false, null, a date or a number with a point could have been written in several ways.
+
+    Returns:
+        The mapping, and a sentence per key that is not a name.
     """
     faults: list[str] = []
     return _texts(content, where, faults), faults
@@ -159,7 +161,7 @@ def _texts(value: Any, where: str, faults: list[str]) -> Any:
             if not isinstance(key, str) and (isinstance(key, bool) or not isinstance(key, int)):
                 faults.append(f"{place}: YAML reads this key as {_meaning(key)}; if it is a name, write it in quotes.")
             elif name in result:
-                faults.append(f"{place} stands twice, as a number and as text; keep one.")
+                faults.append(f"{place} occurs twice, as a number and as text; keep one.")
             result[name] = _texts(item, place, faults)
         return result
     if isinstance(value, list):

@@ -8,9 +8,11 @@ from typing import Any
 
 from bandbridge.base.errors import UserError, did_you_mean
 from bandbridge.base.locations import WORKFLOW
-from bandbridge.base.schema import schema_faults
+from bandbridge.base.model_faults import model_faults
+from bandbridge.base.wording import shown
 from bandbridge.catalogue.datasets import Dataset, Source, read_yaml
-from bandbridge.catalogue.sensors import SENSORS
+from bandbridge.catalogue.encoder_model import EncoderFile, NormalisationFacts
+from bandbridge.catalogue.sensors import SENSOR_BANDS
 
 FOLDER = "encoders"
 MARKER = "encoder.json"  # in the directory that an encoder is brought into
@@ -20,7 +22,7 @@ NAMED_SHA256 = re.compile(r"-([0-9a-f]{8,64})\.[a-z]+$")
 
 @dataclass(frozen=True)
 class Normalisation:
-    """From stored values to the network's; see `kind` in workflow/schemas/encoder.schema.yaml.
+    """From stored values to the network's; see `kind` in `encoder_model.NormalisationFacts`.
 
     Attributes:
         divisor: one number, or one a band.
@@ -149,36 +151,37 @@ def must_be_pinned(facts: EncoderFacts, archives: Path) -> None:
 
 def facts_of(content: Mapping[str, Any], checkpoint: str | None = None) -> EncoderFacts:
     """The facts in the content of an encoder's file; raises as `load_encoder_facts` does."""
-    faults = list(schema_faults(content, "encoder")) or list(_faults(content))
+    faults = list(model_faults(content, EncoderFile)) or list(_faults(content))
     if faults:
         place = f"workflow/{FOLDER}/{content.get('name', '?')}.yaml"
         raise UserError("\n".join(f"{place}: {fault}" for fault in faults))
-    weights, given = content["weights"], content["input"]
+    file = EncoderFile.model_validate(content)
+    weights, inputs = file.weights, file.input
     return EncoderFacts(
-        name=content["name"],
-        title=content["title"],
-        kind=content["kind"],
-        architecture=content["architecture"],
-        options=content.get("options", {}),
-        quick_gelu=content.get("quick_gelu"),
-        tag=weights.get("tag"),
-        source=_source(content["name"], weights),
-        member=weights.get("member"),
-        prefix=weights.get("prefix", ""),
-        bands=() if given["bands"] == "rgb" else tuple(given["bands"]),
-        wavelengths=tuple(given.get("wavelengths", ())),
-        product=given.get("product"),
-        image_size=given["size"],
-        resize=given.get("resize", "shortest"),
-        resize_to=given.get("resize_to", given["size"]),
-        interpolation=given.get("interpolation", "bicubic"),
-        normalisation=_normalisation(given["normalisation"]),
-        fill=given.get("fill", "error"),
-        has_text=content["has_text"],
-        licence=content["licence"],
-        attribution=content.get("attribution", ""),
-        cite=tuple(content.get("cite", ())),
-        unpinned=weights.get("unpinned", False),
+        name=file.name,
+        title=file.title,
+        kind=file.kind,
+        architecture=file.architecture,
+        options=file.options,
+        quick_gelu=file.quick_gelu,
+        tag=weights.tag,
+        source=_source(content["name"], content["weights"]),
+        member=weights.member,
+        prefix=weights.prefix,
+        bands=() if inputs.bands == "rgb" else tuple(inputs.bands),
+        wavelengths=tuple(inputs.wavelengths),
+        product=inputs.product,
+        image_size=inputs.size,
+        resize=inputs.resize,
+        resize_to=inputs.resize_to or inputs.size,
+        interpolation=inputs.interpolation,
+        normalisation=_normalisation(inputs.normalisation),
+        fill=inputs.fill,
+        has_text=file.has_text,
+        licence=file.licence,
+        attribution=file.attribution,
+        cite=tuple(file.cite),
+        unpinned=weights.unpinned,
         checkpoint=checkpoint,
     )
 
@@ -245,15 +248,20 @@ def _source(name: str, weights: Mapping[str, Any]) -> Source | None:
         raise UserError(f"workflow/{FOLDER}/{name}.yaml, weights: {error}") from error
 
 
-def _normalisation(given: Mapping[str, Any]) -> Normalisation:
-    lists: dict[str, Any] = {key: tuple(given[key]) for key in ("mean", "std", "clip") if key in given}
-    divisor = given.get("divisor", 1.0)
-    divisors = tuple(divisor) if isinstance(divisor, list | tuple) else (divisor,)
-    known: dict[str, Any] = {key: given[key] for key in ("kind", "deviations", "levels") if key in given}
-    return Normalisation(**known, **lists, divisor=divisors)
+def _normalisation(facts: NormalisationFacts) -> Normalisation:
+    divisor = facts.divisor if isinstance(facts.divisor, list) else [facts.divisor]
+    return Normalisation(
+        kind=facts.kind,
+        divisor=tuple(divisor),
+        clip=tuple(facts.clip) if facts.clip else None,
+        mean=tuple(facts.mean) if facts.mean else None,
+        std=tuple(facts.std) if facts.std else None,
+        deviations=facts.deviations,
+        levels=facts.levels,
+    )
 
 
-# --- what a schema cannot say -----------------------------------------------------------------------------------------
+# --- what no type of one key can say ----------------------------------------------------------------------------------
 
 
 def _faults(content: Mapping[str, Any]) -> Iterator[str]:
@@ -286,14 +294,26 @@ def _input_faults(given: Mapping[str, Any], kind: str) -> Iterator[str]:
     count = 3 if rgb else len(given["bands"])
     normalisation = given["normalisation"]
     if rgb != (normalisation["kind"] == "picture"):
-        wanted = "picture" if rgb else "scale or window"
-        yield f"input.normalisation.kind is '{normalisation['kind']}'; for bands {given['bands']} expected {wanted}."
-    own = kind == "open_clip" and rgb
+        expected = "picture" if rgb else "scale or window"
+        yield f"input.normalisation.kind is '{normalisation['kind']}'; for bands {given['bands']} expected {expected}."
     if kind == "satmae" and rgb:
         yield "input.bands is 'rgb'; SatMAE's network has groups of bands, list them."
-    if own and ("mean" in normalisation or "std" in normalisation):
+    yield from _normalisation_faults(normalisation, count, brought=kind == "open_clip" and rgb)
+    if "wavelengths" in given and len(given["wavelengths"]) != count:
+        yield f"input.wavelengths has {len(given['wavelengths'])} values; expected one for each of {count} bands."
+    for band in [] if rgb else given["bands"]:
+        if given.get("fill") == "zero" and band not in SENSOR_BANDS:
+            guess = did_you_mean(band, SENSOR_BANDS)
+            yield f"input.bands names '{band}', which no known sensor has, so it cannot be filled.{guess}"
+    if given.get("resize_to", given["size"]) < given["size"]:
+        yield f"input.resize_to is {given['resize_to']}, less than input.size {given['size']}, which is taken from it."
+
+
+def _normalisation_faults(normalisation: Mapping[str, Any], count: int, brought: bool) -> Iterator[str]:
+    """The faults of a normalisation for `count` bands; `brought` where the model brings mean and std itself."""
+    if brought and ("mean" in normalisation or "std" in normalisation):
         yield "input.normalisation has mean or std; an open_clip model of pictures brings its own, leave them out."
-    if not own and normalisation["kind"] in ("picture", "window") and not {"mean", "std"} <= set(normalisation):
+    if not brought and normalisation["kind"] in ("picture", "window") and not {"mean", "std"} <= set(normalisation):
         yield f"input.normalisation lacks mean or std, which the kind '{normalisation['kind']}' needs."
     if ("mean" in normalisation) != ("std" in normalisation):
         yield "input.normalisation has only one of mean and std; give both."
@@ -304,18 +324,13 @@ def _input_faults(given: Mapping[str, Any], kind: str) -> Iterator[str]:
     low, high = normalisation.get("clip", (0, 1))
     if low >= high:
         yield f"input.normalisation.clip is [{low}, {high}]; expected the lower value first."
-    if "wavelengths" in given and len(given["wavelengths"]) != count:
-        yield f"input.wavelengths has {len(given['wavelengths'])} values; expected one for each of {count} bands."
-    known = [band.name for sensor in SENSORS.values() for band in sensor.bands]
-    for band in [] if rgb else given["bands"]:
-        if given.get("fill") == "zero" and band not in known:
-            guess = did_you_mean(band, known)
-            yield f"input.bands names '{band}', which no known sensor has, so it cannot be filled.{guess}"
-    if given.get("resize_to", given["size"]) < given["size"]:
-        yield f"input.resize_to is {given['resize_to']}, less than input.size {given['size']}, which is taken from it."
 
 
-def _group_faults(bands: list[str], groups: list[list[str]]) -> Iterator[str]:
+def _group_faults(bands: list[str], groups: Any) -> Iterator[str]:
+    lists = groups if isinstance(groups, list) else [None]
+    if not all(isinstance(group, list) and all(isinstance(band, str) for band in group) for group in lists):
+        yield f"options.groups is {shown(groups)}; expected a list of lists of bands, which are text."
+        return
     grouped = [band for group in groups for band in group]
     if sorted(grouped) != sorted(bands):
         yield f"options.groups has {' '.join(grouped) or 'none'}; expected each of input.bands once: {' '.join(bands)}."

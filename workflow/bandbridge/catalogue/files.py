@@ -1,40 +1,46 @@
-"""The YAML files of `workflow/`: each checked against its schema, and what no schema can say of one file alone."""
+"""The YAML files of `workflow/`: each checked against its model, and what no type of one key can say."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from bandbridge.base.errors import UserError, did_you_mean
-from bandbridge.base.schema import schema_faults, with_texts
-from bandbridge.base.user_paths import with_paths
+from bandbridge.base.model_faults import model_faults
+from bandbridge.base.model_forms import with_paths, with_texts
+from bandbridge.base.model_types import Section
 from bandbridge.base.yaml_files import Document
+from bandbridge.catalogue.dataset_model import DatasetFile
+from bandbridge.catalogue.encoder_model import EncoderFile
+from bandbridge.catalogue.file_models import NomenclatureFile, PromptsFile, PublishedFile, TextTowerFile
+from bandbridge.catalogue.option_models import OPTION_MODELS
 
-# Folder of workflow/ -> the schema of its files.
-SCHEMAS = {
-    "datasets": "dataset",
-    "encoders": "encoder",
-    "nomenclatures": "nomenclature",
-    "prompts": "prompts",
-    "published": "published",
-    "text_towers": "text_tower",
+# Folder of workflow/ -> what its files may say.
+MODELS: Mapping[str, type[Section]] = {
+    "datasets": DatasetFile,
+    "encoders": EncoderFile,
+    "nomenclatures": NomenclatureFile,
+    "prompts": PromptsFile,
+    "published": PublishedFile,
+    "text_towers": TextTowerFile,
 }
 
 
 def checked_content(document: Document, folder: str, name: str) -> dict[str, Any]:
-    """The content of `workflow/<folder>/<name>.yaml`, with text where the schema asks for text, its paths expanded.
+    """The content of `workflow/<folder>/<name>.yaml`, with text where the model asks for text, its paths expanded.
 
     Raises:
         UserError: a line for each fault.
     """
-    schema, where = SCHEMAS[folder], f"workflow/{folder}/{name}.yaml"
+    where = f"workflow/{folder}/{name}.yaml"
     if not isinstance(document.content, dict):
         raise UserError(f"{where} holds no keys; the other files of its folder show what it should hold.")
-    content: dict[str, Any] = with_texts(document.content, document.texts, schema)
+    model = MODELS[folder]
+    content: dict[str, Any] = with_texts(document.content, document.texts, model)
     if content.get("name") != name:
         raise UserError(f"{where}: name is {content.get('name')!r}, expected {name!r} (the file's own name)")
-    faults = list(schema_faults(content, schema))
+    faults = list(model_faults(content, model))
     if not faults:
-        content, faults = with_paths(content, schema)
+        content, faults = with_paths(content, model)
     if not faults and folder == "datasets":
         content, faults = _with_options(content, document.texts)
     faults = faults or list(_CHECKS[folder](content) if folder in _CHECKS else ())
@@ -45,21 +51,16 @@ def checked_content(document: Document, folder: str, name: str) -> dict[str, Any
 
 def _with_options(content: dict[str, Any], texts: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """The same for the options of a data set's reader."""
-    schema, part = schema_part(content)
-    options = with_texts(content.get("options", {}), texts.get("options", {}), schema, part)
-    faults = list(schema_faults(options, schema, part, under="options"))
+    model = OPTION_MODELS[content["reader"]]
+    options = with_texts(content.get("options", {}), texts.get("options", {}), model)
+    faults = list(model_faults(options, model, under="options"))
     if not faults:
-        options, faults = with_paths(options, schema, part, under="options")
+        options, faults = with_paths(options, model, under="options")
     return {**content, "options": options}, faults
 
 
-def schema_part(facts: Mapping[str, Any]) -> tuple[str, str]:
-    """Where the options of a data set's reader are described: a schema's name and the part of it."""
-    return SCHEMAS["datasets"], f"options_{facts['reader']}"
-
-
 def _nomenclature_faults(content: Mapping[str, Any]) -> Iterator[str]:
-    """What the schema of a nomenclature cannot say."""
+    """What no type of one key can say of a nomenclature."""
     classes = [entry["name"] if isinstance(entry, dict) else entry for entry in content["classes"]]
     for name in sorted({name for name in classes if classes.count(name) > 1}):
         yield f"classes lists '{name}' twice; list each class once."
@@ -70,7 +71,7 @@ def _nomenclature_faults(content: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _dataset_faults(content: Mapping[str, Any]) -> Iterator[str]:
-    """What the schema of a data set's file cannot say, and needs no other file."""
+    """What no type of one key can say of a data set's file, and needs no other file."""
     for number, source in enumerate(content["sources"]):
         where = f"sources[{number}]"
         if source.get("parts"):
@@ -78,6 +79,8 @@ def _dataset_faults(content: Mapping[str, Any]) -> Iterator[str]:
         if not ("urls" in source or "pip" in source or "manual" in source):
             yield f"{where} ({source['file']}) has no urls, no pip and no manual; say where the file comes from."
     for name, modality in content["modalities"].items():
+        if modality["bands"] == "from-files":
+            continue
         try:
             bands = expand_bands(modality["bands"])
         except UserError as error:

@@ -1,7 +1,7 @@
 """The options of each reader, checked: what a data set's file or the config may say under `options`.
 
-Their types are in workflow/schemas/dataset.schema.yaml as well, which speaks first; here is what one option says about
-another. `filled_splits` of each names the splits that have samples by them, or is None where the files decide.
+Their types are in `option_models` as well, which speaks first; here is what one option says about another.
+`filled_splits` of each names the splits that have samples by them, or is None where the files decide.
 """
 
 from collections.abc import Mapping, Sequence

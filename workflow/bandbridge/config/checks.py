@@ -1,4 +1,4 @@
-"""The configuration: checked against its schema and against itself before any job starts."""
+"""The configuration: checked against its models and against itself before any job starts."""
 
 import datetime
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from bandbridge.base.errors import UserError
-from bandbridge.base.schema import schema_faults, shown
-from bandbridge.base.user_paths import with_paths
+from bandbridge.base.model_faults import model_faults
+from bandbridge.base.model_forms import with_paths
+from bandbridge.base.wording import shown
 from bandbridge.base.yaml_files import Document, read_document, texts_of_keys
 from bandbridge.catalogue.datasets import merged
 from bandbridge.config.clip import clip_faults
@@ -21,10 +22,11 @@ from bandbridge.config.data import (
 )
 from bandbridge.config.encoders import encoder_faults, student_faults
 from bandbridge.config.roots import normal_roots, root_faults
+from bandbridge.config.sections.whole import Config
 from bandbridge.config.stages import paint_faults, probe_faults, recipe_faults, table_faults
 from bandbridge.config.words import word_faults
 
-__all__ = ["check_files", "read_config", "schema_faults", "validate"]
+__all__ = ["check_files", "read_config", "validate"]
 
 # In these mappings a preset removes an entry of config.yaml by setting it to null.
 REMOVABLE = (
@@ -34,7 +36,7 @@ REMOVABLE = (
     ("datasets",),
     ("prompts",),
 )
-# What a schema cannot say.
+# What a model of one section cannot say.
 CHECKS: Sequence[Callable[[Mapping[str, Any]], Iterable[str]]] = (
     dataset_faults,
     prompt_faults,
@@ -64,10 +66,10 @@ def validate(config: Mapping[str, Any], source: str = "config.yaml") -> dict[str
         raise UserError(f"{source} holds no keys; the repository's config.yaml shows what it should hold.")
     named, faults = texts_of_keys(config)
     cleaned = _plain(_without_removed(named))
-    faults = faults or list(schema_faults(cleaned, "config")) or list(option_faults(cleaned))
+    faults = faults or list(model_faults(cleaned, Config)) or list(option_faults(cleaned))
     faults = faults or list(_invisible(cleaned, ""))
     if not faults:
-        expanded, faults = with_paths(cleaned, "config")
+        expanded, faults = with_paths(cleaned, Config)
         expanded, of_options = with_option_paths(expanded)
         cleaned, faults = normal_roots(expanded), faults + of_options
     if not faults:
@@ -75,7 +77,8 @@ def validate(config: Mapping[str, Any], source: str = "config.yaml") -> dict[str
         faults = list(dict.fromkeys(fault for check in CHECKS for fault in _faults(check, cleaned)))
     if faults:
         raise UserError("\n".join(f"{source}: {fault}" for fault in faults))
-    return cleaned
+    valid: dict[str, Any] = cleaned
+    return valid
 
 
 def read_config(files: Iterable[Path]) -> dict[str, Any]:

@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from bandbridge.base.errors import did_you_mean
-from bandbridge.base.schema import schema_faults
+from bandbridge.base.model_faults import model_faults
 from bandbridge.base.yaml_files import read_document
 from bandbridge.catalogue.datasets import dataset_names, load_dataset
+from bandbridge.catalogue.file_models import ClipConfig
 from bandbridge.catalogue.text_towers import architecture_faults, load_text_tower, text_tower_names
 from bandbridge.config.clip_support import unsupported_clips
+from bandbridge.config.networks import clips, locked_tower, uses_scratch
 from bandbridge.config.resources import clip_architecture, clip_architectures
-from bandbridge.config.run import clips, locked_tower, uses_scratch
 
 
 def clip_faults(config: Mapping[str, Any]) -> Iterator[str]:
@@ -51,7 +52,7 @@ def _architecture_faults(config: Mapping[str, Any]) -> Iterator[str]:
         if path is None or path.parent.name != "clip_configs":
             continue
         content = read_document(path).content
-        yield from (f"workflow/clip_configs/{path.name}: {fault}" for fault in schema_faults(content, "clip_config"))
+        yield from (f"workflow/clip_configs/{path.name}: {fault}" for fault in model_faults(content, ClipConfig))
         vision = content.get("vision_cfg") if isinstance(content, dict) else None
         sizes = vision if isinstance(vision, dict) else {}
         # Of a ViT, whose heads are 64 wide where the file does not say.

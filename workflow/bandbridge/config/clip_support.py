@@ -8,8 +8,8 @@ from typing import Any
 from bandbridge.base.errors import UserError
 from bandbridge.base.files import read_json
 from bandbridge.catalogue.encoders import EncoderFacts
+from bandbridge.config.networks import clips
 from bandbridge.config.resources import clip_architecture
-from bandbridge.config.run import clips
 
 # open_clip's description of a model directory, and where it looks for the weights in one, in this order.
 CONFIG_FILE = "open_clip_config.json"

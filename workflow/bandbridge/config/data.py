@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bandbridge.base.errors import UserError, did_you_mean
-from bandbridge.base.schema import schema_faults
-from bandbridge.base.user_paths import with_paths
+from bandbridge.base.model_faults import model_faults
+from bandbridge.base.model_forms import with_paths
 from bandbridge.catalogue.datasets import (
     Dataset,
     dataset_names,
@@ -17,10 +17,12 @@ from bandbridge.catalogue.datasets import (
     prompt_set_names,
     read_yaml,
 )
-from bandbridge.catalogue.files import schema_part
+from bandbridge.catalogue.option_models import OPTION_MODELS
 from bandbridge.catalogue.reader_options import options_of
 from bandbridge.catalogue.sensors import order_bands, sensor_of
-from bandbridge.config.run import evaluated, prompts, tasks, uses_scratch
+from bandbridge.config.lines import tasks
+from bandbridge.config.networks import uses_scratch
+from bandbridge.config.scored import evaluated, prompts
 
 
 def configured(config: Mapping[str, Any], name: str) -> Dataset:
@@ -38,8 +40,7 @@ def option_faults(config: Mapping[str, Any]) -> Iterator[str]:
         except UserError as error:
             yield from str(error).splitlines()
             continue
-        schema, part = schema_part(facts)
-        yield from schema_faults(options, schema, part, under=f"datasets.{name}")
+        yield from model_faults(options, OPTION_MODELS[facts["reader"]], under=f"datasets.{name}")
 
 
 def with_option_paths(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -48,8 +49,8 @@ def with_option_paths(config: Mapping[str, Any]) -> tuple[dict[str, Any], list[s
     for name, options in config["datasets"].items():
         expanded[name] = options
         if name in dataset_names():
-            schema, part = schema_part(read_yaml("datasets", name))
-            expanded[name], wrong = with_paths(options, schema, part, under=f"datasets.{name}")
+            model = OPTION_MODELS[read_yaml("datasets", name)["reader"]]
+            expanded[name], wrong = with_paths(options, model, under=f"datasets.{name}")
             faults += wrong
     return {**config, "datasets": expanded}, faults
 
@@ -127,7 +128,7 @@ def _needed_splits(config: Mapping[str, Any]) -> Iterator[tuple[str, str, tuple[
 
 
 def _fact_faults(dataset: Dataset) -> Iterator[str]:
-    """What the schemas of a data set's file and of its options cannot say."""
+    """What the models of a data set's file and of its options cannot say."""
     names, allowed = dataset.nomenclatures, nomenclature_names()
     for name in names:
         if name not in allowed:

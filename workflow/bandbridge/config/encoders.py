@@ -8,11 +8,12 @@ from typing import Any
 from bandbridge.base.errors import UserError, did_you_mean
 from bandbridge.catalogue.datasets import dataset_names
 from bandbridge.catalogue.encoders import encoder_names, load_encoder_facts, must_be_pinned
-from bandbridge.catalogue.sensors import SENSORS, SENTINEL_1
+from bandbridge.catalogue.sensors import SENSOR_BANDS, SENTINEL_1
 from bandbridge.config.clip_support import unsupported_encoder
 from bandbridge.config.data import configured
+from bandbridge.config.lines import align_task, lines
+from bandbridge.config.networks import clips, other_encoders, students, unpinned_encoders
 from bandbridge.config.resources import TIMM_WIDTHS
-from bandbridge.config.run import align_task, clips, lines, other_encoders, students, unpinned_encoders
 
 # No option of a network is larger; some are known to be much smaller.
 LARGEST, MOST = 100_000, {"depth": 1_000, "num_heads": 1_000}
@@ -96,7 +97,6 @@ def _band_faults(config: Mapping[str, Any]) -> Iterator[str]:
             "multispectral one in align.task, or switch the alignment off with students: {}."
         )
         return
-    known = {band.name for sensor in SENSORS.values() for band in sensor.bands}
     for name, student in config["align"]["students"].items():
         modality = student.get("modality") or next(iter(modalities))
         if modality not in modalities:
@@ -107,7 +107,7 @@ def _band_faults(config: Mapping[str, Any]) -> Iterator[str]:
             continue
         there = modalities[modality].bands
         # Bands of known sensors may be filled where the data lack them, as B10 is for Level-2A products.
-        fillable = set() if student.get("fill") == "error" else known
+        fillable = set() if student.get("fill") == "error" else set(SENSOR_BANDS)
         missing = [band for band in student["bands"] if band not in {*there, *fillable}]
         if missing or not set(student["bands"]) & set(there):
             lacking = missing or student["bands"]

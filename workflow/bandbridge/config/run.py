@@ -1,333 +1,413 @@
-"""What the workflow asks of a valid configuration."""
+"""Everything that the rules ask of a valid configuration."""
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from bandbridge.base.alphas import alpha_name
-from bandbridge.base.errors import UserError
-from bandbridge.base.file_kinds import weights_format
-from bandbridge.base.locations import WORKFLOW
-from bandbridge.catalogue.datasets import load_dataset, prompt_set, read_yaml
-
-WEIGHTS_SUFFIXES = {".bin", ".npz", ".pt", ".pth", ".safetensors"}
-
-
-def uses_scratch(config: Mapping[str, Any]) -> bool:
-    """Whether the CLIP to start from is trained here rather than loaded."""
-    return any(source == "scratch" for _, source in clips(config).values())
-
-
-def locked_tower(config: Mapping[str, Any]) -> str | None:
-    """The text tower that the CLIP is trained against; None where its text encoder is trained too, or none is."""
-    return config["clip"].get("scratch", {}).get("text") if uses_scratch(config) else None
-
-
-def other_encoders(config: Mapping[str, Any]) -> dict[str, str | None]:
-    """The encoders that are not made here: name -> a local checkpoint in place of the published weights, or None."""
-    named = [{"name": entry} if isinstance(entry, str) else entry for entry in config["evaluate"]["encoders"]]
-    return {entry["name"]: entry.get("checkpoint") for entry in named}
-
-
-def unpinned_encoders(config: Mapping[str, Any]) -> set[str]:
-    """The encoders to whose weights the user has agreed, although nobody states a checksum of them."""
-    entries = [entry for entry in config["evaluate"]["encoders"] if not isinstance(entry, str)]
-    return {entry["name"] for entry in entries if entry.get("unpinned")}
-
-
-def absent_checkpoints(config: Mapping[str, Any]) -> list[str]:
-    """A sentence for each checkpoint that is missing or plainly no weights, before the first job."""
-    named = [
-        ("clip.pretrained", source, "or name weights of open_clip (openai)", True)
-        for _, source in clips(config).values()
-        if source != "scratch"
-        and not source.startswith("hf-hub:")
-        and ("/" in source or Path(source).suffix in WEIGHTS_SUFFIXES or Path(source).exists())
-    ]
-    named += [
-        (
-            f"align.students.{name}.pretrained",
-            student["pretrained"],
-            "name an encoder of workflow/encoders/, or set it to null to start from random weights",
-            False,
-        )
-        for name, student in config["align"]["students"].items()
-        if student["pretrained"] and published_weights(config, student["pretrained"]) is None
-    ]
-    named += [
-        (
-            f"evaluate.encoders: checkpoint of {name}",
-            path,
-            "or name the encoder alone to fetch its published weights",
-            True,
-        )
-        for name, path in other_encoders(config).items()
-        if path
-    ]
-    faults = [sentence for entry in named if (sentence := _checkpoint_fault(*entry))]
-    fetched = {name: "evaluate.encoders" for name, path in other_encoders(config).items() if path is None}
-    fetched |= {
-        s["pretrained"]: f"align.students.{n}" for n, s in config["align"]["students"].items() if s["pretrained"]
-    }
-    return faults + [sentence for name, key in fetched.items() if (sentence := _manual_fault(config, key, name))]
-
-
-def _manual_fault(config: Mapping[str, Any], key: str, encoder: str) -> str:
-    """What to do about weights that only the user can bring, where they are missing or no weights; '' for nothing."""
-    path = published_weights(config, encoder)
-    if path is None:
-        return ""
-    weights = read_yaml("encoders", encoder)["weights"]
-    if "manual" not in weights or "urls" in weights:
-        return ""
-    if not path.exists():
-        return (
-            f"{key}: {weights['file']} of {encoder} has to be copied manually. {weights['manual'].strip()}\nTo: {path}"
-        )
-    return "" if path.suffix == ".zip" else _checkpoint_fault(key, str(path), "", directories=False)
-
-
-def _checkpoint_fault(key: str, source: str, otherwise: str, directories: bool) -> str:
-    """What is wrong with a path to weights by its first bytes, '' for nothing; `directories`: it may be one."""
-    path = Path(source)
-    if not path.exists():
-        return f"{key}: {source} not found; copy the checkpoint there, {otherwise}."
-    if path.is_dir() and directories:
-        return ""
-    try:
-        weights_format(path)
-    except UserError as error:
-        return f"{key}: {error}"
-    return ""
-
-
-def configured_precisions(config: Mapping[str, Any]) -> set[str]:
-    """The precisions that a run's stages are configured with."""
-    scratch = [config["clip"]["scratch"]["precision"]] if uses_scratch(config) else []
-    aligned = [align_recipe(config, student)["precision"] for student in config["align"]["students"]]
-    return {config["finetune"]["precision"], config["embed"]["precision"], *scratch, *aligned}
-
-
-def clip_id(name: str) -> str:
-    """A CLIP's name in paths and tables: its architecture's name, safe in a path."""
-    return re.sub(r"[^A-Za-z0-9_-]+", "-", Path(name).stem).strip("-")
-
-
-def clips(config: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
-    """The CLIPs of a run: id -> name of the architecture, and where its weights come from."""
-    names, pretrained = config["clip"]["name"], config["clip"]["pretrained"]
-    names = [names] if isinstance(names, str) else list(names)
-    sources = [pretrained] * len(names) if isinstance(pretrained, str) else list(pretrained)
-    return {clip_id(name): (name, source) for name, source in zip(names, sources, strict=False)}
-
-
-def students(config: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
-    """Every student that is aligned: its name among the encoders -> its name in the configuration, its teacher's id."""
-    teachers = list(clips(config))
-    return {
-        name if len(teachers) == 1 else f"{name}-{clip}": (name, clip)
-        for clip in teachers
-        for name in config["align"]["students"]
-    }
-
-
-def prompts(config: Mapping[str, Any], name: str) -> list[str] | dict[str, Any]:
-    """What a prompt set is made of, as it is written: the config's own, or that of `workflow/prompts/`.
-
-    A list of templates where there is no more to it, otherwise a mapping; see `catalogue.prompt_set`.
-    """
-    written = config["prompts"].get(name) or read_yaml("prompts", name)
-    if not isinstance(written, Mapping):
-        return list(written)
-    parts = {key: written[key] for key in ("templates", "names", "classes") if written.get(key)}
-    return list(parts["templates"]) if set(parts) == {"templates"} else parts
-
-
-def templates(config: Mapping[str, Any], name: str) -> tuple[str, ...]:
-    """The templates of a prompt set."""
-    return prompt_set(prompts(config, name)).templates
-
-
-def tasks(config: Mapping[str, Any], role: str) -> list[Mapping[str, Any]]:
-    """The tasks of a role, 'patching' or 'supported': none, one, or several in their order."""
-    given = config["tasks"][role]
-    return [] if not given else [given] if isinstance(given, Mapping) else list(given)
-
-
-def all_tasks(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Every task of a run, and what the students are aligned on."""
-    named = config["align"].get("task")
-    return [*tasks(config, "patching"), *tasks(config, "supported"), *([named] if named else [])]
-
-
-def nomenclature_of(task: Mapping[str, Any]) -> str:
-    """The nomenclature of a task: the one it names, else its data set's first."""
-    return str(task.get("nomenclature") or load_dataset(task["dataset"]).nomenclature)
-
-
-def align_task(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What the students are aligned on: `align.task`, else the first patching task."""
-    return config["align"].get("task") or tasks(config, "patching")[0]
-
-
-@dataclass(frozen=True)
-class Line:
-    """A PAINT line: the models between one that it starts from and what a fine-tuning made of it.
-
-    Attributes:
-        name: its models are the encoders <name>@<alpha>.
-        clip: id of the CLIP whose text encoder and preprocessing it has.
-        patching: the tasks that it is to be better at.
-        kept: the tasks that must not suffer.
-        start: the line at whose chosen model it starts; None where it starts at the CLIP itself.
-        parts: lines whose task vectors, each times its own chosen alpha, add up to this one's; none for a line that
-            has a fine-tuning of its own.
-    """
-
-    name: str
-    clip: str
-    patching: tuple[Mapping[str, Any], ...]
-    kept: tuple[Mapping[str, Any], ...]
-    start: str | None = None
-    parts: tuple[str, ...] = ()
-
-    @property
-    def tag(self) -> str:
-        """Its patching tasks' data sets, for paths."""
-        return "+".join(task["dataset"] for task in self.patching)
-
-
-def lines(config: Mapping[str, Any]) -> dict[str, Line]:
-    """Every PAINT line of a run by name; one a CLIP where there is one patching task, or several patched jointly.
-
-    Sequentially, each further task has a line that starts at the model chosen on the line before, whose tasks are kept
-    from then on. In parallel, each task has a line of its own, and one more leads to the sum of their task vectors
-    (Ilharco et al. 2022, section 5).
-    """
-    patching, kept = tuple(tasks(config, "patching")), tuple(tasks(config, "supported"))
-    how = config["paint"].get("several", "jointly") if len(patching) > 1 else "jointly"
-    found = []
-    for clip in clips(config):
-        names = [clip]
-        if how == "sequentially":
-            names += [
-                f"{clip}-after-{'-'.join(task['dataset'] for task in patching[:n])}" for n in range(1, len(patching))
-            ]
-            for number, (name, task) in enumerate(zip(names, patching, strict=True)):
-                start = names[number - 1] if number else None
-                found.append(Line(name, clip, (task,), (*kept, *patching[:number]), start))
-            continue
-        parts = [f"{clip}-on-{task['dataset']}" for task in patching] if how == "in_parallel" else []
-        found += [Line(name, clip, (task,), kept) for name, task in zip(parts, patching, strict=False)]
-        found.append(Line(clip, clip, patching, kept, parts=tuple(parts)))
-    return {line.name: line for line in found}
-
-
-def final_lines(config: Mapping[str, Any]) -> dict[str, str]:
-    """CLIP -> the line whose chosen model is its patched model."""
-    return {line.clip: line.name for line in lines(config).values()}
-
-
-def model_at(line: Line, alpha: float) -> str:
-    """The name of a line's model among the encoders; the zero-shot model has one name on all lines of a CLIP."""
-    name = line.clip if line.start is None and not alpha else line.name
-    return f"{name}@{alpha_name(alpha)}"
-
-
-def scored_nomenclatures(config: Mapping[str, Any], dataset: str) -> tuple[str, ...]:
-    """What a data set is scored in: what `evaluate.nomenclatures` lists, else its first, and the tasks' own."""
-    names = list(config["evaluate"]["nomenclatures"].get(dataset) or [load_dataset(dataset).nomenclature])
-    for task in all_tasks(config):
-        if task["dataset"] == dataset and nomenclature_of(task) not in names:
-            names.append(nomenclature_of(task))
-    return tuple(names)
-
-
-def align_recipe(config: Mapping[str, Any], student: str) -> dict[str, Any]:
-    """How a student is aligned: the values of `align`, with the student's own `recipe` laid over them."""
-    common = {key: value for key, value in config["align"].items() if key not in ("students", "task")}
-    return {**common, **config["align"]["students"][student].get("recipe", {})}
-
-
-def student_facts(config: Mapping[str, Any], student: str) -> dict[str, Any]:
-    """What a student is, as the configuration states it; without how it is aligned.
-
-    Weights that are named after a file of workflow/encoders are the path that they are fetched to.
-    """
-    stated = {key: value for key, value in config["align"]["students"][student].items() if key != "recipe"}
-    fetched = published_weights(config, stated.get("pretrained"))
-    return stated if fetched is None else {**stated, "pretrained": str(fetched)}
-
-
-def published_weights(config: Mapping[str, Any], pretrained: str | None) -> Path | None:
-    """Where the weights of an encoder of workflow/encoders are fetched to; None where `pretrained` names none."""
-    if not pretrained or not (WORKFLOW / "encoders" / f"{pretrained}.yaml").is_file():
-        return None
-    file = read_yaml("encoders", pretrained)["weights"].get("file")
-    return None if file is None else Path(config["data_root"]) / "archives" / "encoders" / str(file)
-
-
-def evaluated(config: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    """Data set -> prompt sets to score it with: what `evaluate.datasets` lists and the tasks' own, in that order."""
-    sets = {name: list(prompts) for name, prompts in config["evaluate"]["datasets"].items()}
-    for task in [*tasks(config, "patching"), *tasks(config, "supported")]:
-        if task["prompts"] not in sets.setdefault(task["dataset"], []):
-            sets[task["dataset"]].append(task["prompts"])
-    return {name: tuple(prompts) for name, prompts in sets.items() if prompts}
-
-
-def main_prompts(config: Mapping[str, Any], dataset: str) -> str:
-    """The prompt set that stands for a data set where one is enough: its task's, or the first of those it has."""
-    sets = evaluated(config)[dataset]
-    of_tasks = [task["prompts"] for task in all_tasks(config) if task["dataset"] == dataset]
-    return next((name for name in of_tasks if name in sets), sets[0])
-
-
-def open_words(config: Mapping[str, Any]) -> dict[str, dict[str, list[str]]]:
-    """Data set -> class -> the words of `evaluate.words` that stand for it; nothing where they are switched off."""
-    return dict((config["evaluate"].get("words") or {}).get("datasets", {}))
-
-
-def neighbours_asked(config: Mapping[str, Any], dataset: str, has_students: bool) -> list[dict[str, Any]]:
-    """What asks for a number of samples of a data set: a key of `evaluate`, its values, the split, labelled or not.
+from bandbridge.base.files import read_json
+from bandbridge.base.paths import EncoderName, Paths, zero_shot
+from bandbridge.catalogue.datasets import Dataset, load_dataset, load_nomenclature
+from bandbridge.catalogue.encoders import EncoderFacts, encoder_content, load_encoder_facts, sees
+from bandbridge.catalogue.text_towers import load_text_tower, tower_folder
+from bandbridge.config.lines import align_task, all_tasks, final_lines, lines, model_at, nomenclature_of
+from bandbridge.config.networks import (
+    clips,
+    locked_tower,
+    other_encoders,
+    published_weights,
+    student_facts,
+    students,
+    unpinned_encoders,
+    uses_scratch,
+)
+from bandbridge.config.resources import clip_architecture
+from bandbridge.config.scored import evaluated, main_prompts, open_words, scored_nomenclatures
+
+# Line -> the encoder that was chosen on it. In a rule, Snakemake waits for the choice where it is asked.
+Chosen = Callable[[str], str]
+
+
+class Run:
+    """A run as its configuration describes it: what there is, what it is made of, and what it is scored on.
+
+    Encoders, lines, students and data sets are named by text, as wildcards are; paths are those of `Paths`. A method
+    with a parameter `chosen` depends on the alpha that is chosen on a line.
 
     Args:
-        has_students: whether any student sees the data set, so that there is retrieval between modalities.
+        config: a valid configuration.
+
+    Attributes:
+        clips: id -> architecture, and where its weights come from.
+        lines: name -> PAINT line.
+        patched: CLIP -> the line that its patched model is on.
+        students: encoder -> name in the configuration, CLIP that it is aligned to.
+        others: name -> facts of an encoder that is not made here.
+        evaluated: data set -> prompt sets that it is scored with.
+        words: data set -> class -> words that stand for it.
+        alphas: in ascending order.
+        tower: the text tower that the CLIP is trained against, None for none.
+        scratch: the data set that the CLIP is trained on, None where it is loaded.
+        taught: the data set that students are aligned on.
     """
-    evaluate = config["evaluate"]
-    retrieval, by_text, words = evaluate["retrieval"], evaluate["text_retrieval"], evaluate.get("words")
-    asked: list[dict[str, Any]] = []
-    if retrieval and has_students:
-        asked.append({"key": "evaluate.retrieval.ks", "values": retrieval["ks"], "split": "test", "labelled": False})
-        if retrieval["label_map_k"]:
-            key, values = "evaluate.retrieval.label_map_k", [retrieval["label_map_k"]]
-            asked.append({"key": key, "values": values, "split": "test", "labelled": True})
-    if by_text:
-        asked.append({"key": "evaluate.text_retrieval.ks", "values": by_text["ks"], "split": "test", "labelled": True})
-    if words and dataset in words["datasets"]:
-        asked.append({"key": "evaluate.words.k", "values": [words["k"]], "split": "test", "labelled": True})
-    if evaluate["knn"] and dataset in _probed(config):
-        asked.append({"key": "evaluate.knn.k", "values": [evaluate["knn"]["k"]], "split": "train", "labelled": True})
-    return asked
 
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        self.config = config
+        self.paths = Paths(config)
+        self.clips = clips(config)
+        self.lines = lines(config)
+        self.patched = final_lines(config)
+        self.students = students(config)
+        self.evaluated = evaluated(config)
+        self.words = open_words(config)
+        self.alphas = sorted(config["paint"]["alphas"])
+        self.tower = locked_tower(config)
+        self.scratch: str | None = config["clip"]["scratch"]["dataset"] if uses_scratch(config) else None
+        self.taught: str = align_task(config)["dataset"]
+        self._datasets: dict[str, Dataset] = {}
 
-def shots_asked(config: Mapping[str, Any], dataset: str) -> list[int]:
-    """Samples per class that probes on a data set learn from."""
-    return list(config["evaluate"]["linear_probe"]["shots"]) if dataset in _probed(config) else []
+    @cached_property
+    def others(self) -> dict[str, EncoderFacts]:
+        named = other_encoders(self.config)
+        return {name: load_encoder_facts(name, checkpoint) for name, checkpoint in named.items()}
 
+    # --- data sets ---------------------------------------------------------------------------------------------------
 
-def _probed(config: Mapping[str, Any]) -> list[str]:
-    return list((config["evaluate"]["linear_probe"] or {}).get("datasets", []))
+    @cached_property
+    def datasets(self) -> list[str]:
+        """Every data set that the run needs, sorted."""
+        named = {*self.evaluated, *(task["dataset"] for task in all_tasks(self.config))}
+        return sorted({*named, self.scratch} if self.scratch else named)
 
+    def dataset(self, dataset: str) -> Dataset:
+        """A data set with the run's options."""
+        if dataset not in self._datasets:
+            self._datasets[dataset] = load_dataset(dataset, self.options(dataset))
+        return self._datasets[dataset]
 
-def compared_runs(config: Mapping[str, Any]) -> list[str]:
-    """The folders of the runs to compare: as they are given, or by their names below `results_root`."""
-    named = (Path(run) for run in config["compare"])
-    return [str(run if len(run.parts) > 1 else Path(config["results_root"]) / run) for run in named]
+    def options(self, dataset: str) -> dict[str, Any]:
+        """The values of the configuration that are laid over a data set's own."""
+        return dict(self.config["datasets"].get(dataset, {}))
 
+    def conversion_options(self, dataset: str) -> dict[str, Any]:
+        """Those that change what is converted; not how many jobs share it."""
+        return {key: value for key, value in self.options(dataset).items() if key != "convert_jobs"}
 
-def comparison_folder(config: Mapping[str, Any]) -> str:
-    """Where their comparison is written to."""
-    return str(Path(config["results_root"]) / "comparisons" / "-".join(Path(run).name for run in config["compare"]))
+    def download_options(self, dataset: str) -> dict[str, Any]:
+        """Those that decide which files are fetched."""
+        wanted = ("archive", "modalities", "table")
+        return {key: value for key, value in self.options(dataset).items() if key in wanted}
+
+    def archives(self, dataset: str) -> str:
+        """The folder of a data set's downloads."""
+        return self.paths.archives(self.dataset(dataset).archives)
+
+    def converted(self, dataset: str) -> list[str]:
+        """What the jobs leave that convert a data set together."""
+        facts = self.dataset(dataset)
+        shares = facts.convert_jobs
+        return [
+            self.paths.converted(dataset, stream, share, shares) for stream in facts.streams for share in range(shares)
+        ]
+
+    def class_names_and_maps(self, dataset: str) -> dict[str, list[Any]]:
+        """Of every nomenclature of a data set, what a change of which changes its labels."""
+        loaded = [load_nomenclature(name) for name in self.dataset(dataset).nomenclatures]
+        return {facts.name: [list(facts.classes), dict(facts.maps)] for facts in loaded}
+
+    def nomenclatures(self, dataset: str) -> list[str]:
+        """What a data set is scored in, the main one first."""
+        return list(scored_nomenclatures(self.config, dataset))
+
+    def nomenclature(self, dataset: str) -> str:
+        """The one that stands for a data set where one is enough."""
+        return self.nomenclatures(dataset)[0]
+
+    def main_prompts(self, dataset: str) -> str:
+        """The prompt set that stands for a data set where one is enough."""
+        return main_prompts(self.config, dataset)
+
+    def words_of(self, dataset: str) -> dict[str, list[str]] | None:
+        """Class -> words that stand for it in a data set; None where there are none."""
+        return self.words.get(dataset)
+
+    def scored_splits(self, dataset: str) -> list[str]:
+        """The splits that every encoder is scored on: alpha is chosen on val, figures are reported on test."""
+        return [split for split in self.splits(dataset) if split != "train"]
+
+    def splits(self, dataset: str) -> list[str]:
+        return list(self.dataset(dataset).splits)
+
+    def datasets_by_splits(self, datasets: Iterable[str]) -> dict[tuple[str, ...], list[str]]:
+        """Data sets that have the same splits, in their order."""
+        together: dict[tuple[str, ...], list[str]] = {}
+        for dataset in datasets:
+            splits = tuple(split for split in ("train", "val", "test") if split in self.splits(dataset))
+            together.setdefault(splits, []).append(dataset)
+        return together
+
+    # --- models ------------------------------------------------------------------------------------------------------
+
+    def clip_of(self, encoder: str) -> str:
+        """The CLIP whose space one of our encoders maps to."""
+        if encoder in self.students:
+            return self.students[encoder][1]
+        return self.lines[EncoderName.parse(encoder).line].clip
+
+    def space_of(self, encoder: str) -> str:
+        """Whose text encoder an encoder's embeddings belong to: another encoder's own, or a CLIP's."""
+        return encoder if encoder in self.others else self.clip_of(encoder)
+
+    def has_text(self, encoder: str) -> bool:
+        """Whether class names are in an encoder's space."""
+        return encoder not in self.others or self.others[encoder].has_text
+
+    def text_model(self, clip: str) -> str:
+        """The open_clip directory whose text encoder makes heads."""
+        if clip in self.others:
+            return self.paths.encoder(clip, "open_clip_config.json")
+        return self.paths.clip(clip)
+
+    def architecture_name(self, clip: str) -> str:
+        """The name of a CLIP's architecture."""
+        return self.clips[clip][0]
+
+    def architecture(self, clip: str) -> dict[str, Any] | None:
+        """A CLIP's architecture as its file has it, None where there is no file."""
+        return clip_architecture(self.clips[clip][0])
+
+    def clip_source(self, clip: str) -> str:
+        """Where a CLIP's weights come from."""
+        return self.clips[clip][1]
+
+    def fetched_clips(self) -> list[str]:
+        """The CLIPs that are loaded and not trained."""
+        return [] if self.scratch else [self.paths.clip(clip) for clip in self.clips]
+
+    def tower_files(self) -> list[str]:
+        """The files of the text tower that a CLIP is trained against; none without one."""
+        if self.tower is None:
+            return []
+        folder = tower_folder(self.config["data_root"], self.tower)
+        return [str(folder / file) for file in load_text_tower(self.tower).files]
+
+    def student_name(self, student: str) -> str:
+        """A student's name in the configuration, of its name among the encoders."""
+        return self.students[student][0]
+
+    def student(self, student: str) -> dict[str, Any]:
+        """What a student is, without how it is aligned."""
+        return student_facts(self.config, self.student_name(student))
+
+    def pretrained(self, student: str) -> str | None:
+        """What a student starts from, as it is configured."""
+        pretrained: str | None = self.config["align"]["students"][self.student_name(student)]["pretrained"]
+        return pretrained
+
+    def first_weights(self, student: str) -> list[str]:
+        """What a student's published weights are fetched to; nothing where it starts from no such weights."""
+        path = published_weights(self.config, self.pretrained(student))
+        return [] if path is None else [str(path)]
+
+    def checked_first_weights(self, student: str) -> list[str]:
+        """The report that the weights fit which a student starts from; nothing where it starts from none."""
+        return [self.paths.aligned(student, "first_weights.json")] if self.pretrained(student) else []
+
+    @cached_property
+    def fetched_weights(self) -> dict[str, str]:
+        """File of published weights that students start from -> the encoder that they are of."""
+        named = [student["pretrained"] for student in self.config["align"]["students"].values()]
+        return {path.name: name for name in named if (path := published_weights(self.config, name))}
+
+    def fetched_facts(self, file: str) -> dict[str, Any]:
+        """What fetching a file of published weights depends on."""
+        encoder = self.fetched_weights[file]
+        return encoder_content(encoder, unpinned=self.is_unpinned(encoder))
+
+    def is_unpinned(self, encoder: str) -> bool:
+        """Whether the user has agreed to weights of which nobody states a checksum."""
+        return encoder in unpinned_encoders(self.config)
+
+    # --- PAINT lines -------------------------------------------------------------------------------------------------
+
+    def tag(self, line: str) -> str:
+        """What stands for a line's data sets in paths."""
+        return self.lines[line].tag
+
+    def of_line(self, line: str, file: str) -> str:
+        """A file of the choice of alpha on a line."""
+        return self.paths.paint(line, self.tag(line), file)
+
+    def of_each_line(self, file: str) -> list[str]:
+        return [self.of_line(line, file) for line in self.lines]
+
+    def finetuned(self, line: str) -> str:
+        """The weights at a line's end: of its own fine-tuning, or made of the task vectors of others."""
+        if self.lines[line].parts:
+            return self.of_line(line, "sum.safetensors")
+        return self.paths.finetuned(line, self.tag(line))
+
+    def finetuned_parts(self, line: str) -> list[str]:
+        """The weights at the ends of the lines that a line is made of."""
+        return [self.finetuned(part) for part in self.lines[line].parts]
+
+    def selected_parts(self, line: str) -> list[str]:
+        """The choices on those lines."""
+        return [self.of_line(part, "selected.json") for part in self.lines[line].parts]
+
+    def line_end(self, line: str, alpha: str) -> list[str]:
+        """The same as an input of what is encoded at an alpha; nothing at 0, which is where the line starts."""
+        return [] if alpha == "0" else [self.finetuned(line)]
+
+    def task_head(self, clip: str, task: Mapping[str, Any]) -> str:
+        """The head that stays frozen while an image encoder learns a task."""
+        return self.paths.head(clip, task["dataset"], nomenclature_of(task), task["prompts"])
+
+    def patching_heads(self, line: str) -> list[str]:
+        """The heads of a line's patching tasks."""
+        facts = self.lines[line]
+        return [self.task_head(facts.clip, task) for task in facts.patching]
+
+    def patching_stores(self, line: str) -> list[str]:
+        return [self.paths.store(task["dataset"]) for task in self.lines[line].patching]
+
+    def patching_nomenclatures(self, line: str) -> list[str]:
+        return [nomenclature_of(task) for task in self.lines[line].patching]
+
+    def align_head(self, student: str) -> str:
+        """The head under which a student is aligned."""
+        return self.task_head(self.clip_of(student), align_task(self.config))
+
+    def stated_patching(self, line: str) -> list[dict[str, Any]]:
+        """A line's patching tasks, with what their data sets decide."""
+        return [self._stated(task) for task in self.lines[line].patching]
+
+    def stated_kept(self, line: str) -> list[dict[str, Any]]:
+        """The same of the tasks that must not suffer."""
+        return [self._stated(task) for task in self.lines[line].kept]
+
+    def _stated(self, task: Mapping[str, Any]) -> dict[str, Any]:
+        """A task with the nomenclature that it leaves open, and the headline metric."""
+        metric = self.dataset(task["dataset"]).headline
+        return {**task, "nomenclature": nomenclature_of(task), "metric": metric}
+
+    def scores_to_choose_by(self, line: str) -> list[str]:
+        """The zero-shot scores that alpha is chosen by on a line."""
+        facts = self.lines[line]
+        return [
+            self.paths.zero_shot(model_at(facts, alpha), task["dataset"], nomenclature_of(task), task["prompts"])
+            for task in (*facts.patching, *facts.kept)
+            for alpha in self.alphas
+        ]
+
+    @property
+    def alpha_names(self) -> list[str]:
+        return [alpha_name(alpha) for alpha in self.alphas]
+
+    def models_of(self, line: str) -> list[str]:
+        """A line's models among the encoders, those that no other line has as well."""
+        names = [model_at(self.lines[line], alpha) for alpha in self.alphas]
+        return [name for name in names if EncoderName.parse(name).line == line]
+
+    def datasets_of(self, line: str) -> list[str]:
+        """What a line's models are scored on: everything, or, of a line that is a part of another, its own tasks."""
+        facts = self.lines[line]
+        if any(line in other.parts for other in self.lines.values()):
+            return [task["dataset"] for task in (*facts.patching, *facts.kept)]
+        return list(self.evaluated)
+
+    def alpha_if_chosen(self, line: str) -> float | None:
+        """The alpha that is chosen on a line, None while none is, for params, which Snakemake evaluates before."""
+        selected = Path(self.of_line(line, "selected.json"))
+        return read_json(selected)["alpha"] if selected.exists() else None
+
+    def teacher(self, student: str) -> str:
+        """The line on which a student's teacher is chosen."""
+        return self.patched[self.clip_of(student)]
+
+    def teachers_alpha(self, student: str) -> float | None:
+        """Its alpha, None while none is chosen."""
+        return self.alpha_if_chosen(self.teacher(student))
+
+    # --- encoding ----------------------------------------------------------------------------------------------------
+
+    def students_of(self, dataset: str) -> list[str]:
+        """The students that can encode a data set: it has the modality that they see."""
+        modalities = self.dataset(dataset).modalities
+        seen = {modality.name for modality in modalities} - {"rgb"}
+        return [name for name in self.students if (self.student(name).get("modality") or modalities[0].name) in seen]
+
+    def others_of(self, dataset: str) -> list[str]:
+        """The encoders not made here that can encode a data set."""
+        return [name for name, facts in self.others.items() if sees(facts, self.dataset(dataset))]
+
+    def sweep_batches(
+        self, line: str, dataset: str, exists: Callable[[Path], bool] = Path.exists
+    ) -> dict[str, list[str]]:
+        """Name of a job -> the models that it encodes a data set with.
+
+        Models that are encoded already form one job, which runs only when something it reads has changed, and new ones
+        another, so that an alpha added later is encoded alone; `embed.models_per_job` spreads them over several.
+        Where a line is made of others, whose alphas are chosen against the zero-shot model, that has a job of its own.
+        """
+
+        def is_encoded(model: str) -> bool:
+            paths = (self.paths.embeddings(model, dataset, split) for split in self.scored_splits(dataset))
+            return all(exists(Path(path)) for path in paths)
+
+        first = [zero_shot(line)] if self.lines[line].parts else []
+        models = [model for model in self.models_of(line) if model not in first]
+        encoded = [model for model in models if is_encoded(model)]
+        new = [model for model in models if model not in encoded]
+        size = self.config["embed"]["models_per_job"] or len(self.alphas)
+        batches = {
+            "_".join([name, *([str(at // size)] * (len(group) > size))]): group[at : at + size]
+            for name, group in (("encoded", encoded), ("new", new))
+            for at in range(0, len(group), size)
+        }
+        return {**batches, **({"zero_shot": first} if first else {})}
+
+    def sweeps(self) -> list[tuple[str, str, str, list[str]]]:
+        """Every job that encodes with a line's models: line, data set, name of the batch, models."""
+        return [
+            (line, dataset, batch, models)
+            for line in self.lines
+            for dataset in self.evaluated
+            if dataset in self.datasets_of(line)
+            for batch, models in self.sweep_batches(line, dataset).items()
+        ]
+
+    def start_of(self, line: str, chosen: Chosen) -> dict[str, str]:
+        """The model that a line starts at, an open_clip directory: CLIP, or what was chosen on another line."""
+        facts, files = self.lines[line], ("open_clip_config.json", "open_clip_model.safetensors")
+        if facts.start:
+            chosen(facts.start)
+            config, weights = (self.of_line(facts.start, f"patched/{file}") for file in files)
+        else:
+            config, weights = (self.paths.clip(facts.clip, file) for file in files)
+        return {"clip": config, "clip_weights": weights}
+
+    def ends_of(self, line: str, chosen: Chosen) -> dict[str, str]:
+        """Both ends of a line, once alpha is chosen on it: an unchanged choice reruns nothing that depends on it."""
+        chosen(line)
+        return {**self.start_of(line, chosen), "finetuned": self.finetuned(line)}
+
+    def teachers_ends(self, student: str, chosen: Chosen) -> dict[str, str]:
+        """Those of the line that a student's teacher is on."""
+        return self.ends_of(self.teacher(student), chosen)
+
+    def aligned(self, student: str, chosen: Chosen) -> str:
+        """A student's weights.
+
+        Whatever depends on the alignment must wait for alpha by itself as well: Snakemake looks again only at jobs that
+        wait, and would otherwise rerun the rest although the choice has not changed.
+        """
+        chosen(self.teacher(student))
+        return self.paths.aligned(student)
+
+    def encoded(self, encoder: str, dataset: str, split: str, chosen: Chosen) -> str:
+        """What an encoder made of a split, for whoever reads it."""
+        if encoder in self.students:
+            chosen(self.teacher(encoder))  # for the same reason
+        return self.paths.embeddings(encoder, dataset, split)

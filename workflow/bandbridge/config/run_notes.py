@@ -6,7 +6,8 @@ from typing import Any
 
 from bandbridge.catalogue.datasets import Dataset, load_dataset, load_nomenclature, prompt_set
 from bandbridge.catalogue.encoders import EncoderFacts, blindness, load_encoder_facts
-from bandbridge.config.run import evaluated, other_encoders, prompts, scored_nomenclatures, student_facts, students
+from bandbridge.config.networks import other_encoders, student_facts, students
+from bandbridge.config.scored import evaluated, prompts, scored_nomenclatures
 
 
 def run_notes(config: Mapping[str, Any]) -> list[str]:

@@ -6,19 +6,12 @@ from typing import Any
 
 from bandbridge.base.alphas import SMALLEST, alpha_name
 from bandbridge.base.errors import did_you_mean
+from bandbridge.base.paths import chosen_on
 from bandbridge.catalogue.datasets import dataset_names
 from bandbridge.config.data import configured
-from bandbridge.config.run import (
-    align_recipe,
-    align_task,
-    evaluated,
-    lines,
-    model_at,
-    other_encoders,
-    students,
-    tasks,
-    uses_scratch,
-)
+from bandbridge.config.lines import align_task, lines, model_at, tasks
+from bandbridge.config.networks import align_recipe, other_encoders, students, uses_scratch
+from bandbridge.config.scored import evaluated
 from bandbridge.config.sizes import most_samples
 
 # What a table calls models by the part they play.
@@ -128,7 +121,7 @@ def table_faults(config: Mapping[str, Any]) -> Iterator[str]:
                 f"tables.datasets names '{name}', which is not evaluated; evaluated are: {', '.join(datasets)}."
                 f"{did_you_mean(name, datasets)}"
             )
-    named = [f"{line}@selected" for line in lines(config)]
+    named = [*map(chosen_on, lines(config))]
     named += [model_at(line, alpha) for line in lines(config).values() for alpha in config["paint"]["alphas"]]
     models = list(dict.fromkeys([*ROLES, *students(config), *other_encoders(config), *named]))
     for name in config["tables"]["models"] or ():

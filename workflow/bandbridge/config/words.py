@@ -12,7 +12,7 @@ from bandbridge.catalogue.datasets import (
     prompt_set,
     prompt_set_names,
 )
-from bandbridge.config.run import evaluated, main_prompts, open_words, prompts, scored_nomenclatures
+from bandbridge.config.scored import evaluated, main_prompts, open_words, prompts, scored_nomenclatures
 
 
 def word_faults(config: Mapping[str, Any]) -> Iterator[str]:

@@ -265,7 +265,7 @@ def _counted_reasons(refused: Sequence[Refused]) -> str:
 # --- the store -----------------------------------------------------------------------------------------------------
 
 
-def _write_pixels(
+def _write_pixels(  # noqa: PLR0913 (each is one fact of the array)
     group: zarr.Group,
     folder: Path,
     modality: Modality,

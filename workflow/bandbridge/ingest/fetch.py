@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 from bandbridge.base.errors import UserError
 from bandbridge.base.files import checksum, read_json, whole_file, write_json
 from bandbridge.catalogue.datasets import Dataset, Source
+from bandbridge.config.run import Run
 from bandbridge.ingest.archives import is_archive, locate, parts_of
 from bandbridge.ingest.transfer import Expected, MirrorError, Part, transfer
 
@@ -104,6 +105,16 @@ def missing_manual(dataset: Dataset, directory: Path) -> list[str]:
         _steps(source, directory / source.file)
         for source in needed(dataset)
         if by_hand(source) and _present(source, directory) is None
+    ]
+
+
+def manual_steps(run: Run) -> list[str]:
+    """The same for all data sets of a run, but those whose files were listed already."""
+    return [
+        step
+        for dataset in run.datasets
+        if not Path(run.paths.files(dataset)).exists()
+        for step in missing_manual(run.dataset(dataset), Path(run.archives(dataset)))
     ]
 
 

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import zarr
@@ -123,12 +124,12 @@ def write_tables(
 
 
 def write_coordinate(
-    group: zarr.Group, name: str, values: NDArray, dimensions: tuple[str, ...], **attributes: str
+    group: zarr.Group, name: str, values: NDArray[Any], dimensions: tuple[str, ...], **attributes: str
 ) -> None:
     write_array(group, name, values, dimensions, attributes=attributes)
 
 
-def _text(values: Sequence[str]) -> NDArray:
+def _text(values: Sequence[str]) -> NDArray[Any]:
     return np.array(values, dtype=np.dtypes.StringDType())
 
 

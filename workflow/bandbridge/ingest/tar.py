@@ -1,23 +1,23 @@
-"""Tar archives in one streaming pass, whatever compresses them.
+"""Tar archives in one streaming pass, whatever compresses them: tarfile's members, and a check that they are all.
 
-Python's tarfile spends several times as long on a member's header as gunzipping its content takes, keeps an object of
-every member in memory, and takes some truncated archives for whole ones. Archives here have millions of small members.
+Python's tarfile takes some truncated or damaged archives for whole ones, and reads headers of any size into memory.
 """
 
 import bz2
 import io
 import lzma
 import re
+import tarfile
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, BinaryIO, NamedTuple, cast
+from tarfile import GNU_TYPES, HeaderError
+from typing import Any, BinaryIO, NamedTuple, Self, cast
 
 import zstandard
 from isal import igzip
 
 from bandbridge.base.untrusted import whole_number
 
-BLOCK = 512
 CHUNK = 64 * 1024
 # A zstd block of 4 bytes becomes 128 kB: what one call may expand to is kept small by giving it little.
 ZSTD_CHUNK = 4 * 1024
@@ -29,13 +29,13 @@ MAX_HEADER_BYTES = 16 * 1024**2
 # Above this size, a content that is a thousand times its compressed size is a bomb and no image.
 BOMB_BYTES, BOMB_RATIO = 100 * 1024**2, 1000
 
-# What can be sought in a file, and a number as headers hold it.
+# What can be sought in a file.
 MOST_BYTES = 2**62
+# Kinds that tarfile does not know: GNU's name of a volume, and its list of a folder's files.
+VOLUME, FILE_LIST = b"V", b"D"
+NAME_BYTES, SIZE = 100, slice(124, 136)
 OCTAL = re.compile(rb"[0-7]*")
-
-ZERO_BLOCK = bytes(BLOCK)
-FILES, FOLDERS, LINKS = b"\x007", b"5D", b"12346"
-PAX_NEXT, PAX_ALL, LONG_NAME, LONG_LINK, VOLUME = b"xX", b"g", b"L", b"K", b"V"
+GNU_MAGIC, GNU = slice(257, 265), b"ustar  \0"
 
 
 class TarError(Exception):
@@ -61,7 +61,7 @@ def unpacked(file: BinaryIO) -> Unpacked:
     file.seek(0)
     ahead = CHUNK
     if start[:2] == b"\x1f\x8b":
-        raw: Any = igzip.IGzipFile(fileobj=file, mode="rb")
+        raw: Any = igzip.IGzipFile(fileobj=file, mode="rb")  # type: ignore[no-untyped-call]
         ahead = igzip.READ_BUFFER_SIZE
     elif start[:3] == b"BZh":
         raw = _Frames(file, bz2.BZ2Decompressor, bounded=True)
@@ -127,10 +127,10 @@ class TarMember(NamedTuple):
 
 
 class TarReader:
-    """Iterates over the members that are no folders; `read` gives the content of the one that came last.
+    """Iterates over the members that are no folders; `read` returns the content of the latest one.
 
-    Knows ustar, GNU and pax headers. At the end it makes sure that the archive did not break off before, and that
-    nothing but zeros follows.
+    At the end it makes sure that the archive did not break off before, and that nothing but zeros follows, neither of
+    which tarfile does.
 
     Raises:
         TarError: with the reason, while iterating or reading.
@@ -138,154 +138,134 @@ class TarReader:
 
     def __init__(self, source: Unpacked) -> None:
         self._source = source
-        self._read = source.stream.read
-        self._size = self._left = self._padding = 0
-        self._began = 0
+        self._forward = _Forward(source)
+        self._left = 0
         self._name = ""
 
     def __iter__(self) -> Iterator[TarMember]:
-        shared: dict[str, str] = {}
-        own: dict[str, str] = {}
-        while header := self._header():
-            kind = header[156:157]
-            size = _number(header[124:136])
-            if kind in PAX_NEXT:
-                own.update(_pax(self._extension(size)))
-            elif kind == PAX_ALL:
-                shared.update(_pax(self._extension(size)))
-            elif kind == LONG_NAME:
-                own["path"] = _text(self._extension(size))
-            elif kind in (LONG_LINK, VOLUME):
-                self._extension(size)
-            else:
-                if own or shared:
-                    fields = {**shared, **own}
-                    own = {}
-                    name, size = fields.get("path") or _name(header), _pax_size(fields, size)
-                else:
-                    name = _name(header)
-                is_file = kind in FILES or kind == b"0"
-                if not is_file and kind not in FOLDERS and kind not in LINKS:
-                    raise TarError(f"'{name}' is of the type {kind!r}, which is not read here")
-                is_folder = kind in FOLDERS or (kind == b"\0" and name.endswith("/"))
-                # As in tarfile: the header of a link or a folder may state a size, but no content follows.
-                self._begin(name, size if (is_file and not is_folder) or kind == b"D" else 0)
-                if not is_folder:
-                    yield TarMember(name, size, not is_file)
-                self._skip()
+        for member in self._members():
+            self._name = member.name
+            if member.type in (VOLUME, FILE_LIST):
+                continue
+            if member.sparse is not None:
+                raise TarError(f"'{member.name}' is a sparse file; pack it without -S")
+            if member.type not in tarfile.SUPPORTED_TYPES:
+                raise TarError(f"'{member.name}' is of the type {member.type!r}, which is not read here")
+            if not 0 <= member.size < MOST_BYTES:
+                raise TarError(f"'{member.name}' states a negative size, or one beyond all files")
+            stated = member.pax_headers.get("size")
+            if stated is not None and whole_number(stated) != member.size:
+                raise TarError(f"a pax header states the size {stated[:40]!r}")
+            self._left = member.size if member.isreg() else 0
+            if not member.isdir():
+                yield TarMember(member.name, member.size, not member.isreg())
+        self._make_sure_of_the_end()
 
     def read(self) -> bytes:
         """The whole content of the member that was yielded last, once."""
         size, self._left = self._left, 0
-        content = self._read(size) if size <= BOMB_BYTES else self._read_large(size)
+        content = self._forward.read(size) if size <= BOMB_BYTES else self._read_large(size)
         if len(content) < size:
             raise TarError(f"it breaks off inside '{self._name}'")
         return content
 
-    def _begin(self, name: str, size: int) -> None:
-        self._name, self._left, self._padding = name, size, -size % BLOCK
-        if size > BOMB_BYTES:
-            self._began = self._source.consumed()
+    def _members(self) -> Iterator[tarfile.TarInfo]:
+        """What tarfile reads, its errors in our words."""
+        try:
+            with tarfile.TarFile(
+                fileobj=cast(Any, self._forward), tarinfo=_Member, encoding="utf-8", errors="surrogateescape"
+            ) as archive:
+                while (member := archive.next()) is not None:
+                    cast(Any, archive).members = []  # there may be millions
+                    yield member
+        except tarfile.ReadError as error:
+            raise TarError(f"it breaks off inside '{self._name}'" if self._name else "it is no tar") from error
+        except _DamagedError as error:
+            cut = len(self._forward.block) < tarfile.BLOCKSIZE
+            place = f"it breaks off after '{self._name}'" if cut else f"what follows '{self._name}' is no tar header"
+            raise TarError(f"{place} ({error})" if self._name else "it is no tar") from error
 
     def _read_large(self, size: int) -> bytes:
         content = bytearray()
-        while len(content) < size and (piece := self._read(min(STEP, size - len(content)))):
+        began = self._source.consumed()
+        while len(content) < size and (piece := self._forward.read(min(STEP, size - len(content)))):
             content += piece
-            packed = self._source.consumed() - self._began + self._source.slack
+            packed = self._source.consumed() - began + self._source.slack
             if self._source.ends_itself and len(content) > max(BOMB_BYTES, BOMB_RATIO * packed):
                 raise TarError(f"'{self._name}' expands more than {BOMB_RATIO}-fold, as no image does")
         return bytes(content)
 
-    def _skip(self) -> None:
-        rest = self._left + self._padding
-        self._left = self._padding = 0
-        if rest > CHUNK and not self._source.ends_itself:
-            self._source.stream.seek(rest - 1, io.SEEK_CUR)
-            rest = 1
-        while rest:
-            piece = len(self._read(min(rest, STEP)))
-            if not piece:
-                raise TarError(f"it breaks off inside '{self._name}'")
-            rest -= piece
-
-    def _extension(self, size: int) -> bytes:
-        if size > MAX_HEADER_BYTES:
-            raise TarError(f"a header after '{self._name}' has {size:,} bytes")
-        self._begin(self._name, size)
-        content = self.read()
-        self._skip()
-        return content
-
-    def _header(self) -> bytes:
-        """The next header, verified; empty at the archive's end."""
-        header: bytes = self._read(BLOCK)
-        if len(header) == BLOCK and header != ZERO_BLOCK:
-            found = sum(header) - sum(header[148:156]) + 8 * 32
-            stated = _number(header[148:156])
-            if found != stated:
-                # Some old programs added the bytes up as signed numbers.
-                signed = found - 256 * sum(byte > 127 for byte in header[:148] + header[156:])
-                if signed != stated:
-                    raise TarError(f"what follows '{self._name}' is no tar header" if self._name else "it is no tar")
-            return header
-        if header == ZERO_BLOCK:
-            while rest := self._read(STEP):
-                if rest.count(0) != len(rest):
-                    raise TarError("something follows after its end")
-        elif header or not self._source.ends_itself:
-            raise TarError(f"it breaks off after '{self._name}'" if self._name else "it is no tar")
-        return b""
+    def _make_sure_of_the_end(self) -> None:
+        last = self._forward.block
+        if len(last) < tarfile.BLOCKSIZE:
+            if last or not self._source.ends_itself:
+                raise TarError(f"it breaks off after '{self._name}'" if self._name else "it is no tar")
+            return
+        while rest := self._forward.read(STEP):
+            if rest.count(0) != len(rest):
+                raise TarError("something follows after its end")
 
 
-def _name(header: bytes) -> str:
-    name = header[:100].split(b"\0", 1)[0]
-    # GNU's own format keeps times where ustar has the prefix.
-    if header[345] and header[257:263] == b"ustar\0":
-        name = header[345:500].split(b"\0", 1)[0] + b"/" + name
-    return name.decode("utf-8", "surrogateescape")
+class _DamagedError(Exception):
+    """A header that cannot be read; tarfile takes all but the first of an archive for its end."""
 
 
-def _text(field: bytes) -> str:
-    return field.split(b"\0", 1)[0].decode("utf-8", "surrogateescape")
+class _Member(tarfile.TarInfo):
+    @classmethod
+    def fromtarfile(cls, tarfile: tarfile.TarFile) -> Self:
+        forward = cast(_Forward, tarfile.fileobj)
+        forward.longest_read = MAX_HEADER_BYTES
+        try:
+            return super().fromtarfile(tarfile)
+        except HeaderError as error:
+            if forward.block.strip(b"\0"):
+                raise _DamagedError(error) from error
+            raise
+        except (ValueError, OverflowError) as error:  # numbers and names that nobody checked
+            raise _DamagedError(error) from error
+        finally:
+            forward.longest_read = MOST_BYTES
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        member = super().frombuf(buf, encoding, errors)
+        # Python reads more as a number than tar's writers mean: +3, 0o3, 1_0.
+        if not buf[SIZE.start] & 0x80 and not OCTAL.fullmatch(bytes(buf[SIZE]).partition(b"\0")[0].strip(b" ")):
+            raise HeaderError(f"{bytes(buf[SIZE])!r} where a number belongs")
+        if buf[GNU_MAGIC] == GNU and member.type not in GNU_TYPES:
+            # Its format keeps times where others have the first part of a long name.
+            member.name = bytes(buf[:NAME_BYTES]).partition(b"\0")[0].decode(encoding, errors)
+            member.name = member.name.rstrip("/") if member.isdir() else member.name
+        return member
 
 
-def _number(field: bytes) -> int:
-    if field[0] & 0x80:
-        number = int.from_bytes(field, "big") - (1 << (8 * len(field) - 1))
-        if field[0] == 0x80 and number < MOST_BYTES:
-            return number
-        raise TarError("a header states a negative size, or one beyond all files")
-    octal = field.split(b"\0", 1)[0].strip(b" ")
-    if OCTAL.fullmatch(octal) is None:
-        raise TarError(f"a header holds {field!r} where a number belongs; it is no tar, or damaged")
-    return int(octal or b"0", 8)
+class _Forward:
+    """What tarfile asks of a file, of a stream that is read forward alone.
 
+    Attributes:
+        block: what the last read returned.
+        longest_read: bytes that a read may ask for; a header may state any size of what extends it.
+    """
 
-def _pax_size(fields: dict[str, str], size: int) -> int:
-    if any(key.startswith("GNU.sparse") for key in fields):
-        raise TarError(
-            f"'{fields.get('GNU.sparse.name', fields.get('path', ''))}' is a sparse file; pack it without -S"
-        )
-    stated = fields.get("size")
-    if stated is None:
-        return size
-    number = whole_number(stated)
-    if number is None or number >= MOST_BYTES:
-        raise TarError(f"a pax header states the size {stated[:40]!r}")
-    return number
+    def __init__(self, source: Unpacked) -> None:
+        self._stream, self._skips = source.stream, source.ends_itself
+        self._place = 0
+        self.longest_read = MOST_BYTES
+        self.block = b""
 
+    def tell(self) -> int:
+        return self._place
 
-def _pax(records: bytes) -> dict[str, str]:
-    """The fields of a pax header: lines of 'length key=value', the length counting the whole line."""
-    fields = {}
-    at = 0
-    while at < len(records) and records[at]:
-        space = records.find(b" ", at, at + 20)
-        # Of bytes, these are ASCII digits alone.
-        length = int(records[at:space]) if space > 0 and records[at:space].isdigit() else 0
-        key, equals, value = records[space + 1 : at + length - 1].partition(b"=")
-        if length < 5 or not equals or records[at + length - 1 : at + length] != b"\n":
-            raise TarError("a pax header is damaged")
-        fields[key.decode("utf-8", "surrogateescape")] = value.decode("utf-8", "surrogateescape")
-        at += length
-    return fields
+    def read(self, size: int) -> bytes:
+        if not 0 <= size <= self.longest_read:
+            raise TarError(f"a header has {size:,} bytes")
+        self.block = self._stream.read(size)
+        self._place += len(self.block)
+        return self.block
+
+    def seek(self, place: int) -> None:
+        if place - self._place > CHUNK and not self._skips:
+            self._stream.seek(place - self._place, io.SEEK_CUR)
+            self._place = place
+        while self._place < place and self.read(min(STEP, place - self._place)):
+            pass

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bandbridge.metrics.ranking import pairs_ranking, rank_class, weighted_average_precision
+from bandbridge.metrics.ranking import rank_class, weighted_average_precision
 
 Floats = NDArray[np.floating]
 Integers = NDArray[np.integer]
@@ -13,7 +13,8 @@ def unit_rows(rows: ArrayLike) -> NDArray[np.float32]:
     """Rows scaled to length one, in float32; a row of zeros stays zeros."""
     array = np.asarray(rows, dtype=np.float32)
     length = np.linalg.norm(array, axis=1, keepdims=True)
-    return np.divide(array, length, out=np.zeros_like(array), where=length != 0)
+    unit: NDArray[np.float32] = np.divide(array, length, out=np.zeros_like(array), where=length != 0)
+    return unit
 
 
 def logits_from_head(
@@ -40,7 +41,8 @@ def single_labels(labels: ArrayLike) -> Integers:
     wrong = np.flatnonzero((one_hot != 0).sum(axis=1) != 1)
     if wrong.size:
         raise ValueError(f"{wrong.size} of {len(one_hot)} samples do not have exactly one label, first at {wrong[0]}")
-    return one_hot.argmax(axis=1)
+    indices: Integers = one_hot.argmax(axis=1)
+    return indices
 
 
 def accuracy(truth: Integers, predicted: Integers) -> float:
@@ -49,27 +51,23 @@ def accuracy(truth: Integers, predicted: Integers) -> float:
 
 
 def top_k_hits(truth: Integers, scores: Floats, k: int) -> NDArray[np.bool_]:
-    """Whether the true class is among the k best scored ones, (n,); of equal scores the first class counts as better.
+    """Whether the true class is among the k classes of highest score, (n,); of equal scores the first class wins.
 
-    So with k = 1 a hit is where `argmax` finds the true class.
+    With k = 1 a sample is a hit where `argmax` returns the true class.
 
     Args:
         truth: (n,) indices of classes.
         scores: (n, class).
     """
-    own = scores[np.arange(len(truth)), truth][:, None]
+    of_truth = scores[np.arange(len(truth)), truth][:, None]
     earlier = np.arange(scores.shape[1]) < truth[:, None]
-    better = np.count_nonzero(scores > own, axis=1) + np.count_nonzero((scores == own) & earlier, axis=1)
-    return better < k
-
-
-def top_k_accuracy(truth: Integers, scores: Floats, k: int) -> float:
-    """Share of samples whose true class is among the k best scored ones; NaN without samples."""
-    return float(np.mean(top_k_hits(truth, scores, k))) if len(truth) else float("nan")
+    better = np.count_nonzero(scores > of_truth, axis=1) + np.count_nonzero((scores == of_truth) & earlier, axis=1)
+    hits: NDArray[np.bool_] = better < k
+    return hits
 
 
 def confusion_matrix(truth: Integers, predicted: Integers, classes: int) -> Integers:
-    """How many samples of each class (row) were taken for each class (column), (class, class)."""
+    """Number of samples per true class (row) and predicted class (column), (class, class)."""
     return np.bincount(truth * classes + predicted, minlength=classes**2).reshape(classes, classes)
 
 
@@ -77,7 +75,8 @@ def class_accuracy(truth: Integers, predicted: Integers, classes: int) -> Floats
     """Accuracy among the samples of each class (its recall), (classes,); NaN for a class without samples."""
     samples = np.bincount(truth, minlength=classes)
     hits = np.bincount(truth[truth == predicted], minlength=classes)
-    return np.divide(hits, samples, out=np.full(classes, np.nan), where=samples > 0)
+    shares: Floats = np.divide(hits, samples, out=np.full(classes, np.nan), where=samples > 0)
+    return shares
 
 
 def mean_of_defined(values: Floats) -> Floats:
@@ -85,11 +84,12 @@ def mean_of_defined(values: Floats) -> Floats:
     defined = ~np.isnan(values)
     count = defined.sum(axis=-1)
     total = np.where(defined, values, 0).sum(axis=-1)
-    return np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
+    mean: Floats = np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
+    return mean
 
 
 def average_precision(labels: ArrayLike, scores: ArrayLike) -> Floats:
-    """Average precision of each class (as sklearn.metrics.average_precision_score), NaN where undefined.
+    """Average precision per class (as sklearn.metrics.average_precision_score), NaN where undefined.
 
     Args:
         labels: (n, class), 1 where the sample carries the class.
@@ -102,11 +102,3 @@ def average_precision(labels: ArrayLike, scores: ArrayLike) -> Floats:
     once = np.ones((len(truth), 1), np.int16)
     rankings = [rank_class(truth[:, index], values[:, index]) for index in range(truth.shape[1])]
     return np.array([weighted_average_precision(r, once)[0] if r else np.nan for r in rankings])
-
-
-def micro_average_precision(labels: ArrayLike, scores: ArrayLike) -> float:
-    """Average precision of all (sample, class) pairs as one ranking; classes with a NaN among their scores left out."""
-    ranking = pairs_ranking(labels, scores)
-    if ranking is None:
-        return float("nan")
-    return float(weighted_average_precision(ranking, np.ones((len(np.asarray(labels)), 1), np.int16))[0])

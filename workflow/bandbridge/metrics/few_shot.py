@@ -1,6 +1,7 @@
-"""Few-shot probes: linear probes fitted on k samples a class, drawn several times."""
+"""Few-shot probes: linear probes fitted on k samples per class, drawn several times."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,16 +13,37 @@ from bandbridge.metrics.probe import SCIKIT_LEARN, Integers, Part, Solver, fit_p
 from bandbridge.metrics.resampled import headline_score
 
 
-def shots_of(labels: ArrayLike, k: int, order: Integers) -> NDArray[np.integer]:
-    """The samples, as ascending rows, of a k-shot training set: the first k carriers of each class in `order`.
+@dataclass(frozen=True)
+class FewShot:
+    """What few-shot probes are fitted on and how.
 
-    Of a multi-label set they are united: a sample may count for several classes, and a class may have more than k
-    carriers through the samples that others took. A class with fewer than k carriers gives all it has. In the same
-    order, the samples of a smaller k are among those of a larger one.
+    Attributes:
+        shots: values of k, samples per class.
+        repeats: draws per k.
+        grid: values of C.
+        max_iterations: of the solver.
+    """
+
+    shots: Sequence[int]
+    repeats: int
+    grid: Sequence[float]
+    max_iterations: int
+
+
+def shots_of(labels: ArrayLike, k: int, order: Integers) -> NDArray[np.integer]:
+    """The samples of a k-shot training set: the first k carriers of each class in `order`.
+
+    In a multi-label set a sample may count for several classes, and a class may have more than k carriers through
+    samples drawn for other classes. A class with fewer than k carriers contributes all of them. In the same order,
+    the samples of a smaller k are among those of a larger one.
 
     Args:
         labels: (n, class) of 0 and 1.
+        k: samples per class.
         order: (n,) the rows in any order.
+
+    Returns:
+        Ascending rows of `labels`.
     """
     carries = np.asarray(labels)[order] != 0
     first = carries & (carries.cumsum(axis=0) <= k)
@@ -29,7 +51,7 @@ def shots_of(labels: ArrayLike, k: int, order: Integers) -> NDArray[np.integer]:
 
 
 def orders(n: int, repeats: int, seed: int) -> Iterator[NDArray[np.integer]]:
-    """The rows in random order, once a repeat. They hang on n, seed and repeat alone, and thus not on the encoder."""
+    """The rows in random order, one per repeat; an order depends only on n, the seed and the repeat's index."""
     for repeat in range(repeats):
         yield np.random.default_rng([seed, repeat]).permutation(n)
 
@@ -39,42 +61,53 @@ def few_shot(
     validation: Part,
     test: Part,
     kind: str,
-    shots: Sequence[int],
-    repeats: int,
-    grid: Sequence[float],
-    max_iterations: int,
+    recipe: FewShot,
     seed: int,
     solver_for: Callable[[Part], Solver] = lambda _: SCIKIT_LEARN,
     metric: str | None = None,
 ) -> dict[int, NDArray[np.float64]]:
-    """The headline on `test` of probes fitted on k samples a class of `train`, each k of `shots`: (repeats,) values.
+    """The headline on `test` of probes fitted on k samples per class of `train`.
 
-    Each is a linear probe as of `fit_probe`, standardised by its own few samples, its C the best on all of
-    `validation`. NaN where no class has a classifier and samples of both values in `test` (multi-label).
+    Each is a linear probe as of `fit_probe`, standardised by its few training samples; its C is the best on all of
+    `validation`.
 
     Args:
-        train, validation, test: embeddings (n, d) and labels (n, class) of 0 and 1.
+        train: embeddings (n, d) and labels (n, class) of 0 and 1.
+        validation: like `train`.
+        test: like `train`.
         kind: 'single' or 'multi'.
+        recipe: shots, repeats, and how probes are fitted.
+        seed: of the draws.
+        solver_for: the solver for a training set.
         metric: the headline; None for that of the kind.
+
+    Returns:
+        k -> (repeats,) values, 0..1; NaN where no class has a classifier and samples of both values in `test`
+        (multi-label).
 
     Raises:
         ValueError: train shows fewer than two classes (single label), or a sample without exactly one.
     """
     (embedding, labels), metric = train, metric or headline_metric(kind)
-    values: dict[int, list[float]] = {k: [] for k in shots}
-    for order in orders(len(labels), repeats, seed):
-        for k in shots:
+    values: dict[int, list[float]] = {k: [] for k in recipe.shots}
+    for order in orders(len(labels), recipe.repeats, seed):
+        for k in recipe.shots:
             rows = shots_of(labels, k, order)
             few = (embedding[rows], labels[rows])
-            probe = fit_probe(few, validation, kind, grid, max_iterations, solver_for(few), metric)
+            probe = fit_probe(few, validation, kind, recipe.grid, recipe.max_iterations, solver_for(few), metric)
             values[k].append(headline_score(metric, test[1], probe.scores(test[0])))
-    return {k: np.array(found) for k, found in values.items()}
+    return {k: np.array(of_repeats) for k, of_repeats in values.items()}
 
 
 def t_interval(values: ArrayLike, level: float) -> Interval:
-    """Student's interval of the mean of repeats at `level` (0..1), cut to 0..1; (NaN, NaN) of fewer than two.
+    """Student's t interval of the mean of repeats, clipped to 0..1.
 
-    NaN are left out.
+    Args:
+        values: one per repeat; NaN are left out.
+        level: of the interval, 0..1.
+
+    Returns:
+        Lower and upper bound; (NaN, NaN) with fewer than two values.
     """
     array = np.asarray(values, dtype=np.float64)
     array = array[~np.isnan(array)]

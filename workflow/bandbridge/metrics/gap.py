@@ -1,4 +1,4 @@
-"""How two sets of embeddings lie to each other on the unit sphere, and how one is spread on it."""
+"""Distances between two sets of unit embeddings, and the uniformity of one."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -9,8 +9,11 @@ from bandbridge.metrics.classification import unit_rows
 def centroid_distance(first: ArrayLike, second: ArrayLike) -> float:
     """The modality gap: distance between the centroids of two sets of unit embeddings (Liang et al. 2022), 0..2.
 
+    NaN where one of the sets is empty.
+
     Args:
-        first, second: (n, d) and (m, d), need not be normalised; NaN where one has no row.
+        first: (n, d), need not be normalised.
+        second: (m, d), need not be normalised.
     """
     return float(np.linalg.norm(_centroid(first) - _centroid(second)))
 
@@ -21,10 +24,13 @@ def _centroid(rows: ArrayLike) -> NDArray[np.float64]:
 
 
 def alignment(first: ArrayLike, second: ArrayLike) -> float:
-    """Mean squared distance between the unit embeddings of a pair (Wang and Isola 2020, alpha = 2): 0 at best, to 4.
+    """Mean squared distance between the unit embeddings of a pair (Wang and Isola 2020, alpha = 2), 0 (best) to 4.
+
+    NaN without rows.
 
     Args:
-        first, second: (n, d), row i of one belongs to row i of the other; need not be normalised. NaN without rows.
+        first: (n, d), need not be normalised.
+        second: (n, d), need not be normalised; row i is the counterpart of row i of `first`.
 
     Raises:
         ValueError: the two do not have the same shape.
@@ -34,7 +40,7 @@ def alignment(first: ArrayLike, second: ArrayLike) -> float:
 
 
 def mean_cosine(first: ArrayLike, second: ArrayLike) -> float:
-    """Mean cosine between the embeddings of a pair, -1..1; arguments and errors as of `alignment`."""
+    """Mean cosine between the embeddings of a pair, -1..1; arguments and errors are those of `alignment`."""
     rows, others = _pairs(first, second)
     return float(np.einsum("nd,nd->n", rows, others).mean(dtype=np.float64)) if len(rows) else float("nan")
 
@@ -48,18 +54,19 @@ def _pairs(first: ArrayLike, second: ArrayLike) -> tuple[NDArray[np.float32], ND
 def uniformity(rows: ArrayLike, block: int = 2048) -> float:
     """Log of the mean of exp(-2 |x - y|^2) over all pairs of unit embeddings (Wang and Isola 2020, t = 2).
 
-    0 where all are the same; the lower, the more evenly they are spread, down to about -4 for many in high dimensions.
+    0 where all are equal; the lower, the more evenly they are spread, down to about -4 for many in high dimensions. NaN
+    with fewer than two rows.
 
     Args:
-        rows: (n, d), need not be normalised; NaN with fewer than two.
-        block: rows of either side of a pair at a time; memory is block * block cosines. All pairs are visited once.
+        rows: (n, d), need not be normalised.
+        block: rows of either side of a pair at a time; memory is block * block cosines. Each pair is visited once.
     """
     unit = unit_rows(rows)
     n = len(unit)
     if n < 2:
         return float("nan")
     total = 0.0
-    # Rows of zeros have no direction: their squares are not 1, so distances are not a matter of the cosine alone.
+    # Rows of zeros have no direction: their squares are not 1, so that the cosine alone does not give the distance.
     squares = np.einsum("nd,nd->n", unit, unit)
     for top in range(0, n, block):
         upper = slice(top, top + block)

@@ -20,14 +20,19 @@ COUNTS_AT_A_TIME = 2**25  # samples times halves, of two bytes
 
 
 def half_samples(units: NDArray[np.integer], resamples: int, seed: int) -> Iterator[Counts]:
-    """Which samples are in each half, 0 or 1, in blocks (n, r) whose columns are halves; r sums to `resamples`.
+    """Random halves of the samples, in complementary pairs.
 
-    Halves come in pairs that complement each other. Pair j is of `default_rng(seed)`'s permutation j of the g units:
-    the first g // 2 are one half, the rest the other. The samples of a unit are in a half together. Equal units,
-    `resamples` and seed give equal halves, so that two encoders are scored on the same ones.
+    Pair j splits `default_rng(seed)`'s permutation j of the g units: the first g // 2 are one half, the rest the other.
+    The samples of a unit stay together. Equal units, `resamples` and seed give equal halves, so that two encoders are
+    scored on the same ones.
 
     Args:
-        units: (n,) the unit of each sample, 0 .. g - 1: its own, or one that it shares with its neighbours.
+        units: (n,) the unit of each sample, 0 .. g - 1: one per sample, or one shared with its neighbours.
+        resamples: number of halves.
+        seed: of the permutations.
+
+    Yields:
+        Blocks (n, r), 1 where the sample is in the half of that column; r sums to `resamples`.
     """
     n, number = len(units), int(units.max(initial=-1)) + 1
     generator = np.random.default_rng(seed)
@@ -48,10 +53,20 @@ def half_samples(units: NDArray[np.integer], resamples: int, seed: int) -> Itera
 def on_half_samples(
     statistics: Mapping[str, Statistic], units: NDArray[np.integer], resamples: int, seed: int, threads: int = 1
 ) -> dict[str, Floats]:
-    """Values (resamples,) of each metric on each half of the samples, all metrics on the same halves.
+    """Values of each metric on random halves of the samples, all metrics on the same halves.
 
-    Memory does not grow with `resamples`: blocks of them are drawn, handed to every metric, and let go. The values do
-    not depend on `threads`; with fewer than two units all are NaN.
+    Memory does not grow with `resamples`: halves are drawn, scored and dropped a block at a time. The values do not
+    depend on `threads`.
+
+    Args:
+        statistics: name -> metric.
+        units: (n,) the unit of each sample, as for `half_samples`.
+        resamples: number of halves.
+        seed: of the halves.
+        threads: blocks scored at the same time.
+
+    Returns:
+        Name -> (resamples,) values; all NaN with fewer than two units.
     """
     if units.max(initial=-1) < 1:
         return {name: np.full(resamples, np.nan) for name in statistics}

@@ -10,17 +10,17 @@ from bandbridge.metrics.resampled import Floats, Statistic, on_all_samples
 
 Interval = tuple[float, float]
 UNDEFINED: Interval = (float("nan"), float("nan"))
-FEWEST = 20  # units from which intervals cover what they say: benchmarks/coverage.py
+FEWEST = 20  # units from which intervals have their nominal coverage: benchmarks/coverage.py
 LEAST = 10  # carriers that degrees of freedom count even where the rarest class has fewer
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A metric on all samples, and what is known of its distance from the population's.
+    """A metric on all samples, and the uncertainty of its distance from the population's value.
 
     Attributes:
         value: the metric itself.
-        centre: the same without the bias of a finite sample; intervals lie around it.
+        centre: the same without the bias of a finite sample; the middle of intervals.
         error: standard error of both, 0 where no half differs from another, NaN where it is undefined.
         units: number of independent units behind it; of a mean over classes, those that carry the rarest one.
         freedom: degrees of freedom of the error.
@@ -40,6 +40,7 @@ def estimate(statistic: Statistic, draws: Floats, units: NDArray[np.integer]) ->
     halves: a bias of c / n is 2 c / n on a half (the jackknife of Quenouille 1956, with groups of one half).
 
     Args:
+        statistic: the metric.
         draws: (r,), as of `on_half_samples`; halves where the metric is undefined are left out. The error is undefined
             with fewer than two others.
         units: (n,) the unit of each sample.
@@ -55,12 +56,12 @@ def estimate(statistic: Statistic, draws: Floats, units: NDArray[np.integer]) ->
 
 
 def score_interval(score: Estimate, level: float) -> Interval:
-    """The interval of a score in 0..1 at `level` (0..1), never beyond 0 and 1; (NaN, NaN) where it is undefined.
+    """The interval of a score in 0..1 at `level` (0..1), clipped to 0..1; (NaN, NaN) where it is undefined.
 
-    All p with (c - p)^2 <= t^2 p (1 - p) / m, of the centre c, Student's quantile t for the score's degrees of freedom
-    and m = v (1 - v) / error^2 effective samples of the value v. Of hits and misses that is Wilson's interval (1927)
-    with t for the normal quantile; the effective samples are those of Korn and Graubard (1998). Where no half differs
-    from another (all hits), m is the number of units.
+    It holds all p with (c - p)^2 <= t^2 p (1 - p) / m, of the centre c, Student's quantile t for the score's degrees of
+    freedom and m = v (1 - v) / error^2 effective samples of the value v. For hits and misses that is Wilson's interval
+    (1927) with t for the normal quantile; the effective samples are those of Korn and Graubard (1998). Where all halves
+    score the same (all hits), m is the number of units.
     """
     if score.freedom < 1 or np.isnan([score.centre, score.error]).any():
         return UNDEFINED
@@ -74,7 +75,7 @@ def score_interval(score: Estimate, level: float) -> Interval:
 
 
 def _error(draws: NDArray[np.floating]) -> float:
-    # Rounding of sums is no variation.
+    # Rounding of sums is not variation.
     error = float(draws.std())
     return error if error > 1e-12 else 0.0
 
@@ -95,11 +96,13 @@ def paired_difference(
     """By how much a score exceeds a reference's on the same samples, from both on the same half-samples.
 
     The interval is c -+ t e: the difference c of the two centres, the standard error e of the halves' differences and
-    Student's quantile t for the scores' degrees of freedom, cut to -1..1.
+    Student's quantile t for the scores' degrees of freedom, clipped to -1..1.
 
     Args:
-        draws, reference_draws: (r,), the metric on half j of the same samples. Halves in which either is NaN are left
-            out.
+        score: of the improved encoder.
+        reference: of the encoder it is compared with.
+        draws: (r,), the metric on each half-sample. Halves in which either is NaN are left out.
+        reference_draws: (r,), the reference's on the same half-samples.
         level: of the interval, 0..1.
     """
     gains = np.asarray(draws, dtype=np.float64) - np.asarray(reference_draws, dtype=np.float64)
@@ -111,7 +114,10 @@ def paired_difference(
 def unpaired_difference(
     score: Estimate, reference: Estimate, draws: ArrayLike, reference_draws: ArrayLike, level: float
 ) -> Difference:
-    """The same of scores whose halves are not of the same samples: the squares of their standard errors add up."""
+    """The difference of scores whose halves are not of the same samples: the squares of their standard errors add up.
+
+    Arguments as for `paired_difference`.
+    """
     defined = min(np.count_nonzero(~np.isnan(np.asarray(each))) for each in (draws, reference_draws))
     return _difference(score, reference, float(np.hypot(score.error, reference.error)), level, int(defined))
 
@@ -127,10 +133,9 @@ def _difference(score: Estimate, reference: Estimate, error: float, level: float
 
 
 def _two_sided_p(centre: float, error: float, freedom: int, resamples: int) -> float:
-    """How likely so large a difference is where there is none, by Student's t: below 0.05 where the 95 % interval
-    leaves out 0.
+    """Two-sided p value by Student's t: below 0.05 where the 95 % interval excludes 0.
 
-    Never less than 1 / (1 + resamples), as so many halves say no more; 1 for two scores that never differ.
+    Never less than 1 / (1 + resamples), the finest that so many halves resolve; 1 for two scores that never differ.
     """
     if not error:
         return 1.0 if abs(centre) < 1e-12 else 1 / (1 + resamples)

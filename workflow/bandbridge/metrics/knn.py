@@ -11,7 +11,7 @@ def knn_scores(
 ) -> NDArray[np.float64]:
     """Weighted share of each embedding's k nearest training samples that carries each class.
 
-    Neighbours are those of largest cosine, of equal ones the first in `train`. Their weights are exp(cosine /
+    Neighbours are those of largest cosine, on a tie the first in `train`. Their weights are exp(cosine /
     temperature), the protocol of DINO (Caron et al. 2021, appendix); its prediction is the class of the largest share.
 
     Args:

@@ -1,4 +1,4 @@
-"""Which samples are too close to count as independent: blocks of neighbours on the ground."""
+"""Blocks of neighbouring samples, which are too close to count as independent."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -8,18 +8,19 @@ SIDES = 8  # side of a block, in sides of a sample: chosen by benchmarks/coverag
 
 
 def own_units(n: int) -> NDArray[np.int64]:
-    """Each of n samples by itself."""
+    """One unit per sample: 0 .. n - 1."""
     return np.arange(n)
 
 
 def neighbour_blocks(lat: ArrayLike, lon: ArrayLike, side: float) -> NDArray[np.int64]:
-    """The block that each sample's centre is in: squares of `SIDES` sides of a sample, on a grid over the whole Earth.
+    """The block of each sample's centre: squares `SIDES` samples wide, on a grid over the whole Earth.
 
-    Samples that overlap or adjoin are mostly in one block, and those that are apart by more than its diagonal never.
-    A sample without a place is a block of its own.
+    Samples that overlap or adjoin are mostly in one block; samples farther apart than its diagonal never are.
+    A sample without coordinates is a block by itself.
 
     Args:
-        lat, lon: (n,) degrees, NaN where unknown.
+        lat: (n,) degrees, NaN where unknown.
+        lon: (n,) degrees, NaN where unknown.
         side: of a sample on the ground, in metres.
 
     Returns:

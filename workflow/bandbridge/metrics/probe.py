@@ -18,24 +18,24 @@ Part = tuple[Floats, Integers]
 Fit = tuple[Floats, Floats]
 
 # Training values (samples x dimensions x classes) above which `is_large` asks for a solver that takes all classes at
-# once: about where that is the faster one even with torch, whose import takes two seconds, to be loaded first.
+# once: about where that is faster even if torch has to be imported first, which takes two seconds.
 LARGE = 2**22
-# Largest gradient of the mean loss that scikit-learn stops at. At its default of 1e-4 the weights of a weak penalty are
-# off by a tenth and mAP by half a point, so that encoders would differ by how they were solved.
+# Largest gradient of the mean loss at which scikit-learn stops. At its default of 1e-4 the weights of a weak penalty
+# are off by a tenth and mAP by half a point, so that encoders would differ by solver.
 GRADIENT = 1e-6
 ROWS_AT_A_TIME = 2**14
 
 
 @dataclass(frozen=True)
 class Solver:
-    """A way to fit logistic regressions; all of them minimise the same convex loss, so that they agree.
+    """A way to fit logistic regressions; all solvers minimise the same convex loss, so that they agree.
 
-    Args:
-        name: what a log calls it.
+    Attributes:
+        name: as printed in logs.
         dtype: of the features that it takes.
         solve: (features (n, d), truth, values of C in ascending order, iterations at most) -> weights (class, d) and
             bias (class,) for each C. Truth (n,) holds class indices: one multinomial regression, of three classes or
-            more. Truth (n, class) of 0 and 1: one binary regression a column. Every class or value is shown.
+            more. Truth (n, class) of 0 and 1: one binary regression per column. Every class or value occurs.
     """
 
     name: str
@@ -58,11 +58,13 @@ SCIKIT_LEARN = Solver("scikit-learn", np.float64, _with_scikit_learn)
 class Probe:
     """A fitted linear probe on d features.
 
-    Args:
+    Attributes:
         C: inverse strength of the L2 penalty, the best of the grid on validation.
-        validation: what C was best at, the headline on validation, 0..1.
-        mean, deviation: (d,) of the features in train.
-        weights, bias: (class, d) and (class,) on standardised features.
+        validation: the headline on validation that C was chosen by, 0..1.
+        mean: (d,) of the features in train.
+        deviation: (d,) standard deviation of the features in train.
+        weights: (class, d), on standardised features.
+        bias: (class,).
     """
 
     C: float
@@ -75,8 +77,8 @@ class Probe:
     def scores(self, embedding: Floats) -> Floats:
         """Logits (n, class) of embeddings (n, d).
 
-        A class that train never shows scores -inf (single label); one that train shows in all samples or in none
-        scores NaN, which is undefined (multi-label).
+        A class missing from train scores -inf (single label); one that all samples of train carry, or none, scores
+        NaN, which is undefined (multi-label).
         """
         scores = np.empty((len(embedding), len(self.weights)))
         for rows in _blocks(len(embedding)):
@@ -86,7 +88,8 @@ class Probe:
 
 def is_large(train: Part) -> bool:
     """Whether samples x dimensions x classes of `train` are more than LARGE."""
-    return train[0].size * train[1].shape[1] > LARGE
+    values: int = train[0].size * train[1].shape[1]
+    return values > LARGE
 
 
 def fit_probe(
@@ -98,19 +101,22 @@ def fit_probe(
     solver: Solver = SCIKIT_LEARN,
     metric: str | None = None,
 ) -> Probe:
-    """Fit a logistic regression on `train` for each C of the grid and keep the one that is best on `validation`.
+    """Fit a logistic regression on `train` for each C of the grid and keep the best one on `validation`.
 
-    Features are standardised with the mean and deviation of `train`. Single label: multinomial, binary of two
-    classes; multi-label: one binary regression a class, with one C for all. Ties go to the smallest C. Deterministic.
+    Features are standardised with the mean and deviation of `train`. Single label: multinomial, binary for two
+    classes; multi-label: one binary regression per class, with one C for all. Ties go to the smallest C. Deterministic.
 
     Args:
-        train, validation: embeddings (n, d) and labels (n, class) of 0 and 1.
+        train: embeddings (n, d) and labels (n, class) of 0 and 1.
+        validation: like `train`.
         kind: 'single' or 'multi'.
         grid: values of C, above 0.
+        max_iterations: of the solver.
+        solver: how the regressions are fitted.
         metric: by which C is chosen; None for the headline of the kind.
 
     Raises:
-        ValueError: train shows fewer than two classes (single label), or a sample without exactly one.
+        ValueError: train has fewer than two classes (single label), or a sample without exactly one.
     """
     mean, deviation = _moments(train[0])
     features = np.empty(train[0].shape, dtype=solver.dtype)
@@ -129,7 +135,7 @@ def _double(array: Floats) -> NDArray[np.float64]:
 
 
 def _blocks(n: int) -> list[slice]:
-    """So that a large set is never held in float64 as a whole."""
+    """Slices of n rows, so that a large set is never held in float64 as a whole."""
     return [slice(start, start + ROWS_AT_A_TIME) for start in range(0, n, ROWS_AT_A_TIME)]
 
 
@@ -143,15 +149,15 @@ def _moments(embedding: Floats) -> tuple[Floats, Floats]:
 def _fit_single(
     features: Floats, labels: Integers, grid: Sequence[float], max_iterations: int, solver: Solver
 ) -> Iterator[Fit]:
-    shown, truth = np.unique(single_labels(labels), return_inverse=True)
-    if len(shown) < 2:
+    present, truth = np.unique(single_labels(labels), return_inverse=True)
+    if len(present) < 2:
         raise ValueError("a linear probe needs at least two classes in train")
-    truth = truth[:, None] if len(shown) == 2 else truth
+    truth = truth[:, None] if len(present) == 2 else truth
     for coefficients, intercepts in solver.solve(features, truth, grid, max_iterations):
         weights, bias = np.zeros((labels.shape[1], features.shape[1])), np.full(labels.shape[1], -np.inf)
-        # Of two classes the one regression scores the second against the first.
-        bias[shown] = 0
-        weights[shown[-len(coefficients) :]], bias[shown[-len(coefficients) :]] = coefficients, intercepts
+        # With two classes, the one regression scores the second against the first.
+        bias[present] = 0
+        weights[present[-len(coefficients) :]], bias[present[-len(coefficients) :]] = coefficients, intercepts
         yield weights, bias
 
 

@@ -19,10 +19,10 @@ ROWS_AT_A_TIME = 256  # times 128 resamples, in the processor's cache
 
 @dataclass(frozen=True)
 class Ranking:
-    """A ranking from the highest score down, cut into rows: at every threshold where recall grows, and now and then.
+    """A ranking from the highest score down, cut into rows at every threshold where recall grows.
 
-    A row that gains positives ends with the last entry whose score equals theirs; entries that score below every
-    positive one are in no row.
+    Further cuts keep rows short. A row that gains positives ends with the last entry whose score equals theirs; entries
+    that score below every positive one are in no row.
 
     Attributes:
         chunks: matrices (rows, n) of some rows each: the positives that a row gains, and the entries it retrieves, by
@@ -35,9 +35,10 @@ class Ranking:
 
 
 def exact_sums(rows: csr_array) -> Callable[[NDArray[Any]], NDArray[Any]]:
-    """Sums by row of weights (n, r), exact and in 16 bits wherever they fit: (k, r) of matrix (k, n) of up to 2.
+    """A function that sums weights (n, r) by the rows of a matrix (k, n) of values up to 2: exact, (k, r).
 
-    As quick as a product with int16 weights of at most LARGEST_COUNT, which would overflow.
+    As fast as a product in int16, whose sums would overflow: pieces that fit 16 bits are summed first. Integer weights
+    are at most LARGEST_COUNT.
     """
     piece = LONGEST_ROW // 2
     starts = [np.arange(start, end, piece) for start, end in pairwise(rows.indptr)]
@@ -55,15 +56,16 @@ def rank_class(labels: ArrayLike, scores: ArrayLike, entries: int = 1) -> Rankin
     It is undefined without positives or without negatives, and where a score is NaN (a class without a classifier).
 
     Args:
-        labels: (n * entries,), 1 where the entry is positive; entries i * entries ... of sample i follow each other.
+        labels: (n * entries,), 1 where the entry is positive; the entries of sample i begin at i * entries.
         scores: (n * entries,).
+        entries: per sample.
     """
     positive, score = np.asarray(labels) != 0, np.asarray(scores)
     if positive.all() or not positive.any() or np.isnan(score).any():
         return None
     order = np.argsort(score)[::-1]
     gained = order[positive[order]]
-    # With the score of each positive entry, so many are retrieved: all that score as much.
+    # At the score of each positive entry, all entries that score at least as much are retrieved.
     retrieved = len(score) - np.searchsorted(score[order[::-1]], score[gained], side="left")
     bounds = np.union1d(np.arange(0, retrieved[-1], LONGEST_ROW), retrieved)
     gained_bounds = np.searchsorted(retrieved, bounds, side="right")
@@ -73,7 +75,7 @@ def rank_class(labels: ArrayLike, scores: ArrayLike, entries: int = 1) -> Rankin
 
 
 def _rows(samples: Integers, bounds: Integers, n: int) -> Iterator[csr_array]:
-    """Matrices that sum the samples between bounds, some rows at a time."""
+    """Matrices that sum the samples between bounds, ROWS_AT_A_TIME rows each."""
     samples = samples.astype(np.int32)
     for start in range(0, len(bounds) - 1, ROWS_AT_A_TIME):
         cuts = bounds[start : start + ROWS_AT_A_TIME + 1]
@@ -89,8 +91,9 @@ def weighted_average_precision(ranking: Ranking, weights: NDArray[Any], total: N
     count each sample with its weight, so that the counts of a resample give the resample's AP.
 
     Args:
-        weights: (n, r) non-negative, one column a weighting; int16 ones are at most LARGEST_COUNT.
-        total: (r,) their sums, if they are known already.
+        ranking: of the class, or of all (sample, class) pairs.
+        weights: (n, r) non-negative, one column per weighting; int16 ones are at most LARGEST_COUNT.
+        total: (r,) sums of the weights, if computed already.
 
     Returns:
         (r,), NaN where the weights leave no positive or no negative.
@@ -108,14 +111,16 @@ def weighted_average_precision(ranking: Ranking, weights: NDArray[Any], total: N
         entries += entries == 0  # no true positives either: the quotient is 0
         area += np.einsum("ij,ij->j", gained, true_positives / entries)
     defined = (positives > 0) & (positives < everything)
-    return np.divide(area, positives, out=np.full(len(everything), np.nan), where=defined)
+    average: Floats = np.divide(area, positives, out=np.full(len(everything), np.nan), where=defined)
+    return average
 
 
 def pairs_ranking(labels: ArrayLike, scores: ArrayLike) -> Ranking | None:
-    """All (sample, class) pairs as one ranking; classes with a NaN among their scores left out.
+    """All (sample, class) pairs as one ranking, without the classes that have a NaN among their scores.
 
     Args:
-        labels, scores: (n, class).
+        labels: (n, class), not 0 where the sample carries the class.
+        scores: (n, class).
     """
     truth, values = np.asarray(labels), np.asarray(scores)
     scored = ~np.isnan(values).any(axis=0)
@@ -125,9 +130,9 @@ def pairs_ranking(labels: ArrayLike, scores: ArrayLike) -> Ranking | None:
 def precision_over_others(labels: ArrayLike, scores: ArrayLike, units: Integers) -> float:
     """Average precision without its bias: precision at each positive over the samples of other units alone.
 
-    Average precision counts a positive among those that its own score retrieves, so that a few positives look better
-    than the population's. Of the other samples that score as much or more, the share of positives is unbiased for the
-    precision there; where there is none, 1 counts.
+    Average precision counts each positive among the samples that its score retrieves, so that a few positives look
+    better than the population's. The share of positives among the other samples that score as much or more is unbiased
+    for the precision at that score; without such a sample it counts as 1.
 
     Args:
         labels: (n,), not 0 where the sample is positive; at least one is.
@@ -149,7 +154,7 @@ def precision_over_others(labels: ArrayLike, scores: ArrayLike, units: Integers)
 
 
 def _reaching(positive: NDArray[np.bool_], score: Floats, units: Integers | None = None) -> tuple[Integers, Integers]:
-    """Positives and samples, of each sample's unit or of all, that score at least as much as it does, (n,) each."""
+    """Numbers (n,) of positives and of samples, in each sample's unit or overall, that score at least as much as it."""
     n = len(score)
     order = np.argsort(score)[::-1] if units is None else np.lexsort((-score, units))
     descending, of_unit = score[order], np.zeros(n, np.int64) if units is None else units[order]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,24 +25,24 @@ Counts = NDArray[np.integer]
 
 @dataclass(frozen=True, eq=False)
 class Statistic:
-    """A metric of n samples, and what its interval depends on. Called with counts it gives the metric in each resample.
+    """A metric of n samples, and what its interval depends on; called with counts, the metric in each resample.
 
     Attributes:
         of_counts: from counts (n, r), a column per resample, to the metric in each, (r,); NaN where it is undefined.
-        carriers: (n, class), not 0 where a sample carries a class, of a mean over classes; None of one over samples.
+        carriers: of a mean over classes (n, class), not 0 where a sample carries a class; None of a mean over samples.
         unbiased: from the unit of each sample (n,) to the metric on all samples without the bias of a finite sample;
-            None where the half-samples tell it.
+            None where the bias is estimated from the half-samples.
     """
 
     of_counts: Callable[[Counts], Floats]
-    carriers: NDArray | None = None
+    carriers: NDArray[Any] | None = None
     unbiased: Callable[[NDArray[np.integer]], float] | None = None
 
     def __call__(self, counts: Counts) -> Floats:
         return self.of_counts(counts)
 
     def units(self, units: NDArray[np.integer]) -> int:
-        """How many units (n,) there are; of a mean over classes, how many carry the rarest class that has any."""
+        """Number of distinct units (n,); of a mean over classes, the number that carry the rarest class with any."""
         number = int(units.max(initial=-1)) + 1
         if self.carriers is None:
             return number
@@ -67,14 +68,17 @@ def mean_of(values: ArrayLike) -> Statistic:
 
 
 def _total(counts: Counts) -> NDArray[np.int64]:
-    return counts.sum(axis=0, dtype=np.int64)
+    total: NDArray[np.int64] = counts.sum(axis=0, dtype=np.int64)
+    return total
 
 
 def headline_statistic(metric: str, labels: ArrayLike, scores: ArrayLike) -> Statistic:
-    """'accuracy', 'balanced_accuracy' (single label) or 'map' (multi-label), as a data set's headline is named.
+    """The statistic of a data set's headline metric.
 
     Args:
-        labels, scores: (n, class), labels of 0 and 1.
+        metric: 'accuracy', 'balanced_accuracy' (single label) or 'map' (multi-label).
+        labels: (n, class) of 0 and 1.
+        scores: (n, class).
     """
     if metric == "map":
         return macro_map(labels, scores)
@@ -84,18 +88,19 @@ def headline_statistic(metric: str, labels: ArrayLike, scores: ArrayLike) -> Sta
 
 
 def headline_score(metric: str, labels: ArrayLike, scores: ArrayLike) -> float:
-    """The same on all samples, 0..1; NaN where it is undefined."""
+    """The headline metric on all samples, 0..1; NaN where it is undefined. Arguments as for `headline_statistic`."""
     return on_all_samples(headline_statistic(metric, labels, scores), len(np.asarray(labels)))
 
 
 def balanced_accuracy(truth: NDArray[np.integer], hits: NDArray[np.bool_], classes: int) -> Statistic:
     """Mean over classes of the share of their samples that are hits (as sklearn.metrics.balanced_accuracy_score).
 
-    A class that a resample lacks is left out of its mean.
+    A class missing from a resample is left out of the resample's mean.
 
     Args:
         truth: (n,) indices of classes.
         hits: (n,), where the predicted class is the true one.
+        classes: number of classes.
     """
     samples = np.arange(len(truth))
     shape = (classes, len(truth))
@@ -117,7 +122,8 @@ def macro_map(labels: ArrayLike, scores: ArrayLike) -> Statistic:
     `average_precision`.
 
     Args:
-        labels, scores: (n, class).
+        labels: (n, class) of 0 and 1.
+        scores: (n, class).
     """
     truth, values = np.asarray(labels), np.asarray(scores)
     rankings = [rank_class(truth[:, index], values[:, index]) for index in range(truth.shape[1])]
@@ -135,7 +141,8 @@ def micro_map(labels: ArrayLike, scores: ArrayLike) -> Statistic:
     """Average precision of all (sample, class) pairs as one ranking, sorted once.
 
     Args:
-        labels, scores: (n, class).
+        labels: (n, class) of 0 and 1.
+        scores: (n, class).
     """
     return Statistic(_mean_average_precision([pairs_ranking(labels, scores)]))
 
@@ -143,16 +150,21 @@ def micro_map(labels: ArrayLike, scores: ArrayLike) -> Statistic:
 def _mean_average_precision(rankings: list[Ranking | None]) -> Callable[[Counts], Floats]:
     def statistic(counts: Counts) -> Floats:
         total = _total(counts)
-        found = [weighted_average_precision(ranking, counts, total) for ranking in rankings if ranking]
-        return mean_of_defined(np.stack([*found, np.full(len(total), np.nan)], axis=-1))
+        precisions = [weighted_average_precision(ranking, counts, total) for ranking in rankings if ranking]
+        return mean_of_defined(np.stack([*precisions, np.full(len(total), np.nan)], axis=-1))
 
     return statistic
 
 
 def f1(labels: ArrayLike, scores: ArrayLike, thresholds: Floats) -> dict[str, Statistic]:
-    """`macro_f1` and `micro_f1` at given thresholds (class,) of scores (n, class); a class without one is left out.
+    """`macro_f1` and `micro_f1` at thresholds chosen elsewhere; a class whose threshold is NaN is left out.
 
     A class without predictions and positives in a resample is left out of its macro mean.
+
+    Args:
+        labels: (n, class), not 0 where the sample carries the class.
+        scores: (n, class).
+        thresholds: (class,), of the scores.
     """
     hits, marks = (exact_sums(csr_array(terms.T)) for terms in f1_terms(labels, scores, thresholds))
 

@@ -1,15 +1,13 @@
-"""F1 of multi-label predictions, and the score thresholds that make it best on other samples."""
+"""F1 of multi-label predictions, and the score thresholds that maximise it on other samples."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-
-from bandbridge.metrics.classification import mean_of_defined
 
 Floats = NDArray[np.floating]
 
 
 def best_thresholds(labels: ArrayLike, scores: ArrayLike) -> Floats:
-    """The score of each class from which on a sample is best predicted to carry it, by F1; searched over all scores.
+    """The threshold per class that maximises F1, among all scores; a sample is predicted to carry it from there on.
 
     Of equally good thresholds, the highest.
 
@@ -35,14 +33,15 @@ def _best_threshold(positive: NDArray[np.bool_], score: Floats) -> float:
 
 
 def predictions(scores: ArrayLike, thresholds: Floats) -> NDArray[np.bool_]:
-    """Where a score reaches its class's threshold, (n, class); nowhere in a class whose threshold is NaN."""
+    """Where a score reaches its class's threshold, (n, class); False for a class whose threshold is NaN."""
     return np.asarray(scores) >= thresholds
 
 
 def f1_terms(labels: ArrayLike, scores: ArrayLike, thresholds: Floats) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
-    """Terms of F1 = 2 * sum of hits / sum of marks, (n, class) each, of the classes whose threshold is defined.
+    """Terms of F1 = 2 * sum of hits / sum of marks, for the classes whose threshold is defined.
 
-    A hit is a predicted positive; marks are the predictions plus the positives.
+    Returns:
+        Hits (n, class), 1 for a predicted positive, and marks (n, class), predictions plus positives.
     """
     defined = ~np.isnan(thresholds)
     predicted = predictions(scores, thresholds)[:, defined].astype(np.int8)
@@ -52,23 +51,13 @@ def f1_terms(labels: ArrayLike, scores: ArrayLike, thresholds: Floats) -> tuple[
 
 def f1_of_sums(hits: NDArray[np.integer], marks: NDArray[np.integer]) -> Floats:
     """F1 of summed terms; NaN without predictions and positives."""
-    return np.divide(2 * hits, marks, out=np.full(np.shape(marks), np.nan), where=np.asarray(marks) > 0)
+    values: Floats = np.divide(2 * hits, marks, out=np.full(np.shape(marks), np.nan), where=np.asarray(marks) > 0)
+    return values
 
 
 def class_f1(labels: ArrayLike, scores: ArrayLike, thresholds: Floats) -> Floats:
-    """F1 of each class, (class,); NaN where its threshold is, and without a prediction and a positive."""
+    """F1 per class, (class,); NaN where its threshold is NaN, and without a prediction and a positive."""
     hits, marks = f1_terms(labels, scores, thresholds)
     values = np.full(len(thresholds), np.nan)
     values[~np.isnan(thresholds)] = f1_of_sums(hits.sum(axis=0, dtype=np.int64), marks.sum(axis=0, dtype=np.int64))
     return values
-
-
-def macro_f1(labels: ArrayLike, scores: ArrayLike, thresholds: Floats) -> float:
-    """Mean of the defined classes' F1; NaN where all are undefined."""
-    return float(mean_of_defined(class_f1(labels, scores, thresholds)))
-
-
-def micro_f1(labels: ArrayLike, scores: ArrayLike, thresholds: Floats) -> float:
-    """F1 over all (sample, class) pairs of the classes whose threshold is defined; NaN where nothing is."""
-    hits, marks = f1_terms(labels, scores, thresholds)
-    return float(f1_of_sums(hits.sum(dtype=np.int64), marks.sum(dtype=np.int64)))

@@ -1,4 +1,4 @@
-"""Checkpoints from elsewhere: their tensors and the plain values beside them, read without running what is in them."""
+"""Checkpoints of other programs: their tensors and plain values, read without running code from the file."""
 
 import argparse
 import datetime
@@ -29,14 +29,14 @@ UNSAFE_GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
 
 
 def read_checkpoint(path: Path) -> Content:
-    """What a checkpoint holds: mappings of names to tensors, NumPy arrays and plain values, nested as they were saved.
+    """The content of a checkpoint: mappings of names to tensors, NumPy arrays and plain values, nested as saved.
 
-    A file is recognised by its content, whatever its name: safetensors, torch.save's two formats, a TorchScript archive
-    (its state dict), .npz, or the index of a model in several files. What is pickled may be tensors, plain values,
-    NumPy's numbers and arrays, paths and argparse's namespaces; nothing else is unpickled, and nothing is run.
+    A file is recognised by its content, not by its name: safetensors, torch.save's two formats, a TorchScript archive
+    (its state dict), .npz, or the index of a model in several files. Only tensors, plain values, NumPy's numbers and
+    arrays, paths and argparse's namespaces are unpickled, and no code is run.
 
     Raises:
-        UserError: none of these, damaged, or with other things pickled in it; the message names what it is.
+        UserError: another format, a damaged file, or other pickled objects; the message says what it is.
     """
     match weights_format(path):
         case "safetensors":
@@ -62,7 +62,7 @@ def _read_safetensors(path: Path) -> Content:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise UserError(
-            f"{path} is a safetensors file that is damaged or cut short ({error}; {path.stat().st_size:,} bytes). "
+            f"{path} is a safetensors file that is damaged or incomplete ({error}; {path.stat().st_size:,} bytes). "
             "Fetch it again."
         ) from error
 
@@ -73,26 +73,26 @@ def _read_npz(path: Path) -> Content:
         with np.load(path, allow_pickle=False) as file:
             for name in file.files:
                 content[name] = file[name]
-    except Exception as error:  # zipfile's, zlib's and NumPy's own
-        # NumPy says so of an array of Python objects, which are pickled.
+    except Exception as error:  # zipfile's, zlib's and NumPy's
+        # NumPy's message for an array of Python objects, which are pickled.
         why = "holds pickled objects, which are not read" if "allow_pickle" in str(error) else f"is damaged ({error})"
         raise UserError(f"{path}: this .npz file {why}.") from error
-    unknown = [name for name, array in content.items() if array.dtype.kind == "V"]
-    if unknown:
+    untyped = [name for name, array in content.items() if array.dtype.kind == "V"]
+    if untyped:
         raise UserError(
-            f"{path}: NumPy does not know the type of {list_some(unknown)} (bfloat16, as JAX writes it?); save the "
+            f"{path}: NumPy does not know the type of {list_some(untyped)} (bfloat16, as JAX writes it?); save the "
             "weights as float32."
         )
     return content
 
 
 def _read_parts(index: Path) -> Content:
-    """The tensors of a model in several files, from the list of what is in which."""
+    """The tensors of a model in several files, from the index that lists them."""
     places: dict[str, str] = read_json(index)["weight_map"]
     names = sorted(set(map(str, places.values())))
     outside = [name for name in names if Path(name).name != name or name in ("", "..")]
     if outside:
-        raise UserError(f"{index}: weight_map names {list_some(outside)}; its files lie in its own folder.")
+        raise UserError(f"{index}: weight_map names {list_some(outside)}; its files must be in the same folder.")
     absent = [name for name in names if not (index.parent / name).is_file()]
     if absent:
         raise UserError(f"{index} lists {len(names)} files, of which {list_some(absent)} not found in {index.parent}.")
@@ -106,7 +106,7 @@ def _read_parts(index: Path) -> Content:
 
 
 def _must_be_undamaged(path: Path) -> None:
-    """Compare the checksums in torch.save's zip, which torch.load itself does not look at."""
+    """Compare the checksums in torch.save's zip, which torch.load does not check."""
     if not zipfile.is_zipfile(path):
         return  # torch.save's format before 1.6 has none
     with zipfile.ZipFile(path) as archive:
@@ -134,36 +134,36 @@ def _read_torch(path: Path) -> Any:
     try:
         with _values_allowed():
             return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a damaged or hostile pickle leads to
+    except Exception as error:  # a damaged or hostile pickle can raise anything
         objects = UNSAFE_GLOBAL.findall(str(error))
         if objects:
             raise UserError(
-                f"{path} holds {list_some(sorted(set(objects)))}, not tensors and plain values alone; reading such "
-                "objects runs code, so they are not read. Save the weights alone on the machine that made it: "
+                f"{path} contains {list_some(sorted(set(objects)))}, not only tensors and plain values; reading such "
+                "objects runs code, so they are not read. Save only the weights on the machine that made it: "
                 "torch.save(model.state_dict(), ...)."
             ) from error
         if "Unsupported operand" in str(error):
             raise UserError(
                 f"{path} was pickled in a way that torch's safe reader does not know (pickle_protocol 4 or 5?). Save "
-                "it again with torch.save's own pickle_protocol, or as safetensors."
+                "it again with torch.save's default pickle_protocol, or as safetensors."
             ) from error
         cause = _cause(error)
         raise UserError(
-            f"{path} is damaged or cut short, or torch.save did not write it ({cause}; {path.stat().st_size:,} bytes). "
+            f"{path} is damaged or incomplete, or not written by torch.save ({cause}; {path.stat().st_size:,} bytes). "
             "Fetch it again."
         ) from error
 
 
 @contextmanager
 def _values_allowed() -> Iterator[None]:
-    """Allow what training programs keep beside weights and what holds values only."""
+    """Allow the value types that training programs save beside weights."""
     scalar = np.float64(0).__reduce__()[0]
     rebuild = np.zeros(1).__reduce__()[0]
     kinds: list[Any] = [type(np.dtype(code)) for code in "?bBhHiIlLqQefdFDSUO"]
     named: list[Any] = []
     for module in ("numpy.core", "numpy._core"):  # before and since NumPy 2
         named += [(scalar, f"{module}.multiarray.scalar"), (rebuild, f"{module}.multiarray._reconstruct")]
-    # A path of another system cannot be made, and none is used: they become paths without a file system.
+    # A path of another operating system cannot be created, and none is used: they become pure paths.
     for module in ("pathlib", "pathlib._local"):
         named += [(pathlib.PurePosixPath, f"{module}.{name}") for name in ("PosixPath", "PurePosixPath")]
         named += [(pathlib.PureWindowsPath, f"{module}.{name}") for name in ("WindowsPath", "PureWindowsPath")]
@@ -174,7 +174,7 @@ def _values_allowed() -> Iterator[None]:
 
 
 def _cause(error: Exception) -> str:
-    """What torch says of a file, without its advice to read it unsafely."""
+    """torch's message about a file, without its advice to read it unsafely."""
     text = " ".join(str(error).split())
     for start in ("trusted source.", "WeightsUnpickler error:"):
         text = text.rpartition(start)[2]

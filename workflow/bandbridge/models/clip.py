@@ -1,4 +1,4 @@
-"""CLIP models as open_clip model directories: fetched, made anew, loaded, saved."""
+"""CLIP models as open_clip model directories: fetched, created, loaded, saved."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -28,14 +28,15 @@ RESIZE_MODES = ("shortest", "squash")
 
 @dataclass(frozen=True, eq=False)
 class Clip:
-    """A CLIP with what it needs to be fed: its tokenizer and its preprocessing.
+    """A CLIP with its tokenizer and preprocessing.
 
     Attributes:
         name: of its directory.
         model: open_clip's, float32; `model.visual` is the image encoder.
         tokenizer: sentences -> (n, context) token ids.
-        model_cfg, preprocess_cfg: as in its open_clip_config.json.
-        remark: what was assumed of its weights; empty where nothing was.
+        model_cfg: as in its open_clip_config.json.
+        preprocess_cfg: as in its open_clip_config.json.
+        remark: an assumption about its weights; empty without one.
     """
 
     name: str
@@ -47,7 +48,8 @@ class Clip:
 
     @property
     def visual(self) -> nn.Module:
-        return self.model.visual  # type: ignore[return-value]
+        visual: nn.Module = self.model.visual  # type: ignore[assignment]
+        return visual
 
     @property
     def embed_dim(self) -> int:
@@ -55,12 +57,12 @@ class Clip:
 
     @property
     def logit_scale(self) -> float:
-        """exp of the model's parameter, what cosines are multiplied by."""
+        """exp of the model's parameter, the factor of cosines."""
         return float(self.model.logit_scale.detach().exp())  # type: ignore[operator]
 
     @property
     def logit_bias(self) -> float:
-        """What is added to the scaled cosines: SigLIP's parameter, 0 for models without one."""
+        """The summand of scaled cosines: SigLIP's parameter, 0 for models without one."""
         bias = getattr(self.model, "logit_bias", None)
         return 0.0 if bias is None else float(bias.detach())
 
@@ -84,7 +86,7 @@ class Clip:
         return tuple(self.preprocess_cfg["std"])
 
     def inputs(self, rgb: Tensor) -> Tensor:
-        """Pictures (n, 3, y, x) uint8 as the image encoder takes them, see `views.clip_input`."""
+        """Images (n, 3, y, x) uint8 as the image encoder takes them, see `preprocessing.clip_input`."""
         how = self.preprocess_cfg["interpolation"], self.preprocess_cfg["resize_mode"]
         return views.clip_input(rgb, self.image_size, self.mean, self.std, *how)
 
@@ -95,13 +97,15 @@ def _open_clip() -> ModuleType:
     import open_clip
 
     open_clip.add_model_config(WORKFLOW / "clip_configs")
-    return open_clip
+    module: ModuleType = open_clip
+    return module
 
 
 def new_clip(name: str, tower: Path | None = None) -> Clip:
-    """A CLIP with random weights, by the name of an architecture in workflow/clip_configs or in open_clip.
+    """A CLIP with random weights.
 
     Args:
+        name: of an architecture in workflow/clip_configs or in open_clip.
         tower: a folder with the text tower that the architecture names: config.json, model.safetensors and the
             tokenizer's files. Its weights are loaded, and locked: they take no gradient.
     """
@@ -120,22 +124,25 @@ def load_clip(directory: Path) -> Clip:
     """The CLIP of an open_clip model directory, in eval mode, float32, on the CPU.
 
     Raises:
-        UserError: the directory lacks its configuration, its weights or a part of its text side, a file in it is not
-            what was written, the transformers library is needed and not installed, or the model takes other than
-            square pictures.
+        UserError: the directory lacks its configuration, its weights or a part of its text side, a file in it is
+            damaged, the transformers library is needed and not installed, or the model's images are not square.
     """
     for file in (CONFIG_FILE, WEIGHTS_FILE):
         if not (directory / file).is_file():
-            raise UserError(f"{directory}: {file} is missing, so this is no open_clip model directory.")
+            raise UserError(f"{directory}: {file} is missing, so this is not an open_clip model directory.")
     return _from_directory(directory.name, directory)
 
 
 def save_clip(clip: Clip, directory: Path, metadata: Mapping[str, str] | None = None) -> None:
     """Write a CLIP as a directory that open_clip loads by itself ('local-dir:...'), text side and tokenizer included.
 
-    One with a transformers tower, open_clip loads with the directory as its working directory, or if it is told where
-    the tower is described (`clip_text.tower_options`); `load_clip` does so. `metadata` is of the
-    weights' file.
+    A CLIP with a transformers tower is loaded by open_clip if the directory is the working directory, or if the path of
+    the tower's description is passed (`clip_text.tower_options`), as `load_clip` does.
+
+    Args:
+        clip: to write.
+        directory: replaced as a whole.
+        metadata: for the weights' file.
     """
     with whole_directory(directory) as part:
         model_cfg = clip_text.save_text_side(part, clip.model, clip.tokenizer, clip.model_cfg)
@@ -149,17 +156,18 @@ def fetch_clip(name: str, pretrained: str, directory: Path, quick_gelu: bool | N
     """Bring a pretrained CLIP into the form of an open_clip model directory.
 
     Args:
-        name: an architecture of open_clip or of workflow/clip_configs. Where `pretrained` brings its own
-            architecture (hub, directory), that one counts.
+        name: an architecture of open_clip or of workflow/clip_configs. If `pretrained` comes with an
+            architecture (hub, directory), that one is used.
         pretrained: a tag of open_clip for this name, 'hf-hub:<owner>/<model>', a local checkpoint (the weights of
             open_clip, OpenAI or transformers' CLIP, in any form that `read_checkpoint` reads), or a local model
             directory of open_clip or of transformers' CLIP.
-        quick_gelu: the activation that the weights were trained with, QuickGELU (OpenAI's) or GELU. None takes what
-            is known of their origin, and of a file that tells nothing what `name` says.
+        directory: replaced as a whole.
+        quick_gelu: the activation that the weights were trained with, QuickGELU (OpenAI's) or GELU. None uses that
+            of the weights' source and, for a file that does not state one, that of `name`.
 
     Raises:
-        UserError: unknown name or tag, an architecture that is not supported, weights that cannot be had, do not fit or
-            are no finite numbers, an activation that contradicts their origin.
+        UserError: unknown name or tag, an architecture that is not supported, weights that cannot be fetched, do not
+            fit or are not finite, an activation that contradicts their origin.
     """
     if pretrained.startswith("hf-hub:"):
         clip = _from_hub(name, pretrained, quick_gelu)
@@ -237,7 +245,7 @@ def _from_file(name: str, path: Path, asked: bool | None) -> Clip:
         _must_agree(asked, True, f"clip.name '{name}'")
     elif not quick_gelu and asked is None:
         assumed = (
-            f"{path} does not say which activation it was trained with; GELU was assumed, as {name} has it. Weights "
+            f"{path} does not state the activation it was trained with; GELU was assumed, which {name} has. Weights "
             "that were trained with OpenAI's need clip.quick_gelu: true."
         )
         remark(assumed)
@@ -269,13 +277,14 @@ def _build(name: str, **options: Any) -> nn.Module:
     """An architecture with random weights."""
     logging.disable(logging.WARNING)  # open_clip warns that nothing is loaded
     try:
-        return _open_clip().create_model(name, pretrained_text=False, **options)
+        model: nn.Module = _open_clip().create_model(name, pretrained_text=False, **options)
     finally:
         logging.disable(logging.NOTSET)
+    return model
 
 
 def _build_for(path: Path, name: str, model_cfg: dict[str, Any], **options: Any) -> nn.Module:
-    """An architecture with random weights, into which those of a file are to be loaded."""
+    """An architecture with random weights, into which those of a file will be loaded."""
     try:
         return _build(name, **options)
     except (ImportError, OSError, RuntimeError, TypeError, ValueError) as error:
@@ -284,38 +293,39 @@ def _build_for(path: Path, name: str, model_cfg: dict[str, Any], **options: Any)
 
 def _create(source: str, model_cfg: dict[str, Any] | None, **options: Any) -> nn.Module:
     try:
-        return _open_clip().create_model_from_pretrained(source, return_transform=False, **options)
+        model: nn.Module = _open_clip().create_model_from_pretrained(source, return_transform=False, **options)
     except (ImportError, RuntimeError, OSError, ValueError) as error:
         origin = options.get("pretrained", "its own weights")
         raise UserError(
-            f"{source}, {origin}: cannot be loaded. {error}\nWithout a network, bring the weights beforehand with "
-            "'snakemake fetch' where there is one, or set clip.pretrained to the path of a local checkpoint."
+            f"{source}, {origin}: cannot be loaded. {error}\nWithout a network, fetch the weights beforehand on a "
+            "machine with one ('snakemake fetch'), or set clip.pretrained to the path of a local checkpoint."
             f"{clip_text.advice(model_cfg)}"
         ) from error
+    return model
 
 
 def _tokenizer(source: str, model_cfg: dict[str, Any]) -> Any:
-    # A folder or a hub may bring a tokenizer as a program; its configuration may ask to run it, and is overruled.
+    # A folder or a hub may contain a tokenizer as a program; its configuration may ask to run it, which is refused.
     options = {"trust_remote_code": False} if model_cfg["text_cfg"].get("hf_tokenizer_name") else {}
     try:
         return _open_clip().get_tokenizer(source, **options)
     except (ImportError, OSError, ValueError) as error:
         if "trust_remote_code" in str(error):
             raise UserError(
-                f"{source}: its tokenizer is a program of its own (auto_map in tokenizer_config.json), which is not "
-                "run. Take a model whose tokenizer is one of the transformers library's."
+                f"{source}: its tokenizer is a separate program (auto_map in tokenizer_config.json), which is not "
+                "run. Use a model whose tokenizer is one of the transformers library's."
             ) from error
         raise UserError(f"{source}: its tokenizer cannot be loaded. {error}{clip_text.advice(model_cfg)}") from error
 
 
 def _model_config(name: str) -> dict[str, Any]:
-    config = _open_clip().get_model_config(name)
+    config: dict[str, Any] | None = _open_clip().get_model_config(name)
     if config is None:
-        known = _open_clip().list_models()
-        own = sorted(path.stem for path in (WORKFLOW / "clip_configs").glob("*.json"))
+        names = _open_clip().list_models()
+        added = sorted(path.stem for path in (WORKFLOW / "clip_configs").glob("*.json"))
         raise UserError(
-            f"clip.name is '{name}'; workflow/clip_configs has {', '.join(own)}, and open_clip {len(known) - len(own)} "
-            f"more.{did_you_mean(name, known)}"
+            f"clip.name is '{name}'; workflow/clip_configs has {', '.join(added)}, and open_clip "
+            f"{len(names) - len(added)} more.{did_you_mean(name, names)}"
         )
     _must_be_supported(config, name)
     return config
@@ -326,7 +336,7 @@ def _clip(name: str, model: nn.Module, tokenizer: Any, model_cfg: dict[str, Any]
     size = preprocess_cfg["size"]
     if preprocess_cfg["resize_mode"] not in RESIZE_MODES or (not isinstance(size, int) and size[0] != size[1]):
         raise UserError(
-            f"{name} prepares pictures by resize_mode '{preprocess_cfg['resize_mode']}' and size {size}; "
-            f"only a square and {' or '.join(RESIZE_MODES)} are supported."
+            f"{name} prepares images by resize_mode '{preprocess_cfg['resize_mode']}' and size {size}; "
+            f"only square images and {' or '.join(RESIZE_MODES)} are supported."
         )
     return Clip(name, model.eval(), tokenizer, model_cfg, preprocess_cfg)

@@ -1,4 +1,4 @@
-"""CLIP state dicts from files: whose they are, whether they fit an architecture, and which one they would fit."""
+"""CLIP state dicts from files: their origin, whether they fit an architecture, and which one they would fit."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -14,41 +14,46 @@ from bandbridge.models.checkpoint_files import Content
 from bandbridge.models.state_dicts import choose, must_fit, must_hold_numbers
 from bandbridge.models.weights import Weights
 
-# Only OpenAI's own state dicts carry these beside the weights.
+# Only OpenAI's state dicts have these beside the weights.
 OPENAI_KEYS = {"input_resolution", "context_length", "vocab_size"}
-# Made by a model for itself: archives and older text encoders keep them beside the weights.
+# Computed by a model: archives and older text encoders store them beside the weights.
 CONSTANTS = {"attn_mask", "position_ids"}
-# What a vision transformer's tensors tell of its architecture, with the same of the text encoder.
+# The sizes of a vision transformer and a text encoder that the shapes of their tensors reveal.
 Facts = tuple[int, ...]
 
 
 def is_openai(names: Iterable[str]) -> bool:
-    """Whether a state dict is OpenAI's own, whose activation is QuickGELU; wrappers' prefixes do not matter."""
+    """Whether a state dict is OpenAI's, whose activation is QuickGELU; prefixes of wrappers do not matter."""
     return any(name.rpartition(".")[2] in OPENAI_KEYS for name in names)
 
 
 def load_file(model: nn.Module, content: Content, name: str, path: Path) -> str:
-    """Load what `checkpoint_files.read_checkpoint` read into an open_clip model, in the model's own precision.
+    """Load a checkpoint into an open_clip model, in the model's precision.
 
-    It may be a checkpoint of open_clip's, of OpenAI's, or of transformers' CLIP, under any prefix. Every tensor must
-    fit. Position embeddings are not resized: weights for another picture size belong to an architecture of another
-    name.
+    The checkpoint may be open_clip's, OpenAI's, or of transformers' CLIP, under any prefix. Every tensor must fit.
+    Position embeddings are not resized: weights for another image size belong to an architecture of another name.
+
+    Args:
+        model: open_clip's.
+        content: what `checkpoint_files.read_checkpoint` returned.
+        name: of the architecture, for messages.
+        path: of the checkpoint, for messages.
 
     Returns:
-        What was done, in a sentence without its full stop; '' where there is nothing to say.
+        What was converted or chosen, in a sentence without its full stop; '' if nothing was.
 
     Raises:
-        UserError: tensors are missing, unknown, of another shape or without finite numbers (the first are named), with
-            what the file seems to hold.
+        UserError: tensors are missing, unknown, of another shape or without finite numbers; the message names the
+            first ones and says what the file seems to be.
     """
-    own = model.state_dict()
-    plain = {key.removeprefix("text.") for key in own}
-    chosen = choose(content, own, path, also=plain | set(clip_transformers.NAMES))
+    expected = model.state_dict()
+    plain = {key.removeprefix("text.") for key in expected}
+    chosen = choose(content, expected, path, also=plain | set(clip_transformers.NAMES))
     theirs = clip_transformers.is_transformers(chosen.tensors)
     state = clip_transformers.from_transformers(chosen.tensors) if theirs else chosen.tensors
     fitted = _as_open_clip(model, state)
-    must_fit(fitted, own, path, name, _advice(fitted, name))
-    must_hold_numbers(fitted, own, path)
+    must_fit(fitted, expected, path, name, _advice(fitted, name))
+    must_hold_numbers(fitted, expected, path)
     model.load_state_dict(fitted)
     return "; ".join(part for part in ("converted from transformers' names" if theirs else "", chosen.remark) if part)
 
@@ -59,27 +64,27 @@ def _advice(state: Weights, name: str) -> str:
 
 
 def _as_open_clip(model: nn.Module, state: Weights) -> Weights:
-    """The names and shapes that open_clip gives to a checkpoint of its own, of OpenAI's or of a known relative."""
+    """A checkpoint of open_clip's, of OpenAI's or of a known relative with open_clip's names and shapes."""
     state = {key: value for key, value in state.items() if key not in OPENAI_KEYS}
     state = convert_state_dict(model, state)
     if "positional_embedding" in state and not hasattr(model, "positional_embedding"):
         state = convert_to_custom_text_state_dict(state)
-    own = model.state_dict()
+    expected = model.state_dict()
     for key in ("logit_scale", "logit_bias"):  # of shape () or (1,), by version
-        if key in state and key in own and state[key].numel() == 1:
-            state[key] = state[key].reshape(own[key].shape)
-    return {key: value for key, value in state.items() if key in own or key.split(".")[-1] not in CONSTANTS}
+        if key in state and key in expected and state[key].numel() == 1:
+            state[key] = state[key].reshape(expected[key].shape)
+    return {key: value for key, value in state.items() if key in expected or key.split(".")[-1] not in CONSTANTS}
 
 
 def _fitting_architectures(state: Weights) -> Iterator[str]:
     """Names of open_clip whose plain vision transformer and text encoder have the shapes of a state dict."""
     try:
-        found = _facts_of_weights(state)
+        facts = _facts_of_weights(state)
     except KeyError:
         return
     for name in open_clip.list_models():
         config = open_clip.get_model_config(name)
-        if not name.endswith("-quickgelu") and found == _facts_of_config(config):
+        if not name.endswith("-quickgelu") and facts == _facts_of_config(config):
             yield name
 
 

@@ -1,9 +1,9 @@
-"""Text sides that the transformers library builds or tokenizes: what they need of a machine and of a model directory.
+"""Text sides that the transformers library builds or tokenizes, and the files that they need in a model directory.
 
 open_clip takes a tokenizer from the model's directory, but the configuration of a transformers tower from wherever
-`hf_model_name` points: a folder, relative to the working directory, or a name on a model hub. A model directory that is
-to work wherever it is moved therefore holds the tower's own config.json and calls it '.', and whoever loads it says
-where that is (`tower_options`).
+`hf_model_name` points: a folder, relative to the working directory, or a name on a model hub. A model directory that
+works wherever it is moved therefore holds the tower's config.json and calls it '.', and its path is passed to open_clip
+on loading (`tower_options`).
 """
 
 import importlib.util
@@ -22,7 +22,7 @@ from bandbridge.models.state_dicts import choose, must_fit, must_hold_numbers
 HERE = "."
 TOWER_CONFIG = "config.json"
 TOWER_WEIGHTS = "model.safetensors"
-# A tokenizer has at least one of them; without any, transformers makes one that knows no word.
+# A tokenizer has at least one of them; without any, transformers creates one with an empty vocabulary.
 VOCABULARIES = (
     "tokenizer.json",
     "vocab.txt",
@@ -31,7 +31,7 @@ VOCABULARIES = (
     "spiece.model",
     "tokenizer.model",
 )
-# A sentence encoder's own pooling layer, which no tower here uses, and constants that older versions kept.
+# A sentence encoder's pooling layer, which towers do not use, and constants that older versions stored.
 UNUSED = ("pooler.", "embeddings.position_ids")
 
 
@@ -42,16 +42,16 @@ def needs_transformers(model_cfg: Mapping[str, Any]) -> bool:
 
 
 def must_have_transformers(model_cfg: Mapping[str, Any], name: str) -> None:
-    """Raises `UserError` if a model needs the transformers library and it is not installed."""
+    """Raise a `UserError` if a model needs the transformers library and it is not installed."""
     if needs_transformers(model_cfg) and importlib.util.find_spec("transformers") is None:
         raise UserError(
-            f"{name}: its text side is of the transformers library, which is not installed here. Install it into the "
-            "environment that runs the jobs (pip install transformers), or take a CLIP with a text encoder of its own."
+            f"{name}: its text side is of the transformers library, which is not installed. Install it into the "
+            "environment that runs the jobs (pip install transformers), or use a CLIP with open_clip's text encoder."
         )
 
 
 def must_be_whole(directory: Path, model_cfg: Mapping[str, Any]) -> None:
-    """Raises `UserError` if a model directory lacks what its text side is described or tokenized by."""
+    """Raise a `UserError` if a model directory lacks its tokenizer or the description of its text tower."""
     text = model_cfg["text_cfg"]
     if text.get("hf_tokenizer_name") and not any((directory / file).is_file() for file in VOCABULARIES):
         raise UserError(
@@ -66,17 +66,21 @@ def must_be_whole(directory: Path, model_cfg: Mapping[str, Any]) -> None:
 
 
 def tower_options(directory: Path, model_cfg: Mapping[str, Any]) -> dict[str, Any]:
-    """What `open_clip.create_model` is told about a directory's text tower, beside the directory; {} if nothing."""
+    """Options of `open_clip.create_model` for the text tower in a model directory; {} if it needs none."""
     name = model_cfg["text_cfg"].get("hf_model_name")
     folder = _tower_folder(directory, name) if name else None
     return {} if folder is None else {"text_cfg": _described_in(folder, model_cfg)}
 
 
 def save_text_side(directory: Path, model: nn.Module, tokenizer: Any, model_cfg: Mapping[str, Any]) -> dict[str, Any]:
-    """Write what describes a transformers tower and its tokenizer; the model's configuration with both called '.'."""
+    """Write the description of a transformers tower and its tokenizer into a model directory.
+
+    Returns:
+        The model's configuration with both called '.'.
+    """
     text = dict(model_cfg["text_cfg"])
     if text.get("hf_model_name"):
-        # The tower's own weights would be fetched otherwise; here they come with the model's.
+        # Otherwise the tower's pretrained weights would be fetched; they are among the model's.
         text |= {"hf_model_name": HERE, "hf_model_pretrained": False}
         described = json.loads(model.text.config.to_json_string(use_diff=False))  # type: ignore[union-attr, operator]
         described.pop("_name_or_path", None)  # where it was loaded from
@@ -88,7 +92,7 @@ def save_text_side(directory: Path, model: nn.Module, tokenizer: Any, model_cfg:
 
 
 def new_tower(folder: Path, model_cfg: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
-    """The options for `open_clip.create_model`, and the tokenizer, of a tower in a folder of its own."""
+    """The options for `open_clip.create_model`, and the tokenizer, of a text tower in a separate folder."""
     from open_clip.tokenizer import HFTokenizer  # takes seconds
 
     text = model_cfg["text_cfg"]
@@ -101,20 +105,23 @@ def load_tower(model: nn.Module, folder: Path) -> None:
     """Load the weights of a tower, under the names of transformers' base model, into a CLIP's text side, as float32.
 
     Raises:
-        UserError: tensors are missing, unknown, of another shape or without finite numbers (the first are named).
+        UserError: tensors are missing, unknown, of another shape or without finite numbers; the message names the
+            first ones.
     """
     path = folder / TOWER_WEIGHTS
     transformer: nn.Module = model.text.transformer  # type: ignore[union-attr, assignment]
-    own = transformer.state_dict()
+    expected = transformer.state_dict()
     content = read_checkpoint(path)
-    state = {name: tensor for name, tensor in choose(content, own, path).tensors.items() if not name.startswith(UNUSED)}
-    must_fit(state, own, path, f"the {TOWER_CONFIG} beside it")
-    must_hold_numbers(state, own, path)
+    state = {
+        name: tensor for name, tensor in choose(content, expected, path).tensors.items() if not name.startswith(UNUSED)
+    }
+    must_fit(state, expected, path, f"the {TOWER_CONFIG} beside it")
+    must_hold_numbers(state, expected, path)
     transformer.load_state_dict(state)
 
 
 def advice(model_cfg: Mapping[str, Any] | None) -> str:
-    """What to do about a text side that could not be loaded; '' for one of open_clip's own."""
+    """What to do about a text side that could not be loaded; '' for open_clip's text encoder."""
     if model_cfg is None or not needs_transformers(model_cfg):
         return ""
     text = model_cfg["text_cfg"]
@@ -122,7 +129,7 @@ def advice(model_cfg: Mapping[str, Any] | None) -> str:
     return (
         f"\nIts text side is transformers' {' and '.join(named)}. Without a network, set clip.pretrained to an "
         f"open_clip model directory that holds the tower's {TOWER_CONFIG} and its tokenizer.json beside the weights. A "
-        "tokenizer that comes as a SentencePiece model alone needs the package sentencepiece as well "
+        "tokenizer that consists of a SentencePiece model also needs the package sentencepiece "
         "(pip install sentencepiece)."
     )
 
@@ -132,10 +139,10 @@ def _described_in(folder: Path, model_cfg: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _tower_folder(directory: Path, name: str) -> Path | None:
-    """Where a model directory describes its text tower; None where open_clip has to find `name` by itself."""
+    """The folder with the description of a model directory's text tower; None if open_clip has to find `name`."""
     for folder in (directory / name, directory):
         path = folder / TOWER_CONFIG
-        # A model may have come with a config.json that describes all of it, as transformers has CLIPs.
+        # A model may have a config.json that describes the whole of it, as transformers' CLIPs do.
         if path.is_file() and read_json(path).get("model_type") in _known_types():
             return folder
     return None

@@ -34,9 +34,9 @@ PARTS = {
     "mlp.fc2": "mlp.c_proj",
 }
 ENCODERS = {"vision": "visual.transformer", "text": "transformer"}
-# Linear layers there, matrices that are multiplied from the right here.
+# Linear layers in transformers, matrices that are multiplied from the right in open_clip.
 TRANSPOSED = ("visual.proj", "text_projection")
-# No other library calls them so.
+# Names that no other library uses.
 MARKERS = frozenset(name for name in NAMES if "embeddings." in name)
 
 
@@ -48,7 +48,7 @@ def is_transformers(state: Mapping[str, Tensor]) -> bool:
 def from_transformers(state: Mapping[str, Tensor]) -> Weights:
     """Transformers' CLIP under open_clip's names: projections transposed, queries, keys and values joined.
 
-    A name that is not of transformers' CLIP stays as it is.
+    Names that are not of transformers' CLIP are unchanged.
     """
     weights: Weights = {}
     joined: dict[str, dict[str, Tensor]] = {}

@@ -1,4 +1,4 @@
-"""Where models run, and how: the device, its threads, its precision, its seeds."""
+"""Device, threads, precision and seeds of models."""
 
 import os
 import sys
@@ -20,19 +20,19 @@ AUTO = "auto"
 BFLOAT16_CAPABILITY = (8, 0)
 FLOAT16_CAPABILITY = (7, 0)
 
-# Layers of which automatic mixed precision casts all weights at each call. Exactly these: a subclass may compute with
+# Layers whose weights automatic mixed precision casts at each call. Exactly these: a subclass may compute with
 # its weights before it multiplies.
 CAST_LAYERS = (nn.Linear, nn.modules.linear.NonDynamicallyQuantizableLinear, nn.Conv2d, nn.MultiheadAttention)
 
 
 def best_device() -> torch.device:
-    """The GPU where there is one."""
+    """The GPU if there is one, otherwise the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def set_up(threads: int, seed: int) -> torch.device:
-    """Settle how this process computes, and return its device: `threads`, TF32, the same results for the same seed."""
-    # cuBLAS reads this when it starts; without it some of its sums come out in another order each time.
+    """Set threads, TF32, determinism and the seed of this process; returns its device."""
+    # cuBLAS reads this when it starts; without it, some of its sums are in a different order each time.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
@@ -44,7 +44,12 @@ def set_up(threads: int, seed: int) -> torch.device:
 
 @dataclass(frozen=True)
 class Precision:
-    """The precision of forward passes, and why: `name` is 'bfloat16', 'float16' or 'float32'."""
+    """The precision of forward passes.
+
+    Attributes:
+        name: 'bfloat16', 'float16' or 'float32'.
+        reason: why it was chosen.
+    """
 
     name: str
     reason: str
@@ -56,8 +61,8 @@ class Precision:
 def settle_precision(configured: str, device: torch.device) -> Precision:
     """The precision that a configuration's value means on a device.
 
-    'auto' is bfloat16 where the hardware computes in it, float16 on GPUs that do not but have float16 tensor cores,
-    otherwise float32. Any other value is kept, also where it is slow on this device: `slow_precision` says so.
+    'auto' is bfloat16 if the hardware computes in it, float16 on GPUs that do not but have float16 tensor cores,
+    otherwise float32. Any other value is kept, even if it is slow on this device: `slow_precision` warns about it.
 
     Raises:
         UserError: 'float16' on a CPU.
@@ -70,7 +75,7 @@ def settle_precision(configured: str, device: torch.device) -> Precision:
 
 
 def announce_precision(label: str, configured: str, device: torch.device) -> Precision:
-    """`settle_precision`, reported in the log, with a warning where the configured precision is slow on this device."""
+    """`settle_precision`, printed to the log, with a warning if the configured precision is slow on this device."""
     precision = settle_precision(configured, device)
     print(f"{label}: computes in {precision}.", flush=True)
     if device.type == "cpu" and (warning := slow_precision([configured])):
@@ -104,7 +109,7 @@ def autocast(device: torch.device, precision: str) -> Iterator[None]:
 
 
 def cast_layers(model: nn.Module, precision: str) -> None:
-    """Cast once, in place, the weights that `autocast` would cast at each call; for inference alone.
+    """Cast once, in place, the weights that `autocast` would cast at each call; for inference only.
 
     Without it, on a CPU, an attention layer with biases takes several times as long under autocast: torch spreads its
     weights over the batch before it multiplies.
@@ -118,7 +123,7 @@ def cast_layers(model: nn.Module, precision: str) -> None:
 
 @contextmanager
 def attention(device: torch.device) -> Iterator[None]:
-    """The context in which attention runs; backward passes need it too, where they compute forward passes again."""
+    """The context in which attention runs; backward passes that recompute forward passes need it too."""
     if device.type == "cuda":
         yield
     else:

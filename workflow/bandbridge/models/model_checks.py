@@ -1,7 +1,7 @@
-"""Whether the networks of a configuration can be built at all: tried out without weights, before any job starts.
+"""Whether the networks of a configuration can be built: tried without weights, before any job starts.
 
-What timm and open_clip accept, only they know, and importing them takes seconds. So they are asked in a process of
-their own, once for each description of a network, and not at all for plain ViTs, whose sizes `config` has checked.
+Only timm and open_clip know what they accept, and importing them takes seconds. So the check runs in a separate
+process, once per description of a network, and not for plain ViTs, whose sizes `config` has checked.
 """
 
 import hashlib
@@ -15,28 +15,27 @@ from pathlib import Path
 from typing import Any
 
 from bandbridge.base.errors import UserError, did_you_mean
-from bandbridge.config.run import WEIGHTS_SUFFIXES, clips, student_facts
+from bandbridge.config.networks import WEIGHTS_SUFFIXES, clips, student_facts
 
-# timm has had these since its first versions; these options change their sizes alone.
+# timm has had these since its first versions; these options change only their sizes.
 PLAIN = {f"vit_{size}_patch16_224" for size in ("tiny", "small", "base", "large")}
 PLAIN_OPTIONS = {"img_size", "patch_size", "embed_dim", "depth", "num_heads"}
-# OpenAI's own weights, by open_clip's names of their architectures.
+# OpenAI's weights, by open_clip's names of their architectures.
 OPENAI = {"RN50", "RN101", "RN50x4", "RN50x16", "RN50x64", "ViT-B-32", "ViT-B-16", "ViT-L-14", "ViT-L-14-336"}
 LIBRARIES = ("torch", "timm", "open_clip_torch")
 LONGEST = 300  # seconds
 
 
 def model_faults(config: Mapping[str, Any], memory: Path) -> list[str]:
-    """A sentence for each student that timm cannot make, and for each tag of weights that open_clip does not have.
+    """A sentence per student that timm cannot make, and per tag of weights that open_clip does not have.
 
-    Nothing where the libraries are not installed, as on a login node.
+    Empty if the libraries are not installed, as on a login node.
 
     Args:
         config: valid by `config.validate`.
-        memory: a folder where what was found right is remembered, an empty file for each description.
+        memory: a folder with an empty file per description that was found valid.
     """
-    asked = _questions(config)
-    new = [question for question in asked if not (memory / _key(question)).exists()]
+    new = [question for question in _questions(config) if not (memory / _key(question)).exists()]
     if not new or any(importlib.util.find_spec(name) is None for name in ("torch", "timm", "open_clip")):
         return []
     answers = _answers(new)
@@ -48,12 +47,12 @@ def model_faults(config: Mapping[str, Any], memory: Path) -> list[str]:
 
 
 def _questions(config: Mapping[str, Any]) -> list[dict[str, Any]]:
-    asked = [
+    questions = [
         {"key": f"align.students.{name}", "student": student_facts(config, name)}
         for name, student in config["align"]["students"].items()
         if student["backbone"] not in PLAIN or not set(student["options"]) <= PLAIN_OPTIONS
     ]
-    return asked + [
+    return questions + [
         {"key": "clip.pretrained", "clip": name, "tag": source}
         for name, source in clips(config).values()
         if source != "scratch" and not _is_listed(name, source)
@@ -61,7 +60,7 @@ def _questions(config: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _is_listed(name: str, source: str) -> bool:
-    """OpenAI's weights, which are known here, or a hub's or a disk's own model, of which open_clip has no list."""
+    """Whether no check is needed: OpenAI's weights (listed above), or a model of a hub or on disk."""
     if source == "openai" and name.replace("/", "-").removesuffix("-quickgelu") in OPENAI:
         return True
     path, hub = Path(source), "hf-hub:"
@@ -75,7 +74,7 @@ def _key(question: Mapping[str, Any]) -> str:
 
 
 def _answers(questions: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    """The faults of each question; none at all where the process fails, which says nothing about the networks."""
+    """The faults per question; empty if the process fails, which is no statement about the networks."""
     try:
         done = subprocess.run(
             [sys.executable, "-m", __name__],
@@ -91,13 +90,13 @@ def _answers(questions: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     return answers
 
 
-# --- in the process of its own ----------------------------------------------------------------------------------------
+# --- in the separate process ------------------------------------------------------------------------------------------
 
 
 def student_fault(facts: Mapping[str, Any]) -> str | None:
-    """Why a student cannot be built, or cannot see images of its size; None where it can.
+    """Why a student cannot be built, or cannot take images of its size; None if it can.
 
-    On torch's meta device, where tensors have shapes and no values, so that size does not matter.
+    Tried on torch's meta device, whose tensors have shapes and no values, so that size does not matter.
     """
     import torch
 
@@ -111,22 +110,22 @@ def student_fault(facts: Mapping[str, Any]) -> str | None:
     except UserError as error:
         import timm
 
-        known = timm.list_models()
-        return f"{error}.{'' if spec.backbone in known else did_you_mean(spec.backbone, known)}"
+        names = timm.list_models()
+        return f"{error}.{'' if spec.backbone in names else did_you_mean(spec.backbone, names)}"
     except (NotImplementedError, MemoryError):
-        return None  # not to be tried out this way
-    except Exception as error:  # whatever a network of timm's thousand raises
+        return None  # cannot be tried on the meta device
+    except Exception as error:  # any of timm's thousand networks may raise anything
         sentence = " ".join(str(error).split())[:200]
-        return f"the backbone '{spec.backbone}' cannot see images of {spec.image_size} pixels: {sentence}"
+        return f"the backbone '{spec.backbone}' cannot take images of {spec.image_size} pixels: {sentence}"
     return None
 
 
 def tag_fault(name: str, tag: str) -> str | None:
-    """Why open_clip has no such weights of an architecture; None where it has."""
+    """A sentence if open_clip has no such weights of an architecture; None if it has."""
     import open_clip
 
     tags = open_clip.list_pretrained_tags_by_model(name.replace("/", "-"))
-    if tag.lower().replace("-", "_") in {known.lower().replace("-", "_") for known in tags}:
+    if tag.lower().replace("-", "_") in {name.lower().replace("-", "_") for name in tags}:
         return None
     return f"'{tag}' is neither a file nor weights of {name}; open_clip has: {', '.join(tags) or 'none'}." + (
         did_you_mean(tag, tags)
@@ -134,7 +133,7 @@ def tag_fault(name: str, tag: str) -> str | None:
 
 
 def answer(questions: Iterable[Mapping[str, Any]]) -> list[list[str]]:
-    """Of each question its faults, with the key that they are at."""
+    """The faults per question, with the key of the configuration."""
     result = []
     for question in questions:
         fault = (

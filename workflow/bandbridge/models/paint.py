@@ -14,7 +14,7 @@ from bandbridge.models.weights import Weights, load_weights
 def interpolate(zero_shot: Mapping[str, Tensor], fine_tuned: Mapping[str, Tensor], alpha: float) -> Weights:
     """Weights on the line between two models: (1 - alpha) * zero_shot + alpha * fine_tuned (PAINT, eq. 1).
 
-    Floating-point tensors are mixed in float32 and returned in their own dtype; other buffers are taken from
+    Floating-point tensors are mixed in float32 and returned in their dtype; other buffers are taken from
     `zero_shot`. alpha = 0 and alpha = 1 return the end points exactly.
 
     Raises:
@@ -29,9 +29,9 @@ def interpolate(zero_shot: Mapping[str, Tensor], fine_tuned: Mapping[str, Tensor
 def interpolate_into(
     target: Mapping[str, Tensor], zero_shot: Mapping[str, Tensor], fine_tuned: Mapping[str, Tensor], alpha: float
 ) -> None:
-    """What `interpolate` returns, written to tensors that are there, such as a model's, in their dtype.
+    """Like `interpolate`, but the result is written to existing tensors, such as a model's, in their dtype.
 
-    Takes no more memory than the largest tensor, which leaves the arithmetic in the processor's cache.
+    Takes no more memory than the largest tensor, which keeps the arithmetic in the processor's cache.
     """
     if not 0 <= alpha <= 1:
         raise ValueError(f"alpha is {alpha}, expected a number in [0, 1]")
@@ -52,7 +52,7 @@ def interpolate_into(
 
 
 def patch(clip: Clip, fine_tuned: Path, alpha: float) -> Clip:
-    """The same `clip` after its image encoder has taken the weights at `alpha` on the way to a fine-tuned file."""
+    """Give `clip`'s image encoder the weights at `alpha` on the line to a fine-tuned file; returns `clip`."""
     mixed = interpolate(clip.visual.state_dict(), load_weights(fine_tuned), alpha)
     clip.visual.load_state_dict(mixed)
     return clip
@@ -83,4 +83,6 @@ def add_task_vectors(
 def _must_match(zero_shot: Mapping[str, Tensor], fine_tuned: Mapping[str, Tensor]) -> None:
     faults = differences(fine_tuned, zero_shot)
     if faults:
-        raise ValueError(f"the two models cannot be mixed; against the zero-shot one, the fine-tuned one has {faults}")
+        raise ValueError(
+            f"the two models cannot be mixed; compared with the zero-shot one, the fine-tuned has {faults}"
+        )

@@ -1,4 +1,4 @@
-"""From a batch of stored pixels to a model's input, on the batch's own device.
+"""From a batch of stored pixels to a model's input, on the batch's device.
 
 Stores give pixels without data the mean of the sample's others in the same band (`Samples.read`), so that no fill value
 reaches a composite, a resize or a network; statistics leave them out.
@@ -27,12 +27,19 @@ class BandStatistics:
 
 
 def rgb_image(pixels: Tensor, modality: str, bands: Sequence[str], composite: Composite | None) -> Tensor:
-    """What an RGB encoder sees of a store's pixels: the photo itself, or the data set's composite.
+    """The RGB image of a store's pixels: the photo itself, or the data set's composite.
 
     Args:
-        pixels: (n, y, x, 3) uint8 where `modality` is 'rgb', otherwise (n, band, y, x) digital numbers.
+        pixels: (n, y, x, 3) uint8 if `modality` is 'rgb', otherwise (n, band, y, x) digital numbers.
+        modality: of the store.
+        bands: names of the second axis.
+        composite: the data set's.
 
-    Returns: (n, 3, y, x) uint8. Raises `UserError` where the data set states no composite.
+    Returns:
+        (n, 3, y, x) uint8.
+
+    Raises:
+        UserError: the data set has no composite.
     """
     if modality == "rgb":
         return pixels.permute(0, 3, 1, 2)
@@ -42,18 +49,23 @@ def rgb_image(pixels: Tensor, modality: str, bands: Sequence[str], composite: Co
 
 
 def rgb_composite(pixels: Tensor, bands: Sequence[str], composite: Composite) -> Tensor:
-    """RGB picture of a batch, see `Composite`: clipped, truncated; equal to `sensors.composite` (but gamma's rounding).
+    """RGB images of a batch, see `Composite`: clipped, truncated; equal to `sensors.composite` (but gamma's rounding).
 
     Args:
-        pixels: (n, band, y, x), any numeric type, without gaps (`Samples.read` fills them); `bands` names the second
-            axis.
+        pixels: (n, band, y, x), any numeric type, without gaps (`Samples.read` fills them).
+        bands: names of the second axis.
+        composite: bands, and the values that become black and white.
 
-    Returns: (n, 3, y, x) uint8. Raises `UserError` if a band of the composite is absent.
+    Returns:
+        (n, 3, y, x) uint8.
+
+    Raises:
+        UserError: a band of the composite is missing.
     """
     values = select_bands(pixels, order_bands(bands, composite.bands, may_lack=()))
     # Tensors, because CUDA multiplies by the reciprocal of a plain number, which moves values across a truncation.
     low, high = torch.tensor(composite.limits(), dtype=torch.float32, device=pixels.device).T[:, :, None, None]
-    scaled = (values - low) / (high - low)
+    scaled: Tensor = (values - low) / (high - low)
     if composite.gamma != 1:
         scaled = scaled.clamp(0, 1) ** (1 / composite.gamma)
     return (scaled * 255).clamp(0, 255).to(torch.uint8)
@@ -67,20 +79,25 @@ def clip_input(
     interpolation: str = "bicubic",
     resize_mode: str = "shortest",
 ) -> Tensor:
-    """CLIP's preprocessing of whole pictures: shorter side to `size` (antialiased), centre crop, normalise.
+    """CLIP's preprocessing of whole images: shorter side to `size` (antialiased), centre crop, normalise.
 
-    With `resize_mode` 'squash', as SigLIP has it, both sides are resized to `size` and nothing is cropped.
+    With `resize_mode` 'squash', SigLIP's, both sides are resized to `size` and nothing is cropped.
 
-    Equal to open_clip's transform for inference, which resizes with Pillow, but that a few values halfway between two
-    levels may be rounded the other way. The width is resized before the height, as Pillow did up to version 12. Pillow
-    13 begins with the height of some images that are not square, tall ones above all: its result then differs from this
-    one, which does not depend on the version, by several levels in places.
+    Equal to open_clip's transform for inference, which resizes with Pillow, except that a few values halfway between
+    two levels may be rounded the other way. The width is resized before the height, as Pillow did up to version 12.
+    Pillow 13 begins with the height of some images that are not square, mostly tall ones: its result then differs in
+    places by several levels from this one, which does not depend on the version.
 
     Args:
         rgb: (n, 3, y, x) uint8.
-        mean, std: of each channel, on values in 0..1.
+        size: of the result, in pixels.
+        mean: per channel, of values in 0..1.
+        std: per channel, of values in 0..1.
+        interpolation: 'bicubic' or 'bilinear'.
+        resize_mode: 'shortest' or 'squash'.
 
-    Returns: (n, 3, size, size) float32.
+    Returns:
+        (n, 3, size, size) float32.
     """
     height, width = rgb.shape[-2:]
     values = rgb.float()
@@ -108,7 +125,7 @@ def square_bands(pixels: Tensor, positions: Sequence[int | None], size: int) -> 
 
 
 def select_bands(pixels: Tensor, positions: Sequence[int | None]) -> Tensor:
-    """The bands at `positions` of (n, band, y, x) as float32, zeros where a position is None."""
+    """The bands at `positions` of (n, band, y, x) as float32; zeros for a position that is None."""
     empty = torch.zeros_like(pixels[:, 0], dtype=torch.float32)
     return torch.stack([empty if at is None else pixels[:, at].float() for at in positions], dim=1)
 
@@ -118,7 +135,11 @@ def scale_bands(
 ) -> Tensor:
     """Selected bands from digital numbers to model units; absent bands stay zero.
 
-    'reflectance' is clip(value / 10,000, 0, 1), 'standardise' is (value - mean) / std by `statistics`.
+    Args:
+        values: (n, band, y, x) digital numbers.
+        positions: of the bands in the data; None for an absent band.
+        scaling: 'reflectance', clip(value / 10,000, 0, 1), or 'standardise', (value - mean) / std.
+        statistics: mean and std, for 'standardise'.
     """
     if scaling == "reflectance":
         return (values / REFLECTANCE_SCALE).clamp(0, 1)

@@ -1,10 +1,10 @@
-"""What a state dict looks like, by the names of its tensors: families of models, and forms that cannot be loaded."""
+"""Families of models by the names of their tensors, and forms of state dicts that cannot be loaded."""
 
 from collections.abc import Mapping
 
 from torch import Tensor
 
-# Parts of names, all of which must occur -> what holds them. The first row that fits counts.
+# Parts of names, all of which must occur -> what has them. The first row that fits counts.
 FAMILIES: tuple[tuple[tuple[str, ...], str], ...] = (
     (("_flat_param",), "FSDP's flattened parameters; save the full state dict (StateDictType.FULL_STATE_DICT)"),
     (("lora_A",), "LoRA adapters; merge them into the model first (PEFT's merge_and_unload) and save its state dict"),
@@ -23,13 +23,13 @@ FAMILIES: tuple[tuple[tuple[str, ...], str], ...] = (
     (("text_model.embeddings.token_embedding",), "the text half alone of transformers' CLIP (no vision_model)"),
     (("qformer.",), "a BLIP-2, which is not supported"),
     (("visual_encoder.", "text_decoder."), "a BLIP, which is not supported"),
-    (("multi_modal_projector",), "a LLaVA, a language model that sees, which is not supported"),
+    (("multi_modal_projector",), "a LLaVA, a vision-language model, which is not supported"),
     (
         ("visual.blocks.", "visual.patch_embed.proj"),
         "an EVA-CLIP with its authors' names; take open_clip's weights of it",
     ),
     (("visual.trunk.",), "a CLIP of open_clip whose image encoder is timm's"),
-    (("visual.layer1.0.conv1", "token_embedding"), "a CLIP whose image encoder is a ResNet (RN50 and its like)"),
+    (("visual.layer1.0.conv1", "token_embedding"), "a CLIP whose image encoder is a ResNet (RN50 and similar)"),
     (("visual.conv1.weight", "token_embedding.weight"), "a CLIP with a vision transformer"),
     (("visual.conv1.weight",), "the image encoder alone of a CLIP (no text side)"),
     (("conv1.weight", "class_embedding", "transformer.resblocks."), "the image encoder alone of a CLIP (no text side)"),
@@ -43,7 +43,7 @@ FAMILIES: tuple[tuple[tuple[str, ...], str], ...] = (
     (("s2_encoder.",), "a CROMA, which TorchGeo builds"),
     (("relative_position_bias_table",), "a Swin transformer"),
     (("attention.attention.query.weight",), "a vision transformer with transformers' names; timm's are expected"),
-    (("attention.self.query.weight",), "a text encoder with transformers' names (BERT and its like)"),
+    (("attention.self.query.weight",), "a text encoder with transformers' names (BERT and similar)"),
     (("patch_embed.proj.weight", "blocks.0.attn.qkv.weight"), "a vision transformer with timm's names"),
     (("stages.0.", "dwconv"), "a ConvNeXt with its authors' names; timm's are expected"),
     (("stages.0.", "conv_dw"), "a ConvNeXt with timm's names"),
@@ -54,7 +54,7 @@ FAMILIES: tuple[tuple[tuple[str, ...], str], ...] = (
 
 
 def family_of(state: Mapping[str, Tensor]) -> str:
-    """What a state dict looks like, in words that follow 'It looks like'; '' for nothing known."""
+    """What a state dict looks like, as the end of a sentence that begins 'It looks like'; '' if unknown."""
     if any(tensor.numel() == 0 and tensor.ndim == 1 for name, tensor in state.items() if name.endswith("weight")):
         return "a checkpoint of DeepSpeed's ZeRO-3, which leaves tensors empty; join it with its zero_to_fp32.py"
     for parts, family in FAMILIES:

@@ -1,4 +1,4 @@
-"""State dicts: which of a checkpoint's tensors are a model's, whether they fit it, and what they are if they do not."""
+"""State dicts: selecting a model's tensors from a checkpoint, comparing them with the model, describing the rest."""
 
 import re
 from collections import Counter
@@ -16,25 +16,25 @@ from bandbridge.models.checkpoint_files import Content
 from bandbridge.models.state_dict_families import family_of
 from bandbridge.models.weights import Weights, is_finite, list_some
 
-# What wraps a module puts these into its names: torch.compile, FSDP, activation checkpointing, data parallelism.
+# Parts of names that wrappers of modules add: torch.compile, FSDP, activation checkpointing, data parallelism.
 WRAPPERS = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module", "_fpw_module", "module"})
-# Where several sets of weights fit equally well, words in their names decide, the first kind here first: a running
-# average is what its authors evaluate (timm, DINO); of MoCo's two encoders, the copy comes last.
+# If several sets of weights fit equally well, words in their names decide, in this order: a running average is what its
+# authors evaluate (timm, DINO); of MoCo's two encoders, the copy comes last.
 AVERAGE = re.compile(r"(^|_)(ema|swa|averaged?|teacher)(_|$)")
 STUDENT = re.compile(r"(^|_)student(_|$)")
 COPY = re.compile(r"momentum|(^|_)k$")
-# What such programs count beside the weights, as tensors (torch.optim.swa_utils and the like).
+# Counters that such programs store beside the weights, as tensors (torch.optim.swa_utils and similar).
 COUNTERS = frozenset({"n_averaged", "num_updates", "decay", "initted", "step", "epoch", "global_step"})
 DEEPEST = 6
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """A model's tensors out of a checkpoint.
+    """A model's tensors from a checkpoint.
 
     Attributes:
-        tensors: by the model's names where they match, with whatever else is kept among them.
-        prefix: what their names began with, containers included: 'state_dict.model.'.
+        tensors: by the model's names if they match, with other tensors on the same level.
+        prefix: of their names in the checkpoint, containers included: 'state_dict.model.'.
         others: prefixes under which other tensors match as well.
         unused: names of the checkpoint's other tensors.
     """
@@ -46,16 +46,22 @@ class Chosen:
 
     @property
     def remark(self) -> str:
-        """Which of several sets of weights was taken, in words; '' where there is one."""
+        """Which of several sets of weights was used, as a clause; '' if there is only one."""
         if not self.others:
             return ""
         average = ", a running average" if _rank(self.prefix) == 0 else ""
-        return f"weights {_place(self.prefix)} taken{average}; not those {' and '.join(map(_place, self.others))}"
+        return f"weights {_place(self.prefix)} used{average}; not those {' and '.join(map(_place, self.others))}"
 
 
 @dataclass(frozen=True)
 class Differences:
-    """How a set of tensors differs from a model's: names, and in `shapes` 'name is (a, b), expected (c, d)'."""
+    """How a set of tensors differs from a model's.
+
+    Attributes:
+        missing: names that only the model has.
+        unknown: names that only the set has.
+        shapes: 'name is (a, b), expected (c, d)'.
+    """
 
     missing: tuple[str, ...]
     unknown: tuple[str, ...]
@@ -71,21 +77,24 @@ class Differences:
 
 def differences(
     state: Mapping[str, Tensor],
-    own: Mapping[str, Tensor],
+    expected: Mapping[str, Tensor],
     may_lack: tuple[str, ...] = (),
     may_have: tuple[str, ...] = (),
 ) -> Differences:
-    """Compare a state dict with a model's own, by names and shapes.
+    """Compare a state dict with a model's, by names and shapes.
 
     Args:
-        may_lack, may_have: beginnings of names that may be missing, or present besides.
+        state: the tensors to check.
+        expected: the model's tensors.
+        may_lack: prefixes of names that may be missing.
+        may_have: prefixes of names that may be present besides.
     """
     return Differences(
-        missing=tuple(name for name in own if name not in state and not name.startswith(may_lack)),
-        unknown=tuple(name for name in state if name not in own and not name.startswith(may_have)),
+        missing=tuple(name for name in expected if name not in state and not name.startswith(may_lack)),
+        unknown=tuple(name for name in state if name not in expected and not name.startswith(may_have)),
         shapes=tuple(
             f"{name} is {tuple(state[name].shape)}, expected {tuple(tensor.shape)}"
-            for name, tensor in own.items()
+            for name, tensor in expected.items()
             if name in state and state[name].shape != tensor.shape
         ),
     )
@@ -93,39 +102,45 @@ def differences(
 
 def must_fit(
     state: Mapping[str, Tensor],
-    own: Mapping[str, Tensor],
+    expected: Mapping[str, Tensor],
     path: Path,
     model: str,
     advice: str = "",
     may_lack: tuple[str, ...] = (),
     may_have: tuple[str, ...] = (),
 ) -> None:
-    """Raise a `UserError` unless a state dict fits a model: with what differs, and what the file seems to hold.
+    """Raise a `UserError` unless a state dict fits a model; it states the differences and what the file seems to be.
 
     Args:
-        model: in words that follow 'does not fit' and 'holds nothing of'.
+        state: the tensors to check.
+        expected: the model's tensors.
+        path: of the checkpoint.
+        model: its name, to follow 'does not fit' and 'contains nothing of'.
         advice: what to do, in a sentence, or ''.
-        may_lack, may_have: see `differences`.
+        may_lack: see `differences`.
+        may_have: see `differences`.
     """
-    faults = differences(state, own, may_lack, may_have)
+    faults = differences(state, expected, may_lack, may_have)
     if faults:
-        differs = f"does not fit {model}: {faults}." if state.keys() & own.keys() else f"holds nothing of {model}."
+        fits_partly = bool(state.keys() & expected.keys())
+        differs = f"does not fit {model}: {faults}." if fits_partly else f"contains nothing of {model}."
         parts = (f"{path} {differs}", described(state), advice)
         raise UserError(" ".join(part for part in parts if part))
 
 
-def must_hold_numbers(state: Mapping[str, Tensor], own: Mapping[str, Tensor], path: Path) -> None:
+def must_hold_numbers(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: Path) -> None:
     """Raise a `UserError` for tensors that a model cannot compute with, though their names and shapes are right.
 
-    That is NaN or infinity, zeros in every tensor, whole numbers or 8-bit floats where the model's are floats
-    (quantised weights), complex or sparse tensors, tensors without values. float64, float16 and bfloat16 are fine.
+    That is NaN or infinity, zeros in every tensor, whole numbers or 8-bit floats in place of floats (quantised
+    weights), complex or sparse tensors, tensors without values. float64, float16 and bfloat16 are fine.
 
     Args:
-        state: the model's tensors by name; others are not looked at.
-        own: the model's. Where they have no values themselves (device meta), nothing is computed with.
+        state: the model's tensors by name; others are ignored.
+        expected: the model's tensors. Those on the meta device are not compared.
+        path: of the checkpoint.
     """
-    wanted = {name for name, tensor in own.items() if tensor.is_floating_point() and not tensor.is_meta}
-    floats = {name: tensor for name, tensor in state.items() if name in wanted}
+    names = {name for name, tensor in expected.items() if tensor.is_floating_point() and not tensor.is_meta}
+    floats = {name: tensor for name, tensor in state.items() if name in names}
     odd = {name: kind for name, tensor in floats.items() if (kind := _unusable(tensor))}
     if odd:
         kinds = " and ".join(dict.fromkeys(odd.values()))
@@ -135,14 +150,14 @@ def must_hold_numbers(state: Mapping[str, Tensor], own: Mapping[str, Tensor], pa
         )
     broken = {name: int((~tensor.isfinite()).sum()) for name, tensor in floats.items() if not is_finite(tensor)}
     if broken:
-        shown = [f"{name}: {count:,} of {floats[name].numel():,} values" for name, count in broken.items()]
+        counts = [f"{name}: {count:,} of {floats[name].numel():,} values" for name, count in broken.items()]
         raise UserError(
-            f"{path}: NaN or infinity in {len(broken)} of {len(floats)} tensors ({list_some(shown, 3)}). The training "
-            "that wrote it diverged, or half precision overflowed; take an earlier checkpoint, or one in float32."
+            f"{path}: NaN or infinity in {len(broken)} of {len(floats)} tensors ({list_some(counts, 3)}). The training "
+            "that wrote it diverged, or half precision overflowed; use an earlier checkpoint, or one in float32."
         )
     if floats and not any(tensor.any() for tensor in floats.values()):
         raise UserError(
-            f"{path}: all values of its {len(floats)} tensors are zero. It was written before weights were there, or "
+            f"{path}: all values of its {len(floats)} tensors are zero. It was written before weights were loaded, or "
             "damaged; save or fetch it again."
         )
 
@@ -158,19 +173,19 @@ def _unusable(tensor: Tensor) -> str:
 
 
 def described(state: Mapping[str, Tensor]) -> str:
-    """What a state dict holds, in a sentence or two: how many tensors, under which names, and what it looks like."""
+    """A sentence or two about a state dict: the number and names of its tensors, and the model it looks like."""
     if not state:
-        return "It holds no tensors."
+        return "It contains no tensors."
     stems = Counter(_stem(name) for name in state)
-    shown = [f"{stem} ({count})" if count > 1 else stem for stem, count in stems.most_common()]
+    counts = [f"{stem} ({count})" if count > 1 else stem for stem, count in stems.most_common()]
     family = family_of(state)
     looks = f" It looks like {family}." if family else ""
     count = "1 tensor" if len(state) == 1 else f"{len(state)} tensors"
-    return f"It holds {count}: {list_some(shown, 5)}.{looks}"
+    return f"It contains {count}: {list_some(counts, 5)}.{looks}"
 
 
 def stems(names: Collection[str]) -> list[str]:
-    """What a long list of names begins with, in brief: 'momentum_encoder', 'head'."""
+    """The distinct beginnings of names: 'momentum_encoder', 'head'."""
     return list(dict.fromkeys(_stem(name) for name in names))
 
 
@@ -180,25 +195,27 @@ def _stem(name: str) -> str:
     return ".".join(parts[: min(2, max(1, len(parts) - 2))])
 
 
-def choose(content: Content, own: Mapping[str, Tensor], path: Path, also: Collection[str] = ()) -> Chosen:
-    """The tensors of a checkpoint that are a model's, whatever they are wrapped in and kept beside.
+def choose(content: Content, expected: Mapping[str, Tensor], path: Path, also: Collection[str] = ()) -> Chosen:
+    """Select a model's tensors from a checkpoint, in any wrapper and beside any other content.
 
     Names match from their end: 'state_dict.module.visual.proj' is 'visual.proj' under 'state_dict.'. The prefix under
-    which most names match is taken. Of several, that with most of the model's shapes; then a running average before
-    other weights, and a copy that a training keeps for itself last.
+    which most names match is chosen. Of several, the one with most of the model's shapes; then a running average before
+    other weights, and a training's internal copy last.
 
     Args:
-        own: the model's tensors.
+        content: of the checkpoint.
+        expected: the model's tensors.
+        path: of the checkpoint, for messages.
         also: names that match as well, of weights that are converted before they are loaded.
 
     Raises:
-        UserError: the checkpoint holds no tensors, or two sets of them match equally well and differ, and nothing says
-            which is wanted.
+        UserError: the checkpoint contains no tensors, or two sets of them match equally well and differ, so that the
+            choice is ambiguous.
     """
-    names = frozenset({*own, *also})
+    names = frozenset({*expected, *also})
     tensors = _flat(content, WRAPPERS - {part for name in names for part in name.split(".")})
     if not tensors:
-        raise UserError(f"{path} holds no tensors by name; it has {list_some(list(map(str, content))) or 'nothing'}.")
+        raise UserError(f"{path} contains no named tensors; it has {list_some(list(map(str, content))) or 'nothing'}.")
     matches: dict[str, list[str]] = {}
     for name in tensors:
         for prefix, end in _splits(name):
@@ -208,8 +225,8 @@ def choose(content: Content, own: Mapping[str, Tensor], path: Path, also: Collec
         return Chosen(_largest_level(tensors))
 
     def fitting(prefix: str) -> tuple[int, int]:
-        found = [(tensors[prefix + end].value, own[end]) for end in matches[prefix] if end in own]
-        return len(matches[prefix]), sum(value.shape == tensor.shape for value, tensor in found)
+        pairs = [(tensors[prefix + end].value, expected[end]) for end in matches[prefix] if end in expected]
+        return len(matches[prefix]), sum(value.shape == tensor.shape for value, tensor in pairs)
 
     most = max(map(fitting, matches))
     best = sorted((prefix for prefix in matches if fitting(prefix) == most), key=_rank)
@@ -218,8 +235,8 @@ def choose(content: Content, own: Mapping[str, Tensor], path: Path, also: Collec
         ends = set(matches[first]) | set(matches[other])
         if _rank(other) == _rank(first) and not all(_same(tensors, first + end, other + end) for end in ends):
             raise UserError(
-                f"{path} holds two sets of weights that fit, {_place(first)} and {_place(other)}, and they differ. "
-                "Save the one that you want in a file of its own."
+                f"{path} contains two sets of weights that fit, {_place(first)} and {_place(other)}, and they differ. "
+                "Save the one that you want in a separate file."
             )
     levels = {tensors[first + end].level for end in matches[first]}
     chosen = {
@@ -232,7 +249,7 @@ def choose(content: Content, own: Mapping[str, Tensor], path: Path, also: Collec
 
 
 def flat(content: Content) -> Weights:
-    """All tensors of a checkpoint by their names, the keys of the mappings around them in front."""
+    """All tensors of a checkpoint by name, prefixed with the keys of the mappings around them."""
     return {name: entry.value for name, entry in _flat(content, ()).items()}
 
 
@@ -245,7 +262,7 @@ class _Entry:
 
 
 def _flat(content: Content, wrappers: Collection[str]) -> dict[str, _Entry]:
-    """Tensors by their names, keys of the mappings around them in front, without what wrappers put into names."""
+    """Tensors by name, prefixed with the keys of the mappings around them, without the names of wrappers."""
     flat: dict[str, _Entry] = {}
     for level, name, value in _tensors(content, ()):
         plain = ".".join(part for part in (*level, *name.split(".")) if part not in wrappers)

@@ -8,11 +8,12 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bandbridge.base.errors import UserError
 from bandbridge.base.progress import progress
-from bandbridge.catalogue.sensors import SENSORS, SENTINEL_1, order_bands
+from bandbridge.catalogue.sensors import SENSOR_BANDS, SENTINEL_1, order_bands
 from bandbridge.models import preprocessing as views
 from bandbridge.models import weights
 from bandbridge.models.backbones import load_backbone, new_backbone
@@ -20,25 +21,24 @@ from bandbridge.models.preprocessing import BandStatistics
 from bandbridge.models.state_dicts import must_fit
 
 SAMPLES_AT_A_TIME = 256
-# Bands that data may lack: those of the sensors known here. An unknown name is more likely misspelt than absent.
-SENSOR_BANDS = frozenset(band.name for sensor in SENSORS.values() for band in sensor.bands)
 
 
 @dataclass(frozen=True)
 class StudentSpec:
-    """What a student is, as the config states it.
+    """The description of a student in the configuration.
 
     Attributes:
-        backbone, options: name and keyword arguments of timm.create_model.
-        bands: its input's bands in their order.
-        scaling: 'reflectance' or 'standardise', see `views.scale_bands`.
+        backbone: name of timm's model.
+        options: keyword arguments of timm.create_model.
+        bands: of its input, in order.
+        scaling: 'reflectance' or 'standardise', see `preprocessing.scale_bands`.
         image_size: side of its input in pixels.
         pretrained: a local checkpoint of the backbone, or None.
-        modality: the store's modality that holds its bands, or None for the store's first.
-        widen_rgb: the checkpoint sees red, green and blue; spread its first layer over `bands`, see
+        modality: the store's modality with its bands, or None for the store's first.
+        widen_rgb: the checkpoint takes red, green and blue; spread its first layer over `bands`, see
             `backbones.widen_rgb`.
-        fill: what a band that the data lack becomes. 'zero' after scaling; 'mean', the mean by the statistics, which
-            standardised is zero as well; or 'error', so that no band may be absent, B10 neither.
+        fill: the value of a band missing from the data: 'zero' after scaling; 'mean', the mean of the statistics
+            (standardised, that is zero as well); or 'error', so that no band may be missing, not even B10.
     """
 
     backbone: str
@@ -60,22 +60,24 @@ class StudentSpec:
         return self.scaling == "standardise" or self.fill == "mean"
 
     def find(self, bands: Sequence[str]) -> tuple[int | None, ...]:
-        """Where each of the student's bands stands among `bands`; None for one that is to be filled.
+        """The index of each of the student's bands in `bands`; None for a band to be filled.
 
         Raises:
-            UserError: a band is absent and `fill` is 'error' or no known sensor has it; or all are absent.
+            UserError: a band is missing and `fill` is 'error' or no known sensor has it; or all are missing.
         """
         positions = order_bands(bands, self.bands, may_lack=() if self.fill == "error" else SENSOR_BANDS)
         if all(at is None for at in positions):
-            raise UserError(f"The student sees {' '.join(self.bands)}; the data have {' '.join(bands)}, none of them.")
+            raise UserError(f"The student takes {' '.join(self.bands)}; the data have {' '.join(bands)}, none of them.")
         return positions
 
 
 class Student(nn.Module):
-    """A backbone that sees `spec.bands`, and a linear layer to `embed_dim`; embeddings are not normalised.
+    """A backbone that takes `spec.bands`, and a linear layer to `embed_dim`; embeddings are not normalised.
 
     Args:
-        statistics: of the bands, where `spec.needs_statistics`.
+        spec: of the backbone and its input.
+        embed_dim: width of the CLIP's embeddings.
+        statistics: of the bands, if `spec.needs_statistics`.
     """
 
     def __init__(self, spec: StudentSpec, embed_dim: int, statistics: BandStatistics | None = None) -> None:
@@ -84,26 +86,26 @@ class Student(nn.Module):
         self.embed_dim = embed_dim
         self.statistics = statistics
         self.trunk = new_backbone(spec.backbone, len(spec.bands), spec.options)
-        self._told: list[str] = []
+        self._announced: list[str] = []
         self.projection = nn.Linear(self.trunk.head_hidden_size, embed_dim)  # type: ignore[arg-type]
 
     def forward(self, values: Tensor) -> Tensor:
         """(n, band, image_size, image_size) as `inputs` makes it -> (n, embed_dim)."""
-        return self.projection(self.trunk(values))
+        embedding: Tensor = self.projection(self.trunk(values))
+        return embedding
 
     def inputs(self, pixels: Tensor, bands: Sequence[str]) -> Tensor:
-        """Stored pixels (n, band, y, x) with the names of their bands, as the student takes them.
+        """Stored pixels (n, band, y, x), with the names of their bands, as the student takes them.
 
-        Bands that the data lack are filled as `spec.fill` says and named once; B10 goes unnamed, since Level-2A never
-        has it.
+        Missing bands are filled by `spec.fill` and named once; B10 is not named, since Level-2A never has it.
         """
         spec = self.spec
         positions = spec.find(bands)
-        self._tell_absent(positions)
+        self._announce_missing(positions)
         return self.scale(views.square_bands(pixels, positions, spec.image_size), positions)
 
     def scale(self, values: Tensor, positions: Sequence[int | None]) -> Tensor:
-        """Bands in digital numbers (n, band, y, x), where `spec.find` found them, in the student's units."""
+        """Bands from digital numbers (n, band, y, x) to the student's units; `positions` as from `spec.find`."""
         scaled = views.scale_bands(values, positions, self.spec.scaling, self.statistics)
         if self.spec.fill == "mean" and self.spec.scaling == "reflectance":
             assert self.statistics is not None, "fill 'mean' needs statistics"
@@ -112,17 +114,17 @@ class Student(nn.Module):
             scaled = torch.where(absent, (mean / views.REFLECTANCE_SCALE).clamp(0, 1), scaled)
         return scaled
 
-    def _tell_absent(self, positions: Sequence[int | None]) -> None:
-        absent = [name for name, at in zip(self.spec.bands, positions, strict=True) if at is None and name != "B10"]
-        if absent and absent != self._told:
-            print(f"The data lack {', '.join(absent)}, which the student sees: filled with '{self.spec.fill}'.")
-            self._told = absent
+    def _announce_missing(self, positions: Sequence[int | None]) -> None:
+        missing = [name for name, at in zip(self.spec.bands, positions, strict=True) if at is None and name != "B10"]
+        if missing and missing != self._announced:
+            print(f"The data lack {', '.join(missing)}, which the student takes: filled with '{self.spec.fill}'.")
+            self._announced = missing
 
 
 def new_student(spec: StudentSpec, embed_dim: int, statistics: BandStatistics | None = None) -> Student:
-    """A student to be trained: random weights, the backbone's from `spec.pretrained` where that is given.
+    """A student to be trained: random weights, the backbone's from `spec.pretrained` if that is set.
 
-    Prints which tensors of the checkpoint were loaded, which were not, and which are new.
+    Prints which tensors of the checkpoint were loaded, which were not, and which are new. Arguments as for `Student`.
 
     Raises:
         UserError: timm cannot make the backbone, the checkpoint does not fit, or decibels would be scaled as
@@ -144,17 +146,19 @@ def new_student(spec: StudentSpec, embed_dim: int, statistics: BandStatistics | 
 
 
 def first_weights_report(spec: StudentSpec) -> str:
-    """What of `spec.pretrained` is loaded into the backbone, in a sentence; raises as `new_student` does."""
+    """Try to load `spec.pretrained` into the backbone; a sentence about it, or an error as of `new_student`."""
     trunk = new_backbone(spec.backbone, len(spec.bands), spec.options)
     return load_backbone(trunk, Path(str(spec.pretrained)), spec.bands, spec.widen_rgb)
 
 
 def save_student(path: Path, student: Student, clip: str, precision: str) -> None:
-    """Write a student so that `load_student` needs nothing but the file.
+    """Write a student so that `load_student` needs only the file.
 
     Args:
+        path: of the file.
+        student: to write.
         clip: name of the CLIP it is aligned to.
-        precision: what it was trained in, for whoever reads the file.
+        precision: that it was trained in, for readers of the file.
     """
     statistics = None if student.statistics is None else asdict(student.statistics)
     description = {"student": asdict(student.spec), "statistics": statistics, "embed_dim": student.embed_dim}
@@ -166,13 +170,13 @@ def save_student(path: Path, student: Student, clip: str, precision: str) -> Non
 
 
 def load_student(path: Path) -> Student:
-    """The student of a file, in eval mode on the CPU. Raises `UserError` if the file holds no student."""
+    """The student of a file, in eval mode on the CPU; a `UserError` if the file is not a student's."""
     metadata = weights.load_metadata(path)
     if "bandbridge" not in metadata:
         raise UserError(f"{path}: its metadata describes no student; expected a model.safetensors of an alignment.")
-    found = json.loads(metadata["bandbridge"])
-    statistics = found["statistics"] and BandStatistics(**{key: tuple(v) for key, v in found["statistics"].items()})
-    student = Student(StudentSpec.from_config(found["student"]), found["embed_dim"], statistics)
+    facts = json.loads(metadata["bandbridge"])
+    statistics = facts["statistics"] and BandStatistics(**{key: tuple(v) for key, v in facts["statistics"].items()})
+    student = Student(StudentSpec.from_config(facts["student"]), facts["embed_dim"], statistics)
     state = weights.load_weights(path)
     must_fit(state, student.state_dict(), path, f"the student ({student.spec.backbone}) that its metadata describes")
     student.load_state_dict(state)
@@ -183,19 +187,21 @@ class Pixels(Protocol):
     """The part of a store's split that statistics need."""
 
     def __len__(self) -> int: ...
-    def read_with_validity(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]: ...
+    def read_with_validity(self, indices: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[np.bool_] | None]: ...
 
 
-def band_statistics(samples: Pixels, bands: Sequence[str], wanted: Sequence[str]) -> BandStatistics:
-    """Mean and standard deviation over all pixels with data of each wanted band, in float64, a few samples at a time.
+def band_statistics(samples: Pixels, bands: Sequence[str], selected: Sequence[str]) -> BandStatistics:
+    """Mean and standard deviation over all pixels with data of each selected band, in float64, a few samples at a time.
+
+    Missing bands get mean 0 and deviation 1, and a constant band gets deviation 1: they scale to zeros.
 
     Args:
-        samples: a split whose pixels are (n, band, y, x), `bands` naming the second axis.
-
-    Absent bands get mean 0 and deviation 1, and so does the deviation of a constant band: they scale to zeros.
+        samples: a split whose pixels are (n, band, y, x).
+        bands: names of the second axis.
+        selected: names of the bands to compute.
     """
-    positions = order_bands(bands, wanted, may_lack=SENSOR_BANDS)
-    count, total, squares = np.zeros(len(wanted)), np.zeros(len(wanted)), np.zeros(len(wanted))
+    positions = order_bands(bands, selected, may_lack=SENSOR_BANDS)
+    count, total, squares = np.zeros(len(selected)), np.zeros(len(selected)), np.zeros(len(selected))
     starts = range(0, len(samples), SAMPLES_AT_A_TIME)
     for start in progress(starts, "Band statistics", unit="batches"):
         pixels, valid = samples.read_with_validity(np.arange(start, min(start + SAMPLES_AT_A_TIME, len(samples))))

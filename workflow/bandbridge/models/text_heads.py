@@ -17,15 +17,17 @@ SENTENCES_AT_A_TIME = 256
 
 
 def build_head(clip: Clip, nomenclature: Nomenclature, prompts: PromptSet) -> Head:
-    """The zero-shot head of a nomenclature, from each class's sentences."""
+    """The zero-shot head of a nomenclature, from the sentences per class."""
     return _head(clip, nomenclature.classes, prompts.sentences(nomenclature))
 
 
 def build_words_head(clip: Clip, words: Mapping[str, Sequence[str]], prompts: PromptSet) -> Head:
-    """The head of words that are no class: each fills the templates as a class's name would.
+    """The head of words that are not class names: each fills the templates as a class's name would.
 
     Args:
-        words: those that stand for a class, by class.
+        clip: whose text encoder embeds them.
+        words: class -> the words that stand for it.
+        prompts: whose templates are filled.
     """
     listed = tuple(word for some in words.values() for word in some)
     return _head(clip, listed, tuple(map(tuple, fill_templates(prompts.templates, listed))))
@@ -47,13 +49,16 @@ def text_head(clip: Clip, class_prompts: Sequence[Sequence[str]]) -> NDArray[np.
     """Unit class vectors: embed each sentence of a class, normalise, mean, normalise (Radford et al. 2021, 3.1.4).
 
     Args:
-        class_prompts: the sentences of each class.
+        clip: whose text encoder embeds them.
+        class_prompts: per class, its sentences.
 
-    Returns: (class, dim) float32.
+    Returns:
+        (class, dim) float32.
     """
     sentences = [sentence for prompts in class_prompts for sentence in prompts]
-    classes = embed_sentences(clip, sentences).split([len(prompts) for prompts in class_prompts])
-    return F.normalize(torch.stack([vectors.mean(dim=0) for vectors in classes]), dim=-1).cpu().numpy()
+    classes = torch.split(embed_sentences(clip, sentences), [len(prompts) for prompts in class_prompts])
+    unit: NDArray[np.float32] = F.normalize(torch.stack([v.mean(dim=0) for v in classes]), dim=-1).cpu().numpy()
+    return unit
 
 
 @torch.inference_mode()

@@ -1,4 +1,4 @@
-"""Tensors of TorchScript archives, as OpenAI delivers its CLIP models, read without running the code they hold."""
+"""Tensors of TorchScript archives, the format of OpenAI's CLIP models, read without running the code in them."""
 
 import io
 import pickle
@@ -28,34 +28,34 @@ _DTYPES = {
 
 
 def read_torchscript(path: Path) -> dict[str, Tensor]:
-    """Tensors of a TorchScript archive by dotted name, as its module's state_dict() would name them.
+    """Tensors of a TorchScript archive by dotted name, like those of its module's state_dict().
 
     Only the description of the module is read, by an unpickler that knows tensors and inert stand-ins for modules.
-    The archive's code is not looked at.
+    The archive's code is not read.
 
     Raises:
-        UserError: the description asks for anything else, or is damaged.
+        UserError: the description contains anything else, or is damaged.
     """
     with zipfile.ZipFile(path) as archive:
         roots = [name.removesuffix("/data.pkl") for name in archive.namelist() if name.endswith("/data.pkl")]
         if len(roots) != 1:
-            raise UserError(f"{path}: expected one data.pkl in this TorchScript archive, found {len(roots)}.")
+            raise UserError(f"{path}: expected one data.pkl in this TorchScript archive, tensors {len(roots)}.")
         try:
             if f"{roots[0]}/byteorder" in archive.namelist() and archive.read(f"{roots[0]}/byteorder") != b"little":
                 raise ValueError("its bytes are not in little-endian order")
             module = _Reader(archive, roots[0]).load()
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
-        # A pickle that is damaged, or made to harm, fails in whichever way its instructions lead to.
+        # A damaged or hostile pickle can raise anything.
         except Exception as error:
             raise UserError(f"{path}: this TorchScript archive cannot be read ({error}); fetch it again.") from error
     if not isinstance(module, _Module):
-        raise UserError(f"{path}: expected a module in this TorchScript archive, found {type(module).__name__}.")
+        raise UserError(f"{path}: expected a module in this TorchScript archive, tensors {type(module).__name__}.")
     return dict(_tensors(module, "", ()))
 
 
 class _Module:
-    """Stands in for every class of an archive: keeps the attributes and can do nothing."""
+    """A stand-in for every class of an archive, which only keeps attributes."""
 
     attributes: dict[str, Any]
 
@@ -88,12 +88,12 @@ class _Reader(pickle.Unpickler):
             return _Module
         if module == "torch" and name in _DTYPES:
             return _DTYPES[name]
-        if module == "torch.jit._pickle":  # typed lists and dictionaries: the first argument is what they hold
+        if module == "torch.jit._pickle":  # typed lists and dictionaries: the first argument is their content
             return _first
-        known = {("torch._utils", "_rebuild_tensor_v2"): _tensor, ("collections", "OrderedDict"): OrderedDict}
-        if (module, name) not in known:
+        allowed = {("torch._utils", "_rebuild_tensor_v2"): _tensor, ("collections", "OrderedDict"): OrderedDict}
+        if (module, name) not in allowed:
             raise UserError(f"this TorchScript archive asks for {module}.{name}; only modules and tensors are read.")
-        return known[module, name]
+        return allowed[module, name]
 
     def persistent_load(self, identity: Any) -> _Storage:
         kind, dtype, key, _, _ = identity
@@ -119,11 +119,11 @@ def _tensor(storage: _Storage, offset: int, size: tuple[int, ...], stride: tuple
 
 def _tensors(module: _Module, prefix: str, above: tuple[_Module, ...]) -> list[tuple[str, Tensor]]:
     if any(module is other for other in above):
-        raise UserError(f"module '{prefix.rstrip('.')}' of this TorchScript archive holds itself.")
-    found: list[tuple[str, Tensor]] = []
+        raise UserError(f"module '{prefix.rstrip('.')}' of this TorchScript archive contains itself.")
+    tensors: list[tuple[str, Tensor]] = []
     for name, value in module.attributes.items():
         if isinstance(value, Tensor):
-            found.append((prefix + name, value))
+            tensors.append((prefix + name, value))
         elif isinstance(value, _Module):
-            found += _tensors(value, f"{prefix}{name}.", (*above, module))
-    return found
+            tensors += _tensors(value, f"{prefix}{name}.", (*above, module))
+    return tensors

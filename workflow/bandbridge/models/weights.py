@@ -1,7 +1,7 @@
-"""Weights in files that are written here: safetensors with metadata and a checksum, whole.
+"""Files of weights that BandBridge writes: safetensors with metadata and a checksum, whole or not at all.
 
-The checksum is the CRC-32C of the whole file, its own eight digits taken as zeros, and is among the metadata: it goes
-where the file goes, and other programs pass it over.
+The checksum is the CRC-32C of the whole file, with its eight digits as zeros, and is among the metadata: it moves with
+the file, and other programs ignore it.
 """
 
 import json
@@ -47,7 +47,7 @@ def save_weights(path: Path, weights: Mapping[str, Tensor], metadata: Mapping[st
 
 
 def _finish_header(path: Path) -> None:
-    """Rewrite a safetensors file's header with its keys in order, for the library's is random, and the checksum."""
+    """Rewrite a safetensors file's header with the checksum and its keys sorted (the library's order is random)."""
     with path.open("r+b") as file:
         size = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(size))
@@ -67,7 +67,7 @@ def _field(value: str) -> bytes:
 
 
 def _checksum(file: BinaryIO, header: bytes) -> str:
-    """Of a safetensors file with this header, whose checksum is zeros."""
+    """Checksum of a safetensors file with this header, in which the checksum is zeros."""
     value = crc32c(header, crc32c(len(header).to_bytes(8, "little")))
     file.seek(8 + len(header))
     while block := file.read(_BLOCK):
@@ -76,10 +76,11 @@ def _checksum(file: BinaryIO, header: bytes) -> str:
 
 
 def verify_weights(path: Path, *remove: Path) -> None:
-    """Compare a safetensors file with its checksum; one without, of another program, is taken as it is.
+    """Compare a safetensors file with its checksum; another program's file without one is not checked.
 
     Args:
-        remove: what to delete where they differ, such as the model's folder; the file where nothing is given.
+        path: of the file.
+        remove: what to delete if they differ, such as the model's folder; by default the file.
 
     Raises:
         UserError: they differ.
@@ -98,7 +99,7 @@ def load_weights(path: Path, *remove: Path) -> Weights:
     """Tensors of a safetensors file, by name, on the CPU; `remove` as of `verify_weights`.
 
     Raises:
-        UserError: it is damaged, or no safetensors file.
+        UserError: it is damaged, or not a safetensors file.
     """
     with _opened(path, *remove) as file:
         return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -119,11 +120,11 @@ def _opened(path: Path, *remove: Path) -> Iterator[Any]:
         with safe_open(path, framework="pt") as file:
             yield file
     except SafetensorError as error:
-        raise UserError(f"{path}: not a safetensors file, or one cut short ({error}).") from error
+        raise UserError(f"{path}: not a safetensors file, or an incomplete one ({error}).") from error
 
 
 def is_finite(tensor: Tensor) -> bool:
-    """Whether no value is NaN or infinite. A finite sum says so without more memory; another may have overflowed."""
+    """Whether no value is NaN or infinite. A finite sum shows it without more memory; another may be an overflow."""
     return bool(tensor.sum().isfinite()) or bool(tensor.isfinite().all())
 
 

@@ -1,4 +1,4 @@
-"""docs/configuration.md: every key of the configuration, from its schema and the comments of config.yaml."""
+"""docs/configuration.md: every key of the configuration, from its models and the defaults of config.yaml."""
 
 import re
 import sys
@@ -9,6 +9,9 @@ from typing import Any
 import yaml
 
 from bandbridge.base.locations import WORKFLOW
+from bandbridge.config.checks import REMOVABLE
+from bandbridge.config.sections.whole import Config
+from bandbridge.ops.schema_files import json_schema, sentence
 
 CONFIG = WORKFLOW.parent / "config.yaml"
 SCHEMA = WORKFLOW / "schemas" / "config.schema.yaml"
@@ -25,73 +28,45 @@ TYPES = {
 # Upper ends from here on only catch slips of the keyboard.
 SLIP = 10_000
 
-# What a change of a key makes anew, and with it all that is made of that; the longest key that fits counts.
-RERUNS = {
-    "run": "everything but the data sets, under another name",
-    "seed": "everything that draws: trainings, scores",
-    "data_root": "what is not there",
-    "store_root": "what is not there",
-    "results_root": "what is not there",
-    "log_root": "nothing but the report",
-    "container": "nothing but the report",
-    "clip": "the CLIP and all that follows",
-    "clip.scratch.dataset": "the CLIP and all that follows",
-    "tasks": "the fine-tuning and all that follows",
-    "tasks.supported": "its scores and the choice of alpha",
-    "datasets": "that data set's conversion, and what reads it",
-    "preprocess": "the joining of the stores",
-    "preprocess.watch": "the conversion of data sets of your own",
-    "prompts": "the heads made of them, and their scores",
-    "train": "the report, which shows it",
-    "finetune": "the fine-tuning and all that follows",
-    "paint": "the choice of alpha and what follows",
-    "paint.several": "the fine-tuning and all that follows",
-    "paint.alphas": "the new alphas' embeddings and scores, the choice",
-    "paint.select": "the choice; what follows, if another alpha is chosen",
-    "align": "the students, their embeddings and scores",
-    "align.students": "that student, its embeddings and scores",
-    "embed": "the embeddings and scores",
-    "embed.models_per_job": "nothing",
-    "evaluate": "the scores concerned",
-    "evaluate.datasets": "what that data set or prompt set lacks",
-    "evaluate.encoders": "that encoder's embeddings and scores",
-    "evaluate.bootstrap": "all scores",
-    "evaluate.words": "the words' embeddings and scores, the galleries",
-    "evaluate.words.k": "the words' scores",
-    "tables": "the tables and the report",
-    "compare": "nothing",
-    "report": "the report",
-}
-
 INTRODUCTION = """\
 # Configuration
 
-Written by `make docs` from [config.yaml](../config.yaml) and its
-[schema](../workflow/schemas/config.schema.yaml); edit those. `config.yaml` holds the default of every key: the demo.
+Written by `make docs` from the [models](../workflow/bandbridge/config/sections/whole.py) of the configuration and from
+[config.yaml](../config.yaml); edit those. `config.yaml` holds the default of every key: the demo. A key that it lacks
+may be left out, and then has the default below. Editors check it against a
+[schema](../workflow/schemas/config.schema.yaml), which is written from the same models.
 
 Lay a file with a few keys over it (`snakemake --configfile workflow/presets/eurosat.yaml`), several one after the
 other, or set a key of the first level on the command line (`snakemake --config seed=1 run=seed-1`). Numbers inside a
-mapping on the command line arrive as text, and are refused: use a file. In the mappings `align.students`,
-`evaluate.datasets`, `evaluate.words.datasets`, `datasets` and `prompts`, a file takes an entry of `config.yaml` away by
-setting it to `null`.
+mapping on the command line arrive as text, and are refused: use a file. A file takes an entry of `config.yaml` away by
+setting it to `null`, in these mappings:
+{removable}.
 
-Paths may begin with `~` and hold environment variables (`$SCRATCH/data`, `${SCRATCH}`); a dollar sign itself is `$$`.
+Paths may begin with `~` and hold environment variables (`$SCRATCH/data`, `${{SCRATCH}}`); a dollar sign itself is `$$`.
 A number with an exponent needs a point and a sign (`1.0e-5`), and a name that YAML reads as something else (no, 3.10)
 needs quotes. Keys are text: 0 and "0" are equal. Numbers far beyond what can run are refused as slips.
 
 A wrong key or value stops the run before its first job with what is allowed; `make doctor` says the same without a run.
-What a change *reruns* is told below, and with it comes all that is made of that; the report, which shows the
-configuration, is written anew after any change. `snakemake --dry-run` shows it beforehand.
+The tables say what a change *reruns*, and with it everything that is made of that; the report, which shows the
+configuration, is rebuilt after any change. `snakemake --dry-run` shows it beforehand.
 """
 
 
 @dataclass(frozen=True)
 class Key:
-    """One key: its dotted path ('<name>' where any name may stand), its type in words, and its part of the schema."""
+    """One key of the configuration.
+
+    Attributes:
+        path: dotted, '<name>' where any name may stand.
+        type: in words, with the unit.
+        schema: its part of the schema.
+        reruns: what a change rebuilds.
+    """
 
     path: str
     type: str
     schema: Mapping[str, Any]
+    reruns: str
 
 
 @dataclass(frozen=True)
@@ -104,7 +79,7 @@ class Comments:
 
 def reference() -> str:
     """The page, as Markdown."""
-    schema = yaml.safe_load(SCHEMA.read_text(encoding="utf-8"))
+    schema = json_schema(Config)
     text = CONFIG.read_text(encoding="utf-8")
     config, comments = yaml.safe_load(text), read_comments(text)
     sections: dict[str, list[Key]] = {}
@@ -113,22 +88,23 @@ def reference() -> str:
         single = "properties" not in _object(schema, schema["properties"][first])
         sections.setdefault("" if single else first, []).append(key)
     # The single keys stand first; a mapping of any names is a single key.
-    parts = [INTRODUCTION]
-    for section, found in sorted(sections.items(), key=lambda item: item[0] != ""):
+    parts = [INTRODUCTION.format(removable=", ".join(f"`{'.'.join(path)}`" for path in REMOVABLE))]
+    for section, entries in sorted(sections.items(), key=lambda item: item[0] != ""):
         parts.append(f"## {f'`{section}`' if section else 'The run'}\n")
-        told = comments.above.get(section, "") or schema["properties"].get(section, {}).get("description", "")
-        parts.append(_section(_sentence(told), [row(key, config, comments) for key in found if key.path != section]))
+        about = [schema["properties"].get(section, {}).get("description", ""), comments.above.get(section, "")]
+        meaning = " ".join(_markdown(text) for text in about if text)
+        parts.append(_section(meaning, [row(key, config, comments) for key in entries if key.path != section]))
     return "\n".join(parts)
 
 
-def _section(told: str, rows: list[list[str]]) -> str:
+def _section(about: str, rows: list[list[str]]) -> str:
     """A section's words and its table; what a change reruns is a column where that differs from key to key."""
     head = ["key", "type", "default", "meaning", "reruns"]
     causes = {cells[-1] for cells in rows}
     if len(causes) == 1:
-        told = f"{told} A change reruns {causes.pop()}.".strip()
+        about = f"{about} A change reruns {causes.pop()}.".strip()
         head, rows = head[:-1], [cells[:-1] for cells in rows]
-    return f"{told}\n\n{_table(head, rows)}" if told else _table(head, rows)
+    return f"{about}\n\n{_table(head, rows)}" if about else _table(head, rows)
 
 
 def _position(config: Mapping[str, Any], path: str) -> tuple[int, ...]:
@@ -150,24 +126,27 @@ def _position(config: Mapping[str, Any], path: str) -> tuple[int, ...]:
 def keys(schema: Mapping[str, Any]) -> Iterator[Key]:
     """Every key of the schema, mappings before what they hold."""
     for name, part in schema["properties"].items():
-        yield from _keys(schema, name, part)
+        yield from _keys(schema, name, part, "")
 
 
-def _keys(schema: Mapping[str, Any], path: str, part: Mapping[str, Any]) -> Iterator[Key]:
+def _keys(schema: Mapping[str, Any], path: str, part: Mapping[str, Any], reruns: str) -> Iterator[Key]:
     whole = resolved(schema, part)
-    yield Key(path, in_words(schema, whole), whole)
-    below = _object(schema, whole)
-    for name, inner in below.get("properties", {}).items():
-        # Values that stand elsewhere already, such as a student's own recipe, are not listed again.
-        if not str(inner.get("$ref", "")).startswith("#/properties/"):
-            yield from _keys(schema, f"{path}.{name}", inner)
-    extra = below.get("additionalProperties")
+    reruns = whole.get("x-reruns", reruns)
+    unit = f", in {whole['x-unit']}" if "x-unit" in whole else ""
+    yield Key(path, f"{in_words(schema, whole)}{unit}", whole, reruns)
+    # What stands elsewhere already, such as a student's own recipe, is not listed again.
+    if "x-same-as" in whole:
+        return
+    section = _object(schema, whole)
+    for name, inner in section.get("properties", {}).items():
+        yield from _keys(schema, f"{path}.{name}", inner, reruns)
+    extra = section.get("additionalProperties")
     if isinstance(extra, Mapping):
-        held = resolved(schema, extra)
-        if "properties" in held:
-            yield Key(f"{path}.<name>", in_words(schema, held), held)
-            for name, inner in held["properties"].items():
-                yield from _keys(schema, f"{path}.<name>.{name}", inner)
+        entry = resolved(schema, extra)
+        if "properties" in entry:
+            yield Key(f"{path}.<name>", in_words(schema, entry), {**entry, "description": ""}, reruns)
+            for name, inner in entry["properties"].items():
+                yield from _keys(schema, f"{path}.<name>.{name}", inner, reruns)
 
 
 def resolved(schema: Mapping[str, Any], part: Mapping[str, Any]) -> dict[str, Any]:
@@ -184,8 +163,8 @@ def _object(schema: Mapping[str, Any], part: Mapping[str, Any]) -> dict[str, Any
     """The mapping that a key may hold, also where it may hold a list of such or null; empty if it may not."""
     whole = resolved(schema, part)
     for choice in whole.get("anyOf", []):
-        if found := _object(schema, choice):
-            return found
+        if section := _object(schema, choice):
+            return section
     if "items" in whole:
         return {}
     return whole if "properties" in whole or isinstance(whole.get("additionalProperties"), Mapping) else {}
@@ -220,8 +199,8 @@ def _bounds(part: Mapping[str, Any]) -> str:
     high = None if high is not None and high >= SLIP else high
     if low is not None and high is not None:
         return f"{low} to {high}"
-    told = [(low, "at least"), (over, "more than"), (high, "at most"), (under, "less than")]
-    return ", ".join(f"{words} {value}" for value, words in told if value is not None)
+    limits = [(low, "at least"), (over, "more than"), (high, "at most"), (under, "less than")]
+    return ", ".join(f"{words} {value}" for value, words in limits if value is not None)
 
 
 # --- config.yaml ------------------------------------------------------------------------------------------------------
@@ -247,31 +226,33 @@ def read_comments(text: str) -> Comments:
             else:
                 waiting.append(comment[2])
             continue
-        found = re.match(r"(\s*)([A-Za-z0-9_-]+):(?:\s|$)", line)
-        if not found:
+        entry = re.match(r"(\s*)([A-Za-z0-9_-]+):(?:\s|$)", line)
+        if not entry:
             waiting, last = [], ""
             continue
-        stack = [entry for entry in stack if entry[0] < len(found[1])] + [(len(found[1]), found[2])]
+        stack = [above for above in stack if above[0] < len(entry[1])] + [(len(entry[1]), entry[2])]
         path = ".".join(name for _, name in stack)
         if waiting:
             above[path] = " ".join(waiting)
         waiting, last = [], ""
         # What stands in quotes is no comment.
         plain = re.sub(r"'[^']*'|\"[^\"]*\"", lambda quoted: "_" * len(quoted[0]), line)
-        if beside := re.search(r"(?:^|\s)#\s(.*)$", plain[found.end() :]):
-            last, column = path, found.end() + beside.start() + (beside[0][0] != "#")
-            of[last] = line[found.end() + beside.start(1) :]
+        if beside := re.search(r"(?:^|\s)#\s(.*)$", plain[entry.end() :]):
+            last, column = path, entry.end() + beside.start() + (beside[0][0] != "#")
+            of[last] = line[entry.end() + beside.start(1) :]
     return Comments(of, above)
 
 
 def row(key: Key, config: Mapping[str, Any], comments: Comments) -> list[str]:
     """The cells of a key: path, type, default, meaning, what reruns."""
     place, value = look_up(config, key.path)
+    # A comment begins as the description does, and may say why the default is what it is.
     written = comments.of.get(place, "") or ("" if "." not in key.path else comments.above.get(place, ""))
     meaning = written or key.schema.get("description", "")
-    held = isinstance(value, Mapping) and value
-    default = "" if held or place == "" else f"`{_value(value)}`"
-    return [f"`{key.path}`", key.type, default, _sentence(meaning), reruns(key.path)]
+    default = "" if isinstance(value, Mapping) and value else f"`{_value(value)}`"
+    if place == "":
+        default = f"`{_value(key.schema['default'])}`" if "default" in key.schema else ""
+    return [f"`{key.path}`", key.type, default, _markdown(meaning), key.reruns]
 
 
 def look_up(config: Mapping[str, Any], path: str) -> tuple[str, Any]:
@@ -290,24 +271,13 @@ def look_up(config: Mapping[str, Any], path: str) -> tuple[str, Any]:
     return ".".join(place), value
 
 
-def reruns(path: str) -> str:
-    """What a change of a key makes anew; empty where that is not stated."""
-    parts = path.split(".")
-    ends = (".".join(parts[:end]) for end in range(len(parts), 0, -1))
-    return next((RERUNS[name] for name in ends if name in RERUNS), "")
-
-
 def _value(value: Any) -> str:
     text = yaml.safe_dump(value, default_flow_style=True, width=10_000, allow_unicode=True, sort_keys=False)
     return text.removesuffix("\n").removesuffix("\n...").strip()
 
 
-def _sentence(text: str) -> str:
-    """A comment as a sentence of Markdown; choices ('mse | cosine') and values keep their case."""
-    text = text.strip().replace("<", "\\<")
-    if re.match(r"[a-z-]+[ ,;:]", text) and " | " not in text and not re.match(r"(null|true|false)\b", text):
-        text = text[0].upper() + text[1:]
-    return text if not text or text[-1] in ".:" else f"{text}."
+def _markdown(text: str) -> str:
+    return sentence(text).replace("<", "\\<")
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:

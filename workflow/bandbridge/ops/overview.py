@@ -6,8 +6,8 @@ calls none of Snakemake's hooks, ends with the plan.
 
 import atexit
 import csv
+import glob
 import json
-import re
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,24 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bandbridge.base.alphas import alpha_name
+from bandbridge.base.alphas import alpha_name, parse_alpha
+from bandbridge.base.paths import EncoderName, Paths, zero_shot
 from bandbridge.base.progress import duration
 from bandbridge.catalogue.datasets import Source, load_dataset
 from bandbridge.catalogue.text_towers import missing_tower_files
-from bandbridge.config.run import (
-    all_tasks,
-    clips,
-    evaluated,
-    final_lines,
-    lines,
-    locked_tower,
-    model_at,
-    nomenclature_of,
-    students,
-    tasks,
-    uses_scratch,
-)
+from bandbridge.config.lines import all_tasks, lines, model_at, nomenclature_of, tasks
+from bandbridge.config.networks import clips, locked_tower, students
+from bandbridge.config.run import Run
 from bandbridge.config.run_notes import run_notes
+from bandbridge.config.scored import evaluated
 from bandbridge.ingest.fetch import missing_manual, to_download
 
 # How Snakemake explains a job, as attributes of its `Reason`: the first that holds counts. A job whose configuration
@@ -70,6 +62,7 @@ class PlannedJob:
 
     Attributes:
         benchmark: where its time will be written.
+        encoder: the model on a PAINT line that it makes or scores.
         waits: for alpha to be chosen, which decides what it does and whether it has to.
     """
 
@@ -78,6 +71,7 @@ class PlannedJob:
     benchmark: Path | None = None
     threads: int = 1
     waits: bool = False
+    encoder: EncoderName | None = None
 
     @property
     def stage(self) -> str:
@@ -114,7 +108,7 @@ def closing(config: Mapping[str, Any], workflow: Any) -> str:
 
     Where another target was asked for, figures of an earlier run are not shown: they may be out of date.
     """
-    report = _results(config) / "report" / "index.html"
+    report = Path(Paths(config).report)
     if not _asks_for_the_report(workflow):
         kept = f" {report} is of an earlier run and may be out of date; `snakemake` updates it." * report.exists()
         return f"Run '{config['run']}': what was asked for is done.{kept}"
@@ -148,12 +142,19 @@ def planned_jobs(workflow: Any) -> list[PlannedJob]:
                 Path(str(job.benchmark)) if job.benchmark else None,
                 int(job.threads),
                 job in waiting,
+                _encoder(job.wildcards_dict),
             )
             for job in jobs
             if job.output
         ]
     except Exception:
         return []
+
+
+def _encoder(wildcards: Mapping[str, str]) -> EncoderName | None:
+    if "alpha" in wildcards:
+        return EncoderName(wildcards["line"], parse_alpha(wildcards["alpha"]))
+    return EncoderName.if_on_a_line(wildcards.get("encoder", ""))
 
 
 def _reason(reason: Any) -> str:
@@ -175,7 +176,7 @@ def plan_text(config: Mapping[str, Any], jobs: Sequence[PlannedJob], cores: int 
         jobs: those to do; where there are none (they may not be known), the stages alone are named.
         cores: that the jobs share; None for no estimate of the time.
     """
-    first = all(job.reason in (NOT_MADE, FOLLOWS) for job in jobs) and not (_results(config) / "metrics.csv").exists()
+    first = all(job.reason in (NOT_MADE, FOLLOWS) for job in jobs) and not Path(Paths(config).metrics).exists()
     certain = [job for job in jobs if not job.waits]
     waiting = [job for job in jobs if job.waits]
     told = [f"Run '{config['run']}', seed {config['seed']}{' (nothing of it exists yet)' * (first and bool(jobs))}:"]
@@ -216,7 +217,7 @@ def stages(config: Mapping[str, Any]) -> dict[str, str]:
     if aligned := students(config):
         told["Alignment"] = f"align {', '.join(aligned)} for {_counted(config['align']['epochs'], 'epoch')}"
     told["Evaluation"] = f"score on {', '.join(_with_samples(config, name) for name in evaluated(config))}"
-    told["Report"] = f"{_results(config) / 'report' / 'index.html'}, and tables"
+    told["Report"] = f"{Paths(config).report}, and tables"
     return told
 
 
@@ -240,9 +241,9 @@ def _clip(config: Mapping[str, Any], name: str, source: str) -> str:
 def _data(config: Mapping[str, Any]) -> str:
     """'download demo_land_cover (5 MB), read digits'."""
     words: dict[str, list[str]] = {"copy manually first:": [], "download": [], "read": []}
-    for name in _datasets(config):
-        facts = load_dataset(name, config["datasets"].get(name, {}))
-        folder = Path(config["data_root"]) / "archives" / facts.archives
+    run = Run(config)
+    for name in dict.fromkeys([*(task["dataset"] for task in all_tasks(config)), *run.datasets]):
+        facts, folder = run.dataset(name), Path(run.archives(name))
         if missing_manual(facts, folder):
             words["copy manually first:"].append(name)
         elif missing := to_download(facts, folder):
@@ -259,17 +260,9 @@ def _size(sources: Sequence[Source]) -> str:
     return f" ({sum(known) / 1e6:,.0f} MB)" if len(known) == len(sizes) else ""
 
 
-def _datasets(config: Mapping[str, Any]) -> list[str]:
-    names = [task["dataset"] for task in all_tasks(config)]
-    if uses_scratch(config):
-        names.append(config["clip"]["scratch"]["dataset"])
-    return list(dict.fromkeys([*names, *evaluated(config)]))
-
-
 def _with_samples(config: Mapping[str, Any], dataset: str) -> str:
-    stores = Path(config["store_root"] or Path(config["data_root"]) / "zarr")
     try:
-        facts = json.loads((stores / f"{dataset}.zarr" / "zarr.json").read_text(encoding="utf-8"))
+        facts = json.loads(Path(Paths(config).store(dataset)).read_text(encoding="utf-8"))
         return f"{dataset} ({sum(facts['attributes']['counts'].values()):,} samples)"
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return dataset
@@ -285,7 +278,7 @@ def _why(jobs: Iterable[PlannedJob]) -> str:
 def _time(config: Mapping[str, Any], jobs: Sequence[PlannedJob], cores: int | None) -> str:
     if not cores:
         return ""
-    measured = [(job, seconds) for job in jobs if (seconds := _seconds(config, job.benchmark)) is not None]
+    measured = [(job, seconds) for job in jobs if (seconds := _seconds(config, job)) is not None]
     if not measured:
         return ""
     # A job of as many threads as there are cores has the machine to itself; others share it.
@@ -294,20 +287,19 @@ def _time(config: Mapping[str, Any], jobs: Sequence[PlannedJob], cores: int | No
     return f"About {duration(wall)} on {_counted(cores, 'core')} by the times of earlier runs{known}."
 
 
-def _seconds(config: Mapping[str, Any], benchmark: Path | None) -> float | None:
+def _seconds(config: Mapping[str, Any], job: PlannedJob) -> float | None:
     """What the same job took before, in this run or else, at the median, in others; None where it never ran."""
-    if benchmark is None:
+    paths = Paths(config)
+    if job.benchmark is None or not job.benchmark.is_relative_to(paths.run_logs):
         return None
-    root = Path(config["log_root"])
-    try:
-        below = benchmark.relative_to(root / config["run"])
-    except ValueError:
-        return None
-    if (here := _measured(benchmark)) is not None:
-        return here
-    # Which alpha is chosen differs between runs, and takes the same time.
-    pattern = re.sub(r"@[0-9.]+?(?=\.[A-Za-z])", "@*", str(below))
-    times = [seconds for path in root.glob(f"*/{pattern}") if (seconds := _measured(path)) is not None]
+    if (seconds := _measured(job.benchmark)) is not None:
+        return seconds
+    pattern = glob.escape(str(job.benchmark.relative_to(paths.run_logs)))
+    if job.encoder is not None:
+        # Which alpha is chosen differs between runs, and takes the same time.
+        pattern = pattern.replace(str(job.encoder), f"{job.encoder.line}@*")
+    others = Path(paths.log_root).glob(f"*/{pattern}")
+    times = [seconds for path in others if (seconds := _measured(path)) is not None]
     return statistics.median(times) if times else None
 
 
@@ -331,28 +323,21 @@ def headline_text(config: Mapping[str, Any]) -> str:
 
     Empty where there is no report: another target was asked for.
     """
-    folder = _results(config)
-    if not (folder / "report" / "index.html").exists():
+    paths = Paths(config)
+    if not Path(paths.report).exists():
         return ""
-    told = list(_headlines(config, _rows(folder / "metrics.csv"), _selected(config, folder)))
+    told = list(_headlines(config, _rows(Path(paths.metrics)), _selected(config)))
     if len(told) > MOST_LINES:
         told[MOST_LINES:] = [f"  and {len(told) - MOST_LINES} more in the report"]
-    places = [f"Report: {folder / 'report' / 'index.html'}", f"Tables: {folder / 'tables'}/"]
+    places = [f"Report: {paths.report}", f"Tables: {paths.results('tables')}/"]
     return "\n".join([f"Run '{config['run']}' is done.", *told, *places])
 
 
-def _results(config: Mapping[str, Any]) -> Path:
-    return Path(config["results_root"]) / config["run"]
-
-
-def _selected(config: Mapping[str, Any], folder: Path) -> dict[str, float]:
+def _selected(config: Mapping[str, Any]) -> dict[str, float]:
     """The alpha that was chosen on each CLIP's last line, by the line's name."""
-    found = {}
-    for name in final_lines(config).values():
-        path = folder / "paint" / f"{name}.{lines(config)[name].tag}" / "selected.json"
-        if path.is_file():
-            found[name] = float(json.loads(path.read_text(encoding="utf-8"))["alpha"])
-    return found
+    run = Run(config)
+    alphas = {name: run.alpha_if_chosen(name) for name in run.patched.values()}
+    return {name: float(alpha) for name, alpha in alphas.items() if alpha is not None}
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -367,7 +352,7 @@ def _headlines(
     for name, alpha in selected.items():
         line = lines(config)[name]
         aligned = [student for student, (_, teacher) in students(config).items() if teacher == line.clip]
-        encoders = {"zero-shot": f"{line.clip}@0", f"patched (alpha {alpha_name(alpha)})": model_at(line, alpha)}
+        encoders = {"zero-shot": zero_shot(line.clip), f"patched (alpha {alpha_name(alpha)})": model_at(line, alpha)}
         for role in ("patching", "supported"):
             shown = {**encoders, **{student: student for student in aligned}} if role == "patching" else encoders
             for task in tasks(config, role):

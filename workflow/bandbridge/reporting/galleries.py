@@ -1,19 +1,16 @@
-"""Galleries of retrieval: what stands nearest to an image, a class name or a word, as small images in a JSON file."""
+"""Galleries of retrieval: the nearest samples of an image, a class name or a word, as thumbnails in a JSON file."""
 
-import base64
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
 from bandbridge.base.errors import UserError
 from bandbridge.catalogue.sensors import composite
-from bandbridge.metrics.classification import unit_rows
+from bandbridge.metrics.retrieval import counterpart_ranks, top_k
+from bandbridge.reporting.thumbnails import gallery_uri
 from bandbridge.store.dataset import Store
 from bandbridge.store.embeddings import Embeddings
 from bandbridge.store.heads import Head, Words, must_fit
@@ -21,9 +18,6 @@ from bandbridge.store.heads import Head, Words, must_fit
 NEAREST = 5
 QUERIES = 6
 CLASSES = 8
-# Pixels: samples up to the first edge are kept as they are, larger ones are reduced to the second.
-SMALLEST_EDGE, LARGEST_EDGE = 64, 96
-QUALITY = 82
 
 
 @dataclass(frozen=True)
@@ -46,16 +40,6 @@ def read_labels(path: Path, nomenclature: str, split: str) -> Labels:
     return Labels(store.classes, dict(zip(map(str, samples.ids), of_rows, strict=True)))
 
 
-def nearest(queries: NDArray[np.floating], gallery: NDArray[np.floating], k: int) -> tuple[NDArray[np.intp], NDArray]:
-    """Rows of `gallery` that are most similar to each query, (query, k), and their cosines.
-
-    Of equally similar rows the first comes first.
-    """
-    cosines = unit_rows(queries) @ unit_rows(gallery).T
-    order = np.argsort(-cosines, axis=1, kind="stable")[:, :k]
-    return order, np.take_along_axis(cosines, order, axis=1)
-
-
 def make_gallery(
     store: Path,
     nomenclature: str,
@@ -65,22 +49,27 @@ def make_gallery(
     seed: int,
     words: Words | None = None,
 ) -> dict[str, Any]:
-    """Queries with their nearest samples: pictures to the other modality, class names to a modality.
+    """Queries with their nearest samples: images to the other modality, class names and words to a modality.
 
-    The queries are drawn by chance, each of another class as far as there are classes: they are not chosen for looks.
+    The queries are drawn at random, of different classes as long as there are any; they are not chosen for their looks.
 
     Args:
-        store: of the samples; they are shown as the RGB model sees them.
-        nomenclature: of the labels that say what is right.
-        rgb: of the patched CLIP, whose gallery is searched where there is no student.
-        multispectral: the student's, of the same samples in the same order.
+        store: of the samples, whose thumbnails are their RGB composites.
+        nomenclature: of the labels by which a hit is right.
+        rgb: of the patched CLIP; the gallery that is searched without a student.
+        multispectral: the student's, of the same samples in the same order; None without a student.
         head: class vectors; None for no queries by name.
-        words: that are no class; the first of each class is a query. None for no such queries.
+        seed: of the draw.
+        words: words that are not class names; the first one per class is a query. None for no such queries.
 
     Returns:
         encoder, clip, dataset, split, nomenclature, samples, `pictures` (id -> data URI), `labels` (id -> names),
-        `images` (queries: id, rank of its own counterpart, hits), `texts` and `words` (queries: class, prompt, samples
-        of the class, hits). A hit has id, cosine, right, and, where a picture was asked for, own.
+        `images` (queries: id, rank of the counterpart, hits), `texts` and `words` (queries: class, prompt, samples
+        of the class, hits). A hit has id, cosine, right and, for an image query, `own` (it is the counterpart). Ranks
+        are those of recall@k: ties count against the query.
+
+    Raises:
+        UserError: the two embeddings are not of the same samples, or a head does not fit the labels.
     """
     if multispectral is not None and not np.array_equal(rgb.ids, multispectral.ids):
         raise UserError(
@@ -92,8 +81,8 @@ def make_gallery(
     images = [] if multispectral is None else _image_queries(rgb, multispectral, labels, seed)
     texts = [] if head is None else _name_queries(searched, head, labels)
     of_words = [] if words is None else _word_queries(searched, words, labels)
-    shown = {query["id"] for query in images}
-    shown |= {hit["id"] for query in (*images, *texts, *of_words) for hit in query["hits"]}
+    pictured = {query["id"] for query in images}
+    pictured |= {hit["id"] for query in (*images, *texts, *of_words) for hit in query["hits"]}
     return {
         "encoder": searched.attrs["encoder"],
         "clip": rgb.attrs["clip"],
@@ -106,8 +95,8 @@ def make_gallery(
         "images": images,
         "texts": texts,
         "words": of_words,
-        "labels": {name: list(labels.of(name)) for name in sorted(shown)},
-        "pictures": _pictures(store, rgb.attrs["split"], sorted(shown)),
+        "labels": {name: list(labels.of(name)) for name in sorted(pictured)},
+        "pictures": _pictures(store, rgb.attrs["split"], sorted(pictured)),
     }
 
 
@@ -115,26 +104,26 @@ def _image_queries(rgb: Embeddings, multispectral: Embeddings, labels: Labels, s
     rows = draw_queries([labels.of(str(name)) for name in rgb.ids], seed)
     if not rows:
         return []
-    order, cosines = nearest(rgb.embedding[rows], multispectral.embedding, len(rgb.ids))
+    ranks = counterpart_ranks(rgb.embedding[rows], multispectral.embedding, np.array(rows))
+    nearest, cosines = top_k(rgb.embedding[rows], multispectral.embedding, min(NEAREST, len(rgb.ids)))
     queries = []
-    for row, found, scores in zip(rows, order, cosines, strict=True):
-        own = set(labels.of(str(rgb.ids[row])))
+    for row, rank, others, scores in zip(rows, ranks, nearest, cosines, strict=True):
+        classes = set(labels.of(str(rgb.ids[row])))
         hits = [
             {
                 "id": str(rgb.ids[other]),
                 "cosine": round(float(score), 4),
                 "own": bool(other == row),
-                "right": bool(other == row or own & set(labels.of(str(rgb.ids[other])))),
+                "right": bool(other == row or classes & set(labels.of(str(rgb.ids[other])))),
             }
-            for other, score in zip(found[:NEAREST], scores[:NEAREST], strict=True)
+            for other, score in zip(others, scores, strict=True)
         ]
-        rank = int(np.flatnonzero(found == row)[0]) + 1
-        queries.append({"id": str(rgb.ids[row]), "rank": rank, "hits": hits})
+        queries.append({"id": str(rgb.ids[row]), "rank": int(rank), "hits": hits})
     return queries
 
 
 def draw_queries(labels: Sequence[Sequence[str]], seed: int, count: int = QUERIES) -> list[int]:
-    """Rows drawn by chance among those that have a label, first of classes that have not been drawn."""
+    """Rows drawn at random among those that have a label, first of classes that have not been drawn."""
     order = np.random.default_rng(seed).permutation(len(labels)).tolist()
     order = [row for row in order if labels[row]]
     seen: set[str] = set()
@@ -152,7 +141,7 @@ def _name_queries(searched: Embeddings, head: Head, labels: Labels) -> list[dict
 
 
 def _word_queries(searched: Embeddings, words: Words, labels: Labels) -> list[dict[str, Any]]:
-    """Those of the first word of each class: the words shown are not chosen for what they find."""
+    """Queries by the first word of each class: the words are not chosen by their results."""
     first = [words.stands_for.index(name) for name in dict.fromkeys(words.stands_for)]
     return _text_queries(searched, words.head, words.stands_for, first, labels)
 
@@ -160,25 +149,25 @@ def _word_queries(searched: Embeddings, words: Words, labels: Labels) -> list[di
 def _text_queries(
     searched: Embeddings, head: Head, stands_for: Sequence[str], rows: Iterable[int], labels: Labels
 ) -> list[dict[str, Any]]:
-    """Queries by these rows of a head, each with the class that is right, as far as there are images of it."""
+    """Queries by these rows of a head, each with the class that is right; classes without images are left out."""
     truth = [set(labels.of(str(name))) for name in searched.ids]
     carriers = {name: sum(name in carried for carried in truth) for name in set(stands_for)}
-    there = [row for row in rows if carriers[stands_for[row]]][:CLASSES]
-    if not there:
+    with_images = [row for row in rows if carriers[stands_for[row]]][:CLASSES]
+    if not with_images:
         return []
-    order, cosines = nearest(head.weights[there], searched.embedding, NEAREST)
+    nearest, cosines = top_k(head.weights[with_images], searched.embedding, min(NEAREST, len(searched.ids)))
     queries = []
-    for number, found, scores in zip(there, order, cosines, strict=True):
+    for number, neighbours, scores in zip(with_images, nearest, cosines, strict=True):
         name = stands_for[number]
         hits = [
             {"id": str(searched.ids[row]), "cosine": round(float(score), 4), "right": name in truth[row]}
-            for row, score in zip(found, scores, strict=True)
+            for row, score in zip(neighbours, scores, strict=True)
         ]
         queries.append({"class": name, "prompt": head.prompts[number][0], "samples": carriers[name], "hits": hits})
     return queries
 
 
-# --- pictures --------------------------------------------------------------------------------------------------------
+# --- thumbnails ------------------------------------------------------------------------------------------------------
 
 
 def _pictures(path: Path, split: str, names: Sequence[str]) -> dict[str, str]:
@@ -191,18 +180,4 @@ def _pictures(path: Path, split: str, names: Sequence[str]) -> dict[str, str]:
     if store.modality != "rgb":
         assert store.composite is not None
         pixels = composite(pixels, store.bands, store.composite).transpose(0, 2, 3, 1)
-    return {name: picture_uri(picture) for name, picture in zip(names, pixels, strict=True)}
-
-
-def picture_uri(picture: NDArray[np.uint8]) -> str:
-    """A picture (y, x, 3) as a data URI, small: PNG where its own pixels are to be seen, JPEG otherwise."""
-    image = Image.fromarray(picture)
-    buffer = io.BytesIO()
-    if max(image.size) <= SMALLEST_EDGE:
-        image.save(buffer, format="PNG", optimize=True)
-        kind = "png"
-    else:
-        image.thumbnail((LARGEST_EDGE, LARGEST_EDGE), Image.Resampling.LANCZOS)
-        image.save(buffer, format="JPEG", quality=QUALITY, optimize=True)
-        kind = "jpeg"
-    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return {name: gallery_uri(image) for name, image in zip(names, pixels, strict=True)}

@@ -18,12 +18,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Point:
-    """Headline scores, 0..1, at one alpha, on validation and test; None where there is no such score.
+    """Headline scores, 0..1, at one alpha, on validation and test; None for a missing score.
 
-    Several patching tasks count by their mean, and so do several supported ones; the interval is that of a single
-    patching task. `mean_val` is the mean of both roles on validation, or the patching score where it stands alone.
-    `selected` is 1 at the chosen alpha and 0 elsewhere; `patching_val_units` are the independent units behind the
-    interval.
+    The score of several patching tasks is their mean, and so is that of several supported ones; only a single patching
+    task has an interval. `mean_val` is the mean of both roles on validation, or the patching score alone. `selected` is
+    1 at the chosen alpha and 0 elsewhere; `patching_val_units` is the number of independent units behind the interval.
     """
 
     alpha: float
@@ -46,12 +45,17 @@ def read_curve(
     patching: Sequence[Mapping[str, Any]],
     supported: Sequence[Mapping[str, Any]],
 ) -> tuple[list[Point], list[list[float]]]:
-    """The points of one line by rising alpha, none of them selected yet, and each supported task's validation scores.
+    """Read the scores of one line.
 
     Args:
-        metrics: the zero-shot rows of its models, as `rows.read_rows` gives them.
-        patching, supported: of each task `dataset`, `prompts`, `metric` (its headline) and, where the rows have
-            several, `nomenclature`.
+        metrics: the zero-shot rows of its models, as `rows.read_rows` returns them.
+        alphas: of the line, in any order.
+        patching: per task `dataset`, `prompts`, `metric` (its headline) and, where the rows have several,
+            `nomenclature`.
+        supported: like `patching`.
+
+    Returns:
+        The points by rising alpha, none of them selected yet, and each supported task's validation scores.
 
     Raises:
         UserError: a score on the validation split is missing or undefined.
@@ -78,8 +82,8 @@ def read_curve(
                 patching_val_units=_whole(alone.get("units")),
             )
         )
-        for scores, found in zip(each, kept, strict=True):
-            scores.append(found["val"]["value"])
+        for scores, by_split in zip(each, kept, strict=True):
+            scores.append(by_split["val"]["value"])
     return points, each
 
 
@@ -88,9 +92,9 @@ def _whole(number: float | None) -> int | None:
 
 
 def _mean(tasks: Sequence[Mapping[str, Mapping[Any, Any]]], split: str) -> float | None:
-    """Of the tasks' scores on a split; None where one has none."""
-    found = [task[split]["value"] for task in tasks if split in task]
-    return sum(found) / len(found) if found and len(found) == len(tasks) else None
+    """Mean of the tasks' scores on a split; None where one is missing."""
+    scores = [task[split]["value"] for task in tasks if split in task]
+    return sum(scores) / len(scores) if scores and len(scores) == len(tasks) else None
 
 
 def _metric(tasks: Sequence[Mapping[str, Mapping[Any, Any]]]) -> str | None:
@@ -99,7 +103,7 @@ def _metric(tasks: Sequence[Mapping[str, Mapping[Any, Any]]]) -> str | None:
 
 
 def write_curve(path: Path, points: Sequence[Point], selected: float) -> None:
-    """Write curve.csv, a line for each point, marking the selected alpha."""
+    """Write curve.csv, one row per point, marking the selected alpha."""
     lines = [astuple(replace(point, selected=int(point.alpha == selected))) for point in points]
     with whole_file(path, checked=True) as part, part.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -118,8 +122,8 @@ def _headline(metrics: "pd.DataFrame", alpha: float, task: Mapping[str, Any]) ->
     if score is not None and not math.isfinite(score["value"]):
         raise UserError(
             f"alpha is chosen on validation data, and {score['metric']} of {score['encoder']} on {task['dataset']} "
-            f"(split val, prompts {task['prompts']}, alpha {alpha:g}) is {score['value']:g}: it is not defined there. "
-            "Choose a task whose data set has, in val, samples with and without each class."
+            f"(split val, prompts {task['prompts']}, alpha {alpha:g}) is {score['value']:g}: it is undefined. "
+            "Choose a task whose data set has samples with and without each class in val."
         )
     if score is None:
         raise UserError(

@@ -1,4 +1,4 @@
-"""The file of an encoder's draws: its headline on every half-sample, kept so that encoders can be compared."""
+"""The file of an encoder's draws: its headline on every half-sample, so that encoders can be compared in pairs."""
 
 import json
 from collections.abc import Mapping
@@ -16,12 +16,12 @@ from bandbridge.metrics.intervals import Estimate
 
 @dataclass(frozen=True, eq=False)
 class HeadlineDraws:
-    """What one encoder scores on one data set, by split: the headline, and the headline of each half-sample.
+    """One encoder's scores on one data set, by split: the headline, and the headline on each half-sample.
 
     Attributes:
-        meta: run, encoder, clip, alpha, dataset, modality, nomenclature, prompts, metric; of the draws seed, resamples
-            and `n`, the number of samples by split; store_digest. Where n, seed, resamples and store_digest are equal,
-            so are the half-samples.
+        meta: run, encoder, clip, alpha, dataset, modality, nomenclature, prompts, metric; seed and resamples of the
+            draws, `n` (the number of samples by split), store_digest. Where n, seed, resamples and store_digest are
+            equal, so are the half-samples.
         estimates: by split, the headline on all samples and its error.
         resampled: by split, (resamples,) float64.
     """
@@ -44,7 +44,7 @@ def save_draws(path: Path, draws: HeadlineDraws) -> None:
     arrays: dict[str, Any] = {"meta": json.dumps(draws.meta, sort_keys=True)}
     for split, score in sorted(draws.estimates.items()):
         arrays |= {f"{split}/{name}": value for name, value in asdict(score).items()}
-    arrays |= {f"{split}/{draws.meta['metric']}": found for split, found in sorted(draws.resampled.items())}
+    arrays |= {f"{split}/{draws.meta['metric']}": values for split, values in sorted(draws.resampled.items())}
     save_npz(path, arrays)
 
 

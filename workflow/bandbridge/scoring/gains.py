@@ -1,10 +1,10 @@
-"""From draws to rows of the metrics table: what an encoder gains over another, and how surely."""
+"""From draws to rows of the metrics table: paired gains of one encoder over another, with intervals and p values."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bandbridge.base.alphas import alpha_name
 from bandbridge.base.errors import UserError
+from bandbridge.base.paths import EncoderName, line_chosen_on, zero_shot
 from bandbridge.metrics.intervals import paired_difference
 from bandbridge.scoring.draws import HeadlineDraws
 from bandbridge.scoring.rows import Row
@@ -12,7 +12,7 @@ from bandbridge.scoring.rows import Row
 References = Mapping[str, Mapping[str, str]]
 
 _TASK = ("dataset", "nomenclature", "prompts")
-# What has to agree for two encoders' draws to be of the same half-samples.
+# What must agree for two encoders' draws to be of the same half-samples.
 _SAME = ("seed", "resamples", "store_digest", "metric")
 
 
@@ -22,21 +22,22 @@ def with_selected(
     """References in which `<line>@selected` is the encoder at the line's selected alpha.
 
     Args:
+        references: as for `gain_rows`.
         alphas: line -> its selected alpha.
         starts: line -> its encoder at alpha 0, where that has another name than `<line>@0`.
 
     Raises:
-        UserError: a line whose alpha is not known.
+        UserError: a line is missing from `alphas`.
     """
 
     def resolved(encoder: str) -> str:
-        line, _, alpha = encoder.rpartition("@")
-        if alpha != "selected":
+        line = line_chosen_on(encoder)
+        if line is None:
             return encoder
         if line not in alphas:
-            known = ", ".join(sorted(alphas)) or "no line"
-            raise UserError(f"{encoder}: no alpha was selected for {line}, but for {known}. Pass its selected.json.")
-        return f"{line}@{alpha_name(alphas[line])}" if alphas[line] else starts.get(line, f"{line}@0")
+            lines = ", ".join(sorted(alphas)) or "no line"
+            raise UserError(f"{encoder}: no alpha was selected for {line}, but for {lines}. Pass its selected.json.")
+        return str(EncoderName(line, alphas[line])) if alphas[line] else starts.get(line, zero_shot(line))
 
     return {
         resolved(encoder): {kind: resolved(name) for kind, name in kinds.items()}
@@ -45,11 +46,11 @@ def with_selected(
 
 
 def gain_rows(draws: Sequence[HeadlineDraws], references: References, level: float) -> list[Row]:
-    """Rows of paired differences of the headline on test (val where there is none), in the improved encoder's name.
+    """Rows of paired differences of the headline on test (val without a test split), under the improved encoder's name.
 
     Args:
-        draws: of encoders and of what they are compared with, on any number of data sets.
-        references: encoder -> what its gain is called (`gain`, `gain_over_patched`) -> the encoder it is compared with.
+        draws: of encoders and of their references, on any number of data sets.
+        references: encoder -> name of the gain (`gain`, `gain_over_patched`) -> the encoder it is compared with.
         level: of the intervals, 0..1.
 
     Raises:
@@ -77,15 +78,15 @@ def _gain(ours: HeadlineDraws, reference: HeadlineDraws, kind: str, level: float
     split = "test" if "test" in ours.meta["n"] else "val"
     _must_be_paired(ours, reference, split)
     meta = ours.meta
-    found = paired_difference(
+    gain = paired_difference(
         ours.estimates[split], reference.estimates[split], ours.resampled[split], reference.resampled[split], level
     )
     named = {key: meta[key] for key in ("run", "encoder", "clip", "alpha", "modality", "seed", *_TASK)}
     named |= {"split": split, "task": "zero-shot", "n": meta["n"][split], "units": ours.estimates[split].units}
     metric = f"{meta['metric']}_{kind}"
     return [
-        Row(**named, metric=metric, value=found.value, ci_low=found.low, ci_high=found.high),
-        Row(**named, metric=f"{metric}_p", value=found.p),
+        Row(**named, metric=metric, value=gain.value, ci_low=gain.low, ci_high=gain.high),
+        Row(**named, metric=f"{metric}_p", value=gain.p),
     ]
 
 
@@ -96,9 +97,9 @@ def _must_be_paired(ours: HeadlineDraws, reference: HeadlineDraws, split: str) -
     mine, theirs = facts(ours), facts(reference)
     other = [key for key in mine if mine[key] != theirs[key]]
     if other:
-        told = "; ".join(f"{key} {mine[key]} and {theirs[key]}" for key in other)
+        differences = "; ".join(f"{key} {mine[key]} and {theirs[key]}" for key in other)
         names = f"{ours.meta['encoder']} and {reference.meta['encoder']}"
         raise UserError(
-            f"The draws of {names} on {ours.meta['dataset']} ({split}) are not of the same half-samples: {told}. Score "
-            "both again, with one seed and one store."
+            f"The draws of {names} on {ours.meta['dataset']} ({split}) are not of the same half-samples: "
+            f"{differences}. Score both again, with one seed and one store."
         )

@@ -18,7 +18,12 @@ def knn_rows(
     """The headline of classifying `test` by its k nearest samples of `train`, with its interval.
 
     Args:
-        recipe: `k`, and `temperature` of the neighbours' weights (0.07, the protocol of DINO, unless it is there).
+        train: the neighbours.
+        test: the queries.
+        recipe: `k`, and `temperature` of the neighbours' weights (default 0.07, the protocol of DINO).
+        run: name of the run.
+        nomenclature: of the labels.
+        draws: half-samples of the interval.
 
     Raises:
         UserError: k exceeds the samples of train.

@@ -1,4 +1,4 @@
-"""From embeddings to rows of the metrics table: linear probes, on all of train and on a few samples a class."""
+"""From embeddings to rows of the metrics table: linear probes, on all of train and on a few samples per class."""
 
 import math
 from collections.abc import Mapping
@@ -14,8 +14,7 @@ from bandbridge.scoring.zero_shot import Draws, Labelled, classification_rows, r
 if TYPE_CHECKING:
     from bandbridge.metrics.probe import Part, Solver
 
-# Probes are imported where they are fitted: a run scores far more than it probes, and scikit-learn takes longer to
-# import than scoring.
+# Probes are imported where they are fitted: most jobs only score, and importing scikit-learn takes longer than scoring.
 
 
 def probe_rows(
@@ -24,10 +23,16 @@ def probe_rows(
     """Rows of a linear probe fitted on `train`, its C chosen on `val`: the headline on `val`, all metrics on `test`.
 
     Args:
+        train: what the probe is fitted on.
+        val: what C is chosen on.
+        test: what it is scored on.
         recipe: `C`, the grid, and `max_iterations`; other keys are ignored.
+        run: name of the run.
+        nomenclature: of the labels.
+        draws: half-samples of the intervals.
 
     Raises:
-        UserError: train shows a single class of a single-label data set.
+        UserError: train has a single class of a single-label data set.
     """
     from bandbridge.metrics.probe import fit_probe
 
@@ -41,7 +46,7 @@ def probe_rows(
         attrs = val.embeddings.attrs
         print(
             f"Warning: {val.headline} of the probe of {attrs['encoder']} on {attrs['dataset']} (split val) is not "
-            f"defined for any C, so none is the best: the smallest, {probe.C:g}, was taken. val needs samples with and "
+            f"defined for any C, so none is the best; the smallest, {probe.C:g}, is used. val needs samples with and "
             "without each class."
         )
     common = {"task": "linear-probe", "run": run, "nomenclature": nomenclature, "seed": draws.seed}
@@ -54,16 +59,21 @@ def probe_rows(
 def few_shot_rows(
     train: Labelled, val: Labelled, test: Labelled, recipe: Mapping[str, Any], run: str, nomenclature: str, draws: Draws
 ) -> list[Row]:
-    """Rows `<headline>@<k>` of probes on k samples a class: the mean over repeats on `test`, its t-interval.
+    """Rows `<headline>@<k>` of probes on k samples per class: the mean over repeats on `test`, with its t interval.
 
     Args:
-        recipe: as of `probe_rows`, with `shots`, the values of k, and `repeats`.
+        train: what samples are drawn from.
+        val: what C is chosen on.
+        test: what probes are scored on.
+        recipe: as for `probe_rows`, with `shots`, the values of k, and `repeats`.
+        run: name of the run.
+        nomenclature: of the labels.
         draws: its seed draws the samples, its level is the interval's.
 
     Raises:
-        UserError: train shows a single class of a single-label data set.
+        UserError: train has a single class of a single-label data set.
     """
-    from bandbridge.metrics.few_shot import few_shot, t_interval
+    from bandbridge.metrics.few_shot import FewShot, few_shot, t_interval
 
     _check_classes(train)
     values = few_shot(
@@ -71,10 +81,7 @@ def few_shot_rows(
         _part(val),
         _part(test),
         kind=train.kind,
-        shots=recipe["shots"],
-        repeats=recipe["repeats"],
-        grid=recipe["C"],
-        max_iterations=recipe["max_iterations"],
+        recipe=FewShot(recipe["shots"], recipe["repeats"], recipe["C"], recipe["max_iterations"]),
         seed=draws.seed,
         solver_for=solver_for,
         metric=test.headline,
@@ -89,7 +96,7 @@ def few_shot_rows(
 
 
 def solver_for(train: "Part") -> "Solver":
-    """What solves a probe on `train`: scikit-learn, or torch where it is large, whatever the machine."""
+    """The solver of a probe on `train`: scikit-learn, or torch where `train` is large, whatever the machine."""
     from bandbridge.metrics.probe import SCIKIT_LEARN, is_large
 
     if not is_large(train):
@@ -106,4 +113,4 @@ def _part(split: Labelled) -> "Part":
 def _check_classes(train: Labelled) -> None:
     if train.kind == "single" and len(np.unique(single_labels(train.labels))) < 2:
         dataset = train.embeddings.attrs["dataset"]
-        raise UserError(f"{dataset}: train shows one class only; a linear probe needs two or more.")
+        raise UserError(f"{dataset}: train has samples of one class only; a linear probe needs two or more.")

@@ -16,9 +16,9 @@ from bandbridge.metrics.retrieval import (
     mutual_ranks,
     top_k,
 )
-from bandbridge.metrics.text_retrieval import found_by_text, found_by_words
+from bandbridge.metrics.text_retrieval import retrieval_by_text, retrieval_by_words
 from bandbridge.scoring.rows import Row
-from bandbridge.scoring.zero_shot import Draws, Labelled, row_of
+from bandbridge.scoring.zero_shot import Draws, Labelled, must_share_space, row_of
 from bandbridge.store.embeddings import Embeddings
 from bandbridge.store.heads import Head, Words, must_fit
 
@@ -33,10 +33,15 @@ def retrieval_rows(
 ) -> list[Row]:
     """Rows of retrieval from RGB to multispectral and back; the encoder is the student, the gallery the whole split.
 
-    Intervals are over resampled queries, with the gallery as it is.
+    Intervals are over resampled queries; the gallery is not resampled.
 
     Args:
-        units: (sample,) which queries intervals take as one, as of `scoring.units_of`; None for each by itself.
+        rgb: embeddings of the RGB images.
+        multispectral: the student's, of the same samples.
+        ks: of recall@k, each in 1..n.
+        run: name of the run.
+        draws: half-samples of the intervals.
+        units: (sample,) the unit of each query, as of `zero_shot.units_of`; None for one unit per query.
 
     Raises:
         UserError: the two sides are not of the same samples or width, or a k exceeds their number.
@@ -85,8 +90,8 @@ def text_retrieval_rows(
 ) -> list[Row]:
     """Rows of retrieving images by the class vectors of a head: means over the classes that have images.
 
-    The interval of `map` is over resampled images. `precision@k` and `recall@k` have none: among half as many images
-    the first k are others.
+    The interval of `map` is over resampled images. `precision@k` and `recall@k` have none: half as many images do not
+    have the same first k.
 
     Raises:
         UserError: the head is of other classes or of another CLIP than the embeddings, or a k exceeds the images.
@@ -99,22 +104,22 @@ def text_retrieval_rows(
     common = {"task": "text-retrieval", "run": run, "nomenclature": nomenclature, "prompts": prompts}
     row = partial(row_of(attrs, **common, seed=draws.seed), modality=f"text->{attrs['modality']}", n=n)
     rows = []
-    for k, found in found_by_text(head.weights, part.embeddings.embedding, part.labels, ks).items():
-        rows.append(row(metric=f"precision@{k}", value=float(mean_of_defined(found.precision))))
-        rows.append(row(metric=f"recall@{k}", value=float(mean_of_defined(found.recall))))
+    for k, of_classes in retrieval_by_text(head.weights, part.embeddings.embedding, part.labels, ks).items():
+        rows.append(row(metric=f"precision@{k}", value=float(mean_of_defined(of_classes.precision))))
+        rows.append(row(metric=f"recall@{k}", value=float(mean_of_defined(of_classes.recall))))
     cosines = logits_from_head(part.embeddings.embedding, head.weights, 1.0)
     return [*rows, row(metric="map", **draws.of_one(macro_map(part.labels, cosines), part.units))]
 
 
 def words_rows(part: Labelled, words: Words, k: int, run: str, nomenclature: str, prompts: str, seed: int) -> list[Row]:
-    """Rows of what words that are no class find: `precision@<k>` and `lift@<k>` of each word, and their means.
+    """Rows of retrieval by words that are not class names: `precision@<k>` and `lift@<k>` per word, and their means.
 
-    A word's rows have it as their `class_`, and as `n` the images of the class that it stands for. Words whose class
-    has no images are undefined and left out of the means. There are no intervals, for the same reason as in
+    In a word's rows, `class_` is the word and `n` the number of images of the class that it stands for. Words whose
+    class has no images are undefined and left out of the means. There are no intervals, for the same reason as in
     `text_retrieval_rows`.
 
     Raises:
-        UserError: the words stand for other classes than the labels', their head is of another CLIP than the
+        UserError: a word stands for a class that the labels do not have, the words' head is of another CLIP than the
             embeddings, or k exceeds the images.
     """
     attrs = part.embeddings.attrs
@@ -128,12 +133,12 @@ def words_rows(part: Labelled, words: Words, k: int, run: str, nomenclature: str
     n = len(part.labels)
     _must_have(part.embeddings, n, "evaluate.words.k", k)
     columns = [part.classes.index(name) for name in words.stands_for]
-    found = found_by_words(words.head.weights, part.embeddings.embedding, part.labels, columns, k)
+    of_words = retrieval_by_words(words.head.weights, part.embeddings.embedding, part.labels, columns, k)
     common = {"task": "words", "run": run, "nomenclature": nomenclature, "prompts": prompts, "seed": seed}
     row = partial(row_of(attrs, **common), modality=f"text->{attrs['modality']}")
     carriers = part.labels[:, columns].sum(axis=0)
     rows = []
-    for metric, values in ((f"precision@{k}", found.precision), (f"lift@{k}", found.lift)):
+    for metric, values in ((f"precision@{k}", of_words.precision), (f"lift@{k}", of_words.lift)):
         rows.append(row(metric=metric, value=float(mean_of_defined(values)), n=n))
         rows += [
             row(metric=metric, class_=word, value=float(value), n=int(count))
@@ -155,15 +160,6 @@ def must_be_counterparts(rgb: Embeddings, multispectral: Embeddings) -> None:
         raise UserError(
             f"{first} embeds in {rgb.embedding.shape[1]} dimensions, {second} in {multispectral.embedding.shape[1]}; "
             "retrieval needs a student aligned to this CLIP."
-        )
-
-
-def must_share_space(embeddings: Embeddings, head: Head) -> None:
-    """Raise a `UserError` unless embeddings have the width of a head's class vectors."""
-    if head.weights.shape[1] != embeddings.embedding.shape[1]:
-        raise UserError(
-            f"the head has {head.weights.shape[1]} dimensions and the embeddings of {embeddings.attrs['encoder']} have "
-            f"{embeddings.embedding.shape[1]}: they belong to different CLIPs. Delete both and run again."
         )
 
 

@@ -1,4 +1,4 @@
-"""The tidy metrics table: one number a row, written byte-stably and read back as one data frame."""
+"""The tidy metrics table: one number per row, written byte for byte reproducibly and read back as one data frame."""
 
 import csv
 import math
@@ -38,7 +38,7 @@ COLUMNS = (
     "units",
     "seed",
 )
-# A metric that is a count: samples that have no label in the nomenclature, and are not scored. `n` counts the others.
+# A metric that is a count: samples without a label in the nomenclature, which are not scored. `n` counts the others.
 LEFT_OUT = "unlabelled_samples"
 _NUMBERS = ("alpha", "value", "ci_low", "ci_high", "units")
 _WHOLE_NUMBERS = ("n", "seed")
@@ -48,12 +48,12 @@ _KEY = COLUMNS[: COLUMNS.index("value")]
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One number of metrics.csv and all that names it; an empty string or None where a column does not apply.
+    """One number of metrics.csv and what identifies it; an empty string or None where a column does not apply.
 
     `value` is a fraction 0..1 (a rank for median_rank, a ratio for lift, a difference for gains, a p value for `_p`),
     NaN where the metric is undefined: the row is kept, its value empty. `n` is the number of samples behind the value;
-    on a row with a `class_`, of those that carry the class (of task words: the class that the word stands for). `units`
-    is the number of independent units behind an interval over samples: samples, or blocks of neighbouring ones; of a
+    on a row with a `class_`, of those that carry the class (in task words: the class that the word stands for). `units`
+    is the number of independent units behind an interval over samples: samples, or blocks of neighbouring ones; for a
     mean over classes, those that carry its rarest class.
     """
 
@@ -77,7 +77,7 @@ class Row:
     seed: int
 
     def cells(self) -> list[str]:
-        """The row's cells in the order of COLUMNS; numbers with 10 significant digits, but alpha as it is."""
+        """The row's cells in the order of COLUMNS; numbers with 10 significant digits, alpha exactly."""
         cells = {column: format_cell(getattr(self, "class_" if column == "class" else column)) for column in COLUMNS}
         return list({**cells, "alpha": "" if self.alpha is None else alpha_name(self.alpha)}.values())
 
@@ -90,12 +90,12 @@ def format_cell(value: str | float | None) -> str:
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
-    """Write rows as CSV, sorted, so that the same rows give the same bytes in whatever order they come.
+    """Write rows as CSV, sorted, so that the same rows in any order give the same bytes.
 
-    A name that a spreadsheet would take for a formula has an apostrophe before it, see `untrusted.as_cell`.
+    A name that a spreadsheet would take for a formula gets a leading apostrophe, see `untrusted.as_cell`.
 
     Raises:
-        UserError: two rows differ in nothing but their numbers.
+        UserError: two rows differ only in their numbers.
     """
     _write_cells(path, [row.cells() for row in rows])
 
@@ -104,14 +104,14 @@ def merge_rows(paths: Sequence[Path], table: Path) -> None:
     """Concatenate partial tables into one, cell for cell.
 
     Raises:
-        UserError: a file has other columns, or a row stands in two files.
+        UserError: a file has other columns, or a row is in two files.
     """
     _write_cells(table, [cells for path in paths for cells in _read_cells(path)])
 
 
 def read_rows(paths: Iterable[Path]) -> "pd.DataFrame":
     """The rows of several tables as one data frame: numbers float64, `n` and `seed` integers, all else text."""
-    # Here and not above: scoring writes rows without pandas, whose import takes longer than a small score.
+    # Imported late: scoring writes rows without pandas, whose import takes longer than a small score.
     import pandas as pd
 
     cells = [row for path in paths for row in _read_cells(path)]
@@ -143,7 +143,7 @@ def _write_cells(path: Path, cells: list[list[str]]) -> None:
 
 
 def _natural(text: str) -> list[tuple[float, str]]:
-    """A sorting key that puts recall@5 before recall@10 and alpha 0.5 before 1."""
+    """A sort key that puts recall@5 before recall@10 and alpha 0.5 before 1."""
     return [
         (float(piece), "") if index % 2 else (math.inf, piece)
         for index, piece in enumerate(re.split(r"(\d+(?:\.\d+)?)", text))

@@ -19,20 +19,24 @@ def select_alpha(
     max_loss: float,
     fixed: float,
 ) -> tuple[float, str]:
-    """The alpha to keep and a sentence that says why. Of equally good ones, the smallest.
+    """Choose the alpha to keep; of equally good ones, the smallest.
 
     Args:
-        alphas: where on the line, in any order; 0 is among them.
+        alphas: in any order; 0 is among them.
         patching: headline score (0..1) on the validation split at each alpha, the mean over the patching tasks.
-        supported: of each supported task its scores at each alpha.
+        supported: per supported task, its scores at each alpha.
         criterion: 'mean', the best mean of the patching score and the supported tasks' mean; 'max_loss', the best
             patching score among those alphas at which no supported task scores more than `max_loss` below its score
             at 0; 'fixed', the value of `fixed`.
+        max_loss: of the criterion of that name, at least 0.
         fixed: one of `alphas`.
+
+    Returns:
+        The alpha, and a sentence with the reason.
 
     Raises:
         UserError: unknown criterion, `fixed` not among `alphas`, no supported task where the criterion needs one, or a
-            score that is needed and not defined (NaN): at which alpha, and of what.
+            score that the criterion needs is undefined (NaN); the message names the alpha and the task.
     """
     scores = dict(zip(alphas, patching, strict=True))
     if criterion == "fixed":
@@ -83,7 +87,7 @@ def _must_be_defined(task: str, scores: dict[float, float]) -> None:
 
 
 def _best(scores: dict[float, float]) -> tuple[float, str]:
-    """The smallest of the best, and a sentence that names the others; empty where there are none."""
+    """The smallest of the best alphas, and a sentence that names the tied ones; empty without a tie."""
     top = max(scores.values())
     best = sorted(alpha for alpha, score in scores.items() if score >= top - TOLERANCE)
     others = ", ".join(map(alpha_name, best[1:]))

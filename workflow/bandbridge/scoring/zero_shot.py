@@ -41,9 +41,10 @@ class Labelled:
         labels: (sample, class) of 0 and 1.
         classes: names of the classes.
         kind: 'single' or 'multi'.
-        headline: the metric that stands for the data set.
-        units: (sample,) which samples intervals take as one, as of `units_of`.
-        left_out: how many further samples of the split have no label in this nomenclature.
+        embeddings: of the samples with a label.
+        headline: the data set's main metric.
+        units: (sample,) the independent unit of each sample, as of `units_of`.
+        left_out: number of further samples of the split, which have no label in this nomenclature.
     """
 
     embeddings: Embeddings
@@ -57,7 +58,7 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Measured:
-    """A metric on all samples with its error, and its values on half-samples, (resamples,)."""
+    """A metric on all samples with its standard error, and its values on half-samples, (resamples,)."""
 
     score: Estimate
     resampled: NDArray[np.floating]
@@ -73,7 +74,7 @@ class Draws:
     threads: int = 1
 
     def of(self, statistics: Mapping[str, Statistic], units: NDArray[np.integer]) -> dict[str, Measured]:
-        """Each metric of samples in these units (sample,)."""
+        """Measure each metric, with the half-samples of these units (sample,)."""
         resampled = on_half_samples(statistics, units, self.resamples, self.seed, self.threads)
         return {
             name: Measured(estimate(statistic, resampled[name], units), resampled[name])
@@ -81,25 +82,25 @@ class Draws:
         }
 
     def interval(self, score: Estimate) -> dict[str, Any]:
-        """A row's bounds, and the units behind them."""
+        """A row's interval, and the number of units behind it."""
         low, high = score_interval(score, self.level)
         return {"ci_low": low, "ci_high": high, "units": score.units}
 
     def of_one(self, statistic: Statistic, units: NDArray[np.integer]) -> dict[str, Any]:
-        """A row's value, bounds and units."""
+        """A row's value, interval and units."""
         score = self.of({"metric": statistic}, units)["metric"].score
         return {"value": score.value, **self.interval(score)}
 
 
 def units_of(samples: Samples) -> NDArray[np.integer]:
-    """Which samples of a split intervals take as one: those near each other, where their places and size are known."""
+    """The independent unit of each sample: blocks of neighbours where coordinates and size are known."""
     if samples.lat is None or samples.lon is None or samples.side is None:
         return own_units(len(samples))
     return neighbour_blocks(samples.lat, samples.lon, samples.side)
 
 
 def labelled(path: Path, store: Store) -> Labelled:
-    """Read an embeddings group and the labels of the samples it was made of.
+    """Read an embeddings group and the labels of its samples.
 
     Raises:
         UserError: the store has changed since the embeddings were made.
@@ -149,8 +150,8 @@ def zero_shot(
     for part in parts:
         attrs, scores = part.embeddings.attrs, logits[part.embeddings.attrs["split"]]
         split, row = attrs["split"], row_of(attrs, task="zero-shot", **common)
-        found, headline = _classified(row, part, scores, draws, thresholds if split == "test" else None)
-        rows += [*found, row(metric="ece", value=_calibration_error(part, scores), n=len(part.labels))]
+        part_rows, headline = _classified(row, part, scores, draws, thresholds if split == "test" else None)
+        rows += [*part_rows, row(metric="ece", value=_calibration_error(part, scores), n=len(part.labels))]
         if part.left_out:
             rows.append(row(metric=LEFT_OUT, value=float(part.left_out), n=len(part.labels)))
         estimates[split], resampled[split], n[split] = headline.score, headline.resampled, len(part.labels)
@@ -167,24 +168,29 @@ def _logits(part: Labelled, head: Head, nomenclature: str) -> NDArray[np.float32
             f"the head of {nomenclature} has the classes {', '.join(head.classes)}; the labels of {attrs['dataset']} "
             f"are {', '.join(part.classes)}. Score it with a nomenclature that its labels are in."
         )
-    if head.weights.shape[1] != part.embeddings.embedding.shape[1]:
-        raise UserError(
-            f"the head has {head.weights.shape[1]} dimensions and the embeddings of {attrs['encoder']} have "
-            f"{part.embeddings.embedding.shape[1]}: they belong to different CLIPs. Delete both and run again."
-        )
+    must_share_space(part.embeddings, head)
     logits = logits_from_head(part.embeddings.embedding, head.weights, head.logit_scale, head.logit_bias)
     broken = int((~np.isfinite(logits).all(axis=1)).sum())
     if broken:
         raise UserError(
             f"{attrs['encoder']} on {attrs['dataset']} (split {attrs['split']}): {part.headline} is not defined: "
-            f"{broken} of {len(logits)} samples have zero-shot scores that are no finite numbers. The head of "
+            f"{broken} of {len(logits)} samples have zero-shot scores that are not finite numbers. The head of "
             f"{nomenclature} or the embeddings are damaged; delete both and run again."
         )
     return logits
 
 
+def must_share_space(embeddings: Embeddings, head: Head) -> None:
+    """Raise a `UserError` unless embeddings have the width of a head's class vectors."""
+    if head.weights.shape[1] != embeddings.embedding.shape[1]:
+        raise UserError(
+            f"the head has {head.weights.shape[1]} dimensions and the embeddings of {embeddings.attrs['encoder']} have "
+            f"{embeddings.embedding.shape[1]}: they belong to different CLIPs. Delete both and run again."
+        )
+
+
 def row_of(attrs: Mapping[str, Any], **common: Any) -> Callable[..., Row]:
-    """Makes rows about the embeddings with these attributes; what is given here need not be repeated a row."""
+    """A maker of rows about the embeddings with these attributes; `common` columns need not be repeated per row."""
     named = {key: attrs[key] for key in ("encoder", "clip", "alpha", "dataset", "modality", "split")}
     return partial(Row, **named, **common)
 
@@ -194,8 +200,8 @@ def classification_rows(
 ) -> list[Row]:
     """Rows of classification by scores (sample, class), without what needs thresholds or probabilities.
 
-    The headline comes first. Metrics over all classes have intervals; then one row a class, and on the test split of a
-    single-label data set of up to 50 classes the cells of the confusion matrix that are not empty.
+    The headline comes first. Metrics over all classes have intervals; one row per class follows and, on the test split
+    of a single-label data set of up to 50 classes, one per non-empty cell of the confusion matrix.
     """
     return _classified(row, part, scores, draws, None)[0]
 

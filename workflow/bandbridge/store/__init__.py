@@ -1,1 +1,1 @@
-"""What lies on disk between stages: data set stores, their shards and order, embeddings and heads."""
+"""Files between stages: data set stores, their shards and order, embeddings and heads."""

@@ -21,11 +21,12 @@ class Store:
     """A written store, seen in one nomenclature and one modality; opening it reads its metadata only.
 
     Args:
-        nomenclature: of the labels; None for the one they were published in and all samples. Where one is named, the
-            samples that have no label in it are left out: BigEarthNet's 19 classes, say, do not cover all samples of
-            the 43. Multi-label samples without a class in the nomenclature they were published in count as samples
-            with none of the classes, unless the data set's file says `unlabelled: leave_out`.
-        modality: of the pixels; None for the one that RGB pictures are made of.
+        path: the store's directory.
+        nomenclature: of the labels; None for the one they were published in and all samples. Where one is named,
+            samples without a label in it are left out: BigEarthNet's 19 classes, for example, do not cover all samples
+            of the 43. Multi-label samples without a class in the nomenclature they were published in count as samples
+            with none of the classes, unless the data set's file has `unlabelled: leave_out`.
+        modality: of the pixels; None for the one that RGB images are made from.
 
     Raises:
         UserError: there is no store at `path`, it is damaged or of another kind, or it has no such nomenclature or
@@ -62,13 +63,13 @@ class Store:
         self.classes = tuple(self.attrs["nomenclatures"][self.nomenclature])
 
     def _chosen(self, kind: str, name: str | None) -> str:
-        there: dict[str, Any] = self.attrs[kind]
-        if name is not None and name not in there:
-            found = ", ".join(there)
+        available: dict[str, Any] = self.attrs[kind]
+        if name is not None and name not in available:
             raise UserError(
-                f"{self.path} has no '{name}' among its {kind}; it has: {found}.{did_you_mean(name, there)}"
+                f"{self.path} has no '{name}' among its {kind}; it has: {', '.join(available)}."
+                f"{did_you_mean(name, available)}"
             )
-        return name or next(iter(there))
+        return name or next(iter(available))
 
     @property
     def composite(self) -> Composite | None:
@@ -77,7 +78,7 @@ class Store:
 
     @property
     def notes(self) -> list[str]:
-        """What to know of it, in sentences: how many samples have no label, values that are not of the stated unit."""
+        """What to know of the store, in sentences: samples left out, values that are not of the stated unit."""
         remarks = [f"{self.attrs['dataset']}: {remark}" for remark in self.attrs.get("remarks", ())]
         return [*(note for split in self.splits if (note := self.split(split).note)), *remarks]
 
@@ -100,15 +101,16 @@ def valid_share_name(modality: str, first: bool) -> str:
 
 
 class Samples:
-    """The samples of one split, in the order of their ids; pixels are read when asked for.
+    """The samples of one split, in the order of their ids; pixels are read on demand.
 
-    All that is read is compared with the checksums of its writer; a `UserError` names a file that is damaged.
+    All that is read is compared with the checksums of its writer; a `UserError` names a damaged file.
 
     Attributes:
         ids: (sample,) text.
-        left_out: how many further samples of the split have no label in the store's nomenclature.
+        left_out: number of further samples of the split, which have no label in the store's nomenclature.
         labels: (sample, class) uint8, 1 where a sample has the class.
-        lat, lon: (sample,) degrees north and east of the centres, NaN where unknown; None where no sample's is known.
+        lat: (sample,) degrees north of the centres, NaN where unknown; None if the store has no coordinates.
+        lon: (sample,) degrees east of the centres, like `lat`.
         resolution: metres of a pixel's side; None where unknown.
         valid_share: (sample,) share of the pixels that hold data in all bands; None where all do.
     """
@@ -118,7 +120,7 @@ class Samples:
         self.resolution: float | None = store.facts["resolution"]
         self._zero = [number for number, band in enumerate(store.bands) if band in store.facts["zero_bands"]]
         group = store.path / split
-        known = read_attributes(group).get("coordinates", "").split()
+        coordinates = read_attributes(group).get("coordinates", "").split()
         labels = read_array(group / f"labels_{store.nomenclature}")
         self._rows = np.flatnonzero(labels.any(axis=1)) if store.labelled_only else np.arange(len(labels))
         self.left_out = len(labels) - len(self._rows)
@@ -126,8 +128,8 @@ class Samples:
         self._described = f"{store.attrs['dataset']}, {split}: {counted} and are left out."
         self.labels: NDArray[np.uint8] = labels[self._rows]
         self.ids: NDArray[np.str_] = np.array(read_array(group / "id").tolist())[self._rows]
-        self.lat: NDArray[np.float64] | None = read_array(group / "lat")[self._rows] if "lat" in known else None
-        self.lon: NDArray[np.float64] | None = read_array(group / "lon")[self._rows] if "lon" in known else None
+        self.lat: NDArray[np.float64] | None = read_array(group / "lat")[self._rows] if "lat" in coordinates else None
+        self.lon: NDArray[np.float64] | None = read_array(group / "lon")[self._rows] if "lon" in coordinates else None
         self._fill = store.fill_value
         self._means: list[float] = store.facts.get("band_means") or [0.0] * len(store.bands)
         self._band_axis = 3 if store.modality == "rgb" else 1
@@ -141,7 +143,7 @@ class Samples:
 
     @property
     def note(self) -> str:
-        """How many samples are left out, in a sentence; empty where none is."""
+        """A sentence with the number of samples left out; empty if there are none."""
         return self._described if self.left_out else ""
 
     @cached_property
@@ -154,7 +156,7 @@ class Samples:
         # All modalities with a resolution are (sample, band, y, x).
         return self.resolution * max(self._pixels.shape[-2:]) if self.resolution else None
 
-    def read(self, indices: ArrayLike) -> NDArray:
+    def read(self, indices: ArrayLike) -> NDArray[Any]:
         """Pixels of the samples at `indices`, in that order; an index may occur several times.
 
         Returns:
@@ -167,32 +169,32 @@ class Samples:
         """
         return self.read_with_validity(indices)[0]
 
-    def read_with_validity(self, indices: ArrayLike) -> tuple[NDArray, NDArray[np.bool_] | None]:
-        """The same, and where the pixels hold data, in their shape; None where all of them do."""
-        wanted = np.asarray(indices, dtype=np.int64)
-        if wanted.size and (wanted.min() < 0 or wanted.max() >= len(self)):
-            raise IndexError(f"indices {wanted.min()} to {wanted.max()} of {len(self)} samples")
-        pixels: NDArray = self._pixels.read(self._rows[wanted])
-        valid = self._with_means(pixels, wanted) if self._fill is not None else None
+    def read_with_validity(self, indices: ArrayLike) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+        """The same pixels, and where they hold data, in their shape; None where all of them do."""
+        rows = np.asarray(indices, dtype=np.int64)
+        if rows.size and (rows.min() < 0 or rows.max() >= len(self)):
+            raise IndexError(f"indices {rows.min()} to {rows.max()} of {len(self)} samples")
+        pixels: NDArray[Any] = self._pixels.read(self._rows[rows])
+        valid = self._with_means(pixels, rows) if self._fill is not None else None
         if self._zero:
             pixels[:, self._zero] = 0
         return pixels, valid
 
-    def _with_means(self, pixels: NDArray, wanted: NDArray[np.int64]) -> NDArray[np.bool_] | None:
-        """Put means in place of pixels without data, and tell where these are."""
+    def _with_means(self, pixels: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[np.bool_] | None:
+        """Put means in place of pixels without data; returns where there were data."""
         assert self._fill is not None
         assert self.valid_share is not None
-        lacking = np.flatnonzero(self.valid_share[wanted] < 1)
-        if not len(lacking):
+        incomplete = np.flatnonzero(self.valid_share[rows] < 1)
+        if not len(incomplete):
             return None
         valid = np.ones(pixels.shape, np.bool_)
-        whole = pixels.dtype.kind in "iu"
-        for row in lacking:
+        is_whole = pixels.dtype.kind in "iu"
+        for row in incomplete:
             bands = np.moveaxis(pixels[row], self._band_axis - 1, 0)
-            data = np.moveaxis(valid[row], self._band_axis - 1, 0)
-            data[...] = np.isfinite(bands) if self._fill != self._fill else bands != self._fill
-            for band, there, mean in zip(bands, data, self._means, strict=True):
-                if not there.all():
-                    value = float(band[there].mean(dtype=np.float64)) if there.any() else mean
-                    band[~there] = round(value) if whole else value
+            has_data = np.moveaxis(valid[row], self._band_axis - 1, 0)
+            has_data[...] = np.isfinite(bands) if self._fill != self._fill else bands != self._fill
+            for band, data, mean in zip(bands, has_data, self._means, strict=True):
+                if not data.all():
+                    value = float(band[data].mean(dtype=np.float64)) if data.any() else mean
+                    band[~data] = round(value) if is_whole else value
         return valid

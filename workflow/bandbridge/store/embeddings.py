@@ -1,19 +1,17 @@
-"""Embeddings on disk: a small Zarr group an encoder, data set and split, readable without torch."""
+"""Embeddings on disk: a small Zarr group per encoder, data set and split, readable without torch."""
 
 import hashlib
-import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
 
 from bandbridge import __version__
-from bandbridge.base.alphas import parse_alpha
 from bandbridge.base.checksums import crc32c, crc32c_of_file, damaged
 from bandbridge.base.errors import UserError
 from bandbridge.base.files import read_json, whole_directory, write_json
@@ -22,55 +20,27 @@ from bandbridge.store.zarr_files import finish_group, read_array, read_attribute
 ROWS_PER_CHUNK = 4096
 
 
-class Place(NamedTuple):
-    """What the path `<encoder>/<dataset>.<split>.zarr` of embeddings says; encoders of a CLIP are <clip>@<alpha>."""
-
-    encoder: str
-    dataset: str
-    split: str
-
-    @property
-    def alpha(self) -> float:
-        return parse_alpha(self.encoder.rpartition("@")[2])
-
-
 def partial_folder(paths: Sequence[Path]) -> Path:
-    """Where the job that makes these embeddings keeps what is done so far: beside them, and its own alone."""
+    """The folder where the job that makes these embeddings keeps its partial results: beside them, not shared."""
     name = hashlib.sha256("\n".join(sorted("/".join(path.parts[-2:]) for path in paths)).encode()).hexdigest()[:16]
     return paths[0].parent.parent / ".partial" / name
 
 
 @dataclass(frozen=True, eq=False)
 class Embeddings:
-    """What one encoder made of one split of a data set.
+    """One encoder's embeddings of one split of a data set.
 
     Attributes:
         embedding: (sample, dim) float32, before normalisation.
         ids: (sample,) text, in the store's order.
-        attrs: encoder, clip, alpha (None for a student), dataset, split, modality ('rgb' for a picture or a composite,
-            otherwise the store's), store_digest, weights_digest (sha256 of each weights file the encoder is made of),
-            precision (and why).
+        attrs: encoder, clip, alpha (None for a student), dataset, split, modality ('rgb' for an RGB image or a
+            composite, otherwise the store's), store_digest, weights_digest (sha256 of each of the encoder's weights
+            files), precision (and the reason for it).
     """
 
     embedding: NDArray[np.float32]
     ids: NDArray[np.str_]
     attrs: Mapping[str, Any]
-
-    @property
-    def place(self) -> Place:
-        return Place(self.attrs["encoder"], self.attrs["dataset"], self.attrs["split"])
-
-
-def place_of(path: Path) -> Place:
-    """Read encoder, data set and split off the path of an embeddings group.
-
-    Raises:
-        ValueError: the path has another form.
-    """
-    match = re.fullmatch(r"([^.]+)\.(\w+)\.zarr", path.name)
-    if match is None:
-        raise ValueError(f"{path}: expected <encoder>/<dataset>.<split>.zarr")
-    return Place(path.parent.name, match[1], match[2])
 
 
 def save_embeddings(path: Path, embeddings: Embeddings) -> None:
@@ -96,19 +66,19 @@ def save_embeddings(path: Path, embeddings: Embeddings) -> None:
         finish_group(group, part)
 
 
-class Growing:
-    """What several encoders make of one split, in files that grow batch by batch and outlive a kill.
+class PartialEmbeddings:
+    """Several encoders' embeddings of one split, in files that grow batch by batch and survive a kill.
 
-    What an earlier process left is taken over where it is what that process wrote: checksums tell, since a power cut
-    loses what had not reached the disk.
+    The files of an earlier process are reused if their checksums match: after a power cut, data that had not reached
+    the disk is missing.
 
     Args:
-        folder: of these files alone.
-        key: of everything that decides the numbers; what another key left there is thrown away.
-        encoders: how many.
+        folder: for these files only.
+        key: of everything that the values depend on; files of another key are deleted.
+        encoders: number of encoders.
 
     Attributes:
-        rows: samples that are there from all encoders, also of an earlier process.
+        rows: samples encoded by all encoders, those of an earlier process included.
     """
 
     def __init__(self, folder: Path, key: str, encoders: int) -> None:
@@ -116,13 +86,13 @@ class Growing:
         self._state = folder / "state.json"
         self._key = key
         self._checksums = [0] * encoders
-        self.rows, self._dim = self._found()
+        self.rows, self._dim = self._earlier_rows()
         if not self.rows:
             shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
 
-    def _found(self) -> tuple[int, int]:
-        """Rows and width of what an earlier process left; (0, 0) where it is of no use."""
+    def _earlier_rows(self) -> tuple[int, int]:
+        """Rows and width of an earlier process's files; (0, 0) if they cannot be used."""
         try:
             state = read_json(self._state)
             rows, dim = int(state["rows"]), int(state["dim"])
@@ -143,7 +113,7 @@ class Growing:
             content = np.ascontiguousarray(output, dtype=np.float32).tobytes()
             self._checksums[number] = crc32c(content, self._checksums[number])
             with path.open("r+b" if path.exists() else "wb") as file:
-                # What a kill left behind the last whole batch is written over.
+                # Bytes that a killed process left after the last whole batch are overwritten.
                 file.seek(4 * self.rows * self._dim)
                 file.write(content)
         self.rows += outputs.shape[1]
@@ -158,7 +128,7 @@ class Growing:
 
 
 def load_embeddings(path: Path) -> Embeddings:
-    """Read what `save_embeddings` wrote; a `UserError` where the group is not that."""
+    """Read what `save_embeddings` wrote; a `UserError` if the group is damaged."""
     attrs = read_attributes(path)
     embedding, ids = read_array(path / "embedding"), read_array(path / "id")
     if len(embedding) != len(ids):

@@ -21,7 +21,7 @@ class Head:
         logit_scale: exp of CLIP's parameter; 100 for OpenAI's weights.
         classes: official class names, in the order of the nomenclature.
         prompts: per class, the sentences that were averaged.
-        logit_bias: of models trained with a sigmoid for each pair (SigLIP, Zhai et al. 2023); 0 for all others.
+        logit_bias: of models trained with a sigmoid per pair (SigLIP, Zhai et al. 2023); 0 for all others.
     """
 
     weights: NDArray[np.float32]
@@ -33,11 +33,11 @@ class Head:
 
 @dataclass(frozen=True, eq=False)
 class Words:
-    """Words that are no class, embedded as class names are.
+    """Words that are not class names, embedded like class names.
 
     Attributes:
-        head: a vector and the sentences of each word, under the word's name.
-        stands_for: for each word, the class whose images it should find.
+        head: a vector and the sentences per word, under the word's name.
+        stands_for: per word, the class whose images it should find.
     """
 
     head: Head
@@ -48,7 +48,7 @@ def save_head(path: Path, head: Head) -> None:
     """Write a head as .npz; equal heads give equal bytes.
 
     Raises:
-        UserError: a class's vector, the scale or the bias is no finite number: every score by it would be undefined.
+        UserError: a class's vector, the scale or the bias is not finite: every score by it would be undefined.
     """
     broken = [name for name, row in zip(head.classes, head.weights, strict=True) if not np.isfinite(row).all()]
     if broken or not np.isfinite([head.logit_scale, head.logit_bias]).all():
@@ -69,7 +69,7 @@ def save_head(path: Path, head: Head) -> None:
 
 
 def load_head(path: Path) -> Head:
-    """Read what `save_head` wrote; a `UserError` where the file is not that."""
+    """Read what `save_head` wrote; a `UserError` if the file is damaged."""
     arrays = load_npz(path)
     return Head(
         weights=arrays["weights"],
@@ -81,7 +81,11 @@ def load_head(path: Path) -> Head:
 
 
 def load_words(path: Path, words: Mapping[str, Sequence[str]]) -> Words:
-    """Read the head of these words, which are given by the class that they stand for.
+    """Read the head of words.
+
+    Args:
+        path: of the head.
+        words: class -> the words that stand for it.
 
     Raises:
         UserError: the file is of other words.

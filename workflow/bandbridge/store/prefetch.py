@@ -1,4 +1,4 @@
-"""Parts of a split read by threads while the caller uses the ones before."""
+"""Parts of a split read by threads while the caller uses earlier ones."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +19,7 @@ def read_ahead(
 ) -> Iterator[T]:
     """`read` of each part, in order, while threads read the next `prefetch` parts.
 
-    What `read` raises is raised in place of its part. A caller that stops early waits for the parts being read at that
+    An error of `read` is raised in place of its part. A caller that stops early waits for the parts being read at that
     moment, and no further ones are read.
     """
     coming: deque[Future[T]] = deque()
@@ -28,7 +28,7 @@ def read_ahead(
         try:
             coming.extend(pool.submit(read, part) for part in islice(left, max(1, prefetch)))
             while coming:
-                # Let go of it before the caller uses it: one batch less in memory.
+                # No reference to it is kept while the caller uses it: one batch less in memory.
                 yield _next(coming, pool, read, left)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)

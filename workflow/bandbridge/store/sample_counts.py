@@ -1,4 +1,4 @@
-"""Whether a data set has as many samples as its scores ask for: known as soon as its store is made."""
+"""Whether a data set has as many samples as its scores need, checked as soon as its store is made."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,14 +11,14 @@ from bandbridge.store.dataset import Store
 def check_sample_counts(
     path: Path, nomenclatures: Sequence[str], neighbours: Sequence[Mapping[str, Any]], shots: Sequence[int] = ()
 ) -> dict[str, Any]:
-    """The samples of each split and nomenclature, and what a reader should know of them.
+    """Count the samples per nomenclature and split, and compare them with the numbers that scores need.
 
     Args:
         path: the store.
-        nomenclatures: those it is scored in.
-        neighbours: what asks for a number of samples: `key` of the configuration, its `values`, the `split` they are
-            taken from, and whether only those with a label (`labelled`) are.
-        shots: samples per class that probes learn from, each of train.
+        nomenclatures: that it is scored in.
+        neighbours: settings that need a number of samples: `key` in the configuration, its `values`, the `split` of the
+            samples, and whether only those with a label count (`labelled`).
+        shots: samples per class of train that probes are fitted on.
 
     Returns:
         `counts`, nomenclature -> split -> samples with a label in it, and `notes`, sentences.

@@ -1,8 +1,8 @@
-"""Samples out of a sharded Zarr array, in any order: each is read from its place and decoded into its row.
+"""Samples of a sharded Zarr array, in any order: each is read from its position and decoded into its row.
 
-Takes what `zarr.json` states: an array of Zarr version 3 whose chunks are single samples, compressed by Blosc and as a
-rule followed by their CRC-32C, in shards with their index at the end (the layout of BandBridge's stores). Anything else
-is refused, not guessed. Whatever is read is compared with its checksum first.
+It reads Zarr version 3 arrays whose chunks are single samples, compressed by Blosc and usually followed by their
+CRC-32C, in shards with their index at the end (the layout of BandBridge's stores). Any other layout is refused. All
+content is compared with its checksum first.
 """
 
 import os
@@ -25,19 +25,19 @@ from bandbridge.store.zarr_files import read_metadata, to_delete
 
 # Shard files kept open; those of an array with more are opened for each read.
 MOST_OPEN = 256
-# A task for a thread is this many samples at most, and this many bytes at least: small samples are decoded in the time
-# it takes to hand them over.
+# A thread's task has at most this many samples and at least this many bytes: decoding a small sample takes no longer
+# than handing it to a thread.
 TASK_SAMPLES = 32
 TASK_BYTES = 256 * 1024
 
-# Memory of batches that are gone is used again: of so many batches, of at least so many bytes each.
+# Memory of released batches is reused: of this many batches, of at least this many bytes each.
 MOST_REUSED = 8
 LEAST_REUSED = 1024**2
 
 _DTYPES = ("bool", *(f"{kind}{8 * size}" for kind in ("int", "uint") for size in (1, 2, 4, 8)), "float32", "float64")
 _EMPTY = 2**64 - 1
 _CRC_BYTES = 4
-# The CRC-32C of any bytes followed by their own CRC-32C: so the chunk need not be taken apart, which would copy it.
+# The CRC-32C of any bytes followed by their CRC-32C: so the chunk need not be split, which would copy it.
 _RESIDUE = 0x48674BC7
 _BLOSC_HEADER = 16
 _AGAIN = "preprocess the data set again"
@@ -47,7 +47,7 @@ numcodecs.blosc.use_threads = False
 
 
 class ShardReader:
-    """Reads samples of one array; may be used from several threads, after a fork, and in a process it is sent to.
+    """Reads samples of one array; safe to use from several threads, after a fork, and after pickling.
 
     Attributes:
         shape: of the array, samples first.
@@ -71,7 +71,7 @@ class ShardReader:
     def __reduce__(self) -> tuple[type["ShardReader"], tuple[Path]]:
         return ShardReader, (self.directory,)
 
-    def read(self, indices: ArrayLike) -> NDArray:
+    def read(self, indices: ArrayLike) -> NDArray[Any]:
         """The samples at `indices`, in that order; an index may occur several times.
 
         Returns:
@@ -82,20 +82,21 @@ class ShardReader:
             IndexError: an index is outside 0 .. len(self) - 1.
             UserError: a file is missing or damaged; the message names it and the sample.
         """
-        wanted = np.asarray(indices, dtype=np.int64).reshape(-1)
-        if wanted.size and (wanted.min() < 0 or wanted.max() >= len(self)):
-            raise IndexError(f"indices {wanted.min()} to {wanted.max()} of {len(self)} samples")
-        out = _blocks().take(len(wanted) * self._sample_bytes).view(self.dtype).reshape(-1, *self.shape[1:])
-        # In the order of the files, for disks' and file systems' sake.
-        rows = np.argsort(wanted, kind="stable")
-        shards = {number: self._shard(number) for number in np.unique(wanted // self._layout.per_shard).tolist()}
+        samples = np.asarray(indices, dtype=np.int64).reshape(-1)
+        if samples.size and (samples.min() < 0 or samples.max() >= len(self)):
+            raise IndexError(f"indices {samples.min()} to {samples.max()} of {len(self)} samples")
+        memory = _blocks().take(len(samples) * self._sample_bytes)
+        out: NDArray[Any] = memory.view(self.dtype).reshape(-1, *self.shape[1:])
+        # In the order of the files, which suits disks and file systems.
+        rows = np.argsort(samples, kind="stable")
+        shards = {number: self._shard(number) for number in np.unique(samples // self._layout.per_shard).tolist()}
 
         def decode(part: NDArray[np.int64]) -> None:
-            for row, index in zip(part.tolist(), wanted[part].tolist(), strict=True):
+            for row, index in zip(part.tolist(), samples[part].tolist(), strict=True):
                 number, place = divmod(index, self._layout.per_shard)
                 self._decode(shards[number], place, index, out[row : row + 1])
 
-        size = _task_size(len(wanted), self._sample_bytes, available_cores())
+        size = _task_size(len(samples), self._sample_bytes, available_cores())
         tasks = [rows[start : start + size] for start in range(0, len(rows), size)]
         if len(tasks) == 1:
             decode(tasks[0])
@@ -105,7 +106,7 @@ class ShardReader:
         return out
 
     def _shard(self, number: int) -> "_Shard":
-        # Without a lock, which a fork could copy while it is held: at worst a file is opened twice.
+        # Without a lock, which a fork could copy while held: at worst a file is opened twice.
         shard = self._open.get(number)
         if shard is None:
             shard = _Shard(self.directory / self._layout.key(number), self._layout.per_shard)
@@ -113,7 +114,7 @@ class ShardReader:
                 self._open[number] = shard
         return shard
 
-    def _decode(self, shard: "_Shard", place: int, index: int, out: NDArray) -> None:
+    def _decode(self, shard: "_Shard", place: int, index: int, out: NDArray[Any]) -> None:
         content = shard.chunk(place, index)
         if content is None:
             if self._layout.has_crc:
@@ -125,7 +126,7 @@ class ShardReader:
             if crc32c(content) != _RESIDUE:
                 raise _damaged(shard.path, index, "it does not match its checksum")
             chunk = chunk[:-_CRC_BYTES]
-        # Blosc believes its header: only one that fits chunk and sample may reach it.
+        # Blosc trusts its header: only one that fits chunk and sample may reach it.
         stated = struct.unpack_from("<4xI4xI", chunk) if len(chunk) >= _BLOSC_HEADER else None
         if stated != (self._sample_bytes, len(chunk)):
             raise _damaged(shard.path, index, "its header does not fit its size")
@@ -136,12 +137,12 @@ class ShardReader:
 
 
 def available_cores() -> int:
-    """Processors this process may use, which a batch system makes fewer than there are; at most 32."""
+    """Processors this process may use, at most 32; a batch system may allow fewer than the machine has."""
     return min(32, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
 def _task_size(samples: int, sample_bytes: int, threads: int) -> int:
-    """Samples per task: enough tasks for the threads to end together, none too small."""
+    """Samples per task: enough tasks for the threads to finish together, none too small."""
     even = min(TASK_SAMPLES, -(-samples // (4 * threads)))
     return max(1, even, -(-TASK_BYTES // max(1, sample_bytes)))
 
@@ -161,17 +162,17 @@ class _Lease:
 
 
 class _Blocks:
-    """Memory for batches, lent again after the last array in it is gone.
+    """Memory for batches, reused after the last array in it is released.
 
-    Fresh memory costs about as much as decoding into it: the system hands it out, zeroed, page by page. The end of the
-    lease gives a block back, not a count of references: what those count changes between versions of Python.
+    Fresh memory costs about as much as decoding into it: the system hands it out, zeroed, page by page. A block returns
+    when its lease is finalised; reference counts are no criterion, since their meaning differs between Python versions.
     """
 
     def __init__(self) -> None:
         self._free: deque[NDArray[np.uint8]] = deque(maxlen=MOST_REUSED)
 
     def take(self, size: int) -> NDArray[np.uint8]:
-        """So many bytes, of any content."""
+        """`size` bytes with arbitrary content."""
         if size < LEAST_REUSED:
             return np.empty(size, np.uint8)
         lease = _Lease(self._block(size))
@@ -180,7 +181,7 @@ class _Blocks:
 
     def _block(self, size: int) -> NDArray[np.uint8]:
         for _ in range(len(self._free)):
-            # Threads may have taken the rest in the meantime.
+            # Other threads may have taken the rest meanwhile.
             with suppress(IndexError):
                 block = self._free.popleft()
                 if size <= block.nbytes <= 2 * size:
@@ -194,21 +195,21 @@ def _blocks() -> _Blocks:
     return _Blocks()
 
 
-def _make_anew() -> None:
+def _reset_after_fork() -> None:
     _pool.cache_clear()
     _blocks.cache_clear()
 
 
 if hasattr(os, "register_at_fork"):
-    # Threads do not come along into a forked process, and a lock may come along held: it makes its own.
-    os.register_at_fork(after_in_child=_make_anew)
+    # A forked process has no threads of its parent, and a copied lock may be held: it creates its own.
+    os.register_at_fork(after_in_child=_reset_after_fork)
 
 
 # --- files ---------------------------------------------------------------------------------------------------------
 
 
 class _Shard:
-    """An open shard file and where its chunks are; closed when nothing refers to it any more."""
+    """An open shard file and its index; closed with the last reference to it."""
 
     def __init__(self, path: Path, places: int) -> None:
         self.path = path
@@ -229,7 +230,7 @@ class _Shard:
         self._places: NDArray[np.uint64] = np.frombuffer(index, "<u8", 2 * places).reshape(-1, 2)
 
     def chunk(self, place: int, index: int) -> bytes | None:
-        """The compressed sample at a place of this file, `index` in the array; None if it was never written."""
+        """The compressed sample at a position of this file, `index` in the array; None if it was never written."""
         start, length = self._places[place].tolist()
         if start == length == _EMPTY:
             return None
@@ -237,12 +238,12 @@ class _Shard:
             raise _damaged(self.path, index, f"it would end at byte {start + length:,} of {self._end:,}")
         chunk = self._bytes(start, length)
         if len(chunk) != length:  # the file was cut after it was opened
-            raise _damaged(self.path, index, f"{len(chunk):,} of its {length:,} bytes are there")
+            raise _damaged(self.path, index, f"only {len(chunk):,} of its {length:,} bytes exist")
         return chunk
 
     def _bytes(self, start: int, length: int) -> bytes:
-        """Less than `length` bytes only at the end of the file; one call reads 2 GiB at most."""
-        # Not a memory map: where a mapped file is cut off, the system ends the process.
+        """`length` bytes, fewer only at the end of the file; one call reads 2 GiB at most."""
+        # Not a memory map: the system kills a process that reads beyond the end of a truncated file.
         try:
             return os.pread(self._descriptor, length, start)
         except OSError as error:
@@ -257,14 +258,14 @@ def _damaged(path: Path, index: int, why: str) -> UserError:
 
 
 class _Layout:
-    """What `zarr.json` says of an array, checked to be what this module reads."""
+    """The layout of an array by its `zarr.json`, refused if this module cannot read it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
             stated = read_metadata(path.parent)
         except FileNotFoundError as error:
-            raise UserError(f"{path} does not exist, expected a Zarr array there; {_AGAIN}") from error
+            raise UserError(f"{path} does not exist; expected a Zarr array; {_AGAIN}") from error
         try:
             self._parse(stated)
         except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
@@ -307,14 +308,15 @@ class _Layout:
 
     def key(self, shard: int) -> str:
         """The path of a shard below the array's directory."""
-        return self._separator.join(["c", str(shard), *("0" for _ in self.shape[1:])])
+        name: str = self._separator.join(["c", str(shard), *("0" for _ in self.shape[1:])])
+        return name
 
-    def _expect(self, key: str, found: object, expected: object) -> None:
-        if found != expected:
-            self._refuse(key, found, repr(expected))
+    def _expect(self, key: str, value: object, expected: object) -> None:
+        if value != expected:
+            self._refuse(key, value, repr(expected))
 
-    def _refuse(self, key: str, found: object, expected: str) -> None:
-        raise UserError(f"{self._path}: {key} is {found!r}, this program reads {expected}; {_AGAIN}")
+    def _refuse(self, key: str, value: object, expected: str) -> None:
+        raise UserError(f"{self._path}: {key} is {value!r}, this program reads {expected}; {_AGAIN}")
 
 
 def _names(codecs: list[dict[str, Any]]) -> list[str]:

@@ -1,8 +1,7 @@
 """Small Zarr arrays and the metadata of groups: written with checksums, read whole and compared with them.
 
-Chunks carry Zarr's own codec for it, `crc32c`, which any reader of Zarr v3 compares. Nothing of the kind exists for
-zarr.json, so that each has the CRC-32C of all else in it among its attributes. A chunk that is not there is an error,
-where Zarr would read zeros.
+Chunks use Zarr's codec `crc32c`, which any reader of Zarr v3 verifies. Zarr has no checksum for zarr.json, so each has
+the CRC-32C of its other content among its attributes. A missing chunk is an error, where Zarr would read zeros.
 """
 
 import json
@@ -27,12 +26,12 @@ CHECKSUM = "metadata_crc32c"
 def write_array(
     group: zarr.Group,
     name: str,
-    values: NDArray,
+    values: NDArray[Any],
     dimensions: Sequence[str],
     chunks: Sequence[int] | None = None,
     attributes: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write an array into a group, in one chunk if no other shape is given; every chunk has its checksum."""
+    """Write an array into a group, in one chunk unless `chunks` has another shape; every chunk has a checksum."""
     group.create_array(
         name,
         data=values,
@@ -45,12 +44,12 @@ def write_array(
 
 
 def finish_group(root: zarr.Group, directory: Path) -> None:
-    """Consolidate the metadata of a group that is complete, and put a checksum into each zarr.json of it."""
+    """Consolidate the metadata of a complete group, and add a checksum to each of its zarr.json files."""
     top = directory / METADATA
     for path in sorted(set(directory.rglob(METADATA)) - {top}):
         _add_checksum(path)
     with warnings.catch_warnings():
-        # An extension of Zarr 3 that zarr-python and xarray agree on; others pass it over.
+        # An extension of Zarr 3 that zarr-python and xarray agree on; others ignore it.
         warnings.filterwarnings("ignore", message="Consolidated metadata", category=ZarrUserWarning)
         zarr.consolidate_metadata(root.store)
     _add_checksum(top)
@@ -63,12 +62,12 @@ def _add_checksum(path: Path) -> None:
 
 
 def _checksum(content: Mapping[str, Any]) -> str:
-    """Of what the text means, not of its bytes: spaces and the order of keys do not count."""
+    """Checksum of the content, not of the file's bytes: whitespace and the order of keys do not matter."""
     return f"{crc32c(json.dumps(content, sort_keys=True).encode()):08x}"
 
 
 def read_metadata(directory: Path) -> dict[str, Any]:
-    """The zarr.json of an array or a group, without its checksum, with which it is compared if it has one.
+    """The zarr.json of an array or a group, without its checksum; compared with the checksum if it has one.
 
     Raises:
         FileNotFoundError: no zarr.json.
@@ -78,7 +77,7 @@ def read_metadata(directory: Path) -> dict[str, Any]:
 
 
 def read_attributes(directory: Path) -> dict[str, Any]:
-    """The attributes of a group that is known to have some; errors as of `read_metadata`."""
+    """The attributes of a group that must have some; errors as of `read_metadata`."""
     attributes = read_metadata(directory).get("attributes")
     if not isinstance(attributes, dict):
         raise damaged(directory / METADATA, "it has no attributes", *to_delete(directory))
@@ -91,22 +90,22 @@ def _read(directory: Path) -> tuple[dict[str, Any], bool]:
     try:
         content = json.loads(path.read_bytes())
     except ValueError as error:
-        raise damaged(path, f"it is no JSON ({error})", *to_delete(directory)) from error
+        raise damaged(path, f"it is not JSON ({error})", *to_delete(directory)) from error
     if not isinstance(content, dict):
         raise damaged(path, "it describes no Zarr data", *to_delete(directory))
     attributes = content.get("attributes")
     stated = attributes.pop(CHECKSUM, None) if isinstance(attributes, dict) else None
     if stated is not None and stated != _checksum(content):
         message = damaged(path, "its content does not match its checksum", *to_delete(directory))
-        raise UserError(f"{message}\nIf you have edited it and want it so, delete its attribute {CHECKSUM}.")
+        raise UserError(f"{message}\nIf you edited it on purpose, delete its attribute {CHECKSUM}.")
     return content, stated is not None
 
 
-def read_array(directory: Path) -> NDArray:
+def read_array(directory: Path) -> NDArray[Any]:
     """All of an array.
 
     Raises:
-        UserError: there is none, a chunk of it is missing, or something in it is not what was written.
+        UserError: there is no array, a chunk is missing, or its content is not what was written.
     """
     try:
         _, is_checked = _read(directory)
@@ -127,7 +126,7 @@ def read_array(directory: Path) -> NDArray:
         raise damaged(faulty, f"it cannot be decoded ({error})", *to_delete(directory)) from error
 
 
-def _can_be_read(array: zarr.Array, chunk: tuple[int, ...]) -> bool:
+def _can_be_read(array: "zarr.Array[Any]", chunk: tuple[int, ...]) -> bool:
     try:
         array.get_block_selection(chunk)
     except (ValueError, RuntimeError, TypeError):
@@ -136,7 +135,7 @@ def _can_be_read(array: zarr.Array, chunk: tuple[int, ...]) -> bool:
 
 
 def to_delete(path: Path) -> list[Path]:
-    """What to delete so that a damaged store is rebuilt: it, and the converted shares that share its pixels."""
+    """What to delete so that a damaged store is rebuilt: the store, and the converted shares that hold its pixels."""
     store = next((folder for folder in (path, *path.parents) if folder.suffix == ".zarr"), None)
     if store is None:
         return [path]

@@ -1,0 +1,1 @@
+"""The trainings: fine-tuning, alignment, a CLIP from scratch, and the loop that they share."""

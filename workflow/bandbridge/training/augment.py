@@ -1,10 +1,8 @@
 """Random changes to a batch, on its device, each sample with its own draw; equal in distribution to torchvision's.
 
-Draws come from a CPU generator, so that one seed gives the same changes on every device. A crop, its resize and its
-flips are one step: an antialiased bicubic resize is linear and separable, so each sample has one matrix for its rows
-and one for its columns.
-
-Every draw has the samples as its first axis, which is what `draws.rows_of_a_batch` needs to share a batch out.
+Draws are made on the CPU, so that one seed gives the same changes on every device. A crop, its resize and its flips are
+one step: an antialiased bicubic resize is linear and separable, so each sample has one matrix for its rows and one for
+its columns.
 """
 
 import math
@@ -12,8 +10,9 @@ from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
-from torch import Generator, Tensor
+from torch import Tensor
 
+from bandbridge.training.draws import Draws
 from bandbridge.training.recipes import Augmentation
 
 ASPECT_RATIOS = (3 / 4, 4 / 3)
@@ -58,35 +57,34 @@ class Crops:
         )
 
 
-def draw_crops(n: int, height: int, width: int, scale: tuple[float, float], flip: float, generator: Generator) -> Crops:
+def draw_crops(draws: Draws, height: int, width: int, scale: tuple[float, float], flip: float) -> Crops:
     """Boxes as torchvision's RandomResizedCrop draws them, flips as RandomVerticalFlip and RandomHorizontalFlip.
 
     Of ten draws of an area (`scale`, as a share) and an aspect ratio (3/4 to 4/3, log-uniform) the first that fits
     counts; if none does, the whole picture within those ratios, centred.
     """
-    shape = (n, CROP_ATTEMPTS)
-    area = _uniform(shape, *scale, generator) * (height * width)
-    ratio = _uniform(shape, math.log(ASPECT_RATIOS[0]), math.log(ASPECT_RATIOS[1]), generator).exp()
+    area = _uniform(draws, "crop area", *scale, CROP_ATTEMPTS) * (height * width)
+    ratio = _uniform(draws, "crop ratio", math.log(ASPECT_RATIOS[0]), math.log(ASPECT_RATIOS[1]), CROP_ATTEMPTS).exp()
     columns = (area * ratio).sqrt().round()
     rows = (area / ratio).sqrt().round()
     fits = (columns > 0) & (columns <= width) & (rows > 0) & (rows <= height)
     first = fits.byte().argmax(dim=1, keepdim=True)
-    found = fits.any(dim=1)
+    fitting = fits.any(dim=1)
     whole_rows = float(min(height, round(width / ASPECT_RATIOS[0])))
     whole_columns = float(min(width, round(height * ASPECT_RATIOS[1])))
-    rows = torch.where(found, rows.gather(1, first)[:, 0], whole_rows)
-    columns = torch.where(found, columns.gather(1, first)[:, 0], whole_columns)
-    top = (_uniform((n,), 0, 1, generator) * (height - rows + 1)).floor()
-    left = (_uniform((n,), 0, 1, generator) * (width - columns + 1)).floor()
+    rows = torch.where(fitting, rows.gather(1, first)[:, 0], whole_rows)
+    columns = torch.where(fitting, columns.gather(1, first)[:, 0], whole_columns)
+    top = (draws.uniform("crop top") * (height - rows + 1)).floor()
+    left = (draws.uniform("crop left") * (width - columns + 1)).floor()
     return Crops(
         height=height,
         width=width,
-        top=torch.where(found, top, (height - rows).div(2, rounding_mode="floor")),
-        left=torch.where(found, left, (width - columns).div(2, rounding_mode="floor")),
+        top=torch.where(fitting, top, (height - rows).div(2, rounding_mode="floor")),
+        left=torch.where(fitting, left, (width - columns).div(2, rounding_mode="floor")),
         rows=rows,
         columns=columns,
-        flip_rows=_chance(n, flip, generator),
-        flip_columns=_chance(n, flip, generator),
+        flip_rows=_chance(draws, "flip rows", flip),
+        flip_columns=_chance(draws, "flip columns", flip),
     )
 
 
@@ -121,7 +119,7 @@ def _keys(x: Tensor, a: float = -0.5) -> Tensor:
     return torch.where(x < 1, near, torch.where(x < 2, far, 0.0))
 
 
-def rgb_view(rgb: Tensor, size: int, recipe: Augmentation, generator: Generator) -> Tensor:
+def rgb_view(rgb: Tensor, size: int, recipe: Augmentation, draws: Draws) -> Tensor:
     """A training view of RGB pictures: random crop and flips, colour jitter, greyscale, blur.
 
     Args:
@@ -129,24 +127,27 @@ def rgb_view(rgb: Tensor, size: int, recipe: Augmentation, generator: Generator)
 
     Returns: (n, 3, size, size) float32 in 0..1, not yet normalised.
     """
-    n, _, height, width = rgb.shape
-    crops = draw_crops(n, height, width, recipe.crop_scale, recipe.flip, generator)
+    height, width = rgb.shape[-2:]
+    crops = draw_crops(draws, height, width, recipe.crop_scale, recipe.flip)
     values = crop(rgb.float() / 255, crops, size).clamp(0, 1)
-    values = jitter(values, recipe.jitter, recipe.jitter_probability, generator)
-    values = _chosen(_grey(values).expand_as(values), values, recipe.greyscale_probability, generator)
-    return _chosen(blur(values, _uniform((n,), *BLUR_SIGMA, generator)), values, recipe.blur_probability, generator)
+    values = jitter(values, recipe.jitter, recipe.jitter_probability, draws)
+    greyed = _chance(draws, "greyscale", recipe.greyscale_probability)
+    values = torch.where(_per_sample(greyed, values), _grey(values).expand_as(values), values)
+    sigma = _uniform(draws, "blur sigma", *BLUR_SIGMA)
+    blurred = _chance(draws, "blur", recipe.blur_probability)
+    return torch.where(_per_sample(blurred, values), blur(values, sigma), values)
 
 
-def jitter(values: Tensor, strengths: tuple[float, float, float], probability: float, generator: Generator) -> Tensor:
+def jitter(values: Tensor, strengths: tuple[float, float, float], probability: float, draws: Draws) -> Tensor:
     """Brightness, contrast and saturation by factors within 1 +- `strengths`, in random order (ColorJitter).
 
     Each of the three blends the picture with a base: black, its mean grey, its grey version.
     """
-    n = len(values)
-    draws = torch.stack([_uniform((n,), max(0.0, 1 - s), 1 + s, generator) for s in strengths], dim=1)
-    applied = _chance(n, probability, generator)
-    factors = torch.where(applied[:, None], draws, 1.0)
-    order = torch.rand((n, 3), generator=generator).argsort(dim=1)
+    names = zip(("brightness", "contrast", "saturation"), strengths, strict=True)
+    drawn = torch.stack([_uniform(draws, name, max(0.0, 1 - s), 1 + s) for name, s in names], dim=1)
+    applied = _chance(draws, "jitter", probability)
+    factors = torch.where(applied[:, None], drawn, 1.0)
+    order = draws.uniform("jitter order", 3).argsort(dim=1)
     for position in range(3):
         change = order[:, position]
         factor = _per_sample(factors.gather(1, change[:, None])[:, 0], values)
@@ -172,26 +173,24 @@ def blur(values: Tensor, sigma: Tensor) -> Tensor:
     return values
 
 
-def shift_and_zoom(values: Tensor, shift: float, zoom: float, generator: Generator) -> Tensor:
+def shift_and_zoom(values: Tensor, shift: float, zoom: float, draws: Draws) -> Tensor:
     """Move each picture by up to `shift` of its side and scale it by 1 +- `zoom` (bilinear, the border continued)."""
-    n = len(values)
-    matrices = torch.zeros((n, 2, 3))
-    matrices[:, 0, 0] = matrices[:, 1, 1] = _uniform((n,), 1 - zoom, 1 + zoom, generator)
+    matrices = torch.zeros((len(values), 2, 3))
+    matrices[:, 0, 0] = matrices[:, 1, 1] = _uniform(draws, "zoom", 1 - zoom, 1 + zoom)
     # A grid spans -1 to 1, two units for one side.
-    matrices[:, :, 2] = _uniform((n, 2), -2 * shift, 2 * shift, generator)
+    matrices[:, :, 2] = _uniform(draws, "shift", -2 * shift, 2 * shift, 2)
     grid = F.affine_grid(matrices.to(values.device), list(values.shape), align_corners=False)
     return F.grid_sample(values, grid, padding_mode="border", align_corners=False)
 
 
-def recolour(rgb: Tensor, probability: float, generator: Generator) -> Tensor:
+def recolour(rgb: Tensor, probability: float, draws: Draws) -> Tensor:
     """Give an image two random colours in place of black and white, all shades between them; (n, 3, y, x) uint8.
 
     Colours that differ by less than `LEAST_CONTRAST` on average over the channels leave an image as it is.
     """
-    n = len(rgb)
-    black, white = (torch.rand((n, 3), generator=generator) for _ in range(2))
-    changed = _chance(n, probability, generator) & ((white - black).abs().mean(dim=1) > LEAST_CONTRAST)
-    black, white = (colours.view(n, 3, 1, 1).to(rgb.device) for colours in (black, white))
+    black, white = draws.uniform("black", 3), draws.uniform("white", 3)
+    changed = _chance(draws, "recolour", probability) & ((white - black).abs().mean(dim=1) > LEAST_CONTRAST)
+    black, white = (colours.view(-1, 3, 1, 1).to(rgb.device) for colours in (black, white))
     coloured = (255 * black + (white - black) * rgb).round().to(torch.uint8)
     return torch.where(_per_sample(changed, rgb), coloured, rgb)
 
@@ -201,17 +200,13 @@ def _grey(values: Tensor) -> Tensor:
     return (GREY[0] * red + GREY[1] * green + GREY[2] * blue)[:, None]
 
 
-def _chosen(changed: Tensor, values: Tensor, probability: float, generator: Generator) -> Tensor:
-    return torch.where(_per_sample(_chance(len(values), probability, generator), values), changed, values)
+def _chance(draws: Draws, name: str, probability: float) -> Tensor:
+    return draws.uniform(name) < probability
 
 
-def _chance(n: int, probability: float, generator: Generator) -> Tensor:
-    return torch.rand(n, generator=generator) < probability
+def _uniform(draws: Draws, name: str, low: float, high: float, *shape: int) -> Tensor:
+    return low + (high - low) * draws.uniform(name, *shape)
 
 
-def _uniform(shape: tuple[int, ...], low: float, high: float, generator: Generator) -> Tensor:
-    return low + (high - low) * torch.rand(shape, generator=generator)
-
-
-def _per_sample(draws: Tensor, values: Tensor) -> Tensor:
-    return draws.view(-1, 1, 1, 1).to(values.device)
+def _per_sample(values: Tensor, images: Tensor) -> Tensor:
+    return values.view(-1, 1, 1, 1).to(images.device)

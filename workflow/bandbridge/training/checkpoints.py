@@ -18,6 +18,9 @@ from bandbridge.training.distributed import EXIT_REQUEUE, Requeue, World, on_sto
 
 __all__ = ["EXIT_REQUEUE", "Checkpoints", "Requeue", "Saving", "identity", "remove_checkpoints", "stop_signals"]
 
+# Of what a checkpoint holds and of how a training continues from it; 1 had the states of random generators.
+FORMAT = 2
+
 DEFAULTS = {"checkpoint_minutes": 10, "keep_checkpoints": 2, "validate_epochs": 1, "tensorboard": True}
 
 Content = dict[str, Any]
@@ -128,6 +131,11 @@ class Checkpoints:
 
     @property
     def _mark(self) -> str:
+        return hashlib.sha256(f"{FORMAT} {self._saving.identity}".encode()).hexdigest()[:12]
+
+    @property
+    def _first_mark(self) -> str:
+        """The mark of this run's checkpoints of format 1."""
         return hashlib.sha256(self._saving.identity.encode()).hexdigest()[:12]
 
     def _all(self) -> list[Path]:
@@ -146,10 +154,18 @@ class Checkpoints:
                 return path
             _warn(f"{path} is damaged (its SHA-256 is not that of its name) and is dropped; the one before counts")
             path.unlink(missing_ok=True)
-        if self._all():
+        if earlier := list(directory.glob(f"{self._first_mark}-*-*.pt")):
             print(
-                f"{directory} holds checkpoints of another run (another recipe, data, seed or first weights), "
-                "which cannot be continued: training starts anew, and they go when its first one is written.",
+                f"{max(earlier)} was written by an earlier version of BandBridge, which drew its random numbers in "
+                "another way: training starts again from its first step, and the file is removed when its first "
+                "checkpoint is written. To continue it, use that version.",
+                flush=True,
+            )
+        elif self._all():
+            print(
+                f"{directory} holds checkpoints of another run (another recipe, data, seed or first weights), which "
+                "cannot be continued: training starts again from its first step, and they are removed when its first "
+                "checkpoint is written.",
                 flush=True,
             )
         return None

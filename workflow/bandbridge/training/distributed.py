@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from bandbridge.base import progress
 from bandbridge.base import script as job
@@ -51,11 +53,6 @@ class World:
     def is_first(self) -> bool:
         return self.rank == 0
 
-    def barrier(self) -> None:
-        """Wait until all processes are here."""
-        if self.world_size > 1:
-            self.largest(0.0)
-
     def largest(self, *values: float) -> list[float]:
         """The largest of each value over all processes."""
         found = torch.tensor(values, dtype=torch.float64)
@@ -71,10 +68,22 @@ class World:
         dist.all_gather(found, values.contiguous())
         return torch.stack(found).sum(dim=0)
 
-    def reduce_mean(self, values: Mapping[str, float]) -> dict[str, float]:
-        """The mean of each value over all processes, which must have the same keys."""
-        means = self.sums(torch.tensor(list(values.values()), dtype=torch.float64)) / self.world_size
-        return dict(zip(values, means.tolist(), strict=True))
+    def whole_batch(self, *shares: Tensor) -> tuple[list[Tensor], slice]:
+        """The rows of all processes, rank by rank, of tensors that have this one's rows; gradients flow through.
+
+        The gradient of this process's rows is the sum of what all processes have for them.
+
+        Returns:
+            the tensors, and which of their rows are this process's.
+        """
+        if self.world_size == 1:
+            return list(shares), slice(None)
+        lengths = [torch.empty(1, dtype=torch.int64) for _ in range(self.world_size)]
+        dist.all_gather(lengths, torch.tensor([len(shares[0])]))
+        counts = [int(length) for length in lengths]
+        begin = sum(counts[: self.rank])
+        rows = slice(begin, begin + counts[self.rank])
+        return [_WholeBatch.apply(share, counts, rows) for share in shares], rows
 
     def from_first(self, value: Any) -> Any:
         """What rank 0 has: any object that can be pickled."""
@@ -93,6 +102,25 @@ class World:
 
 
 ALONE = World(0, 1)
+
+
+class _WholeBatch(torch.autograd.Function):
+    """The collective of `World.whole_batch`; torch's own (torch.distributed.nn) wants as many rows everywhere."""
+
+    @staticmethod
+    def forward(ctx: Any, share: Tensor, counts: list[int], rows: slice) -> Tensor:
+        ctx.rows = rows
+        padded = share.new_zeros((max(counts), *share.shape[1:]))
+        padded[: len(share)] = share
+        parts = [torch.empty_like(padded) for _ in counts]
+        dist.all_gather(parts, padded)
+        return torch.cat([part[:count] for part, count in zip(parts, counts, strict=True)])
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        total = gradient.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total[ctx.rows], None, None
 
 
 @contextmanager
@@ -125,10 +153,23 @@ def world_from_environment() -> Iterator[World]:
         dist.destroy_process_group()
 
 
-def spread(module: nn.Module, world: World) -> None:
-    """Give every process the weights and buffers of rank 0."""
+def in_parallel(stage: nn.Module, world: World) -> nn.Module:
+    """A stage as all processes run it together: rank 0's weights everywhere, gradients the mean over processes.
+
+    What DistributedDataParallel searches for unused parameters also keeps its buckets as they are at first, so that a
+    resumed training adds up its gradients in the same order.
+    """
+    if world.world_size == 1:
+        return stage
+    # It warns where all parameters are used.
+    warnings.filterwarnings("ignore", message="find_unused_parameters=True was specified in DDP constructor")
+    return DistributedDataParallel(stage, find_unused_parameters=True, forward_sync_buffers=False)
+
+
+def spread_buffers(module: nn.Module, world: World) -> None:
+    """Give every process the buffers of rank 0."""
     if world.world_size > 1:
-        for tensor in module.state_dict().values():
+        for tensor in module.buffers():
             dist.broadcast(tensor, 0)
 
 

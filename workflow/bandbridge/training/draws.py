@@ -1,47 +1,81 @@
-"""Random draws that do not depend on how a batch is shared: each sample has those of its place in the whole batch."""
+"""Random numbers that follow from (seed, epoch, sample) alone, so that there is no state to keep or to share.
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+Each sample has a key, and each use a name; both together are the seed of a SplitMix64 generator (Steele, Lea and Flood
+2014, figure 17), whose n-th number is a hash of n. All numbers of a batch come from a few operations on arrays. torch's
+stateless generators (`torch.func._random`) are experimental, and their numbers may change with a version.
+"""
 
+from binascii import crc32
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
 import torch
-from torch import Generator, Tensor
-from torch.overrides import TorchFunctionMode
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+Bits = NDArray[np.uint64]
+
+STEP = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio, SplitMix64's own
 
 
-class _Rows(TorchFunctionMode):
-    def __init__(self, generator: Generator, begin: int, end: int, total: int) -> None:
-        super().__init__()
-        self._generator = generator
-        self._begin, self._end, self._total = begin, end, total
+@dataclass(frozen=True, eq=False)
+class Draws:
+    """What the samples of a batch draw; on the CPU, alike on every device.
 
-    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if function not in (torch.rand, torch.randn, torch.randint) or kwargs.get("generator") is not self._generator:
-            return function(*args, **kwargs)
-        before, shape = _shape(function, args)
-        if not shape or shape[0] != self._end - self._begin:
-            return function(*args, **kwargs)
-        drawn: Tensor = function(*before, (self._total, *shape[1:]), **kwargs)
-        return drawn[self._begin : self._end]
-
-
-def _shape(function: Any, args: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[int, ...]]:
-    """The arguments before the shape, and the shape."""
-    if function is torch.randint:
-        return args[:-1], tuple(args[-1])
-    return (), tuple(args) if args and isinstance(args[0], int) else tuple(*args)
-
-
-@contextmanager
-def rows_of_a_batch(generator: Generator, begin: int, end: int, total: int) -> Iterator[None]:
-    """Within it, what `generator` draws for `end - begin` samples is drawn for `total`; rows `begin` to `end` count.
-
-    A stage draws for the samples it is given, first axis first, with torch.rand, randn or randint. So a share of a
-    batch changes as it would within the whole, and the generator moves on as far.
+    Attributes:
+        keys: (n,) of each sample in an epoch.
     """
-    if end - begin == total:
-        yield
-        return
-    with _Rows(generator, begin, end, total):
-        yield
+
+    keys: Bits
+
+    @classmethod
+    def of(cls, seed: int, epoch: int, samples: ArrayLike) -> "Draws":
+        """The draws of samples, by their numbers in their split, in an epoch."""
+        return cls(_key(seed, epoch, last=samples))
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def rows(self, begin: int, end: int) -> "Draws":
+        """The draws of the samples `begin` to `end` of these."""
+        return Draws(self.keys[begin:end])
+
+    def uniform(self, name: str, *shape: int) -> Tensor:
+        """(n, *shape) float32 in [0, 1), multiples of 2^-24; the same numbers for the same name."""
+        values = (self._bits(name, prod(shape)) >> np.uint64(40)).astype(np.float32) * np.float32(2**-24)
+        return torch.from_numpy(values).view(len(self), *shape)
+
+    def integers(self, name: str, count: int) -> Tensor:
+        """(n,) int64 in 0 .. count - 1."""
+        high = self._bits(name, 1)[:, 0] >> np.uint64(32)
+        return torch.from_numpy((high * np.uint64(count) >> np.uint64(32)).astype(np.int64))
+
+    def _bits(self, name: str, count: int) -> Bits:
+        """(n, count) numbers of 64 bits."""
+        seeds = _hash(self.keys ^ _hash(np.array([crc32(name.encode())], np.uint64)))
+        return _hash(seeds[:, None] + STEP * np.arange(1, count + 1, dtype=np.uint64))
+
+
+def seed_dropout(device: torch.device, seed: int, step: int, rank: int, part: int) -> None:
+    """Seed torch's own generators, of dropout and drop path, for a micro-batch of a process."""
+    number = int(_key(seed, step, rank, last=[part])[0])
+    # Not torch.manual_seed, which takes half a millisecond where there is no GPU.
+    torch.default_generator.manual_seed(number)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(number)
+
+
+def _key(*numbers: int, last: ArrayLike) -> Bits:
+    """(n,) one number for several whole numbers, of which the last has n values."""
+    key = np.zeros(1, np.uint64)
+    for number in (*(number % 2**64 for number in numbers), last):
+        key = _hash((key ^ np.asarray(number, np.uint64)) + STEP)
+    return key
+
+
+def _hash(values: Bits) -> Bits:
+    """SplitMix64's finaliser: every bit of the result depends on every bit of a value."""
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))

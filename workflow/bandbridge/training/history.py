@@ -1,22 +1,30 @@
-"""What training reports as it goes: its history, its speed, TensorBoard's files."""
+"""What training reports as it runs: its history, its speed, TensorBoard's files, and whether it has gone wrong."""
 
 import json
+import math
 import os
 import resource
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
 import torch
 
 from bandbridge.base.files import whole_file
+from bandbridge.base.progress import remark
+from bandbridge.models.device import Precision, announce_precision
 from bandbridge.training.checkpoints import Saving
 from bandbridge.training.distributed import World
 
 Record = dict[str, Any]
 T = TypeVar("T")
+
+WINDOW = 50
+TIMES_THE_BEST = 10.0
 
 
 def write_history(path: Path, history: Sequence[Record], *, checked: bool = True) -> None:
@@ -37,6 +45,112 @@ def precisions(history: Sequence[Record]) -> list[str]:
 def short(value: float) -> float:
     """Six significant digits."""
     return float(f"{value:.6g}")
+
+
+def mean(values: list[float]) -> float | None:
+    """Of the finite ones: a step that a scaler skipped has no norm of its gradient."""
+    finite = [value for value in values if math.isfinite(value)]
+    return short(torch.tensor(finite).mean().item()) if finite else None
+
+
+def latest_scores(history: Sequence[Record]) -> str:
+    """The latest loss, and the latest scores on validation, for the progress bar."""
+    latest: dict[str, Any] = {}
+    for record in history[-10:]:
+        latest |= {name: value for name, value in record.items() if name == "loss" or name.startswith("val_")}
+    return ", ".join(f"{name} {value:.4g}" for name, value in latest.items() if value is not None)
+
+
+def note_precision(
+    history: list[Record],
+    place: Mapping[str, int],
+    name: str,
+    precision: Precision,
+    configured: str,
+    device: torch.device,
+    *,
+    aloud: bool,
+) -> None:
+    """Keep what a training computes in, also where a resumed one changes it.
+
+    Args:
+        place: step and epoch of the record.
+        name: of the stage.
+        configured: the recipe's precision.
+        aloud: also print it; one process does.
+    """
+    before = precisions(history)
+    if aloud and before and before[-1].partition(" ")[0] != precision.name:
+        print(
+            f"{name}: until step {place['step']} it computed in {before[-1]}, on this machine it continues in "
+            f"{precision}; set a precision other than 'auto' to have one on all machines.",
+            flush=True,
+        )
+    elif aloud:
+        announce_precision(name, configured, device)
+    if not before or before[-1] != str(precision):
+        history.append({**place, "precision": str(precision)})
+
+
+def note_remarks(
+    history: list[Record],
+    place: Mapping[str, int],
+    name: str,
+    remarks: Sequence[str],
+    warmup: int,
+    total: int,
+    *,
+    aloud: bool,
+) -> None:
+    """Keep remarks, and one on a long warm-up, that the history of an interrupted training does not have yet.
+
+    Args:
+        place, name, aloud: as for `note_precision`.
+        warmup, total: steps.
+    """
+    beginning = f"{name}: the warm-up takes {warmup:,} of the training's {total:,} steps"
+    if warmup >= total:
+        remarks = [*remarks, f"{beginning}, so that the learning rate never comes down; lower warmup_steps."]
+    elif 2 * warmup > total:
+        remarks = [*remarks, f"{beginning}, more than half of it."]
+    kept = {record["remark"] for record in history if "remark" in record}
+    for text in remarks:
+        if aloud:
+            remark(text)
+        if text not in kept:
+            history.append({**place, "remark": text})
+
+
+@dataclass
+class Guard:
+    """Watches the loss of each step, to stop a training that has gone wrong before it costs more time.
+
+    Attributes:
+        warmup: steps before which only a loss that is not a number counts.
+        recent: losses of the last steps, up to `WINDOW`.
+        best: smallest mean of `WINDOW` losses so far.
+    """
+
+    warmup: int
+    recent: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
+    best: float = math.inf
+
+    def complaint(self, step: int, loss: float, gradient_norm: float) -> str | None:
+        """What is wrong after a step, or None."""
+        if not math.isfinite(loss):
+            return "the loss is not finite"
+        if not math.isfinite(gradient_norm):
+            return "the gradient is not finite"
+        if step <= self.warmup:
+            return None
+        self.recent.append(loss)
+        if len(self.recent) < WINDOW:
+            return None
+        average = sum(self.recent) / WINDOW
+        if average > TIMES_THE_BEST * self.best > 0:
+            return f"training diverges: the loss of the last {WINDOW} steps is {average:.4g}, it was {self.best:.4g}"
+        self.best = min(self.best, average)
+        return None
 
 
 class Monitor:

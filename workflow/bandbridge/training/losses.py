@@ -8,6 +8,7 @@ from torch import Tensor
 
 from bandbridge.store.dataset import Store
 from bandbridge.store.heads import Head
+from bandbridge.training.distributed import ALONE, World
 
 
 class FrozenHead:
@@ -75,16 +76,18 @@ def label_loss(
     return F.binary_cross_entropy_with_logits(logits, targets, weight=weights)
 
 
-def distillation_loss(student: Tensor, teacher: Tensor, kind: str, temperature: float = 1.0) -> Tensor:
+def distillation_loss(
+    student: Tensor, teacher: Tensor, kind: str, temperature: float = 1.0, world: World = ALONE
+) -> Tensor:
     """How far a student's embeddings are from the teacher's of the same samples, on average.
 
     'mse' compares the embeddings as they are, the others their directions. 'infonce' is CLIP's loss with cosines
-    divided by `temperature`: each embedding has to find its partner among those of this call. So it depends on the
-    number of rows, which are those of one process and of one micro-batch alone.
+    divided by `temperature`: each embedding has to find its partner among those of the micro-batch, over all processes.
 
     Args:
         student, teacher: (n, dim), not normalised; row i of one belongs to row i of the other.
         kind: 'mse', 'cosine' (1 - cosine) or 'infonce'.
+        world: the processes whose rows make up the micro-batch; only 'infonce' looks at those of the others.
     """
     student, teacher = student.float(), teacher.float()
     if kind == "mse":
@@ -92,24 +95,32 @@ def distillation_loss(student: Tensor, teacher: Tensor, kind: str, temperature: 
     if kind == "cosine":
         return 1 - F.cosine_similarity(student, teacher, dim=-1).mean()
     if kind == "infonce":
-        rows = torch.arange(len(student), device=student.device)
-        return contrastive_loss(student, teacher, rows, 1 / temperature)
+        return contrastive_loss(student, teacher, None, 1 / temperature, world)
     raise ValueError(f"the distillation loss is {kind!r}; expected 'mse', 'cosine' or 'infonce'")
 
 
-def contrastive_loss(images: Tensor, captions: Tensor, classes: Tensor, logit_scale: Tensor | float) -> Tensor:
+def contrastive_loss(
+    images: Tensor, captions: Tensor, classes: Tensor | None, logit_scale: Tensor | float, world: World = ALONE
+) -> Tensor:
     """Symmetric contrastive loss in which every caption of an image's class is a positive.
 
-    The target of a row is spread evenly over its positives; with one image a class this is CLIP's loss
+    The target of a row is spread evenly over its positives; with one image per class this is CLIP's loss
     (Radford et al. 2021, figure 3).
 
     Args:
         images, captions: (n, dim), need not be normalised; row i of one belongs to row i of the other.
-        classes: (n,) class index of each row.
+        classes: (n,) class index of each row; None where each is of a class of its own.
         logit_scale: factor on the cosines, already exponentiated.
+        world: the processes whose rows are contrasted with each other. Each returns the mean over its own rows, and all
+            of them must call.
     """
-    logits = logit_scale * F.normalize(images.float(), dim=-1) @ F.normalize(captions.float(), dim=-1).T
+    (images, captions), rows = world.whole_batch(images.float(), captions.float())
+    logits = logit_scale * F.normalize(images, dim=-1) @ F.normalize(captions, dim=-1).T
+    if classes is None:
+        classes = torch.arange(len(images), device=images.device)
+    else:
+        (classes,), _ = world.whole_batch(classes)
     same = (classes[:, None] == classes[None, :]).float()
     # Both directions share their targets, because `same` is symmetric.
-    targets = same / same.sum(dim=1, keepdim=True)
-    return (F.cross_entropy(logits, targets) + F.cross_entropy(logits.T, targets)) / 2
+    targets = (same / same.sum(dim=1, keepdim=True))[rows]
+    return (F.cross_entropy(logits[rows], targets) + F.cross_entropy(logits.T[rows], targets)) / 2

@@ -1,5 +1,6 @@
-"""How to train, as values: the config's mappings as frozen dataclasses."""
+"""How to train, as values: the config's mappings as frozen dataclasses, and the learning rate of a step."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -120,3 +121,15 @@ class AlignRecipe(Recipe):
 
 def _hashable(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+
+
+def warmup_cosine(step: int, warmup: int, total: int) -> float:
+    """Factor on the learning rate: up in equal parts over `warmup` steps, then half a cosine down towards 0.
+
+    Args:
+        step: 0 for the first update, `total` - 1 for the last one.
+        total: number of updates in all; where it is not more than `warmup`, the rate is still rising at the end.
+    """
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / (total - warmup)))

@@ -1,88 +1,57 @@
-"""Splits that carry more than a store's: the student's own pixels beside the teacher's, the teacher's embeddings."""
+"""What the trainings read of their stores: one modality, two of the same samples, or several tasks' samples."""
 
-from functools import cached_property
-from math import prod
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from bandbridge.store.dataset import Store
-from bandbridge.training.batches import Split
+from bandbridge.training.batches import KeptPixels, Pixels, Source
 
 
-class PairedStore:
-    """Two modalities of the same samples, such as Sentinel-2 for the teacher's pictures and Sentinel-1 for the student.
-
-    Their grids and number types may differ, and a batch is one tensor: a sample travels as its bytes in `first`, then
-    those in `second`, which `unpack` takes apart again.
-
-    Raises:
-        ValueError: the stores differ in their labels' nomenclature, so that their rows are not the same samples.
-    """
-
-    def __init__(self, first: Store, second: Store) -> None:
-        if first.classes != second.classes:
-            raise ValueError(f"paired stores have different classes: {first.classes} and {second.classes}")
-        self.first, self.second = first, second
-
-    def split(self, name: str) -> "PairedSplit":
-        """The samples of a split of both."""
-        return PairedSplit(self.first.split(name), self.second.split(name))
-
-    def unpack(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """(n, byte) of a `PairedSplit` -> the pixels of `first` and of `second`, as either store reads them."""
-        parts, begin = [], 0
-        for dtype, shape in self._layouts:
-            end = begin + dtype.itemsize * prod(shape)
-            # A copy, because numbers of several bytes have to begin at a multiple of their size.
-            part = pixels[:, begin:end].clone(memory_format=torch.contiguous_format)
-            parts.append(part.view(dtype).view(len(pixels), *shape))
-            begin = end
-        return parts[0], parts[1]
-
-    @cached_property
-    def _layouts(self) -> list[tuple[torch.dtype, tuple[int, ...]]]:
-        """Number type and shape of one sample of each."""
-        samples = [torch.from_numpy(store.split("train").read(np.arange(1))) for store in (self.first, self.second)]
-        return [(sample.dtype, tuple(sample.shape[1:])) for sample in samples]
-
-
-class PairedSplit:
-    """A split of a `PairedStore`; `labels` and `ids` are the first store's."""
-
-    def __init__(self, first: Split, second: Split) -> None:
-        if len(first) != len(second):
-            raise ValueError(f"paired splits have {len(first)} and {len(second)} samples")
-        self._splits = (first, second)
-        self.labels: NDArray[np.uint8] = first.labels
-        self.ids: NDArray[Any] = getattr(first, "ids", np.arange(len(first)))
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def read(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """(n, byte)."""
-        parts = (np.ascontiguousarray(split.read(indices)) for split in self._splits)
-        return np.concatenate([part.reshape(len(indices), -1).view(np.uint8) for part in parts], axis=1)
-
-
-class TaughtSplit:
-    """A split whose labels (n, class + dim) float32 go on with the teacher's embedding of each sample.
+def store_source(store: Store, split: str, second: Store | None = None) -> Source | None:
+    """A split of a store; None where the store has no such split.
 
     Args:
-        embeddings: (n, dim) float32, kept in memory.
+        second: another modality of the same samples, such as Sentinel-1 beside Sentinel-2. Its grid and its number type
+            may differ; labels and ids are the first store's.
+
+    Raises:
+        ValueError: the stores differ in their labels' nomenclature or in their number of samples, so that their rows
+            are not the same samples.
     """
+    if split not in store.splits:
+        return None
+    samples = store.split(split)
+    pixels: dict[str, Pixels] = {store.modality: samples}
+    if second is not None:
+        if store.classes != second.classes:
+            raise ValueError(f"the two modalities have different classes: {store.classes} and {second.classes}")
+        pixels[second.modality] = second.split(split)
+        if len(pixels[second.modality]) != len(samples):
+            raise ValueError(f"{split} has {len(samples)} and {len(pixels[second.modality])} samples")
+    return Source(pixels, samples.labels, samples.ids)
 
-    def __init__(self, split: Split, embeddings: NDArray[np.float32]) -> None:
-        self._split = split
-        self.labels: NDArray[Any] = np.concatenate([split.labels, embeddings], axis=1, dtype=np.float32)
-        self.ids: NDArray[Any] = getattr(split, "ids", np.arange(len(split)))
 
-    def __len__(self) -> int:
-        return len(self._split)
+def union_source(stores: Sequence[Store], split: str) -> Source | None:
+    """A split of several stores, one after another, of those that have it; None where none has any sample.
 
-    def read(self, indices: NDArray[np.int64]) -> NDArray[Any]:
-        return self._split.read(indices)
+    Pixels may differ in modality, bands, size and number type, labels in kind and in number of classes.
+    """
+    parts = [(number, store.split(split)) for number, store in enumerate(stores) if split in store.splits]
+    parts = [(number, samples) for number, samples in parts if len(samples)]
+    if not parts:
+        return None
+    task = np.repeat([number for number, _ in parts], [len(samples) for _, samples in parts])
+    labels = np.zeros((len(task), max(len(store.classes) for store in stores)), np.uint8)
+    ids = []
+    for number, samples in parts:
+        labels[task == number, : samples.labels.shape[1]] = samples.labels
+        ids += [f"{stores[number].attrs['dataset']}/{name}" for name in samples.ids]
+    pixels: dict[str, Pixels] = {store.attrs["dataset"]: _none_of(store) for store in stores}
+    pixels |= {stores[number].attrs["dataset"]: samples for number, samples in parts}
+    return Source(pixels, labels, np.array(ids), task)
+
+
+def _none_of(store: Store) -> KeptPixels:
+    """No sample, with the shape and the number type of a store's pixels."""
+    return KeptPixels(store.split(store.splits[0]).read(np.arange(1))[:0])

@@ -4,17 +4,19 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bandbridge.base.errors import UserError, did_you_mean
 from bandbridge.catalogue.datasets import Dataset
+from bandbridge.catalogue.reader_options import OPTIONS
 from bandbridge.ingest.archives import is_archive, locate
 from bandbridge.ingest.places import Grid
 
-READERS = {name: f"{__name__}.{name}" for name in ("bigearthnet", "digits", "folder", "scene", "sen12ms", "table")}
+# Each reader is the module of its name.
+READERS = {name: f"{__name__}.{name}" for name in OPTIONS}
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Sample:
     """
 
     id: str
-    pixels: NDArray | None
+    pixels: NDArray[Any] | None
     labels: tuple[str, ...] | None = None
     lat: float | None = None
     lon: float | None = None

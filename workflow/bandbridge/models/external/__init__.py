@@ -1,1 +1,1 @@
-"""Published encoders beside our own: fetched, loaded and run over a store."""
+"""Published encoders other than CLIP lines and students: fetched, loaded and run over a store."""

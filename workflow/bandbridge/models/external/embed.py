@@ -1,4 +1,4 @@
-"""Running an encoder other than our own over a store."""
+"""Running a published encoder over a store."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,10 +21,12 @@ def embed_encoder(
     *,
     partial: Path | None = None,
 ) -> Iterator[Embeddings]:
-    """Embeddings of a store by the encoder of a directory, one `Embeddings` a split.
+    """Embeddings of a store by the encoder of a directory, one `Embeddings` per split.
 
     Args:
-        directory: see `encoders.load`.
+        directory: see `load.load`.
+        store: whose samples are encoded.
+        splits: of the store.
         batch_size: samples encoded at a time.
         precision: of the encoder, see `device.settle_precision`; embeddings are float32 in any case.
         partial: see `embed.encode_split`.
@@ -34,18 +36,18 @@ def embed_encoder(
     computes = announce_precision(f"Encoding {store.attrs['dataset']}", precision, device)
     if encoder.clip is not None:
         cast_layers(encoder.model, computes.name)
-    seen = encoder.view(store)
-    modality = "rgb" if encoder.facts.is_rgb else seen.modality
+    view = encoder.view(store)
+    modality = "rgb" if encoder.facts.is_rgb else view.modality
     attrs = {"encoder": encoder.name, "clip": encoder.text_space, "alpha": None, "modality": modality}
     key = f"{encoder.facts} {encoder.weights_digest}"
 
     def prepare(pixels: Tensor) -> Tensor:
-        return encoder.inputs(pixels, seen)
+        return encoder.inputs(pixels, view)
 
     for split in splits:
         (embedding,) = encode_split(
-            seen, split, prepare, [lambda: encoder.encode], batch_size, computes.name, device, partial=partial, key=key
+            view, split, prepare, [lambda: encoder.encode], batch_size, computes.name, device, partial=partial, key=key
         )
         yield described(
-            embedding, seen, split, {**attrs, "weights_digest": encoder.weights_digest, "precision": str(computes)}
+            embedding, view, split, {**attrs, "weights_digest": encoder.weights_digest, "precision": str(computes)}
         )

@@ -1,7 +1,7 @@
-"""Published or local weights of an encoder other than our own, brought into a directory that `encoders.load` reads.
+"""Published or local weights of an encoder, brought into a directory that `load.load` reads.
 
-An open_clip model ends as an open_clip model directory, as `clip.fetch_clip` makes it, so that zero-shot heads are
-built from it as from any CLIP. Every directory has `encoder.json`: the facts, and where the weights came from.
+An open_clip model becomes an open_clip model directory, as `clip.fetch_clip` writes it, so that zero-shot heads are
+built from it as from any CLIP. Every directory has `encoder.json`: the facts, and the origin of the weights.
 """
 
 import tempfile
@@ -17,11 +17,12 @@ from bandbridge import __version__
 from bandbridge.base.errors import UserError
 from bandbridge.base.files import checksum, read_json, whole_directory, write_json
 from bandbridge.catalogue.encoders import MARKER, EncoderFacts, facts_of
+from bandbridge.config.clip_support import CONFIG_FILE
 from bandbridge.ingest.archives import member_names, unpack_member
 from bandbridge.ingest.fetch import must_be_as_at_first
 from bandbridge.models.backbones import load_backbone
 from bandbridge.models.checkpoint_files import read_checkpoint
-from bandbridge.models.clip import CONFIG_FILE, WEIGHTS_FILE, fetch_clip
+from bandbridge.models.clip import WEIGHTS_FILE, fetch_clip
 from bandbridge.models.external import torchgeo as encoder_torchgeo
 from bandbridge.models.external.load import MODEL_FILE, PATCH_FILE, PATCH_WEIGHT, new_model
 from bandbridge.models.external.satmae import load_satmae
@@ -31,15 +32,17 @@ from bandbridge.models.weights import Weights, list_some, save_weights
 
 
 def fetch_encoder(content: Mapping[str, Any], archives: Path, directory: Path, checkpoint: str | None = None) -> None:
-    """Bring an encoder's weights into `directory`, downloading them into `archives` where they are not there.
+    """Bring an encoder's weights into `directory`, downloading them into `archives` if they are missing.
 
     Args:
-        content: of the encoder's file, see `encoder_facts.encoder_content`.
+        content: of the encoder's file, see `encoders.encoder_content`.
+        archives: the folder of downloads.
+        directory: to write the encoder to.
         checkpoint: a local file (for open_clip also a model directory) in place of the published weights.
 
     Raises:
-        UserError: the weights cannot be had, are other than stated, or do not fit the architecture; or a library that
-            builds the encoder is not installed.
+        UserError: the weights cannot be fetched, differ from their checksum, or do not fit the architecture; or a
+            library that builds the encoder is not installed.
     """
     facts = facts_of(content, checkpoint)
     try:
@@ -59,20 +62,20 @@ def fetch_encoder(content: Mapping[str, Any], archives: Path, directory: Path, c
     write_json(directory / MARKER, about)
 
 
-# --- what a checkpoint holds ------------------------------------------------------------------------------------------
+# --- the checkpoint in an archive -------------------------------------------------------------------------------------
 
 
 @contextmanager
 def _checkpoint(path: Path | None, facts: EncoderFacts, scratch: Path) -> Iterator[Path | None]:
-    """The checkpoint itself; where the facts name a member of a .zip, it is in `scratch` while the block lasts."""
+    """The checkpoint itself; a member of a .zip that the facts name is unpacked into `scratch` while the block runs."""
     if path is None or facts.member is None or path.suffix != ".zip":
         yield path
         return
     scratch.mkdir(parents=True, exist_ok=True)
     names = [name for name in member_names(path) if Path(name).name == facts.member]
     if len(names) != 1:
-        there = ", ".join(member_names(path))
-        raise UserError(f"{path}: expected one {facts.member} in it, found {len(names)}; it has {there}.")
+        members = ", ".join(member_names(path))
+        raise UserError(f"{path}: expected one {facts.member} in it, found {len(names)}; it has {members}.")
     with tempfile.TemporaryDirectory(dir=scratch, prefix=".member-") as folder:
         file = Path(folder, f"checkpoint{Path(facts.member).suffix}")
         unpack_member(path, names[0], file)
@@ -85,7 +88,12 @@ def _checkpoint(path: Path | None, facts: EncoderFacts, scratch: Path) -> Iterat
 def _fetch_open_clip(facts: EncoderFacts, path: Path | None, directory: Path) -> str:
     where = f"{facts.architecture} {facts.tag}" if path is None else path.name
     if path is None or path.is_dir() or (facts.is_rgb and not facts.prefix):
-        fetch_clip(facts.architecture, str(path or facts.tag), directory, None if _own(path) else facts.quick_gelu)
+        fetch_clip(
+            facts.architecture,
+            str(path or facts.tag),
+            directory,
+            None if _states_activation(path) else facts.quick_gelu,
+        )
         return f"{where}: loaded into {facts.architecture}"
     state = _under(facts.prefix, flat(read_checkpoint(path)), path)
     wide = None if facts.is_rgb else _narrow(state, facts, path)
@@ -100,20 +108,20 @@ def _fetch_open_clip(facts: EncoderFacts, path: Path | None, directory: Path) ->
 
 
 def _check_size(facts: EncoderFacts, directory: Path) -> None:
-    """The size that pictures are prepared in is the model's own; a file that says another is wrong."""
+    """Images are prepared in the model's size; an encoder file that states another size is wrong."""
     size = read_json(directory / CONFIG_FILE)["preprocess_cfg"]["size"]
-    found = size if isinstance(size, int) else size[0]
-    if found != facts.image_size:
-        raise UserError(f"input.size is {facts.image_size}, but {facts.architecture} takes pictures of {found}.")
+    side = size if isinstance(size, int) else size[0]
+    if side != facts.image_size:
+        raise UserError(f"input.size is {facts.image_size}, but {facts.architecture} takes images of {side} pixels.")
 
 
-def _own(path: Path | None) -> bool:
-    """Whether weights bring their own activation, which then counts: an open_clip model directory does."""
+def _states_activation(path: Path | None) -> bool:
+    """Whether the weights' source states their activation, which then counts: an open_clip model directory does."""
     return path is not None and path.is_dir()
 
 
 def _under(prefix: str, state: Weights, path: Path) -> Weights:
-    """The tensors whose names begin with `prefix`, inside whatever containers, without it."""
+    """The tensors whose names begin with `prefix`, in any container, with the prefix removed."""
     places = {name: f".{name}".find(f".{prefix}") for name in state}
     chosen = {name[at + len(prefix) :]: state[name] for name, at in places.items() if at >= 0}
     if not chosen:
@@ -123,7 +131,7 @@ def _under(prefix: str, state: Weights, path: Path) -> Weights:
 
 
 def _narrow(state: Weights, facts: EncoderFacts, path: Path) -> Tensor:
-    """Take the patch embedding of all bands out, and leave zeros for three, so that open_clip can build the model."""
+    """Remove the patch embedding of all bands, and leave zeros for three, so that open_clip can build the model."""
     names = [name for name in state if f".{name}".endswith(f".{PATCH_WEIGHT}")]
     if len(names) > 1:
         raise UserError(f"{path} holds several patch embeddings ({list_some(names)}); choose one by weights.prefix.")
@@ -157,9 +165,12 @@ def _timm_by_tag(facts: EncoderFacts) -> nn.Module:
 
     name = f"{facts.architecture}.{facts.tag}"
     if name not in timm.list_pretrained(f"{facts.architecture}*"):
-        known = ", ".join(timm.list_pretrained(f"{facts.architecture}.*"))
-        raise UserError(f"weights.tag is '{facts.tag}'; timm has {known or 'no weights of this architecture'}.")
+        names = ", ".join(timm.list_pretrained(f"{facts.architecture}.*"))
+        raise UserError(f"weights.tag is '{facts.tag}'; timm has {names or 'no weights of this architecture'}.")
     try:
-        return timm.create_model(name, pretrained=True, in_chans=facts.channels, num_classes=0, **facts.options)
+        model: nn.Module = timm.create_model(
+            name, pretrained=True, in_chans=facts.channels, num_classes=0, **facts.options
+        )
     except (RuntimeError, OSError, ValueError) as error:
         raise UserError(f"{name} cannot be fetched: {error}") from error
+    return model

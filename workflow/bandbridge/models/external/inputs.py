@@ -1,4 +1,4 @@
-"""From stored pixels to what an encoder other than our own takes, on the batch's own device."""
+"""From stored pixels to the input of a published encoder, on the batch's device."""
 
 from collections.abc import Sequence
 
@@ -6,21 +6,18 @@ import torch
 from torch import Tensor
 
 from bandbridge.catalogue.encoders import EncoderFacts, Normalisation
-from bandbridge.catalogue.sensors import SENSORS, order_bands
+from bandbridge.catalogue.sensors import SENSOR_BANDS, order_bands
 from bandbridge.models import preprocessing as views
 
-# Bands that data may lack: those of the sensors known here. An unknown name is more likely misspelt than absent.
-SENSOR_BANDS = frozenset(band.name for sensor in SENSORS.values() for band in sensor.bands)
 
+def image_input(facts: EncoderFacts, rgb: Tensor) -> Tensor:
+    """Images (n, 3, y, x) uint8, resized, cropped and normalised by the facts -> (n, 3, size, size) float32.
 
-def picture_input(facts: EncoderFacts, rgb: Tensor) -> Tensor:
-    """Pictures (n, 3, y, x) uint8, resized, cut and normalised as the facts say -> (n, 3, size, size) float32.
-
-    Equal to CLIP's preprocessing where `resize` is 'shortest' and nothing is cut.
+    Equal to CLIP's preprocessing if `resize` is 'shortest' and nothing is cropped.
     """
     recipe = facts.normalisation
-    assert recipe.mean is not None, f"{facts.name} brings no mean"
-    assert recipe.std is not None, f"{facts.name} brings no std"
+    assert recipe.mean is not None, f"{facts.name} has no mean"
+    assert recipe.std is not None, f"{facts.name} has no std"
     if facts.resize == "shortest" and facts.resize_to == facts.image_size:
         return views.clip_input(rgb, facts.image_size, recipe.mean, recipe.std, facts.interpolation)
     return views.normalise(_fit(rgb.float(), facts).clamp(0, 255) / 255, recipe.mean, recipe.std)
@@ -29,11 +26,11 @@ def picture_input(facts: EncoderFacts, rgb: Tensor) -> Tensor:
 def band_input(facts: EncoderFacts, pixels: Tensor, bands: Sequence[str]) -> Tensor:
     """Bands (n, band, y, x) in stored values, with their names -> (n, band, size, size) float32.
 
-    Values are normalised before they are resized, so that what is clipped is a measured value. A band that the data
-    lack is zero after normalisation, where `fill` is 'zero'.
+    Values are normalised before they are resized, so that only measured values are clipped. A missing band is zero
+    after normalisation if `fill` is 'zero'.
 
     Raises:
-        UserError: a band is absent and `fill` is 'error'.
+        UserError: a band is missing and `fill` is 'error'.
     """
     positions = order_bands(bands, facts.bands, may_lack=SENSOR_BANDS if facts.fill == "zero" else ())
     values = normalise(views.select_bands(pixels, positions), facts.normalisation)
@@ -42,7 +39,7 @@ def band_input(facts: EncoderFacts, pixels: Tensor, bands: Sequence[str]) -> Ten
 
 
 def normalise(values: Tensor, recipe: Normalisation) -> Tensor:
-    """Stored values (n, band, y, x) float32 in the network's unit, see `encoder_facts.Normalisation`."""
+    """Stored values (n, band, y, x) float32 in the network's unit, see `encoders.Normalisation`."""
     if recipe.kind == "window":
         assert recipe.mean is not None
         assert recipe.std is not None

@@ -1,4 +1,4 @@
-"""Encoders other than our own, loaded from the directories that `encoder_fetch` makes."""
+"""Published encoders, loaded from the directories that `fetch` writes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,23 +14,24 @@ from bandbridge.models import preprocessing as views
 from bandbridge.models.backbones import new_backbone
 from bandbridge.models.clip import WEIGHTS_FILE, Clip, load_clip
 from bandbridge.models.external import torchgeo as encoder_torchgeo
-from bandbridge.models.external.inputs import band_input, picture_input
+from bandbridge.models.external.inputs import band_input, image_input
 from bandbridge.models.external.satmae import new_satmae
 from bandbridge.models.state_dicts import must_fit
 from bandbridge.models.weights import load_weights
 from bandbridge.store.dataset import Store
 
 MODEL_FILE = "model.safetensors"  # of every kind but open_clip
-PATCH_FILE = "patch_embedding.safetensors"  # of an open_clip model that sees bands
+PATCH_FILE = "patch_embedding.safetensors"  # of an open_clip model that takes bands
 PATCH_WEIGHT = "visual.conv1.weight"
 
 
 @dataclass(frozen=True, eq=False)
 class Encoder:
-    """An encoder with what it needs to be fed, in eval mode.
+    """An encoder with its preprocessing, in eval mode.
 
     Attributes:
-        model: the image encoder alone, float32.
+        facts: of the encoder's file.
+        model: the image encoder only, float32.
         encode: prepared values -> embeddings (n, dim), not normalised.
         clip: the CLIP it is part of, with its text encoder; None for encoders without text.
         weights_digest: sha256 of each of its weights files.
@@ -48,7 +49,7 @@ class Encoder:
 
     @property
     def text_space(self) -> str:
-        """The name of the CLIP whose heads fit its embeddings, its own; empty if it has no text encoder."""
+        """The name of the CLIP whose heads fit its embeddings: the encoder's; empty if it has no text encoder."""
         return self.facts.name if self.facts.has_text else ""
 
     def to(self, device: torch.device) -> "Encoder":
@@ -57,40 +58,42 @@ class Encoder:
         return self
 
     def view(self, store: Store) -> Store:
-        """A store seen in the modality that the encoder sees; says so where its product level is another.
+        """A store in the modality that the encoder takes; prints a note if its product level differs.
 
         Raises:
             UserError: the store has none of the bands, or lacks some that may not be filled.
         """
         facts = self.facts
-        seen = Store(store.path, modality=chosen_modality(facts, store.attrs["modalities"], store.attrs["dataset"]))
+        view = Store(store.path, modality=chosen_modality(facts, store.attrs["modalities"], store.attrs["dataset"]))
         if facts.is_rgb:
-            return seen
-        absent = [band for band in facts.bands if band not in seen.bands]
-        if absent:
-            print(f"{self.name}: {store.attrs['dataset']} lacks {', '.join(absent)}, filled with zeros.")
-        product = seen.facts.get("product")
+            return view
+        missing = [band for band in facts.bands if band not in view.bands]
+        if missing:
+            print(f"{self.name}: {store.attrs['dataset']} lacks {', '.join(missing)}, filled with zeros.")
+        product = view.facts.get("product")
         if facts.product and product and product != facts.product:
             print(f"{self.name} was trained on {facts.product}; {store.attrs['dataset']} is {product}.")
-        return seen
+        return view
 
     def inputs(self, pixels: Tensor, store: Store) -> Tensor:
-        """Pixels as the splits of a store have them, as the encoder takes them; `store` is what `view` returned."""
+        """A batch of a store's pixels as the encoder takes them; `store` is what `view` returned."""
         if not self.facts.is_rgb:
             return band_input(self.facts, pixels, store.bands)
         rgb = views.rgb_image(pixels, store.modality, store.bands, store.composite)
-        return picture_input(self.facts, rgb) if self.clip is None else self.clip.inputs(rgb)
+        return image_input(self.facts, rgb) if self.clip is None else self.clip.inputs(rgb)
 
 
 def load(directory: Path) -> Encoder:
-    """The encoder of a directory that `encoder_fetch.fetch_encoder` made, or of the `encoder.json` in it; on the CPU.
+    """The encoder in a directory of `fetch.fetch_encoder`, or of the `encoder.json` in it; on the CPU.
 
     Raises:
-        UserError: no encoder is there, or the library that builds it is not installed.
+        UserError: the directory has no encoder, or the library that builds it is not installed.
     """
     directory = directory.parent if directory.name == MARKER else directory
     if not (directory / MARKER).is_file():
-        raise UserError(f"{directory}: {MARKER} is missing, so this is no encoder; the fetch_encoder step makes one.")
+        raise UserError(
+            f"{directory}: {MARKER} is missing, so this is not an encoder; the fetch_encoder step makes one."
+        )
     about = read_json(directory / MARKER)
     facts = facts_of(about["encoder"], about["checkpoint"])
     return _load_open_clip(facts, directory) if facts.kind == "open_clip" else _load(facts, directory)

@@ -17,20 +17,25 @@ from bandbridge.base.errors import UserError
 from bandbridge.models.checkpoint_files import read_checkpoint
 from bandbridge.models.state_dicts import choose, must_fit, must_hold_numbers
 
-# A pretraining checkpoint holds its decoder too, one tuned on classes a classifier.
+# A pretraining checkpoint also contains the decoder, one fine-tuned on classes a classifier.
 UNUSED = ("decoder_", "mask_token", "head.")
 
 
 class GroupChannelViT(nn.Module):
-    """Every patch becomes a token for each group of bands; the outputs of all of them are averaged.
+    """Every patch becomes one token per group of bands; the outputs of all tokens are averaged.
 
-    A token is its patch's embedding plus, side by side, the embedding of its place (width - channel_embed) and of its
+    A token is its patch's embedding plus the concatenated embeddings of its position (width - channel_embed) and of its
     group (channel_embed).
 
     Args:
-        bands: of the input, in its order.
-        groups: names of the bands of each group.
-        channel_embed: how much of the width tells the group.
+        bands: of the input, in order.
+        groups: names of the bands per group.
+        image_size: side of the input in pixels.
+        patch_size: side of a patch in pixels.
+        embed_dim: width of the tokens.
+        depth: number of blocks.
+        num_heads: of the attention.
+        channel_embed: width of the group's embedding.
     """
 
     def __init__(
@@ -68,11 +73,12 @@ class GroupChannelViT(nn.Module):
         tokens = (torch.stack(embedded, dim=1) + torch.cat([place, group], dim=-1)).flatten(1, 2)
         first = self.cls_token + torch.cat([self.pos_embed[:, :1], self.channel_cls_embed], dim=-1)
         tokens = torch.cat([first.expand(len(tokens), -1, -1), tokens], dim=1)
-        return self.norm(self.blocks(tokens))[:, 1:].mean(dim=1)
+        embedding: Tensor = self.norm(self.blocks(tokens))[:, 1:].mean(dim=1)
+        return embedding
 
 
 def new_satmae(bands: Sequence[str], image_size: int, options: Mapping[str, Any]) -> GroupChannelViT:
-    """The network with random weights; a `UserError` where `options` are not its keyword arguments."""
+    """The network with random weights; a `UserError` if `options` are not its keyword arguments."""
     try:
         return GroupChannelViT(bands, image_size=image_size, **options)
     except (TypeError, ValueError) as error:
@@ -80,24 +86,27 @@ def new_satmae(bands: Sequence[str], image_size: int, options: Mapping[str, Any]
 
 
 def load_satmae(model: GroupChannelViT, path: Path) -> str:
-    """Load a published checkpoint; returns in one sentence, without its full stop, what was left unused.
+    """Load a published checkpoint.
 
-    The pretraining has no `channel_cls_embed`: its class token has no group, which zeros express.
+    Pretraining checkpoints have no `channel_cls_embed`: their class token has no group, which is the same as zeros.
+
+    Returns:
+        What was loaded and what was not used, in a sentence without its full stop.
 
     Raises:
-        UserError: the file cannot be read, or tensors are missing, unknown, of another shape or without finite numbers,
-            and which.
+        UserError: the file cannot be read, or tensors are missing, unknown, of another shape or without finite numbers;
+            the message names them.
     """
-    own = model.state_dict()
-    chosen = choose(read_checkpoint(path), own, path)
+    expected = model.state_dict()
+    chosen = choose(read_checkpoint(path), expected, path)
     state = {name: value for name, value in chosen.tensors.items() if not name.startswith(UNUSED)}
-    state.setdefault("channel_cls_embed", torch.zeros_like(own["channel_cls_embed"]))
-    for part in ("weight", "bias"):  # with global pooling, the authors' tuning calls the last norm so
+    state.setdefault("channel_cls_embed", torch.zeros_like(expected["channel_cls_embed"]))
+    for part in ("weight", "bias"):  # the last norm's name after the authors' fine-tuning with global pooling
         if f"fc_norm.{part}" in state:
             state[f"norm.{part}"] = state.pop(f"fc_norm.{part}")
-    must_fit(state, own, path, "SatMAE's network", "Check `options` and input.size.")
-    must_hold_numbers(state, own, path)
+    must_fit(state, expected, path, "SatMAE's network", "Check `options` and input.size.")
+    must_hold_numbers(state, expected, path)
     model.load_state_dict(state)
     unused = sum(name.startswith(UNUSED) for name in chosen.tensors)
     remark = f"; {chosen.remark}" if chosen.remark else ""
-    return f"{path.name}: {len(own)} tensors loaded; {unused} of the decoder or a classifier not used{remark}"
+    return f"{path.name}: {len(expected)} tensors loaded; {unused} of the decoder or a classifier not used{remark}"

@@ -1,4 +1,4 @@
-"""Encoders that TorchGeo builds: DOFA, CROMA, and its timm models. TorchGeo is optional and imported when asked for."""
+"""Encoders that TorchGeo builds: DOFA, CROMA, and its timm models. TorchGeo is optional and imported on demand."""
 
 import importlib
 from collections.abc import Callable
@@ -13,20 +13,20 @@ from bandbridge.catalogue.encoders import EncoderFacts
 from bandbridge.models.checkpoint_files import read_checkpoint
 from bandbridge.models.state_dicts import choose, must_fit, must_hold_numbers
 
-# Norms without weights in a checkpoint change nothing as they are made, and TorchGeo leaves them so.
+# Norms without weights in a checkpoint are the identity when created, and TorchGeo keeps them so.
 MAY_LACK = ("fc_norm.", "norm.", "attn_bias")
 # Of a classifier, a decoder, or CROMA's radar and joint halves.
 UNUSED = ("head.", "fc.", "norm.", "mask_token", "projector.", "s1_encoder.", "s1_GAP_FFN.", "joint_encoder.")
 
 
 def torchgeo_models(name: str) -> ModuleType:
-    """torchgeo.models; a `UserError` that says what to install where it is absent. `name` is the encoder's."""
+    """torchgeo.models; a `UserError` that says what to install if it is missing. `name` is the encoder's."""
     try:
         models = importlib.import_module("torchgeo.models")
     except ImportError as error:
         raise UserError(
             f"{name} is built by TorchGeo, which cannot be imported ({error}). Install it into the environment that "
-            "runs the workflow: pip install torchgeo. It is not among the requirements: no other encoder needs it."
+            "runs the workflow: pip install torchgeo. It is not a requirement, because no other encoder needs it."
         ) from error
     return models
 
@@ -44,11 +44,11 @@ def published(facts: EncoderFacts) -> Source:
 def new_torchgeo(facts: EncoderFacts) -> nn.Module:
     """TorchGeo's network by its name, with random weights."""
     models = torchgeo_models(facts.name)
-    known = models.list_models()
-    if facts.architecture not in known:
-        guess = did_you_mean(facts.architecture, known)
+    names = models.list_models()
+    if facts.architecture not in names:
+        guess = did_you_mean(facts.architecture, names)
         raise UserError(
-            f"{facts.name}: architecture is '{facts.architecture}'; TorchGeo has {', '.join(known)}.{guess}"
+            f"{facts.name}: architecture is '{facts.architecture}'; TorchGeo has {', '.join(names)}.{guess}"
         )
     options = {**facts.options, **({"in_chans": facts.channels} if _is_timm(facts) else {})}
     try:
@@ -59,7 +59,7 @@ def new_torchgeo(facts: EncoderFacts) -> nn.Module:
 
 
 def forward(facts: EncoderFacts, model: nn.Module) -> Callable[[Tensor], Tensor]:
-    """How the network is asked for embeddings (n, dim)."""
+    """The function from the network's input to embeddings (n, dim)."""
     if facts.architecture.startswith("dofa_"):
         return lambda values: model.forward_features(values, list(facts.wavelengths))  # type: ignore[operator]
     if facts.architecture.startswith("croma_"):
@@ -68,21 +68,24 @@ def forward(facts: EncoderFacts, model: nn.Module) -> Callable[[Tensor], Tensor]
 
 
 def load_torchgeo(facts: EncoderFacts, model: nn.Module, path: Path) -> str:
-    """Load a checkpoint; returns what was done in one sentence, without its full stop.
+    """Load a checkpoint.
+
+    Returns:
+        What was loaded and what was not used, in a sentence without its full stop.
 
     Raises:
-        UserError: the file cannot be read, or tensors are missing, unknown, of another shape or without finite numbers,
-            and which.
+        UserError: the file cannot be read, or tensors are missing, unknown, of another shape or without finite numbers;
+            the message names them.
     """
-    own = model.state_dict()
-    chosen = choose(read_checkpoint(path), own, path)
-    must_fit(chosen.tensors, own, path, f"TorchGeo's {facts.architecture}", may_lack=MAY_LACK, may_have=UNUSED)
-    must_hold_numbers(chosen.tensors, own, path)
-    fitting = {name: value for name, value in chosen.tensors.items() if name in own}
+    expected = model.state_dict()
+    chosen = choose(read_checkpoint(path), expected, path)
+    must_fit(chosen.tensors, expected, path, f"TorchGeo's {facts.architecture}", may_lack=MAY_LACK, may_have=UNUSED)
+    must_hold_numbers(chosen.tensors, expected, path)
+    fitting = {name: value for name, value in chosen.tensors.items() if name in expected}
     model.load_state_dict(fitting, strict=False)
     unused = len(chosen.tensors) - len(fitting) + len(chosen.unused)
     remark = f"; {chosen.remark}" if chosen.remark else ""
-    return f"{path.name}: {len(fitting)} of {len(own)} tensors loaded; {unused} not used{remark}"
+    return f"{path.name}: {len(fitting)} of {len(expected)} tensors loaded; {unused} not used{remark}"
 
 
 def _is_timm(facts: EncoderFacts) -> bool:

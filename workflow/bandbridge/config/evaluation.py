@@ -1,0 +1,290 @@
+"""Which encoder is scored on what, and what the report shows of it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from bandbridge.base.paths import EncoderName, chosen_on, zero_shot
+from bandbridge.config.lines import model_at
+from bandbridge.config.run import Chosen, Run
+from bandbridge.config.scored import neighbours_asked, shots_asked
+
+# Names of a run's tables, in the order of a report.
+TABLES = (
+    "classification",
+    "details",
+    "prompts",
+    "retrieval",
+    "text_retrieval",
+    "words",
+    "linear_probe",
+    "few_shot",
+    "gap",
+    "ablations",
+    "paint",
+)
+ENDINGS = ("csv", "md", "tex")
+
+
+class Evaluation:
+    """What a run scores and shows; for names, paths and `chosen` see `Run`.
+
+    Args:
+        run: the run.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.paths = run.paths
+        self._settings: Mapping[str, Any] = run.config["evaluate"]
+
+    # --- what is scored ----------------------------------------------------------------------------------------------
+
+    def encoders_of(self, dataset: str) -> list[str]:
+        """Every encoder that is known beforehand to be scored zero-shot on a data set."""
+        run = self.run
+        models = [model for line in run.lines if dataset in run.datasets_of(line) for model in run.models_of(line)]
+        others = [name for name in run.others_of(dataset) if run.has_text(name)]
+        return [*models, *run.students_of(dataset), *others]
+
+    def shown_encoders(self, dataset: str) -> list[str]:
+        """Those that are scored in every way and known beforehand; the patched models are the others."""
+        return [*map(zero_shot, self.run.clips), *self.run.students_of(dataset), *self.run.others_of(dataset)]
+
+    def is_scored(self, encoder: str, dataset: str) -> bool:
+        """Whether one of our encoders is scored on a data set."""
+        name = EncoderName.if_on_a_line(encoder)
+        if name is None:
+            return encoder in self.run.students_of(dataset)
+        return name.alpha == 0 or dataset in self.run.datasets_of(name.line)
+
+    def zero_shot(self, encoder: str, dataset: str, ending: str = "csv") -> list[str]:
+        """An encoder's zero-shot scores on a data set, in every nomenclature with every prompt set."""
+        return [
+            self.paths.zero_shot(encoder, dataset, nomenclature, prompts, ending)
+            for nomenclature in self.run.nomenclatures(dataset)
+            for prompts in self.run.evaluated[dataset]
+        ]
+
+    def all_zero_shot(self) -> list[str]:
+        """The zero-shot scores of every encoder that is known beforehand."""
+        return [
+            path
+            for dataset in self.run.evaluated
+            for encoder in self.encoders_of(dataset)
+            for path in self.zero_shot(encoder, dataset)
+        ]
+
+    def tables_of(self, encoder: str, dataset: str) -> list[str]:
+        """The scores of one encoder on one data set, zero-shot classification aside."""
+        kinds = [*self._test_scores(encoder, dataset), *self._probe_scores(dataset)]
+        return [self.paths.scores(encoder, *parts) for parts in kinds]
+
+    def _test_scores(self, encoder: str, dataset: str) -> list[tuple[str, ...]]:
+        """Kind, data set, and what it is scored in and with, of the scores on the test split."""
+        if "test" not in self.run.splits(dataset):
+            return []
+        asked, nomenclatures = self._settings, self.run.nomenclatures(dataset)
+        kinds: list[tuple[str, ...]] = []
+        if asked["retrieval"] and encoder in self.run.students:
+            kinds.append(("retrieval", dataset))
+        if asked["gap"]:
+            kinds.append(("gap", dataset))
+        if self.run.has_text(encoder):
+            prompts = self.run.main_prompts(dataset)
+            if asked["text_retrieval"]:
+                kinds += [("text-retrieval", dataset, nomenclature, prompts) for nomenclature in nomenclatures]
+            if dataset in self.run.words:
+                kinds.append(("words", dataset, nomenclatures[0], prompts))
+        return kinds
+
+    def _probe_scores(self, dataset: str) -> list[tuple[str, ...]]:
+        """The same of the scores of frozen embeddings."""
+        probe = self._settings["linear_probe"]
+        if dataset not in (probe or {}).get("datasets", []):
+            return []
+        kinds = ["linear-probe", *(["few-shot"] if probe["shots"] else []), *(["knn"] if self._settings["knn"] else [])]
+        return [(kind, dataset, nomenclature) for kind in kinds for nomenclature in self.run.nomenclatures(dataset)]
+
+    def shown_tables(self) -> list[str]:
+        """The scores of every encoder that is known beforehand, zero-shot classification aside."""
+        return [
+            path
+            for dataset in self.run.evaluated
+            for encoder in self.shown_encoders(dataset)
+            for path in self.tables_of(encoder, dataset)
+        ]
+
+    def tables_of_the_chosen(self, chosen: Chosen) -> list[str]:
+        """Those of the patched models."""
+        models = [chosen(line) for line in self.run.patched.values()]
+        return [
+            path
+            for model in models
+            if EncoderName.parse(model).alpha != 0
+            for dataset in self.run.evaluated
+            for path in self.tables_of(model, dataset)
+        ]
+
+    def samples(self) -> list[str]:
+        """The count of samples of every data set that is scored."""
+        return [self.paths.samples(dataset) for dataset in self.run.evaluated]
+
+    def neighbours(self, dataset: str) -> list[dict[str, Any]]:
+        """What asks for a number of samples of a data set, see `neighbours_asked`."""
+        return neighbours_asked(self.run.config, dataset, bool(self.run.students_of(dataset)))
+
+    def shots(self, dataset: str) -> list[int]:
+        """Samples per class that probes on a data set learn from."""
+        return shots_asked(self.run.config, dataset)
+
+    # --- what scores read --------------------------------------------------------------------------------------------
+
+    def embeddings(self, encoder: str, dataset: str, chosen: Chosen) -> list[str]:
+        """What an encoder made of the splits that are scored."""
+        return [self.run.encoded(encoder, dataset, split, chosen) for split in self.run.scored_splits(dataset)]
+
+    def head(self, encoder: str, dataset: str, nomenclature: str, prompts: str) -> str:
+        """The class vectors in an encoder's space."""
+        return self.paths.head(self.run.space_of(encoder), dataset, nomenclature, prompts)
+
+    def words_head(self, encoder: str, dataset: str, prompts: str) -> str:
+        """The vectors of words in an encoder's space."""
+        return self.paths.words_head(self.run.space_of(encoder), dataset, prompts)
+
+    def teachers_embeddings(self, student: str, dataset: str, chosen: Chosen) -> str:
+        """What a student's teacher made of the test split."""
+        return self.run.encoded(chosen(self.run.teacher(student)), dataset, "test", chosen)
+
+    def students_embeddings(self, student: str, dataset: str, chosen: Chosen) -> str:
+        """What a student made of it."""
+        return self.run.encoded(student, dataset, "test", chosen)
+
+    def sides_of_the_gap(self, encoder: str, dataset: str, chosen: Chosen) -> dict[str, str]:
+        """What an encoder's embeddings of the test split are compared with.
+
+        A student's with its teacher's; those of a CLIP with zero-shot CLIP's and with class vectors.
+        """
+        run = self.run
+        own = run.encoded(encoder, dataset, "test", chosen)
+        if encoder in run.students:
+            return {"rgb": self.teachers_embeddings(encoder, dataset, chosen), "multispectral": own}
+        sides = {"rgb": own}
+        if encoder not in run.others:
+            sides["zero_shot"] = self.paths.embeddings(zero_shot(run.clip_of(encoder)), dataset, "test")
+        if run.has_text(encoder):
+            sides["head"] = self.head(encoder, dataset, run.nomenclature(dataset), run.main_prompts(dataset))
+        return sides
+
+    # --- gains -------------------------------------------------------------------------------------------------------
+
+    def references(self) -> dict[str, dict[str, str]]:
+        """Encoder -> kind of gain -> the encoder that it is over; `<line>@selected` is what is chosen on a line."""
+        run = self.run
+        seen = {student for dataset in run.evaluated for student in run.students_of(dataset)}
+        return {
+            **{model_at(line, 1): {"gain": zero_shot(line.clip)} for line in run.lines.values()},
+            **{chosen_on(name): {"gain": zero_shot(line.clip)} for name, line in run.lines.items()},
+            **{
+                student: {"gain": zero_shot(clip), "gain_over_patched": chosen_on(run.patched[clip])}
+                for student, (_, clip) in run.students.items()
+                if student in seen
+            },
+        }
+
+    def starts(self) -> dict[str, str]:
+        """Line -> its model at alpha 0."""
+        return {name: model_at(line, 0) for name, line in self.run.lines.items()}
+
+    def compared_draws(self, chosen: Chosen) -> list[str]:
+        """The headlines on half-samples of the encoders that gain and of those that they gain over."""
+        models = {chosen_on(line): chosen(line) for line in self.run.lines}
+        references = self.references()
+        named = {*references, *(other for kinds in references.values() for other in kinds.values())}
+        return [
+            path
+            for encoder in sorted({models.get(name, name) for name in named})
+            for dataset in self.run.evaluated
+            if self.is_scored(encoder, dataset)
+            for path in self.zero_shot(encoder, dataset, ending="draws.npz")
+        ]
+
+    # --- the report --------------------------------------------------------------------------------------------------
+
+    def tables(self) -> list[str]:
+        """The files of all tables."""
+        return [self.paths.table(name, ending) for name in TABLES for ending in ENDINGS]
+
+    def trainings(self) -> list[dict[str, Any]]:
+        """The trainings of a run in their order: `history`, `kind`, what was trained, `datasets` where it has several.
+
+        `kind` is 'clip', 'finetune' or 'align'.
+        """
+        run = self.run
+        scratch = [
+            {"kind": "clip", "name": clip, "history": self.paths.clip(clip, "history.jsonl")} for clip in run.clips
+        ]
+        finetunings = [
+            {
+                "kind": "finetune",
+                "name": name,
+                "datasets": line.datasets,
+                "history": self.paths.finetuned(name, line.tag, "history.jsonl"),
+            }
+            for name, line in run.lines.items()
+            if not line.parts
+        ]
+        alignments = [
+            {"kind": "align", "name": student, "history": self.paths.aligned(student, "history.jsonl")}
+            for student in run.students
+        ]
+        return [*(scratch if run.scratch else []), *finetunings, *alignments]
+
+    def histories(self) -> list[str]:
+        return [training["history"] for training in self.trainings()]
+
+    def pictured(self) -> list[tuple[str, str]]:
+        """What the report shows of embeddings: an encoder or a line, and a data set.
+
+        Each student, and a patched CLIP on data sets that no student of it sees.
+        """
+        run = self.run
+        return [
+            (shown, dataset)
+            for dataset in run.evaluated
+            if "test" in run.scored_splits(dataset)
+            for clip, line in run.patched.items()
+            for shown in ([name for name in run.students_of(dataset) if run.clip_of(name) == clip] or [line])
+        ]
+
+    def report_parts(self, kind: str) -> list[str]:
+        """The galleries, or the projections."""
+        return [self.paths.report_part(kind, shown, dataset) for shown, dataset in self.pictured()]
+
+    def pictured_line(self, shown: str) -> str:
+        """The line of a pictured student's teacher; a line itself."""
+        return self.run.teacher(shown) if shown in self.run.students else shown
+
+    def pictured_patched(self, shown: str, dataset: str, chosen: Chosen) -> str:
+        """The embeddings of the patched model."""
+        return self.run.encoded(chosen(self.pictured_line(shown)), dataset, "test", chosen)
+
+    def pictured_zero_shot(self, shown: str, dataset: str) -> str:
+        """The embeddings of zero-shot CLIP."""
+        clip = self.run.lines[self.pictured_line(shown)].clip
+        return self.paths.embeddings(zero_shot(clip), dataset, "test")
+
+    def pictured_student(self, shown: str, dataset: str, chosen: Chosen) -> list[str]:
+        """A student's embeddings; nothing where a CLIP is shown by itself."""
+        return [self.run.encoded(shown, dataset, "test", chosen)] if shown in self.run.students else []
+
+    def pictured_head(self, shown: str, dataset: str) -> str:
+        """The class names beside them."""
+        clip = self.run.lines[self.pictured_line(shown)].clip
+        return self.paths.head(clip, dataset, self.run.nomenclature(dataset), self.run.main_prompts(dataset))
+
+    def pictured_words(self, shown: str, dataset: str) -> list[str]:
+        """The words that a gallery shows beside the class names; nothing where there are none."""
+        if dataset not in self.run.words:
+            return []
+        clip = self.run.lines[self.pictured_line(shown)].clip
+        return [self.paths.words_head(clip, dataset, self.run.main_prompts(dataset))]

@@ -1,0 +1,167 @@
+"""What a search found, as a table or as a page with thumbnails that opens without a network."""
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bandbridge.base.errors import UserError
+from bandbridge.base.files import whole_file
+from bandbridge.store.dataset import Store
+from bandbridge.use.archive import Archive
+from bandbridge.use.bands import RGB
+from bandbridge.use.images import Outline, is_store
+from bandbridge.use.results import MAPS, TABLES, write_table
+from bandbridge.use.scenes import PICTURE, BandSet, Reading, open_scene
+from bandbridge.use.search import Hit
+
+ENDINGS = (*TABLES, *MAPS, ".html")
+THUMBNAIL = 160  # pixels of a side
+BRIGHTEST = 98  # per cent of values that a thumbnail shows apart, where no composite says what is white
+
+
+def write_hits(out: Path, archive: Archive, hits: Sequence[Hit], query: str) -> None:
+    """Write hits as .csv, .parquet, .geojson, .gpkg or .html, by the ending of `out`."""
+    if out.suffix.lower() == ".html":
+        page = _page(archive, hits, query)
+        with whole_file(out) as part:
+            part.write_text(page, encoding="utf-8")
+        return
+    outlines = [outline_of(hit.record["geometry"]) for hit in hits]
+    write_table(out, [described(hit) for hit in hits], outlines)
+
+
+def described(hit: Hit) -> dict[str, Any]:
+    """A hit's columns; its centre in degrees, None where no place is known."""
+    outline = outline_of(hit.record["geometry"])
+    lon, lat = (None, None) if outline is None else np.mean(outline[:-1], axis=0).tolist()
+    columns = {key: value for key, value in hit.record.items() if key != "geometry"}
+    return {"rank": hit.rank, "cosine": hit.cosine, **columns, "lat": lat, "lon": lon}
+
+
+def outline_of(geometry: bytes | None) -> Outline | None:
+    """The ring of a polygon in well-known binary."""
+    if geometry is None:
+        return None
+    from shapely import from_wkb
+
+    return tuple((float(x), float(y)) for x, y in from_wkb(geometry).exterior.coords)
+
+
+def thumbnail(archive: Archive, record: Mapping[str, Any]) -> bytes:
+    """A window as a PNG of red, green and blue; raises `UserError` where its image is gone or has no such bands."""
+    pixels, white = _pixels(archive, record)
+    low, high = (0.0, white) if white else tuple(np.percentile(pixels, (100 - BRIGHTEST, BRIGHTEST)))
+    picture = np.clip((pixels.astype(np.float32) - low) / max(high - low, 1e-6) * 255, 0, 255).astype(np.uint8)
+    from PIL import Image
+
+    image = Image.fromarray(np.moveaxis(picture, 0, -1))
+    scale = THUMBNAIL / max(image.size)
+    resized = image.resize(
+        (max(1, round(image.width * scale)), max(1, round(image.height * scale))), Image.Resampling.NEAREST
+    )
+    content = io.BytesIO()
+    resized.save(content, "PNG")
+    return content.getvalue()
+
+
+def _pixels(archive: Archive, record: Mapping[str, Any]) -> tuple[NDArray[Any], float | None]:
+    """Red, green and blue (3, y, x) of a record's window, and the value that is white, where one is known."""
+    path, composite = Path(record["path"]), archive.about.get("composite")
+    bands = tuple(archive.about["bands"])
+    wanted = (
+        tuple(composite["bands"])
+        if composite
+        else ("B04", "B03", "B02")
+        if {"B04", "B03", "B02"} <= set(bands)
+        else None
+    )
+    if record["sample"]:
+        return _of_sample(path, record["sample"], wanted, composite)
+    shown = BandSet(wanted or (bands * 3)[:3])
+    reading = Reading(**{**archive.about["reading"], "bands": tuple(archive.about["reading"]["bands"] or ()) or None})
+    with open_scene(path, (shown, PICTURE), reading) as scene:
+        pixels, _ = scene.read(record["row"], record["col"], record["height"], record["width"])
+        if scene.bands == RGB:
+            return pixels, 255.0
+    return pixels, float(composite["divisor"]) if composite else None
+
+
+def _of_sample(
+    path: Path, sample: str, wanted: tuple[str, ...] | None, composite: Mapping[str, Any] | None
+) -> tuple[NDArray[Any], float | None]:
+    if not is_store(path):
+        raise UserError(f"{path} not found")
+    store = Store(path.parent)
+    samples = store.split(path.name)
+    (at,) = np.flatnonzero(samples.ids == sample)
+    pixels = samples.read([at])[0]
+    if store.modality == "rgb":
+        return np.moveaxis(pixels, -1, 0), 255.0
+    if composite is None and store.composite is not None:
+        wanted, composite = store.composite.bands, {"divisor": store.composite.divisor}
+    chosen = [store.bands.index(name) for name in wanted or store.bands[:3]]
+    return pixels[chosen], float(composite["divisor"]) if composite else None
+
+
+def _page(archive: Archive, hits: Sequence[Hit], query: str) -> str:
+    from jinja2 import Environment
+
+    shown = []
+    for hit in hits:
+        try:
+            picture = "data:image/png;base64," + base64.b64encode(thumbnail(archive, hit.record)).decode()
+            remark = ""
+        except UserError as error:
+            picture, remark = "", str(error)
+        shown.append({**described(hit), "picture": picture, "remark": remark})
+    template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(PAGE)
+    return template.render(query=query, archive=archive, hits=shown)
+
+
+PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{ query }} in {{ archive.path.name }}</title>
+<style>
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem }
+body { color: #222; background: #fff }
+h1 { font-size: 1.4rem; margin-bottom: 0.2rem }
+ol { list-style: none; padding: 0; display: grid; gap: 1rem }
+ol { grid-template-columns: repeat(auto-fill, minmax(11rem, 1fr)) }
+li { border: 1px solid #ddd; border-radius: 6px; padding: 0.6rem; overflow-wrap: anywhere }
+img { width: 160px; height: auto; max-width: 100%; image-rendering: pixelated; display: block; margin-bottom: 0.4rem }
+small { color: #555; display: block }
+@media (prefers-color-scheme: dark) {
+body { background: #181a1c; color: #e6e6e6 } li { border-color: #444 } small { color: #aaa }
+}
+</style>
+</head>
+<body>
+<h1>{{ query }}</h1>
+<p>{{ hits | length }} of {{ "{:,}".format(archive.rows) }} in {{ archive.path.name }}, by {{ archive.about.name }}.</p>
+<ol>
+{% for hit in hits %}
+<li>
+{% if hit.picture %}
+<img src="{{ hit.picture }}" alt="Hit {{ hit.rank }}">
+{% else %}
+<p>{{ hit.remark }}</p>
+{% endif %}
+<strong>{{ hit.rank }}</strong> · cosine {{ "%.3f" | format(hit.cosine) }}
+<small>{{ hit.sample or hit.path }}{% if not hit.sample %}, row {{ hit.row }}, column {{ hit.col }}{% endif %}</small>
+{% if hit.lat is not none %}
+<small>{{ "%.5f" | format(hit.lat) }}, {{ "%.5f" | format(hit.lon) }}</small>
+{% endif %}
+</li>
+{% endfor %}
+</ol>
+</body>
+</html>
+"""

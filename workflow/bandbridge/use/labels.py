@@ -1,0 +1,139 @@
+"""The classes that a user asks for, as vectors of a model's text encoder."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bandbridge.base.errors import UserError, did_you_mean
+from bandbridge.catalogue.datasets import (
+    load_nomenclature,
+    nomenclature_names,
+    prompt_set,
+    prompt_set_names,
+    read_yaml,
+)
+from bandbridge.store.heads import fill_templates
+from bandbridge.use.calibration import COSINE, PROBABILITY, Calibration
+from bandbridge.use.card import PLAIN_TEMPLATES, Card
+
+VERBATIM = "none"
+
+
+class TextEncoder(Protocol):
+    """What makes vectors of sentences, and what is known of the model."""
+
+    @property
+    def card(self) -> Card: ...
+    def encode_sentences(self, sentences: Sequence[Sequence[str]]) -> NDArray[np.float32]: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """Classes to choose from.
+
+    Attributes:
+        head: (class, dim) unit vectors.
+        calibration: where the classes are those of validation data, asked for in the same words.
+    """
+
+    names: tuple[str, ...]
+    head: NDArray[np.float32]
+    calibration: Calibration | None = None
+
+    @property
+    def measure(self) -> str:
+        """What `scores` returns: 'probability' or 'cosine'."""
+        return COSINE if self.calibration is None else PROBABILITY
+
+    def scores(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(n, class) of unit embeddings (n, dim)."""
+        cosines = embeddings @ self.head.T
+        return cosines if self.calibration is None else self.calibration.probabilities(cosines)
+
+
+def make_labels(
+    model: TextEncoder, labels: str | Sequence[str] | None = None, templates: str | Sequence[str] | None = None
+) -> Labels:
+    """Classes as vectors.
+
+    Args:
+        labels: names, as a list or with commas between; a nomenclature of workflow/nomenclatures; a text file with a
+            name per line; None for the classes of the model's training.
+        templates: see `chosen_templates`.
+
+    Raises:
+        UserError: fewer than two labels, one twice, or none stated where the model knows none.
+    """
+    card = model.card
+    names, spoken = _names(card, labels)
+    if len(names) < 2:
+        raise UserError(
+            f"--labels has {'only ' + repr(names[0]) if names else 'no label'}; the best of one label says nothing. "
+            "Name "
+            'two or more, such as --labels "forest, water, something else".'
+        )
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UserError(f"--labels names {', '.join(twice)} twice; name each label once.")
+    own = dict(zip(card.classes, card.prompts, strict=False)) if templates is None else {}
+    filled = fill_templates(chosen_templates(card, templates), spoken)
+    sentences = [own.get(name) or tuple(texts) for name, texts in zip(names, filled, strict=True)]
+    as_trained = bool(own) and set(names) == set(own)
+    return Labels(
+        names, model.encode_sentences(sentences), Calibration.from_card(card.calibration) if as_trained else None
+    )
+
+
+def chosen_templates(card: Card, templates: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Templates: a set of workflow/prompts, one template or several, 'none' for the words alone, None for the model's.
+
+    Raises:
+        UserError: no such set.
+    """
+    if templates is None:
+        return card.templates or PLAIN_TEMPLATES
+    if not isinstance(templates, str):
+        chosen = tuple(templates)
+    elif templates == VERBATIM:
+        return ("{}",)
+    elif "{}" in templates:
+        chosen = (templates,)
+    else:
+        if templates not in prompt_set_names():
+            known = prompt_set_names()
+            raise UserError(
+                f"--templates is '{templates}'; there are {', '.join(known)} (workflow/prompts), 'none', or a template "
+                f"with {{}} for the label.{did_you_mean(templates, known)}"
+            )
+        written = read_yaml("prompts", templates)
+        chosen = prompt_set(written if "classes" in written else written["templates"]).templates
+    if not chosen or not all("{}" in text for text in chosen):
+        raise UserError(
+            f"templates are {', '.join(map(repr, chosen)) or 'none'}; each needs {{}} where the label stands."
+        )
+    return chosen
+
+
+def _names(card: Card, labels: str | Sequence[str] | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Labels, and what fills the templates for them."""
+    if labels is None:
+        if not card.classes:
+            raise UserError(f'{card.name} carries no classes of its own; name them: --labels "forest, water, meadow".')
+        return card.classes, card.classes
+    if not isinstance(labels, str):
+        return tuple(labels), tuple(labels)
+    if labels in nomenclature_names():
+        nomenclature = load_nomenclature(labels)
+        return nomenclature.classes, nomenclature.prompt_names
+    if re.fullmatch(r"[^,]+\.txt", labels) and Path(labels).is_file():
+        names = tuple(
+            line.strip() for line in Path(labels).read_text(encoding="utf-8-sig").splitlines() if line.strip()
+        )
+    else:
+        names = tuple(part.strip() for part in labels.split(",") if part.strip())
+    return names, names

@@ -1,0 +1,76 @@
+"""What was found of images, as a table: CSV, Parquet, GeoJSON, GeoPackage."""
+
+import csv
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bandbridge.base.errors import UserError
+from bandbridge.base.files import whole_file
+from bandbridge.base.untrusted import as_cell
+from bandbridge.use.images import Outline
+
+TABLES, MAPS = (".csv", ".parquet"), (".geojson", ".gpkg")
+WGS84 = "EPSG:4326"
+
+
+def must_be_writable(out: Path, suffixes: Sequence[str]) -> None:
+    """Raise `UserError` before any work where the result could not be written."""
+    if out.suffix.lower() not in suffixes:
+        raise UserError(f"--out is {out}; its ending says what to write: {', '.join(suffixes)}.")
+    if out.is_dir():
+        raise UserError(f"--out is {out}, which is a folder; name a file.")
+
+
+def write_table(out: Path, rows: Sequence[Mapping[str, Any]], outlines: Sequence[Outline | None]) -> None:
+    """Write rows, whole or not at all; in GeoJSON and GeoPackage with their outlines, in WGS 84.
+
+    Raises:
+        UserError: the format needs places, and a row has none.
+    """
+    kind = out.suffix.lower()
+    if kind in MAPS and None in outlines:
+        first = next(row for row, outline in zip(rows, outlines, strict=True) if outline is None)
+        raise UserError(
+            f"{out}: {outlines.count(None)} of {len(rows)} rows have no place, the first of {first['path']}, which "
+            "states no reference system. Write .csv or .parquet, or state it: --crs EPSG:32633."
+        )
+    with whole_file(out) as part:
+        if kind == ".csv":
+            _write_csv(part, rows)
+        else:
+            _write_frame(part, kind, rows, outlines)
+
+
+def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(rows[0])
+        for row in rows:
+            writer.writerow(as_cell(cell) if isinstance(cell, str) else _number(cell) for cell in row.values())
+
+
+def _number(cell: Any) -> Any:
+    return f"{cell:.6g}" if isinstance(cell, float) else cell
+
+
+def _write_frame(path: Path, kind: str, rows: Sequence[Mapping[str, Any]], outlines: Sequence[Outline | None]) -> None:
+    import geopandas
+    import pandas as pd
+    from shapely.geometry import Polygon
+
+    frame = pd.DataFrame(list(rows))
+    if kind == ".parquet" and not any(outlines):
+        frame.to_parquet(path)
+        return
+    shapes = [None if outline is None else Polygon(outline) for outline in outlines]
+    placed = geopandas.GeoDataFrame(frame, geometry=shapes, crs=WGS84)
+    if kind == ".parquet":
+        placed.to_parquet(path)
+    else:
+        # GDAL wants a name of the right ending, and none that exists.
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+            file = Path(folder, f"table{kind}")
+            placed.to_file(file, driver="GPKG" if kind == ".gpkg" else "GeoJSON", engine="pyogrio")
+            file.replace(path)

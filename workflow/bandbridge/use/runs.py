@@ -1,0 +1,233 @@
+"""A run's folder as models: which there are, and what the run knows of each."""
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from bandbridge import __version__
+from bandbridge.base.alphas import alpha_name
+from bandbridge.base.checksums import open_verified
+from bandbridge.base.errors import UserError
+from bandbridge.base.files import read_json
+from bandbridge.catalogue.datasets import prompt_set
+from bandbridge.config.lines import align_task, lines, nomenclature_of
+from bandbridge.config.networks import students
+from bandbridge.config.scored import prompts
+from bandbridge.metrics.classification import unit_rows
+from bandbridge.store.dataset import Store
+from bandbridge.store.embeddings import load_embeddings
+from bandbridge.store.heads import Head, load_head
+from bandbridge.use.calibration import fit
+from bandbridge.use.card import Card
+
+SETTINGS = "config.yaml"
+# Of metrics.csv, what a reader of a model's card wants; the table has many more.
+SCORES = ("accuracy", "balanced_accuracy", "map", "f1_micro", "precision@20", "lift@20", "recall@1", "recall@5")
+KEPT_COLUMNS = ("dataset", "modality", "task", "nomenclature", "prompts", "metric", "value", "ci_low", "ci_high", "n")
+SOFTWARE = ("torch", "timm", "open_clip_torch")
+
+
+@dataclass(frozen=True)
+class RunModel:
+    """A model in a run's folder.
+
+    Attributes:
+        run: the run's folder.
+        folder: the model's own.
+        kind: 'student' or 'clip'.
+    """
+
+    run: Path
+    folder: Path
+    kind: str
+
+
+def models_of(run: Path) -> list[RunModel]:
+    """The finished models of a run, its students first."""
+    found = [RunModel(run, path.parent, "student") for path in sorted(run.glob("align/*/model.safetensors"))]
+    patched = sorted(run.glob("paint/*/patched/open_clip_config.json"))
+    return [*found, *(RunModel(run, path.parent, "clip") for path in patched)]
+
+
+def is_run(folder: Path) -> bool:
+    return (folder / "align").is_dir() or (folder / "paint").is_dir()
+
+
+def only_model(run: Path) -> RunModel:
+    """The model that a run's folder stands for: its student, or its patched CLIP where it has no student.
+
+    Raises:
+        UserError: it has several students, or no finished model.
+    """
+    models = models_of(run)
+    aligned = [model for model in models if model.kind == "student"]
+    if len(aligned) > 1 or (not aligned and len(models) > 1):
+        listed = ", ".join(str(model.folder) for model in models)
+        raise UserError(f"{run} has several models; name one of {listed}.")
+    if not models:
+        raise UserError(
+            f"{run} has no finished model (align/<student>/model.safetensors, paint/<line>/patched); finish the run."
+        )
+    return (aligned or models)[0]
+
+
+def model_of(folder: Path) -> RunModel | None:
+    """The model of a run that a folder is, or that is in a folder of `paint`; None where it is in no run."""
+    folder = folder.resolve()
+    if folder.parent.name == "align" and (folder / "model.safetensors").is_file():
+        return RunModel(folder.parents[1], folder, "student")
+    if folder.parent.name == "paint" and (folder / "patched").is_dir():
+        folder = folder / "patched"
+    if folder.name == "patched" and folder.parent.parent.name == "paint":
+        return RunModel(folder.parents[2], folder, "clip")
+    return None
+
+
+def settings_of(run: Path) -> dict[str, Any] | None:
+    """The configuration that a run wrote beside its report; None where it has not come so far."""
+    path = run / SETTINGS
+    return yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def describe(model: RunModel, facts: Mapping[str, Any], settings: Mapping[str, Any] | None) -> Card:
+    """The card of a run's model.
+
+    Args:
+        facts: what its weights say: `bands`, `clip`, `precision`.
+        settings: the run's configuration; without it only the weights are known.
+    """
+    name = model.folder.name if model.kind == "student" else model.folder.parent.name
+    card = Card(
+        name=name,
+        kind=model.kind,
+        title=name,
+        bands=tuple(facts.get("bands", ())),
+        clip=facts.get("clip"),
+        precision=facts.get("precision"),
+        versions={"bandbridge": __version__, **_software()},
+    )
+    if settings is None:
+        return card
+    task, encoder, alpha, clip = _role(model, settings)
+    head = _head(model.run, clip, task)
+    store = _store(model.run, settings, task)
+    values: dict[str, Any] = {
+        "clip": clip,
+        "alpha": alpha,
+        "templates": prompt_set(prompts(settings, task["prompts"])).templates,
+        "scores": tuple(_scores(model.run, encoder)),
+        "title": f"{name} of the run {settings['run']}",
+    }
+    if head is not None:
+        values |= {"classes": head.classes, "prompts": head.prompts}
+    if store is not None:
+        values |= _of_store(store)
+        if head is not None:
+            values["calibration"] = _calibration(model.run, encoder, store, task, head)
+    return Card(**{**{key: getattr(card, key) for key in ("name", "kind", "bands", "precision", "versions")}, **values})
+
+
+def _role(model: RunModel, settings: Mapping[str, Any]) -> tuple[Mapping[str, Any], str, float | None, str]:
+    """The task that a model learnt, its name among the encoders, its alpha, and its CLIP's id."""
+    if model.kind == "student":
+        _, clip = students(settings).get(model.folder.name, (model.folder.name, ""))
+        line = next((line for line in lines(settings).values() if line.clip == clip), None)
+        alpha = _alpha(model.run / "paint" / f"{line.name}.{line.tag}") if line else None
+        return align_task(settings), model.folder.name, alpha, clip
+    place = model.folder.parent
+    line = next((line for line in lines(settings).values() if f"{line.name}.{line.tag}" == place.name), None)
+    if line is None:
+        raise UserError(f"{model.folder}: {SETTINGS} of the run has no line {place.name}; run it again.")
+    alpha = _alpha(place)
+    encoder = f"{line.name}@{alpha_name(alpha or 0.0)}"
+    return line.patching[0], encoder, alpha, line.clip
+
+
+def _alpha(folder: Path) -> float | None:
+    path = folder / "selected.json"
+    return float(read_json(path)["alpha"]) if path.is_file() else None
+
+
+def _head(run: Path, clip: str, task: Mapping[str, Any]) -> Head | None:
+    path = run / "heads" / clip / f"{task['dataset']}.{nomenclature_of(task)}.{task['prompts']}.npz"
+    return load_head(path) if path.is_file() else None
+
+
+def _store(run: Path, settings: Mapping[str, Any], task: Mapping[str, Any]) -> Store | None:
+    """The store of a task's data set; None where it is gone. Paths of a configuration are relative to its clone."""
+    stores = Path(settings["store_root"] or Path(settings["data_root"], "zarr"))
+    for root in (Path(), *run.resolve().parents):
+        path = root / stores / f"{task['dataset']}.zarr"
+        if (path / "zarr.json").is_file():
+            return Store(path, nomenclature_of(task))
+    return None
+
+
+def _of_store(store: Store) -> dict[str, Any]:
+    facts = store.facts
+    side = store.split(store.splits[0]).side if facts.get("resolution") else None
+    return {
+        "sensor": facts["sensor"],
+        "product": facts.get("product"),
+        "units": facts.get("units"),
+        "resolution": facts.get("resolution"),
+        "window": round(side / facts["resolution"]) if side else None,
+        "composite": facts["composite"],
+        "data": {
+            "dataset": store.attrs["dataset"],
+            "kind": store.label_kind,
+            "nomenclature": store.nomenclature,
+            **{key: store.attrs.get(key) for key in ("title", "licence", "attribution", "cite")},
+        },
+    }
+
+
+def _calibration(run: Path, encoder: str, store: Store, task: Mapping[str, Any], head: Head) -> dict[str, Any] | None:
+    path = run / "embeddings" / encoder / f"{task['dataset']}.val.zarr"
+    if "val" not in store.splits or not (path / "zarr.json").is_file():
+        return None
+    embeddings, samples = load_embeddings(path), store.split("val")
+    # Embeddings are of all samples; a nomenclature may leave some out.
+    place = {name: at for at, name in enumerate(embeddings.ids.tolist())}
+    rows = [place[name] for name in samples.ids.tolist() if name in place]
+    if len(rows) != len(samples):
+        return None
+    cosines = unit_rows(embeddings.embedding[np.array(rows, int)]) @ head.weights.T
+    fitted = fit(cosines, samples.labels, store.label_kind, store.attrs["dataset"], "val")
+    return None if fitted is None else fitted.as_json()
+
+
+def _scores(run: Path, encoder: str) -> list[dict[str, Any]]:
+    path = run / "metrics.csv"
+    if not path.is_file():
+        return []
+    with open_verified(path) as file:
+        rows = [row for row in csv.DictReader(file) if row["encoder"].lstrip("'") == encoder and row["split"] == "test"]
+    return [
+        {column: _number(row[column]) for column in KEPT_COLUMNS}
+        for row in rows
+        if row["metric"] in SCORES and not row["class"]
+    ]
+
+
+def _number(cell: str) -> str | float | None:
+    try:
+        return float(cell) if cell else None
+    except ValueError:
+        return cell.lstrip("'")
+
+
+def _software() -> dict[str, str]:
+    versions = {}
+    for name in SOFTWARE:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions

@@ -1,0 +1,345 @@
+"""A scene: the bands that a model takes of an image, on the grid of the finest one, read window by window."""
+
+import math
+import threading
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from pyproj import Transformer
+from rasterio import Affine
+from rasterio.crs import CRS
+from rasterio.enums import MaskFlags, Resampling
+from rasterio.errors import CRSError, RasterioError
+from rasterio.io import DatasetReader
+from rasterio.windows import Window
+
+from bandbridge.base.errors import UserError
+from bandbridge.use.bands import RGB, match_bands, must_have
+from bandbridge.use.rasters import LOCAL, BandFile, bands_of, open_raster
+
+WGS84 = "EPSG:4326"
+REFLECTANCE, DECIBELS = "reflectance x 10000", "dB"
+_PER_REFLECTANCE = 10_000.0
+# Reflectances that are stored as fractions; a scale this small leads to fractions as well.
+_LARGEST_REFLECTANCE, _SMALL_SCALE = 2.0, 0.01
+_LOOKED_AT = 512  # pixels of a side whose values are looked at before the rest is read
+
+
+@dataclass(frozen=True)
+class BandSet:
+    """Bands that a model can take.
+
+    Attributes:
+        may_lack: those that are filled where an image lacks them.
+        units: of their values, see `sensors.Sensor.units`; None where nothing is known.
+    """
+
+    bands: tuple[str, ...]
+    may_lack: tuple[str, ...] = ()
+    units: str | None = None
+
+    @property
+    def is_picture(self) -> bool:
+        return self.bands == RGB
+
+
+PICTURE = BandSet(RGB)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the user says of images beyond what their files do.
+
+    Attributes:
+        bands: names of a file's bands, in its order.
+        scale, offset: value = stored * scale + offset, in the model's unit, in place of what files state.
+        crs: of files that state none.
+    """
+
+    bands: tuple[str, ...] | None = None
+    scale: float | None = None
+    offset: float = 0.0
+    crs: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Band:
+    name: str
+    raster: DatasetReader
+    index: int
+    gain: float
+    shift: float
+    nodata: float | None
+
+
+@dataclass(eq=False)
+class Scene:
+    """An open image; a context manager. Reading is safe from several threads, one at a time.
+
+    Attributes:
+        path: as the user named it.
+        bands: those that the model takes and the image has, in the model's order.
+        absent: those that it lacks, which are filled.
+        height, width, transform, crs: of the finest band's grid; `crs` is None where nothing is stated.
+        block: rows that are stored together, the most of any band.
+    """
+
+    path: Path
+    bands: tuple[str, ...]
+    absent: tuple[str, ...]
+    height: int
+    width: int
+    transform: Affine
+    crs: CRS | None
+    block: int
+    _bands: Sequence[_Band]
+    _stack: ExitStack
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __enter__(self) -> "Scene":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Of the pixels that `read` returns: the files', or float32 where they are scaled."""
+        if any((band.gain, band.shift) != (1.0, 0.0) for band in self._bands):
+            return np.dtype(np.float32)
+        return np.result_type(*(band.raster.dtypes[band.index - 1] for band in self._bands))
+
+    @property
+    def ratio(self) -> int:
+        """Rows of the grid after which the rows of all bands begin together; 1 where they never do."""
+        ratios = [self.height / band.raster.height for band in self._bands]
+        return math.lcm(*(int(ratio) for ratio in ratios)) if all(ratio.is_integer() for ratio in ratios) else 1
+
+    def read(self, row: int, col: int, height: int, width: int) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+        """A window of all bands in the model's unit, coarser ones resampled (bilinear).
+
+        Returns:
+            (band, y, x), and (y, x) True where every band has a value; None where all do.
+        """
+        with self._lock, rasterio.Env(**LOCAL):
+            pixels = np.empty((len(self._bands), height, width), self.dtype)
+            valid: NDArray[np.bool_] | None = None
+            for place, band in zip(pixels, self._bands, strict=True):
+                values, mask = self._read_band(band, row, col, height, width)
+                if mask is not None:
+                    valid = mask if valid is None else valid & mask
+                if (band.gain, band.shift) != (1.0, 0.0):
+                    values = values.astype(np.float32) * np.float32(band.gain) + np.float32(band.shift)
+                place[:] = values
+        return pixels, None if valid is None or valid.all() else valid
+
+    def _read_band(
+        self, band: _Band, row: int, col: int, height: int, width: int
+    ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+        raster = band.raster
+        tall, wide = raster.height / self.height, raster.width / self.width
+        window = Window(col * wide, row * tall, width * wide, height * tall)
+        try:
+            shape = (height, width)
+            values = raster.read(band.index, window=window, out_shape=shape, resampling=Resampling.bilinear)
+            mask = self._mask(band, values, window, shape)
+        except RasterioError as error:
+            cause = error.__cause__ or error
+            raise UserError(
+                f"{raster.name}: rows {row} to {row + height} cannot be read ({cause}); get the file again."
+            ) from error
+        return values, mask
+
+    def _mask(
+        self, band: _Band, values: NDArray[Any], window: Window, shape: tuple[int, int]
+    ) -> NDArray[np.bool_] | None:
+        raster, flags = band.raster, band.raster.mask_flag_enums[band.index - 1]
+        mask = None
+        if band.nodata is not None and not np.isnan(band.nodata):
+            if raster.shape == (self.height, self.width):
+                mask = values != band.nodata
+            else:
+                nearest = raster.read(band.index, window=window, out_shape=shape, resampling=Resampling.nearest)
+                mask = nearest != band.nodata
+        elif MaskFlags.per_dataset in flags or MaskFlags.alpha in flags:
+            mask = raster.read_masks(band.index, window=window, out_shape=shape) > 0
+        if values.dtype.kind == "f":
+            finite = np.isfinite(values)
+            mask = finite if mask is None else mask & finite
+        return mask
+
+    def outline(self, row: int, col: int, height: int, width: int) -> list[tuple[float, float]] | None:
+        """(longitude, latitude) of a window's corners, the first again at the end; None without a reference system."""
+        if self.crs is None:
+            return None
+        corners = [(col, row), (col + width, row), (col + width, row + height), (col, row + height), (col, row)]
+        points = [self.transform * corner for corner in corners]
+        x, y = zip(*points, strict=True)
+        return list(zip(*_to_wgs84(self.crs.to_wkt()).transform(x, y), strict=True))
+
+
+@cache
+def _to_wgs84(crs: str) -> Transformer:
+    return Transformer.from_crs(crs, WGS84, always_xy=True)
+
+
+def open_scene(path: Path, takes: Sequence[BandSet], reading: Reading = Reading()) -> Scene:
+    """Open an image for a model.
+
+    Args:
+        path: whatever `rasters.bands_of` reads.
+        takes: what the model can take, the best first; a picture is taken of images of 8 bits alone.
+
+    Raises:
+        UserError: the image cannot be read, lacks a band, has bands of several places, or has values that are not in
+            the model's unit.
+    """
+    files = bands_of(path)
+    with ExitStack() as stack:
+        rasters = {file: stack.enter_context(open_raster(file)) for file in dict.fromkeys(band.path for band in files)}
+        chosen, names = _choose(path, files, rasters, takes, reading)
+        wanted = [name for name in chosen.bands if name in names]
+        absent = must_have(names, chosen.bands, str(path), chosen.may_lack)
+        bands = [
+            _band(name, files[names.index(name)], rasters[files[names.index(name)].path], chosen, reading)
+            for name in wanted
+        ]
+        finest = max(bands, key=lambda band: band.raster.width * band.raster.height).raster
+        _must_lie_together(path, bands, finest)
+        scene = Scene(
+            path=path,
+            bands=tuple(wanted),
+            absent=tuple(absent),
+            height=finest.height,
+            width=finest.width,
+            transform=finest.transform,
+            crs=_crs(path, finest, reading),
+            block=max(_block_rows(band.raster, finest) for band in bands),
+            _bands=bands,
+            _stack=ExitStack(),
+        )
+        _must_be_in_unit(scene, chosen, reading)
+        scene._stack = stack.pop_all()
+    return scene
+
+
+def _choose(
+    path: Path,
+    files: Sequence[BandFile],
+    rasters: dict[Path, DatasetReader],
+    takes: Sequence[BandSet],
+    reading: Reading,
+) -> tuple[BandSet, tuple[str, ...]]:
+    """What the model takes of the image, and the names of the image's bands; a grey picture has its band thrice."""
+    picture = next((bands for bands in takes if bands.is_picture), None)
+    eight_bits = all(rasters[band.path].dtypes[band.index - 1] == "uint8" for band in files)
+    if picture and eight_bits and not reading.bands:
+        colours = [band.name for band in files]
+        if set(RGB) <= set(colours):
+            return picture, tuple(str(name) for name in colours)
+        if len(files) in (3, 4) and not any(name for name in colours if name != "alpha"):
+            return picture, (*RGB, "alpha")[: len(files)]
+        if len(files) in (1, 2):
+            files[:] = [files[0]] * 3  # type: ignore[index]
+            return picture, RGB
+    bands = next((bands for bands in takes if not bands.is_picture), None)
+    if bands is None:
+        if reading.bands:
+            return PICTURE, match_bands([band.name for band in files], RGB, str(path), reading.bands)
+        raise UserError(
+            f"{path}: the model takes pictures of 8 bits in red, green and blue, and the image has {len(files)} bands "
+            f"of {rasters[files[0].path].dtypes[0]}. State how its bands become a picture, such as --composite "
+            "B04,B03,B02:3000 (the bands, and the value that becomes white)."
+        )
+    return bands, match_bands([band.name for band in files], bands.bands, str(path), reading.bands)
+
+
+def _band(name: str, file: BandFile, raster: DatasetReader, takes: BandSet, reading: Reading) -> _Band:
+    gain, shift = 1.0, 0.0
+    if reading.scale is not None:
+        gain, shift = reading.scale, reading.offset
+    elif file.scale is not None:
+        gain, shift = file.scale, file.offset or 0.0
+        if takes.units == REFLECTANCE and abs(gain) < _SMALL_SCALE:
+            gain, shift = gain * _PER_REFLECTANCE, shift * _PER_REFLECTANCE
+    # 10,000 times a ten-thousandth is one, but for the last digit of a float.
+    gain, shift = (round(gain, 9), round(shift, 6)) if abs(gain - 1) < 1e-6 else (gain, shift)
+    return _Band(name, raster, file.index, gain, shift, file.nodata)
+
+
+def _must_lie_together(path: Path, bands: Sequence[_Band], finest: DatasetReader) -> None:
+    tolerance = abs(finest.transform.a) / 2
+    for band in bands:
+        raster = band.raster
+        if raster.crs != finest.crs:
+            raise UserError(f"{path}: band {band.name} is in {raster.crs}, others in {finest.crs}; bring them to one.")
+        if finest.crs is not None and not np.allclose(raster.bounds, finest.bounds, rtol=0, atol=tolerance):
+            raise UserError(
+                f"{path}: band {band.name} covers {tuple(raster.bounds)}, others {tuple(finest.bounds)} (left, bottom, "
+                "right, top); cut them to one extent."
+            )
+
+
+def _crs(path: Path, finest: DatasetReader, reading: Reading) -> CRS | None:
+    if finest.crs is not None or reading.crs is None:
+        return finest.crs
+    try:
+        return CRS.from_user_input(reading.crs)
+    except CRSError as error:
+        raise UserError(f"--crs is '{reading.crs}', which is no reference system; write it like EPSG:32633.") from error
+
+
+def _block_rows(raster: DatasetReader, finest: DatasetReader) -> int:
+    rows: int = math.ceil(raster.block_shapes[0][0] * finest.height / raster.height)
+    return rows
+
+
+def _must_be_in_unit(scene: Scene, takes: BandSet, reading: Reading) -> None:
+    """Look at the middle of the image: values that cannot be of the model's unit are refused rather than encoded."""
+    if takes.units is None or reading.scale is not None or takes.is_picture:
+        return
+    height, width = min(scene.height, _LOOKED_AT), min(scene.width, _LOOKED_AT)
+    pixels, valid = scene.read((scene.height - height) // 2, (scene.width - width) // 2, height, width)
+    values = pixels if valid is None else pixels[:, valid]
+    if not values.size:
+        return
+    low, high = float(np.min(values)), float(np.max(values))
+    stored = {band.raster.dtypes[band.index - 1] for band in scene._bands}
+    if (
+        takes.units == REFLECTANCE
+        and 0 < high <= _LARGEST_REFLECTANCE
+        and "f" in {np.dtype(name).kind for name in stored}
+    ):
+        raise UserError(
+            f"{scene.path}: values reach from {low:g} to {high:g}, as reflectances do; the model takes {REFLECTANCE}. "
+            "If they are reflectances, say --scale 10000."
+        )
+    if takes.units == REFLECTANCE and stored == {"uint8"}:
+        raise UserError(
+            f"{scene.path}: its bands have 8 bits ({low:g} to {high:g}), as pictures do; the model takes "
+            f"{REFLECTANCE}. Name the image with its measured values, or say --scale if 8 bits stand for them."
+        )
+    if takes.units == DECIBELS and low >= 0 and high > 1:
+        raise UserError(
+            f"{scene.path}: values reach from {low:g} to {high:g}; the model takes decibels, which are below zero "
+            "almost everywhere. Convert the image (10 log10 of the calibrated intensity)."
+        )
+
+
+def starts(length: int, size: int, stride: int) -> list[int]:
+    """Where windows of `size` pixels begin along one side of a scene: every `stride` pixels, the last one at the edge.
+
+    Every pixel is in a window: where the stride does not lead to the edge, one more window ends there.
+    """
+    regular = list(range(0, length - size + 1, stride))
+    return regular if regular and regular[-1] + size == length else [*regular, max(0, length - size)]
