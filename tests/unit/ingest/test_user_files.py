@@ -14,6 +14,7 @@ import pandas
 import pyarrow
 import pyarrow.parquet
 import pytest
+import rasterio
 import tifffile
 import yaml
 from own_scenes import CLASSES, LEFT, noise, write_raster
@@ -314,6 +315,17 @@ def test_envi_data_that_do_not_fit_their_header_are_set_aside(described, tmp_pat
     (tmp_path / "d/forest/q.img").write_bytes(b"short")
     found = read_all(described("folder", "{shares: {val: 0.3, test: 0.3}}"), tmp_path / "d")[1]["q"]
     assert found == Rejected("q", "does not fit its ENVI header: Image file is too small")
+
+
+def test_colours_that_jpeg_needs_contradict_no_bands(described, tmp_path):
+    profile = {"compress": "JPEG", "photometric": "YCBCR", "JPEG_QUALITY": "90"}
+    for number in range(3):
+        bytes_of_it = (pixels_of(number) // 16).astype(np.uint8)
+        write_raster(tmp_path / "d" / CLASSES[number] / f"p{number}.tif", bytes_of_it, **profile)
+    samples = read_all(described("folder", "{shares: {val: 0.3, test: 0.3}}"), tmp_path / "d")[1]
+    for name, sample in samples.items():
+        with rasterio.open(next((tmp_path / "d").rglob(f"{name}.tif"))) as file:
+            np.testing.assert_array_equal(sample.pixels, file.read())
 
 
 @pytest.mark.parametrize("compression", [None, "tiff_lzw"])
