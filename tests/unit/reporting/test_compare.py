@@ -36,7 +36,7 @@ def comparison(runs):
 @pytest.fixture(scope="module")
 def written(runs, tmp_path_factory):
     out = tmp_path_factory.mktemp("comparison") / "here"
-    load_script("compare").main(runs, out)
+    load_script("compare").main(runs, out / "index.html")
     return out
 
 
@@ -144,12 +144,12 @@ def test_a_run_without_its_configuration_is_named(runs, tmp_path):
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_fewer_than_two_runs_are_an_error_that_says_how_to_name_them(runs, count):
-    with pytest.raises(UserError, match=r"compare: \d run given; expected two"):
+    with pytest.raises(UserError, match=r"compare: \d run is named; expected two"):
         compare_runs(runs[:1] * count)
 
 
 def test_a_folder_without_a_run_is_an_error_that_names_it(runs, tmp_path):
-    with pytest.raises(UserError, match=r"metrics\.csv is not there.*Run it first"):
+    with pytest.raises(UserError, match=r"metrics\.csv not found.*Run it first"):
         compare_runs([runs[0], tmp_path])
 
 
@@ -179,7 +179,12 @@ def test_the_configurations_differences_are_csv_too(written):
 def test_markdown_has_every_table(written):
     text = (written / "comparison.md").read_text(encoding="utf-8")
     assert text.startswith("# base and longer and seed-1, compared")
-    for start in ("The runs", "Zero-shot classification", "Retrieval across modalities", "What the configurations"):
+    for start in (
+        "The runs",
+        "Zero-shot classification",
+        "Retrieval across modalities",
+        "Differences between",
+    ):
         assert f"\n{start}" in text
     assert "| paint.select.alpha | 0.5 | 0.4 | 0.5 |" in text
 
@@ -200,6 +205,6 @@ def test_the_page_shows_every_score_and_asks_for_no_other_file(comparison, writt
 
 @pytest.mark.slow
 def test_the_same_runs_give_the_same_bytes(runs, written, tmp_path):
-    load_script("compare").main(runs, tmp_path)
+    load_script("compare").main(runs, tmp_path / "index.html")
     for path in written.iterdir():
         assert (tmp_path / path.name).read_bytes() == path.read_bytes()

@@ -29,6 +29,7 @@ NumberOfSamples = Annotated[int, Field(ge=1, le=1_000_000_000)]
 HeightAndWidth = Annotated[
     Annotated[Pixels, NUMBER] | Annotated[list[Pixels], Field(min_length=2, max_length=2), LIST], BY_TYPE
 ]
+BlackAndWhite = Annotated[list[Number], Field(min_length=2, max_length=2)]
 Percentile = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 Numbers = Annotated[Annotated[Number, NUMBER] | Annotated[list[Number], Field(min_length=1), LIST], BY_TYPE]
 NoData = Annotated[
@@ -42,9 +43,9 @@ class CompositeFacts(Section):
 
     bands: Annotated[list[str], Field(min_length=3, max_length=3)] = key("for red, green and blue")
     divisor: AboveZero = key("the value that becomes white; 0 is black", is_optional=True)
-    ranges: Annotated[
-        list[Annotated[list[Number], Field(min_length=2, max_length=2)]], Field(min_length=3, max_length=3)
-    ] = key("for red, green and blue: the value that becomes black, the value that becomes white", is_optional=True)
+    ranges: Annotated[list[BlackAndWhite], Field(min_length=3, max_length=3)] = key(
+        "for red, green and blue: the value that becomes black, the value that becomes white", is_optional=True
+    )
     percentiles: Annotated[list[Percentile], Field(min_length=2, max_length=2)] = key(
         "the same two values as percentiles of each band in the train split, such as [2, 98]; the store keeps them",
         is_optional=True,
@@ -80,8 +81,11 @@ class ModalityFacts(Section):
         "a sensor that is known here (sentinel-2, sentinel-1), or the description of another", default=None
     )
     product: str | None = key("product level, L1C or L2A for Sentinel-2", default=None)
-    bands: Annotated[list[Text], Field(min_length=1), UNIQUE] = key(
-        "in the order of the files; 'b001..b224' stands for all of them"
+    bands: Annotated[
+        Annotated[Literal["from-files"], TEXT] | Annotated[list[Text], Field(min_length=1), UNIQUE, LIST], BY_TYPE
+    ] = key(
+        "in the order of the files; 'b001..b224' stands for all of them. `from-files`: those that the files of the "
+        "option archive name"
     )
     composite: CompositeFacts = key("how an RGB picture is made; absent where the pixels are one", is_optional=True)
     zero_bands: ZeroBands = key("bands that encoders are given zeros for", default=[])

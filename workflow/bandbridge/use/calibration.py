@@ -46,7 +46,8 @@ class Calibration:
             return np.exp(-np.logaddexp(0, -logits)).astype(np.float32)
         logits -= logits.max(axis=1, keepdims=True)
         powers = np.exp(logits)
-        return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+        shares: NDArray[np.float32] = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+        return shares
 
 
 def fit(
@@ -83,7 +84,7 @@ def fit(
         logits = parameters[0] * values + parameters[1]
         return float((np.logaddexp(0, logits) - truth * logits).mean())
 
-    scale, bias = minimize(cross_entropy, np.array([10.0, 0.0]), method="Nelder-Mead").x.tolist()
+    scale, bias = minimize(cross_entropy, np.array([10.0, 0.0]), method="BFGS").x.tolist()
     return Calibration(
         "sigmoid", scale, bias, len(values), dataset, split, multi_label_ece(truth, scale * values + bias)
     )

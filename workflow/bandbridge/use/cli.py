@@ -267,6 +267,30 @@ def map_(
     print(area_table(done))
 
 
+@app.command()
+def export(
+    model: ModelArgument,
+    folder: Annotated[Path, typer.Argument(help="Where to write the model.")],
+    onnx: Annotated[bool, typer.Option("--onnx", help="Write model.onnx as well, compared with torch.")] = False,
+    push: Annotated[str | None, typer.Option(metavar="OWNER/NAME", help="Upload it to the model hub.")] = None,
+    private: Annotated[bool, typer.Option("--private", help="Create the hub's repository as a private one.")] = False,
+    composite: CompositeOption = None,
+    text_model: TextModelOption = None,
+) -> None:
+    """Write a model as a folder with all it needs: metadata, model card, STAC item; timm and open_clip load it.
+
+    Example: bandbridge export results/demo/align/ms-vit my-model --onnx
+    """
+    from bandbridge.use import export as exporting
+
+    loaded = _load(model, "cpu", "float32", 128, text_model, composite)
+    for remark in exporting.export(loaded, folder, onnx=onnx):
+        print(remark)
+    print(f"{loaded.name}: {folder}")
+    if push is not None:
+        print(f"uploaded: {exporting.push(folder, push, private)}")
+
+
 def _load(
     model: str, device: str | None, precision: str, batch_size: int, text: str | None, composite: str | None
 ) -> "Model":

@@ -1,6 +1,7 @@
 """What was found of images, as a table: CSV, Parquet, GeoJSON, GeoPackage."""
 
 import csv
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -68,5 +69,8 @@ def _write_frame(path: Path, kind: str, rows: Sequence[Mapping[str, Any]], outli
     if kind == ".parquet":
         placed.to_parquet(path)
     else:
-        path.unlink()  # SQLite opens an empty file as a database of another kind
-        placed.to_file(path, driver="GPKG" if kind == ".gpkg" else "GeoJSON", engine="pyogrio")
+        # GDAL wants a name of the right ending, and none that exists.
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+            file = Path(folder, f"table{kind}")
+            placed.to_file(file, driver="GPKG" if kind == ".gpkg" else "GeoJSON", engine="pyogrio")
+            file.replace(path)
