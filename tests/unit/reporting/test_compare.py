@@ -36,7 +36,7 @@ def comparison(runs):
 @pytest.fixture(scope="module")
 def written(runs, tmp_path_factory):
     out = tmp_path_factory.mktemp("comparison") / "here"
-    load_script("compare").main(runs, out)
+    load_script("compare").main(runs, out / "index.html")
     return out
 
 
@@ -205,6 +205,6 @@ def test_the_page_shows_every_score_and_asks_for_no_other_file(comparison, writt
 
 @pytest.mark.slow
 def test_the_same_runs_give_the_same_bytes(runs, written, tmp_path):
-    load_script("compare").main(runs, tmp_path)
+    load_script("compare").main(runs, tmp_path / "index.html")
     for path in written.iterdir():
         assert (tmp_path / path.name).read_bytes() == path.read_bytes()
