@@ -19,6 +19,7 @@ from bandbridge.catalogue.sensors import composite
 from bandbridge.ingest.nodata import FILL, to_grid_with_data, with_fill
 from bandbridge.ingest.readers import reader
 from bandbridge.models.students import band_statistics
+from bandbridge.reporting.page.datasets import dataset_page
 from bandbridge.store.dataset import Store
 
 
@@ -218,6 +219,36 @@ def test_a_sample_without_any_data_is_never_kept(own):
     write(own.files / "water" / "empty.tif", np.full((4, 16, 16), -9999, "int16"), nodata=-9999)
     own.store(own.folder(options={"min_valid_share": 0}), max_quarantined_share=0.5)
     assert own.quarantine() == {"empty": "0% of its pixels hold data in all bands, min_valid_share is 0%"}
+
+
+def test_a_band_without_any_data_has_its_mean_in_the_train_split(own):
+    for name in CLASSES:
+        for i in range(6):
+            pixels = noise(4, 16, 16, seed=i)
+            if i in (1, 4):
+                pixels[3] = 0
+            write(own.files / name / f"{name}_{i}.tif", pixels, nodata=0)
+    store = own.store(own.folder(options={"min_valid_share": 0}))
+    assert len(samples_of(store)) == 18
+    mean = store.facts["band_means"][3]
+    assert 1000 < mean < 2200
+    for name, pixels in samples_of(store).items():
+        if name[-1] in "14":
+            assert (pixels[3] == round(mean)).all()
+
+
+def test_the_report_says_what_has_no_data_and_how_the_composite_is_made(own, tmp_path):
+    patches(own, "int16", -9999, scales=[1e-4] * 4, offsets=[-0.1] * 4)
+    composite = {"bands": ["B04", "B03", "B02"], "percentiles": [2, 98], "gamma": 1.2}
+    store = own.store(own.folder(modality={"composite": composite}))
+    facts = dataset_page(store.path, own.root / "stores" / "quarantine.csv").facts
+    assert facts["Without data"].startswith("6 samples, of whose pixels 25")
+    assert facts["Without data"].endswith("on average; -32768 stands for no data")
+    assert facts["Made of the files' numbers"] == (
+        "1 x number + -1000: scale and offset of the files' bands (12 samples)"
+    )
+    assert "black to white: " in facts["Composite"]
+    assert facts["Composite"].endswith("(percentiles 2 and 98); gamma 1.2")
 
 
 def test_statistics_and_composites_are_of_the_pixels_with_data(own):

@@ -181,6 +181,13 @@ def test_a_scenes_band_that_lies_elsewhere_is_refused_or_resampled(own):
         np.testing.assert_allclose(sample.pixels[2][sample.valid[2]], sample.pixels[0][sample.valid[2]], atol=0.01)
 
 
+def test_a_scenes_band_may_spell_its_system_otherwise(own):
+    scene(own)
+    write(own.files / "B04.tif", ramp(PLACE, 192, 192), crs=CRS.from_wkt(ESRI))
+    dataset = own.scene()
+    assert len(reader(dataset).plan(dataset, own.files)) == 144
+
+
 def test_a_scenes_samples_know_their_grid(own):
     scene(own)
     dataset = own.scene()

@@ -17,7 +17,8 @@ from bandbridge.base.yaml_files import read_document
 from bandbridge.catalogue.bands_in_files import FROM_FILES, bands_in_files
 from bandbridge.catalogue.files import checked_content
 from bandbridge.catalogue.modalities import Composite as Composite
-from bandbridge.catalogue.modalities import Modality, modality_of
+from bandbridge.catalogue.modalities import Modality as Modality
+from bandbridge.catalogue.modalities import modality_of
 
 PIP = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9._!+-]*")
 

@@ -150,7 +150,7 @@ def _pixel_fault(sample: Sample, modality: Modality, least: float) -> str | None
         return f"pixels are {pixels.dtype}, expected {' or '.join(allowed)}"
     if sample.valid is not None and not sample.valid.all():
         with_data = share(_bands_first(sample.valid, modality))
-        if with_data < least or not with_data:
+        if with_data < least or not sample.valid.any():
             return f"{_percent(with_data)} of its pixels hold data in all bands, min_valid_share is {least:.0%}"
         pixels = pixels[sample.valid]
     if pixels.dtype.kind == "f" and not (finite := np.isfinite(pixels)).all():
