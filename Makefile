@@ -61,7 +61,7 @@ check: $(INSTALLED) ## linters, formatters and types, changing nothing
 	@mypy --no-error-summary
 	@snakemake --lint
 
-format: $(INSTALLED) ## format the code and mend what the linters can fix
+format: $(INSTALLED) ## format the code and fix what the linters can fix
 	@ruff check --quiet --fix .
 	@ruff format --quiet .
 	@snakefmt Snakefile workflow/rules

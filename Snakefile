@@ -94,6 +94,7 @@ include: "workflow/rules/embed.smk"
 include: "workflow/rules/paint.smk"
 include: "workflow/rules/align.smk"
 include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/apply.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -103,6 +104,7 @@ rule all:
     input:
         report=paths.report,
         tables=scores.tables(),
+        applied=[*applied.maps(), *applied.archives()],
         patched=[
             run.of_line(line, "patched/open_clip_config.json")
             for line in run.patched.values()
@@ -129,7 +131,7 @@ if workflow.is_main_process and not workflow.output_settings.dryrun:
 
 
 onstart:
-    slurm.mend_status_query()
+    slurm.fix_status_query()
     if steps := [*absent_checkpoints(config), *manual_steps(run)]:
         raise WorkflowError("\n\n".join(steps))
     try:

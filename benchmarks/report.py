@@ -28,7 +28,7 @@ from synthetic_run import CONFIG, make_data, make_parts, write_benchmark
 
 from bandbridge.base.alphas import alpha_name
 from bandbridge.catalogue.datasets import load_nomenclature
-from bandbridge.reporting.page.write import write_report
+from bandbridge.reporting.page.write import RunFiles, write_report
 from bandbridge.reporting.tables.all import read_curves
 from bandbridge.scoring.curve import Point, write_curve
 from bandbridge.scoring.rows import COLUMNS, read_rows
@@ -214,12 +214,14 @@ def main(encoders=50, datasets=10, alphas=21, processes=2):
             config,
             metrics,
             read_curves([curve], [curve.with_name("selected.json")]),
-            trainings=trainings,
-            stores=[store for store, _ in stores],
-            quarantines=[quarantine for _, quarantine in stores],
-            benchmarks=[run / "logs" / "demo"],
-            gallery_files=[gallery for gallery, _ in parts],
-            projection_files=[projection for _, projection in parts],
+            RunFiles(
+                trainings=trainings,
+                stores=[store for store, _ in stores],
+                quarantines=[quarantine for _, quarantine in stores],
+                benchmarks=[run / "logs" / "demo"],
+                galleries=[gallery for gallery, _ in parts],
+                projections=[projection for _, projection in parts],
+            ),
             figures=page.parent / "figures",
             processes=processes,
         )

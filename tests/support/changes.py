@@ -12,7 +12,9 @@ STORE = ["download", "plan", "convert", "preprocess"]
 PROMPT_SETS = ["mine", "plain"]
 ALPHAS = SMALL["paint"]["alphas"]
 PROBES = ["score_probe", "score_few_shot", "score_knn"]
-SHOWN = ["score_gap", "score_text_retrieval", "score_words", "gallery", "projection"]
+# Scores of every encoder that is shown, on every data set.
+EACH_SHOWN = ["score_gap", "score_text_retrieval"]
+SHOWN = [*EACH_SHOWN, "score_words", "gallery", "projection"]
 
 
 def _bring_another_crop(clone: Clone) -> None:
@@ -68,7 +70,7 @@ CHANGES = {
                 *(*STORE, "check_samples", "zero_shot_head", "embed_sweep_other_crop_new", "embed_student"),
                 *(*["score_zero_shot"] * (len(ALPHAS) + 1), "score_retrieval", "score_gains"),
                 # The zero-shot model, the patched one and the student; galleries and projections are of students alone.
-                *(*3 * ["score_gap", "score_text_retrieval"], "gallery", "projection", *VIEWS),
+                *(*3 * EACH_SHOWN, "gallery", "projection", *VIEWS),
             ]
         ),
         _bring_another_crop,

@@ -245,7 +245,7 @@ BAD = {
     "tar": (lambda s: tarred(torch_saved(s)), "is a tar archive; unpack it"),
     "a zip of something else": (
         lambda s: zipped(**{"a/b.txt": "x"}),
-        r"is a zip archive; unpack it.*contains a/b\.txt",
+        r"a zip archive; unpack it.*contains a/b\.txt",
     ),
     "a zip of a checkpoint": (lambda s: zipped(**{"w.pt": torch_saved(s)}), r"is a zip archive.*It contains w\.pt"),
     "HDF5": (lambda s: b"\x89HDF\r\n\x1a\n" + bytes(99), "TensorFlow or Keras"),
@@ -254,9 +254,9 @@ BAD = {
     "npy": (lambda s: b"\x93NUMPY\x01\x00" + bytes(99), "a single NumPy array"),
     "a plain pickle": (lambda s: pickle.dumps({"a": 1}), "pickle that torch.save did not write.*not read"),
     "cut after a third": (lambda s: torch_saved(s)[: len(torch_saved(s)) // 3], "is incomplete"),
-    "cut, old format": (lambda s: torch_saved(s, legacy=True)[:-400], "is damaged or cut short"),
-    "cut, safetensors": (lambda s: save(s)[:-7], "safetensors file that is damaged or cut short"),
-    "cut in the header, safetensors": (lambda s: save(s)[:100], "safetensors file that is damaged or cut short"),
+    "cut, old format": (lambda s: torch_saved(s, legacy=True)[:-400], "is damaged or incomplete"),
+    "cut, safetensors": (lambda s: save(s)[:-7], "safetensors file that is damaged or incomplete"),
+    "cut in the header, safetensors": (lambda s: save(s)[:100], "safetensors file that is damaged or incomplete"),
     "cut, npz": (lambda s: npz({k: v.numpy() for k, v in s.items()})[:-9], "is incomplete"),
     "damaged, zip": (lambda s: flipped(torch_saved(s), len(torch_saved(s)) // 2), "is damaged: the checksum of"),
     "an npz of objects": (lambda s: npz({"a": np.array([{}], dtype=object)}), "holds pickled objects"),
@@ -265,7 +265,7 @@ BAD = {
     "two state dicts in a list": (lambda s: torch_saved([s, s]), "found a list of 2"),
     "numbers for names": (
         lambda s: torch_saved(dict(enumerate(s.values()))),
-        r"holds nothing of tiny\. It holds 38 tensors: 0, 1, 2",
+        r"contains nothing of tiny\. It contains 38 tensors: 0, 1, 2",
     ),
     "transformers' CLIP without queries": (
         lambda s: torch_saved({k: v for k, v in transformers_names(s).items() if "q_proj" not in k}),
@@ -273,11 +273,17 @@ BAD = {
     ),
     "a tensor alone": (lambda s: torch_saved(torch.ones(2, 3)), r"found a single tensor of shape \(2, 3\)"),
     "a list": (lambda s: torch_saved([torch.ones(2)]), "found a list of 1"),
-    "numbers alone": (lambda s: torch_saved({"epoch": 3, "lr": 0.1}), "holds no tensors by name; it has epoch, lr"),
-    "nothing": (lambda s: torch_saved({}), "holds no tensors by name; it has nothing"),
-    "a whole model": (lambda s: torch_saved(nn.Linear(2, 2)), r"holds torch\.nn\.modules\.linear\.Linear.*runs code"),
-    "a class beside": (lambda s: torch_saved({"model": s, "cfg": Settings()}), r"holds foreign_checkpoints\.Settings"),
-    "a factory beside": (lambda s: torch_saved({"m": s, "d": defaultdict(list)}), r"holds collections\.defaultdict"),
+    "numbers alone": (lambda s: torch_saved({"epoch": 3, "lr": 0.1}), "contains no named tensors; it has epoch, lr"),
+    "nothing": (lambda s: torch_saved({}), "contains no named tensors; it has nothing"),
+    "a whole model": (
+        lambda s: torch_saved(nn.Linear(2, 2)),
+        r"contains torch\.nn\.modules\.linear.*runs code",
+    ),
+    "a class beside": (
+        lambda s: torch_saved({"model": s, "cfg": Settings()}),
+        r"foreign_checkpoints\.Settings",
+    ),
+    "a factory beside": (lambda s: torch_saved({"m": s, "d": defaultdict(list)}), r"contains collections\.defaultdict"),
     "NaN": (
         lambda s: torch_saved(with_numbers(s, float("nan"))),
         r"NaN or infinity in 1 of \d+.*visual\.proj: 1 of 128",

@@ -304,9 +304,11 @@ def make_report(root, *, parts=True, **options):
     stores, quarantines = make_data(root / "data")
     run = make_run(root / "run", **options)
     load_script("tables").main(run.metrics, run.curves, run.selected, run.tables)
-    histories = [write_history(run.root / "finetune" / "demo-vit.demo_scene" / "history.jsonl")]
+    history = write_history(run.root / "finetune" / "demo-vit.demo_scene" / "history.jsonl")
+    trainings = [{"kind": "finetune", "name": "demo-vit", "datasets": ["demo_scene"], "history": str(history)}]
     if run.config["align"]["students"]:
-        histories.append(write_history(run.root / "align" / "ms-vit" / "history.jsonl"))
+        history = write_history(run.root / "align" / "ms-vit" / "history.jsonl")
+        trainings.append({"kind": "align", "name": "ms-vit", "history": str(history)})
     write_benchmark(run.root / "logs" / "demo" / "finetune" / "demo-vit.demo_scene.tsv", 75.2, "1210.0")
     gallery, projection = make_parts(run.root, stores[0]) if parts else (None, None)
     path = run.root / "report" / "index.html"
@@ -314,7 +316,7 @@ def make_report(root, *, parts=True, **options):
         run.metrics,
         run.curves,
         run.selected,
-        histories,
+        trainings,
         [store / "zarr.json" for store in stores],
         quarantines,
         run.tables,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from changes import ALPHA, ALPHAS, CHANGES, PROBES, PROMPT_SETS, SHOWN, STORE, VIEWS
+from changes import ALPHA, ALPHAS, CHANGES, EACH_SHOWN, PROBES, PROMPT_SETS, SHOWN, STORE, VIEWS
 from clones import Clone
 
 
@@ -106,7 +106,7 @@ def test_an_alpha_a_template_a_k_and_a_data_set_run_their_own_jobs_and_nothing_b
     template = ["zero_shot_head", *["score_zero_shot"] * (len(ALPHAS) + 2), "score_gains"]
     k = ["check_samples", "score_retrieval"]
     data_set = [*STORE, "zero_shot_head", "embed_sweep_other_crop_new", "embed_student", "score_retrieval"]
-    data_set += [*["score_zero_shot"] * (len(ALPHAS) + 2), *3 * ["score_gap", "score_text_retrieval"]]
+    data_set += [*["score_zero_shot"] * (len(ALPHAS) + 2), *3 * EACH_SHOWN]
     data_set += ["check_samples", "gallery", "projection"]
     assert copied_run.run() == sorted([*alpha, *template, *k, *data_set, *VIEWS])
     assert copied_run.jobs() == []

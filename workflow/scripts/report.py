@@ -7,7 +7,7 @@ import yaml
 
 from bandbridge.base import script as job
 from bandbridge.base.files import checksum, whole_file
-from bandbridge.reporting.page.write import write_report
+from bandbridge.reporting.page.write import RunFiles, write_report
 from bandbridge.reporting.tables.all import read_curves
 from bandbridge.scoring.rows import read_rows
 
@@ -30,29 +30,34 @@ def main(
     clips: list[Path] = [],  # noqa: B006
     samples: list[Path] = [],  # noqa: B006
     notes: list | None = None,
+    maps: list[Path] = [],  # noqa: B006
 ) -> None:
     if settings is not None:
         with whole_file(settings) as part:
             part.write_text(yaml.safe_dump(config, sort_keys=False, allow_unicode=True), encoding="utf-8")
     sources = {metrics.name: metrics}
     sources |= {f"{path.parent.name}/{path.name}": path for path in (*curves, *selected)}
-    write_report(
-        report,
-        config,
-        read_rows([metrics]),
-        read_curves(curves, selected),
+    files = RunFiles(
         trainings=trainings,
         stores=[marker.parent for marker in stores],
         quarantines=quarantines,
         tables=tables,
         benchmarks=benchmarks,
-        gallery_files=galleries,
-        projection_files=projections,
+        galleries=galleries,
+        projections=projections,
+        maps=maps,
+        noted=[*samples, *clips, *(Path(training["history"]) for training in trainings)],
         checksums={name: checksum(path) for name, path in sources.items()},
+    )
+    write_report(
+        report,
+        config,
+        read_rows([metrics]),
+        read_curves(curves, selected),
+        files,
         figures=report.parent / "figures",
         processes=threads,
         notes=notes or (),
-        noted=[*samples, *clips, *(Path(training["history"]) for training in trainings)],
     )
 
 

@@ -12,7 +12,6 @@ from bandbridge.catalogue.datasets import (
     Nomenclature,
     conversion_facts,
     dataset_names,
-    expand_bands,
     headline_metric,
     label_map,
     load_dataset,
@@ -23,6 +22,7 @@ from bandbridge.catalogue.datasets import (
     prompt_set_names,
     read_yaml,
 )
+from bandbridge.catalogue.files import expand_bands
 from bandbridge.catalogue.reader_options import OPTIONS, parse_options
 from bandbridge.catalogue.sensors import sensor_of
 

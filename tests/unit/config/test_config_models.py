@@ -34,6 +34,8 @@ from bandbridge.training import recipes
 
 TEXT = (ROOT / "config.yaml").read_text()
 KEYS = list(keys(json_schema(Config)))
+COMMENTS = read_comments(TEXT)
+RULES = re.findall(r"# --- (.*?) -+\n(?:#.*\n)*(\w+):", TEXT)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -77,11 +79,9 @@ def test_a_schema_refuses_what_the_models_refuse_and_nothing_else():
 
 def comments_of(key: Key) -> list[str]:
     """The comments of config.yaml that explain a key: beside it, above it, and the rule above a section."""
-    comments = read_comments(TEXT)
     place, _ = look_up(DEMO, key.path)
-    rules = re.findall(r"# --- (.*?) -+\n(?:#.*\n)*(\w+):", TEXT)
-    ruled = [text for text, section in rules if section == place]
-    return [*ruled, comments.of.get(place, ""), comments.above.get(place, "")]
+    ruled = [text for text, section in RULES if section == place]
+    return [*ruled, COMMENTS.of.get(place, ""), COMMENTS.above.get(place, "")]
 
 
 @pytest.mark.parametrize("key", [key for key in KEYS if look_up(DEMO, key.path)[0]], ids=lambda key: key.path)
@@ -206,3 +206,11 @@ def test_numbers_and_bands_of_an_encoder_say_which_types_they_may_have():
     assert divisor == (
         "input.normalisation.divisor is '1e4'; expected a number or a list. YAML reads it as text; write 1.0e+4."
     )
+
+
+def test_keys_that_look_like_steps_of_a_check_are_keys():
+    config = {**DEMO, "\0mapping": 1, "[key]": 1, "prompts": {"[key]": ["a {}"]}}
+    unknown, odd, name = model_faults(config, Config)
+    assert unknown.startswith("\\x00mapping is not a known key; allowed: run, seed")
+    assert odd.startswith("[key] is not a known key; allowed: run, seed")
+    assert name.startswith("prompts.[key] is '[key]'; allowed are letters")

@@ -15,7 +15,8 @@ from rasterio.enums import Resampling
 from reading import read_all
 
 from bandbridge.base.errors import UserError
-from bandbridge.catalogue.datasets import Dataset, Modality, Source, headline_metric
+from bandbridge.catalogue.datasets import Dataset, Source, headline_metric
+from bandbridge.catalogue.modalities import Modality
 from bandbridge.ingest.rasters import to_grid
 from bandbridge.ingest.readers import Planned, Rejected, reader
 
@@ -254,7 +255,7 @@ def test_each_modality_has_a_column_of_paths(folder):
     dataset = described(S2, S1, label="label", split="split", path={"s2": "path", "s1": "radar"})
     splits, radar = read_all(dataset, folder, "s1")
     assert len(splits) == 12
-    assert "images/00" not in radar
+    assert radar["images/00"] == Rejected("images/00", "names no file of s1: its cell is empty")
     np.testing.assert_array_equal(radar["images/05"].pixels, pixels(2, seed=105, dtype=np.float32))
     np.testing.assert_array_equal(read_all(dataset, folder)[1]["images/05"].pixels, pixels(4, seed=5))
 
@@ -267,7 +268,8 @@ def test_each_modality_may_have_its_own_archive(folder):
     rewrite(folder, radar=["0.tif"] + [""] * 11)
     sources = [("optical.zip", "s2"), ("radar.zip", "s1")]
     dataset = described(S2, S1, sources=sources, label="label", split="split", path={"s2": "path", "s1": "radar"})
-    assert read_all(dataset, folder, "s1")[1].keys() == {"images/00"}
+    radar = read_all(dataset, folder, "s1")[1]
+    assert {name for name, item in radar.items() if not isinstance(item, Rejected)} == {"images/00"}
     assert len(read_all(dataset, folder, "s2")[1]) == 12
 
 

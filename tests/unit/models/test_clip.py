@@ -88,7 +88,7 @@ def test_pictures_that_would_be_padded_are_refused(tmp_path):
     clip = tiny_clip()
     clip.preprocess_cfg["resize_mode"] = "longest"
     save_clip(clip, tmp_path / "tiny")
-    with pytest.raises(UserError, match=r"'longest' and size .* only a square and shortest or squash"):
+    with pytest.raises(UserError, match=r"'longest' and size .* only square images and shortest or squash"):
         load_clip(tmp_path / "tiny")
 
 
@@ -102,7 +102,7 @@ def test_a_local_checkpoint_becomes_a_directory(tmp_path, suffix, capsys):
         weights.save_weights(path, clip.model.state_dict(), {})
     fetch_clip("tiny", str(path), tmp_path / "fetched")
     assert same_weights(load_clip(tmp_path / "fetched").model.state_dict(), clip.model.state_dict())
-    assert "GELU was assumed, as tiny has it" in capsys.readouterr().err
+    assert "GELU was assumed, which tiny has" in capsys.readouterr().err
 
 
 def test_a_directory_and_its_name_are_taken_over(tmp_path):
@@ -289,7 +289,7 @@ def test_another_picture_size_is_another_architecture():
 
 def test_weights_of_something_else_are_refused(tmp_path):
     torch.save({"a": torch.zeros(2)}, tmp_path / "weights.pt")
-    with pytest.raises(UserError, match=r"weights\.pt holds nothing of tiny\. It holds 1 tensor: a\."):
+    with pytest.raises(UserError, match=r"weights\.pt contains nothing of tiny\. It contains 1 tensor: a\."):
         fetch_clip("tiny", str(tmp_path / "weights.pt"), tmp_path / "fetched")
 
 
@@ -299,7 +299,7 @@ def test_nothing_is_unpickled(tmp_path):
             return (pytest.fail, ("code in a checkpoint was run",))
 
     torch.save({"state_dict": Payload()}, tmp_path / "weights.pt")
-    with pytest.raises(UserError, match=r"holds _pytest\.outcomes\._Fail, not tensors and plain values alone"):
+    with pytest.raises(UserError, match=r"contains _pytest\.outcomes\._Fail, not only tensors and plain values"):
         fetch_clip("tiny", str(tmp_path / "weights.pt"), tmp_path / "fetched")
 
 

@@ -108,7 +108,7 @@ def test_a_tokenizer_that_is_a_program_is_not_run(tmp_path, monkeypatch, asks):
     (folder / "tokenizer_config.json").write_text(json.dumps(named))
     (folder / "tokenizer.json").write_text("{}")
     (folder / "harm.py").write_text(f"open({str(mark)!r}, 'w')\nclass Harm: pass\n")
-    with pytest.raises(UserError, match=r"its tokenizer is a program of its own .*, which is not run"):
+    with pytest.raises(UserError, match=r"its tokenizer is a separate program .*, which is not run"):
         fetch_clip("tiny", str(folder), tmp_path / "ours")
     assert not mark.exists()
 

@@ -84,7 +84,7 @@ def test_weights_are_downloaded_once_and_what_they_were_is_kept(server, tmp_path
     about = read_json(tmp_path / "a" / MARKER)
     assert about["files"] == [{"file": "tiny.pt", "sha256": digest}]
     assert about["encoder"] == content
-    assert f"Warning: nobody states a checksum of tiny.pt; encoder.json records the sha256 that it has, {digest}" in (
+    assert f"Warning: there is no published checksum of tiny.pt; encoder.json records its sha256, {digest}" in (
         capsys.readouterr().out
     )
 
@@ -189,7 +189,7 @@ def test_a_pickled_program_is_not_run(tmp_path):
 
     torch.save({"state_dict": {}, "harm": Harm()}, tmp_path / "harm.pt")
     with pytest.raises(
-        UserError, match=r"harm\.pt holds .*open, not tensors and plain values alone; reading such objects runs code"
+        UserError, match=r"harm\.pt contains .*open, not only tensors and plain values; reading such objects runs code"
     ):
         fetch_encoder(tiny_content(), tmp_path, tmp_path / "tiny", checkpoint=str(tmp_path / "harm.pt"))
     assert not (tmp_path / "harmed").exists()
@@ -223,14 +223,14 @@ def test_a_local_open_clip_directory_brings_its_own_activation(tmp_path):
 def test_a_size_that_is_not_the_models_is_refused(tmp_path):
     torch.save(tiny_clip().model.state_dict(), tmp_path / "mine.pt")
     content = tiny_content(input={**tiny_content()["input"], "size": 24})
-    with pytest.raises(UserError, match=r"input\.size is 24, but tiny takes pictures of 16"):
+    with pytest.raises(UserError, match=r"input\.size is 24, but tiny takes images of 16"):
         fetch_encoder(content, tmp_path, tmp_path / "tiny", str(tmp_path / "mine.pt"))
     assert not (tmp_path / "tiny" / MARKER).exists()
 
 
 @pytest.mark.parametrize("name", ["llama3-ms-clip-base", "ssl4eo-moco-vit-s-16", "satmae-vit-l-8"])
 def test_a_directory_is_no_checkpoint_of_an_encoder_of_bands(tmp_path, name):
-    with pytest.raises(UserError, match=f"encoder {name}: .*, a directory; only an open_clip model of pictures"):
+    with pytest.raises(UserError, match=f"encoder {name}: .*, a directory; only an open_clip model of RGB images"):
         fetch_encoder(encoder_content(name), tmp_path, tmp_path / "out", str(tmp_path))
 
 
@@ -241,7 +241,7 @@ def test_weights_of_another_architecture_are_refused(tmp_path):
 
 
 def test_a_checkpoint_that_is_not_there_is_named(tmp_path):
-    with pytest.raises(UserError, match=r"encoder tiny-clip: checkpoint is .*absent\.pt, which is not there"):
+    with pytest.raises(UserError, match=r"encoder tiny-clip: checkpoint is .*absent\.pt, which does not exist"):
         fetch_encoder(tiny_content(), tmp_path, tmp_path / "tiny", str(tmp_path / "absent.pt"))
 
 

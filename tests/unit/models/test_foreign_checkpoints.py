@@ -76,7 +76,7 @@ def test_nothing_in_a_checkpoint_is_run(tmp_path, legacy, place):
     harm = Harm(tmp_path / "harmed")
     content = {"alone": harm, "beside": {"state_dict": STATE, "extra": harm}, "nested": {"a": [{"b": (harm,)}]}}[place]
     path = written(tmp_path, torch_saved(content, legacy))
-    with pytest.raises(UserError, match=r"holds .*open, not tensors and plain values alone"):
+    with pytest.raises(UserError, match=r"contains .*open, not only tensors and plain values"):
         loaded(path)
     path.write_bytes(pickle.dumps(content, protocol=2))
     with pytest.raises(UserError, match="reading it could run code"):
@@ -94,7 +94,7 @@ def test_a_format_is_recognised_by_content_whatever_the_name(tmp_path):
 
 def test_which_of_two_sets_was_taken_is_said(tmp_path):
     _, remark = loaded(written(tmp_path, GOOD["a running average beside (timm)"](STATE)))
-    assert remark == "weights under 'state_dict_ema' taken, a running average; not those under 'state_dict'"
+    assert remark == "weights under 'state_dict_ema' used, a running average; not those under 'state_dict'"
     _, remark = loaded(written(tmp_path, GOOD["transformers' CLIP in training"](STATE)))
     assert remark == "converted from transformers' names"
     _, remark = loaded(written(tmp_path, GOOD["a state dict"](STATE)))
@@ -145,8 +145,8 @@ def test_a_model_in_several_files_is_read_by_its_index(tmp_path, names):
     ("listed", "message"),
     [
         ({"visual.proj": "a-3.safetensors"}, r"lists 3 files, of which a-3\.safetensors not found"),
-        ({"visual.proj": "../a-1.safetensors"}, "its files lie in its own folder"),
-        ({"visual.proj": "/etc/passwd"}, "its files lie in its own folder"),
+        ({"visual.proj": "../a-1.safetensors"}, "its files must be in the same folder"),
+        ({"visual.proj": "/etc/passwd"}, "its files must be in the same folder"),
         ({"visual.more": "a-1.safetensors"}, r"the files that it lists lack visual\.more"),
     ],
 )

@@ -26,7 +26,7 @@ STUDENT = {
     [
         ({"backbone": "resnet188"}, "Unknown model (resnet188). Did you mean 'resnet18'?"),
         ({"options": {"depht": 2}}, "unexpected keyword argument 'depht'"),
-        ({"backbone": "vit_tiny_patch16_224"}, "cannot see images of 32 pixels"),
+        ({"backbone": "vit_tiny_patch16_224"}, "cannot take images of 32 pixels"),
         ({"backbone": "vit_tiny_patch16_224", "options": {"img_size": 32, "num_heads": 5}}, "divisible"),
     ],
 )

@@ -100,7 +100,7 @@ def test_lacking_bands_are_zero_after_scaling_and_named_once(capsys):
     for _ in range(2):
         values = student.inputs(sentinel_2(("B04", "B03")), ("B04", "B03"))
     assert values[:, :, 0, 0].tolist() == 2 * [pytest.approx([0.0, -0.5, 0.0, 0.0, 0.0])]
-    assert capsys.readouterr().out == "The data lack B02, B08, which the student sees: filled with 'zero'.\n"
+    assert capsys.readouterr().out == "The data lack B02, B08, which the student takes: filled with 'zero'.\n"
 
 
 def test_b10_may_be_absent_without_a_word(capsys):

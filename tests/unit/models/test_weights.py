@@ -104,7 +104,7 @@ def test_a_tensor_past_the_end_of_its_storage_is_refused(tmp_path):
 
 def test_a_module_that_holds_itself_is_refused(tmp_path):
     description = b"\x80\x02c__torch__\nA\n)\x81q\x00}(X\x04\x00\x00\x00selfh\x00ub."
-    with pytest.raises(UserError, match="holds itself"):
+    with pytest.raises(UserError, match="contains itself"):
         read_checkpoint(with_description(tmp_path / "loop.pt", description))
 
 

@@ -124,7 +124,7 @@ def test_it_speaks_where_no_package_is_installed(tmp_path: Path):
     )
     assert (done.returncode, done.stderr) == (1, "")
     assert "are not installed: " in done.stdout
-    assert "configuration  cannot be read without its packages" in done.stdout
+    assert "configuration  cannot be read without BandBridge" in done.stdout
 
 
 def test_a_check_that_breaks_or_hangs_is_a_note_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch):
@@ -171,9 +171,9 @@ def test_packages_are_compared_with_the_lock(tmp_path: Path):
     lock = tmp_path / "lock"
     lock.write_text(PINS)
     absent, other = doctor_machine.packages(lock)
-    assert (absent.state, absent.found) == (MISSING, "1 of 2 are not installed: no-such-package")
+    assert (absent.state, absent.result) == (MISSING, "1 of 2 are not installed: no-such-package")
     assert other.state == NOTE
-    assert "(locked: 0.1)" in other.found
+    assert "(locked: 0.1)" in other.result
 
 
 def test_torch_for_cpus_needs_no_cuda_libraries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -181,7 +181,7 @@ def test_torch_for_cpus_needs_no_cuda_libraries(tmp_path: Path, monkeypatch: pyt
     lock.write_text("torch==2.14.1\nnvidia-cublas==13\ncuda-toolkit==13\ntriton==3\n")
     installed = {"torch": "2.14.1+cpu"}
     monkeypatch.setattr(doctor_machine, "_version", installed.get)
-    assert [check.found for check in doctor_machine.packages(lock)] == ["all 1 at the locked versions"]
+    assert [check.result for check in doctor_machine.packages(lock)] == ["all 1 at the locked versions"]
     installed["torch"] = "2.14.1"
     assert states(doctor_machine.packages(lock)) == [MISSING]
 
@@ -191,11 +191,11 @@ def test_without_a_lock_file_versions_are_not_compared(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("cuda", "said"), [("None", "2.14.1+cpu, built for CPUs alone"), ("'13.0'", "2.14.1+cpu, built for CUDA 13.0")]
+    ("cuda", "said"), [("None", "2.14.1+cpu, built for CPUs only"), ("'13.0'", "2.14.1+cpu, built for CUDA 13.0")]
 )
 def test_the_build_of_torch_is_named(cuda: str, said: str):
     program = f"import json; print(json.dumps(dict(version='2.14.1+cpu', cuda={cuda}, devices=[], bf16=False)))"
-    assert next(doctor_machine.torch(program)).found == said
+    assert next(doctor_machine.torch(program)).result == said
 
 
 def test_a_build_of_torch_for_another_gpu_is_the_locked_version():
@@ -206,7 +206,7 @@ def test_a_build_of_torch_for_another_gpu_is_the_locked_version():
 def test_a_torch_that_cannot_be_imported_is_missing_in_one_line():
     (check,) = doctor_machine.torch("raise ImportError('libcudart.so: cannot open')")
     assert check.state == MISSING
-    assert check.found == "cannot be imported (ImportError: libcudart.so: cannot open)"
+    assert check.result == "cannot be imported (ImportError: libcudart.so: cannot open)"
 
 
 def test_a_torch_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch):
@@ -217,26 +217,26 @@ def test_a_torch_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch):
 def test_gpus_are_named_with_what_they_can():
     card = ["NVIDIA H100", 80 * GB, 9]
     (check,) = doctor_machine._devices({"devices": [card], "cuda": "13.0", "bf16": True}, driver=True)
-    assert (check.state, check.found) == (OK, "NVIDIA H100 (80 GB), bfloat16")
+    assert (check.state, check.result) == (OK, "NVIDIA H100 (80 GB), bfloat16")
     (check,) = doctor_machine._devices({"devices": [card], "cuda": "13.0", "bf16": False}, driver=True)
     assert check.state == NOTE
     assert "float16" in check.remedy
     none = {"devices": [], "cuda": "13.0", "bf16": False}
     (check,) = doctor_machine._devices(none, driver=True)
-    assert "torch sees no GPU" in check.found
+    assert "torch sees no GPU" in check.result
     (check,) = doctor_machine._devices(none | {"cuda": None}, driver=True)
     assert (check.state, check.remedy) == (NOTE, "Run make setup CPU=0 to use the GPU")
     (check,) = doctor_machine._devices(none, driver=False)
-    assert check.found == "none; everything runs on the CPU"
+    assert check.result == "none; everything runs on the CPU"
 
 
 def test_a_containers_share_of_the_memory_counts(tmp_path: Path):
     meminfo, limit = tmp_path / "meminfo", tmp_path / "limit"
     meminfo.write_text("MemTotal: 32000000 kB\nMemAvailable: 16000000 kB\n")
-    assert [check.found for check in doctor_machine.memory(meminfo, limit)] == ["33 GB, 16 GB of it free"]
+    assert [check.result for check in doctor_machine.memory(meminfo, limit)] == ["33 GB, 16 GB of it free"]
     limit.write_text("1000000000\n")
     (check,) = doctor_machine.memory(meminfo, limit)
-    assert (check.state, check.found) == (NOTE, "1 GB, 1 GB of it free")
+    assert (check.state, check.result) == (NOTE, "1 GB, 1 GB of it free")
     limit.write_text("max\n")
     assert states(doctor_machine.memory(meminfo, limit)) == [OK]
 
@@ -311,8 +311,8 @@ def test_a_server_that_cannot_be_reached_is_said_with_its_reason(monkeypatch: py
     address = "http://127.0.0.1:1/a.zip"
     (check,) = doctor_data._network([address], doctor_data.ask_servers([address]))
     assert check.state == NOTE
-    assert "127.0.0.1 does not answer" in check.found
-    assert "Connection refused" in check.found
+    assert "127.0.0.1 does not answer" in check.result
+    assert "Connection refused" in check.result
 
 
 def test_a_server_that_stalls_is_given_up(server: str, monkeypatch: pytest.MonkeyPatch):
@@ -391,8 +391,8 @@ def test_a_model_hub_is_needed_only_for_weights_that_are_not_here(config: dict[s
 # --- room and rights --------------------------------------------------------------------------------------------------
 
 
-def need(file: str, size: int | None, pictures: bool = False) -> tuple[Need, int | None]:
-    return Need("some", file, (), size, pictures), size
+def need(file: str, size: int | None, is_rgb: bool = False) -> tuple[Need, int | None]:
+    return Need("some", file, (), size, is_rgb), size
 
 
 def on(config: dict[str, Any], place: Path) -> dict[str, Any]:
@@ -402,7 +402,7 @@ def on(config: dict[str, Any], place: Path) -> dict[str, Any]:
 def test_a_disk_too_small_for_the_downloads_is_missing(config: dict[str, Any], tmp_path: Path):
     with disk(tmp_path / "small", "size=4m") as place:
         checks = {
-            tuple(check.found.split(" for ")[1].split("; ")[0].split(", ")): check
+            tuple(check.result.split(" for ")[1].split("; ")[0].split(", ")): check
             for check in doctor_data.room(on(config, place), [need("a.tar.gz", 100 * MB)])
         }
     assert checks["data_root", "store_root"].state == MISSING
@@ -411,18 +411,18 @@ def test_a_disk_too_small_for_the_downloads_is_missing(config: dict[str, Any], t
 def test_a_disk_that_may_not_do_for_the_store_is_a_note(config: dict[str, Any], tmp_path: Path):
     with disk(tmp_path / "small", "size=32m") as place:
         # 4 MB of JPEG: between 4 and 60 MB of pixels.
-        first = next(iter(doctor_data.room(on(config, place), [need("a.zip", 4 * MB, pictures=True)])))
+        first = next(iter(doctor_data.room(on(config, place), [need("a.zip", 4 * MB, is_rgb=True)])))
     assert first.state == NOTE
 
 
 def test_roots_on_one_disk_share_its_room(config: dict[str, Any]):
     (check,) = doctor_data.room(config, [])
-    assert "GB free for data_root, store_root, results_root" in check.found
+    assert "GB free for data_root, store_root, results_root" in check.result
 
 
 def test_files_of_unknown_size_are_counted(config: dict[str, Any]):
     (check,) = doctor_data.room(config, [need("a.tar.gz", None), need("b.tar.gz", None)])
-    assert "(and 2 files of unknown size)" in check.found
+    assert "(and 2 files of unknown size)" in check.result
 
 
 def test_folders_that_are_not_there_yet_are_judged_by_those_above(tmp_path: Path):
@@ -453,4 +453,4 @@ def test_results_that_cannot_be_written_are_missing(config: dict[str, Any], tmp_
     with disk(tmp_path / "ro", "size=1m,ro") as place:
         config["results_root"] = str(place / "results")
         (check,) = [check for check in doctor_data.folders(config) if check.state == MISSING]
-    assert "results_root" in check.found
+    assert "results_root" in check.result

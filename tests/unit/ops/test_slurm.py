@@ -56,6 +56,8 @@ def test_cures_come_from_snakemakes_log_and_from_those_of_the_jobs(tmp_path: Pat
     assert slurm.cures_of(str(tmp_path / "absent.log")) == []
 
 
-def test_without_the_plugin_there_is_nothing_to_mend(monkeypatch: pytest.MonkeyPatch):
+def test_without_the_plugin_nothing_is_loaded_or_patched(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delitem(slurm.sys.modules, slurm.PLUGIN, raising=False)
-    slurm.mend_status_query()
+    before = set(slurm.sys.modules)
+    slurm.fix_status_query()
+    assert set(slurm.sys.modules) == before

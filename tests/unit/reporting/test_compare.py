@@ -145,12 +145,12 @@ def test_a_run_without_its_configuration_is_named(runs, tmp_path):
 
 @pytest.mark.parametrize("count", [0, 1])
 def test_fewer_than_two_runs_are_an_error_that_says_how_to_name_them(runs, count):
-    with pytest.raises(UserError, match=r"compare: \d run given; expected two"):
+    with pytest.raises(UserError, match=r"compare: \d run is named; expected two"):
         compare_runs(runs[:1] * count)
 
 
 def test_a_folder_without_a_run_is_an_error_that_names_it(runs, tmp_path):
-    with pytest.raises(UserError, match=r"metrics\.csv is not there.*Run it first"):
+    with pytest.raises(UserError, match=r"metrics\.csv not found.*Run it first"):
         compare_runs([runs[0], tmp_path])
 
 
@@ -180,7 +180,12 @@ def test_the_configurations_differences_are_csv_too(written):
 def test_markdown_has_every_table(written):
     text = (written / "comparison.md").read_text(encoding="utf-8")
     assert text.startswith("# base and longer and seed-1, compared")
-    for start in ("The runs", "Zero-shot classification", "Retrieval across modalities", "What the configurations"):
+    for start in (
+        "The runs",
+        "Zero-shot classification",
+        "Retrieval across modalities",
+        "Differences between",
+    ):
         assert f"\n{start}" in text
     assert "| paint.select.alpha | 0.5 | 0.4 | 0.5 |" in text
 

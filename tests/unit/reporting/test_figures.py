@@ -106,7 +106,7 @@ def test_long_names_of_classes_are_cut_and_stay_apart():
 def test_curves_of_a_few_bands_share_the_axes(bands):
     values = np.random.default_rng(0).normal(-12, 3, (1000, len(bands)))
     figure = plots_datasets.band_values(values, bands, (-20, 0), "dB")
-    assert {*bands, "dB", "pixels a bin, %"} <= set(texts(figure))
+    assert {*bands, "dB", "pixels per bin, %"} <= set(texts(figure))
     lines = [line for line in figure.axes[0].patches if line.get_label() in bands]
     shown = ((values >= -20) & (values <= 0)).mean(axis=0)
     np.testing.assert_allclose([line.get_data().values.sum() for line in lines], 100 * shown)
@@ -143,7 +143,7 @@ def test_a_map_of_half_a_million_samples_is_small():
     generator = np.random.default_rng(0)
     splits = generator.choice(["train", "val", "test"], count)
     lat, lon = generator.uniform(-55, 70, count), generator.uniform(-180, 180, count)
-    shown = plots_datasets.shown_places(pd.DataFrame({"split": splits, "lat": lat, "lon": lon}))
+    shown = plots_datasets.drawn_places(pd.DataFrame({"split": splits, "lat": lat, "lon": lon}))
     assert len(shown) == plots_datasets.MOST_POINTS
     assert shown["split"].value_counts(normalize=True).min() > 0.3
     assert len(figures.svg(plots_datasets.sample_map(shown), "map")) < 160_000
@@ -151,7 +151,7 @@ def test_a_map_of_half_a_million_samples_is_small():
 
 def test_a_lonely_sample_is_on_the_map():
     lat = np.append(np.random.default_rng(0).normal(50, 0.01, 20_000), 60)
-    shown = plots_datasets.shown_places(pd.DataFrame({"split": "train", "lat": lat, "lon": 12.0}))
+    shown = plots_datasets.drawn_places(pd.DataFrame({"split": "train", "lat": lat, "lon": 12.0}))
     assert 60 in set(shown["lat"])
     assert len(shown) < 100
 

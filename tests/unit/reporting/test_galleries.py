@@ -114,7 +114,7 @@ def test_the_page_counts_what_words_find_by_itself(tmp_path):
     ((gallery,), _) = galleries([tmp_path / "g.json"], {}, Album(tmp_path / "figures"))
     assert [row.title for row in gallery.words] == ["“a photo of trees.”", "“a photo of crops.”"]
     right = sum(hit.right for row in gallery.words for hit in row.hits)
-    assert "The words are no class's name, and nothing was trained on them." in gallery.caption
+    assert "The words are not class names, and nothing was trained on them." in gallery.caption
     assert gallery.caption.endswith(f"samples of that class are right: {right} of {2 * NEAREST}.")
     table = next((tmp_path / "figures").glob("*.csv")).read_text(encoding="utf-8")
     assert table.count("a photo of crops.") == NEAREST

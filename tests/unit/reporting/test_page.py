@@ -14,13 +14,14 @@ from pages import Page
 from small_store import load_script
 from synthetic_run import CLASSES, SCENE, SELECTED, make_data, make_run, write_benchmark, write_history
 
+from bandbridge.base.progress import duration
 from bandbridge.catalogue.datasets import dataset_names, load_dataset
 from bandbridge.catalogue.encoders import encoder_names, load_encoder_facts
 from bandbridge.reporting.figures.style import Album
 from bandbridge.reporting.page import run as report_run
 from bandbridge.reporting.page.models import confusions
 from bandbridge.reporting.page.probes import probe_plots
-from bandbridge.reporting.page.run import METHOD, bibtex, costs, duration, references
+from bandbridge.reporting.page.run import METHOD, bibtex, costs, references
 from bandbridge.reporting.page.summary import key_figures, scratch_note, summary, what_was_run
 from bandbridge.reporting.page.write import write_report
 from bandbridge.scoring.rows import read_rows
@@ -193,7 +194,7 @@ def test_what_the_user_wrote_is_escaped(tmp_path):
     ("options", "words"),
     [
         ({"students": False}, ["No student was aligned.", "the stage was switched off"]),
-        ({"supported": False}, ["no supported task was watched"]),
+        ({"supported": False}, ["there is no supported task"]),
         ({"probe": False}, ["the stage was switched off"]),
         ({"students": False, "supported": False, "probe": False}, ["No student was aligned.", "Nothing was trained"]),
     ],
@@ -225,7 +226,7 @@ def test_a_run_without_patching_compares_its_students_with_the_clip_they_were_al
     write_report(path, run.config, metrics, [])
     page = Page(path.read_text(encoding="utf-8"))
     assert page.faults == []
-    assert "No model was patched in this run. The student ms-vit sees 3 bands, was aligned to demo-vit" in page.text
+    assert "No model was patched in this run. The student ms-vit takes 3 bands, was aligned to demo-vit" in page.text
     assert "43.5\u00a0% mAP, 9.2 points above it." in " ".join(page.words)
 
 
@@ -264,7 +265,7 @@ def test_the_summary_says_what_the_figures_say(run):
     text = summary(run.config, *run.read()).replace("\u00a0", " ")
     assert text == (
         "Patching with α = 0.4 raised mAP on Demo scene from 34.3 % to 38.0 %; it lowered accuracy on Handwritten "
-        "digits from 99.6 % to 99.4 %. The student ms-vit sees 3 bands, was aligned to the patched model and reaches "
+        "digits from 99.6 % to 99.4 %. The student ms-vit takes 3 bands, was aligned to the patched model and reaches "
         "43.5 % mAP, 5.5 points above it."
     )
 
@@ -275,7 +276,7 @@ def test_measured_gains_are_told_with_their_intervals_and_whether_chance_could_d
     assert text == (
         "Patching with α = 0.4 raised mAP on Demo scene from 34.3 % to 38.0 % (+3.7 points, 95 % interval +1.2 to "
         "+6.1); it lowered accuracy on Handwritten digits from 99.6 % to 99.4 % (−0.2 points, interval −0.6 to +0.1, "
-        "which chance could do). The student ms-vit sees 3 bands, was aligned to the patched model and reaches 43.5 % "
+        "which chance could do). The student ms-vit takes 3 bands, was aligned to the patched model and reaches 43.5 % "
         "mAP, 5.5 points above it (interval +2.0 to +9.0)."
     )
     patched, supported, student = key_figures(run.config, *run.read())
@@ -310,14 +311,14 @@ def test_key_figures_are_the_changes(run):
 
 
 def test_a_clip_trained_from_scratch_is_called_a_stand_in(run):
-    assert "stands in for OpenAI's weights" in scratch_note(run.config)
+    assert "replaces OpenAI's weights" in scratch_note(run.config)
     pretrained = {**run.config, "clip": {"name": "ViT-B-32", "pretrained": "openai"}}
     assert scratch_note(pretrained) == ""
     assert what_was_run(pretrained).startswith("ViT-B-32 (weights: openai) was fine-tuned")
     assert "stayed as it was" not in scratch_note(run.config)
     locked = {**run.config["clip"]["scratch"], "text": "all-minilm-l6-v2"}
     lit = {**run.config, "clip": {**run.config["clip"], "name": "demo-clip", "scratch": locked}}
-    assert "Its text encoder, all-MiniLM-L6-v2, had been trained on sentences and stayed as it was" in scratch_note(lit)
+    assert "Its text encoder, all-MiniLM-L6-v2, had been trained on sentences and was not changed" in scratch_note(lit)
 
 
 def test_a_data_set_shows_what_it_was_made_of_and_what_was_left_out(page):
@@ -350,7 +351,7 @@ def test_probes_have_a_mark_for_each_kind_and_model(tmp_path):
     assert [key.label for key in probes.keys] == ["zero-shot", "nearest neighbours", "linear probe"]
     assert probes.svg.count("data-tip=") == 9
     assert shots.svg.count("data-tip=") == 9
-    assert "Aligned (ms-vit)&#10;20 samples a class: 56.9 % (51.9 to 61.9)" in shots.svg
+    assert "Aligned (ms-vit)&#10;20 samples per class: 56.9 % (51.9 to 61.9)" in shots.svg
 
 
 # --- cost and provenance ---------------------------------------------------------------------------------------------
@@ -376,7 +377,7 @@ def test_benchmarks_that_are_not_there_are_left_out(tmp_path):
     ("seconds", "text"), [(0.42, "0.4 s"), (59.4, "59 s"), (125, "2 min 05 s"), (7_800, "2 h 10 min")]
 )
 def test_durations_are_read_at_a_glance(seconds, text):
-    assert duration(seconds) == text
+    assert duration(seconds, measured=True) == text
 
 
 def test_bibtex_has_the_method_and_what_the_data_sets_ask_to_cite():

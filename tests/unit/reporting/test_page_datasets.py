@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from synthetic_run import CLASSES, COUNTS, make_data, write_plain_store, write_quarantine
 
-from bandbridge.reporting.page.datasets import PIXELS_READ, SAMPLES_READ, dataset_page, png_uri
+from bandbridge.reporting.page.datasets import PIXELS_READ, SAMPLES_READ, dataset_page
 from bandbridge.reporting.page.quarantine import MOST_REASONS, read_quarantine
+from bandbridge.reporting.thumbnails import png_uri
 from bandbridge.store.dataset import Store
 
 
@@ -52,7 +53,7 @@ def test_facts_of_several_modalities_stand_apart(tmp_path):
     modalities = {"s2": {"bands": ["B02", "B10"], "zero_bands": ["B10"]}, "s1": {"bands": ["VV"], "units": "dB"}}
     page, _ = plain_page(tmp_path, modalities)
     assert page.facts["Bands, s2"] == "B02, B10"
-    assert page.facts["Given as zeros, s2"] == "B10"
+    assert page.facts["Replaced by zeros, s2"] == "B10"
     assert page.facts["Units, s1"] == "dB"
     assert "Units, s2" not in page.facts
 
@@ -112,7 +113,7 @@ def test_quantiles_are_those_of_all_pixels_of_a_small_data_set(tmp_path):
 def test_bands_that_models_are_given_zeros_for_are_left_out(tmp_path):
     page, _ = plain_page(tmp_path, {"s2": {"bands": ["B02", "B09", "B10"], "zero_bands": ["B10"]}})
     assert list(page.bands[0].quantiles.index) == ["B02", "B09"]
-    assert "given zeros for it: B10" in page.bands[0].plot.caption
+    assert "get zeros in its place: B10" in page.bands[0].plot.caption
 
 
 @pytest.mark.slow

@@ -63,7 +63,7 @@ def comparison(tmp_path_factory):
     """The page of two runs beside each other."""
     root = tmp_path_factory.mktemp("comparison")
     runs = [make_run(root / f"alpha-{alpha:g}", selected=alpha, further=True).root for alpha in ALPHAS[1:3]]
-    load_script("compare").main(runs, root)
+    load_script("compare").main(runs, root / "index.html")
     return root / "index.html"
 
 

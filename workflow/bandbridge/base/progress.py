@@ -148,8 +148,14 @@ def relay(path: Path) -> Iterator[None]:
         yield
 
 
-def duration(seconds: float) -> str:
-    """'40 s', '12 min', '3 h 05 min'."""
+def duration(seconds: float, measured: bool = False) -> str:
+    """'40 s', '12 min', '3 h 05 min'; of a measured time, finer below an hour: '4.2 s', '3 min 05 s'."""
+    if measured and seconds < 3600:
+        whole = round(seconds)
+        if whole < 60:
+            return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+        if whole < 3600:
+            return f"{whole // 60} min {whole % 60:02d} s"
     minutes = round(seconds / 60)
     if minutes < 2:
         return f"{max(1, round(seconds))} s"

@@ -81,8 +81,11 @@ class ModalityFacts(Section):
         "a sensor that is known here (sentinel-2, sentinel-1), or the description of another", default=None
     )
     product: str | None = key("product level, L1C or L2A for Sentinel-2", default=None)
-    bands: Annotated[list[Text], Field(min_length=1), UNIQUE] = key(
-        "in the order of the files; 'b001..b224' stands for all of them"
+    bands: Annotated[
+        Annotated[Literal["from-files"], TEXT] | Annotated[list[Text], Field(min_length=1), UNIQUE, LIST], BY_TYPE
+    ] = key(
+        "in the order of the files; 'b001..b224' stands for all of them. `from-files`: those that the files of the "
+        "option archive name"
     )
     composite: CompositeFacts = key("how an RGB picture is made; absent where the pixels are one", is_optional=True)
     zero_bands: ZeroBands = key("bands that encoders are given zeros for", default=[])

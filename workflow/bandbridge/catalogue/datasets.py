@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import PurePosixPath
 from typing import Any
@@ -14,7 +14,11 @@ from bandbridge.base.errors import UserError, did_you_mean
 from bandbridge.base.locations import WORKFLOW
 from bandbridge.base.untrusted import has_unseen, leads_out
 from bandbridge.base.yaml_files import read_document
-from bandbridge.catalogue.files import checked_content, expand_bands
+from bandbridge.catalogue.bands_in_files import FROM_FILES, bands_in_files
+from bandbridge.catalogue.files import checked_content
+from bandbridge.catalogue.modalities import Composite as Composite
+from bandbridge.catalogue.modalities import Modality as Modality
+from bandbridge.catalogue.modalities import modality_of
 
 PIP = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9._!+-]*")
 
@@ -60,111 +64,6 @@ class Source:
                 )
         if self.pip is not None and PIP.fullmatch(self.pip) is None:
             raise UserError(f"{self.file}: pip is {self.pip!r}, expected name==version and no other words for pip")
-
-
-@dataclass(frozen=True)
-class Composite:
-    """How bands become an RGB picture: `bands` in the order red, green, blue.
-
-    A channel is ((value - low) / (high - low)) ** (1 / gamma) * 255, clipped. `low` is 0 and `high` the divisor, as the
-    paper has it, unless `ranges` has them for each band, or `percentiles` of the train split; the store keeps those.
-    """
-
-    bands: tuple[str, str, str]
-    divisor: float | None = None
-    ranges: tuple[tuple[float, float], ...] | None = None
-    percentiles: tuple[float, float] | None = None
-    gamma: float = 1.0
-
-    def limits(self) -> tuple[tuple[float, float], ...]:
-        """The values that become black and white, for red, green and blue.
-
-        Raises:
-            UserError: they are percentiles, which a store alone knows.
-        """
-        if self.ranges is not None:
-            return self.ranges
-        if self.divisor is None:
-            raise UserError(
-                f"the composite of {', '.join(self.bands)} has percentiles, and the store does not say which values "
-                "they are; preprocess the data set again"
-            )
-        return ((0.0, self.divisor),) * 3
-
-    @classmethod
-    def from_facts(cls, facts: Mapping[str, Any]) -> "Composite":
-        """Of a mapping as a data set's file or a store has it."""
-        ranges, percentiles, divisor = facts.get("ranges"), facts.get("percentiles"), facts.get("divisor")
-        return cls(
-            bands=tuple(facts["bands"]),
-            divisor=None if divisor is None else float(divisor),
-            ranges=tuple((float(low), float(high)) for low, high in ranges) if ranges else None,
-            percentiles=(float(percentiles[0]), float(percentiles[1])) if percentiles else None,
-            gamma=float(facts.get("gamma") or 1),
-        )
-
-    def facts(self) -> dict[str, Any]:
-        """As a store keeps it: what is not stated is left out."""
-        stated = {"divisor": self.divisor, "ranges": self.ranges, "percentiles": self.percentiles}
-        kept = {name: value for name, value in stated.items() if value is not None}
-        return {"bands": self.bands, **kept, **({"gamma": self.gamma} if self.gamma != 1 else {})}
-
-
-@dataclass(frozen=True)
-class Modality:
-    """One kind of pixels of a data set, and the array of the store that holds them.
-
-    Attributes:
-        name: of the store's array: 's2', 's1'; 'rgb' for pictures, (y, x, 3) uint8.
-        sensor: a name that `sensors` knows, a sensor's description as the data set's file gives it, or None.
-        bands: in the order of the files, which is the store's.
-        zero_bands: bands that encoders are given zeros for, although the files hold them.
-        size: height and width of every sample, None where most samples decide.
-        nodata: what stands for no data beside what the files state, for all bands or one each; 'ignore' for files that
-            state it wrongly.
-        scale, offset: stored value = scale * number + offset, for all bands or one each, in place of what files state.
-        unit: of the files' values where it is not the sensor's, such as 'reflectance'.
-        band_names: whether names in the files are compared with `bands`, ignored, or say where each band stands.
-    """
-
-    name: str
-    sensor: str | Mapping[str, Any] | None
-    product: str | None
-    bands: tuple[str, ...]
-    composite: Composite | None = None
-    zero_bands: tuple[str, ...] = ()
-    size: tuple[int, int] | None = None
-    nodata: float | tuple[float, ...] | str | None = None
-    scale: float | tuple[float, ...] | None = None
-    offset: float | tuple[float, ...] | None = None
-    unit: str | None = None
-    band_names: str = "compare"
-
-    @property
-    def is_rgb(self) -> bool:
-        return self.name == "rgb"
-
-    def of_band(self, band: str) -> "Modality":
-        """What is stated of one band, for files that hold no other."""
-
-        def own(value: Any) -> Any:
-            return value[self.bands.index(band)] if isinstance(value, tuple) else value
-
-        return replace(
-            self, bands=(band,), composite=None, zero_bands=(), sensor=self._sensor_of_band(band),
-            nodata=own(self.nodata), scale=own(self.scale), offset=own(self.offset),
-        )  # fmt: skip
-
-    def _sensor_of_band(self, band: str) -> str | Mapping[str, Any] | None:
-        if not isinstance(self.sensor, Mapping) or "wavelengths" not in self.sensor:
-            return self.sensor
-        return {**self.sensor, "wavelengths": [self.sensor["wavelengths"][self.bands.index(band)]]}
-
-    def pixel_facts(self) -> dict[str, Any]:
-        """What decides the values of the pixels, beside the bands and the size; only what is stated."""
-        names = ("nodata", "scale", "offset", "unit")
-        stated = {name: value for name in names if (value := getattr(self, name)) is not None}
-        return {**stated, **({"band_names": self.band_names} if self.band_names != "compare" else {})}
 
 
 @dataclass(frozen=True)
@@ -285,7 +184,7 @@ def load_dataset(name: str, overrides: Mapping[str, Any] | None = None) -> Datas
 
     Raises:
         UserError: there is no such data set, or its headline or the option `modalities` or `treatment` is none of the
-            possible.
+            possible; or its bands are to be those of the files, and these do not name them.
     """
     facts = read_yaml("datasets", name)
     _must_stay_below(name, facts.get("options", {}))
@@ -295,7 +194,7 @@ def load_dataset(name: str, overrides: Mapping[str, Any] | None = None) -> Datas
         title=facts["title"],
         description=facts.get("description", ""),
         reader=facts["reader"],
-        modalities=_modalities(name, facts["modalities"], options.get("modalities"), options.get("treatment")),
+        modalities=_modalities(name, facts["reader"], facts["modalities"], options),
         label_kind=facts["labels"]["kind"],
         headline=headline_metric(facts["labels"]["kind"], facts.get("headline"), name),
         nomenclatures=tuple(facts["labels"]["nomenclatures"]),
@@ -372,9 +271,9 @@ def _source(facts: Mapping[str, Any]) -> Source:
 
 
 def _modalities(
-    dataset: str, described: Mapping[str, Any], wanted: Sequence[str] | None, treatment: str | None
+    dataset: str, reader: str, described: Mapping[str, Any], options: Mapping[str, Any]
 ) -> tuple[Modality, ...]:
-    wanted = list(wanted or described)
+    wanted, treatment = list(options.get("modalities") or described), options.get("treatment")
     if treatment not in (None, *TREATMENTS):
         guess = did_you_mean(treatment, TREATMENTS)
         raise UserError(f"{dataset}: treatment is '{treatment}'; allowed: {', '.join(TREATMENTS)}.{guess}")
@@ -386,32 +285,22 @@ def _modalities(
     chosen = {name: facts for name, facts in described.items() if name in wanted}
     if treatment == "reference":
         chosen = {name: {**facts, **facts.get("reference", {})} for name, facts in chosen.items()}
-    return tuple(_modality(name, facts) for name, facts in chosen.items())
-
-
-def _modality(name: str, facts: Mapping[str, Any]) -> Modality:
-    composite, size = facts.get("composite"), facts.get("size")
-    return Modality(
-        name=name,
-        sensor=facts.get("sensor"),
-        product=facts.get("product"),
-        bands=expand_bands(facts["bands"]),
-        composite=Composite.from_facts(composite) if composite else None,
-        zero_bands=tuple(facts.get("zero_bands", ())),
-        size=None if size is None else (size, size) if isinstance(size, int) else (size[0], size[1]),
-        nodata=_numbers(facts.get("nodata")),
-        scale=_numbers(facts.get("scale")),
-        offset=_numbers(facts.get("offset")),
-        unit=facts.get("unit"),
-        band_names=facts.get("band_names", "compare"),
+    return tuple(
+        modality_of(name, _with_bands(dataset, reader, name, facts, options)) for name, facts in chosen.items()
     )
 
 
-def _numbers(value: Any) -> Any:
-    """One number, one for each band, or a word."""
-    if isinstance(value, list):
-        return tuple(float(item) for item in value)
-    return float(value) if isinstance(value, int | float) else value
+def _with_bands(
+    dataset: str, reader: str, name: str, facts: Mapping[str, Any], options: Mapping[str, Any]
+) -> Mapping[str, Any]:
+    """The facts of a modality with the names of its bands, which may be those of the files."""
+    if facts["bands"] != FROM_FILES:
+        return facts
+    try:
+        bands = bands_in_files(reader, options, facts.get("sensor"))
+    except UserError as error:
+        raise UserError(f"{dataset}: modalities.{name}.bands is '{FROM_FILES}': {error}") from error
+    return {"band_names": "take", **facts, "bands": bands}
 
 
 def load_nomenclature(name: str) -> Nomenclature:

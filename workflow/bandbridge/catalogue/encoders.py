@@ -294,14 +294,26 @@ def _input_faults(given: Mapping[str, Any], kind: str) -> Iterator[str]:
     count = 3 if rgb else len(given["bands"])
     normalisation = given["normalisation"]
     if rgb != (normalisation["kind"] == "picture"):
-        wanted = "picture" if rgb else "scale or window"
-        yield f"input.normalisation.kind is '{normalisation['kind']}'; for bands {given['bands']} expected {wanted}."
-    own = kind == "open_clip" and rgb
+        expected = "picture" if rgb else "scale or window"
+        yield f"input.normalisation.kind is '{normalisation['kind']}'; for bands {given['bands']} expected {expected}."
     if kind == "satmae" and rgb:
         yield "input.bands is 'rgb'; SatMAE's network has groups of bands, list them."
-    if own and ("mean" in normalisation or "std" in normalisation):
+    yield from _normalisation_faults(normalisation, count, brought=kind == "open_clip" and rgb)
+    if "wavelengths" in given and len(given["wavelengths"]) != count:
+        yield f"input.wavelengths has {len(given['wavelengths'])} values; expected one for each of {count} bands."
+    for band in [] if rgb else given["bands"]:
+        if given.get("fill") == "zero" and band not in SENSOR_BANDS:
+            guess = did_you_mean(band, SENSOR_BANDS)
+            yield f"input.bands names '{band}', which no known sensor has, so it cannot be filled.{guess}"
+    if given.get("resize_to", given["size"]) < given["size"]:
+        yield f"input.resize_to is {given['resize_to']}, less than input.size {given['size']}, which is taken from it."
+
+
+def _normalisation_faults(normalisation: Mapping[str, Any], count: int, brought: bool) -> Iterator[str]:
+    """The faults of a normalisation for `count` bands; `brought` where the model brings mean and std itself."""
+    if brought and ("mean" in normalisation or "std" in normalisation):
         yield "input.normalisation has mean or std; an open_clip model of pictures brings its own, leave them out."
-    if not own and normalisation["kind"] in ("picture", "window") and not {"mean", "std"} <= set(normalisation):
+    if not brought and normalisation["kind"] in ("picture", "window") and not {"mean", "std"} <= set(normalisation):
         yield f"input.normalisation lacks mean or std, which the kind '{normalisation['kind']}' needs."
     if ("mean" in normalisation) != ("std" in normalisation):
         yield "input.normalisation has only one of mean and std; give both."
@@ -312,14 +324,6 @@ def _input_faults(given: Mapping[str, Any], kind: str) -> Iterator[str]:
     low, high = normalisation.get("clip", (0, 1))
     if low >= high:
         yield f"input.normalisation.clip is [{low}, {high}]; expected the lower value first."
-    if "wavelengths" in given and len(given["wavelengths"]) != count:
-        yield f"input.wavelengths has {len(given['wavelengths'])} values; expected one for each of {count} bands."
-    for band in [] if rgb else given["bands"]:
-        if given.get("fill") == "zero" and band not in SENSOR_BANDS:
-            guess = did_you_mean(band, SENSOR_BANDS)
-            yield f"input.bands names '{band}', which no known sensor has, so it cannot be filled.{guess}"
-    if given.get("resize_to", given["size"]) < given["size"]:
-        yield f"input.resize_to is {given['resize_to']}, less than input.size {given['size']}, which is taken from it."
 
 
 def _group_faults(bands: list[str], groups: Any) -> Iterator[str]:

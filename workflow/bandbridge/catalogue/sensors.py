@@ -2,12 +2,13 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bandbridge.base.errors import UserError, did_you_mean
-from bandbridge.catalogue.datasets import Composite, Modality
+from bandbridge.catalogue.modalities import Composite, Modality
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def sensor_of(modality: Modality) -> Sensor | None:
 STUDENT_BANDS = tuple(band.name for band in SENTINEL_2.bands)
 
 
-def composite(pixels: NDArray, bands: Sequence[str], recipe: Composite) -> NDArray[np.uint8]:
+def composite(pixels: NDArray[Any], bands: Sequence[str], recipe: Composite) -> NDArray[np.uint8]:
     """RGB picture of a multi-band image, see `Composite`: clipped to 0..255, truncated to whole numbers.
 
     Args:
@@ -130,7 +131,8 @@ def composite(pixels: NDArray, bands: Sequence[str], recipe: Composite) -> NDArr
     scaled = (chosen - low) / (high - low)
     if recipe.gamma != 1:
         scaled = np.clip(scaled, 0, 1) ** np.float32(1 / recipe.gamma)
-    return np.clip(scaled * np.float32(255), 0, 255).astype(np.uint8)
+    image: NDArray[np.uint8] = np.clip(scaled * np.float32(255), 0, 255).astype(np.uint8)
+    return image
 
 
 def order_bands(

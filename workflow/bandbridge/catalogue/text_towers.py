@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from bandbridge.base.errors import UserError
+from bandbridge.base.locations import WORKFLOW
 from bandbridge.base.untrusted import leads_out
-from bandbridge.catalogue.datasets import WORKFLOW, Source, read_yaml
+from bandbridge.catalogue.datasets import Source, read_yaml
 
 FOLDER = "text_towers"
 # How tokens become one embedding -> open_clip's name for it.

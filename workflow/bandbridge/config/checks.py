@@ -11,6 +11,7 @@ from bandbridge.base.model_forms import with_paths
 from bandbridge.base.wording import shown
 from bandbridge.base.yaml_files import Document, read_document, texts_of_keys
 from bandbridge.catalogue.datasets import merged
+from bandbridge.config.apply import apply_faults
 from bandbridge.config.clip import clip_faults
 from bandbridge.config.data import (
     dataset_faults,
@@ -51,6 +52,7 @@ CHECKS: Sequence[Callable[[Mapping[str, Any]], Iterable[str]]] = (
     table_faults,
     word_faults,
     root_faults,
+    apply_faults,
 )
 
 
@@ -77,7 +79,8 @@ def validate(config: Mapping[str, Any], source: str = "config.yaml") -> dict[str
         faults = list(dict.fromkeys(fault for check in CHECKS for fault in _faults(check, cleaned)))
     if faults:
         raise UserError("\n".join(f"{source}: {fault}" for fault in faults))
-    return cleaned
+    valid: dict[str, Any] = cleaned
+    return valid
 
 
 def read_config(files: Iterable[Path]) -> dict[str, Any]:

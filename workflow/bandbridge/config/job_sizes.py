@@ -84,6 +84,10 @@ class JobSizes:
         """The same with torch."""
         return resources.small(torch=True)
 
+    def applying(self) -> Ask:
+        """Maps and archives, of images whose size nobody knows before."""
+        return resources.applying()
+
     def drawing(self) -> Ask:
         return resources.drawing(DRAWING_PROCESSES)
 
@@ -97,7 +101,8 @@ class JobResources:
 
     Args:
         run: the run.
-        gpu_partition, gpu_model: of SLURM, for jobs with a GPU; None elsewhere.
+        gpu_partition: of SLURM, for jobs with a GPU; None elsewhere.
+        gpu_model: of SLURM, like `gpu_partition`.
         longest: minutes that the scheduler allows a job, None for any number.
     """
 

@@ -87,7 +87,8 @@ def shared_download(name: str, folder: str | Path, rule: str, **wildcards: str) 
 def settings_of(dataset: Dataset) -> dict[str, Any]:
     """What decides the content of a store, as JSON keeps it."""
     classes = {name: list(load_nomenclature(name).classes) for name in dataset.nomenclatures}
-    return json.loads(json.dumps({**conversion_facts(dataset), "nomenclatures": classes}, default=str))
+    facts: dict[str, Any] = json.loads(json.dumps({**conversion_facts(dataset), "nomenclatures": classes}, default=str))
+    return facts
 
 
 def jobs_to_do(workflow: Any) -> list[Job] | None:

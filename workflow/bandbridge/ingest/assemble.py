@@ -20,9 +20,11 @@ import bandbridge
 from bandbridge.base.checksums import damaged
 from bandbridge.base.errors import UserError
 from bandbridge.base.files import whole_directory, whole_file
+from bandbridge.base.progress import remark
 from bandbridge.base.reasons import group_reasons
 from bandbridge.base.untrusted import as_cell
-from bandbridge.catalogue.datasets import Dataset, Modality, label_map, load_nomenclature
+from bandbridge.catalogue.datasets import Dataset, label_map, load_nomenclature
+from bandbridge.catalogue.modalities import Modality
 from bandbridge.catalogue.sensors import Sensor, sensor_of
 from bandbridge.config.sharing import settings_of
 from bandbridge.ingest.convert import shard_name
@@ -35,7 +37,6 @@ from bandbridge.ingest.pixel_facts import (
     unlike_most,
 )
 from bandbridge.ingest.plan import SHARD, Plan, Refused, Shard
-from bandbridge.ingest.radiometry import store_unit
 from bandbridge.ingest.records import BAD, GOOD, Records, load_records
 from bandbridge.store.dataset import valid_share_name
 from bandbridge.store.shard_writer import BLOCK, LEVEL, ChunkFiles, write_shard
@@ -114,6 +115,13 @@ def assemble(
             )
             for item in dataset.modalities
         }
+        for split in splits:
+            for name, known in pixels.items():
+                if known.units:
+                    root[f"{split.name}/{name}"].attrs["units"] = known.units
+        for known in pixels.values():
+            for sentence in known.remarks:
+                remark(f"{dataset.name}: {sentence}")
         counts = {split.name: len(split.rows) for split in splits}
         facts = {**_facts(dataset, pixels), **provenance, "counts": counts, "quarantined": len(refused)}
         # Through JSON: options may hold what YAML knows and JSON does not, such as a date.
@@ -253,7 +261,7 @@ def _counted_reasons(refused: Sequence[Refused]) -> str:
 # --- the store -----------------------------------------------------------------------------------------------------
 
 
-def _write_pixels(
+def _write_pixels(  # noqa: PLR0913 (each is one fact of the array)
     group: zarr.Group,
     folder: Path,
     modality: Modality,
@@ -283,8 +291,6 @@ def _write_pixels(
         dimension_names=("sample", *_axes(modality, first)),
         fill_value=fill if fill is not None else 0,
     )
-    if units := store_unit(modality):
-        array.attrs["units"] = units
     if fill is not None:
         array.attrs["_FillValue"] = encoded_fill(fill)
         shares = np.abs(records.valid[split.rows])  # unknown is -1: all do
@@ -370,11 +376,11 @@ def _write_tables(
     group.attrs["coordinates"] = " ".join(coordinates)  # so that xarray reads them as such
 
 
-def _table(group: zarr.Group, name: str, values: NDArray, dimensions: tuple[str, ...], **attributes: str) -> None:
+def _table(group: zarr.Group, name: str, values: NDArray[Any], dimensions: tuple[str, ...], **attributes: str) -> None:
     write_array(group, name, values, dimensions, attributes=attributes)
 
 
-def _text(values: Sequence[str]) -> NDArray:
+def _text(values: Sequence[str]) -> NDArray[Any]:
     return np.array(values, dtype=np.dtypes.StringDType())
 
 

@@ -7,7 +7,8 @@ nothing (none at all, 'Layer 1', numbers that only count) are not compared.
 import re
 from collections.abc import Sequence
 
-from bandbridge.catalogue.datasets import Modality
+from bandbridge.catalogue.band_keys import band_key as key
+from bandbridge.catalogue.modalities import Modality
 from bandbridge.catalogue.sensors import Sensor, sensor_of
 from bandbridge.ingest.declarations import Declarations
 
@@ -22,7 +23,6 @@ COMMON = {
     "swir16": (1550, 1750),
     "swir22": (2050, 2350),
 }
-SAME = {"aerosol": "coastal", "swir1": "swir16", "swir2": "swir22", "nearinfrared": "nir", "vnir": "nir"}
 # How far a wavelength in a file may be from the sensor's: satellites of one kind differ by less, their bands by more.
 NANOMETRES = 15.0
 COMPARE, IGNORE, TAKE = "compare", "ignore", "take"
@@ -31,16 +31,6 @@ CHOICES = (COMPARE, IGNORE, TAKE)
 
 class BandNamesError(ValueError):
     """Names of a file that contradict the data set's; the message has both lists."""
-
-
-def key(name: str) -> str:
-    """The part of a band's name by which it is compared: 'b4' of 'B04', 'Band 4' and 'S2_B4'; 'red' of 'Red'."""
-    text = re.sub(r"[^a-z0-9]+", " ", name.lower()).strip()
-    numbered = re.search(r"(?:^|\s)(?:band|b)\s?0*(\d{1,4}a?)$", text)
-    if numbered:
-        return "b" + numbered[1]
-    words = text.replace(" ", "")
-    return SAME.get(words, words)
 
 
 def order_of(stated: Declarations, modality: Modality, bands: int) -> list[int] | None:
@@ -57,7 +47,7 @@ def order_of(stated: Declarations, modality: Modality, bands: int) -> list[int] 
         return None
     sensor = sensor_of(modality)
     names = file_names(stated, modality, sensor)
-    if modality.band_names == TAKE:
+    if modality.band_names == TAKE and not (len(modality.bands) == bands == 1 and not any(names)):  # a band file
         return _taken(names, modality)
     if len(names) != len(modality.bands) or bands != len(names):
         return None  # another number of bands is an error of its own

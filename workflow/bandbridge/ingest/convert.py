@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 import bandbridge
 from bandbridge.base.checksums import crc32c
 from bandbridge.base.reasons import without_made_up_names
-from bandbridge.catalogue.datasets import Dataset, Modality, conversion_facts, load_nomenclature
+from bandbridge.catalogue.datasets import Dataset, conversion_facts, load_nomenclature
+from bandbridge.catalogue.modalities import Modality
 from bandbridge.catalogue.reader_options import min_valid_share
 from bandbridge.ingest.nodata import share, with_fill
 from bandbridge.ingest.plan import SHARD, Shard
@@ -149,7 +150,7 @@ def _pixel_fault(sample: Sample, modality: Modality, least: float) -> str | None
         return f"pixels are {pixels.dtype}, expected {' or '.join(allowed)}"
     if sample.valid is not None and not sample.valid.all():
         with_data = share(_bands_first(sample.valid, modality))
-        if with_data < least or not with_data:
+        if with_data < least or not sample.valid.any():
             return f"{_percent(with_data)} of its pixels hold data in all bands, min_valid_share is {least:.0%}"
         pixels = pixels[sample.valid]
     if pixels.dtype.kind == "f" and not (finite := np.isfinite(pixels)).all():
@@ -164,10 +165,8 @@ def _bands_first(valid: NDArray[np.bool_], modality: Modality) -> NDArray[np.boo
 
 
 def _percent(part: float) -> str:
-    """A share that is neither all nor nothing is shown as neither: 0.05%, not 0%."""
-    if part in (0, 1):
-        return f"{part:.0%}"
-    return f"{part:.2%}" if 0.001 <= part <= 0.999 else f"{part:.4%}"
+    """With digits enough that a share that is neither all nor nothing is not shown as such."""
+    return f"{100 * part:.6g}%"
 
 
 def _of_pixels(sample: Sample, modality: Modality | None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +53,7 @@ class Declarations:
     def of_bands(self, chosen: list[int]) -> "Declarations":
         """What is stated of some bands, in their order; the alpha channel is none of them."""
 
-        def pick(values: tuple) -> tuple:
+        def pick(values: tuple[Any, ...]) -> tuple[Any, ...]:
             return tuple(values[at] for at in chosen) if values else ()
 
         return Declarations(

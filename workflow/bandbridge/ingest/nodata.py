@@ -7,6 +7,7 @@ value with data that happens to equal it becomes the next one, as GDAL's warper 
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,7 @@ _NO_VALUE = -1e300
 NoData = float | tuple[float, ...] | str | None
 
 
-def validity(pixels: NDArray, stated: Declarations, nodata: NoData = None) -> NDArray[np.bool_] | None:
+def validity(pixels: NDArray[Any], stated: Declarations, nodata: NoData = None) -> NDArray[np.bool_] | None:
     """Where pixels (band, y, x) hold data; None where all do and nothing says that some might not.
 
     Args:
@@ -60,9 +61,12 @@ def _as(value: float, dtype: np.dtype) -> np.generic | None:
         return None
     if dtype.kind in "iu":
         limits = np.iinfo(dtype)
-        return dtype.type(int(value)) if value == int(value) and limits.min <= value <= limits.max else None
+        fits = value == int(value) and limits.min <= value <= limits.max
+        whole: np.generic | None = dtype.type(int(value)) if fits else None
+        return whole
     with np.errstate(over="ignore"):
-        return dtype.type(value)
+        number: np.generic = dtype.type(value)
+    return number
 
 
 def share(valid: NDArray[np.bool_]) -> float:
@@ -70,7 +74,7 @@ def share(valid: NDArray[np.bool_]) -> float:
     return float(valid.all(axis=0).mean() if valid.ndim == 3 else valid.mean())
 
 
-def with_fill(pixels: NDArray, valid: NDArray[np.bool_]) -> NDArray:
+def with_fill(pixels: NDArray[Any], valid: NDArray[np.bool_]) -> NDArray[Any]:
     """Pixels with the store's value for no data where they are not `valid`, and nowhere else.
 
     Number types that no store has are returned as they are.
@@ -84,8 +88,8 @@ def with_fill(pixels: NDArray, valid: NDArray[np.bool_]) -> NDArray:
 
 
 def to_grid_with_data(
-    pixels: NDArray, valid: NDArray[np.bool_], height: int, width: int, resampling: str
-) -> tuple[NDArray, NDArray[np.bool_]]:
+    pixels: NDArray[Any], valid: NDArray[np.bool_], height: int, width: int, resampling: str
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """One band (y, x) on a grid of `height` by `width` of the same extent, and where that holds data: as GDAL has it.
 
     Values without data are mixed with none; next to them, 'bilinear' and 'cubic' are made of the values that there are.

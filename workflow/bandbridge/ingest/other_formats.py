@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -85,7 +86,7 @@ class OtherFormats:
         return self._headers.get(lower, self._headers.get(posixpath.splitext(lower)[0]))
 
 
-def _numpy_pixels(content: bytes, bands: int, limit: int) -> NDArray:
+def _numpy_pixels(content: bytes, bands: int, limit: int) -> NDArray[Any]:
     try:
         stream = BytesIO(content)
         version = np.lib.format.read_magic(stream)
@@ -136,7 +137,7 @@ def _opened_envi(content: bytes, header: bytes) -> Iterator[DatasetReader]:
 
 
 def as_tiff(
-    pixels: NDArray,
+    pixels: NDArray[Any],
     crs: CRS | None = None,
     transform: Affine | None = None,
     nodata: float | None = None,

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bandbridge.catalogue.datasets import Composite, Modality
+from bandbridge.catalogue.datasets import Composite
+from bandbridge.catalogue.modalities import Modality
 from bandbridge.ingest.nodata import FILL
 from bandbridge.ingest.places import Grid, modality_difference
 from bandbridge.ingest.radiometry import per_reflectance, store_unit
@@ -158,11 +159,11 @@ def _fill_facts(fill: int | float | None, means: list[float] | None) -> dict[str
     return {"fill_value": "NaN" if fill != fill else fill, **({"band_means": means} if means else {})}
 
 
-def _values(array: Path, fill: int | float | None, samples: int) -> list[NDArray]:
+def _values(array: Path, fill: int | float | None, samples: int) -> list[NDArray[Any]]:
     """Of each band, values with data of some pixels of some samples, evenly spread."""
     reader = ShardReader(array)
     rows = np.unique(np.linspace(0, len(reader) - 1, samples).astype(np.int64))
-    bands: list[list[NDArray]] = [[] for _ in range(reader.shape[1])]
+    bands: list[list[NDArray[Any]]] = [[] for _ in range(reader.shape[1])]
     for row in rows:  # one by one: a sample of hundreds of bands is large
         pixels = reader.read([row])[0].reshape(reader.shape[1], -1)
         pixels = pixels[:, :: max(1, pixels.shape[1] // PIXELS)]
@@ -173,7 +174,7 @@ def _values(array: Path, fill: int | float | None, samples: int) -> list[NDArray
     return [np.concatenate(place) for place in bands]
 
 
-def _ranges(recipe: Composite, modality: Modality, values: list[NDArray]) -> tuple[tuple[float, float], ...]:
+def _ranges(recipe: Composite, modality: Modality, values: list[NDArray[Any]]) -> tuple[tuple[float, float], ...]:
     assert recipe.percentiles is not None
     ranges = []
     for band in recipe.bands:

@@ -1,8 +1,10 @@
 """Where rasters lie: the grid of a file, and whether two files show the same place."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 import rasterio.crs
@@ -38,15 +40,19 @@ class Grid:
     @property
     def bounds(self) -> tuple[float, float, float, float]:
         """Left, bottom, right, top, in the units of its reference system."""
+        a, b, c, d, e, f = self.transform
+        if b == d == 0:  # as of most files
+            xs, ys = (c, c + a * self.width), (f, f + e * self.height)
+            return min(xs), min(ys), max(xs), max(ys)
         corners = [self.affine * at for at in ((0, 0), (self.width, 0), (0, self.height), (self.width, self.height))]
-        xs, ys = zip(*corners, strict=True)
-        return min(xs), min(ys), max(xs), max(ys)
+        across, down = zip(*corners, strict=True)
+        return min(across), min(down), max(across), max(down)
 
     @property
     def pixel(self) -> float:
         """The longer side of a pixel."""
         a, b, _, d, e, _ = self.transform
-        return float(max(np.hypot(a, d), np.hypot(b, e)))
+        return max(math.hypot(a, d), math.hypot(b, e))
 
     def resized(self, height: int, width: int) -> "Grid":
         """The same ground in so many pixels."""
@@ -141,8 +147,8 @@ def _in_metres(crs: str) -> bool:
 
 
 def on_grid(
-    pixels: NDArray, valid: NDArray[np.bool_] | None, grid: Grid, target: Grid, resampling: str
-) -> tuple[NDArray, NDArray[np.bool_]]:
+    pixels: NDArray[Any], valid: NDArray[np.bool_] | None, grid: Grid, target: Grid, resampling: str
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """Pixels (band, y, x) of one grid on another, in their own number type, and where there are any.
 
     Values without data never mix with others; what `grid` does not cover has none.

@@ -7,11 +7,12 @@ adds 1,000 to Sentinel-2's digital numbers (Products Specification Document, S2-
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bandbridge.catalogue.datasets import Modality
+from bandbridge.catalogue.modalities import Modality
 from bandbridge.catalogue.sensors import sensor_of
 from bandbridge.ingest.declarations import Declarations
 
@@ -52,7 +53,9 @@ class Radiometry:
         gain, shift = _shown(self.gains), _shown(self.shifts)
         return f"{gain} x number + {shift}: {self.why}"
 
-    def apply(self, pixels: NDArray, valid: NDArray[np.bool_] | None) -> tuple[NDArray, NDArray[np.bool_] | None]:
+    def apply(
+        self, pixels: NDArray[Any], valid: NDArray[np.bool_] | None
+    ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
         """Pixels (band, y, x) in the sensor's unit.
 
         Whole numbers stay of their type where gain and shift are whole: what lies below the least of it (reflectance
@@ -82,7 +85,7 @@ def per_reflectance(unit: str | None) -> float | None:
     return float(match[1].replace(",", "").replace("_", "")) if match[1] else 1.0
 
 
-def radiometry_of(
+def radiometry_of(  # noqa: PLR0913 (half of them are keyword-only facts)
     stated: Declarations,
     name: str,
     bands: int,

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, cached_property
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -18,7 +19,7 @@ import rasterio.errors
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
 from pyproj.exceptions import CRSError
-from pyproj.network import set_network_enabled
+from pyproj.network import set_network_enabled  # type: ignore[attr-defined]
 from rasterio.io import DatasetReader, MemoryFile
 
 from bandbridge.catalogue.datasets import RESAMPLINGS
@@ -94,7 +95,7 @@ class Raster:
         radiometry: what was made of the file's numbers, in words; empty where they are as delivered.
     """
 
-    pixels: NDArray
+    pixels: NDArray[Any]
     place: Callable[[], Place]
     stated: Declarations = NOTHING
     find_grid: Callable[[], Grid | None] = lambda: None
@@ -205,7 +206,8 @@ def blocks_must_fit(file: DatasetReader) -> None:
 
 
 def _largest_number(file: DatasetReader) -> int:
-    return max(np.dtype(name).itemsize for name in file.dtypes)
+    largest: int = max(np.dtype(name).itemsize for name in file.dtypes)
+    return largest
 
 
 class _UnusualError(Exception):
@@ -237,7 +239,7 @@ def _place_is_optional() -> Iterator[None]:
 # --- plain TIFF ----------------------------------------------------------------------------------------------------
 
 
-def _tiff_fields(content: bytes) -> dict[int, tuple] | None:
+def _tiff_fields(content: bytes) -> dict[int, tuple[Any, ...]] | None:
     """Tag -> values of the first image of a classic TIFF; None where the content is none."""
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(content[:4])
     if order is None:
@@ -245,7 +247,7 @@ def _tiff_fields(content: bytes) -> dict[int, tuple] | None:
     try:
         (at,) = struct.unpack_from(order + "I", content, 4)
         (count,) = struct.unpack_from(order + "H", content, at)
-        fields: dict[int, tuple] = {0: (order,)}
+        fields: dict[int, tuple[Any, ...]] = {0: (order,)}
         entries = content[at + 2 : at + 2 + 12 * count]
         for number, (tag, kind, n, value) in enumerate(struct.iter_unpack(order + "HHII", entries)):
             # The first of a tag counts; a field of no values is no field.
@@ -264,7 +266,7 @@ def _tiff_fields(content: bytes) -> dict[int, tuple] | None:
     return fields
 
 
-def _plain_declarations(content: bytes, fields: Mapping[int, tuple], bands: int) -> Declarations:
+def _plain_declarations(content: bytes, fields: Mapping[int, tuple[Any, ...]], bands: int) -> Declarations:
     """What a plain TIFF says of its pixels. GDAL is asked where it says more than what no data is."""
     more = _GDAL_METADATA in fields or fields.get(_NEXT_IMAGE) != (0,) or any(fields.get(_EXTRA, ()))
     if more or (bands > 1 and fields.get(_PHOTOMETRIC) == (_RGB,)):
@@ -279,7 +281,7 @@ def _plain_declarations(content: bytes, fields: Mapping[int, tuple], bands: int)
     return Declarations(nodata=(value,) * bands)
 
 
-def _is_plain(fields: Mapping[int, tuple]) -> bool:
+def _is_plain(fields: Mapping[int, tuple[Any, ...]]) -> bool:
     bits, formats = set(fields.get(_BITS, (1,))), set(fields.get(_SAMPLE_FORMAT, (1,)))
     return (
         {_WIDTH, _HEIGHT, _OFFSETS, _COUNTS} <= set(fields)
@@ -292,7 +294,7 @@ def _is_plain(fields: Mapping[int, tuple]) -> bool:
     )
 
 
-def _plain_pixels(content: bytes, fields: Mapping[int, tuple]) -> NDArray | None:
+def _plain_pixels(content: bytes, fields: Mapping[int, tuple[Any, ...]]) -> NDArray[Any] | None:
     """None where the strips are not the pixels and nothing else: some may be absent, others padded."""
     width, height, bands = fields[_WIDTH][0], fields[_HEIGHT][0], fields.get(_BANDS, (1,))[0]
     kind, size = _KINDS[fields.get(_SAMPLE_FORMAT, (1,))[0]], fields[_BITS][0] // 8
@@ -313,7 +315,7 @@ def _plain_pixels(content: bytes, fields: Mapping[int, tuple]) -> NDArray | None
     return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
 
 
-def _centre(fields: Mapping[int, tuple], shape: tuple[int, ...]) -> Place:
+def _centre(fields: Mapping[int, tuple[Any, ...]], shape: tuple[int, ...]) -> Place:
     found = _reference(fields)
     if found is None:
         return None
@@ -321,7 +323,7 @@ def _centre(fields: Mapping[int, tuple], shape: tuple[int, ...]) -> Place:
     return _to_wgs84(crs, left + shape[1] / 2 * across, top - shape[0] / 2 * down)
 
 
-def _grid(fields: Mapping[int, tuple], shape: tuple[int, ...]) -> Grid | None:
+def _grid(fields: Mapping[int, tuple[Any, ...]], shape: tuple[int, ...]) -> Grid | None:
     found = _reference(fields)
     if found is None:
         return None
@@ -329,7 +331,7 @@ def _grid(fields: Mapping[int, tuple], shape: tuple[int, ...]) -> Grid | None:
     return Grid(crs, (across, 0.0, left, 0.0, -down, top), shape[0], shape[1])
 
 
-def _reference(fields: Mapping[int, tuple]) -> tuple[str, float, float, float, float] | None:
+def _reference(fields: Mapping[int, tuple[Any, ...]]) -> tuple[str, float, float, float, float] | None:
     """Reference system, left and upper edge, width and height of a pixel; None where a file states no place."""
     if _GEO_KEYS not in fields:
         return None
@@ -364,7 +366,7 @@ def _transformer(crs: str) -> Transformer | None:
 # --- grids ---------------------------------------------------------------------------------------------------------
 
 
-def to_grid(pixels: NDArray, height: int, width: int, resampling: str) -> NDArray:
+def to_grid(pixels: NDArray[Any], height: int, width: int, resampling: str) -> NDArray[Any]:
     """One band (y, x) on a grid of `height` by `width` with the same extent, in its own number type.
 
     'nearest' gives the values of GDAL (rasterio's `read(1, out_shape=...)`), and so does 'bilinear', except that some

@@ -2,15 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
 from rasterio.io import DatasetReader
 
-from bandbridge.catalogue.datasets import Modality
+from bandbridge.catalogue.modalities import Modality
 from bandbridge.ingest.declarations import Declarations, declarations_of
 from bandbridge.ingest.interpretation import chosen_bands, may_lack_data, radiometry_for
+from bandbridge.ingest.mask_files import read_mask
 from bandbridge.ingest.nodata import IGNORE, to_grid_with_data, validity
 from bandbridge.ingest.places import Grid, on_grid
 from bandbridge.ingest.radiometry import Radiometry
@@ -54,7 +56,7 @@ class Layer:
         dtype = np.dtype(self.raster.dtypes[self.index - 1])
         return dtype if self.radiometry is None else self.radiometry.result_type(dtype)
 
-    def read(self, height: int, width: int, resampling: str) -> tuple[NDArray, NDArray[np.bool_] | None]:
+    def read(self, height: int, width: int, resampling: str) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
         """Values (y, x) on a grid of that size and where they hold data; None where all of them do and must."""
         pixels, valid = self._pixels(height, width, resampling)
         if self.radiometry is None:
@@ -62,7 +64,7 @@ class Layer:
         values, _ = self.radiometry.apply(pixels[None], None)
         return values[0], valid
 
-    def _pixels(self, height: int, width: int, resampling: str) -> tuple[NDArray, NDArray[np.bool_] | None]:
+    def _pixels(self, height: int, width: int, resampling: str) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
         valid = self._valid() if self.may_lack_data else None
         if self.on is not None:
             assert self.stated.grid is not None
@@ -77,7 +79,7 @@ class Layer:
     def _valid(self) -> NDArray[np.bool_] | None:
         valid = validity(self.raster.read([self.index]), self.stated, self.modality.nodata)
         if self.alpha is not None and self.modality.nodata != IGNORE:
-            clear = self.raster.read(self.alpha) == 0
+            clear: NDArray[np.bool_] = self.raster.read(self.alpha) == 0
             return ~clear if valid is None else valid[0] & ~clear
         return None if valid is None else valid[0]
 
@@ -89,6 +91,7 @@ def layer_of(
     on: Grid | None = None,
     index: int | None = None,
     product: ProductFacts | None = None,
+    mask: bytes | None = None,
 ) -> Layer:
     """A band in an open file.
 
@@ -96,11 +99,14 @@ def layer_of(
         modality: with this band alone.
         index: of the band in a file of several, from 1; None for a file of this band alone.
         product: what the metadata of the product that the file is of state.
+        mask: the file beside it that says where it holds data.
 
     Raises:
         RasterError: the file has further bands, or what it states of this one contradicts the data set's file.
     """
     stated = declarations_of(raster)
+    if mask is not None:
+        stated = replace(stated, mask=read_mask(mask, (raster.height, raster.width)))
     if index is not None:
         of_band, alpha = stated.of_band(index - 1), stated.alpha
     else:

@@ -1,17 +1,18 @@
 """Band files of one sample put together: one type of numbers, one place, one grid."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bandbridge.catalogue.datasets import Modality
+from bandbridge.catalogue.modalities import Modality
 from bandbridge.ingest.interpretation import together
 from bandbridge.ingest.nodata import to_grid_with_data
 from bandbridge.ingest.places import Grid, misplaced, modality_difference, on_grid, on_ground
 from bandbridge.ingest.rasters import Raster, RasterError, to_grid
 
-Stack = tuple[NDArray, NDArray[np.bool_] | None, Grid | None]
+Stack = tuple[NDArray[Any], NDArray[np.bool_] | None, Grid | None]
 
 
 def stacked_bands(
@@ -61,8 +62,8 @@ def _leads_elsewhere(grids: Mapping[str, Grid | None], target: Grid | None) -> b
 
 def _same_ground(
     files: Mapping[str, Raster], height: int, width: int, resampling: str
-) -> tuple[list[NDArray], NDArray[np.bool_] | None]:
-    pixels: list[NDArray] = []
+) -> tuple[list[NDArray[Any]], NDArray[np.bool_] | None]:
+    pixels: list[NDArray[Any]] = []
     valid: list[NDArray[np.bool_] | None] = []
     for file in files.values():
         band, data = file.pixels[0], None if file.valid is None else file.valid[0]
@@ -83,7 +84,7 @@ def _same_ground(
 
 def _warped(
     files: Mapping[str, Raster], target: Grid | None, height: int, width: int, resampling: str
-) -> tuple[list[NDArray], NDArray[np.bool_], Grid]:
+) -> tuple[list[NDArray[Any]], NDArray[np.bool_], Grid]:
     """All bands on the target's ground, or on that of the finest band."""
     lacking = [name for name, file in files.items() if file.grid is None]
     if lacking:

@@ -61,7 +61,7 @@ def unpacked(file: BinaryIO) -> Unpacked:
     file.seek(0)
     ahead = CHUNK
     if start[:2] == b"\x1f\x8b":
-        raw: Any = igzip.IGzipFile(fileobj=file, mode="rb")
+        raw: Any = igzip.IGzipFile(fileobj=file, mode="rb")  # type: ignore[no-untyped-call]
         ahead = igzip.READ_BUFFER_SIZE
     elif start[:3] == b"BZh":
         raw = _Frames(file, bz2.BZ2Decompressor, bounded=True)

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from bandbridge.ingest.archives import member_names, members
+from bandbridge.ingest.mask_files import watched
 from bandbridge.ingest.names import Lookalikes
 
 MOST_EXAMPLES = 3
@@ -17,7 +18,7 @@ def wanted_members(path: Path, wanted: Collection[str]) -> Iterator[tuple[str, b
     several files could have, go to standard error.
     """
     missing = set(wanted)
-    for name, content in members(path, wanted=wanted.__contains__):
+    for name, content in members(path, wanted=watched(path, wanted.__contains__)):
         missing.discard(name)
         yield name, content
     if missing:

@@ -97,7 +97,8 @@ def _open_clip() -> ModuleType:
     import open_clip
 
     open_clip.add_model_config(WORKFLOW / "clip_configs")
-    return open_clip
+    module: ModuleType = open_clip
+    return module
 
 
 def new_clip(name: str, tower: Path | None = None) -> Clip:

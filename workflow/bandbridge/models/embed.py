@@ -27,11 +27,12 @@ from bandbridge.store.prefetch import read_ahead
 
 Encode = Callable[[Tensor], Tensor]
 
-# Prepared values that all models see before the next ones are read: with more, a model is mixed anew less often.
+# Bytes of prepared batches that all models encode before the next ones are read: with more, weights are interpolated
+# less often.
 HELD_BYTES = 2**28
 
 
-def sweep(
+def sweep(  # noqa: PLR0913 (half of them are keyword-only options)
     clip_directory: Path,
     fine_tuned: Path | None,
     alphas: Sequence[float],
@@ -44,21 +45,26 @@ def sweep(
     space: str | None = None,
     partial: Path | None = None,
 ) -> Iterator[Embeddings]:
-    """Embeddings of a store's RGB pictures by CLIP at each alpha between zero-shot and fine-tuned (PAINT, eq. 1).
+    """Embeddings of a store's RGB images by CLIP at each alpha between zero-shot and fine-tuned (PAINT, eq. 1).
 
-    A batch is read, composited and preprocessed once and encoded with every alpha. Weights are interpolated anew for
-    each few batches, a small part of the time it takes to encode with them, so that three models are in memory and not
-    one an alpha. alpha 0 and 1 are exactly the two models.
+    A batch is read, composited and preprocessed once and encoded with every alpha. Weights are interpolated again for
+    every few batches, which takes a small part of the time of encoding with them, so that three models are in memory
+    and not one per alpha. alpha 0 and 1 are exactly the two models.
 
     Args:
-        fine_tuned: safetensors file of the image encoder alone; None for alpha 0 alone.
+        clip_directory: of the zero-shot CLIP.
+        fine_tuned: safetensors file of the fine-tuned image encoder; None if the only alpha is 0.
+        alphas: in 0..1.
+        store: whose samples are encoded.
+        splits: of the store.
         batch_size: samples encoded at a time.
         precision: of the encoder, see `device.settle_precision`; embeddings are float32 in any case.
-        line, space: names of the PAINT line and of the CLIP whose text encoder belongs to it; the model's own if None.
+        line: name of the PAINT line; the model's if None.
+        space: name of the CLIP whose text encoder belongs to the line; the model's if None.
         partial: see `encode_split`.
 
     Yields:
-        split by split, one `Embeddings` for each alpha, in the order of `alphas`.
+        Split by split, one `Embeddings` per alpha, in the order of `alphas`.
     """
     clip = load_clip(clip_directory)
     device = best_device()
@@ -105,7 +111,7 @@ def embed_student(
     *,
     partial: Path | None = None,
 ) -> Iterator[Embeddings]:
-    """Embeddings of a store's bands by an aligned student, one `Embeddings` a split; arguments as for `sweep`."""
+    """Embeddings of a store's bands by an aligned student, one `Embeddings` per split; arguments as for `sweep`."""
     device = best_device()
     encoder = load_student(student).to(device)
     computes = announce_precision(f"Encoding {store.attrs['dataset']}", precision, device)
@@ -132,13 +138,13 @@ def embed_student(
 
 
 def described(embedding: NDArray[np.float32], store: Store, split: str, attrs: dict[str, Any]) -> Embeddings:
-    """Embeddings of all samples of a store's split, with what is to be said of the store added to `attrs`."""
+    """Embeddings of all samples of a store's split, with facts about the store added to `attrs`."""
     of_store = {"dataset": store.attrs["dataset"], "split": split, "store_digest": store.digest}
     return Embeddings(embedding, store.split(split).ids, {**attrs, **of_store})
 
 
 @torch.inference_mode()
-def encode_split(
+def encode_split(  # noqa: PLR0913 (two are keyword-only options)
     store: Store,
     split: str,
     prepare: Encode,
@@ -150,15 +156,23 @@ def encode_split(
     partial: Path | None = None,
     key: str = "",
 ) -> list[NDArray[np.float32]]:
-    """(sample, dim) of each model: every sample of a split through `prepare` once and through each of them.
+    """Encode every sample of a split with several models; `prepare` runs once per sample.
 
     Args:
-        prepare: pixels as stored, on the device -> what the models take.
+        store: whose samples are encoded.
+        split: of the store.
+        prepare: pixels as stored, on the device -> input of the models.
+        models: functions that return a model ready to encode, called again for every few batches; the next one is
+            called only when the model has encoded them.
+        batch_size: samples encoded at a time.
         precision: 'bfloat16', 'float16' or 'float32'; weights may be cast already, see `device.cast_layers`.
-        models: what readies each, called again for each few batches; another one is readied only when it has done them.
-        partial: a folder for what is done so far: it need not be in memory, and a killed process is continued, with
-            the same numbers. The arrays are mapped from there: remove it when they have been used.
-        key: what decides the numbers besides the store, the batch size and the precision, such as weights.
+        device: of the models.
+        partial: a folder for partial results: they need not fit in memory, and after a kill the job resumes with the
+            same numbers. The returned arrays are mapped from its files: remove it after their use.
+        key: of what the numbers depend on besides the store, the batch size and the precision, such as weights.
+
+    Returns:
+        (sample, dim) per model.
     """
     samples = store.split(split)
     with tempfile.TemporaryDirectory() if partial is None else nullcontext(partial) as folder:
@@ -177,7 +191,7 @@ def encode_split(
                 for ready in models:
                     model = ready()
                     for values in batches:
-                        # Left to itself, cuDNN convolves float32 in TF32.
+                        # By default cuDNN convolves float32 in TF32.
                         with mixed, cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
                             outputs.append(model(values).float())
                         yield
@@ -191,7 +205,7 @@ def encode_split(
 
 
 def _held(prepared: Iterator[Tensor]) -> Iterator[list[Tensor]]:
-    """Batches, several together, of HELD_BYTES at most; a larger one alone."""
+    """Batches in groups of HELD_BYTES at most; a larger batch is a group by itself."""
     held: list[Tensor] = []
     for values in prepared:
         if held and sum(batch.nbytes for batch in [*held, values]) > HELD_BYTES:

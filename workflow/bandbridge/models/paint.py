@@ -52,7 +52,7 @@ def interpolate_into(
 
 
 def patch(clip: Clip, fine_tuned: Path, alpha: float) -> Clip:
-    """Set `clip`'s image encoder to the weights at `alpha` on the line to a fine-tuned file; returns `clip`."""
+    """Give `clip`'s image encoder the weights at `alpha` on the line to a fine-tuned file; returns `clip`."""
     mixed = interpolate(clip.visual.state_dict(), load_weights(fine_tuned), alpha)
     clip.visual.load_state_dict(mixed)
     return clip

@@ -65,7 +65,7 @@ def rgb_composite(pixels: Tensor, bands: Sequence[str], composite: Composite) ->
     values = select_bands(pixels, order_bands(bands, composite.bands, may_lack=()))
     # Tensors, because CUDA multiplies by the reciprocal of a plain number, which moves values across a truncation.
     low, high = torch.tensor(composite.limits(), dtype=torch.float32, device=pixels.device).T[:, :, None, None]
-    scaled = (values - low) / (high - low)
+    scaled: Tensor = (values - low) / (high - low)
     if composite.gamma != 1:
         scaled = scaled.clamp(0, 1) ** (1 / composite.gamma)
     return (scaled * 255).clamp(0, 255).to(torch.uint8)

@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from bandbridge.base.locations import WORKFLOW
+from bandbridge.config.checks import REMOVABLE
 from bandbridge.config.sections.whole import Config
 from bandbridge.ops.schema_files import json_schema, sentence
 
@@ -37,11 +38,11 @@ may be left out, and then has the default below. Editors check it against a
 
 Lay a file with a few keys over it (`snakemake --configfile workflow/presets/eurosat.yaml`), several one after the
 other, or set a key of the first level on the command line (`snakemake --config seed=1 run=seed-1`). Numbers inside a
-mapping on the command line arrive as text, and are refused: use a file. In the mappings `align.students`,
-`evaluate.datasets`, `evaluate.words.datasets`, `datasets` and `prompts`, a file takes an entry of `config.yaml` away by
-setting it to `null`.
+mapping on the command line arrive as text, and are refused: use a file. A file takes an entry of `config.yaml` away by
+setting it to `null`, in these mappings:
+{removable}.
 
-Paths may begin with `~` and hold environment variables (`$SCRATCH/data`, `${SCRATCH}`); a dollar sign itself is `$$`.
+Paths may begin with `~` and hold environment variables (`$SCRATCH/data`, `${{SCRATCH}}`); a dollar sign itself is `$$`.
 A number with an exponent needs a point and a sign (`1.0e-5`), and a name that YAML reads as something else (no, 3.10)
 needs quotes. Keys are text: 0 and "0" are equal. Numbers far beyond what can run are refused as slips.
 
@@ -87,7 +88,7 @@ def reference() -> str:
         single = "properties" not in _object(schema, schema["properties"][first])
         sections.setdefault("" if single else first, []).append(key)
     # The single keys stand first; a mapping of any names is a single key.
-    parts = [INTRODUCTION]
+    parts = [INTRODUCTION.format(removable=", ".join(f"`{'.'.join(path)}`" for path in REMOVABLE))]
     for section, entries in sorted(sections.items(), key=lambda item: item[0] != ""):
         parts.append(f"## {f'`{section}`' if section else 'The run'}\n")
         about = [schema["properties"].get(section, {}).get("description", ""), comments.above.get(section, "")]

@@ -1,4 +1,4 @@
-"""What Snakemake's SLURM plugin does not say or see by itself: how a job ended, and what a user must edit."""
+"""Additions to Snakemake's SLURM plugin: the final state of jobs, and advice on errors."""
 
 import re
 import subprocess
@@ -10,11 +10,11 @@ from typing import Any
 PLUGIN = "snakemake_executor_plugin_slurm"
 PROFILE = "profiles/slurm/config.yaml"
 
-# What sbatch and the plugin complain of, and what to do about it.
+# Parts of error messages of sbatch and the plugin -> what to do.
 CURES = {
     "invalid partition": f"the cluster has no such partition: set cpu_partition and gpu_partition in {PROFILE} to "
     "names that `sinfo` lists",
-    "invalid account": f"you may not use this account there: set account in {PROFILE} to one that "
+    "invalid account": f"you may not use this account in the partition: set account in {PROFILE} to one that "
     "`sacctmgr show associations user=$USER format=account,partition` lists",
     "appears to be invalid": f"you may not use this account: set account in {PROFILE} to one that "
     "`sacctmgr show associations user=$USER format=account,partition` lists",
@@ -31,13 +31,13 @@ CURES = {
 
 
 def cures(text: str) -> list[str]:
-    """What to do about the troubles that a log tells of, each once."""
+    """What to do about the errors in a log, each once."""
     lower = text.lower()
-    return list(dict.fromkeys(cure for trouble, cure in CURES.items() if trouble in lower))
+    return list(dict.fromkeys(cure for message, cure in CURES.items() if message in lower))
 
 
 def cures_of(logs: str | Sequence[str]) -> list[str]:
-    """The same, from Snakemake's own logs and those of the jobs of SLURM that they name."""
+    """`cures` of Snakemake's logs and of the SLURM jobs' logs that they name."""
     paths = [logs] if isinstance(logs, str) else logs
     text = "\n".join(map(_read, paths))
     return cures("\n".join([text, *map(_read, sorted(set(re.findall(r"\S+/slurm_logs/[^\s,]+\.log", text))))]))
@@ -47,37 +47,37 @@ def _read(path: str) -> str:
     return Path(path).read_text(encoding="utf-8", errors="replace") if Path(path).is_file() else ""
 
 
-def mend_status_query() -> None:
-    """Let the plugin see the end of jobs that were cancelled or pushed aside for good, for which it waits for ever.
+def fix_status_query() -> None:
+    """Make the plugin recognise the end of cancelled and preempted jobs, for which it would wait for ever.
 
-    SLURM's accounting says 'CANCELLED by <user>', and of a preempted job PREEMPTED, whether it is queued again or not.
+    SLURM's accounting reports 'CANCELLED by <user>', and PREEMPTED whether a job is queued again or not.
     """
     plugin = sys.modules.get(PLUGIN)
-    if plugin is None or getattr(plugin, "mended_by_bandbridge", False):
+    if plugin is None or getattr(plugin, "fixed_by_bandbridge", False):
         return
     query = plugin.query_job_status
 
-    async def mended(*arguments: Any, **named: Any) -> Any:
+    async def fixed(*arguments: Any, **named: Any) -> Any:
         states, seconds = await query(*arguments, **named)
         return (states and {job: final_state(job, state) for job, state in states.items()}), seconds
 
-    plugin.query_job_status = mended  # type: ignore[attr-defined]
-    plugin.mended_by_bandbridge = True  # type: ignore[attr-defined]
+    plugin.query_job_status = fixed  # type: ignore[attr-defined]
+    plugin.fixed_by_bandbridge = True  # type: ignore[attr-defined]
 
 
 def final_state(job: str, state: str) -> str:
-    """A job's state in one word; FAILED if it was pushed aside and is not queued again."""
+    """A job's state in one word; FAILED if it was preempted and is not queued again."""
     word = state.split()[0] if state.strip() else state
     return "FAILED" if word == "PREEMPTED" and not _is_queued(job) else word
 
 
 def _is_queued(job: str) -> bool:
     try:
-        said = subprocess.run(
+        answer = subprocess.run(
             ["squeue", "--noheader", f"--jobs={job}", "--states=all", "--format=%T"], capture_output=True, text=True
         )
     except OSError:
         return True
-    if said.returncode:
-        return "Invalid job id" not in said.stderr  # forgotten, so it has ended; else the scheduler is busy
-    return said.stdout.strip() not in ("", "PREEMPTED")
+    if answer.returncode:
+        return "Invalid job id" not in answer.stderr  # an unknown job has ended; otherwise the scheduler is busy
+    return answer.stdout.strip() not in ("", "PREEMPTED")

@@ -1,19 +1,16 @@
 """Galleries of retrieval: the nearest samples of an image, a class name or a word, as thumbnails in a JSON file."""
 
-import base64
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
 from bandbridge.base.errors import UserError
 from bandbridge.catalogue.sensors import composite
 from bandbridge.metrics.retrieval import counterpart_ranks, top_k
+from bandbridge.reporting.thumbnails import gallery_uri
 from bandbridge.store.dataset import Store
 from bandbridge.store.embeddings import Embeddings
 from bandbridge.store.heads import Head, Words, must_fit
@@ -21,9 +18,6 @@ from bandbridge.store.heads import Head, Words, must_fit
 NEAREST = 5
 QUERIES = 6
 CLASSES = 8
-# Pixels: samples with edges up to the first size are kept as they are, larger ones are reduced to the second.
-SMALLEST_EDGE, LARGEST_EDGE = 64, 96
-QUALITY = 82
 
 
 @dataclass(frozen=True)
@@ -186,18 +180,4 @@ def _pictures(path: Path, split: str, names: Sequence[str]) -> dict[str, str]:
     if store.modality != "rgb":
         assert store.composite is not None
         pixels = composite(pixels, store.bands, store.composite).transpose(0, 2, 3, 1)
-    return {name: picture_uri(picture) for name, picture in zip(names, pixels, strict=True)}
-
-
-def picture_uri(picture: NDArray[np.uint8]) -> str:
-    """A picture (y, x, 3) as a data URI, small: PNG where its own pixels are to be seen, JPEG otherwise."""
-    image = Image.fromarray(picture)
-    buffer = io.BytesIO()
-    if max(image.size) <= SMALLEST_EDGE:
-        image.save(buffer, format="PNG", optimize=True)
-        kind = "png"
-    else:
-        image.thumbnail((LARGEST_EDGE, LARGEST_EDGE), Image.Resampling.LANCZOS)
-        image.save(buffer, format="JPEG", quality=QUALITY, optimize=True)
-        kind = "jpeg"
-    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return {name: gallery_uri(image) for name, image in zip(names, pixels, strict=True)}

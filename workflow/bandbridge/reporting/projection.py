@@ -1,6 +1,7 @@
 """Two directions of the embedding space, before and after patching and alignment, as a JSON file."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,20 @@ MOST_SAMPLES = 400
 MOST_LABELS = 4
 
 
-def principal_axes(rows: NDArray[np.floating], count: int = 2) -> tuple[NDArray, NDArray, NDArray]:
-    """Mean (d,), directions of the largest variance (count, d), and the share of the variance along each (count,).
+Floats = NDArray[np.floating]
 
-    Each direction points to where its largest component is positive: the same rows give the same picture.
+
+def principal_axes(rows: Floats, count: int = 2) -> tuple[Floats, Floats, Floats]:
+    """The directions of the largest variance.
+
+    The largest component of each direction is positive, so that the same rows give the same figure.
+
+    Args:
+        rows: (n, d).
+        count: number of directions.
+
+    Returns:
+        The mean (d,), the directions (count, d), and the share of the variance along each (count,).
     """
     mean = rows.mean(axis=0)
     _, strengths, axes = np.linalg.svd(np.asarray(rows - mean, np.float64), full_matrices=False)
@@ -29,54 +40,80 @@ def principal_axes(rows: NDArray[np.floating], count: int = 2) -> tuple[NDArray,
     return mean, axes, power[:count] / max(power.sum(), np.finfo(float).tiny)
 
 
+@dataclass(frozen=True, eq=False)
+class _Group:
+    """Vectors of one kind ('rgb', 'student' or 'text'), those drawn as points, and the labels of the points."""
+
+    kind: str
+    vectors: Floats
+    points: Floats
+    labels: list[list[str]]
+
+    @property
+    def centre(self) -> Floats:
+        centre: Floats = self.vectors.mean(axis=0)
+        return centre
+
+
+@dataclass(frozen=True, eq=False)
+class _Plane:
+    """Two axes through a mean, on which vectors (n, d) are projected."""
+
+    mean: Floats
+    axes: Floats
+
+    def coordinates(self, vectors: Floats) -> list[list[float]]:
+        rounded: list[list[float]] = np.round((vectors - self.mean) @ self.axes.T, 4).tolist()
+        return rounded
+
+    def panel(self, groups: Sequence[_Group]) -> list[dict[str, Any]]:
+        """The groups as the page draws them; gaps are distances, in all dimensions, to the first group's centroid."""
+        first, *others = groups
+        gaps = [None, *(round(float(np.linalg.norm(group.centre - first.centre)), 4) for group in others)]
+        return [
+            {
+                "kind": group.kind,
+                "points": self.coordinates(group.points),
+                "labels": group.labels,
+                "centroid": self.coordinates(group.centre[None])[0],
+                "gap": gap,
+            }
+            for group, gap in zip(groups, gaps, strict=True)
+        ]
+
+
 def make_projection(
     zero_shot: Embeddings, patched: Embeddings, student: Embeddings | None, head: Head, labels: Labels, seed: int
 ) -> dict[str, Any]:
-    """Unit embeddings of the same samples and the class vectors on the first two principal axes of them all.
+    """Unit embeddings of the same samples, and the class vectors, on their first two principal axes.
 
-    Centroids and gaps are those of all samples in the space itself; of the samples some hundred, drawn by chance, are
-    points. The first group of each panel is the images as RGB, and gaps are distances to its centroid.
+    Centroids and gaps are those of all samples in all dimensions; points are up to MOST_SAMPLES samples drawn at
+    random. The first group of each panel is the RGB images, and gaps are distances to its centroid.
+
+    Args:
+        zero_shot: embeddings by CLIP before patching.
+        patched: embeddings by the patched CLIP.
+        student: embeddings by the aligned student; None without one.
+        head: class vectors.
+        labels: of the samples.
+        seed: of the draw.
 
     Raises:
         UserError: the embeddings are of different samples, or not in one space.
     """
     sides = [side for side in (zero_shot, patched, student) if side is not None]
-    for side in sides[1:]:
-        if not np.array_equal(side.ids, zero_shot.ids) or side.embedding.shape != zero_shot.embedding.shape:
-            raise UserError(
-                f"embeddings of {zero_shot.attrs['encoder']} and {side.attrs['encoder']} on "
-                f"{zero_shot.attrs['dataset']} are not of the same samples and width ({zero_shot.embedding.shape} and "
-                f"{side.embedding.shape}). Delete both and run again."
-            )
+    _must_be_comparable(sides)
     count = len(zero_shot.ids)
     rows = np.sort(np.random.default_rng(seed).choice(count, min(count, MOST_SAMPLES), replace=False))
     units = [unit_rows(side.embedding) for side in sides]
     text = unit_rows(head.weights)
     mean, axes, explained = principal_axes(np.concatenate([*(unit[rows] for unit in units), text]))
-
-    def place(vectors: NDArray) -> list[list[float]]:
-        return np.round((vectors - mean) @ axes.T, 4).tolist()
-
+    plane = _Plane(mean, axes)
     names = [list(labels.of(str(zero_shot.ids[row]))[:MOST_LABELS]) for row in rows]
-
-    def group(kind: str, vectors: NDArray, shown: NDArray, of_points: Sequence[Sequence[str]]) -> dict[str, Any]:
-        centre = vectors.mean(axis=0)
-        return {"kind": kind, "points": place(shown), "labels": of_points, "centroid": place(centre[None])[0]} | {
-            "centre": centre
-        }
-
-    of_text = group("text", text, text, [[name] for name in head.classes])
-    before = [group("rgb", units[0], units[0][rows], names), dict(of_text)]
-    after = [group("rgb", units[1], units[1][rows], names)]
-    if student is not None:
-        after.append(group("student", units[2], units[2][rows], names))
-    after.append(dict(of_text))
-    for panel in (before, after):
-        for other in panel[1:]:
-            other["gap"] = round(float(np.linalg.norm(other["centre"] - panel[0]["centre"])), 4)
-        panel[0]["gap"] = None
-    for one in (*before, *after):
-        one.pop("centre", None)
+    images = [
+        _Group(kind, unit, unit[rows], names) for kind, unit in zip(("rgb", "rgb", "student"), units, strict=False)
+    ]
+    of_text = _Group("text", text, text, [[name] for name in head.classes])
     return {
         "clip": zero_shot.attrs["clip"],
         "zero_shot": zero_shot.attrs["encoder"],
@@ -87,6 +124,17 @@ def make_projection(
         "samples": count,
         "shown": len(rows),
         "explained": [round(float(share), 4) for share in explained],
-        "before": before,
-        "after": after,
+        "before": plane.panel([images[0], of_text]),
+        "after": plane.panel([*images[1:], of_text]),
     }
+
+
+def _must_be_comparable(sides: Sequence[Embeddings]) -> None:
+    zero_shot = sides[0]
+    for side in sides[1:]:
+        if not np.array_equal(side.ids, zero_shot.ids) or side.embedding.shape != zero_shot.embedding.shape:
+            raise UserError(
+                f"embeddings of {zero_shot.attrs['encoder']} and {side.attrs['encoder']} on "
+                f"{zero_shot.attrs['dataset']} are not of the same samples and width ({zero_shot.embedding.shape} and "
+                f"{side.embedding.shape}). Delete both and run again."
+            )

@@ -155,7 +155,7 @@ class Alignment(Stage):
         return self.trained.scale(crop(values, crops.on(*values.shape[-2:]), spec.image_size), positions)
 
 
-def align(
+def align(  # noqa: PLR0913 (the last two are keyword-only options)
     teacher: Clip,
     head: Head,
     store: Store,

@@ -146,7 +146,8 @@ class Source:
         """The samples of one task, as its own pixels count them."""
         if task is None or self.task is None:
             return indices
-        return indices[task == number] - int(np.searchsorted(self.task, number))
+        rows: Indices = indices[task == number] - int(np.searchsorted(self.task, number))
+        return rows
 
     def kept(self, most: int) -> "Source":
         """The source with its pixels in memory, if they take up to `most` bytes; otherwise as it is."""

@@ -99,11 +99,12 @@ class Pretraining(Stage):
         if self._clip.text_is_locked:
             return self._captions[classes, chosen]
         # Far fewer captions than images are different: each is embedded once.
-        different, which = (classes * templates + chosen).unique(return_inverse=True)
-        return self._clip.model.encode_text(self._captions.flatten(0, 1)[different])[which]  # type: ignore[operator]
+        different, which = torch.unique(classes * templates + chosen, return_inverse=True)
+        texts: Tensor = self._clip.model.encode_text(self._captions.flatten(0, 1)[different])  # type: ignore[operator]
+        return texts[which]
 
 
-def pretrain(
+def pretrain(  # noqa: PLR0913 (the last two are keyword-only options)
     clip: Clip,
     nomenclature: Nomenclature,
     templates: Sequence[str],

@@ -76,7 +76,7 @@ class JointFinetuning(Stage):
         """Number of a task -> logits of its samples, by its own head, and their labels."""
         assert batch.task is not None
         device = batch.labels.device
-        rows = {number: torch.nonzero(batch.task == number)[:, 0] for number in batch.task.unique().tolist()}
+        rows = {number: torch.nonzero(batch.task == number)[:, 0] for number in torch.unique(batch.task).tolist()}
         rows = {number: places.to(device) for number, places in rows.items()}
         rgb = torch.empty(len(batch), 3, *self._size, dtype=torch.uint8, device=device)
         for number, places in rows.items():

@@ -29,7 +29,7 @@ from bandbridge.training.state import Run, State, content_of, restore
 STEPS_PER_RECORD = 10
 
 
-def fit(
+def fit(  # noqa: PLR0913 (half of them are keyword-only options)
     stage: Stage,
     train: Source | None,
     val: Source | None,

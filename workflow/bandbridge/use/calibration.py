@@ -46,7 +46,8 @@ class Calibration:
             return np.exp(-np.logaddexp(0, -logits)).astype(np.float32)
         logits -= logits.max(axis=1, keepdims=True)
         powers = np.exp(logits)
-        return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+        shares: NDArray[np.float32] = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+        return shares
 
 
 def fit(

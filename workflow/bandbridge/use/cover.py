@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from xml.sax.saxutils import escape
 
 import numpy as np
@@ -17,6 +18,7 @@ from rasterio.windows import Window
 from bandbridge import __version__
 from bandbridge.base.files import whole_file
 from bandbridge.use.colours import class_colours
+from bandbridge.use.rasters import LOCAL
 
 TILE = 512
 CREATION = {"driver": "COG", "compress": "DEFLATE", "blocksize": TILE, "bigtiff": "IF_SAFER", "num_threads": "2"}
@@ -37,7 +39,8 @@ class Grid:
         if not self.crs.is_projected:
             return None
         metres = float(self.crs.linear_units_factor[1])
-        return abs(self.transform.determinant) * metres**2 / 1e6
+        area: float = abs(self.transform.determinant) * metres**2 / 1e6
+        return area
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +58,7 @@ class Cover:
     grid: Grid
     names: tuple[str, ...]
     classes: Callable[[int, int], NDArray[np.uint8]]
-    scores: Callable[[int, int], NDArray] | None
+    scores: Callable[[int, int], NDArray[Any]] | None
     kind: str | None
     measure: str
     scale: float
@@ -79,7 +82,9 @@ def write_cover(cover: Cover, out: Path) -> Path | None:
     return score_file
 
 
-def _write(cover: Cover, out: Path, rows: Callable[[int, int], NDArray], bands: int, kind: str, nodata: int) -> None:
+def _write(
+    cover: Cover, out: Path, rows: Callable[[int, int], NDArray[Any]], bands: int, kind: str, nodata: int
+) -> None:
     grid = cover.grid
     profile = {
         "driver": "GTiff", "height": grid.height, "width": grid.width, "count": bands, "dtype": kind, "crs": grid.crs,
@@ -87,7 +92,7 @@ def _write(cover: Cover, out: Path, rows: Callable[[int, int], NDArray], bands: 
         "compress": "ZSTD", "interleave": "band", "bigtiff": "IF_SAFER",
     }  # fmt: skip
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder, rasterio.Env(**LOCAL):
         plain = Path(folder, "plain.tif")
         with rasterio.open(plain, "w", **profile) as file:
             for top in range(0, grid.height, TILE):

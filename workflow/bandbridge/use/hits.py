@@ -69,7 +69,7 @@ def thumbnail(archive: Archive, record: Mapping[str, Any]) -> bytes:
     return content.getvalue()
 
 
-def _pixels(archive: Archive, record: Mapping[str, Any]) -> tuple[NDArray, float | None]:
+def _pixels(archive: Archive, record: Mapping[str, Any]) -> tuple[NDArray[Any], float | None]:
     """Red, green and blue (3, y, x) of a record's window, and the value that is white, where one is known."""
     path, composite = Path(record["path"]), archive.about.get("composite")
     bands = tuple(archive.about["bands"])
@@ -93,7 +93,7 @@ def _pixels(archive: Archive, record: Mapping[str, Any]) -> tuple[NDArray, float
 
 def _of_sample(
     path: Path, sample: str, wanted: tuple[str, ...] | None, composite: Mapping[str, Any] | None
-) -> tuple[NDArray, float | None]:
+) -> tuple[NDArray[Any], float | None]:
     if not is_store(path):
         raise UserError(f"{path} not found")
     store = Store(path.parent)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,7 +42,7 @@ class Item:
     col: int
     height: int
     width: int
-    pixels: NDArray
+    pixels: NDArray[Any]
     valid: NDArray[np.bool_] | None
     bands: tuple[str, ...]
     outline: Outline | None

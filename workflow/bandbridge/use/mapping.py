@@ -189,12 +189,12 @@ def _classify_strip(model: Model, scene: Scene, labels: Labels, strip: Strip, wo
 
 def _window_batches(
     strip: Strip, work: Work, size: int
-) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp], NDArray, NDArray[np.bool_] | None]]:
+) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp], NDArray[Any], NDArray[np.bool_] | None]]:
     """Row and column among the windows, pixels and validity of `size` windows of a strip at a time."""
-    waiting: list[tuple[NDArray, ...]] = []
+    waiting: list[tuple[NDArray[Any], ...]] = []
     count = 0
 
-    def joined() -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray, NDArray[np.bool_] | None]:
+    def joined() -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[Any], NDArray[np.bool_] | None]:
         rows, cols, pixels, *valid = (np.concatenate(part) for part in zip(*waiting, strict=True))
         return rows, cols, pixels, valid[0] if valid else None
 
@@ -233,7 +233,7 @@ def _cover(model: Model, labels: Labels, work: Work, grid: Grid, scene: Scene) -
         found = work.classes[down[top:bottom]][:, across]
         return np.where(has_value(top, bottom), found, NO_DATA).astype(np.uint8)
 
-    def scores(top: int, bottom: int) -> NDArray:
+    def scores(top: int, bottom: int) -> NDArray[Any]:
         assert work.scores is not None
         nothing = NO_SCORE[work.scores.dtype.name]
         values = np.moveaxis(work.scores[down[top:bottom]][:, across], -1, 0)

@@ -170,7 +170,7 @@ class Model:
         embedded = self.encode_pixels(*self._as_pixels(pixels[None] if single else pixels, bands))
         return embedded[0] if single else embedded
 
-    def encode_pixels(self, pixels: NDArray, bands: tuple[str, ...]) -> NDArray[np.float32]:
+    def encode_pixels(self, pixels: NDArray[Any], bands: tuple[str, ...]) -> NDArray[np.float32]:
         """Unit embeddings (n, dim) of pixels (n, band, y, x) whose bands are some of the model's, by name."""
         parts = [pixels[at : at + self.batch_size] for at in range(0, len(pixels), self.batch_size)]
         return np.concatenate(
@@ -178,7 +178,7 @@ class Model:
         )
 
     @torch.inference_mode()
-    def _encode_batch(self, pixels: NDArray, bands: tuple[str, ...]) -> NDArray[np.float32]:
+    def _encode_batch(self, pixels: NDArray[Any], bands: tuple[str, ...]) -> NDArray[np.float32]:
         if pixels.dtype == np.uint16 and self.device.type == "cpu":
             pixels = pixels.astype(np.float32)  # torch converts uint16 a value at a time
         values = self.image.prepare(torch.from_numpy(np.ascontiguousarray(pixels)).to(self.device), bands)
@@ -224,7 +224,7 @@ class Model:
         kept = {name: value for name, value in images.coords.items() if value.dims == (sample[0],)}
         return xarray.DataArray(embedded, dims=(sample[0], "dim"), coords=kept, name="embedding")
 
-    def _as_pixels(self, pixels: NDArray, bands: Sequence[str] | None) -> tuple[NDArray, tuple[str, ...]]:
+    def _as_pixels(self, pixels: NDArray[Any], bands: Sequence[str] | None) -> tuple[NDArray[Any], tuple[str, ...]]:
         """Pixels (n, band, y, x) of bands that the model takes, and their names."""
         if pixels.ndim != 4:
             raise UserError(f"the array has {pixels.ndim} dimensions; expected (band, y, x) or (sample, band, y, x).")
@@ -307,7 +307,7 @@ class Model:
         return np.atleast_2d(embedded) @ np.atleast_2d(self.encode_text(texts, templates)).T
 
 
-def read_whole(scene: Any) -> tuple[NDArray, NDArray[np.bool_] | None]:
+def read_whole(scene: Any) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
     """All pixels of a scene that is one image, and which of them have values.
 
     Raises:
@@ -325,7 +325,7 @@ def read_whole(scene: Any) -> tuple[NDArray, NDArray[np.bool_] | None]:
     return pixels, valid
 
 
-def filled(pixels: NDArray, valid: NDArray[np.bool_] | None) -> NDArray:
+def filled(pixels: NDArray[Any], valid: NDArray[np.bool_] | None) -> NDArray[Any]:
     """Pixels (n, band, y, x), those without a value replaced by their band's mean over the rest of the image.
 
     Args:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -124,7 +125,7 @@ class Scene:
         ratios = [self.height / band.raster.height for band in self._bands]
         return math.lcm(*(int(ratio) for ratio in ratios)) if all(ratio.is_integer() for ratio in ratios) else 1
 
-    def read(self, row: int, col: int, height: int, width: int) -> tuple[NDArray, NDArray[np.bool_] | None]:
+    def read(self, row: int, col: int, height: int, width: int) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
         """A window of all bands in the model's unit, coarser ones resampled (bilinear).
 
         Returns:
@@ -144,7 +145,7 @@ class Scene:
 
     def _read_band(
         self, band: _Band, row: int, col: int, height: int, width: int
-    ) -> tuple[NDArray, NDArray[np.bool_] | None]:
+    ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
         raster = band.raster
         tall, wide = raster.height / self.height, raster.width / self.width
         window = Window(col * wide, row * tall, width * wide, height * tall)
@@ -159,7 +160,9 @@ class Scene:
             ) from error
         return values, mask
 
-    def _mask(self, band: _Band, values: NDArray, window: Window, shape: tuple[int, int]) -> NDArray[np.bool_] | None:
+    def _mask(
+        self, band: _Band, values: NDArray[Any], window: Window, shape: tuple[int, int]
+    ) -> NDArray[np.bool_] | None:
         raster, flags = band.raster, band.raster.mask_flag_enums[band.index - 1]
         mask = None
         if band.nodata is not None and not np.isnan(band.nodata):
@@ -297,7 +300,8 @@ def _crs(path: Path, finest: DatasetReader, reading: Reading) -> CRS | None:
 
 
 def _block_rows(raster: DatasetReader, finest: DatasetReader) -> int:
-    return math.ceil(raster.block_shapes[0][0] * finest.height / raster.height)
+    rows: int = math.ceil(raster.block_shapes[0][0] * finest.height / raster.height)
+    return rows
 
 
 def _must_be_in_unit(scene: Scene, takes: BandSet, reading: Reading) -> None:

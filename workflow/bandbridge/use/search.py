@@ -127,7 +127,8 @@ def best_rows(cosines: NDArray[np.float32], k: int) -> list[int]:
     threshold = np.partition(cosines, len(cosines) - k)[len(cosines) - k]
     candidates = np.flatnonzero(cosines >= threshold)
     order = np.lexsort((candidates, -cosines[candidates]))
-    return candidates[order][:k].tolist()
+    best: list[int] = candidates[order][:k].tolist()
+    return best
 
 
 @contextmanager

@@ -13,14 +13,15 @@ from bandbridge.base.errors import UserError, did_you_mean
 from bandbridge.base.files import checksum
 from bandbridge.catalogue.datasets import Composite
 from bandbridge.catalogue.encoders import MARKER, encoder_content, encoder_names, load_encoder_facts, must_be_pinned
-from bandbridge.catalogue.sensors import SENSORS
+from bandbridge.catalogue.sensors import SENSOR_BANDS, SENSORS
+from bandbridge.config.clip_support import CONFIG_FILE
 from bandbridge.models import preprocessing as views
-from bandbridge.models.clip import CONFIG_FILE, WEIGHTS_FILE, Clip, fetch_clip, load_clip
+from bandbridge.models.clip import WEIGHTS_FILE, Clip, fetch_clip, load_clip
 from bandbridge.models.device import best_device, cast_layers, settle_precision
 from bandbridge.models.external.inputs import band_input, image_input
 from bandbridge.models.external.load import Encoder
 from bandbridge.models.external.load import load as load_encoder
-from bandbridge.models.students import SENSOR_BANDS, Student, load_student
+from bandbridge.models.students import Student, load_student
 from bandbridge.models.weights import load_metadata
 from bandbridge.use import exported, published, runs
 from bandbridge.use.bands import RGB

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,10 +29,10 @@ class Strip:
     first: int
     rows: tuple[int, ...]
     top: int
-    pixels: NDArray
+    pixels: NDArray[Any]
     valid: NDArray[np.bool_] | None
 
-    def windows(self, at: int, cols: Sequence[int], size: int) -> tuple[NDArray, NDArray[np.bool_] | None]:
+    def windows(self, at: int, cols: Sequence[int], size: int) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
         """Pixels (n, band, y, x) of the windows in row `at` of the strip that begin at `cols`; validity (n, y, x)."""
         row, columns = self.rows[at] - self.top, np.asarray(cols)
         band = np.lib.stride_tricks.sliding_window_view(self.pixels[:, row : row + size], size, axis=2)

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +42,7 @@ class Sample:
     """
 
     id: str
-    pixels: NDArray | None
+    pixels: NDArray[Any] | None
     labels: tuple[str, ...] | None = None
     lat: float | None = None
     lon: float | None = None

@@ -13,6 +13,7 @@ from bandbridge.catalogue.reader_options import FolderOptions, options_of
 from bandbridge.ingest.archives import locate, member_names, members
 from bandbridge.ingest.divide import divide
 from bandbridge.ingest.junk import is_junk
+from bandbridge.ingest.mask_files import masks_of, watched
 from bandbridge.ingest.names import composed, ending, folded, has_image_ending, matches, with_slashes
 from bandbridge.ingest.other_formats import OtherFormats
 from bandbridge.ingest.rasters import RasterError
@@ -77,12 +78,13 @@ def read(dataset: Dataset, archives: Path, stream: str, wanted: Collection[str])
         may_be = options.images is not None or has_image_ending(member) or not ending(member)
         return may_be and id_of(member) in wanted and _is_image(member, options, folder_of)
 
-    for member, content in members(path, wanted=is_wanted):
+    masks = masks_of(path, is_wanted)
+    for member, content in members(path, wanted=watched(path, is_wanted)):
         folder = folder_of(member)
         label = options.classes.get(folder, folder)
         try:
             content = formats.readable(member, content, len(modality.bands), most_bytes(modality, options.picture_size))
-            image = read_image(content, modality, options.picture_size, member)
+            image = read_image(content, modality, options.picture_size, member, masks.get(member))
             lat, lon = image.centre or (None, None)
         except RasterError as error:
             yield Rejected(id_of(member), str(error))

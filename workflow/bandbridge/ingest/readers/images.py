@@ -5,13 +5,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from bandbridge.catalogue.datasets import Modality
+from bandbridge.catalogue.modalities import Modality
 from bandbridge.ingest.interpretation import interpreted
+from bandbridge.ingest.mask_files import masked
 from bandbridge.ingest.rasters import MOST_SAMPLE_BYTES, Raster, RasterError, decode
 from bandbridge.ingest.readers.tiff_pictures import picture_raster, with_pages
 
@@ -27,7 +29,13 @@ PICTURE_MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX",
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
-def read_image(content: bytes, modality: Modality, picture_size: int | None = None, name: str = "") -> Raster:
+def read_image(
+    content: bytes,
+    modality: Modality,
+    picture_size: int | None = None,
+    name: str = "",
+    mask: bytes | None = None,
+) -> Raster:
     """The pixels of a file, in the modality's unit, where it lies and where it holds data.
 
     Args:
@@ -37,6 +45,7 @@ def read_image(content: bytes, modality: Modality, picture_size: int | None = No
         picture_size: of 'rgb': bring the shorter side to this many pixels and cut the middle square out, as CLIP's
             preprocessing does.
         name: of the file; those of Sentinel-2 products say how they are to be read.
+        mask: the file beside it that says where it holds data.
 
     Raises:
         RasterError: the file is damaged, has another number of bands than the modality, more than 8 bits a channel, or
@@ -44,9 +53,9 @@ def read_image(content: bytes, modality: Modality, picture_size: int | None = No
     """
     limit = most_bytes(modality, picture_size)
     if not modality.is_rgb:
-        return _with_bands(content, modality, limit, name)
+        return _with_bands(content, modality, limit, name, mask)
     if content.startswith(TIFF_MARKS):
-        raster = picture_raster(decode(content, limit), content, modality, name)
+        raster = picture_raster(masked(decode(content, limit), mask), content, modality, name)
         pixels = np.ascontiguousarray(raster.pixels.transpose(1, 2, 0))
         valid = None if raster.valid is None else np.asarray(raster.valid.all(axis=0))
         if picture_size:
@@ -68,8 +77,8 @@ def _nowhere() -> None:
     """The place of a file that states none."""
 
 
-def _with_bands(content: bytes, modality: Modality, limit: int, name: str) -> Raster:
-    raster = decode(content, limit)
+def _with_bands(content: bytes, modality: Modality, limit: int, name: str, mask: bytes | None) -> Raster:
+    raster = masked(decode(content, limit), mask)
     if len(raster.pixels) != len(modality.bands) and content.startswith(TIFF_MARKS):
         raster = with_pages(raster, content, len(modality.bands), limit)
     return interpreted(raster, modality, name)
@@ -104,7 +113,7 @@ def _transparent(picture: Image.Image) -> NDArray[np.bool_] | None:
     return clear if clear.any() else None
 
 
-def _on_channels(valid: NDArray[np.bool_] | None, pixels: NDArray) -> NDArray[np.bool_] | None:
+def _on_channels(valid: NDArray[np.bool_] | None, pixels: NDArray[Any]) -> NDArray[np.bool_] | None:
     return None if valid is None else np.broadcast_to(valid[..., None], pixels.shape)
 
 

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import geopandas
 import numpy as np
@@ -93,7 +94,10 @@ def label_map(
     # painted last.
     frame = frame.iloc[np.lexsort((-frame.area.to_numpy(), frame["number"].to_numpy() != excluded))]
     shapes = zip(frame.geometry, frame["number"].astype(int), strict=True)
-    return rasterize(shapes, (grid.height, grid.width), transform=grid.transform, dtype=np.uint16)
+    painted: NDArray[np.uint16] = rasterize(
+        shapes, (grid.height, grid.width), transform=grid.transform, dtype=np.uint16
+    )
+    return painted
 
 
 def _polygonal(geometry: shapely.Geometry | None) -> shapely.Geometry | None:
@@ -110,7 +114,7 @@ def _polygonal(geometry: shapely.Geometry | None) -> shapely.Geometry | None:
 
 
 def _tell_unlabelled(
-    polygons: geopandas.GeoDataFrame, frame: geopandas.GeoDataFrame, usable: NDArray, excluded: int
+    polygons: geopandas.GeoDataFrame, frame: geopandas.GeoDataFrame, usable: NDArray[Any], excluded: int
 ) -> None:
     """How many polygons give no class, by their kind."""
     kinds = Counter[str]()

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +20,11 @@ from rasterio.transform import xy as pixels_to_points
 from rasterio.warp import transform as transform_points
 
 from bandbridge.base.errors import UserError
-from bandbridge.catalogue.datasets import Dataset, Modality, load_nomenclature
+from bandbridge.catalogue.datasets import Dataset, load_nomenclature
+from bandbridge.catalogue.modalities import Modality
 from bandbridge.catalogue.reader_options import OTHER_GRIDS, SPLIT_LETTERS, SceneOptions, options_of
 from bandbridge.ingest.interpretation import together
+from bandbridge.ingest.mask_files import masks_of
 from bandbridge.ingest.rasters import RasterError, in_gdals_words
 from bandbridge.ingest.readers import Planned, Rejected, Sample, images_path
 from bandbridge.ingest.readers.polygon_labels import Grid, label_map
@@ -36,7 +39,7 @@ WGS84 = "EPSG:4326"
 class Scene:
     """All bands of a scene (band, y, x), where they hold data (None where all do), what was made of their numbers."""
 
-    pixels: NDArray
+    pixels: NDArray[Any]
     valid: NDArray[np.bool_] | None
     radiometry: str
     grid: Grid
@@ -179,7 +182,7 @@ def clear_pixels(path: Path, files: SceneFiles, classes: Sequence[int], grid: Gr
     return ~np.isin(found, classes)
 
 
-def read_bands(path: Path, pattern: str | None, bands: Sequence[str], resampling: str) -> tuple[NDArray, Grid]:
+def read_bands(path: Path, pattern: str | None, bands: Sequence[str], resampling: str) -> tuple[NDArray[Any], Grid]:
     """All bands on the grid of the finest one, as delivered: (band, y, x) in the files' number type, and the grid."""
     scene = read_scene(path, pattern, _of_bands(bands), resampling)
     return scene.pixels, scene.grid
@@ -233,14 +236,14 @@ def _opened(
     files = find_files(path, pattern, modality)
     with open_files(path, files) as opened_files:
         rasters = {band: opened_files[found.file] for band, found in files.bands.items()}
+        masks = masks_of(path, {found.file for found in files.bands.values()}.__contains__, search_tar=True)
         grid, elsewhere = _common_grid(path, rasters, other_grids)
         layers = {}
         for band, found in files.bands.items():
-            on = grid.whole if band in elsewhere else None
+            on, mask = grid.whole if band in elsewhere else None, masks.get(found.file)
+            one = modality.of_band(band)
             try:
-                layers[band] = layer_of(
-                    rasters[band], modality.of_band(band), found.file, on, found.index, found.product
-                )
+                layers[band] = layer_of(rasters[band], one, found.file, on, found.index, found.product, mask)
             except RasterError as error:
                 raise UserError(f"{path}: {found.file}, band {band}, {error}") from error
         try:

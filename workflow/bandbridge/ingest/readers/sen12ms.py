@@ -3,6 +3,7 @@
 import re
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,7 +95,7 @@ def _sample(dataset: Dataset, options: Sen12msOptions, stream: str, name: str, c
     return Sample(name, raster.pixels, None, lat, lon)
 
 
-def _classes(land_cover: NDArray, dataset: Dataset, options: Sen12msOptions) -> list[int]:
+def _classes(land_cover: NDArray[Any], dataset: Dataset, options: Sen12msOptions) -> list[int]:
     """Indices of the classes that a raster of IGBP classes (y, x) is labelled with; other values are no class."""
     counts = np.zeros(1 + max(SIMPLIFIED.values()), np.int64)
     for value, count in zip(*np.unique(land_cover, return_counts=True), strict=True):

@@ -9,11 +9,13 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from bandbridge.base.errors import UserError
-from bandbridge.catalogue.datasets import Dataset, Modality, load_nomenclature
+from bandbridge.catalogue.datasets import Dataset, load_nomenclature
+from bandbridge.catalogue.modalities import Modality
 from bandbridge.catalogue.reader_options import TableOptions, parse_options
 from bandbridge.ingest.archives import is_archive
 from bandbridge.ingest.declarations import grid_of
 from bandbridge.ingest.divide import divide
+from bandbridge.ingest.mask_files import masks_of
 from bandbridge.ingest.other_formats import OtherFormats
 from bandbridge.ingest.places import Grid, modality_difference, on_grid, on_ground
 from bandbridge.ingest.rasters import Raster, RasterError, decode, opened
@@ -73,7 +75,11 @@ def read(dataset: Dataset, archives: Path, stream: str, wanted: Collection[str])
     options = parse_options(TableOptions, dataset)
     wanted = set(wanted)
     rows = read_rows(dataset, options, table := _table_path(dataset, options, archives), archives)
-    rows = [row for row in rows if row.id in wanted and stream in row.paths]
+    rows = [row for row in rows if row.id in wanted]
+    for row in rows:
+        if stream not in row.paths:
+            yield Rejected(row.id, f"names no file of {stream}: its cell is empty")
+    rows = [row for row in rows if stream in row.paths]
     images = _images_path(dataset, archives, stream, table)
     modality = dataset.modality(stream)
     has_band_files = options.band_files or any(len(row.paths[stream]) > 1 for row in rows)
@@ -270,12 +276,12 @@ def _read_files(
     owners: dict[str, list[Row]] = {}
     for row in rows:
         owners.setdefault(row.paths[modality.name][0], []).append(row)
-    formats = OtherFormats(images)
+    formats, masks = OtherFormats(images), masks_of(images, owners.__contains__)
     for member, content in wanted_members(images, owners):
         items: list[Sample | Rejected]
         try:
             content = formats.readable(member, content, len(modality.bands), most_bytes(modality, options.picture_size))
-            image = read_image(content, modality, options.picture_size, member)
+            image = read_image(content, modality, options.picture_size, member, masks.get(member))
             items = [_whole(row, image, targets.get(row.id), options) for row in owners[member]]
         except RasterError as error:
             items = [Rejected(row.id, str(error)) for row in owners[member]]
@@ -298,7 +304,7 @@ def _read_band_files(
     for at, row in enumerate(rows):
         for band, name in zip(modality.bands, _file_names(row, modality, options), strict=True):
             owners.setdefault(name, []).append((at, band))
-    formats = OtherFormats(images)
+    formats, masks = OtherFormats(images), masks_of(images, owners.__contains__)
     waiting: dict[int, _Open] = {}
     done: set[int] = set()
     for member, content in wanted_members(images, owners):
@@ -307,7 +313,8 @@ def _read_band_files(
                 continue
             sample = waiting.setdefault(at, _Open(rows[at], {}))
             target = targets.get(rows[at].id)
-            result = _add_band(sample, one[band], member, content, formats, modality, options, target)
+            file = member, content, masks.get(member)
+            result = _add_band(sample, one[band], file, formats, modality, options, target)
             if result is not None:
                 yield result
                 done.add(at)
@@ -322,8 +329,7 @@ def _read_band_files(
 def _add_band(
     sample: _Open,
     band: Modality,
-    member: str,
-    content: bytes,
+    file: tuple[str, bytes, bytes | None],
     formats: OtherFormats,
     modality: Modality,
     options: TableOptions,
@@ -333,12 +339,14 @@ def _add_band(
 
     Args:
         band: the modality with this band alone.
+        file: its name, its content and that of its mask, if it has one.
         target: the grid of another modality, on which the sample is to lie.
     """
     (name,) = band.bands
+    member, content, mask = file
     try:
         content = formats.readable(member, content, 1, most_bytes(band))
-        sample.bands[name] = read_image(content, band, name=member)
+        sample.bands[name] = read_image(content, band, name=member, mask=mask)
     except RasterError as error:
         return Rejected(sample.row.id, f"band {name}: {error}")
     if len(sample.bands) < len(modality.bands):

@@ -1,6 +1,7 @@
 """What TIFF alone can be: pictures in grey, with a palette, an alpha channel or in CMYK; bands on pages."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import rasterio
@@ -9,8 +10,7 @@ from numpy.typing import NDArray
 from rasterio.enums import ColorInterp
 from rasterio.io import DatasetReader
 
-from bandbridge.catalogue.datasets import Modality
-from bandbridge.ingest.declarations import NOTHING
+from bandbridge.catalogue.modalities import Modality
 from bandbridge.ingest.interpretation import interpreted
 from bandbridge.ingest.nodata import IGNORE, validity
 from bandbridge.ingest.rasters import Raster, RasterError, in_gdals_words, must_fit, opened
@@ -30,7 +30,7 @@ def picture_raster(raster: Raster, content: bytes, modality: Modality, name: str
     bands, alpha = len(raster.pixels), raster.stated.alpha
     if bands == len(RGB) or (bands == len(RGB) + 1 and alpha is not None):
         return interpreted(raster, modality, name)
-    valid = validity(raster.pixels[:1], raster.stated.of_band(0) if raster.stated.nodata else NOTHING, modality.nodata)
+    valid = validity(raster.pixels[:1], raster.stated.of_band(0), modality.nodata)
     if alpha is not None and modality.nodata != IGNORE:
         opaque = raster.pixels[alpha : alpha + 1] > 0
         valid = opaque if valid is None else valid & opaque
@@ -59,7 +59,8 @@ def _translated(pixels: NDArray[np.uint8], file: DatasetReader) -> NDArray[np.ui
         table = np.zeros((256, len(RGB)), np.uint8)
         for index, colour in file.colormap(1).items():
             table[index] = colour[: len(RGB)]
-        return table[pixels[0]]
+        coloured: NDArray[np.uint8] = table[pixels[0]]
+        return coloured
     if meaning[: len(RGB)] == RGB and len(file.colorinterp) - len(RGB) <= 1:
         return np.ascontiguousarray(pixels[: len(RGB)].transpose(1, 2, 0))
     if meaning[0] is ColorInterp.gray and len(pixels) <= 2:
@@ -90,7 +91,7 @@ def page_count(content: bytes) -> int:
         return max(1, len(file.subdatasets))
 
 
-def pages_as_bands(content: bytes, pages: int, limit: int) -> NDArray:
+def pages_as_bands(content: bytes, pages: int, limit: int) -> NDArray[Any]:
     """(page, y, x) of a TIFF whose pages hold one band each, as microscopes and tifffile write them.
 
     Raises:

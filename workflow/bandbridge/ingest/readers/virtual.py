@@ -8,6 +8,7 @@ import posixpath
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -141,7 +142,7 @@ def _number(text: str | None) -> float | None:
     return float(text) if text and text.strip() else None
 
 
-def put_together(virtual: Virtual, opened: Callable[[str], DatasetReader]) -> NDArray:
+def put_together(virtual: Virtual, opened: Callable[[str], DatasetReader]) -> NDArray[Any]:
     """The pixels (band, y, x) of a mosaic: sources painted in their order, nearest neighbour where sizes differ.
 
     Raises:
@@ -160,7 +161,7 @@ def put_together(virtual: Virtual, opened: Callable[[str], DatasetReader]) -> ND
     return pixels
 
 
-def _paint(target: NDArray, source: Source, file: DatasetReader) -> None:
+def _paint(target: NDArray[Any], source: Source, file: DatasetReader) -> None:
     left, top, width, height = source.placed or (0.0, 0.0, float(target.shape[1]), float(target.shape[0]))
     first_row, first_col = max(0, round(top)), max(0, round(left))
     last_row, last_col = min(target.shape[0], round(top + height)), min(target.shape[1], round(left + width))

@@ -1,1 +1,1 @@
-"""What the machine, the network and the disk have for a run."""
+"""Checks of the machine, the network and the disk before a run."""

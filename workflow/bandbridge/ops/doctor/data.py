@@ -1,4 +1,4 @@
-"""Checks of what a configuration asks for: files to fetch, the servers that have them, room and rights on the disks."""
+"""Checks of a configuration's needs: files to fetch, their servers, disk space and permissions."""
 
 from __future__ import annotations
 
@@ -32,40 +32,44 @@ from bandbridge.ops.doctor.machine import GB, MISSING, NOTE, OK, SECONDS, Check,
 REQUEST_SECONDS = 4.0
 MOST_REQUESTS = 24
 
-# Bytes of a store for each byte of its archives, at least and at most. Bands shrink about as well in a store as in
-# their archives; pictures come as JPEG and are stored as pixels.
+# Bytes of a store per byte of its archives, at least and at most. Bands are compressed about as well in a store as in
+# their archives; RGB images arrive as JPEG and are stored as pixels.
 STORE_OF_BANDS = (0.8, 1.5)
-STORE_OF_PICTURES = (1.0, 15.0)
+STORE_OF_IMAGES = (1.0, 15.0)
 FETCH = "Run snakemake fetch, or the workflow itself"
-# What a run itself writes: embeddings, models, checkpoints.
+# Files of a run: embeddings, models, checkpoints.
 RESULTS = 2 * GB
 
 
 @dataclass(frozen=True)
 class Need:
-    """A file that a data set or a text tower still needs: where it may be fetched, and its bytes where they are stated.
+    """A file that a data set or a text tower still needs.
 
     Attributes:
         dataset: its name, or the text tower's.
-        urls: of the file; of a package's page in its index where `in_index` says so.
+        file: its name.
+        urls: of the file; of a package's page in its index if `in_index`.
+        size: in bytes, if stated.
+        is_rgb: whether it holds RGB images.
+        in_index: whether it is a package of an index.
     """
 
     dataset: str
     file: str
     urls: tuple[str, ...]
     size: int | None
-    pictures: bool
+    is_rgb: bool
     in_index: bool = False
 
 
 def data(config: Mapping[str, Any]) -> Checks:
-    """What has to be fetched, whether its servers answer, and whether there is room for it and for the stores."""
-    needs, by_hand, whole = missing_files(config)
-    for steps in (*by_hand, *absent_checkpoints(config)):
+    """What must be fetched, whether its servers answer, and whether there is space for it and for the stores."""
+    needs, manual, complete = missing_files(config)
+    for steps in (*manual, *absent_checkpoints(config)):
         yield Check(MISSING, "data", " ".join(steps.split()))
-    sets = f"{len(whole)} of {len(dataset_folders(config))} data sets are here"
-    if not needs and not by_hand:
-        yield Check(OK, "data", f"all {len(whole)} data sets are here")
+    sets = f"{len(complete)} of {len(dataset_folders(config))} data sets are complete"
+    if not needs and not manual:
+        yield Check(OK, "data", f"all {len(complete)} data sets are complete")
     elif needs:
         names = dict.fromkeys(need.dataset for need in needs)
         yield Check(NOTE, "data", f"{sets}; to be fetched: {', '.join(names)}", FETCH)
@@ -83,18 +87,22 @@ def data(config: Mapping[str, Any]) -> Checks:
 
 
 def missing_files(config: Mapping[str, Any]) -> tuple[list[Need], list[str], list[str]]:
-    """The files still to be fetched, the steps for those to be fetched by hand, the data sets that need nothing."""
+    """Compare the data sets of a run with the files on disk.
+
+    Returns:
+        The files to be fetched, the steps for files to be copied manually, and the names of complete data sets.
+    """
     needs: list[Need] = []
-    by_hand: list[str] = []
-    whole: list[str] = []
+    manual: list[str] = []
+    complete: list[str] = []
     for name, (folder, store) in dataset_folders(config).items():
         dataset = load_dataset(name, config["datasets"].get(name))
         if (store / "zarr.json").is_file():
-            whole.append(name)
+            complete.append(name)
             continue
         steps = missing_manual(dataset, folder)
         lacking = [part for source in needed(dataset) if not source.manual for part in _lacking(source, folder)]
-        by_hand += steps
+        manual += steps
         needs += [
             Need(
                 name, part.file, tuple(part.urls) or _index(part.pip), part.size, dataset.primary.is_rgb, bool(part.pip)
@@ -102,8 +110,8 @@ def missing_files(config: Mapping[str, Any]) -> tuple[list[Need], list[str], lis
             for part in lacking
         ]
         if not steps and not lacking:
-            whole.append(name)
-    return needs, by_hand, whole
+            complete.append(name)
+    return needs, manual, complete
 
 
 def missing_tower(config: Mapping[str, Any]) -> list[Need]:
@@ -113,11 +121,11 @@ def missing_tower(config: Mapping[str, Any]) -> list[Need]:
         return []
     source = load_text_tower(name).packagings[0].source
     urls = tuple(source.urls) or _index(source.pip)
-    return [Need(name, source.file, urls, source.size, pictures=False, in_index=bool(source.pip))]
+    return [Need(name, source.file, urls, source.size, is_rgb=False, in_index=bool(source.pip))]
 
 
 def _lacking(source: Source, folder: Path) -> list[Source]:
-    """The files of a source, or of its parts, that are not there in any layout."""
+    """The files of a source, or of its parts, that are missing in every layout."""
     absent = [part for part in source.parts if not (folder / part.file).exists()]
     some_are_there = len(absent) < len(source.parts)
     if (some_are_there and not (folder / source.file).exists()) or locate(folder, source.file) is None:
@@ -126,7 +134,7 @@ def _lacking(source: Source, folder: Path) -> list[Source]:
 
 
 def dataset_folders(config: Mapping[str, Any]) -> dict[str, tuple[Path, Path]]:
-    """For every data set of a run, the folder of its downloads and its store."""
+    """Per data set of a run, the folder of its downloads and its store."""
     run = Run(config)
     return {name: (Path(run.archives(name)), Path(run.paths.store(name)).parent) for name in run.datasets}
 
@@ -135,8 +143,8 @@ def _index(wheel: str | None) -> tuple[str, ...]:
     """The address of the package index that pip would ask for a wheel."""
     if wheel is None:
         return ()
-    told = os.environ.get("PIP_INDEX_URL") or _pip_setting("global.index-url") or _pip_default()
-    return (f"{told.rstrip('/')}/{wheel.split('==')[0]}/",) if told else ()
+    index = os.environ.get("PIP_INDEX_URL") or _pip_setting("global.index-url") or _pip_default()
+    return (f"{index.rstrip('/')}/{wheel.split('==')[0]}/",) if index else ()
 
 
 def _pip_setting(name: str) -> str:
@@ -145,14 +153,14 @@ def _pip_setting(name: str) -> str:
 
 
 def _pip_default() -> str:
-    """The index that pip asks unless it is told otherwise; '' where there is no pip to say."""
+    """pip's default index; '' without pip."""
     code = "from pip._internal.models.index import PyPI; print(PyPI.simple_url)"
     called = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=SECONDS, check=False)
     return called.stdout.strip()
 
 
 def needs_hub(config: Mapping[str, Any]) -> bool:
-    """Whether weights have still to come from a model hub."""
+    """Whether weights must still be fetched from a model hub."""
     paths = Paths(config)
     return any(
         source != "scratch" and not Path(source).exists() and not Path(paths.clip(clip)).exists()
@@ -168,7 +176,7 @@ def _hub() -> str:
 
 
 def ask_servers(addresses: Iterable[str]) -> dict[str, int | str | None]:
-    """For each address: the size its server states, None where it answers without one, or why it does not answer."""
+    """Per address: the size that its server states, None if it states none, or the reason why it does not answer."""
     answers: dict[str, int | str | None] = {}
 
     def ask(address: str) -> None:
@@ -184,7 +192,7 @@ def ask_servers(addresses: Iterable[str]) -> dict[str, int | str | None]:
 
 
 class _StillHead(urllib.request.HTTPRedirectHandler):
-    """Asks for the head alone where a server sends it on, too; Python 3.11 would fetch the file."""
+    """Keeps the method HEAD on redirects; Python 3.11 would fetch the file."""
 
     def redirect_request(self, *args: Any) -> urllib.request.Request | None:
         request = super().redirect_request(*args)
@@ -201,7 +209,7 @@ def _head(address: str) -> int | str | None:
         with urllib.request.build_opener(_StillHead).open(request, timeout=REQUEST_SECONDS) as response:
             return whole_number(response.headers.get("Content-Length", ""))
     except urllib.error.HTTPError:
-        return None  # the server is there; some do not answer HEAD requests
+        return None  # the server answers; some refuse HEAD requests
     except urllib.error.URLError as error:
         return str(error.reason)
     except (OSError, ValueError) as error:
@@ -226,52 +234,52 @@ def _reached(what: str, address: str, answers: Mapping[str, int | str | None], r
         yield Check(OK, what, f"{host} answers")
 
 
-# --- room and rights --------------------------------------------------------------------------------------------------
+# --- space and permissions --------------------------------------------------------------------------------------------
 
 
 def _with_sizes(needs: Sequence[Need], answers: Mapping[str, int | str | None]) -> list[tuple[Need, int | None]]:
     def size(need: Need) -> int | None:
-        said = answers.get(need.urls[0]) if need.urls and not need.in_index else None
-        return need.size or (said if isinstance(said, int) else None)
+        stated = answers.get(need.urls[0]) if need.urls and not need.in_index else None
+        return need.size or (stated if isinstance(stated, int) else None)
 
     return [(need, size(need)) for need in needs]
 
 
 def room(config: Mapping[str, Any], needs: Sequence[tuple[Need, int | None]]) -> Checks:
-    """Free space where the roots lie against what is still to come there; roots on one disk share it."""
-    known = [(need, size) for need, size in needs if size is not None]
-    downloads = sum(size for _, size in known)
+    """Compare the free space of the roots' disks with what will be written; roots on one disk share it."""
+    sized = [(need, size) for need, size in needs if size is not None]
+    downloads = sum(size for _, size in sized)
     least = most = 0.0
-    for need, size in known:
+    for need, size in sized:
         if is_archive(need.file) or re.search(r"\.gz[a-z]{2}$", need.file):
-            low, high = STORE_OF_PICTURES if need.pictures else STORE_OF_BANDS
+            low, high = STORE_OF_IMAGES if need.is_rgb else STORE_OF_BANDS
             least, most = least + low * size, most + high * size
     unknown = sum(1 for _, size in needs if size is None)
-    wanted = [
+    roots = [
         ("data_root", Path(config["data_root"]), float(downloads), float(downloads)),
         ("store_root", Path(Paths(config).stores), least, most),
         ("results_root", Path(config["results_root"]), 0.0, RESULTS),
     ]
-    for names, folder, low, high in _by_disk(wanted):
+    for names, folder, low, high in _by_disk(roots):
         free = shutil.disk_usage(folder).free
-        found = f"{free / GB:,.0f} GB free for {', '.join(names)}"
+        space = f"{free / GB:,.0f} GB free for {', '.join(names)}"
         if high > RESULTS:
-            found += f"; about {low / GB:,.1f} to {high / GB:,.1f} GB are to come"
+            space += f"; about {low / GB:,.1f} to {high / GB:,.1f} GB will be written"
         if unknown and "data_root" in names:
-            found += f" (and {unknown} {'file' if unknown == 1 else 'files'} of unknown size)"
+            space += f" (and {unknown} {'file' if unknown == 1 else 'files'} of unknown size)"
         if free < low:
-            yield Check(MISSING, "disk", found, f"Make room, or set {names[0]} to a larger disk")
+            yield Check(MISSING, "disk", space, f"Make room, or set {names[0]} to a larger disk")
         elif free < high:
-            yield Check(NOTE, "disk", found, f"It may not do: make room, or set {names[0]} to a larger disk")
+            yield Check(NOTE, "disk", space, f"It may not be enough: make room, or set {names[0]} to a larger disk")
         else:
-            yield Check(OK, "disk", found)
+            yield Check(OK, "disk", space)
 
 
 def _by_disk(
-    wanted: Iterable[tuple[str, Path, float, float]],
+    roots: Iterable[tuple[str, Path, float, float]],
 ) -> list[tuple[list[str], Path, float, float]]:
     disks: dict[int, tuple[list[str], Path, float, float]] = {}
-    for name, path, low, high in wanted:
+    for name, path, low, high in roots:
         folder = existing(path)
         names, first, lows, highs = disks.get(folder.stat().st_dev, ([], folder, 0.0, 0.0))
         disks[folder.stat().st_dev] = ([*names, name], first, lows + low, highs + high)
@@ -279,13 +287,13 @@ def _by_disk(
 
 
 def existing(path: Path) -> Path:
-    """The folder itself, or the nearest one above it that is there."""
+    """The folder itself, or the nearest existing one above it."""
     path = path.absolute()
     return path if path.is_dir() else existing(path.parent)
 
 
 def folders(config: Mapping[str, Any]) -> Checks:
-    """Whether the roots can be written to; downloads need it only while something is to be fetched."""
+    """Whether the roots are writable; data_root must be only while something is to be fetched."""
     complete = not any([*missing_files(config)[:2], missing_tower(config)])
     roots = {
         "data_root": Path(config["data_root"]),
@@ -293,23 +301,23 @@ def folders(config: Mapping[str, Any]) -> Checks:
         "results_root": Path(config["results_root"]),
         "log_root": Path(config["log_root"]),
     }
-    stores_there = all((store / "zarr.json").is_file() for _, store in dataset_folders(config).values())
+    has_stores = all((store / "zarr.json").is_file() for _, store in dataset_folders(config).values())
     writable = []
     for name, path in roots.items():
         fault = _unwritable(existing(path))
         if not fault:
             writable.append(name)
-        elif (name == "data_root" and complete) or (name == "store_root" and stores_there):
+        elif (name == "data_root" and complete) or (name == "store_root" and has_stores):
             yield Check(OK, "folders", f"{name} ({path}) cannot be written to, and need not be")
         else:
-            remedy = f"Set {name} to a folder that can, or change its rights"
+            remedy = f"Set {name} to a folder that can, or change its permissions"
             yield Check(MISSING, "folders", f"{name} ({path}) cannot be written to ({fault})", remedy)
     if writable:
         yield Check(OK, "folders", f"{', '.join(writable)} can be written to")
 
 
 def _unwritable(folder: Path) -> str:
-    """Why no file can be made in a folder; empty where one can."""
+    """Why no file can be created in a folder; empty if one can."""
     try:
         with tempfile.TemporaryFile(dir=folder):
             return ""

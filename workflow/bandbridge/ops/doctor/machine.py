@@ -1,4 +1,4 @@
-"""Checks of the machine: Python, packages, torch and GPUs, memory, cores, SLURM. Nothing that has to be installed."""
+"""Checks of the machine: Python, packages, torch and GPUs, memory, cores, SLURM. It needs no installed packages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bandbridge.base.untrusted import whole_number
 
 PYTHONS = ((3, 11), (3, 14))  # the oldest and the newest that BandBridge runs on
 OK, NOTE, MISSING = "ok", "note", "missing"
-SECONDS = 8.0  # for what may hang
+SECONDS = 8.0  # time limit of what may hang
 GB = 1e9
 # Packages that only PyTorch's build for CUDA needs.
 FOR_GPUS = ("cuda-", "nvidia-", "triton")
@@ -37,58 +37,66 @@ print(json.dumps({
 
 @dataclass(frozen=True)
 class Check:
-    """What was found, and what to do about it; `state` is 'ok', 'note' (a run goes on without) or 'missing'."""
+    """The result of a check, and what to do about it.
+
+    Attributes:
+        state: 'ok', 'note' (a run works without it) or 'missing'.
+        what: was checked.
+        result: in words.
+        remedy: what to do; empty if nothing.
+    """
 
     state: str
     what: str
-    found: str
+    result: str
     remedy: str = ""
 
     def __str__(self) -> str:
-        return f"{self.state:<8} {self.what:<14} {self.found}{f'. {self.remedy}' if self.remedy else ''}"
+        return f"{self.state:<8} {self.what:<14} {self.result}{f'. {self.remedy}' if self.remedy else ''}"
 
 
 Checks = Iterator[Check]
 
 
 def python(version: tuple[int, ...] = sys.version_info[:3]) -> Checks:
-    found = f"{'.'.join(map(str, version))} ({sys.executable})"
+    """Whether BandBridge supports this version of Python."""
+    interpreter = f"{'.'.join(map(str, version))} ({sys.executable})"
     oldest, newest = PYTHONS
     if oldest <= version[:2] <= newest:
-        yield Check(OK, "Python", found)
+        yield Check(OK, "Python", interpreter)
     else:
         remedy = "BandBridge needs Python 3.11 to 3.14. Run make setup PYTHON=/path/to/one"
-        yield Check(MISSING, "Python", found, remedy)
+        yield Check(MISSING, "Python", interpreter, remedy)
 
 
 def packages(lock: Path) -> Checks:
-    """The packages of the lock file at their versions; those for other systems or builds of torch are not asked for."""
+    """Compare installed packages with the lock file; those for other systems or builds of torch are ignored."""
     if not lock.is_file():
         yield Check(NOTE, "packages", "installed without a clone: there is no lock file to compare them with")
         return
-    wanted = dict(locked(lock))
+    pins = dict(locked(lock))
     if (_version("torch") or "").endswith("+cpu"):
-        wanted = {name: version for name, version in wanted.items() if not name.startswith(FOR_GPUS)}
-    found = {name: _version(name) for name in wanted}
-    absent = [name for name, version in found.items() if version is None]
+        pins = {name: version for name, version in pins.items() if not name.startswith(FOR_GPUS)}
+    installed = {name: _version(name) for name in pins}
+    absent = [name for name, version in installed.items() if version is None]
     other = [
-        f"{name} {version} (locked: {wanted[name]})"
-        for name, version in found.items()
-        if _differs(version, wanted[name])
+        f"{name} {version} (locked: {pins[name]})"
+        for name, version in installed.items()
+        if _differs(version, pins[name])
     ]
     if absent:
         yield Check(
-            MISSING, "packages", f"{len(absent)} of {len(wanted)} are not installed: {_some(absent)}", "Run make setup"
+            MISSING, "packages", f"{len(absent)} of {len(pins)} are not installed: {_some(absent)}", "Run make setup"
         )
     if other:
         yield Check(
             NOTE,
             "packages",
             f"other versions than the lock's: {_some(other)}",
-            "Run make setup to have the locked ones",
+            "Run make setup to install the locked ones",
         )
     if not absent and not other:
-        yield Check(OK, "packages", f"all {len(wanted)} at the locked versions")
+        yield Check(OK, "packages", f"all {len(pins)} at the locked versions")
 
 
 def locked(lock: Path) -> Iterator[tuple[str, str]]:
@@ -105,7 +113,7 @@ def _applies(marker: str) -> bool:
     try:
         from packaging.markers import Marker
     except ImportError:
-        # Nothing is installed: then nothing is, whatever the system.
+        # Without `packaging` nothing is installed, so it is enough to recognise the pins of other systems.
         return "!= 'linux'" not in marker and "== 'win32'" not in marker and "== 'darwin'" not in marker
     return Marker(marker).evaluate()
 
@@ -117,13 +125,13 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _differs(found: str | None, wanted: str) -> bool:
-    # Torch's wheels for a kind of GPU add to the version, as in 2.14.1+cpu.
-    return found is not None and found.split("+")[0] != wanted.split("+")[0]
+def _differs(installed: str | None, pinned: str) -> bool:
+    # Torch's wheels have a suffix for the kind of GPU, as in 2.14.1+cpu.
+    return installed is not None and installed.split("+")[0] != pinned.split("+")[0]
 
 
 def torch(program: str = TORCH) -> Checks:
-    """Torch and its devices, asked in a process of its own: a broken driver may hang or kill it."""
+    """Torch and its devices, in a separate process: a broken driver may hang or kill it."""
     try:
         done = subprocess.run(
             [sys.executable, "-c", program], capture_output=True, text=True, timeout=SECONDS, check=False
@@ -132,11 +140,11 @@ def torch(program: str = TORCH) -> Checks:
         yield Check(NOTE, "torch", f"did not start within {SECONDS:.0f} s", "A slow disk, or a GPU driver that hangs")
         return
     if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"]
-        yield Check(MISSING, "torch", f"cannot be imported ({said[-1]})", "Run make setup")
+        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        yield Check(MISSING, "torch", f"cannot be imported ({lines[-1]})", "Run make setup")
         return
     facts = json.loads(done.stdout.splitlines()[-1])
-    build = f"built for CUDA {facts['cuda']}" if facts["cuda"] else "built for CPUs alone"
+    build = f"built for CUDA {facts['cuda']}" if facts["cuda"] else "built for CPUs only"
     yield Check(OK, "torch", f"{facts['version']}, {build}")
     yield from _devices(facts, shutil.which("nvidia-smi") is not None)
 
@@ -152,7 +160,7 @@ def _devices(facts: Mapping[str, Any], driver: bool) -> Checks:
         yield Check(
             NOTE,
             "GPU",
-            "there is an NVIDIA driver, but torch is built for CPUs alone",
+            "there is an NVIDIA driver, but torch is built for CPUs only",
             "Run make setup CPU=0 to use the GPU",
         )
     elif driver:
@@ -170,26 +178,26 @@ def memory(meminfo: Path = Path("/proc/meminfo"), limit: Path = Path("/sys/fs/cg
     total, free = sizes["MemTotal"], sizes["MemAvailable"]
     if limit.is_file() and (allowed := limit.read_text(encoding="ascii").strip()).isdigit() and int(allowed) < total:
         total, free = int(allowed), min(free, int(allowed))
-    found = f"{total / GB:.0f} GB, {free / GB:.0f} GB of it free"
+    size = f"{total / GB:.0f} GB, {free / GB:.0f} GB of it free"
     if free < 2 * GB:
-        yield Check(
-            NOTE, "memory", found, "A job of the demo takes 1.2 GB; close other programs, or run with --cores 1"
-        )
+        yield Check(NOTE, "memory", size, "A job of the demo takes 1.2 GB; close other programs, or run with --cores 1")
     else:
-        yield Check(OK, "memory", found)
+        yield Check(OK, "memory", size)
 
 
 def threads() -> Checks:
+    """The cores that this process may use, and whether OMP_NUM_THREADS exceeds them."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     stated = os.environ.get("OMP_NUM_THREADS", "")
-    found = f"{cores} {'core' if cores == 1 else 'cores'}{f', OMP_NUM_THREADS={stated}' if stated else ''}"
+    count = f"{cores} {'core' if cores == 1 else 'cores'}{f', OMP_NUM_THREADS={stated}' if stated else ''}"
     if (whole_number(stated) or 0) > cores:
-        yield Check(NOTE, "threads", found, "More threads than cores wait for each other: unset OMP_NUM_THREADS")
+        yield Check(NOTE, "threads", count, "More threads than cores wait for each other: unset OMP_NUM_THREADS")
     else:
-        yield Check(OK, "threads", found)
+        yield Check(OK, "threads", count)
 
 
 def slurm() -> Checks:
+    """Whether SLURM's sbatch is available."""
     if sbatch := shutil.which("sbatch"):
         yield Check(OK, "SLURM", sbatch)
     else:

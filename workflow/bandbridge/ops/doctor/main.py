@@ -1,7 +1,7 @@
-"""What this machine has and lacks for a run, a line a check: `python -m bandbridge.ops.doctor`, `make doctor`.
+"""Checks of this machine for a run, one line each: `python -m bandbridge.ops.doctor`, `make doctor`.
 
-It has to speak where nothing is installed yet: what needs packages is imported where it is called, and a check that
-breaks is a line of its own.
+It must work before anything is installed: modules that need packages are imported where they are used, and a check that
+fails is reported as a line.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ ROOT = Path(__file__).resolve().parents[4]
 def diagnose(
     config: Mapping[str, Any] | None, faults: Sequence[str] = (), lock: Path = ROOT / "requirements.lock"
 ) -> list[Check]:
-    """Every check, in the order in which to mend things; never raises, and takes some ten seconds at the most.
+    """Every check, in the order in which to fix things; never raises, and takes about ten seconds at most.
 
     Args:
-        config: a valid configuration; None where there is none, and what depends on it is left out.
+        config: a valid configuration; None if there is none, and checks that need it are left out.
         faults: why there is none.
+        lock: the lock file of the packages.
     """
     checks: list[tuple[str, Callable[[], Iterable[Check]]]] = [
         ("Python", doctor_machine.python),
@@ -43,7 +44,7 @@ def diagnose(
 
 
 def together(checks: Sequence[tuple[str, Callable[[], Iterable[Check]]]]) -> list[tuple[str, list[Check]]]:
-    """All checks at once, in their order; one that fails or takes too long is a note."""
+    """The results of checks that run at the same time, in order; one that fails or takes too long is a note."""
     answers: dict[int, list[Check]] = {}
 
     def ask(number: int, what: str, check: Callable[[], Iterable[Check]]) -> None:
@@ -64,12 +65,16 @@ def together(checks: Sequence[tuple[str, Callable[[], Iterable[Check]]]]) -> lis
 
 
 def read_configuration(files: Sequence[Path]) -> tuple[dict[str, Any] | None, list[str]]:
-    """The configuration of the given files, each laid over those before; None and its faults where it is not valid."""
+    """Read and validate a configuration from files, each of which overrides those before.
+
+    Returns:
+        The configuration and no faults, or None and its faults.
+    """
     try:
         from bandbridge.base.errors import UserError
         from bandbridge.config.checks import check_files, read_config, validate
     except ImportError as error:
-        return None, [f"cannot be read without its packages ({error}); run make setup"]
+        return None, [f"cannot be read without BandBridge's packages ({error}); run make setup"]
     try:
         check_files(files)
         return validate(read_config(files), source=" + ".join(map(str, files))), []
@@ -78,18 +83,21 @@ def read_configuration(files: Sequence[Path]) -> tuple[dict[str, Any] | None, li
 
 
 def data(config: Mapping[str, Any]) -> Iterable[Check]:
+    """`doctor.data.data`, imported when it is called."""
     from bandbridge.ops.doctor import data as doctor_data
 
     return doctor_data.data(config)
 
 
 def folders(config: Mapping[str, Any]) -> Iterable[Check]:
+    """`doctor.data.folders`, imported when it is called."""
     from bandbridge.ops.doctor import data as doctor_data
 
     return doctor_data.folders(config)
 
 
 def configuration(config: Mapping[str, Any] | None, faults: Sequence[str]) -> Checks:
+    """Whether the configuration is valid, with one line per fault."""
     if config is not None:
         yield Check(OK, "configuration", f"valid, run '{config['run']}'")
     for fault in faults:
@@ -100,13 +108,13 @@ def configuration(config: Mapping[str, Any] | None, faults: Sequence[str]) -> Ch
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print every check; 1 where something is missing that a run needs."""
+    """Print every check; returns 1 if something that a run needs is missing, otherwise 0."""
     parser = argparse.ArgumentParser(
         prog="python -m bandbridge.ops.doctor", description="Check this machine for a run."
     )
-    parser.add_argument("--configfile", nargs="*", default=[], help="presets to lay over config.yaml, as for snakemake")
-    given = parser.parse_args(arguments)
-    config, faults = read_configuration([Path("config.yaml"), *map(Path, given.configfile)])
+    parser.add_argument("--configfile", nargs="*", default=[], help="presets over config.yaml, as for snakemake")
+    options = parser.parse_args(arguments)
+    config, faults = read_configuration([Path("config.yaml"), *map(Path, options.configfile)])
     checks = diagnose(config, faults)
     print("\n".join(map(str, checks)))
     missing = sum(check.state == MISSING for check in checks)

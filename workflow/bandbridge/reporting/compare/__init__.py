@@ -1,1 +1,1 @@
-"""Runs beside each other: tables and a page."""
+"""Comparison of runs: tables and a page."""

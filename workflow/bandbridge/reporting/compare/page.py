@@ -1,4 +1,4 @@
-"""What a comparison of runs is written as: tables, CSV, Markdown and a page."""
+"""A comparison of runs as tables, CSV, Markdown and a page."""
 
 import csv
 import json
@@ -7,17 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
-
 from bandbridge import __version__
 from bandbridge.base.alphas import alpha_name
 from bandbridge.base.files import whole_file
-from bandbridge.base.locations import WORKFLOW
 from bandbridge.base.untrusted import as_cell
 from bandbridge.metrics.intervals import FEWEST
 from bandbridge.reporting.compare.runs import TASKS, Change, Comparison, Key, Score, tally
-from bandbridge.reporting.tables.formats import column_groups, markdown_text, to_markdown
+from bandbridge.reporting.tables.formats import markdown_text, to_markdown
 from bandbridge.reporting.tables.model import (
     SIGNIFICANT,
     STAR,
@@ -26,14 +22,14 @@ from bandbridge.reporting.tables.model import (
     Line,
     Table,
     distinct_titles,
-    number,
     scaled,
     with_best,
     with_marks_explained,
 )
+from bandbridge.reporting.templates import asset, template
 from bandbridge.scoring.rows import format_cell
 
-# What says nothing about how a run was made.
+# Keys that do not affect a run's results.
 NOT_COMPARED = ("run", "report", "results_root", "log_root")
 NOT_PAIRED = "°"
 
@@ -50,7 +46,7 @@ def write_comparison(comparison: Comparison, folder: Path) -> None:
 
 
 def score_tables(comparison: Comparison, decimals: int = 1) -> list[Table]:
-    """A table a task: a line for each model, data set and measure, the runs' scores, the changes from the first."""
+    """One table per task: a row per model, data set and measure, the runs' scores, the changes from the first."""
     first, *others = comparison.runs
     titles = distinct_titles(key.dataset for key in comparison.keys)
     tables = []
@@ -76,10 +72,9 @@ def score_tables(comparison: Comparison, decimals: int = 1) -> list[Table]:
 def _line(comparison: Comparison, key: Key, columns: Sequence[Column], titles: Mapping[str, str]) -> Line:
     rank = key.metric == "median_rank"
     best = Column("", "", "", smaller_is_better=rank, decimals=columns[0].decimals)
-    found = [changes.get(key) for changes in comparison.changes]
     cells = [
         *with_best([_score_cell(scores.get(key), rank) for scores in comparison.scores], best),
-        *(_change_cell(change, rank) for change in found),
+        *(_change_cell(changes.get(key), rank) for changes in comparison.changes),
     ]
     return Line((key.model, titles[key.dataset], key.measure), tuple(cells))
 
@@ -103,21 +98,21 @@ def _change_cell(change: Change | None, rank: bool) -> Cell:
 
 
 def _note(comparison: Comparison, keys: Sequence[Key]) -> str:
-    found = [changes[key] for changes in comparison.changes for key in keys if key in changes]
+    listed = [changes[key] for changes in comparison.changes for key in keys if key in changes]
     notes = []
-    if any(change.p is not None for change in found):
+    if any(change.p is not None for change in listed):
         level = f"{100 * comparison.runs[0].level:g} %"
-        notes.append(f"With intervals, at {level}; {STAR} p < {SIGNIFICANT:g} (two-sided, each by itself).")
-    if any(not change.paired for change in found):
+        notes.append(f"With intervals, at {level}; {STAR} p < {SIGNIFICANT:g} (two-sided, each test by itself).")
+    if any(not change.paired for change in listed):
         notes.append(
-            f"{NOT_PAIRED} Not paired, as the runs' half-samples are not the same (their seed, their number, or the "
-            "samples differ): the interval takes them as independent, and is wider than it would be of pairs."
+            f"{NOT_PAIRED} Not paired, because the runs' half-samples are not the same (their seed, their number, or "
+            "the samples differ): the interval treats them as independent, and is wider than that of pairs."
         )
     return " ".join(notes)
 
 
 def runs_table(comparison: Comparison) -> Table:
-    """What is compared: a line a run."""
+    """The compared runs, one row each."""
     lines = []
     for run in comparison.runs:
         chosen = (
@@ -132,19 +127,19 @@ def runs_table(comparison: Comparison) -> Table:
 
 
 def config_table(comparison: Comparison) -> Table:
-    """What the runs' configurations do not share: a line a key."""
-    known = [run for run in comparison.runs if run.config is not None]
-    flat = [dict(_flat(run.config)) for run in known]
+    """Differences between the runs' configurations, one row per key."""
+    configured = [run for run in comparison.runs if run.config is not None]
+    flat = [dict(_flat(run.config)) for run in configured]
     keys = dict.fromkeys(key for values in flat for key in values)
     lines = [
         Line((key, *texts), ()) for key in keys if len(set(texts := tuple(values.get(key, "–") for values in flat))) > 1
     ]
     missing = [run.name for run in comparison.runs if run.config is None]
     note = f"Without config.yaml, and so not compared: {', '.join(missing)}." if missing else ""
-    if len(known) > 1 and not lines:
+    if len(configured) > 1 and not lines:
         note = f"The configurations are the same. {note}".strip()
-    caption = "What the configurations do not share."
-    return Table("configuration", caption, ("Key", *(run.name for run in known)), (), tuple(lines), note)
+    caption = "Differences between the configurations."
+    return Table("configuration", caption, ("Key", *(run.name for run in configured)), (), tuple(lines), note)
 
 
 def _flat(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
@@ -191,7 +186,7 @@ def _record(key: Key, run: str, score: Score, change: Change | None, first: str)
 
 
 def write_config(comparison: Comparison, path: Path) -> None:
-    """The configurations' differences as CSV: a row a key, a column a run."""
+    """The configurations' differences as CSV: one row per key, one column per run."""
     table = config_table(comparison)
     with whole_file(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows(
@@ -212,7 +207,7 @@ def write_markdown(comparison: Comparison, path: Path) -> None:
 
 
 def outcomes(comparison: Comparison) -> list[str]:
-    """A sentence for each run but the first: how many scores it gained and lost, beyond chance."""
+    """A sentence per run except the first: in how many scores it is better and worse, beyond chance."""
     first, *others = comparison.runs
     sentences = []
     for run, changes in zip(others, comparison.changes, strict=True):
@@ -242,19 +237,11 @@ class Bar:
 
 def write_page(comparison: Comparison, path: Path) -> None:
     """One page that opens without a network, in the report's style."""
-    environment = Environment(
-        loader=FileSystemLoader(WORKFLOW / "report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(number=number, groups=column_groups)
     tables = [table for table in score_tables(comparison) if table.lines]
     titles = {f"compare_{task.replace('-', '_')}": title for task, title in TASKS.items()}
-    page = environment.get_template("compare.html.j2").render(
+    page = template("compare.html.j2").render(
         version=__version__,
-        style=Markup((WORKFLOW / "report" / "style.css").read_text(encoding="utf-8")),
+        style=asset("style.css"),
         runs=[run.name for run in comparison.runs],
         outcomes=outcomes(comparison),
         runs_table=runs_table(comparison),
@@ -266,7 +253,7 @@ def write_page(comparison: Comparison, path: Path) -> None:
 
 
 def bars(table: Table, runs: int) -> list[list[Bar | None]]:
-    """For each line of a table of scores, its changes on one common axis; ranks have none."""
+    """Per row of a table of scores, its changes on one common axis; ranks have none."""
     changes = [[None if "rank" in line.texts[2] else cell for cell in line.cells[runs:]] for line in table.lines]
     ends = [
         end

@@ -1,4 +1,4 @@
-"""Runs side by side: the scores that they share, and what changed from the first run to the others."""
+"""Comparison of runs: the scores that they share, and the changes from the first run to the others."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,17 +32,17 @@ TASKS = {
     "zero-shot": "Zero-shot classification",
     "linear-probe": "Linear probe",
     "knn": "k-NN probe",
-    "few-shot": "Few samples a class",
+    "few-shot": "Few samples per class",
     "retrieval": "Retrieval across modalities",
     "text-retrieval": "Retrieval by text",
-    "words": "Retrieval by words that are no class",
+    "words": "Retrieval by words that are not class names",
 }
 LEVEL = 0.95
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run; `config` is None where no config.yaml stands in its folder."""
+    """A finished run; `config` is None if its folder has no config.yaml."""
 
     name: str
     folder: Path
@@ -52,13 +52,13 @@ class Run:
 
     @property
     def level(self) -> float:
-        """Of its intervals."""
+        """Level of its intervals."""
         return float(((self.config or {}).get("evaluate", {}).get("bootstrap") or {}).get("level", LEVEL))
 
 
 @dataclass(frozen=True)
 class Key:
-    """What two runs' scores must share to be compared. `model` is the part that an encoder plays, not its name."""
+    """What two runs' scores must share to be compared. `model` is an encoder's role, not its name."""
 
     task: str
     model: str
@@ -78,7 +78,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Score:
-    """A score of one run, 0..1 (a rank for median_rank), with its interval and the encoder that reached it."""
+    """A score of one run, 0..1 (a rank for median_rank), with its interval and its encoder."""
 
     encoder: str
     value: float
@@ -90,11 +90,15 @@ class Score:
 
 @dataclass(frozen=True)
 class Change:
-    """By how much a run's score exceeds the first run's; interval and p only where both left their draws.
+    """By how much a run's score exceeds the first run's.
 
     Attributes:
+        value: the difference.
+        low: lower end of its interval; None unless both runs have draws.
+        high: upper end.
+        p: two-sided p value.
+        paired: whether the draws are of the same half-samples; otherwise the interval is wider than necessary.
         units: independent units behind the interval, NaN without one.
-        paired: whether the draws are of the same samples, resampled alike; if not, the interval is wider than need be.
     """
 
     value: float
@@ -107,7 +111,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs, the scores of each, and the changes of each but the first."""
+    """Runs, the scores of each, and the changes of each except the first."""
 
     runs: tuple[Run, ...]
     scores: tuple[Mapping[Key, Score], ...]
@@ -115,7 +119,7 @@ class Comparison:
 
     @property
     def keys(self) -> list[Key]:
-        """Everything that at least two runs have, by task, in the order of the first run that has it."""
+        """The keys that at least two runs have, by task, in the order of the first run that has it."""
         every = dict.fromkeys(key for scores in self.scores for key in scores)
         shared = [key for key in every if sum(key in scores for scores in self.scores) > 1]
         return sorted(shared, key=lambda key: list(TASKS).index(key.task))
@@ -129,7 +133,7 @@ def compare_runs(folders: Sequence[Path]) -> Comparison:
     """
     if len(set(folders)) < 2:
         raise UserError(
-            f"compare: {len(set(folders))} run given; expected two or more. Name their folders, for example "
+            f"compare: {len(set(folders))} run is named; expected two or more. Name their folders, for example "
             'snakemake compare --config "compare=[demo, seed-1]".'
         )
     runs = _read_runs(folders)
@@ -155,7 +159,7 @@ def _read_run(folder: Path, name: str) -> Run:
     paths = RunPaths(str(folder))
     table = Path(paths.metrics)
     if not table.is_file():
-        raise UserError(f"{table} is not there: {folder} holds no finished run. Run it first, or correct the name.")
+        raise UserError(f"{table} not found: {folder} contains no finished run. Run it first, or correct the name.")
     config = Path(paths.config)
     content = yaml.safe_load(config.read_text(encoding="utf-8")) if config.is_file() else None
     return Run(name, folder, read_rows([table]), _curves(folder, content), content)
@@ -178,7 +182,7 @@ def _on_line(run: Run) -> list[str]:
 
 
 def _scores(run: Run, several: bool) -> Iterator[tuple[Key, Score]]:
-    """The headlines of every task, by the part that an encoder plays: alpha may differ from run to run."""
+    """The headlines of every task, by an encoder's role: alpha may differ between runs."""
     models = {
         encoder: _parts(encoder, roles, several) for encoder, roles in encoder_roles(run.metrics, run.curves).items()
     }
@@ -203,7 +207,7 @@ def _scores(run: Run, several: bool) -> Iterator[tuple[Key, Score]]:
 
 
 def _parts(encoder: str, roles: Sequence[str], several: bool) -> list[str]:
-    """What an encoder is called in every run; nothing for an alpha that is neither end nor choice."""
+    """Names of an encoder that are the same in every run; none for an alpha that is neither an end nor selected."""
     if not is_on_a_line(encoder):
         return [f"Aligned ({encoder})" if roles else encoder]
     return [f"{line_of(encoder)}, {role}" if several else role.capitalize() for role in roles]
@@ -224,7 +228,7 @@ def _changes(
 
 
 def _draws(run: Run, encoder: str, key: Key) -> HeadlineDraws | None:
-    """The draws beside a zero-shot score, where there are some."""
+    """The draws beside a zero-shot score; None if there are none."""
     paths = RunPaths(str(run.folder))
     path = Path(paths.zero_shot(encoder, key.dataset, key.nomenclature, key.prompts, "draws.npz"))
     if key.task != "zero-shot" or not path.is_file():
@@ -245,8 +249,12 @@ def _tested(ours: HeadlineDraws, theirs: HeadlineDraws, key: Key, level: float) 
 
 
 def tally(changes: Mapping[Key, Change]) -> tuple[int, int, int]:
-    """How many tested changes are gains, losses, and neither beyond chance."""
+    """Count the tested changes.
+
+    Returns:
+        The numbers of gains, of losses, and of changes that chance could make.
+    """
     tested = [change for change in changes.values() if change.p is not None]
-    sure = [change for change in tested if change.p is not None and change.p < SIGNIFICANT]
-    better = sum(change.value > 0 for change in sure)
-    return better, len(sure) - better, len(tested) - len(sure)
+    significant = [change for change in tested if change.p is not None and change.p < SIGNIFICANT]
+    better = sum(change.value > 0 for change in significant)
+    return better, len(significant) - better, len(tested) - len(significant)

@@ -1,4 +1,4 @@
-"""Figures of a data set: samples a class, values a band, places on a map."""
+"""Figures of a data set: samples per class, values per band, places on a map."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from bandbridge.reporting.figures.style import (
 )
 
 MOST_POINTS = 4000
-# Up to so many bands lie over each other; up to so many have a curve each; of more, their quantiles are drawn.
+# Up to the first number of bands are overlaid; up to the second, each has a curve; of more, quantiles are drawn.
 MOST_OVERLAID, MOST_CURVES = 3, 24
 BINS = 64
-# A map's smallest extent and margin in degrees and parts; one dot is about this part of its width.
+# A map's smallest extent in degrees, its margin and the size of a dot as shares of its width.
 LEAST_EXTENT, MARGIN, DOT = 0.02, 0.04, 1 / 220
 HALF_WORLD = 180
 # Round degrees between the lines of a map.
@@ -39,7 +39,7 @@ STEPS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 
 
 @styled
 def class_counts(counts: pd.DataFrame) -> Figure:
-    """Samples a class, stacked by split.
+    """Samples per class, stacked by split.
 
     Args:
         counts: index = classes from top to bottom, columns = splits.
@@ -76,13 +76,14 @@ def _with_commas(value: float, _: Any) -> str:
 
 
 @styled
-def band_values(values: NDArray, bands: Sequence[str], span: tuple[float, float], label: str) -> Figure:
-    """How the values of each band are distributed: three bands at most over each other, more below each other.
+def band_values(values: NDArray[Any], bands: Sequence[str], span: tuple[float, float], label: str) -> Figure:
+    """Distribution of the values of each band: up to three bands overlaid, more below each other.
 
     Args:
         values: (pixel, band), any number type.
-        span: the range of values to show; what lies outside is counted in the shares, but not drawn.
-        label: what the values are, with their unit.
+        bands: their names.
+        span: the range of values to show; values outside count in the shares, but are not drawn.
+        label: of the values, with their unit.
     """
     edges = _edges(span, whole=values.dtype.kind in "ui")
     shares = [100 * np.histogram(column, edges)[0] / len(values) for column in values.T]
@@ -97,7 +98,7 @@ def band_values(values: NDArray, bands: Sequence[str], span: tuple[float, float]
 
 
 def _edges(span: tuple[float, float], whole: bool) -> NDArray[np.float64]:
-    """Edges of the bins; those of whole numbers hold equally many, or the bins would seem to differ."""
+    """Edges of the bins; bins of whole numbers contain equally many numbers, so that their heights are comparable."""
     low, high = span
     if not whole:
         return np.linspace(low, high, BINS + 1)
@@ -106,7 +107,9 @@ def _edges(span: tuple[float, float], whole: bool) -> NDArray[np.float64]:
     return np.arange(low, high + width + 1, width) - 0.5
 
 
-def _overlaid(shares: Sequence[NDArray], edges: NDArray, bands: Sequence[str], values: NDArray) -> Figure:
+def _overlaid(
+    shares: Sequence[NDArray[Any]], edges: NDArray[Any], bands: Sequence[str], values: NDArray[Any]
+) -> Figure:
     figure = Figure(figsize=(WIDTH, 2.6), layout="constrained")
     axes = figure.subplots()
     named = {"red": "orange", "green": "green", "blue": "blue"}
@@ -115,13 +118,15 @@ def _overlaid(shares: Sequence[NDArray], edges: NDArray, bands: Sequence[str], v
         mark(axes.stairs(share, edges, fill=True, color=shade, alpha=0.1, linewidth=0), band)
         mark(axes.stairs(share, edges, color=shade, linestyle=line, linewidth=1.2, label=legend_label(band)), band)
     axes.set_ylim(bottom=0)
-    axes.set_ylabel("pixels a bin, %")
+    axes.set_ylabel("pixels per bin, %")
     figure.legend(loc="outside upper left", ncols=len(bands))
     return figure
 
 
-def _below_each_other(shares: Sequence[NDArray], edges: NDArray, bands: Sequence[str], values: NDArray) -> Figure:
-    """A curve a band, each as high as its own peak, with a mark at its median."""
+def _below_each_other(
+    shares: Sequence[NDArray[Any]], edges: NDArray[Any], bands: Sequence[str], values: NDArray[Any]
+) -> Figure:
+    """One curve per band, scaled to its peak, with a mark at its median."""
     figure = Figure(figsize=(WIDTH, 0.7 + 0.27 * len(bands)), layout="constrained")
     axes = figure.subplots()
     for row, (share, column) in enumerate(zip(shares, values.T, strict=True)):
@@ -149,7 +154,7 @@ def band_spectrum(quantiles: pd.DataFrame, wavelengths: Sequence[float] | None, 
     Args:
         quantiles: index = bands; columns = a low quantile, the median, a high quantile, with names to show.
         wavelengths: of the bands in nanometres; None where unknown.
-        label: what the values are, with their unit.
+        label: of the values, with their unit.
     """
     figure = Figure(figsize=(WIDTH, 2.8), layout="constrained")
     axes = figure.subplots()
@@ -173,10 +178,10 @@ def band_spectrum(quantiles: pd.DataFrame, wavelengths: Sequence[float] | None, 
 # --- places ----------------------------------------------------------------------------------------------------------
 
 
-def shown_places(places: pd.DataFrame) -> pd.DataFrame:
-    """Those of the samples that a map draws: of those under one dot one, by chance, and at most MOST_POINTS.
+def drawn_places(places: pd.DataFrame) -> pd.DataFrame:
+    """The samples that a map draws: one per dot, chosen at random, and at most MOST_POINTS.
 
-    So the map looks as if all were drawn, and a crowded place does not crowd out a lonely one.
+    The map looks as if all were drawn, and crowded places do not displace isolated ones.
 
     Args:
         places: columns split, lat, lon in degrees.
@@ -188,17 +193,17 @@ def shown_places(places: pd.DataFrame) -> pd.DataFrame:
 
 
 def unbroken(longitudes: pd.Series) -> pd.Series:
-    """Longitudes counted on beyond 180, where the samples lie on both sides of it and that makes them one region."""
+    """Longitudes that continue beyond 180 if the samples are on both sides of it and so become one region."""
     eastwards = longitudes % 360
     return eastwards if np.ptp(eastwards) < HALF_WORLD <= np.ptp(longitudes) else longitudes
 
 
 @styled
 def sample_map(places: pd.DataFrame) -> Figure:
-    """Where samples lie, coloured by split, in degrees; as wide as it is at the middle latitude.
+    """Places of samples, coloured by split, in degrees; the aspect ratio is right at the middle latitude.
 
     Args:
-        places: columns split, lat, lon in degrees, as `shown_places` gives them.
+        places: columns split, lat, lon in degrees, as `drawn_places` returns them.
     """
     west, east = _extent(places["lon"])
     south, north = _extent(places["lat"], 90)
@@ -220,22 +225,22 @@ def sample_map(places: pd.DataFrame) -> Figure:
     return figure
 
 
-def _dots(points: NDArray, size: float, colour: str) -> PathPatch:
-    """Lines without length and with round ends: one element of SVG for all of them, a fifth of what markers take."""
+def _dots(points: NDArray[Any], size: float, colour: str) -> PathPatch:
+    """Lines of no length with round ends: one SVG element for all of them, a fifth of the size of markers."""
     path = Path(np.repeat(points, 2, axis=0), np.tile([Path.MOVETO, Path.LINETO], len(points)))
     path.should_simplify = False
     return PathPatch(path, facecolor="none", edgecolor=colour, linewidth=size, capstyle="round")
 
 
 def _extent(degrees: pd.Series, limit: float = np.inf) -> tuple[float, float]:
-    """From where to where a map goes: what is known, and a margin."""
+    """The ends of a map along one axis: the extent of the samples, and a margin."""
     low, high = float(degrees.min()), float(degrees.max())
     margin = max(MARGIN * (high - low), (LEAST_EXTENT - (high - low)) / 2)
     return max(-limit, low - margin), min(limit, high + margin)
 
 
 def _graticule(axes: Axes, width: float, height: float, inches: float) -> None:
-    """Lines at round degrees, as many as their labels leave room for; `inches` are those of a degree east."""
+    """Lines at round degrees, as many as their labels leave room for; `inches` is the width of a degree east."""
     for axis, extent, sides, most in ((axes.xaxis, width, "EW", 1.3), (axes.yaxis, height, "NS", 3)):
         lines = np.clip(most * extent * inches, 1, 6)
         step = next((step for step in STEPS if extent / step <= lines), STEPS[-1])
@@ -247,8 +252,9 @@ def degrees(value: float, sides: str, digits: int | None = None) -> str:
     """Degrees with their side of the world, as in 12.5° W.
 
     Args:
+        value: in degrees.
         sides: the letters of the positive and the negative side, 'NS' or 'EW'.
-        digits: behind the point; None for as many as are needed, four at most.
+        digits: after the point; None for as many as are needed, four at most.
     """
     if sides == "EW":
         value = (value + HALF_WORLD) % 360 - HALF_WORLD

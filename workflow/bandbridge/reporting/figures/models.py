@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
+from numpy.typing import NDArray
 
 from bandbridge.reporting.figures.run import interval, percent_axis
 from bandbridge.reporting.figures.style import (
@@ -26,19 +27,19 @@ from bandbridge.reporting.figures.style import (
 )
 from bandbridge.reporting.tables.all import number
 
-# Up to so many classes a confusion has its number in its cell.
+# With at most this many classes, the cells of a confusion matrix show their numbers.
 MOST_NUMBERED = 12
-# Cells of fewer samples than this share of their row are too pale to be seen, or to be pointed at.
+# Cells of fewer samples than this share of their row are too pale to be seen or pointed at.
 LEAST_SHARE = 0.005
 KINDS = {"zero-shot": ("muted", "o"), "knn": ("green", "s"), "linear-probe": ("blue", "D")}
-# How far the kinds of a model stand above and below its line, so that their intervals stay apart.
+# Offset of each kind from its model's line, so that intervals do not overlap.
 DODGE = {"zero-shot": -0.2, "knn": 0.0, "linear-probe": 0.2}
 KIND_NAMES = {"zero-shot": "zero-shot", "knn": "nearest neighbours", "linear-probe": "linear probe"}
 
 
 @styled
 def per_class(scores: pd.DataFrame) -> Figure:
-    """A dumbbell a class: dots for the models, a line from the lowest to the highest.
+    """One dumbbell per class: dots for the models, a line from the lowest to the highest.
 
     Args:
         scores: index = classes from top to bottom, columns = models, values 0..1, NaN where undefined.
@@ -49,10 +50,10 @@ def per_class(scores: pd.DataFrame) -> Figure:
     axes.hlines(y, scores.min(axis=1), scores.max(axis=1), color=COLOURS["hairline"], linewidth=2.5, zorder=1)
     for (model, values), colour, shape in zip(scores.items(), MODEL_COLOURS, MODEL_MARKERS, strict=False):
         hollow = colour == "muted"
-        known = values.notna().to_numpy()
+        defined = values.notna().to_numpy()
         (dots,) = axes.plot(
-            values[known],
-            y[known],
+            values[defined],
+            y[defined],
             linestyle="none",
             marker=shape,
             color=COLOURS[colour],
@@ -60,8 +61,8 @@ def per_class(scores: pd.DataFrame) -> Figure:
             markersize=4.5,
             label=legend_label(model),
         )
-        tips = [f"{name}\n{model}: {number(100 * value)} %" for name, value in values[known].items()]
-        mark(dots, str(model), tips, [str(name) for name in values.index[known]])
+        tips = [f"{name}\n{model}: {number(100 * value)} %" for name, value in values[defined].items()]
+        mark(dots, str(model), tips, [str(name) for name in values.index[defined]])
     axes.set_yticks(y, shortened(scores.index), color=COLOURS["ink"])
     axes.invert_yaxis()
     axes.tick_params(axis="y", length=0)
@@ -77,11 +78,11 @@ def per_class(scores: pd.DataFrame) -> Figure:
 
 @styled
 def confusions(matrices: Mapping[str, pd.DataFrame], samples: pd.Series) -> Figure:
-    """Confusion matrices beside each other: lines are true classes, columns predictions, shades shares of the line.
+    """Confusion matrices side by side: rows are true classes, columns predictions, shades shares of the row.
 
     Args:
-        matrices: model -> frame of shares, index = true and columns = predicted classes, the same of all models.
-        samples: of each true class.
+        matrices: model -> frame of shares, index = true and columns = predicted classes, the same for all models.
+        samples: per true class.
     """
     classes = list(samples.index)
     panel = (FULL_WIDTH - 1.4) / len(matrices)
@@ -90,11 +91,11 @@ def confusions(matrices: Mapping[str, pd.DataFrame], samples: pd.Series) -> Figu
     size = float(np.clip(8.5 * 12 / len(classes), 4, 8.5))
     for axes, (model, shares) in zip(panels, matrices.items(), strict=True):
         values = shares.to_numpy(float)
-        # One ink of varying strength: it reads on white paper and on a dark page.
-        picture = np.empty((*values.shape, 4))
-        picture[..., :3] = to_rgb("#2f86cf")
-        picture[..., 3] = np.nan_to_num(values)
-        axes.imshow(picture, interpolation="none", aspect="auto")
+        # One colour of varying opacity: legible on white paper and on a dark page.
+        image = np.empty((*values.shape, 4))
+        image[..., :3] = to_rgb("#2f86cf")
+        image[..., 3] = np.nan_to_num(values)
+        axes.imshow(image, interpolation="none", aspect="auto")
         _mark_cells(axes, model, values, classes, samples)
         if len(classes) <= MOST_NUMBERED:
             _number_cells(axes, values)
@@ -109,19 +110,19 @@ def confusions(matrices: Mapping[str, pd.DataFrame], samples: pd.Series) -> Figu
     return figure
 
 
-def _mark_cells(axes: Any, model: str, values: np.ndarray, classes: list[str], samples: pd.Series) -> None:
+def _mark_cells(axes: Any, model: str, values: NDArray[np.float64], classes: list[str], samples: pd.Series) -> None:
     lines, columns = np.nonzero(np.nan_to_num(values) >= LEAST_SHARE)
     (dots,) = axes.plot(columns, lines, linestyle="none", marker="s", markersize=4, alpha=0.0, color=COLOURS["ink"])
     tips, keys = [], []
     for line, column in zip(lines, columns, strict=True):
         keys.append(f"{classes[line]} -> {classes[column]}")
-        right = "right" if line == column else f"taken for {classes[column]}"
+        verdict = "right" if line == column else f"predicted {classes[column]}"
         share = f"{number(100 * values[line, column])} % of {samples.iloc[line]:,}"
-        tips.append(f"{classes[line]}, {right}\n{model}: {share}")
+        tips.append(f"{classes[line]}, {verdict}\n{model}: {share}")
     mark(dots, "", tips, keys)
 
 
-def _number_cells(axes: Any, values: np.ndarray) -> None:
+def _number_cells(axes: Any, values: NDArray[np.float64]) -> None:
     for (line, column), value in np.ndenumerate(values):
         if value >= LEAST_SHARE:
             strong = line == column
@@ -142,19 +143,19 @@ def _number_cells(axes: Any, values: np.ndarray) -> None:
 
 @styled
 def probes(scores: pd.DataFrame, metric: str) -> Figure:
-    """Zero-shot, nearest neighbours and linear probe of each model: a line a model, a mark for each.
+    """Zero-shot, nearest neighbours and linear probe: one line per model, one mark per kind.
 
     Args:
-        scores: columns model, kind (of KINDS), value, ci_low, ci_high; models from top to bottom as they come.
-        metric: what the axis is called.
+        scores: columns model, kind (of KINDS), value, ci_low, ci_high; models from top to bottom in their order.
+        metric: name of the axis.
     """
     models = list(dict.fromkeys(scores["model"]))
     figure = Figure(figsize=(WIDTH, 0.95 + 0.36 * len(models)), layout="constrained")
     axes = figure.subplots()
-    place = {model: line for line, model in enumerate(models)}
+    line_of = {model: line for line, model in enumerate(models)}
     for kind, group in scores.groupby("kind", sort=False):
         colour, shape = KINDS[str(kind)]
-        y = np.array([place[model] for model in group["model"]]) + DODGE[str(kind)]
+        y = np.array([line_of[model] for model in group["model"]]) + DODGE[str(kind)]
         spans = axes.hlines(y, group["ci_low"], group["ci_high"], color=COLOURS[colour], linewidth=1)
         mark(spans, KIND_NAMES[str(kind)])
         face = COLOURS["surface" if colour == "muted" else colour]
@@ -185,11 +186,11 @@ def probes(scores: pd.DataFrame, metric: str) -> Figure:
 
 @styled
 def shots(scores: pd.DataFrame, metric: str) -> Figure:
-    """Probes on few samples a class: a line a model against the number of samples, with the repeats' interval.
+    """Probes on few samples per class: one line per model against the number of samples, with the repeats' interval.
 
     Args:
         scores: columns model, k, value, ci_low, ci_high.
-        metric: what the axis is called.
+        metric: name of the axis.
     """
     figure = Figure(figsize=(WIDTH, 2.9), layout="constrained")
     axes = figure.subplots()
@@ -211,7 +212,7 @@ def shots(scores: pd.DataFrame, metric: str) -> Figure:
             label=legend_label(model),
         )
         tips = [
-            f"{model}\n{row.k:,} samples a class: {number(100 * row.value)} %{interval((row.ci_low, row.ci_high))}"
+            f"{model}\n{row.k:,} samples per class: {number(100 * row.value)} %{interval((row.ci_low, row.ci_high))}"
             for row in records(group)
         ]
         mark(line, str(model), tips, [f"{k} shots" for k in group["k"]])
@@ -220,7 +221,7 @@ def shots(scores: pd.DataFrame, metric: str) -> Figure:
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.set_xlabel("samples a class")
+    axes.set_xlabel("samples per class")
     axes.set_ylabel(f"{metric}, %")
     percent_axis(axes.yaxis)
     figure.legend(loc="outside upper left", ncols=2, columnspacing=1.2)

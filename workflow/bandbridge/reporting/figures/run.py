@@ -1,4 +1,4 @@
-"""Figures of the report about a run: the PAINT curve, trainings, and what the stages cost."""
+"""Figures of the report about a run: the PAINT curve, trainings, and the stages' costs."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ Intervals = Mapping[tuple[str, str, float], tuple[float, float]]
 
 
 def percent_axis(axis: Any) -> None:
+    """Label an axis of fractions in percent; values above 1 have no label."""
     axis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
     axis.set_major_formatter(FuncFormatter(lambda value, _: "" if value > 1.0001 else f"{100 * value:.4g}"))
 
@@ -49,7 +50,7 @@ def percent_axis(axis: Any) -> None:
 
 @styled
 def paint_curve(curve: Curve, supported_title: str, intervals: Intervals | None = None) -> Figure:
-    """Patching against supported metric, one point an alpha; the selected one is ringed."""
+    """Patching against supported metric, one point per alpha; the selected one is ringed."""
     figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
     axes = figure.subplots()
     titles = {"patching": short_title(curve.dataset), "supported": supported_title}
@@ -62,7 +63,7 @@ def paint_curve(curve: Curve, supported_title: str, intervals: Intervals | None 
         _mark_alphas(line, curve, split, titles, intervals or {})
         chosen = curve.at(curve.selected)
         _ring(axes, chosen[f"supported_{split}"], chosen[f"patching_{split}"], SPLIT_NAMES[split])
-    # Names stand on the outer side of the front, to the right: they need the room.
+    # Names are on the outer side of the curve, to the right, where they need room.
     left, right = axes.get_xlim()
     axes.set_xlim(left, right + 0.2 * (right - left))
     axes.margins(y=0.12)
@@ -76,7 +77,7 @@ def paint_curve(curve: Curve, supported_title: str, intervals: Intervals | None 
 
 
 def _mark_alphas(line: Any, curve: Curve, split: str, titles: Mapping[str, str], intervals: Intervals) -> None:
-    """Tips for those points of a line that are drawn: alpha, and the score of each task in `titles`."""
+    """Tips for the drawn points of a line: alpha, and the score per task in `titles`."""
     drawn = curve.points[[f"{task}_{split}" for task in titles]].notna().all(axis=1)
     alphas = [float(alpha) for alpha in curve.points.loc[drawn, "alpha"]]
     tips = []
@@ -92,7 +93,7 @@ def _mark_alphas(line: Any, curve: Curve, split: str, titles: Mapping[str, str],
 
 
 def interval(ends: tuple[float, float] | None) -> str:
-    """' (31.0 to 38.5)', of fractions; nothing where there is no interval."""
+    """' (31.0 to 38.5)', of fractions; empty without an interval."""
     if ends is None or not all(np.isfinite(ends)):
         return ""
     return f" ({number(100 * ends[0])} to {number(100 * ends[1])})"
@@ -105,7 +106,7 @@ def _ring(axes: Axes, x: float, y: float, series: str) -> None:
 
 
 def _name_points(axes: Axes, curve: Curve) -> None:
-    """Names beside the points of alpha 0, 1 and the selected one, on the test line where there is one."""
+    """Names beside the points of alpha 0, 1 and the selected one, on the test line if there is one."""
     split = "test" if curve.points["patching_test"].notna().any() else "val"
     names = {0.0: "zero-shot", 1.0: "fine-tuned"}
     names[curve.selected] = ", ".join(filter(None, [names.get(curve.selected), f"α = {alpha_name(curve.selected)}"]))
@@ -124,7 +125,7 @@ def _name_points(axes: Axes, curve: Curve) -> None:
 
 @styled
 def paint_by_alpha(curve: Curve, supported_title: str, intervals: Intervals | None = None) -> Figure:
-    """The two tasks' metrics against alpha, each in a panel of its own scale; a line stands at the selected alpha."""
+    """The two tasks' metrics against alpha, each in a panel with a separate scale; a line marks the selected alpha."""
     tasks = [("patching", short_title(curve.dataset), "blue")]
     if curve.has_supported:
         tasks.append(("supported", supported_title, "green"))
@@ -177,20 +178,20 @@ def training_curves(history: Sequence[Mapping[str, float]]) -> Figure:
 
 
 def _training_lines(axes: Axes, title: str, frame: pd.DataFrame) -> None:
-    """A line for each column; those of the same term, one of training and one of validation, share a colour."""
+    """A line per column; the training and the validation line of the same term share a colour."""
     terms = list(dict.fromkeys(str(name).removeprefix("val_") for name in frame.columns))
     colours = dict(zip(terms, MODEL_COLOURS[1:], strict=False))
     for name, values in frame.items():
         term = str(name).removeprefix("val_")
-        known = _thinned(values.dropna())
+        points = _thinned(values.dropna())
         look: dict[str, Any] = (
-            {} if name == term else {"linestyle": (0, (3, 2)), "marker": "o" if len(known) < 50 else None}
+            {} if name == term else {"linestyle": (0, (3, 2)), "marker": "o" if len(points) < 50 else None}
         )
         label = "_" if name != term and term in frame else metric_name(term)
         colour = COLOURS[colours.get(term, "muted")]
-        (line,) = axes.plot(known.index, known, color=colour, markersize=2.5, linewidth=1.1, label=label, **look)
+        (line,) = axes.plot(points.index, points, color=colour, markersize=2.5, linewidth=1.1, label=label, **look)
         kind = "validation" if name != term else metric_name(term)
-        tips = [f"{kind}, step {step:,}\n{metric_name(term)} {value:.4g}" for step, value in known.items()]
+        tips = [f"{kind}, step {step:,}\n{metric_name(term)} {value:.4g}" for step, value in points.items()]
         mark(line, kind if name != term and term in frame else metric_name(term), tips if "marker" in look else ())
     if any(f"val_{term}" in frame and term in frame for term in terms):
         axes.plot([], [], color=COLOURS["muted"], linestyle=(0, (3, 2)), linewidth=1.1, label="validation")
@@ -217,10 +218,11 @@ def _thinned(values: pd.Series) -> pd.Series:
 
 @styled
 def stage_costs(seconds: pd.Series, memory: pd.Series) -> Figure:
-    """Time and peak memory of each stage, as bars beside each other; both axes grow by factors of ten.
+    """Time and peak memory of each stage, as bars side by side; both axes are logarithmic.
 
     Args:
-        seconds, memory: by stage from top to bottom, in seconds and in megabytes; NaN where unknown.
+        seconds: by stage from top to bottom; NaN where unknown.
+        memory: in megabytes, like `seconds`.
     """
     figure = Figure(figsize=(FULL_WIDTH, 0.7 + 0.24 * len(seconds)), layout="constrained")
     times, sizes = figure.subplots(1, 2, sharey=True)
@@ -229,16 +231,16 @@ def stage_costs(seconds: pd.Series, memory: pd.Series) -> Figure:
         (times, seconds, "blue", "all jobs' time, s", "s"),
         (sizes, memory, "green", "peak memory, MB", "MB"),
     ):
-        known = values.notna() & (values > 0)
-        low = 10 ** np.floor(np.log10(0.99 * values[known].min())) if known.any() else 1
+        measured = values.notna() & (values > 0)
+        low = 10 ** np.floor(np.log10(0.99 * values[measured].min())) if measured.any() else 1
         axes.set_xscale("log")
-        axes.hlines(y[known], low, values[known], color=COLOURS[colour], linewidth=5, alpha=0.35)
-        (dots,) = axes.plot(values[known], y[known], linestyle="none", marker="o", color=COLOURS[colour])
-        tips = [f"{stage}\n{value:,.4g} {unit}" for stage, value in values[known].items()]
-        mark(dots, "", tips, [str(stage) for stage in seconds.index[known]])
+        axes.hlines(y[measured], low, values[measured], color=COLOURS[colour], linewidth=5, alpha=0.35)
+        (dots,) = axes.plot(values[measured], y[measured], linestyle="none", marker="o", color=COLOURS[colour])
+        tips = [f"{stage}\n{value:,.4g} {unit}" for stage, value in values[measured].items()]
+        mark(dots, "", tips, [str(stage) for stage in seconds.index[measured]])
         axes.set_xlim(left=low)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
-        # The usual one writes in maths, which is off.
+        # The default formatter writes maths, which is off.
         axes.xaxis.set_minor_formatter(LogFormatter())
         axes.set_xlabel(label)
         axes.grid(visible=False, axis="y")

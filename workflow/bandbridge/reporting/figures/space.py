@@ -1,9 +1,7 @@
-"""Figures of the embedding space: a projection before and after, and what retrieval brings."""
+"""Figures of the embedding space: a projection before and after, and galleries of retrieval."""
 
 from __future__ import annotations
 
-import base64
-import io
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,6 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from bandbridge.reporting.figures.style import COLOURS, FULL_WIDTH, mark, styled
+from bandbridge.reporting.thumbnails import decoded
 
 LOOKS: dict[str, dict[str, Any]] = {
     "rgb": {"color": COLOURS["orange"], "marker": "o", "markersize": 3},
@@ -20,18 +19,17 @@ LOOKS: dict[str, dict[str, Any]] = {
     "text": {"color": COLOURS["ink"], "marker": "^", "markersize": 5},
 }
 NAMES = {"rgb": "RGB images", "student": "multispectral images", "text": "class names"}
-# Inches of a gallery: its labels, a picture, the space between two, the space over a picture.
+# Inches of a gallery: its labels, an image, the space between two, the space above an image.
 LABEL, CELL, GUTTER, TITLE = 1.6, 0.78, 0.08, 0.24
-# Of its pictures, to an inch.
-DOTS = 250
+DOTS = 250  # per inch, of its images
 
 
 @styled
 def projection(panels: Mapping[str, Sequence[Mapping[str, Any]]], explained: Sequence[float]) -> Figure:
-    """Two directions of the embedding space before and after; lines join the centroids and carry their distance.
+    """Two directions of the embedding space before and after; lines join the centroids and state their distance.
 
     Args:
-        panels: title -> groups with `kind` (of LOOKS), `points` (n, 2), `labels` a point, `centroid`, and `gap` (the
+        panels: title -> groups with `kind` (of LOOKS), `points` (n, 2), `labels` per point, `centroid`, and `gap` (the
             distance of centroids in all dimensions to the first group's; None for the first).
         explained: shares of the variance along the two axes.
     """
@@ -67,7 +65,7 @@ def projection(panels: Mapping[str, Sequence[Mapping[str, Any]]], explained: Seq
 
 
 def _draw_gaps(axes: Any, groups: Sequence[Mapping[str, Any]]) -> None:
-    """Lines from the first group's centroid to the others', each with its length in the space itself."""
+    """Lines from the first group's centroid to the others', each with its length in all dimensions."""
     first = np.asarray(groups[0]["centroid"], float)
     for group in groups[1:]:
         other = np.asarray(group["centroid"], float)
@@ -83,7 +81,7 @@ def _draw_gaps(axes: Any, groups: Sequence[Mapping[str, Any]]) -> None:
                 zorder=5,
             )
         middle = (first + other) / 2
-        # White behind the letters would be a box on a dark page: the letters stand beside the line instead.
+        # White behind the letters would be a box on a dark page: the letters are beside the line instead.
         axes.annotate(
             f"gap {group['gap']:.2f}",
             middle,
@@ -97,37 +95,31 @@ def _draw_gaps(axes: Any, groups: Sequence[Mapping[str, Any]]) -> None:
 
 @styled
 def gallery(rows: Sequence[tuple[str, Sequence[tuple[str, str, bool | None]]]]) -> Figure:
-    """Pictures in rows, for print: right ones ticked, wrong ones crossed.
+    """Images in rows, for print: right ones ticked, wrong ones crossed.
 
     Args:
-        rows: a label, and (data URI, text, right: None for a query) of each picture.
+        rows: per row a label, and per image (data URI, text, right: None for a query).
     """
-    columns = max(len(pictures) for _, pictures in rows)
+    columns = max(len(images) for _, images in rows)
     width, height = LABEL + columns * (CELL + GUTTER), len(rows) * (CELL + TITLE)
     figure = Figure(figsize=(width, height))
-    # One pair of axes in inches, downwards: a pair for each picture would take many times as long to draw.
+    # One pair of axes in inches, downwards: a pair per image would take many times as long to draw.
     axes = figure.add_axes((0, 0, 1, 1), xlim=(0, width), ylim=(height, 0))
     axes.axis("off")
-    # So are all pictures one: a sheet of them, transparent where there is none.
+    # Likewise all images are pasted into one, transparent elsewhere.
     sheet = Image.new("RGBA", (round(width * DOTS), round(height * DOTS)))
-    for number, (label, pictures) in enumerate(rows):
+    for number, (label, images) in enumerate(rows):
         top = number * (CELL + TITLE) + TITLE - GUTTER
         text = textwrap.fill(label, 24)
         axes.text(LABEL - GUTTER, top + CELL / 2, text, ha="right", va="center", fontsize=7)
-        for place, (uri, name, right) in enumerate(pictures):
-            left = LABEL + place * (CELL + GUTTER)
+        for column, (uri, name, right) in enumerate(images):
+            left = LABEL + column * (CELL + GUTTER)
             edge = round(CELL * DOTS)
-            picture = decoded(uri).resize((edge, edge), Image.Resampling.NEAREST)
-            sheet.paste(picture, (round(left * DOTS), round(top * DOTS)))
+            image = decoded(uri).resize((edge, edge), Image.Resampling.NEAREST)
+            sheet.paste(image, (round(left * DOTS), round(top * DOTS)))
             sign, colour = {None: ("", "ink"), True: ("✓ ", "green"), False: ("✕ ", "orange")}[right]
             axes.text(left, top - 0.03, f"{sign}{name}", fontsize=5.5, color=COLOURS[colour], va="bottom")
     axes.imshow(np.asarray(sheet), extent=(0, width, height, 0), aspect="auto", interpolation="none")
     axes.set_xlim(0, width)
     axes.set_ylim(height, 0)
     return figure
-
-
-def decoded(uri: str) -> Image.Image:
-    """The picture of a data URI."""
-    content = io.BytesIO(base64.b64decode(uri.partition("base64,")[2]))
-    return Image.open(content, formats=["PNG", "JPEG"]).convert("RGB")

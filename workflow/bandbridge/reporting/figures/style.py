@@ -1,8 +1,8 @@
-"""Figures of the report: one drawing each, for the page as SVG that answers to the pointer, for print as files.
+"""Figures of the report: drawn once, for the page as SVG with tips, for print as files.
 
-A figure is drawn once, with matplotlib, on a transparent ground in the colours below. For the page `svg` turns the
-colours into CSS variables, so that a figure follows the page from light to dark, and puts tips at the points that
-`mark` named. For print an `Album` writes it as PDF and PNG, with its numbers as CSV beside them.
+A figure is drawn with matplotlib on a transparent background in the colours below. For the page, `svg` turns the
+colours into CSS variables, so that a figure follows the page from light to dark, and adds tips to the points that
+`mark` named. For print, an `Album` writes it as PDF and PNG, with its numbers as CSV beside them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec
 from weakref import WeakKeyDictionary
 
 import matplotlib
@@ -30,7 +30,9 @@ from matplotlib.lines import Line2D
 from bandbridge.base.files import whole_file
 from bandbridge.base.untrusted import as_cell, visible
 
-# Okabe and Ito's hues, darkened to be read as thin lines on white. Name -> colour; the name is the CSS variable.
+P = ParamSpec("P")
+
+# Okabe and Ito's hues, darkened for thin lines on white. Name -> colour; the name is the CSS variable.
 COLOURS = {
     "ink": "#21262c",
     "muted": "#626970",
@@ -47,10 +49,10 @@ SPLIT_COLOURS = {"train": "muted", "val": "ochre", "test": "blue"}
 MODEL_COLOURS = ("muted", "blue", "orange", "green", "plum", "ochre")
 MODEL_MARKERS = "oDs^vP"
 SPLIT_NAMES = {"train": "training", "val": "validation", "test": "test"}
-# Inches: a page sets two such figures beside each other and a phone one; the wide ones fill its column.
+# Inches: a page has room for two such figures side by side, a phone for one; the wide ones fill the column.
 WIDTH, FULL_WIDTH = 4.2, 8.8
 DOTS_PER_INCH = 300
-# Beyond these a figure holds more than can be seen, and the page grows by megabytes.
+# With more than these, a figure contains more than can be seen, and the page grows by megabytes.
 MOST_STEPS = 500
 MOST_CLASSES = 45
 LONGEST_NAME = 40
@@ -77,7 +79,7 @@ STYLE: Any = {
     "legend.handlelength": 1.8,
     "lines.linewidth": 1.5,
     "lines.markersize": 4.5,
-    # Text stays text: TrueType in PDF, which journals ask for, and the page's own font in SVG.
+    # Text stays text: TrueType in PDF, which journals ask for, and the page's font in SVG.
     "pdf.fonttype": 42,
     "svg.fonttype": "none",
     "svg.hashsalt": "bandbridge",
@@ -102,7 +104,7 @@ SHAPES = {
 
 @dataclass(frozen=True)
 class Key:
-    """An entry of a legend: what `mark` calls the series, its name, and a swatch of it as SVG."""
+    """An entry of a legend: the series as `mark` names it, its label, and its swatch as SVG."""
 
     series: str
     label: str
@@ -111,9 +113,15 @@ class Key:
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure of the page: its SVG, a caption, and the same in words and numbers for those who cannot see it.
+    """A figure of the page.
 
-    `files` are links from the page to the figure's files; `wide` ones fill the column.
+    Attributes:
+        svg: the drawing.
+        caption: below the figure.
+        alt: the figure in words and numbers, for those who cannot see it.
+        keys: of its legend.
+        files: links from the page to the figure's files.
+        wide: whether it fills the column.
     """
 
     svg: Markup
@@ -126,9 +134,12 @@ class Plot:
 
 @dataclass(frozen=True)
 class Mark:
-    """What the page can do with an artist: hide it with its series, and tell of each of its points.
+    """What the page needs of an artist, to hide it with its series and to show tips at its points.
 
-    `tips` are the points' texts, a line each; `keys` name what a point stands for, so that the same is found elsewhere.
+    Attributes:
+        series: that it belongs to.
+        tips: texts of its points.
+        keys: what its points represent, so that the same is highlighted in other figures.
     """
 
     series: str
@@ -139,9 +150,11 @@ class Mark:
 _marks: WeakKeyDictionary[Figure, dict[str, Mark]] = WeakKeyDictionary()
 
 
-def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
+def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Draw in the report's style."""
+
     @wraps(draw)
-    def wrapper(*args: Any, **kwargs: Any) -> Figure:
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> Figure:
         with matplotlib.rc_context(STYLE):
             return draw(*args, **kwargs)
 
@@ -149,22 +162,22 @@ def styled(draw: Callable[..., Figure]) -> Callable[..., Figure]:
 
 
 def mark(artist: Any, series: str = "", tips: Sequence[str] = (), keys: Sequence[str] = ()) -> None:
-    """Say what an artist of a figure is.
+    """Attach a `Mark` to an artist of a figure.
 
     Args:
+        artist: matplotlib's.
         series: its name in the legend, by which the page hides and shows it.
-        tips: a text for each of its points that can be drawn, in their order.
+        tips: a text per point that is drawn, in their order.
         keys: as many, or none.
     """
-    figure = artist.get_figure()
-    known = _marks.setdefault(figure, {})
-    name = f"mark{len(known)}-"
+    marks = _marks.setdefault(artist.get_figure(), {})
+    name = f"mark{len(marks)}-"
     artist.set_gid(name)
-    known[name] = Mark(slug(series), tuple(tips), tuple(keys))
+    marks[name] = Mark(slug(series), tuple(tips), tuple(keys))
 
 
 def slug(text: str) -> str:
-    """Text as it may stand in ids and in names of files: letters, digits and hyphens."""
+    """Text for ids and file names: letters, digits and hyphens."""
     return re.sub(r"[^A-Za-z0-9.]+", "-", text.replace("α", "alpha")).strip("-.").lower()
 
 
@@ -172,7 +185,7 @@ def slug(text: str) -> str:
 
 
 def svg(figure: Figure, name: str) -> str:
-    """The figure as an SVG element to stand in a page: its colours as CSS variables, its ids prefixed with `name`."""
+    """The figure as an SVG element for a page: its colours are CSS variables, its ids are prefixed with `name`."""
     buffer = io.StringIO()
     with matplotlib.rc_context(STYLE):
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
@@ -185,7 +198,7 @@ def svg(figure: Figure, name: str) -> str:
     )
     marks = _marks.get(figure, {})
     used = {*re.findall(r"(?:href=\"|url\()#([^\")]+)", text), *marks}
-    # Tags alone: what stands between them are names, which may look like anything.
+    # Only tags: the text between them are names, which may look like anything.
     text = re.sub(r"<[^>]*>", lambda tag: _for_page(tag[0], name, used), text)
     for gid, what in marks.items():
         text = _with_mark(text, f"{name}-{gid}", what)
@@ -193,7 +206,7 @@ def svg(figure: Figure, name: str) -> str:
 
 
 def _for_page(tag: str, name: str, used: Collection[str]) -> str:
-    """A tag with the page's fonts and colours, ids that no other figure has, and no finer numbers than a screen."""
+    """A tag with the page's fonts and colours, unique ids, and numbers no finer than a screen."""
     tag = re.sub(r"font(-family)?: [^;\"]*sans-serif", lambda match: _font(match.group()), tag)
     for variable, colour in COLOURS.items():
         tag = tag.replace(colour, f"var(--{variable})")
@@ -221,7 +234,7 @@ def _with_mark(text: str, gid: str, what: Mark) -> str:
         point = "<use " if "<use " in group else "<path "
         head, *points = group.split(point)
         keys = what.keys or ("",) * len(what.tips)
-        # Definitions of markers are paths too, but a group that uses them is told by its uses.
+        # Definitions of markers are paths too, but a group that uses markers has <use> elements.
         parts = [
             f'data-tip="{_attribute(tip)}" {_key_attribute(key)}{part}'
             for tip, key, part in zip(what.tips, keys, points, strict=False)
@@ -231,7 +244,7 @@ def _with_mark(text: str, gid: str, what: Mark) -> str:
 
 
 def _end_of_group(text: str, start: int) -> int:
-    """Where the closing tag of the group stands that opens at `start`."""
+    """The position of the closing tag of the group that opens at `start`."""
     depth = 0
     for tag in re.finditer(r"<(/?)g[ >]", text[start:]):
         depth += -1 if tag[1] else 1
@@ -249,17 +262,17 @@ def _attribute(text: str) -> str:
 
 
 def records(frame: pd.DataFrame) -> Iterator[Any]:
-    """The lines of a frame, each with its values as attributes."""
+    """The rows of a frame with their values as attributes, whose types pandas cannot state."""
     yield from frame.itertuples(index=False)
 
 
 def shortened(names: Iterable[str], length: int = LONGEST_NAME) -> list[str]:
-    """Names that leave room for a figure beside them, cut after a whole word where they are long."""
+    """Names that leave room for a figure beside them; long ones are cut after a whole word."""
     return [textwrap.shorten(visible(str(name)), length, placeholder=" …") for name in names]
 
 
 def legend_label(name: object) -> str:
-    """A name as a label: matplotlib leaves those out that begin with an underscore."""
+    """A name as a label: matplotlib omits labels that begin with an underscore."""
     text = visible(str(name))
     return f" {text}" if text.startswith("_") else text
 
@@ -276,12 +289,12 @@ def legend_keys(figure: Figure) -> tuple[Key, ...]:
 
 
 def _legends(figure: Figure) -> list[Legend]:
-    found = [axes.get_legend() for axes in figure.axes]
-    return [*figure.legends, *(legend for legend in found if legend is not None)]
+    of_axes = [axes.get_legend() for axes in figure.axes]
+    return [*figure.legends, *(legend for legend in of_axes if legend is not None)]
 
 
 def _swatch(handle: Artist) -> str:
-    """A small picture of a line or an area: `matplotlib`'s handle of a legend as SVG in the page's colours."""
+    """matplotlib's handle of a legend, a line or an area, as SVG in the page's colours."""
     if not isinstance(handle, Line2D):
         return f'<path d="M3 1h18v10h-18z" {_paint(handle)}/>'
     colour = _variable(handle.get_color())
@@ -319,21 +332,24 @@ def _cell(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class Album:
-    """Where figures are kept as files; without a folder they stand in the page alone.
+    """Writer of figures' files; without a folder, figures are only in the page.
 
-    Args:
+    Attributes:
         folder: of the files.
-        link: what leads from the page to the folder.
+        link: from the page to the folder.
     """
 
     folder: Path | None = None
     link: str = "figures"
 
     def plot(self, figure: Figure, name: str, caption: str, alt: str, data: pd.DataFrame | None = None) -> Plot:
-        """Render a figure for the page, whose legend stands beside the drawing, and write its files, legend and all.
+        """Render a figure for the page, which shows the legend beside the drawing, and write its files with the legend.
 
         Args:
+            figure: to render.
             name: of the files, without suffix, and the prefix of the ids; no other figure may have it.
+            caption: see `Plot`.
+            alt: see `Plot`.
             data: the numbers that are drawn.
         """
         name = slug(name)
@@ -346,7 +362,7 @@ class Album:
         return Plot(drawing, caption, alt, keys, files, wide)
 
     def files(self, figure: Figure, name: str, data: pd.DataFrame | None = None) -> tuple[str, ...]:
-        """Write a figure's files, legend and all; links to them, none where there is no folder."""
+        """Write a figure's files, with its legend; returns links to them, none without a folder."""
         if self.folder is None:
             return ()
         name = slug(name)
@@ -355,8 +371,8 @@ class Album:
             # The layout is that of the PDF; solving it again would take as long as drawing.
             layout = figure.get_layout_engine()
             figure.set_layout_engine("none")
-            with whole_file(self.folder / f"{name}.png") as picture:
-                figure.savefig(picture, format="png", dpi=DOTS_PER_INCH, facecolor="white")
+            with whole_file(self.folder / f"{name}.png") as image:
+                figure.savefig(image, format="png", dpi=DOTS_PER_INCH, facecolor="white")
             figure.set_layout_engine(layout)
         files = [f"{name}.pdf", f"{name}.png"]
         if data is not None:

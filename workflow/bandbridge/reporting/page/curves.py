@@ -19,7 +19,7 @@ from bandbridge.reporting.tables.all import Curve, main_metric, short_title
 
 
 def short_titles(datasets: str) -> str:
-    """The titles of a curve's data sets, 'a+b' where it is of several."""
+    """The titles of a curve's data sets, 'a+b' for several."""
     return " and ".join(map(short_title, datasets.split("+")))
 
 
@@ -27,7 +27,7 @@ def short_titles(datasets: str) -> str:
 
 
 def paint_plots(curve: Curve, config: Mapping[str, Any], metrics: pd.DataFrame, album: Album) -> list[Plot]:
-    """The PAINT curve as a front (where a supported task was watched) and against alpha."""
+    """The PAINT curve as patching against supported task, if there is one, and against alpha."""
     line = lines(config).get(curve.clip)
     kept = list(line.kept) if line else tasks(config, "supported")
     supported = " and ".join(short_title(task["dataset"]) for task in kept) if curve.has_supported else ""
@@ -38,8 +38,8 @@ def paint_plots(curve: Curve, config: Mapping[str, Any], metrics: pd.DataFrame, 
     result = []
     if curve.has_supported:
         caption = (
-            f"Each point is the model at one α: the supported task ({supported}) to the right, the patching task "
-            "upwards. Better is up and to the right; the ring marks the selected α."
+            f"Each point is the model at one α: the supported task ({supported}) on the horizontal axis, the patching "
+            "task on the vertical one. Better is up and to the right; the ring marks the selected α."
         )
         alt = f"Line through {len(curve.points)} points. {' '.join(ends)}"
         result.append(album.plot(plots.paint_curve(curve, supported, spans), f"{name}-front", caption, alt, data))
@@ -50,24 +50,25 @@ def paint_plots(curve: Curve, config: Mapping[str, Any], metrics: pd.DataFrame, 
 
 
 def _intervals(curve: Curve, config: Mapping[str, Any], metrics: pd.DataFrame) -> Intervals:
-    """The intervals of a curve's points, where a role has one task: means of several have none."""
+    """The intervals of a curve's points for roles with a single task: means of several tasks have none."""
     line = lines(config).get(curve.clip)
     of_role = {
         "patching": list(line.patching) if line else tasks(config, "patching"),
         "supported": list(line.kept) if line else tasks(config, "supported"),
     }
     spans = {}
-    for role, own in of_role.items():
-        if len(own) != 1:
+    for role, role_tasks in of_role.items():
+        if len(role_tasks) != 1:
             continue
+        (task,) = role_tasks
         rows = metrics[
             (metrics["task"] == "zero-shot")
-            & (metrics["dataset"] == own[0]["dataset"])
-            & (metrics["prompts"] == own[0]["prompts"])
-            & (metrics["nomenclature"] == nomenclature_of(own[0]))
+            & (metrics["dataset"] == task["dataset"])
+            & (metrics["prompts"] == task["prompts"])
+            & (metrics["nomenclature"] == nomenclature_of(task))
             & (metrics["class"] == "")
         ]
-        rows = rows[(rows["metric"] == main_metric(own[0]["dataset"], rows["metric"])) & rows["ci_low"].notna()]
+        rows = rows[(rows["metric"] == main_metric(task["dataset"], rows["metric"])) & rows["ci_low"].notna()]
         ends = {(row.encoder, row.split): (row.ci_low, row.ci_high) for row in rows.itertuples()}
         for alpha in curve.points["alpha"]:
             encoder = model_at(line, alpha) if line else str(EncoderName(curve.clip, alpha))
@@ -78,7 +79,7 @@ def _intervals(curve: Curve, config: Mapping[str, Any], metrics: pd.DataFrame) -
 
 
 def _curve_data(curve: Curve, spans: Intervals) -> pd.DataFrame:
-    """The points of a curve, one a line, with their intervals."""
+    """The points of a curve, one per row, with their intervals."""
     records = []
     for _, point in curve.points.iterrows():
         alpha = float(point["alpha"])
@@ -107,7 +108,7 @@ def _spoken_point(curve: Curve, alpha: float) -> str:
 
 
 def training_name(training: Mapping[str, Any]) -> str:
-    """What was trained, of one of `Evaluation.trainings`."""
+    """The name of a training, one of `Evaluation.trainings`."""
     name = training["name"]
     if training["kind"] == "finetune":
         return f"Fine-tuning {name} on {short_titles('+'.join(training['datasets']))}"
@@ -119,7 +120,7 @@ def _tag(training: Mapping[str, Any]) -> list[str]:
 
 
 def remarks(paths: Sequence[Path]) -> list[str]:
-    """What stages noted in their files: history.jsonl, open_clip_config.json, samples/<data set>.json."""
+    """Notes of stages in their files: history.jsonl, open_clip_config.json, samples/<data set>.json."""
     noted: list[str] = []
     for path in paths:
         with open_verified(path) as file:

@@ -1,7 +1,5 @@
-"""A data set's page in the report: facts, counts, values, places, what was set aside, and samples to look at."""
+"""A data set's page in the report: facts, counts, values, places, quarantined samples, and thumbnails."""
 
-import base64
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,19 +8,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from PIL import Image
 
 from bandbridge.catalogue.sensors import composite
 from bandbridge.reporting.figures import datasets as plots_datasets
 from bandbridge.reporting.figures.style import MOST_CLASSES, SPLIT_NAMES, Album, Plot
-from bandbridge.reporting.page.quarantine import Quarantine, percent, read_quarantine
+from bandbridge.reporting.page.quarantine import Quarantine, read_quarantine, rough_percent
+from bandbridge.reporting.thumbnails import png_uri
 from bandbridge.store.dataset import Samples, Store
 
 NO_FILES = Album()
 MOST_THUMBNAILS = 96
 MOST_CLASSES_SHOWN = 48
-SMALLEST_EDGE, LARGEST_EDGE = 64, 160
-# Values of the bands are those of so many samples, and of so many of each one's pixels: the same drawing every time.
+# The values of bands come from this many samples, and this many pixels of each, drawn with a fixed seed.
 SAMPLES_READ, PIXELS_READ = 300, 500
 QUANTILES = {"5 %": 0.05, "median": 0.5, "95 %": 0.95}
 SHOWN_QUANTILES = (0.005, 0.995)
@@ -31,7 +28,7 @@ MOST_BANDS_LISTED, MOST_MISSING_NAMED = 24, 5
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """A sample as the RGB model sees it: PNG as a data URI, its id, its labels."""
+    """A sample's RGB image as a data URI, its id, its labels."""
 
     uri: str
     id: str
@@ -40,7 +37,7 @@ class Thumbnail:
 
 @dataclass(frozen=True)
 class ClassCounts:
-    """Samples a class (index) and split (column) in one nomenclature, and the labelled samples a split."""
+    """Samples per class (index) and split (column) in one nomenclature, and the labelled samples per split."""
 
     nomenclature: str
     counts: pd.DataFrame
@@ -50,7 +47,7 @@ class ClassCounts:
 
 @dataclass(frozen=True)
 class BandValues:
-    """How the values of a modality are distributed; `quantiles` has a line a band."""
+    """Distribution of a modality's values; `quantiles` has one row per band."""
 
     modality: str
     plot: Plot
@@ -59,6 +56,8 @@ class BandValues:
 
 @dataclass(frozen=True)
 class DatasetPage:
+    """What the report shows of one data set."""
+
     name: str
     title: str
     facts: dict[str, str]
@@ -76,7 +75,7 @@ class DatasetPage:
 
 
 def dataset_page(path: Path, quarantine: Path, album: Album = NO_FILES) -> DatasetPage:
-    """All that the page shows of one store; pixels are read of some hundred samples, drawn with a fixed seed."""
+    """What the page shows of one store; pixels of some hundred samples are read, drawn with a fixed seed."""
     store = Store(path)
     attrs = store.attrs
     splits = {name: store.split(name) for name in store.splits}
@@ -112,7 +111,7 @@ def _facts(
     views: Sequence[Store], splits: Mapping[str, Samples], shapes: Mapping[str, tuple[int, int]]
 ) -> dict[str, str]:
     store = views[0]
-    kind = {"multi": "several labels a sample", "single": "one label a sample"}[store.label_kind]
+    kind = {"multi": "several labels per sample", "single": "one label per sample"}[store.label_kind]
     classes = [f"{len(names):,} classes of {name}" for name, names in store.attrs["nomenclatures"].items()]
     facts = {
         "Samples": ", ".join(f"{len(split):,} {SPLIT_NAMES[name]}" for name, split in splits.items()),
@@ -129,12 +128,12 @@ def _modality_facts(store: Store, shape: tuple[int, int]) -> dict[str, str]:
     return {
         "Sensor": " ".join(filter(None, [facts["sensor"], facts["product"]])),
         "Bands": _listed(store.bands),
-        "Given as zeros": _listed(facts["zero_bands"]),
+        "Replaced by zeros": _listed(facts["zero_bands"]),
         "Composite": _composite_fact(store),
         "Size": f"{shape[0]} × {shape[1]} pixels",
         "Resolution": f"{facts['resolution']:g} m" if facts["resolution"] else "",
         "Units": _units(store),
-        "Made of the files' numbers": "; ".join(
+        "Conversion of the files' numbers": "; ".join(
             f"{how} ({n:,} samples)" for how, n in facts.get("radiometry", {}).items()
         ),
         "Without data": _no_data_fact(store),
@@ -143,17 +142,17 @@ def _modality_facts(store: Store, shape: tuple[int, int]) -> dict[str, str]:
 
 
 def _no_data_fact(store: Store) -> str:
-    """How many samples have pixels without data, and what stands for them."""
+    """The number of samples with pixels without data, and the value that marks them."""
     if store.fill_value is None:
         return ""
     shares = [share for name in store.splits if (share := store.split(name).valid_share) is not None]
     lacking = np.concatenate(shares)
     lacking = lacking[lacking < 1]
-    stands = f"{store.fill_value:g} stands for no data"
+    fill = f"{store.fill_value:g} marks missing data"
     if not len(lacking):
-        return f"no pixel; {stands}"
+        return f"no pixel; {fill}"
     samples = "1 sample" if len(lacking) == 1 else f"{len(lacking):,} samples"
-    return f"{samples}, of whose pixels {percent(1 - float(lacking.mean()))} on average; {stands}"
+    return f"{samples}, of whose pixels {rough_percent(1 - float(lacking.mean()))} on average; {fill}"
 
 
 def _listed(bands: Sequence[str]) -> str:
@@ -179,12 +178,12 @@ def _composite_fact(store: Store) -> str:
 
 
 def _source_line(source: Mapping[str, Any]) -> tuple[str, str]:
-    """A source's name and checksum; of a folder, how much it holds."""
+    """A source's name and checksum; of a folder, its size."""
     algorithm = next((name for name in ("sha256", "md5") if source.get(name)), "")
-    known = [f"{source[algorithm]}{' (MD5)' if algorithm == 'md5' else ''}"] if algorithm else []
-    known += [f"{int(source[what]):,} {what}" for what in ("files", "bytes") if source.get(what) is not None]
-    place = [f"in place of {source['instead_of']}"] if source.get("instead_of") else []
-    return source["file"], ", ".join([*(known or ["no checksum"]), *place])
+    facts = [f"{source[algorithm]}{' (MD5)' if algorithm == 'md5' else ''}"] if algorithm else []
+    facts += [f"{int(source[what]):,} {what}" for what in ("files", "bytes") if source.get(what) is not None]
+    replaced = [f"in place of {source['instead_of']}"] if source.get("instead_of") else []
+    return source["file"], ", ".join([*(facts or ["no checksum"]), *replaced])
 
 
 # --- classes ---------------------------------------------------------------------------------------------------------
@@ -209,7 +208,7 @@ def _class_counts(path: Path, nomenclature: str, album: Album) -> ClassCounts:
 
 
 def _counts_caption(store: Store, largest_first: pd.DataFrame) -> str:
-    carried = "Samples that carry each class" if store.label_kind == "multi" else "Samples a class"
+    carried = "Samples that carry each class" if store.label_kind == "multi" else "Samples per class"
     text = f"{carried} of {store.nomenclature}, by split."
     rest = largest_first.iloc[MOST_CLASSES:].sum(axis=1)
     if len(rest):
@@ -226,8 +225,12 @@ def _counts_caption(store: Store, largest_first: pd.DataFrame) -> str:
 # --- values ----------------------------------------------------------------------------------------------------------
 
 
-def _draw_pixels(store: Store) -> tuple[NDArray, tuple[int, int], int]:
-    """Values of some pixels of some samples (pixel, band), height and width of the last, how many samples."""
+def _draw_pixels(store: Store) -> tuple[NDArray[Any], tuple[int, int], int]:
+    """Draw pixels at random.
+
+    Returns:
+        Values (pixel, band), height and width of the last sample, and the number of samples.
+    """
     samples = store.split(_main_split(store.splits))
     generator = np.random.default_rng(0)
     rows = np.sort(generator.choice(len(samples), min(len(samples), SAMPLES_READ), replace=False))
@@ -246,7 +249,7 @@ def _draw_pixels(store: Store) -> tuple[NDArray, tuple[int, int], int]:
     return np.concatenate(values), shape, len(rows)
 
 
-def _band_values(store: Store, values: NDArray, shape: tuple[int, int], read: int, album: Album) -> BandValues:
+def _band_values(store: Store, values: NDArray[Any], shape: tuple[int, int], read: int, album: Album) -> BandValues:
     kept = [number for number, band in enumerate(store.bands) if band not in store.facts["zero_bands"]]
     bands, values = [store.bands[number] for number in kept], values[:, kept]
     quantiles = pd.DataFrame(np.quantile(values, list(QUANTILES.values()), axis=0).T, bands, list(QUANTILES))
@@ -256,12 +259,12 @@ def _band_values(store: Store, values: NDArray, shape: tuple[int, int], read: in
         waves = store.facts.get("wavelengths")
         waves = [waves[number] for number in kept] if waves and None not in waves else None
         figure = plots_datasets.band_spectrum(quantiles, waves, label)
-        what = "The line is the median of each band, the area holds the values from 5 to 95 %."
-        outside = f"All values lie between {_number(values.min())} and {_number(values.max())}."
+        what = "The line is the median of each band, the area covers the values from 5 to 95 %."
+        outside = f"All values are between {_number(values.min())} and {_number(values.max())}."
     else:
         span = _span(values)
         figure = plots_datasets.band_values(values, bands, span, label)
-        curves = "" if len(bands) <= plots_datasets.MOST_OVERLAID else " Each curve is scaled to its own peak."
+        curves = "" if len(bands) <= plots_datasets.MOST_OVERLAID else " Each curve is scaled to its peak."
         what = f"How often each value occurs, by band.{curves}"
         outside = _outside(values, span)
     of, split = store.attrs["counts"], _main_split(store.splits)
@@ -269,7 +272,7 @@ def _band_values(store: Store, values: NDArray, shape: tuple[int, int], read: in
     much = f"{drawn} {SPLIT_NAMES[split]} samples{', drawn at random' if read < of[split] else ''}"
     pixels = f", {PIXELS_READ} pixels of each" if shape[0] * shape[1] > PIXELS_READ else ""
     left_out = store.facts["zero_bands"]
-    zeros = f" Left out, since models are given zeros for it: {', '.join(left_out)}." if left_out else ""
+    zeros = f" Left out, because models get zeros in its place: {', '.join(left_out)}." if left_out else ""
     caption = f"{store.modality}: {what} From {much}{pixels}. {outside}{zeros}"
     medians = ", ".join(
         f"{band} {_number(value)}" for band, value in quantiles["median"].iloc[:MOST_BANDS_LISTED].items()
@@ -280,20 +283,20 @@ def _band_values(store: Store, values: NDArray, shape: tuple[int, int], read: in
     return BandValues(store.modality, album.plot(figure, f"bands-{name}", caption, alt, data), quantiles)
 
 
-def _span(values: NDArray) -> tuple[float, float]:
-    """What to show: all that pictures can hold, else all but the rarest values of all bands together."""
+def _span(values: NDArray[Any]) -> tuple[float, float]:
+    """The range to show: 0 to 255 for RGB images, otherwise all but the rarest values of all bands together."""
     if values.dtype == np.uint8:
         return 0.0, 255.0
     low, high = (float(value) for value in np.quantile(values, SHOWN_QUANTILES))
     return (low, high) if high > low else (low - 1, high + 1)
 
 
-def _outside(values: NDArray, span: tuple[float, float]) -> str:
+def _outside(values: NDArray[Any], span: tuple[float, float]) -> str:
     share = float(((values < span[0]) | (values > span[1])).mean())
     if share == 0:
-        return "No value lies outside the range shown."
+        return "No value is outside the displayed range."
     extremes = f"the smallest is {_number(values.min())}, the largest {_number(values.max())}"
-    return f"{percent(share)} of the values lie outside the range shown: {extremes}."
+    return f"{rough_percent(share)} of the values are outside the displayed range: {extremes}."
 
 
 def _number(value: float) -> str:
@@ -313,19 +316,19 @@ def _map(dataset: str, splits: Mapping[str, Samples], album: Album) -> Plot | No
     if not len(places):
         return None
     places["lon"] = plots_datasets.unbroken(places["lon"])
-    shown = plots_datasets.shown_places(places)
-    caption = _map_caption(places, shown, sum(map(len, splits.values())))
+    drawn = plots_datasets.drawn_places(places)
+    caption = _map_caption(places, drawn, sum(map(len, splits.values())))
     alt = f"Map of the samples, coloured by split. {caption}"
-    return album.plot(plots_datasets.sample_map(shown), f"map-{dataset}", caption, alt, shown)
+    return album.plot(plots_datasets.sample_map(drawn), f"map-{dataset}", caption, alt, drawn)
 
 
-def _map_caption(places: pd.DataFrame, shown: pd.DataFrame, samples: int) -> str:
+def _map_caption(places: pd.DataFrame, drawn: pd.DataFrame, samples: int) -> str:
     text = [f"Centres of {len(places):,} samples" if len(places) < samples else "Centres of the samples"]
     for column, sides in (("lat", "NS"), ("lon", "EW")):
         low, high = (plots_datasets.degrees(value, sides, 2) for value in (places[column].min(), places[column].max()))
         text.append(low if low == high else f"{low} to {high}")
-    unknown = f" Those of {samples - len(places):,} are not known." if len(places) < samples else ""
-    part = f" {len(shown):,} of {len(places):,} are drawn, one a dot." if len(shown) < len(places) else ""
+    unknown = f" Those of {samples - len(places):,} are unknown." if len(places) < samples else ""
+    part = f" {len(drawn):,} of {len(places):,} are drawn, one per dot." if len(drawn) < len(places) else ""
     return f"{', '.join(text)}.{unknown}{part}"
 
 
@@ -333,7 +336,7 @@ def _map_caption(places: pd.DataFrame, shown: pd.DataFrame, samples: int) -> str
 
 
 def _gallery(store: Store, splits: Mapping[str, Samples]) -> Iterator[tuple[str, int, list[Thumbnail]]]:
-    """For each class its number of samples and some of them; no sample stands for two classes."""
+    """Per class its name, its number of samples and thumbnails of some; no sample is shown for two classes."""
     if store.modality != "rgb" and store.composite is None:
         return
     samples = splits[_main_split(list(splits))]
@@ -345,10 +348,10 @@ def _gallery(store: Store, splits: Mapping[str, Samples]) -> Iterator[tuple[str,
 
 
 def _deal(labels: NDArray[np.uint8], each: int) -> list[list[int]]:
-    """Rows of `labels` (sample, class) for each class, at most `each`, dealt in turns: the rarest class takes first."""
+    """Rows of `labels` (sample, class) per class, at most `each`, dealt in turns: the rarest class chooses first."""
     order = np.random.default_rng(0).permutation(len(labels))
     classes = labels.shape[1]
-    # No more are dealt in all, so that a deck of this size cannot run out of cards that nobody has.
+    # Enough candidates that every class can reach its quota.
     decks = [order[labels[order, index] > 0][: each * classes].tolist() for index in range(classes)]
     rarest_first = np.argsort(labels.sum(axis=0), kind="stable")
     hands: list[list[int]] = [[] for _ in decks]
@@ -369,22 +372,9 @@ def _thumbnails(store: Store, samples: Samples, rows: Sequence[int]) -> list[Thu
         pixels = composite(pixels, store.bands, store.composite).transpose(0, 2, 3, 1)
     return [
         Thumbnail(
-            png_uri(picture),
+            png_uri(image),
             str(samples.ids[row]),
             tuple(name for name, carried in zip(store.classes, samples.labels[row], strict=True) if carried),
         )
-        for row, picture in zip(rows, pixels, strict=True)
+        for row, image in zip(rows, pixels, strict=True)
     ]
-
-
-def png_uri(picture: NDArray[np.uint8]) -> str:
-    """A picture (y, x, 3) uint8 as a data URI; tiny ones are enlarged pixel by pixel, large ones reduced."""
-    image = Image.fromarray(picture)
-    edge = max(image.size)
-    if edge < SMALLEST_EDGE:
-        factor = -(-SMALLEST_EDGE // edge)
-        image = image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
-    image.thumbnail((LARGEST_EDGE, LARGEST_EDGE), Image.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

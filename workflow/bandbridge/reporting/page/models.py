@@ -1,7 +1,6 @@
-"""The report's comparisons of models class by class: scores, gains, and what is taken for what."""
+"""The report's comparisons of models class by class: scores, gains, and confusions."""
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,14 +13,12 @@ from bandbridge.reporting.figures.style import MODEL_COLOURS, MOST_CLASSES, Albu
 from bandbridge.reporting.tables.all import (
     PER_CLASS,
     Curve,
-    dataset_title,
     headline,
     metric_name,
     number,
-    short_title,
     shown_models,
 )
-from bandbridge.reporting.tables.model import rank_value
+from bandbridge.reporting.tables.model import distinct_titles, rank_value
 
 MOST_CONFUSIONS = 12
 TO = " -> "
@@ -29,9 +26,14 @@ TO = " -> "
 
 @dataclass(frozen=True)
 class ClassScores:
-    """Scores of one data set's classes: a plot, and a frame with a column a model, in percent, and the gain in points.
+    """Scores of one data set's classes.
 
-    `gain` is None where there is one model.
+    Attributes:
+        title: of the data set.
+        plot: of the scores.
+        scores: one column per model, in percent.
+        samples: per class.
+        gain: in points; None with a single model.
     """
 
     title: str
@@ -50,25 +52,18 @@ class Confusion:
     largest: pd.DataFrame
 
 
-def titles(datasets: Iterable[str]) -> dict[str, str]:
-    """Data set -> its short title, or its whole one where two would have the same."""
-    names = list(dict.fromkeys(datasets))
-    short = Counter(map(short_title, names))
-    return {name: short_title(name) if short[short_title(name)] == 1 else dataset_title(name) for name in names}
-
-
-def own_prompts(config: Mapping[str, Any]) -> dict[str, str]:
-    """Data set -> the prompts of the task that is posed on it."""
+def prompts_of_tasks(config: Mapping[str, Any]) -> dict[str, str]:
+    """Data set -> the prompts of the task on it."""
     return {task["dataset"]: task["prompts"] for role in ("supported", "patching") for task in tasks(config, role)}
 
 
 def drawn_models(scores: pd.Series, names: Mapping[str, str], most: int = len(MODEL_COLOURS)) -> list[str]:
     """Encoders that a figure has room for, in the order of tables: those of the PAINT line, then the best others."""
-    there = [name for name in names if name in scores.index]
-    first = [name for name in there if is_on_a_line(name)][:most]
-    others = sorted((name for name in there if not is_on_a_line(name)), key=lambda name: -rank_value(scores[name]))
+    scored = [name for name in names if name in scores.index]
+    first = [name for name in scored if is_on_a_line(name)][:most]
+    others = sorted((name for name in scored if not is_on_a_line(name)), key=lambda name: -rank_value(scores[name]))
     kept = {*first, *others[: most - len(first)]}
-    return [name for name in there if name in kept]
+    return [name for name in scored if name in kept]
 
 
 # --- classes ---------------------------------------------------------------------------------------------------------
@@ -77,14 +72,14 @@ def drawn_models(scores: pd.Series, names: Mapping[str, str], most: int = len(MO
 def class_scores(
     config: Mapping[str, Any], metrics: pd.DataFrame, curves: Sequence[Curve], album: Album
 ) -> list[ClassScores]:
-    """Per-class scores of every data set with one prompt set: the task's own, or the first."""
+    """Per-class scores of every data set with one prompt set: the task's, or the first."""
     rows = metrics[(metrics["task"] == "zero-shot") & metrics["metric"].isin(PER_CLASS)]
     names = shown_models(rows, curves)
-    own, called = own_prompts(config), titles(rows["dataset"])
+    task_prompts, titles = prompts_of_tasks(config), distinct_titles(rows["dataset"])
     result = []
     for dataset, nomenclature in rows[["dataset", "nomenclature"]].drop_duplicates().itertuples(index=False, name=None):
         group = rows[(rows["dataset"] == dataset) & (rows["nomenclature"] == nomenclature)]
-        prompts = own.get(dataset, "")
+        prompts = task_prompts.get(dataset, "")
         prompts = prompts if prompts in set(group["prompts"]) else group["prompts"].iloc[0]
         split = "test" if "test" in set(group["split"]) else "val"
         group = group[(group["prompts"] == prompts) & (group["split"] == split) & group["encoder"].isin(names)]
@@ -92,7 +87,7 @@ def class_scores(
             metric = metric_name(group["metric"].iloc[0])
             caption = f"{metric[0].upper()}{metric[1:]} in %, {nomenclature}, prompts {prompts}, {split} split."
             name = f"classes-{dataset}-{nomenclature}"
-            result.append(_class_scores(called[dataset], caption, name, group, names, curves, album))
+            result.append(_class_scores(titles[dataset], caption, name, group, names, curves, album))
     return result
 
 
@@ -112,24 +107,25 @@ def _class_scores(
     order = gain.sort_values(ascending=False, kind="stable").index
     scores = scores.loc[order]
     drawn = drawn_models(scores.mean(), names)
-    shown, what = scores[drawn].rename(columns=names), "A line a class, those that patching helped most on top."
+    plotted, what = scores[drawn].rename(columns=names), "One row per class, those that patching helped most on top."
     if len(scores) > MOST_CLASSES:
         half = MOST_CLASSES // 2
-        shown = pd.concat([shown.iloc[:half], shown.iloc[-half:]])
+        plotted = pd.concat([plotted.iloc[:half], plotted.iloc[-half:]])
         what = f"The {half} classes that patching helped most, and the {half} it helped least, of {len(scores):,}."
     if len(drawn) < scores.shape[1]:
-        what += f" The {len(drawn)} models that are drawn are the ends of the line, the patched one and the best others"
+        what += f" The {len(drawn)} plotted models are the ends of the line, the patched one and the best others"
         what += f", of {scores.shape[1]}."
     scores = scores.rename(columns=names)
-    alt = f"{caption} {len(scores)} classes, {', '.join(map(str, shown.columns))}; the numbers are in the table below."
+    listed = ", ".join(map(str, plotted.columns))
+    alt = f"{caption} {len(scores)} classes, {listed}; the numbers are in the table below."
     data = scores.reset_index()
-    plot = album.plot(plots_models.per_class(shown), name, f"{caption} {what}", alt, data)
+    plot = album.plot(plots_models.per_class(plotted), name, f"{caption} {what}", alt, data)
     counts = rows.groupby("class")["n"].max()
     return ClassScores(title, plot, 100 * scores, counts, 100 * gain.loc[order] if improved != base else None)
 
 
 def _compared(encoders: Sequence[str], curves: Sequence[Curve]) -> tuple[str, str]:
-    """The zero-shot model and the one to compare with it: the patched one, or the next there is."""
+    """The zero-shot model and the one to compare with it: the patched one, or the next one."""
     base = next((name for name in encoders if _is_at_zero(name)), encoders[0])
     chosen = {curve.chosen for curve in curves}
     others = [name for name in encoders if name != base]
@@ -147,32 +143,31 @@ def _is_at_zero(encoder: str) -> bool:
 def confusions(
     config: Mapping[str, Any], metrics: pd.DataFrame, curves: Sequence[Curve], album: Album
 ) -> list[Confusion]:
-    """Confusion matrices of zero-shot CLIP, the patched model and the best student, of each data set that has any."""
+    """Confusion matrices of zero-shot CLIP, the patched model and the best student, for each data set with any."""
     rows = metrics[(metrics["task"] == "zero-shot") & (metrics["metric"] == "confusion")]
     names = shown_models(metrics, curves)
     scores = headline(metrics, "zero-shot")
-    own, called = own_prompts(config), titles(rows["dataset"])
+    task_prompts, titles = prompts_of_tasks(config), distinct_titles(rows["dataset"])
     result = []
     for dataset, nomenclature in rows[["dataset", "nomenclature"]].drop_duplicates().itertuples(index=False, name=None):
         group = rows[(rows["dataset"] == dataset) & (rows["nomenclature"] == nomenclature)]
-        prompts = own.get(dataset, "")
+        prompts = task_prompts.get(dataset, "")
         prompts = prompts if prompts in set(group["prompts"]) else group["prompts"].iloc[0]
         group = group[group["prompts"] == prompts]
-        there = [encoder for encoder in names if encoder in set(group["encoder"])]
-        if not there:
+        encoders = [encoder for encoder in names if encoder in set(group["encoder"])]
+        if not encoders:
             continue
         values = scores[(scores["dataset"] == dataset) & (scores["prompts"] == prompts)]
         values = values.drop_duplicates("encoder").set_index("encoder")["value"]
-        students = [name for name in there if not is_on_a_line(name)]
+        students = [name for name in encoders if not is_on_a_line(name)]
         students.sort(key=lambda name: -rank_value(values.get(name, 0.0)))
-        compared = _compared([name for name in there if is_on_a_line(name)] or there, curves)
-        shown = list(dict.fromkeys([*compared, *students[:1]]))
-        kept = {name: names[name] for name in shown}
+        compared = _compared([name for name in encoders if is_on_a_line(name)] or encoders, curves)
+        kept = {name: names[name] for name in dict.fromkeys([*compared, *students[:1]])}
         caption = (
-            "Lines are true classes, columns what they were taken for; shades are shares of the line. "
+            "Rows are true classes, columns predicted ones; shades are shares of the row. "
             f"{nomenclature}, prompts {prompts}, test split."
         )
-        result.append(_confusion(called[dataset], f"confusion-{dataset}-{nomenclature}", caption, group, kept, album))
+        result.append(_confusion(titles[dataset], f"confusion-{dataset}-{nomenclature}", caption, group, kept, album))
     return result
 
 
@@ -201,7 +196,7 @@ def _confusion(
 
 
 def _largest(matrices: Mapping[str, pd.DataFrame], samples: pd.Series) -> pd.DataFrame:
-    """The cells off the diagonal with the largest share in any model: true, predicted, samples, a column a model."""
+    """The off-diagonal cells with the largest share in any model: true, predicted, samples, one column per model."""
     frame = pd.DataFrame({model: pd.Series(matrix.stack()) for model, matrix in matrices.items()})
     frame = frame[frame.index.get_level_values(0) != frame.index.get_level_values(1)]
     order = frame.max(axis=1).sort_values(ascending=False, kind="stable")
@@ -215,6 +210,6 @@ def _spoken(largest: pd.DataFrame) -> list[str]:
     first = largest.iloc[:3]
     shares = first.iloc[:, 3:].max(axis=1)
     return [
-        f"{true} taken for {predicted}, {number(float(share))} % at most"
+        f"{true} predicted as {predicted}, {number(float(share))} % at most"
         for true, predicted, share in zip(first["true"], first["predicted"], shares, strict=True)
     ]

@@ -7,9 +7,10 @@ import pandas as pd
 
 from bandbridge.reporting.figures import models as plots_models
 from bandbridge.reporting.figures.style import Album, Plot
-from bandbridge.reporting.page.models import drawn_models, own_prompts, titles
+from bandbridge.reporting.page.models import drawn_models, prompts_of_tasks
 from bandbridge.reporting.page.summary import percent
 from bandbridge.reporting.tables.all import Curve, headline, metric_name, short_title, shown_models
+from bandbridge.reporting.tables.model import distinct_titles
 
 MOST_MODELS = 24
 PROBED = ("zero-shot", "knn", "linear-probe")
@@ -25,14 +26,14 @@ def probe_plots(
     scores = scores[scores["encoder"].isin(names)]
     few = metrics[(metrics["task"] == "few-shot") & metrics["metric"].str.contains("@") & (metrics["class"] == "")]
     few = few[few["encoder"].isin(names)]
-    own = own_prompts(config)
+    task_prompts = prompts_of_tasks(config)
     result: list[tuple[str, list[Plot]]] = []
     probed = pd.concat([scores.loc[scores["kind"] != "zero-shot", ["dataset", "nomenclature"]], few])
-    called = titles(probed["dataset"])
+    titles = distinct_titles(probed["dataset"])
     for dataset, nomenclature in probed[["dataset", "nomenclature"]].drop_duplicates().itertuples(index=False):
         plots: list[Plot] = []
         of = scores[(scores["dataset"] == dataset) & (scores["nomenclature"] == nomenclature)]
-        prompts = own.get(dataset)
+        prompts = task_prompts.get(dataset)
         zero_shot = of[of["kind"] == "zero-shot"]
         prompts = prompts if prompts in set(zero_shot["prompts"]) else next(iter(zero_shot["prompts"]), "")
         of = of[(of["kind"] != "zero-shot") | (of["prompts"] == prompts)]
@@ -43,7 +44,7 @@ def probe_plots(
         shots = few[(few["dataset"] == dataset) & (few["nomenclature"] == nomenclature)]
         if len(shots):
             plots.append(_shots_plot(dataset, nomenclature, shots, names, album))
-        result.append((called[dataset], plots))
+        result.append((titles[dataset], plots))
     return result
 
 
@@ -52,8 +53,8 @@ def _probe_plot(dataset: str, nomenclature: str, rows: pd.DataFrame, names: Mapp
     drawn = drawn_models(best, names, MOST_MODELS)
     kinds = [kind for kind in PROBED if kind in set(rows["kind"])]
     rows = rows[rows["encoder"].isin(drawn)]
-    place = {encoder: index for index, encoder in enumerate(drawn)}
-    rows = rows.assign(model=rows["encoder"].map(names), place=rows["encoder"].map(place)).sort_values("place")
+    order = {encoder: index for index, encoder in enumerate(drawn)}
+    rows = rows.assign(model=rows["encoder"].map(names), order=rows["encoder"].map(order)).sort_values("order")
     rows = pd.concat([rows[rows["kind"] == kind] for kind in kinds])
     columns = ["model", "kind", "value", "ci_low", "ci_high", "n"]
     metric = metric_name(rows["metric"].iloc[0])
@@ -75,20 +76,20 @@ def _shots_plot(dataset: str, nomenclature: str, rows: pd.DataFrame, names: Mapp
     rows = rows.assign(k=sides[2].astype(int), model=rows["encoder"].map(names))
     best = rows.groupby("encoder")["value"].max()
     drawn = drawn_models(best, names)
-    shown = rows[rows["encoder"].isin(drawn)]
-    shown = pd.concat([shown[shown["encoder"] == name] for name in drawn]).sort_values("k", kind="stable")
-    shown = shown.assign(model=pd.Categorical(shown["model"], [names[name] for name in drawn]))
-    shown = shown.sort_values(["model", "k"]).assign(model=lambda frame: frame["model"].astype(str))
+    plotted = rows[rows["encoder"].isin(drawn)]
+    plotted = pd.concat([plotted[plotted["encoder"] == name] for name in drawn]).sort_values("k", kind="stable")
+    plotted = plotted.assign(model=pd.Categorical(plotted["model"], [names[name] for name in drawn]))
+    plotted = plotted.sort_values(["model", "k"]).assign(model=lambda frame: frame["model"].astype(str))
     columns = ["model", "k", "value", "ci_low", "ci_high", "n"]
-    ks = sorted(shown["k"].unique())
+    ks = sorted(plotted["k"].unique())
     caption = (
-        f"{short_title(dataset)}, {nomenclature}: linear probes on {ks[0]:,} to {ks[-1]:,} samples a class, mean of "
+        f"{short_title(dataset)}, {nomenclature}: linear probes on {ks[0]:,} to {ks[-1]:,} samples per class, mean of "
         "repeated draws; bands are the repeats' intervals."
     )
     if len(drawn) < len(best):
         caption += f" {len(drawn)} of {len(best)} models."
-    last = shown[shown["k"] == ks[-1]]
+    last = plotted[plotted["k"] == ks[-1]]
     spoken = ", ".join(f"{row.model} {percent(row.value)}" for row in last.itertuples())
-    figure = plots_models.shots(shown[columns], metric_name(sides[0].iloc[0]))
-    alt = f"{caption} With {ks[-1]:,} a class: {spoken}."
-    return album.plot(figure, f"shots-{dataset}-{nomenclature}", caption, alt, shown[columns])
+    figure = plots_models.shots(plotted[columns], metric_name(sides[0].iloc[0]))
+    alt = f"{caption} With {ks[-1]:,} per class: {spoken}."
+    return album.plot(figure, f"shots-{dataset}-{nomenclature}", caption, alt, plotted[columns])

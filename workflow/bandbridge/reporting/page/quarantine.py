@@ -1,4 +1,4 @@
-"""What a data set's quarantine list says, by reason."""
+"""A data set's quarantine list, by reason."""
 
 import csv
 from collections.abc import Mapping
@@ -15,9 +15,13 @@ MOST_REASONS = 20
 
 @dataclass(frozen=True)
 class Quarantine:
-    """What was set aside: a sentence, and the reasons, the most frequent first.
+    """The quarantined samples of a data set.
 
-    `splits` are those of the store and any others that the list names; `left_out` reasons are too many to show.
+    Attributes:
+        summary: a sentence.
+        splits: those of the store and any others in the list.
+        reasons: the most frequent first.
+        left_out: number of further reasons.
     """
 
     summary: str
@@ -27,16 +31,17 @@ class Quarantine:
 
 
 def read_quarantine(path: Path, counts: Mapping[str, int]) -> Quarantine:
-    """Group a quarantine list (columns id, split, reason) by reason; numbers and ids in them make no difference.
+    """Group a quarantine list (columns id, split, reason) by reason, ignoring numbers and ids in the reasons.
 
     Args:
-        counts: split -> samples that are in the store.
+        path: of the list.
+        counts: split -> samples in the store.
 
     Raises:
         UserError: the list is missing.
     """
     if not path.exists():
-        raise UserError(f"{path} not found; it is written with its store: delete zarr.json of that, and run again")
+        raise UserError(f"{path} not found; it is written with its store: delete the store's zarr.json, and run again")
     with open_verified(path) as file:
         rows = [(from_cell(row["id"]), row["split"], from_cell(row["reason"])) for row in csv.DictReader(file)]
     planned = len(rows) + sum(counts.values())
@@ -44,11 +49,11 @@ def read_quarantine(path: Path, counts: Mapping[str, int]) -> Quarantine:
         return Quarantine(f"Nothing: all {planned:,} planned samples are in the store.", tuple(counts), (), 0)
     reasons = group_reasons(rows)
     others = sorted({split for _, split, _ in rows} - set(counts))
-    share = percent(len(rows) / planned)
+    share = rough_percent(len(rows) / planned)
     summary = f"{len(rows):,} of {planned:,} planned samples ({share[0].lower()}{share[1:]}) are not in the store."
     return Quarantine(summary, (*counts, *others), tuple(reasons[:MOST_REASONS]), len(reasons[MOST_REASONS:]))
 
 
-def percent(share: float) -> str:
-    """A share in per cent, as a sentence begins with it."""
+def rough_percent(share: float) -> str:
+    """A share in percent with two digits, as the beginning of a sentence."""
     return f"{100 * share:.2g} %" if share >= 0.0001 else "Less than 0.01 %"

@@ -1,4 +1,4 @@
-"""What a run cost and what it was made of, for the report."""
+"""Cost and provenance of a run, for the report."""
 
 import json
 import platform
@@ -16,10 +16,11 @@ import yaml
 
 from bandbridge import __version__
 from bandbridge.base.locations import WORKFLOW
+from bandbridge.base.progress import duration
 from bandbridge.reporting.figures import run as plots
 from bandbridge.reporting.figures.style import Album, Plot
 
-# What every run rests on, before its data sets.
+# References of every run, besides those of its data sets.
 METHOD = ("zavras2025mind", "ilharco2022patching", "radford2021learning")
 
 PACKAGES = (
@@ -31,7 +32,6 @@ PACKAGES = (
     "pandas",
     "scikit-learn",
     "zarr",
-    "tensorstore",
     "rasterio",
     "matplotlib",
 )
@@ -39,7 +39,7 @@ PACKAGES = (
 
 @dataclass(frozen=True)
 class Cost:
-    """A stage's jobs, their seconds together, the longest job's, and the most memory one of them held, in megabytes."""
+    """A stage's jobs: their number, total seconds, the longest one's seconds, and the peak memory in megabytes."""
 
     stage: str
     jobs: int
@@ -49,11 +49,11 @@ class Cost:
 
     @property
     def time(self) -> str:
-        return duration(self.seconds)
+        return duration(self.seconds, measured=True)
 
     @property
     def longest_time(self) -> str:
-        return duration(self.longest)
+        return duration(self.longest, measured=True)
 
     @property
     def peak(self) -> str:
@@ -66,7 +66,7 @@ def costs(benchmarks: Sequence[Path]) -> list[Cost]:
     """Time and peak memory of each stage, the longest first, from Snakemake's benchmark files.
 
     Args:
-        benchmarks: folders of a run's logs, in which a stage's are in a folder of its name; none of a missing one.
+        benchmarks: folders of a run's logs, with a folder per stage; missing ones are left out.
     """
     jobs = [(stage, *_measured(file)) for folder in benchmarks for stage, file in _by_stage(folder)]
     if not jobs:
@@ -86,7 +86,7 @@ def costs(benchmarks: Sequence[Path]) -> list[Cost]:
 
 
 def cost_plot(stages: Sequence[Cost], album: Album) -> Plot | None:
-    """Time and memory of each stage as a figure; None where there are not two to compare."""
+    """Time and memory of each stage as a figure; None for fewer than two stages."""
     if len(stages) < 2:
         return None
     frame = pd.DataFrame(
@@ -100,9 +100,7 @@ def cost_plot(stages: Sequence[Cost], album: Album) -> Plot | None:
     ).astype({"peak_megabytes": float})
     by_stage = frame.set_index("stage")
     figure = plots.stage_costs(by_stage["seconds"], by_stage["peak_megabytes"])
-    caption = (
-        "Time of each stage's jobs together, and the most memory that one of them held; both axes are logarithmic."
-    )
+    caption = "Total time of each stage's jobs, and the peak memory of one of them; both axes are logarithmic."
     longest = stages[0]
     alt = f"{caption} The longest: {longest.stage}, {longest.time}. The numbers are in the table below."
     return album.plot(figure, "cost", caption, alt, frame)
@@ -136,18 +134,10 @@ def _measured(path: Path) -> tuple[float, float]:
     return float(measured["s"].sum()), float(measured["max_rss"].max())
 
 
-def duration(seconds: float) -> str:
-    """'12 s', '3 min 05 s', '2 h 10 min'."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600:,} h {whole % 3600 // 60:02d} min"
-
-
 @dataclass(frozen=True)
 class Provenance:
+    """Where a report comes from: facts of the run, versions of packages, checksums of inputs, the configuration."""
+
     facts: dict[str, str]
     versions: dict[str, str]
     checksums: dict[str, str]
@@ -163,14 +153,14 @@ def provenance(config: Mapping[str, Any], checksums: Mapping[str, str]) -> Prove
         "BandBridge": " ".join(filter(None, [__version__, git_commit()])),
         "Python": f"{platform.python_version()}, {platform.system()} {platform.machine()}",
     }
-    # Snakemake hands mappings over as its own types; JSON makes plain ones of them.
+    # Snakemake's configuration has types of its own; JSON turns them into plain ones.
     plain = json.loads(json.dumps(config))
     text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=100)
     return Provenance(facts, _versions(), dict(checksums), text)
 
 
 def git_commit() -> str:
-    """'(commit 1234567890ab)', and whether files differ from it; empty where the code is not in a git clone."""
+    """'(commit 1234567890ab)', and whether files differ from it; empty if the code is not in a git clone."""
     root = WORKFLOW.parent
     if not (root / ".git").exists():
         return ""
@@ -187,23 +177,22 @@ def _git(root: Path, *arguments: str) -> str:
 
 
 def _versions() -> dict[str, str]:
-    found = {}
+    versions = {}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
-# --- what to cite ----------------------------------------------------------------------------------------------------
+# --- references ------------------------------------------------------------------------------------------------------
 
 
 def bibtex(keys: Iterable[str]) -> str:
-    """BibTeX entries of the method and of these keys, each once; what is not a key of references.bib is left out."""
-    known = references()
-    wanted = dict.fromkeys([*METHOD, *keys])
-    return "\n\n".join(known[key] for key in wanted if key in known)
+    """BibTeX entries of the method and of these keys, each once; keys missing from references.bib are left out."""
+    entries = references()
+    return "\n\n".join(entries[key] for key in dict.fromkeys([*METHOD, *keys]) if key in entries)
 
 
 def references() -> dict[str, str]:

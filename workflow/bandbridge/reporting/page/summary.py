@@ -1,4 +1,4 @@
-"""The report's opening, made from the run's figures: two sentences, the key figures, what was run."""
+"""The beginning of the report: two sentences, the key figures, what was run."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,17 +12,15 @@ from bandbridge.catalogue.text_towers import load_text_tower
 from bandbridge.config.lines import final_lines, lines, model_at, nomenclature_of, tasks
 from bandbridge.config.networks import clips, locked_tower, students, uses_scratch
 from bandbridge.reporting.tables.all import Curve, dataset_title, headline, metric_name, number, short_title
-from bandbridge.reporting.tables.model import rank_value
+from bandbridge.reporting.tables.model import SIGNIFICANT, rank_value
 
-# A smaller p value is called a change that chance would hardly make.
-SIGNIFICANT = 0.05
 OVER_ZERO_SHOT, OVER_PATCHED = "gain", "gain_over_patched"
 MOST_STUDENTS = 6
 
 
 @dataclass(frozen=True)
 class Gain:
-    """A paired difference, 0..1, with its interval and two-sided p value; None where it was not measured."""
+    """A paired difference, 0..1, with its interval and two-sided p value; None if it was not measured."""
 
     value: float
     low: float | None = None
@@ -38,7 +36,7 @@ class Gain:
 
     @property
     def verdict(self) -> str:
-        """What the p value says in words; empty without one."""
+        """The p value, and a comment if it is not significant; empty without one."""
         if self.p is None:
             return ""
         return f"p {p_text(self.p)}" if self.p < SIGNIFICANT else f"p {p_text(self.p)}: chance could do as much"
@@ -46,7 +44,7 @@ class Gain:
 
 @dataclass(frozen=True)
 class KeyFigure:
-    """A change worth a large numeral: from `before` to `after`, as they are shown."""
+    """A change shown in large type: from `before` to `after`, as text."""
 
     label: str
     before: str
@@ -58,7 +56,7 @@ class KeyFigure:
 
 @dataclass(frozen=True)
 class Scores:
-    """Headline scores (0..1) of a task's data set with the task's own prompts, by encoder, and the gains among them."""
+    """Headline scores (0..1) of a task's data set with the task's prompts, by encoder, and the gains among them."""
 
     title: str
     metric: str
@@ -66,38 +64,38 @@ class Scores:
     gains: Mapping[tuple[str, str], Gain] = field(default_factory=dict)
 
     def gain(self, kind: str, after: str, before: str) -> Gain:
-        """The measured gain of an encoder; where none was measured, the difference of the two scores."""
-        found = self.gains.get((kind, after))
-        return found or Gain(self.values[after] - self.values[before])
+        """The measured gain of an encoder; the difference of the two scores if none was measured."""
+        return self.gains.get((kind, after)) or Gain(self.values[after] - self.values[before])
 
 
 def task_scores(metrics: pd.DataFrame, task: Mapping[str, Any]) -> Scores | None:
-    """The scores of a task; None where the run has none."""
+    """The scores of a task; None if the run has none."""
     rows = headline(metrics, "zero-shot")
     rows = rows[_of_task(rows, task)]
     if rows.empty:
         return None
     metric, split = rows["metric"].iloc[0], rows["split"].iloc[0]
-    found = metrics[(metrics["task"] == "zero-shot") & (metrics["split"] == split) & (metrics["class"] == "")]
-    found = found[_of_task(found, task)].drop_duplicates(["encoder", "metric"]).set_index(["encoder", "metric"])
+    of_task = metrics[(metrics["task"] == "zero-shot") & (metrics["split"] == split) & (metrics["class"] == "")]
+    of_task = of_task[_of_task(of_task, task)].drop_duplicates(["encoder", "metric"]).set_index(["encoder", "metric"])
     gains = {}
     for kind in (OVER_ZERO_SHOT, OVER_PATCHED):
         name = f"{metric}_{kind}"
-        for encoder in found.index[found.index.get_level_values("metric") == name].get_level_values("encoder"):
-            row = found.loc[(encoder, name)]
-            p = found["value"].get((encoder, f"{name}_p"))
-            gains[kind, str(encoder)] = Gain(row["value"], _known(row["ci_low"]), _known(row["ci_high"]), _known(p))
+        for encoder in of_task.index[of_task.index.get_level_values("metric") == name].get_level_values("encoder"):
+            row = of_task.loc[(encoder, name)]
+            ends = (_defined(row["ci_low"]), _defined(row["ci_high"]))
+            p = _defined(of_task["value"].get((encoder, f"{name}_p")))
+            gains[kind, str(encoder)] = Gain(row["value"], *ends, p)
     once = rows.drop_duplicates("encoder")
     values = dict(zip(map(str, once["encoder"]), once["value"], strict=True))
     return Scores(short_title(task["dataset"]), metric_name(metric), values, gains)
 
 
-def _of_task(rows: pd.DataFrame, task: Mapping[str, Any]) -> pd.Series:
-    same = (rows["dataset"] == task["dataset"]) & (rows["prompts"] == task["prompts"])
+def _of_task(rows: pd.DataFrame, task: Mapping[str, Any]) -> "pd.Series[bool]":
+    same: pd.Series[bool] = (rows["dataset"] == task["dataset"]) & (rows["prompts"] == task["prompts"])
     return same & (rows["nomenclature"] == nomenclature_of(task))
 
 
-def _known(value: float | None) -> float | None:
+def _defined(value: float | None) -> float | None:
     return None if value is None or pd.isna(value) else float(value)
 
 
@@ -105,7 +103,7 @@ def _known(value: float | None) -> float | None:
 
 
 def summary(config: Mapping[str, Any], metrics: pd.DataFrame, curves: Sequence[Curve]) -> str:
-    """Two sentences: what patching did to both tasks, and what the best aligned student makes of it."""
+    """Two sentences: what patching did to both tasks, and how the best aligned student compares."""
     curve = main_curve(config, curves)
     patching, supported = (_roles(config, metrics, role) for role in ("patching", "supported"))
     if curve is None or not patching:
@@ -116,14 +114,14 @@ def summary(config: Mapping[str, Any], metrics: pd.DataFrame, curves: Sequence[C
     first = f"Patching{which} with α = {alpha_name(curve.selected)} "
     first += " and ".join(_changed(scores, ends, level if scores is patching[0] else "") for scores in patching)
     kept = " and ".join(_changed(scores, ends, "") for scores in supported)
-    first += f"; it {kept}." if kept else "; no supported task was watched."
+    first += f"; it {kept}." if kept else "; there is no supported task."
     line = lines(config).get(curve.clip)
     students_of = _aligned(config, patching[0], line.clip if line else curve.clip)
     return f"{first} {_student_sentence(config, patching[0], students_of, 'the patched model', ends[1])}"
 
 
 def _alignment_alone(config: Mapping[str, Any], metrics: pd.DataFrame) -> str:
-    """The sentence about students of a CLIP that was taken as it is; empty where there is none."""
+    """The sentence about students of an unpatched CLIP; empty if there are none."""
     clip = next(iter(clips(config)))
     named = [config["align"]["task"]] if config["align"].get("task") else []
     for task in (*named, *tasks(config, "patching"), *tasks(config, "supported")):
@@ -134,13 +132,17 @@ def _alignment_alone(config: Mapping[str, Any], metrics: pd.DataFrame) -> str:
 
 
 def main_curve(config: Mapping[str, Any], curves: Sequence[Curve]) -> Curve | None:
-    """The curve that the patched model of the first CLIP is on: the last one where tasks are patched one by one."""
+    """The curve of the first CLIP's patched model: the last one if tasks are patched one after another."""
     final = set(final_lines(config).values())
     return next((curve for curve in curves if curve.clip in final), curves[0] if curves else None)
 
 
 def ends_of(config: Mapping[str, Any], curve: Curve) -> tuple[str, str]:
-    """The encoders that a summary compares: zero-shot CLIP and the patched model."""
+    """The encoders that a summary compares.
+
+    Returns:
+        Names of zero-shot CLIP and of the patched model.
+    """
     line = lines(config).get(curve.clip)
     if line is None:
         return zero_shot(curve.clip), curve.chosen
@@ -148,8 +150,8 @@ def ends_of(config: Mapping[str, Any], curve: Curve) -> tuple[str, str]:
 
 
 def _roles(config: Mapping[str, Any], metrics: pd.DataFrame, role: str) -> list[Scores]:
-    found = (task_scores(metrics, task) for task in tasks(config, role))
-    return [scores for scores in found if scores is not None]
+    every = (task_scores(metrics, task) for task in tasks(config, role))
+    return [scores for scores in every if scores is not None]
 
 
 def _aligned(config: Mapping[str, Any], scores: Scores, clip: str) -> dict[str, float]:
@@ -161,7 +163,7 @@ def _aligned(config: Mapping[str, Any], scores: Scores, clip: str) -> dict[str, 
 def _student_sentence(
     config: Mapping[str, Any], scores: Scores, aligned: Mapping[str, float], teacher: str, encoder: str
 ) -> str:
-    """The best student against its teacher, which is called so in the sentence and `encoder` in the figures."""
+    """The best student against its teacher, named `teacher` in the sentence and `encoder` in the metrics."""
     if not aligned:
         return "No student was aligned."
     best = max(aligned, key=lambda student: rank_value(aligned[student]))
@@ -173,13 +175,13 @@ def _student_sentence(
     which = f"The student {best}" if len(aligned) == 1 else f"The best of {len(aligned)} students, {best},"
     bands = len(config["align"]["students"][students(config)[best][0]]["bands"])
     return (
-        f"{which} sees {bands} bands, was aligned to {teacher} and "
+        f"{which} takes {bands} bands, was aligned to {teacher} and "
         f"reaches {percent(aligned[best])} {scores.metric}, {relation}{_aside(gain, change=False)}."
     )
 
 
 def _changed(scores: Scores, ends: tuple[str, str], level: str) -> str:
-    """What happened to a task, with the interval of the change; `level` says once what an interval is."""
+    """The change of a task's score, with its interval; `level` is the interval's, stated once in the summary."""
     before, after = ends
     start, end = scores.values[before], scores.values[after]
     gain = scores.gain(OVER_ZERO_SHOT, after, before)
@@ -191,7 +193,7 @@ def _changed(scores: Scores, ends: tuple[str, str], level: str) -> str:
 
 
 def _aside(gain: Gain, level: str = "", change: bool = True) -> str:
-    """' (+3.7 points, 95 % interval +1.2 to +6.1)'; nothing where the difference was not measured."""
+    """' (+3.7 points, 95 % interval +1.2 to +6.1)'; empty if the difference was not measured."""
     if not gain.span:
         return ""
     parts = [f"{number(100 * gain.value, signed=True)} points"] if change else []
@@ -211,13 +213,13 @@ def p_text(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"= {p:.3f}" if p < 0.1 else f"= {p:.2f}"
 
 
-# --- the numerals ----------------------------------------------------------------------------------------------------
+# --- the key figures -------------------------------------------------------------------------------------------------
 
 
 def key_figures(config: Mapping[str, Any], metrics: pd.DataFrame, curves: Sequence[Curve]) -> list[KeyFigure]:
-    """The summary's changes as numerals: all tasks from zero-shot to patched, and patched to each aligned student.
+    """The summary's changes in large type: all tasks from zero-shot to patched, and patched to each aligned student.
 
-    Of more than MOST_STUDENTS students those with the best scores.
+    Of more than MOST_STUDENTS students, only those with the best scores.
     """
     curve = main_curve(config, curves)
     if curve is None:
@@ -249,7 +251,7 @@ def _key_figure(label: str, before: float, after: float, gain: Gain) -> KeyFigur
 
 
 def what_was_run(config: Mapping[str, Any]) -> str:
-    """The run in a sentence or two, from the configuration alone."""
+    """The run in one or two sentences, from the configuration."""
     finetune, align = config["finetune"], config["align"]
     patched_on = " and ".join(dataset_title(task["dataset"]) for task in tasks(config, "patching"))
     names = " and ".join(name for name, _ in clips(config).values())
@@ -282,19 +284,19 @@ def _tower_note(config: Mapping[str, Any]) -> str:
     if name is None:
         return ""
     return (
-        f" Its text encoder, {load_text_tower(name).title}, had been trained on sentences and stayed as it was, so "
+        f" Its text encoder, {load_text_tower(name).title}, had been trained on sentences and was not changed, so "
         "that words mean to this CLIP what they mean to that encoder."
     )
 
 
 def scratch_note(config: Mapping[str, Any]) -> str:
-    """What must be known of a CLIP that was not pretrained; empty for one that was."""
+    """A note about a CLIP that was not pretrained; empty for a pretrained one."""
     if not uses_scratch(config):
         return ""
     return (
         "The CLIP of this run was trained from scratch, in minutes, on the images of "
         f"{dataset_title(config['clip']['scratch']['dataset'])}, paired with captions made of their class names."
         f"{_tower_note(config)} It "
-        "stands in for OpenAI's weights; nothing else differs from a run that starts from those. The figures show that "
-        "the workflow does what it should, not how good the method is."
+        "replaces OpenAI's weights; nothing else differs from a run that starts from those. The figures show that the "
+        "workflow works as intended, not how good the method is."
     )

@@ -1,21 +1,19 @@
-"""The report: one self-contained HTML page, a view of metrics.csv and of what the run left beside it."""
+"""The report: one self-contained HTML page, a view of metrics.csv and of the run's other files."""
 
 import base64
 import multiprocessing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
-from markupsafe import Markup
 
 from bandbridge import __version__
 from bandbridge.base.files import whole_directory, whole_file
-from bandbridge.base.locations import WORKFLOW
 from bandbridge.catalogue.text_towers import load_text_tower
 from bandbridge.config.lines import tasks
 from bandbridge.config.networks import locked_tower
@@ -23,16 +21,17 @@ from bandbridge.config.scored import open_words
 from bandbridge.reporting.figures.style import Album
 from bandbridge.reporting.page.curves import paint_plots, remarks, short_titles, training_name, training_plot
 from bandbridge.reporting.page.datasets import dataset_page
+from bandbridge.reporting.page.maps import map_view
 from bandbridge.reporting.page.models import class_scores, confusions
 from bandbridge.reporting.page.probes import probe_plots
-from bandbridge.reporting.page.run import bibtex, cost_plot, costs, provenance, total_cost
+from bandbridge.reporting.page.run import Cost, bibtex, cost_plot, costs, provenance, total_cost
 from bandbridge.reporting.page.spaces import galleries, projections
 from bandbridge.reporting.page.summary import key_figures, scratch_note, summary, task_scores, what_was_run
-from bandbridge.reporting.tables.all import Curve, Table, ablation_facts, all_tables, number
-from bandbridge.reporting.tables.formats import column_groups, used_extras
+from bandbridge.reporting.tables.all import Curve, Table, ablation_facts, all_tables
+from bandbridge.reporting.templates import asset, template
 
 MEDIA_TYPES = {".csv": "text/csv", ".md": "text/markdown", ".tex": "text/x-tex"}
-# The section of each table; what is not named here stands with the classification.
+# The section of each table; others are in the section 'classification'.
 SECTIONS = {
     "paint": "patching",
     "retrieval": "retrieval",
@@ -40,12 +39,11 @@ SECTIONS = {
     "words": "retrieval",
     "linear_probe": "probes",
     "few_shot": "probes",
-    "knn": "probes",
     "gap": "space",
 }
-# A section of these says so where the run has no such figures.
+# Tables that are shown even without rows, with a note that the run has no such figures.
 EXPECTED = ("classification", "paint", "retrieval", "linear_probe")
-# What a run against a locked text tower owes, besides the tower's own paper.
+# References of a run with a locked text tower, besides the tower's paper.
 LOCKED_CITE = ("zhai2022lit",)
 TABLE_OPTIONS = ("models", "datasets", "decimals", "published")
 
@@ -53,92 +51,94 @@ Job = Callable[[], Any]
 _jobs: Sequence[Job] = ()
 
 
+@dataclass(frozen=True)
+class RunFiles:
+    """Files of a run that the report shows, besides metrics.csv and the PAINT curves.
+
+    Attributes:
+        trainings: those of the run, see `Evaluation.trainings`.
+        stores: Zarr directories.
+        quarantines: the quarantine list of each store, in the same order.
+        tables: the table files, to be downloaded from the page.
+        benchmarks: folders of Snakemake's benchmark files; missing ones are left out.
+        galleries: files of `galleries.make_gallery`.
+        projections: files of `projection.make_projection`.
+        noted: files with remarks of stages, see `remarks`.
+        maps: what `use.apply` wrote beside each map.
+        checksums: name -> SHA-256 of the page's inputs.
+    """
+
+    trainings: Sequence[Mapping[str, Any]] = ()
+    stores: Sequence[Path] = ()
+    quarantines: Sequence[Path] = ()
+    tables: Sequence[Path] = ()
+    benchmarks: Sequence[Path] = ()
+    galleries: Sequence[Path] = ()
+    projections: Sequence[Path] = ()
+    noted: Sequence[Path] = ()
+    maps: Sequence[Path] = ()
+    checksums: Mapping[str, str] = field(default_factory=dict)
+
+
+NO_FILES = RunFiles()
+
+
 def write_report(
     report: Path,
     config: Mapping[str, Any],
     metrics: pd.DataFrame,
     curves: Sequence[Curve],
+    files: RunFiles = NO_FILES,
     *,
-    trainings: Sequence[Mapping[str, Any]] = (),
-    stores: Sequence[Path] = (),
-    quarantines: Sequence[Path] = (),
-    tables: Sequence[Path] = (),
-    benchmarks: Sequence[Path] = (),
-    gallery_files: Sequence[Path] = (),
-    projection_files: Sequence[Path] = (),
-    checksums: Mapping[str, str] | None = None,
     figures: Path | None = None,
     processes: int = 1,
     notes: Sequence[str] = (),
-    noted: Sequence[Path] = (),
 ) -> None:
     """Write the page, and its figures as files.
 
     Args:
+        report: the page's path.
         config: the run's validated configuration.
-        trainings: those of the run, see `Evaluation.trainings`.
-        stores: Zarr directories, and beside them, in the same order, `quarantines`.
-        tables: the table files, to be downloaded from the page.
-        benchmarks: folders of Snakemake's benchmark files; one that does not exist is left out.
-        gallery_files, projection_files: what the scripts `gallery` and `projection` wrote.
-        checksums: name -> SHA-256 of what the page was made from.
-        figures: a folder beside the page, made anew, for every figure as PDF, PNG and CSV; None for no files.
-        processes: that draw at once.
+        metrics: the rows of metrics.csv.
+        curves: the PAINT curves.
+        files: the run's other files.
+        figures: a folder beside the page, replaced, for every figure as PDF, PNG and CSV; None for no files.
+        processes: that draw at the same time.
         notes: what the run leaves out, in sentences.
-        noted: files with remarks of stages, see `remarks`.
     """
-    stages = costs(benchmarks)
-    scores = _main_scores(config, metrics)
+    stages = costs(files.benchmarks)
     with _album(figures) as album:
-        drawn = draw(
-            {
-                **{
-                    f"data {store.name}": partial(dataset_page, store, quarantine, album)
-                    for store, quarantine in zip(stores, quarantines, strict=True)
-                },
-                "galleries": partial(galleries, gallery_files, scores, album),
-                "projections": partial(projections, projection_files, scores, album),
-                "classes": partial(class_scores, config, metrics, curves, album),
-                "confusions": partial(confusions, config, metrics, curves, album),
-                "probes": partial(probe_plots, config, metrics, curves, album),
-                "cost": partial(cost_plot, stages, album),
-                **{
-                    f"paint {index}": partial(paint_plots, curve, config, metrics, album)
-                    for index, curve in enumerate(curves)
-                },
-                **{f"training {index}": partial(training_plot, of, album) for index, of in enumerate(trainings)},
-            },
-            processes,
-        )
-    datasets = [drawn[f"data {store.name}"] for store in stores]
-    shown, left_out = drawn["galleries"]
+        drawn = draw(_drawings(config, metrics, curves, files, stages, album), processes)
+    datasets = [drawn[f"data {store.name}"] for store in files.stores]
+    shown_galleries, left_out = drawn["galleries"]
     name = locked_tower(config)
     tower = None if name is None else load_text_tower(name)
-    page = _template().render(
+    page = template("report.html.j2").render(
         version=__version__,
-        style=_asset("style.css"),
-        code=_asset("report.js"),
+        style=asset("style.css"),
+        code=asset("report.js"),
         config=config,
         story=what_was_run(config),
         scratch=scratch_note(config),
-        notes=[*dict.fromkeys([*notes, *remarks(noted)])],
+        notes=[*dict.fromkeys([*notes, *remarks(files.noted)])],
         summary=summary(config, metrics, curves),
         key_figures=key_figures(config, metrics, curves),
         curves=[(curve, short_titles(curve.dataset), drawn[f"paint {index}"]) for index, curve in enumerate(curves)],
         sections=_sections(config, metrics, curves),
-        downloads=downloads(tables),
+        downloads=downloads(files.tables),
         per_class=drawn["classes"],
         confusions=drawn["confusions"],
-        galleries=shown,
+        galleries=shown_galleries,
         galleries_left_out=left_out,
         probes=drawn["probes"],
         projections=drawn["projections"],
-        trainings=[(training_name(of), drawn[f"training {index}"]) for index, of in enumerate(trainings)],
+        maps=[map_view(path) for path in files.maps],
+        trainings=[(training_name(of), drawn[f"training {index}"]) for index, of in enumerate(files.trainings)],
         datasets=datasets,
         costs=stages,
         cost_plot=drawn["cost"],
         total_cost=total_cost(stages),
-        provenance=provenance(config, checksums or {}),
+        provenance=provenance(config, files.checksums),
         tower=tower,
         bibtex=bibtex([*(key for data in datasets for key in data.cite), *(LOCKED_CITE + tower.cite if tower else ())]),
     )
@@ -146,20 +146,30 @@ def write_report(
         part.write_text(page, encoding="utf-8")
 
 
-def _template() -> Template:
-    environment = Environment(
-        loader=FileSystemLoader(WORKFLOW / "report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(number=number, groups=column_groups, extras=used_extras)
-    return environment.get_template("report.html.j2")
-
-
-def _asset(name: str) -> Markup:
-    return Markup((WORKFLOW / "report" / name).read_text(encoding="utf-8"))
+def _drawings(
+    config: Mapping[str, Any],
+    metrics: pd.DataFrame,
+    curves: Sequence[Curve],
+    files: RunFiles,
+    stages: Sequence[Cost],
+    album: Album,
+) -> dict[str, Job]:
+    """The jobs that draw the page's figures, by name."""
+    scores = _main_scores(config, metrics)
+    return {
+        **{
+            f"data {store.name}": partial(dataset_page, store, quarantine, album)
+            for store, quarantine in zip(files.stores, files.quarantines, strict=True)
+        },
+        "galleries": partial(galleries, files.galleries, scores, album),
+        "projections": partial(projections, files.projections, scores, album),
+        "classes": partial(class_scores, config, metrics, curves, album),
+        "confusions": partial(confusions, config, metrics, curves, album),
+        "probes": partial(probe_plots, config, metrics, curves, album),
+        "cost": partial(cost_plot, stages, album),
+        **{f"paint {index}": partial(paint_plots, curve, config, metrics, album) for index, curve in enumerate(curves)},
+        **{f"training {index}": partial(training_plot, of, album) for index, of in enumerate(files.trainings)},
+    }
 
 
 @contextmanager
@@ -175,11 +185,11 @@ def _album(folder: Path | None) -> Iterator[Album]:
 
 
 def draw(jobs: Mapping[str, Job], processes: int) -> dict[str, Any]:
-    """What each job returns, several at a time; a figure takes longer to draw than to hand over."""
+    """The result of each job, several at a time; a figure takes longer to draw than to send between processes."""
     global _jobs
     if processes < 2 or len(jobs) < 2:
         return {name: job() for name, job in jobs.items()}
-    # Forked workers find the jobs, and the frames in them, in the memory that they share.
+    # Forked workers inherit the jobs, and the frames in them, in memory.
     _jobs = list(jobs.values())
     try:
         with ProcessPoolExecutor(min(processes, len(jobs)), multiprocessing.get_context("fork")) as pool:
@@ -196,7 +206,7 @@ def _do(number: int) -> Any:
 
 
 def _sections(config: Mapping[str, Any], metrics: pd.DataFrame, curves: Sequence[Curve]) -> dict[str, list[Table]]:
-    """Section -> the tables in it that have lines, and those that say that their stage was switched off."""
+    """Section -> its tables that have rows, and those that are shown without any."""
     options = {key: value for key, value in (config.get("tables") or {}).items() if key in TABLE_OPTIONS}
     sections: dict[str, list[Table]] = {
         name: [] for name in ("patching", "classification", "retrieval", "probes", "space")
@@ -209,7 +219,7 @@ def _sections(config: Mapping[str, Any], metrics: pd.DataFrame, curves: Sequence
 
 
 def _main_scores(config: Mapping[str, Any], metrics: pd.DataFrame) -> dict[str, float]:
-    """Encoder -> its headline score on the first task, by which the page chooses whose pictures it shows."""
+    """Encoder -> its headline score on the first task, by which the page chooses the galleries that it shows."""
     for role in ("patching", "supported"):
         for task in tasks(config, role):
             scores = task_scores(metrics, task)
@@ -219,7 +229,7 @@ def _main_scores(config: Mapping[str, Any], metrics: pd.DataFrame) -> dict[str, 
 
 
 def downloads(tables: Sequence[Path]) -> dict[str, list[tuple[str, str]]]:
-    """Table name -> (file name, data URI) of its files, so that the page carries them wherever it goes."""
+    """Table name -> (file name, data URI) of its files, which are embedded in the page."""
     result: dict[str, list[tuple[str, str]]] = {}
     for path in tables:
         content = base64.b64encode(path.read_bytes()).decode()

@@ -1,10 +1,11 @@
-"""Tables for a paper, as views of metrics.csv and of the PAINT curve; nothing is computed here but differences."""
+"""Tables for a paper, as views of metrics.csv and of the PAINT curve; only differences are computed here."""
 
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
 from bandbridge.base.alphas import alpha_name
+from bandbridge.catalogue.titles import dataset_title, short_title
 from bandbridge.config.evaluation import TABLES
 from bandbridge.config.students_in_words import ablation_facts
 from bandbridge.metrics.intervals import FEWEST
@@ -17,14 +18,12 @@ from bandbridge.reporting.tables.model import (
     Line,
     Table,
     View,
-    dataset_title,
     headline,
     main_metric,
     metric_name,
     number,
     read_curves,
     scaled,
-    short_title,
     shown_models,
     with_marks_explained,
 )
@@ -55,7 +54,7 @@ __all__ = [
 ]
 
 
-def all_tables(
+def all_tables(  # noqa: PLR0913 (keyword-only options: the keys of the section `tables`)
     metrics: pd.DataFrame,
     curves: Sequence[Curve],
     *,
@@ -67,20 +66,22 @@ def all_tables(
     decimals: int = 1,
     published: bool = True,
 ) -> dict[str, Table]:
-    """Every table of a run by name. A stage that was switched off gives a table without lines.
+    """Every table of a run by name. The table of a stage that was switched off has no rows.
 
     Args:
-        students: what `ablation_facts` makes of the configuration; without it there is no table of ablations.
-        words: data set -> class -> the words that stand for it; words that are not listed here are not shown.
+        metrics: the rows of metrics.csv.
+        curves: the PAINT curves.
+        students: as from `ablation_facts`; None for no table of ablations.
+        words: data set -> class -> the words that stand for it; words missing here are not shown.
         notes: what the run leaves out, in sentences, for the note of the classification's table.
-        models: those to be shown, in this order: encoders, '<line>@selected', or a part that encoders play
-            ('zero-shot', 'patched', 'fine-tuned', 'aligned'); None for all.
-        datasets: data sets to be shown, in this order; None for all.
+        models: to show, in this order: encoders, '<line>@selected', or roles of encoders ('zero-shot', 'patched',
+            'fine-tuned', 'aligned'); None for all.
+        datasets: to show, in this order; None for all.
         decimals: of percentages.
-        published: whether published figures stand below a run's own.
+        published: whether to add published figures below those of the run.
 
     Raises:
-        UserError: `models` or `datasets` names what the run does not have.
+        UserError: `models` or `datasets` has a name that is missing from the run.
     """
     view = View(metrics, curves, models, datasets, decimals)
     tables = (
@@ -100,7 +101,7 @@ def all_tables(
 
 
 def paint_table(curves: Sequence[Curve], decimals: int = 1) -> Table:
-    """The PAINT curve, a line for each alpha; the selected one is strong."""
+    """The PAINT curve, one row per alpha; the selected one is strong."""
     tasks = ["patching", "supported"] if any(curve.has_supported for curve in curves) else ["patching"]
     columns = [
         Column(f"{task.capitalize()} task", f"{curves[0].metric(task)}, {split}", f"{task}_{split}", decimals=decimals)

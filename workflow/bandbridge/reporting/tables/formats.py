@@ -43,15 +43,15 @@ LATEX_ESCAPES = {
     "¶": r"\P{}",
     "\u00a0": "~",
 }
-# Of underscores those at the ends of a word, as no others emphasise; of addresses what makes them links.
+# Only underscores at the ends of a word, since no others emphasise; of addresses, what makes them links.
 MARKDOWN = re.compile(r"[\\`*\[\]<>|~$&]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=\bwww)\.", re.IGNORECASE)
 EXTRAS = {"low": "ci_low", "high": "ci_high", "gain": "gain", "p": "p"}
 PLAIN = str.maketrans(
     {"α": "alpha", "→": "->", "−": "-", "–": "-", "\u00a0": " ", "Δ": "change", "†": "+", "‡": "++", "§": "+++"}
 )
 
-# A line of an article of 10 points holds about 75 characters of its own size, and more of smaller ones: the widest
-# table of each size, the size, and the size of intervals and gains.
+# A line of a 10-point article has room for about 75 characters of normal size, and more of smaller ones: the width of
+# the widest table per size, the size, and the size of intervals and gains.
 SIZES = (
     (75, r"\normalsize", r"\scriptsize"),
     (83, r"\small", r"\scriptsize"),
@@ -75,11 +75,11 @@ def write_table(table: Table, path: Path) -> None:
 
 
 def to_csv(table: Table) -> str:
-    """One line a row; beside a number stand the ends of its interval, its gain and its p, where its column has any.
+    """One line per row; a column of numbers is followed by the ends of intervals, gains and p values, if it has any.
 
-    A name that a spreadsheet would take for a formula has an apostrophe before it, see `untrusted.as_cell`.
-    Text is ASCII as far as names allow: 'alpha' for the letter, '-' for the minus sign. A table that has strong lines
-    gets a last column, `selected`, of 0 and 1; one that has published figures, `source`, empty for the run's own.
+    A name that a spreadsheet would take for a formula gets a leading apostrophe, see `untrusted.as_cell`. Text is ASCII
+    as far as names allow: 'alpha' for the letter, '-' for the minus sign. A table with strong rows gets a last column
+    `selected` of 0 and 1; one with published figures, `source`, empty for the run's figures.
     """
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
@@ -102,7 +102,7 @@ def to_csv(table: Table) -> str:
 
 
 def used_extras(table: Table) -> list[list[str]]:
-    """For each column, which of low, high, gain and p its cells have."""
+    """Per column, which of low, high, gain and p its cells have."""
     return [
         [name for name in EXTRAS if any(getattr(line.cells[index], name) is not None for line in table.lines)]
         for index in range(len(table.columns))
@@ -120,7 +120,7 @@ def _plain(cell: Cell, name: str, decimals: int) -> str:
 
 
 def to_markdown(table: Table) -> str:
-    """A pipe table under its caption; bold is the best of its column (or the line that was selected)."""
+    """A pipe table under its caption; the best of a column (or the selected row) is bold."""
     if not table.lines:
         return f"{markdown_text(table.caption)}\n\n{NOTHING}\n"
     header = [*table.headings, *(": ".join(filter(None, [column.group, heading(column)])) for column in table.columns)]
@@ -135,7 +135,7 @@ def to_markdown(table: Table) -> str:
 
 
 def markdown_text(text: str) -> str:
-    """Text as Markdown prints it: nothing in it is a link, an emphasis, code, maths, HTML or the end of a cell."""
+    """Text escaped for Markdown: nothing in it is a link, an emphasis, code, maths, HTML or the end of a cell."""
     return MARKDOWN.sub(r"\\\g<0>", visible(" ".join(text.splitlines())))
 
 
@@ -146,19 +146,19 @@ def _markdown_cell(cell: Cell, column: Column, line: Line) -> str:
 
 
 def shown_value(cell: Cell, column: Column) -> str:
-    """A cell's number; nothing where only its gain is known."""
+    """A cell's number; empty if only its gain is known."""
     if cell.value is None and cell.gain is not None:
         return ""
     return number(cell.value, signed=column.signed, decimals=column.decimals) + (cell.mark if cell.gain is None else "")
 
 
 def asides(cell: Cell, column: Column) -> list[str]:
-    """'[34.9, 41.2]' and '(+3.7*)', as far as the cell has them."""
+    """'[34.9, 41.2]' and '(+3.7*)', if the cell has them."""
     return interval(cell, column) + gain(cell, column)
 
 
 def interval(cell: Cell, column: Column) -> list[str]:
-    """'[34.9, 41.2]', '~[34.9, 41.2]' where it is approximate, or nothing."""
+    """'[34.9, 41.2]', '~[34.9, 41.2]' if it is approximate, or nothing."""
     if cell.low is None or cell.high is None:
         return []
     ends = [number(end, signed=column.signed, decimals=column.decimals) for end in (cell.low, cell.high)]
@@ -187,12 +187,13 @@ def column_groups(columns: Sequence[Column]) -> list[tuple[str, int]]:
 
 @dataclass(frozen=True)
 class Layout:
-    """How a table is set in LaTeX.
+    """The layout of a table in LaTeX.
 
     Attributes:
-        blocks: indices of the columns that stand side by side, block under block.
-        stacked: whether intervals stand under their numbers rather than beside them.
-        size, aside_size: the commands of the letters of numbers, and of intervals and gains.
+        blocks: indices of the columns side by side, block below block.
+        stacked: whether intervals are below their numbers rather than beside them.
+        size: command for the size of numbers.
+        aside_size: command for the size of intervals and gains.
     """
 
     blocks: list[list[int]]
@@ -204,9 +205,9 @@ class Layout:
 def to_latex(table: Table) -> str:
     r"""`table` environments with booktabs' rules; the document needs \usepackage{booktabs} and \usepackage{graphicx}.
 
-    A column whose numbers have intervals or gains is two of the tabular's, so that the numbers stay aligned. The wider
-    a table, the smaller its letters; one that is too wide even so is set as several under one caption, cut between
-    columns, and one that is too long goes on in a further environment of the same number.
+    A column whose numbers have intervals or gains takes two of the tabular's columns, so that the numbers are aligned.
+    The wider a table, the smaller its letters; one that is still too wide is split between columns into several under
+    one caption, and one that is too long continues in a further environment of the same number.
     """
     table = _shortened(table)
     layout = _layout(table)
@@ -230,9 +231,9 @@ def to_latex(table: Table) -> str:
 
 
 def latex_escape(text: str) -> str:
-    """Text as LaTeX prints it: special characters escaped, the table's symbols in maths."""
+    """Text escaped for LaTeX: special characters escaped, the table's symbols in maths."""
     text = visible(" ".join(text.splitlines()))
-    # Two hyphens are no dash; what begins like an argument or a star is none, as it would be behind the end of a line.
+    # Two hyphens must not become a dash; after the end of a row, a bracket or star would be read as its argument.
     pieces = ["{}" if text[:1] in ("[", "*") else ""]
     for before, character in zip(" " + text, text, strict=False):
         pieces.append("{}-" if before == character == "-" else LATEX_ESCAPES.get(character, character))
@@ -240,7 +241,7 @@ def latex_escape(text: str) -> str:
 
 
 def _layout(table: Table) -> Layout:
-    """The largest letters that the table can be set in without being cut up, and where to cut it if it must be."""
+    """The largest letters with which the table fits unsplit, and where to split it if it does not fit."""
     texts = sum(
         2 + max([len(name), *(len(line.texts[index]) for line in table.lines)])
         for index, name in enumerate(table.headings)
@@ -265,7 +266,7 @@ def _layout(table: Table) -> Layout:
 
 
 def _pieces(table: Table, group: list[int], widths: Sequence[float], room: float) -> list[list[int]]:
-    """A group of columns whole, or else by their details, or else one by one: the first whose parts all fit."""
+    """A group of columns whole, or split by their details, or one by one: the first choice whose parts all fit."""
     by_detail = [list(members) for _, members in groupby(group, key=lambda index: table.columns[index].detail)]
     one_by_one = [[index] for index in group]
     choices = ([group], by_detail)
@@ -276,7 +277,7 @@ def _pieces(table: Table, group: list[int], widths: Sequence[float], room: float
 
 
 def _width(table: Table, index: int, stacked: bool) -> float:
-    """About how many characters wide a column is set."""
+    """The approximate width of a column in characters."""
     column = table.columns[index]
     cells = [line.cells[index] for line in table.lines]
     body = max(len(shown_value(cell, column)) for cell in cells)
@@ -290,7 +291,7 @@ def _width(table: Table, index: int, stacked: bool) -> float:
 
 
 def _pages(table: Table, layout: Layout) -> list[list[tuple[list[int], Sequence[Line]]]]:
-    """What each page holds: pieces of the table, some of its columns in some of its lines, as many as fit."""
+    """The content of each page: parts of the table, some of its columns and rows, as many as fit."""
     most = MOST_LINES // 2 if layout.stacked else MOST_LINES
     pages: list[list[tuple[list[int], Sequence[Line]]]] = []
     room = 0
@@ -298,15 +299,15 @@ def _pages(table: Table, layout: Layout) -> list[list[tuple[list[int], Sequence[
         lines = table.lines[start : start + most]
         for block in layout.blocks:
             filled = [line for line in lines if any(line.cells[index] != Cell() for index in block)]
-            shown = filled if len(layout.blocks) > 1 else lines
-            if table.lines and not shown:
+            rows = filled if len(layout.blocks) > 1 else lines
+            if table.lines and not rows:
                 continue
-            height = len(shown) * (2 if layout.stacked else 1) + HEADER_LINES
+            height = len(rows) * (2 if layout.stacked else 1) + HEADER_LINES
             if height > room:
                 pages.append([])
                 room = MOST_LINES + HEADER_LINES
-            used = [index for index in block if any(line.cells[index] != Cell() for line in shown)]
-            pages[-1].append((used if len(layout.blocks) > 1 else block, shown))
+            used = [index for index in block if any(line.cells[index] != Cell() for line in rows)]
+            pages[-1].append((used if len(layout.blocks) > 1 else block, rows))
             room -= height
     return pages
 
@@ -356,7 +357,7 @@ def _multicolumn(width: int, text: str, style: str = "", side: str = "c") -> str
 
 
 def _shortened(table: Table) -> Table:
-    """The table with data sets' titles without what stands in brackets at their ends, where they stay distinct."""
+    """The table with data sets' titles without the brackets at their ends, if they stay distinct."""
     named = [index for index, name in enumerate(table.headings) if name in ("Data set", "Patched on")]
     titles = {column.group for column in table.columns} | {line.texts[index] for line in table.lines for index in named}
     count = Counter(title.partition(" (")[0] for title in titles)
@@ -386,11 +387,11 @@ def _latex_body(
             value = latex_escape(shown_value(cell, column))
             bold = (cell.strong or line.strong) and cell.value is not None
             cells.append(rf"\textbf{{{value}}}" if bold else value)
-            shown = interval(cell, column)
+            ends = interval(cell, column)
             if span == 2:
-                beside = latex_escape(" ".join([*([] if layout.stacked else shown), *gain(cell, column)]))
+                beside = latex_escape(" ".join([*([] if layout.stacked else ends), *gain(cell, column)]))
                 cells.append(rf"{{{layout.aside_size} {beside}}}" if beside else "")
-            under.append(_multicolumn(span, "".join(shown), layout.aside_size, "l") if shown or span == 2 else "")
+            under.append(_multicolumn(span, "".join(ends), layout.aside_size, "l") if ends or span == 2 else "")
         if layout.stacked and any(interval(line.cells[index], table.columns[index]) for index in block):
             yield rf"    {' & '.join(cells)} \\[-2pt]"
             yield rf"    {' & '.join(under)} \\"

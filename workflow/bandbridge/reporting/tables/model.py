@@ -1,8 +1,9 @@
-"""What every table is made of: cells, columns and lines, the names of models and data sets, and numbers as text."""
+"""Parts of every table: cells, columns and rows, the names of models and data sets, and numbers as text."""
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -42,7 +43,7 @@ PREFIXES = {"recall@": "R@", "precision@": "P@", "label_map@": "mAP@"}
 ENDS = {0.0: "zero-shot", 1.0: "fine-tuned"}
 PER_CLASS = ("average_precision", "class_accuracy")
 NOTHING = "This run has no such figures."
-SIGNIFICANT = 0.05
+SIGNIFICANT = 0.05  # a gain with a smaller p value is called significant
 STAR = "*"
 ABOUT = "~"
 APPROXIMATE = (
@@ -53,11 +54,16 @@ APPROXIMATE = (
 
 @dataclass(frozen=True)
 class Cell:
-    """A number as it is shown (percent, or a rank), with its interval and its gain in points; None shows as a dash.
+    """A number as displayed (percent, or a rank), with its interval and its gain in points; None is shown as a dash.
 
     Attributes:
+        value: the number.
+        low: lower end of its interval.
+        high: upper end.
+        gain: in points.
         p: two-sided p value of the gain, on paired half-samples.
-        few: whether too few samples are behind the interval for it to cover what it says.
+        strong: whether it is bold.
+        few: whether too few samples are behind the interval for its nominal coverage.
     """
 
     value: float | None = None
@@ -70,20 +76,25 @@ class Cell:
 
     @property
     def about(self) -> str:
-        """A tilde before an interval that is approximate."""
+        """A tilde before an approximate interval."""
         return ABOUT if self.few and self.low is not None else ""
 
     @property
     def mark(self) -> str:
-        """An asterisk behind a gain that is unlikely to be chance."""
+        """An asterisk after a gain that is unlikely to be chance."""
         return STAR if self.p is not None and self.p < SIGNIFICANT else ""
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of numbers. Neighbours with the same `group` share a heading; `key` is the column's name in CSV.
+    """A column of numbers.
 
     Attributes:
+        group: heading that neighbouring columns of the same group share.
+        label: its heading.
+        key: its name in CSV.
+        detail: second line of the heading.
+        smaller_is_better: whether the smallest number is the best.
         decimals: of its numbers.
         signed: whether its numbers are changes, shown with their sign.
     """
@@ -99,10 +110,13 @@ class Column:
 
 @dataclass(frozen=True)
 class Line:
-    """A row: its texts, one for each of the table's `headings`, then a cell for each column.
+    """A row of a table.
 
     Attributes:
-        source: where the figures were published, for a line that is not of this run.
+        texts: one per heading of the table.
+        cells: one per column.
+        strong: whether the row is bold.
+        source: where the figures were published, for a row that is not of this run.
     """
 
     texts: tuple[str, ...]
@@ -113,6 +127,8 @@ class Line:
 
 @dataclass(frozen=True)
 class Table:
+    """A table: `headings` are those of its text columns, which `columns` of numbers follow."""
+
     name: str
     caption: str
     headings: tuple[str, ...]
@@ -123,7 +139,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Curve:
-    """One PAINT curve: the rows of curve.csv, the alpha that was selected, and why."""
+    """One PAINT curve: the rows of curve.csv, the selected alpha, and the reason for it."""
 
     clip: str
     dataset: str
@@ -150,7 +166,7 @@ class Curve:
 
 
 def rank_value(score: float) -> float:
-    """A score to sort by: one that is not defined (NaN), which compares with nothing, comes below all others."""
+    """A score to sort by: an undefined one (NaN), which has no order, comes below all others."""
     return -math.inf if math.isnan(score) else score
 
 
@@ -164,15 +180,21 @@ def read_curves(curves: Sequence[Path], selected: Sequence[Path]) -> list[Curve]
 
 
 def read_curve(table: Path, choice: Path, line: str | None = None, datasets: Sequence[str] = ()) -> Curve:
-    """The same of one line.
+    """The curve of one line.
 
     Args:
-        line, datasets: where the choice was written by a version that did not note its line and data sets.
+        table: its curve.csv.
+        choice: its selected.json.
+        line: its name, if an earlier version wrote the choice without it.
+        datasets: its data sets, likewise.
+
+    Raises:
+        UserError: neither the choice nor `line` names the line.
     """
     chosen = read_json(choice)
     line, datasets = chosen.get("line", line), chosen.get("datasets", datasets)
     if line is None:
-        raise UserError(f"{choice} does not say which line it is of: an earlier version wrote it. Run that run again.")
+        raise UserError(f"{choice} does not name its line: an earlier version wrote it. Repeat that run.")
     verify(table)
     points = pd.read_csv(table).sort_values("alpha", ignore_index=True)
     return Curve(line, "+".join(datasets), points, float(chosen["alpha"]), chosen.get("reason", ""))
@@ -180,11 +202,13 @@ def read_curve(table: Path, choice: Path, line: str | None = None, datasets: Seq
 
 @dataclass(frozen=True)
 class View:
-    """What tables are made of, and how they are to look.
+    """The data of tables, and how to display it.
 
     Attributes:
-        models: those to be shown, in this order, as `shown_models` takes them; None for all.
-        datasets: data sets to be shown, in this order; None for all, in the order of the rows.
+        metrics: the rows of metrics.csv.
+        curves: the PAINT curves.
+        models: to show, in this order, as for `shown_models`; None for all.
+        datasets: to show, in this order; None for all, in the order of the rows.
         decimals: of percentages.
     """
 
@@ -196,11 +220,11 @@ class View:
 
     @cached_property
     def names(self) -> dict[str, str]:
-        """Encoder -> what tables call it, in their order."""
+        """Encoder -> its name in tables, in their order."""
         return shown_models(self.metrics, self.curves, self.models)
 
     def task(self, name: str) -> pd.DataFrame:
-        """The rows of a task that are not of one class, those of the data sets to be shown, in their order."""
+        """The rows of a task over all classes, of the data sets to show, in their order."""
         rows = self.metrics[(self.metrics["task"] == name) & (self.metrics["class"] == "")]
         if self.datasets is None:
             return rows
@@ -210,19 +234,19 @@ class View:
         return rows.sort_values("dataset", key=lambda names: names.map(order), kind="stable")
 
     def of(self, rows: pd.DataFrame) -> dict[str, str]:
-        """The names of the encoders that have such rows."""
-        there = set(rows["encoder"])
-        return {encoder: name for encoder, name in self.names.items() if encoder in there}
+        """The names of the encoders in these rows."""
+        encoders = set(rows["encoder"])
+        return {encoder: name for encoder, name in self.names.items() if encoder in encoders}
 
 
-def check_names(wanted: Iterable[str], there: Iterable[str], what: str) -> None:
-    """Raise a UserError for the first name that the run does not have."""
-    known = sorted(there)
-    for name in wanted:
-        if name not in known:
+def check_names(names: Iterable[str], available: Iterable[str], what: str) -> None:
+    """Raise a UserError for the first name that is missing from the run."""
+    listed = sorted(available)
+    for name in names:
+        if name not in listed:
             raise UserError(
-                f"tables: the {what} '{name}' is not in metrics.csv, which has {', '.join(known)}."
-                f"{did_you_mean(name, known)} Correct it, or leave the list out to show all."
+                f"tables: the {what} '{name}' is not in metrics.csv, which has {', '.join(listed)}."
+                f"{did_you_mean(name, listed)} Correct it, or omit the list to show all."
             )
 
 
@@ -230,10 +254,10 @@ def check_names(wanted: Iterable[str], there: Iterable[str], what: str) -> None:
 
 
 def distinct_titles(datasets: Iterable[str]) -> dict[str, str]:
-    """Data set -> its short title, or its whole one where two would be called the same."""
+    """Data set -> its short title, or its full one if two would have the same."""
     short = {name: short_title(name) for name in datasets}
-    shown = list(short.values())
-    return {name: title if shown.count(title) == 1 else dataset_title(name) for name, title in short.items()}
+    count = Counter(short.values())
+    return {name: title if count[title] == 1 else dataset_title(name) for name, title in short.items()}
 
 
 def metric_name(metric: str) -> str:
@@ -245,14 +269,15 @@ def metric_name(metric: str) -> str:
 
 
 def main_metric(dataset: str, metrics: Iterable[str]) -> str:
-    """The metric that stands for a data set among those there are: its headline.
+    """The headline metric of a data set among those that were measured.
 
-    Of a data set that is not in the catalogue, or was scored when its headline was another: macro mAP where there is
-    one (multi-label), otherwise accuracy, otherwise balanced accuracy.
+    For a data set that is not in the catalogue, or that was scored with another headline: macro mAP if there is one
+    (multi-label), otherwise accuracy, otherwise balanced accuracy.
     """
-    there = set(metrics)
+    measured = set(metrics)
     stated = [load_dataset(dataset).headline] if dataset in dataset_names() else []
-    return next((metric for metric in (*stated, "map", "accuracy", "balanced_accuracy") if metric in there), "accuracy")
+    choices = (*stated, "map", "accuracy", "balanced_accuracy")
+    return next((metric for metric in choices if metric in measured), "accuracy")
 
 
 def modality_name(modality: str) -> str:
@@ -267,9 +292,9 @@ def line_of(encoder: str) -> str:
 
 
 def encoder_roles(metrics: pd.DataFrame, curves: Sequence[Curve]) -> dict[str, tuple[str, ...]]:
-    """Encoder -> the parts it plays: 'zero-shot', 'fine-tuned', 'patched', 'aligned'; none for any other.
+    """Encoder -> its roles: 'zero-shot', 'fine-tuned', 'patched', 'aligned'; none for any other encoder.
 
-    The encoders come in the order of tables: each PAINT line's by alpha, then those without alpha.
+    The encoders are in the order of tables: each PAINT line's by alpha, then those without alpha.
     """
     selected = {curve.chosen for curve in curves}
     facts = metrics.drop_duplicates("encoder").set_index("encoder")[["alpha", "clip"]]
@@ -278,12 +303,12 @@ def encoder_roles(metrics: pd.DataFrame, curves: Sequence[Curve]) -> dict[str, t
     roles = {}
     for encoder in sorted(on_line.index, key=lambda name: (lines.index(line_of(name)), on_line["alpha"][name])):
         clip, alpha = on_line["clip"][encoder], on_line["alpha"][encoder]
-        # A line that starts at a patched model has another model than zero-shot CLIP at 0.
+        # On a line that starts at a patched model, alpha 0 is not zero-shot CLIP.
         ends = (ENDS[alpha],) if alpha == 1 or encoder == zero_shot(clip) else ()
         roles[str(encoder)] = (*ends, *(["patched"] if encoder in selected else []))
-    # The gap's rows name both sides of it; all others, what the encoder was given.
-    seen = metrics[metrics["task"] != "gap"]
-    rgb = set(seen.loc[seen["modality"] == "rgb", "encoder"])
+    # Rows of the gap name both modalities; all others, the encoder's input.
+    others = metrics[metrics["task"] != "gap"]
+    rgb = set(others.loc[others["modality"] == "rgb", "encoder"])
     clips = set(on_line["clip"])
     for encoder, clip in facts.loc[facts["alpha"].isna(), "clip"].items():
         aligned = encoder not in rgb and (clip in clips or not clips)
@@ -292,11 +317,13 @@ def encoder_roles(metrics: pd.DataFrame, curves: Sequence[Curve]) -> dict[str, t
 
 
 def shown_models(metrics: pd.DataFrame, curves: Sequence[Curve], models: Sequence[str] | None = None) -> dict[str, str]:
-    """Encoder -> what a table calls it: the ends of the PAINT line, the selected alpha, then all that has no alpha.
+    """Encoder -> its name in a table: the ends of the PAINT line, the selected alpha, then all without alpha.
 
     Args:
-        models: those to be shown, in this order: encoders, '<line>@selected', or a part that encoders play
-            ('zero-shot', 'patched', 'fine-tuned', 'aligned'); None for all.
+        metrics: the rows of metrics.csv.
+        curves: the PAINT curves.
+        models: to show, in this order: encoders, '<line>@selected', or roles of encoders ('zero-shot', 'patched',
+            'fine-tuned', 'aligned'); None for all.
 
     Raises:
         UserError: one of `models` is not among the encoders.
@@ -329,7 +356,7 @@ def _model_name(encoder: str, roles: tuple[str, ...], alpha: float, several: boo
 
 
 def headline(metrics: pd.DataFrame, task: str) -> pd.DataFrame:
-    """The rows of a task that carry its data set's main metric, on the test split (on val where there is no test)."""
+    """The rows of a task with its data set's main metric, on the test split (on val without a test split)."""
     rows = metrics[(metrics["task"] == task) & (metrics["class"] == "")]
     keep = []
     for (dataset, _), group in rows.groupby(["dataset", "nomenclature"], sort=False):
@@ -355,20 +382,20 @@ def scaled(value: float | None) -> float | None:
     return None if value is None or pd.isna(value) else 100 * float(value)
 
 
-def percent(row: Mapping[Hashable, Any]) -> Cell:
+def percent_cell(row: Mapping[Hashable, Any]) -> Cell:
     """A row's value and interval in percent."""
     return Cell(scaled(row["value"]), scaled(row["ci_low"]), scaled(row["ci_high"]), few=bool(row["units"] < FEWEST))
 
 
 def with_best(cells: Sequence[Cell], column: Column) -> list[Cell]:
-    """The cells, the best of at least two in bold; so is any that is shown with the same digits."""
+    """The cells, the best of at least two in bold, and any others with the same digits."""
     best: Callable[[list[float]], float] = min if column.smaller_is_better else max
     values = [cell.value for cell in cells if cell.value is not None]
     if len(values) < 2:
         return list(cells)
-    shown = number(best(values), decimals=column.decimals)
+    digits = number(best(values), decimals=column.decimals)
     return [
-        replace(cell, strong=cell.value is not None and number(cell.value, decimals=column.decimals) == shown)
+        replace(cell, strong=cell.value is not None and number(cell.value, decimals=column.decimals) == digits)
         for cell in cells
     ]
 
@@ -383,26 +410,26 @@ def sample_counts(rows: pd.DataFrame) -> str:
 
 
 def left_out_counts(metrics: pd.DataFrame, rows: pd.DataFrame) -> str:
-    """'Left out, without a label in bigearthnet-19: BigEarthNet 1,234 (test).'; of the data sets that `rows` are of."""
+    """'Left out, without a label in bigearthnet-19: BigEarthNet 1,234 (test).', for the data sets of `rows`."""
     counts = metrics[metrics["metric"] == LEFT_OUT].drop_duplicates(["dataset", "nomenclature", "split"])
-    shown = set(distinct(rows, "dataset", "nomenclature", "split"))
+    in_table = set(distinct(rows, "dataset", "nomenclature", "split"))
     parts: dict[str, list[str]] = {}
     for dataset, nomenclature, split, value in zip(
         counts["dataset"], counts["nomenclature"], counts["split"], counts["value"], strict=True
     ):
-        if (dataset, nomenclature, split) in shown:
+        if (dataset, nomenclature, split) in in_table:
             parts.setdefault(nomenclature, []).append(f"{dataset_title(dataset)} {int(value):,} ({split})")
     return " ".join(f"Left out, without a label in {name}: {', '.join(texts)}." for name, texts in parts.items())
 
 
 def with_marks_explained(table: Table) -> Table:
-    """The table, its note saying what a tilde before an interval means where one has it."""
+    """The table, with a note on the meaning of a tilde before an interval if one has it."""
     approximate = any(cell.about for line in table.lines for cell in line.cells)
     return replace(table, note=f"{table.note} {APPROXIMATE}".strip()) if approximate else table
 
 
 def number(value: float | None, signed: bool = False, decimals: int = 1) -> str:
-    """So many decimals, with a true minus sign; '–' for None and NaN."""
+    """A number as text, with a true minus sign; '–' for None and NaN."""
     if value is None or math.isnan(value):
         return "–"
     rounded = round(value, decimals) + 0.0

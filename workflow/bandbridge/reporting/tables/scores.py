@@ -1,4 +1,4 @@
-"""Tables of scores, a line a model: zero-shot, linear and k-NN probes, few samples, and the figures beside them."""
+"""Tables of scores, one row per model: zero-shot, linear and k-NN probes, few-shot, and further metrics."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -7,6 +7,7 @@ import pandas as pd
 
 from bandbridge.base.paths import zero_shot
 from bandbridge.catalogue.published import Figure, figures, published_note
+from bandbridge.catalogue.titles import dataset_title
 from bandbridge.reporting.tables.model import (
     SIGNIFICANT,
     STAR,
@@ -15,13 +16,12 @@ from bandbridge.reporting.tables.model import (
     Line,
     Table,
     View,
-    dataset_title,
     grouped,
     headline,
     left_out_counts,
     main_metric,
     metric_name,
-    percent,
+    percent_cell,
     sample_counts,
     scaled,
     with_best,
@@ -44,7 +44,7 @@ SIGNIFICANCE = (
 
 @dataclass(frozen=True)
 class Scores:
-    """A column, the rows that it shows, and what is known of their gains: encoder -> (gain, p), as fractions."""
+    """A column, the rows that it shows, and their tested gains: encoder -> (gain, p), as fractions."""
 
     column: Column
     task: str
@@ -56,9 +56,11 @@ class Scores:
 
 
 def classification_table(view: View, published: bool = True, notes: Sequence[str] = ()) -> Table:
-    """Zero-shot scores: a line a model, a column for each data set, nomenclature and prompt set.
+    """Zero-shot scores: one row per model, one column per data set, nomenclature and prompt set.
 
     Args:
+        view: the data, and how to display it.
+        published: whether to add published figures.
         notes: what the run leaves out, in sentences.
     """
     return _model_table(
@@ -72,7 +74,7 @@ def classification_table(view: View, published: bool = True, notes: Sequence[str
 
 
 def linear_probe_table(view: View, published: bool = True) -> Table:
-    """Linear and k-NN probes on frozen embeddings: a line a model, columns for each data set and nomenclature."""
+    """Linear and k-NN probes on frozen embeddings: one row per model, columns per data set and nomenclature."""
     scores = [*probe_scores(view, "linear-probe"), *probe_scores(view, "knn", label="k-NN ")]
     both = len({part.task for part in scores}) > 1
     datasets = [part.dataset for part in scores]
@@ -88,7 +90,7 @@ def linear_probe_table(view: View, published: bool = True) -> Table:
 
 
 def few_shot_table(view: View) -> Table:
-    """Linear probes that learn from k samples a class: a line a model, a column for each data set and k."""
+    """Linear probes fitted on k samples per class: one row per model, one column per data set and k."""
     groups = grouped(view.task("few-shot"), "dataset", "nomenclature", "metric")
     scores = []
     for dataset, nomenclature, metric in sorted_by_k(list(groups)):
@@ -99,14 +101,14 @@ def few_shot_table(view: View) -> Table:
         chosen = groups[dataset, nomenclature, metric]
         scores.append(Scores(column, "few-shot", dataset, nomenclature, metric, chosen, {}))
     caption = (
-        "Linear probe on k samples a class, in %: the mean and the interval of repeated draws of them and, signed, the "
+        "Linear probe on k samples per class, in %: the mean and the interval over repeated draws and, signed, the "
         "gain over zero-shot CLIP's embeddings in points."
     )
     return _model_table("few_shot", caption, view, scores, published=False)
 
 
 def details_table(view: View) -> Table:
-    """What zero-shot classification measured beside headlines: top-5, balanced accuracy, micro averages, F1, ECE."""
+    """Further metrics of zero-shot classification: top-5, balanced accuracy, micro averages, F1, ECE."""
     rows = view.task("zero-shot")
     headlines = {
         dataset: main_metric(dataset, group["metric"]) for (dataset,), group in grouped(rows, "dataset").items()
@@ -114,21 +116,21 @@ def details_table(view: View) -> Table:
     beside = rows["metric"] != rows["dataset"].map(headlines)
     rows = rows[(rows["split"] == "test") & rows["metric"].isin(DETAILS) & beside]
     names = view.of(rows)
-    there = set(rows["metric"])
+    measured = set(rows["metric"])
     columns = tuple(
         Column("", label, metric, smaller_is_better=metric == "ece", decimals=view.decimals)
         for metric, label in DETAILS.items()
-        if metric in there
+        if metric in measured
     )
     lines: list[Line] = []
     for (dataset, nomenclature, prompts), group in grouped(rows, "dataset", "nomenclature", "prompts").items():
-        there = set(group["encoder"])
-        encoders = [encoder for encoder in names if encoder in there]
+        scored = set(group["encoder"])
+        encoders = [encoder for encoder in names if encoder in scored]
         texts = [(names[encoder], dataset_title(dataset), nomenclature, prompts) for encoder in encoders]
         lines += grid_lines(group, encoders, columns, texts)
     return Table(
         "details",
-        "Zero-shot classification in other measures than the headline, in %, on the test splits: accuracy of the "
+        "Zero-shot classification by other metrics than the headline, in %, on the test splits: accuracy of the "
         "likeliest class and within the five likeliest, balanced accuracy (the mean of the classes' accuracies), "
         "micro-averaged precision, F1 at the thresholds that are best on validation data, expected calibration error.",
         ("Model", "Data set", "Classes", "Prompts"),
@@ -138,7 +140,7 @@ def details_table(view: View) -> Table:
 
 
 def zero_shot_scores(view: View) -> list[Scores]:
-    """A column for each data set, nomenclature and prompt set."""
+    """One column per data set, nomenclature and prompt set."""
     every = view.task("zero-shot")
     rows = headline(every, "zero-shot")
     gains = every[every["metric"].str.contains("_gain", regex=False)]
@@ -149,13 +151,13 @@ def zero_shot_scores(view: View) -> list[Scores]:
         key = "/".join(filter(None, [dataset, nomenclature, prompts, metric]))
         detail = ", ".join(filter(None, [nomenclature, prompts]))
         column = Column(dataset_title(dataset), metric_name(metric), key, detail, decimals=view.decimals)
-        found = tested_gains(tested.get((dataset, nomenclature, prompts), gains.iloc[:0]), f"{metric}_gain")
-        parts.append(Scores(column, "zero-shot", dataset, nomenclature, metric, chosen, found))
+        of_column = tested_gains(tested.get((dataset, nomenclature, prompts), gains.iloc[:0]), f"{metric}_gain")
+        parts.append(Scores(column, "zero-shot", dataset, nomenclature, metric, chosen, of_column))
     return parts
 
 
 def probe_scores(view: View, task: str, label: str = "") -> list[Scores]:
-    """A column for each data set and nomenclature of a probe."""
+    """One column per data set and nomenclature of a probe."""
     rows = headline(view.task(task), task)
     parts = []
     for (dataset, nomenclature, metric), chosen in grouped(rows, "dataset", "nomenclature", "metric").items():
@@ -175,17 +177,17 @@ def tested_gains(rows: pd.DataFrame, metric: str) -> dict[str, tuple[float | Non
 
 
 def sorted_by_k(keys: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Keys that end in 'metric@k', by k within what stands before."""
+    """Keys that end in 'metric@k', sorted by k among those with the same beginning."""
     first = {key[:-1]: index for index, key in reversed(list(enumerate(keys)))}
     return sorted(keys, key=lambda key: (first[key[:-1]], int(key[-1].partition("@")[2] or 0)))
 
 
 def score_cells(scores: Scores, encoders: Sequence[str]) -> list[Cell]:
-    """A cell for each encoder: its score, its interval, its gain over zero-shot CLIP of its own line."""
+    """One cell per encoder: its score, its interval, its gain over zero-shot CLIP of the same line."""
     by_encoder = {str(row["encoder"]): row for row in scores.rows.to_dict("records")}
     bases = {row["clip"]: row["value"] for encoder, row in by_encoder.items() if encoder == zero_shot(row["clip"])}
-    # Where there is but one CLIP, it is also what encoders of no line are compared with.
-    lone = next(iter(bases.values())) if len(bases) == 1 else None
+    # With a single CLIP, encoders without a line are compared with it as well.
+    only_base = next(iter(bases.values())) if len(bases) == 1 else None
     cells = []
     for encoder in encoders:
         if encoder not in by_encoder:
@@ -193,18 +195,18 @@ def score_cells(scores: Scores, encoders: Sequence[str]) -> list[Cell]:
             continue
         row = by_encoder[encoder]
         gain, p = scores.tested.get(encoder, (None, None))
-        base = bases.get(row["clip"], lone)
+        base = bases.get(row["clip"], only_base)
         if gain is None and base is not None and encoder != zero_shot(row["clip"]):
             gain = row["value"] - base
-        cells.append(replace(percent(row), gain=scaled(gain), p=p))
+        cells.append(replace(percent_cell(row), gain=scaled(gain), p=p))
     return cells
 
 
 def grid_lines(
     rows: pd.DataFrame, encoders: Sequence[str], columns: Sequence[Column], texts: Sequence[tuple[str, ...]]
 ) -> list[Line]:
-    """A line for each encoder with the columns' metrics in percent, the best of each in bold."""
-    values = {(row["encoder"], row["metric"]): percent(row) for row in rows.to_dict("records")}
+    """One row per encoder with the columns' metrics in percent, the best of each in bold."""
+    values = {(row["encoder"], row["metric"]): percent_cell(row) for row in rows.to_dict("records")}
     grid = [
         with_best([values.get((encoder, column.key), Cell()) for encoder in encoders], column) for column in columns
     ]
@@ -218,12 +220,12 @@ def _model_table(
     names = view.of(rows)
     grid = [with_best(score_cells(part, list(names)), part.column) for part in scores]
     lines = [Line((model,), tuple(column[index] for column in grid)) for index, model in enumerate(names.values())]
-    shown = shown_figures(view, scores) if published and lines else []
+    figures_below = figures_of_columns(view, scores) if published and lines else []
     notes = [
         SIGNIFICANCE if any(cell.mark for line in lines for cell in line.cells) else "",
         sample_counts(rows),
         left_out_counts(view.metrics, rows),
-        published_note(shown),
+        published_note(figures_below),
         *(further if lines else ()),
     ]
     return Table(
@@ -231,7 +233,7 @@ def _model_table(
         caption,
         ("Model",),
         tuple(part.column for part in scores) if lines else (),
-        (*lines, *_published_lines(shown, scores)),
+        (*lines, *_published_lines(figures_below, scores)),
         " ".join(filter(None, notes)),
     )
 
@@ -241,7 +243,7 @@ def line_clips(view: View) -> list[str]:
     return list(dict.fromkeys(view.metrics.loc[view.metrics["alpha"].notna(), "clip"]))
 
 
-def shown_figures(view: View, scores: Sequence[Scores]) -> list[Figure]:
+def figures_of_columns(view: View, scores: Sequence[Scores]) -> list[Figure]:
     """The published figures that belong to one of the columns."""
     tasks = dict.fromkeys(part.task for part in scores)
     every = [figure for task in tasks for figure in figures(task, line_clips(view))]
@@ -258,14 +260,16 @@ def _belongs(figure: Figure, part: Scores) -> bool:
 
 
 def published_cell(figure: Figure) -> Cell:
-    """A figure as it was printed: a score, or a gain alone."""
+    """A published figure: a score, or only a gain."""
     return Cell(figure.value, gain=figure.gain)
 
 
-def _published_lines(shown: Sequence[Figure], scores: Sequence[Scores]) -> list[Line]:
+def _published_lines(published: Sequence[Figure], scores: Sequence[Scores]) -> list[Line]:
     lines = []
-    for name, origin in dict.fromkeys((figure.name, figure.origin) for figure in shown):
-        own = [figure for figure in shown if figure.name == name]
-        cells = [next((published_cell(figure) for figure in own if _belongs(figure, part)), Cell()) for part in scores]
+    for name, origin in dict.fromkeys((figure.name, figure.origin) for figure in published):
+        of_model = [figure for figure in published if figure.name == name]
+        cells = [
+            next((published_cell(figure) for figure in of_model if _belongs(figure, part)), Cell()) for part in scores
+        ]
         lines.append(Line((name,), tuple(cells), source=origin))
     return lines

@@ -7,17 +7,17 @@ from typing import Any
 import pandas as pd
 
 from bandbridge.catalogue.published import Figure, figures, published_note
+from bandbridge.catalogue.titles import dataset_title
 from bandbridge.reporting.tables.model import (
     Cell,
     Column,
     Line,
     Table,
     View,
-    dataset_title,
     distinct,
     metric_name,
     modality_name,
-    percent,
+    percent_cell,
     sample_counts,
     scaled,
     with_best,
@@ -37,36 +37,34 @@ GAP_GROUPS = {
 
 
 def retrieval_table(view: View, published: bool = True) -> Table:
-    """Retrieval between an RGB composite and all bands: a line for each model, data set and direction."""
+    """Retrieval between an RGB composite and all bands: one row per model, data set and direction."""
     rows = view.task("retrieval")
     rows = rows[rows["split"] == "test"]
     columns = _ranked_columns(rows, view.decimals)
     columns.append(Column("", metric_name("median_rank"), "median_rank", smaller_is_better=True))
     lines = _ranked_lines(view, rows, columns, ("dataset", "modality"))
-    shown = _figures_of(view, rows) if published and lines else []
+    of_others = _figures_of(view, rows) if published and lines else []
+    cells = {_key(figure): published_cell(figure) for figure in reversed(of_others)}
     lines += [
         Line(
             (name, dataset_title(dataset), modality_name(modality)),
-            tuple(
-                next((published_cell(f) for f in shown if _at(f) == (name, dataset, modality, column.key)), Cell())
-                for column in columns
-            ),
+            tuple(cells.get((name, dataset, modality, column.key), Cell()) for column in columns),
             source=origin,
         )
-        for name, dataset, modality, origin in dict.fromkeys((*_at(f)[:3], f.origin) for f in shown)
+        for name, dataset, modality, origin in dict.fromkeys((*_key(f)[:3], f.origin) for f in of_others)
     ]
     caption = (
         "Retrieval of a sample's counterpart in the other modality among the whole test split, by cosine similarity."
     )
     if any(column.key.startswith("label_map@") for column in columns):
         caption += " mAP@k: mean average precision within the k nearest, of samples that share a label with the query."
-    note = " ".join(filter(None, [sample_counts(rows), published_note(shown)]))
+    note = " ".join(filter(None, [sample_counts(rows), published_note(of_others)]))
     headings = ("Model", "Data set", "Query → gallery")
     return Table("retrieval", caption, headings, tuple(columns) if lines else (), tuple(lines), note)
 
 
 def text_retrieval_table(view: View) -> Table:
-    """Retrieval of images by the names of classes: a line for each model, data set, class list and prompt set."""
+    """Retrieval of images by the names of classes: one row per model, data set, class list and prompt set."""
     rows = view.task("text-retrieval")
     rows = rows[rows["split"] == "test"]
     columns = _ranked_columns(rows, view.decimals)
@@ -74,8 +72,8 @@ def text_retrieval_table(view: View) -> Table:
         columns.append(Column("", "mAP, %", "map", decimals=view.decimals))
     lines = _ranked_lines(view, rows, columns, ("dataset", "nomenclature", "prompts", "modality"), together=3)
     caption = (
-        "Retrieval of images by text: each class's prompts are a query, the images of the test split that carry the "
-        "class are to be found. Recall is the share of them within the k nearest; means over classes."
+        "Retrieval of images by text: each class's prompts are a query, and the images of the test split that carry "
+        "the class are relevant. Recall is their share within the k nearest; means over classes."
     )
     headings = ("Model", "Data set", "Classes", "Prompts", "Query → gallery")
     return Table(
@@ -84,9 +82,10 @@ def text_retrieval_table(view: View) -> Table:
 
 
 def words_table(view: View, words: Mapping[str, Mapping[str, Sequence[str]]]) -> Table:
-    """Retrieval of images by words that are no class: a line for each word, a column for each model.
+    """Retrieval of images by words that are not class names: one row per word, one column per model.
 
     Args:
+        view: the data, and how to display it.
         words: data set -> class -> the words that stand for it, `evaluate.words.datasets` of the configuration.
     """
     means = view.task("words")
@@ -102,9 +101,12 @@ def words_table(view: View, words: Mapping[str, Mapping[str, Sequence[str]]]) ->
     columns += [Column(group, name, encoder, decimals=view.decimals) for encoder, name in names.items()]
 
     def line(texts: tuple[str, ...], share: Cell, dataset: str, word: str, metric: str) -> Line:
-        found = [values.get((dataset, word, encoder, metric)) for encoder in names]
-        shown = [Cell(None if v is None or pd.isna(v) else float(v) if metric == "lift" else scaled(v)) for v in found]
-        return Line(texts, (share, *with_best(shown, columns[-1])))
+        of_models = [values.get((dataset, word, encoder, metric)) for encoder in names]
+        cells = [
+            Cell(None if value is None or pd.isna(value) else float(value) if metric == "lift" else scaled(value))
+            for value in of_models
+        ]
+        return Line(texts, (share, *with_best(cells, columns[-1])))
 
     lines: list[Line] = []
     for dataset in datasets:
@@ -123,16 +125,16 @@ def words_table(view: View, words: Mapping[str, Mapping[str, Sequence[str]]]) ->
             line((title, "", "mean lift (×)"), Cell(), dataset, "", "lift"),
         ]
     caption = (
-        "Retrieval of images by words that are no class and no prompt of the data set: the share of a word's nearest "
-        "images of the test split that carry the class which it stands for. The class's share of all images is what "
-        "chance would find; lift is precision over that share, its mean over the words."
+        "Retrieval of images by words that are neither class names nor prompts of the data set: the share of a word's "
+        "nearest images of the test split that carry the class that it stands for. The class's share of all images is "
+        "the precision of random images; lift is precision over that share, its mean over the words."
     )
     headings = ("Data set", "Class", "Word")
     return Table("words", caption, headings, tuple(columns) if lines else (), tuple(lines), sample_counts(means))
 
 
 def _ranked_columns(rows: pd.DataFrame, decimals: int) -> list[Column]:
-    """A column for each metric@k, by kind and k."""
+    """One column per metric@k, by kind and k."""
     return [
         Column(group, metric_name(metric), metric, decimals=decimals)
         for prefix, group in RANKED.items()
@@ -146,7 +148,7 @@ def _ranked_columns(rows: pd.DataFrame, decimals: int) -> list[Column]:
 def _ranked_lines(
     view: View, rows: pd.DataFrame, columns: Sequence[Column], keys: tuple[str, ...], together: int = 2
 ) -> list[Line]:
-    """A line a model within each group of `keys`; the best stand out among those that share the first `together`."""
+    """One row per model in each group of `keys`; the best is bold among those that share the first `together` keys."""
     names = view.of(rows)
     values = {
         (*(row[key] for key in keys), row["encoder"], row["metric"]): _ranked_cell(row)
@@ -155,38 +157,38 @@ def _ranked_lines(
     lines: list[Line] = []
     for group in distinct(rows, *keys[:together]):
         ends = [key for key in distinct(rows, *keys) if key[:together] == group]
-        there = [
+        scored = [
             (encoder, end)
             for end in ends
             for encoder in names
             if any((*end, encoder, column.key) in values for column in columns)
         ]
         grid = [
-            with_best([values.get((*end, encoder, column.key), Cell()) for encoder, end in there], column)
+            with_best([values.get((*end, encoder, column.key), Cell()) for encoder, end in scored], column)
             for column in columns
         ]
-        for index, (encoder, end) in enumerate(there):
+        for index, (encoder, end) in enumerate(scored):
             texts = (names[encoder], dataset_title(end[0]), *end[1:-1], modality_name(end[-1]))
             lines.append(Line(texts, tuple(cells[index] for cells in grid)))
     return lines
 
 
 def _ranked_cell(row: Mapping[Hashable, Any]) -> Cell:
-    return Cell(float(row["value"])) if row["metric"] == "median_rank" else percent(row)
+    return Cell(float(row["value"])) if row["metric"] == "median_rank" else percent_cell(row)
 
 
-def _at(figure: Figure) -> tuple[str, str, str, str]:
+def _key(figure: Figure) -> tuple[str, str, str, str]:
     return figure.name, figure.dataset, figure.modality, figure.metric
 
 
 def _figures_of(view: View, rows: pd.DataFrame) -> list[Figure]:
-    there = set(distinct(rows, "dataset", "modality", "metric"))
+    measured = set(distinct(rows, "dataset", "modality", "metric"))
     task = str(rows["task"].iloc[0])
-    return [figure for figure in figures(task, line_clips(view)) if _at(figure)[1:] in there]
+    return [figure for figure in figures(task, line_clips(view)) if _key(figure)[1:] in measured]
 
 
 def gap_table(view: View, published: bool = True) -> Table:
-    """The modality gap: a line for each model and data set, a column for each measure."""
+    """The modality gap: one row per model and data set, one column per measure."""
     rows = view.task("gap")
     rows = rows[rows["split"] == "test"]
     names = view.of(rows)
@@ -208,19 +210,19 @@ def gap_table(view: View, published: bool = True) -> Table:
             cells = tuple(values.get((dataset, encoder, *key), Cell()) for key in measured)
             if any(cell.value is not None for cell in cells):
                 lines.append(Line((name, dataset_title(dataset)), cells))
-    shown = _figures_of(view, rows) if published and lines else []
+    of_others = _figures_of(view, rows) if published and lines else []
     lines += [
         Line(
             (figure.name, dataset_title(figure.dataset)),
             tuple(published_cell(figure) if key == (figure.modality, figure.metric) else Cell() for key in measured),
             source=figure.origin,
         )
-        for figure in shown
+        for figure in of_others
     ]
     caption = (
         "The modality gap on the test splits: distance between the centroids, alignment and uniformity of unit-length "
         "embeddings (Wang and Isola 2020; lower is closer, and more evenly spread), mean cosine of pairs; and the mean "
         "cosine of an image's embedding before and after patching."
     )
-    note = " ".join(filter(None, [sample_counts(rows), published_note(shown)]))
+    note = " ".join(filter(None, [sample_counts(rows), published_note(of_others)]))
     return Table("gap", caption, ("Model", "Data set"), columns if lines else (), tuple(lines), note)

@@ -1,10 +1,11 @@
-"""Tables of what changed between things that are otherwise alike: prompt sets, and the students of one run."""
+"""Tables of comparisons within a run: prompt sets, and students that differ in their recipe."""
 
 import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from bandbridge.catalogue.titles import dataset_title
 from bandbridge.reporting.tables.model import (
     SIGNIFICANT,
     STAR,
@@ -13,12 +14,11 @@ from bandbridge.reporting.tables.model import (
     Line,
     Table,
     View,
-    dataset_title,
     distinct,
     headline,
     metric_name,
     modality_name,
-    percent,
+    percent_cell,
     sample_counts,
     scaled,
     with_best,
@@ -32,7 +32,7 @@ OVER_PATCHED = (
 
 
 def prompts_table(view: View) -> Table:
-    """How much the prompt set matters: a line for each model and data set that is scored with more than one."""
+    """Sensitivity to the prompt set: one row per model and data set that is scored with more than one."""
     rows = headline(view.task("zero-shot"), "zero-shot")
     names = view.of(rows)
     columns = tuple(
@@ -69,28 +69,29 @@ def prompts_table(view: View) -> Table:
 
 
 def ablations_table(view: View, facts: Facts) -> Table:
-    """The students side by side: in what they differ, against their scores; empty where there are not two of them.
+    """The students side by side: their differences and their scores; empty for fewer than two.
 
     Args:
-        facts: what `ablation_facts` makes of the configuration.
+        view: the data, and how to display it.
+        facts: as from `ablation_facts`.
     """
     scored = set(view.metrics["encoder"])
-    shown = {encoder: facts[encoder] for encoder in view.names if encoder in facts and encoder in scored}
-    caption = "The students, in what they differ, and their scores in %."
-    if len(shown) < 2:
+    compared = {encoder: facts[encoder] for encoder in view.names if encoder in facts and encoder in scored}
+    caption = "The students, their differences, and their scores in %."
+    if len(compared) < 2:
         return Table("ablations", caption, ("Student",))
-    every = dict.fromkeys(key for values in shown.values() for key in values)
-    differing = [key for key in every if len({values.get(key, "") for values in shown.values()}) > 1]
+    every = dict.fromkeys(key for values in compared.values() for key in values)
+    differing = [key for key in every if len({values.get(key, "") for values in compared.values()}) > 1]
     parts = [*zero_shot_scores(view), *probe_scores(view, "linear-probe", label="probe, ")]
-    parts = [part for part in parts if part.rows["encoder"].isin(shown).any()]
+    parts = [part for part in parts if part.rows["encoder"].isin(compared).any()]
     columns = [part.column for part in parts]
-    grid = [with_best(_over_patched(view, part, list(shown)), part.column) for part in parts]
-    for column, cells in _recalls(view, list(shown)):
+    grid = [with_best(_over_patched(view, part, list(compared)), part.column) for part in parts]
+    for column, cells in _recalls(view, list(compared)):
         columns.append(column)
         grid.append(with_best(cells, column))
     lines = [
         Line((encoder, *(values.get(key, "") for key in differing)), tuple(cells[index] for cells in grid))
-        for index, (encoder, values) in enumerate(shown.items())
+        for index, (encoder, values) in enumerate(compared.items())
     ]
     has_gain = any(cell.gain is not None for line in lines for cell in line.cells)
     return Table(
@@ -99,7 +100,7 @@ def ablations_table(view: View, facts: Facts) -> Table:
 
 
 def _over_patched(view: View, part: Scores, encoders: Sequence[str]) -> list[Cell]:
-    """Scores with the gain over the patched CLIP, where it was tested."""
+    """Scores with the gain over the patched CLIP, if it was tested."""
     by_encoder = {str(row["encoder"]): row for row in part.rows.to_dict("records")}
     tested = {}
     if part.task == "zero-shot":
@@ -113,7 +114,7 @@ def _over_patched(view: View, part: Scores, encoders: Sequence[str]) -> list[Cel
             cells.append(Cell())
             continue
         gain, p = tested.get(encoder, (None, None))
-        cells.append(replace(percent(by_encoder[encoder]), gain=scaled(gain), p=p))
+        cells.append(replace(percent_cell(by_encoder[encoder]), gain=scaled(gain), p=p))
     return cells
 
 
@@ -128,7 +129,7 @@ def _recalls(view: View, encoders: Sequence[str]) -> list[tuple[Column, list[Cel
     result = []
     for dataset, modality in distinct(rows, "dataset", "modality"):
         group = rows[(rows["dataset"] == dataset) & (rows["modality"] == modality)]
-        values = {str(row["encoder"]): percent(row) for row in group.to_dict("records")}
+        values = {str(row["encoder"]): percent_cell(row) for row in group.to_dict("records")}
         key = f"{dataset}/{modality}/{metric}"
         column = Column(
             dataset_title(dataset), metric_name(metric), key, modality_name(modality), decimals=view.decimals

@@ -1,0 +1,227 @@
+"""Names of bands in files are compared with the data set's file; further bands and mixed types are refused."""
+
+import shutil
+
+import numpy as np
+import pytest
+import rasterio
+from own_files import CLASSES, SPLITS, noise, samples_of, workshop, write
+from rasterio.enums import ColorInterp
+
+from bandbridge.base.errors import UserError
+from bandbridge.catalogue.modalities import Modality
+from bandbridge.ingest.band_names import BandNamesError, key, order_of
+from bandbridge.ingest.declarations import Declarations
+from bandbridge.ingest.readers import reader
+
+BANDS = ("B02", "B03", "B04", "B08")
+S2 = Modality("s2", "sentinel-2", "L2A", BANDS)
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    return workshop(tmp_path, monkeypatch)
+
+
+def images(own, names, reverse=(1,)):
+    """Three files a class whose bands are 200, 300, 400 and 800; those of `reverse` have them the other way round."""
+    for cover in CLASSES:
+        for i in range(3):
+            values = noise(4, 16, 16, low=0, high=10, seed=i) + np.array([200, 300, 400, 800], "uint16")[:, None, None]
+            step = -1 if i in reverse else 1
+            write(own.files / cover / f"{cover}_{i}.tif", values[::step], names=names[::step])
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["B02", "B03", "B04", "B08"],
+        ["B2", "B3", "B4", "B8"],
+        ["Band 2", "Band 3", "Band 4", "Band 8"],
+        ["Blue", "green", "RED", "nir"],
+        ["S2_b02", "S2_b03", "S2_b04", "S2_b08"],
+        ["492 nm", "560 nm", "665 nm", "833 nm"],
+        ["0.49 um", "0.56 um", "0.665 um", "0.833 um"],
+    ],
+    ids=lambda names: names[0],
+)
+def test_files_whose_names_contradict_the_order_are_refused_with_both_lists(own, names):
+    images(own, names)
+    dataset = own.folder()
+    with pytest.raises(UserError, match="3  names its bands") as error:
+        own.store(dataset)
+    assert f"{' '.join(names[::-1])}, the data set's file B02 B03 B04 B08" in str(error.value)
+    store = own.store(dataset, max_quarantined_share=0.5)
+    assert own.quarantine().keys() == {f"{cover}_1" for cover in CLASSES}
+    for pixels in samples_of(store).values():
+        assert [round(float(band.mean()), -2) for band in pixels] == [200, 300, 400, 800]
+
+
+def test_bands_are_taken_by_their_names_where_that_is_stated(own):
+    images(own, ["B2", "B3", "B4", "B8"])
+    store = own.store(own.folder(bands=("B04", "B02", "B08"), modality={"band_names": "take"}))
+    assert len(samples_of(store)) == 9
+    for pixels in samples_of(store).values():
+        assert [round(float(band.mean()), -2) for band in pixels] == [400, 200, 800]
+
+
+def test_names_are_not_looked_at_where_that_is_stated(own):
+    images(own, list(BANDS), reverse=(0, 1, 2))
+    store = own.store(own.folder(modality={"band_names": "ignore"}))
+    assert round(float(samples_of(store)["forest_0"][0].mean()), -2) == 800
+
+
+def test_a_band_that_no_name_means_is_refused(own):
+    images(own, ["B02", "B03", "B04", "QA60"], reverse=())
+    dataset = own.folder(modality={"band_names": "take"})
+    with pytest.raises(UserError, match=r"names B02 B03 B04 QA60, and B08 is named by none"):
+        own.store(dataset)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        (),
+        ("", "", "", ""),
+        ("Band 1", "Band 2", "Band 3", "Band 4"),
+        ("b1", "b2", "b3", "b4"),
+        ("Layer_1", "Layer_2", "Layer_3", "Layer_4"),
+        ("reflectance", "", "", ""),
+        ("B02", "", "", ""),
+        ("coregistered blue", "x", "y", "z"),
+    ],
+)
+def test_names_that_say_nothing_contradict_nothing(names):
+    assert order_of(Declarations(names=names), S2, 4) is None
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        Declarations(names=("B02", "B03", "B04", "B8A")),
+        Declarations(names=("B02", "", "B03", "")),
+        Declarations(names=("", "", "", "B12")),
+        Declarations(wavelengths=(665.0, 560.0, 490.0, 842.0)),
+        Declarations(colours=("red", "green", "blue", "")),
+    ],
+    ids=["another band", "some names", "one name", "wavelengths", "colours"],
+)
+def test_names_of_other_bands_contradict(stated):
+    with pytest.raises(BandNamesError, match=r"the data set's file B02 B03 B04 B08"):
+        order_of(stated, S2, 4)
+
+
+def test_wavelengths_of_a_described_sensor_are_compared():
+    sensor = {"title": "Mine", "wavelengths": [450.0, 550.0, 650.0]}
+    modality = Modality("hsi", sensor, None, ("b001", "b002", "b003"))
+    assert order_of(Declarations(wavelengths=(452.0, 549.0, 650.0)), modality, 3) is None
+    with pytest.raises(BandNamesError, match="names its bands 650 nm 550 nm 450 nm"):
+        order_of(Declarations(wavelengths=(650.0, 550.0, 450.0)), modality, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("B04", "b4"), ("b4", "b4"), ("Band 4", "b4"), ("B8A", "b8a"), ("VV", "vv"), ("Sigma0_VH", "sigma0vh")],
+)
+def test_keys_of_names(name, expected):
+    assert key(name) == expected
+
+
+def test_red_green_blue_of_a_picture_agree_with_bands_in_that_order(own):
+    for cover in CLASSES:
+        for i in range(3):
+            write(own.files / cover / f"{cover}_{i}.tif", noise(3, 16, 16, "uint8", 20, 200, seed=i), photometric="RGB")
+    assert len(samples_of(own.store(own.folder(bands=("B04", "B03", "B02"))))) == 9
+    with pytest.raises(UserError, match="names its bands red green blue, the data set's file B02 B03 B04"):
+        own.store(own.folder(bands=("B02", "B03", "B04")))
+
+
+# --- further bands, mixed types ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("compress", ["none", "lzw"])
+def test_band_files_of_a_scene_with_further_bands_are_refused_by_name(own, compress):
+    for band in BANDS:
+        write(own.files / f"{band}.tif", np.concatenate([noise(1, 192, 192)] * 2), compress=compress)
+    dataset = own.scene(bands=BANDS)
+    with pytest.raises(UserError, match=r"B02.tif, band B02, has 2 bands, expected 1"):
+        reader(dataset).plan(dataset, own.files)
+
+
+def test_an_alpha_channel_in_a_scenes_band_file_is_where_there_are_data(own):
+    for band in BANDS:
+        pixels = np.concatenate([noise(1, 192, 192), np.full((1, 192, 192), 65535, "uint16")])
+        pixels[1, :, :64] = 0
+        write(own.files / f"{band}.tif", pixels, colours=[ColorInterp.gray, ColorInterp.alpha])
+    dataset = own.scene(bands=BANDS, options={"blocks": ["tttve"], "block": 32})
+    planned = reader(dataset).plan(dataset, own.files)
+    assert planned
+    assert all(int(sample.id.split("_")[-1]) >= 64 for sample in planned)
+
+
+def test_band_files_that_are_named_otherwise_inside_are_refused(own):
+    rows = []
+    for i in range(9):
+        for band in ("B02", "B03", "B04"):
+            inside = "B08" if (i, band) == (4, "B04") else band
+            write(own.files / f"p{i}_{band}.tif", noise(1, 16, 16, seed=i), names=[inside])
+        rows.append({"id": f"p{i}", "path": f"p{i}", "cover": CLASSES[i % 3], "part": SPLITS[i // 3]})
+    own.store(own.table(rows, bands=("B02", "B03", "B04"), options={"band_files": "{path}_{band}.tif"}), 0.5)
+    (reason,) = own.quarantine().values()
+    assert reason.startswith("band B04: names its bands B08, the data set's file B04")
+
+
+def test_a_scene_of_several_types_is_refused_by_name(own):
+    for band in ("B02", "B03", "B04"):
+        pixels = noise(1, 192, 192)
+        write(own.files / f"{band}.tif", pixels.astype("float32") / 10_000 if band == "B03" else pixels)
+    dataset = own.scene()
+    with pytest.raises(UserError, match=r"bands are of several types: uint16, float32 \(B02, B04; B03\)"):
+        own.store(dataset)
+
+
+def test_a_file_written_by_rasterio_keeps_its_descriptions(own):
+    path = write(own.files / "a.tif", noise(4, 8, 8), names=list(BANDS))
+    with rasterio.open(path) as file:
+        assert file.descriptions == BANDS
+
+
+# --- bands: from-files ---------------------------------------------------------------------------------------------
+
+TAKEN = {"bands": "from-files", "composite": {"bands": ["B04", "B03", "B02"], "divisor": 2000}}
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["folder", "zip"])
+def test_bands_are_those_that_the_files_describe(own, packed):
+    images(own, ["B2", "B3", "B4", "B8"])
+    archive = shutil.make_archive(str(own.root / "packed"), "zip", own.files) if packed else str(own.files)
+    dataset = own.folder(modality=TAKEN, options={"archive": archive})
+    assert dataset.primary.bands == BANDS
+    for pixels in samples_of(own.store(dataset)).values():
+        assert [round(float(band.mean()), -2) for band in pixels] == [200, 300, 400, 800]
+
+
+def test_bands_are_those_of_a_scenes_band_files(own):
+    for band in ("B04", "B02", "B8A", "B03"):
+        write(own.files / f"T33UUU_{band}_10m.tif", noise(1, 192, 192))
+    dataset = own.scene(modality=TAKEN, options={"rasters": "*_{band}_10m.tif"})
+    assert dataset.primary.bands == ("B02", "B03", "B04", "B8A")
+    assert len(samples_of(own.store(dataset))) > 0
+
+
+@pytest.mark.parametrize(
+    ("names", "archive", "fault"),
+    [
+        (["B02", "B03", "B04", "B08"], None, "the option archive names no folder or zip"),
+        (
+            ["B02", "", "B04", "B08"],
+            "",
+            r"forest_0.tif in .* does not describe each of its bands \(found: B02 - B04",
+        ),
+        (["B02", "B03", "B04", "Band 4"], "", "has B04 more than once"),
+    ],
+)
+def test_files_that_do_not_name_their_bands_are_refused(own, names, archive, fault):
+    images(own, names, reverse=())
+    with pytest.raises(UserError, match=rf"mine: modalities.s2.bands is 'from-files': .*{fault}"):
+        own.folder(modality=TAKEN, options={"archive": archive if archive is None else str(own.files)})

@@ -1,0 +1,233 @@
+"""Scales, offsets and units of files are brought to the sensor's unit, or what cannot be is refused or said."""
+
+import numpy as np
+import pytest
+import xarray
+from own_files import CLASSES, SPLITS, noise, samples_of, workshop, write
+
+from bandbridge.base.errors import UserError
+from bandbridge.ingest.declarations import Declarations
+from bandbridge.ingest.radiometry import per_reflectance, radiometry_of
+
+OLD = "S2A_MSIL2A_20210126T102311_N0214_R065_T33UUU_20210126T120000"
+NEW = "S2A_MSIL2A_20220126T102311_N0400_R065_T33UUU_20220126T120000"
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    return workshop(tmp_path, monkeypatch)
+
+
+def images(own, change=lambda pixels, i: pixels, name="{cover}_{i}", count=6, bands=4, **facts):
+    """Files a class; `facts` are functions of their number, or values."""
+    truth = {}
+    for number, cover in enumerate(CLASSES):
+        for i in range(count):
+            pixels = noise(bands, 16, 16, seed=i + 7 * number)
+            stem = name(i, cover) if callable(name) else name.format(cover=cover, i=i)
+            truth[stem] = pixels
+            stated = {key: value(i) if callable(value) else value for key, value in facts.items()}
+            write(own.files / cover / f"{stem}.tif", change(pixels, i), **stated)
+    return truth
+
+
+def radiometry(stated=None, name="a.tif", whole=True, **facts):
+    known = {"sensor": "sentinel-2", "sensor_unit": "reflectance x 10000", **facts}
+    return radiometry_of(stated or Declarations(), name, 1, whole, **known)
+
+
+def test_files_with_and_without_the_offset_of_baseline_04_00_become_equal_reflectances(own):
+    truth = images(
+        own,
+        lambda pixels, i: (pixels + 1000 * (i % 2)).astype("uint16"),
+        scales=[1e-4] * 4,
+        offsets=lambda i: [-0.1 * (i % 2)] * 4,
+        nodata=0,
+    )
+    store = own.store(own.folder())
+    for name, pixels in samples_of(store).items():
+        assert pixels.dtype == np.uint16
+        np.testing.assert_array_equal(pixels, truth[name])
+    assert store.facts["units"] == "reflectance x 10000"
+    assert store.facts["radiometry"] == {
+        "1 x number + -1000: scale and offset of the files' bands": 9,
+        "as delivered": 9,
+    }
+
+
+def test_the_baseline_in_the_names_of_products_counts(own):
+    truth = images(
+        own,
+        lambda pixels, i: (pixels + 1000 * (i % 2)).astype("uint16"),
+        name=lambda i, cover: f"{NEW if i % 2 else OLD}_{cover}_{i}",
+    )
+    for name, pixels in samples_of(own.store(own.folder())).items():
+        np.testing.assert_array_equal(pixels, truth[name])
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [{"BOA_ADD_OFFSET": "-1000"}, {"RADIO_ADD_OFFSET": "-1000"}, {"PROCESSING_BASELINE": "05.10"}],
+    ids=lambda tags: next(iter(tags)),
+)
+def test_metadata_of_products_count(own, tags):
+    truth = images(
+        own,
+        lambda pixels, i: (pixels + 1000 * (i % 2)).astype("uint16"),
+        tags=lambda i: tags if i % 2 else {"PROCESSING_BASELINE": "03.01", "BOA_ADD_OFFSET": "0"},
+    )
+    for name, pixels in samples_of(own.store(own.folder())).items():
+        np.testing.assert_array_equal(pixels, truth[name])
+
+
+def test_reflectance_below_zero_is_the_least_value_and_no_data_stays_none(own):
+    def change(pixels, i):
+        pixels = pixels + 1000
+        pixels[:, 0, 0], pixels[:, 0, 1] = 0, 500
+        return pixels.astype("uint16")
+
+    images(own, change, scales=[1e-4] * 4, offsets=[-0.1] * 4, nodata=0)
+    store = own.store(own.folder())
+    stored = xarray.open_zarr(store.path, group="train").s2
+    assert np.isnan(stored.values[:, :, 0, 0]).all()
+    assert (stored.values[:, :, 0, 1] == 1).all()
+
+
+def test_reflectance_from_0_to_1_is_brought_to_the_sensors_unit_where_that_is_stated(own):
+    truth = images(own, lambda pixels, i: pixels.astype("float32") / 10_000)
+    store = own.store(own.folder(modality={"unit": "reflectance"}))
+    for name, pixels in samples_of(store).items():
+        np.testing.assert_allclose(pixels, truth[name], rtol=1e-5)
+    assert store.facts["units"] == "reflectance x 10000"
+    assert store.notes == []
+
+
+def test_scale_and_offset_of_the_data_sets_file_go_before_those_of_the_files(own):
+    truth = images(own, lambda pixels, i: (pixels + 50).astype("uint16"), scales=[7.0] * 4)
+    store = own.store(own.folder(modality={"scale": 1, "offset": [-50, -50, -50, 0]}))
+    for name, pixels in samples_of(store).items():
+        np.testing.assert_array_equal(pixels[:3], truth[name][:3])
+        np.testing.assert_array_equal(pixels[3], truth[name][3] + 50)
+
+
+def test_values_that_cannot_be_the_sensors_unit_are_said_and_no_unit_is_asserted(own):
+    images(own, lambda pixels, i: pixels.astype("float32") / 10_000, bands=3)
+    store = own.store(own.folder(bands=("B02", "B03", "B04")))
+    assert store.facts["units"] is None
+    (note,) = store.notes
+    assert "The values of s2 cannot be reflectance x 10000: half of those of train are below 0." in note
+    assert "unit (reflectance is 0 to 1)" in note
+    assert "units" not in xarray.open_zarr(store.path, group="train").s2.attrs
+
+
+def test_values_far_above_the_sensors_unit_are_said(own):
+    images(own, lambda pixels, i: (pixels * 20).astype("uint16"))
+    (note,) = own.store(own.folder()).notes
+    assert "half of those of train are above" in note
+
+
+def test_files_of_two_units_are_refused(own):
+    images(own, lambda pixels, i: pixels.astype("float32") / (10_000 if i == 2 else 1))
+    dataset = own.folder()
+    with pytest.raises(UserError, match=r"3  every value is below 4: reflectance from 0 to 1, most are reflectance x"):
+        own.store(dataset)
+    own.store(dataset, max_quarantined_share=0.5)
+    assert own.quarantine().keys() == {f"{cover}_2" for cover in CLASSES}
+
+
+def test_a_sensor_without_a_unit_gets_numbers_as_delivered_and_files_that_differ_are_refused(own):
+    images(own, scales=lambda i: [0.01 if i else 0.02] * 4)
+    dataset = own.folder(modality={"sensor": {"title": "Mine"}, "product": None})
+    with pytest.raises(UserError, match=r"3  states 0.02 x number \+ 0, most state 0.01 x number \+ 0; state scale"):
+        own.store(dataset)
+
+
+def test_another_unit_takes_scale_and_offset_of_the_files(own):
+    truth = images(own, scales=[0.01] * 4, offsets=[-30] * 4)
+    store = own.store(own.folder(modality={"sensor": {"title": "Radar", "units": "dB"}, "product": None}))
+    for name, pixels in samples_of(store).items():
+        np.testing.assert_allclose(pixels, truth[name] * 0.01 - 30, rtol=1e-5)
+    assert store.facts["units"] == "dB"
+
+
+def test_landsats_scale_makes_reflectance(own):
+    truth = images(own, lambda pixels, i: (pixels + 8000).astype("uint16"), scales=[2.75e-5] * 4, offsets=[-0.2] * 4)
+    sensor = {"title": "Landsat 8", "units": "reflectance x 10000"}
+    store = own.store(own.folder(modality={"sensor": sensor, "product": None}))
+    for name, pixels in samples_of(store).items():
+        expected = ((truth[name] + 8000.0) * 2.75e-5 - 0.2) * 10_000
+        np.testing.assert_allclose(pixels, expected, rtol=1e-4, atol=0.1)
+
+
+def test_band_files_are_brought_to_one_unit_each(own):
+    rows, truth = [], {}
+    for i in range(9):
+        pixels = noise(3, 16, 16, seed=i)
+        truth[f"p{i}"] = pixels
+        for band, values in zip(("B02", "B03", "B04"), pixels, strict=True):
+            new = band == "B03"
+            stated = {"scales": [1e-4], "offsets": [-0.1 if new else 0]}
+            write(own.files / f"p{i}_{band}.tif", (values[None] + 1000 * new).astype("uint16"), **stated)
+        rows.append({"id": f"p{i}", "path": f"p{i}", "cover": CLASSES[i % 3], "part": SPLITS[i // 3]})
+    dataset = own.table(rows, bands=("B02", "B03", "B04"), options={"band_files": "{path}_{band}.tif"})
+    for name, pixels in samples_of(own.store(dataset)).items():
+        np.testing.assert_array_equal(pixels, truth[name])
+
+
+def test_a_scene_with_offsets_is_brought_to_the_sensors_unit(own):
+    pixels = noise(3, 192, 192)
+    for band, values in zip(("B02", "B03", "B04"), pixels, strict=True):
+        write(own.files / f"{NEW}_{band}.tif", (values[None] + 1000).astype("uint16"))
+    store = own.store(own.scene(options={"rasters": "*_{band}.tif"}))
+    for name, found in samples_of(store).items():
+        row, col = (int(part) for part in name.split("_")[-2:])
+        np.testing.assert_array_equal(found, pixels[:, row : row + 16, col : col + 16])
+    assert list(store.facts["radiometry"]) == ["1 x number + -1000: processing baseline 04.00 or later"]
+
+
+# --- single statements ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("unit", "per"),
+    [
+        ("reflectance x 10000", 10_000),
+        ("reflectance", 1),
+        ("Reflectance x 10,000", 10_000),
+        ("surface reflectance * 100", 100),
+        ("dB", None),
+        (None, None),
+    ],
+)
+def test_units_of_reflectance(unit, per):
+    assert per_reflectance(unit) == per
+
+
+@pytest.mark.parametrize("name", [f"{NEW}/B02.tif", f"x/{NEW}.SAFE/GRANULE/a_B02.jp2", NEW.lower()])
+def test_names_with_a_baseline_from_04_00_have_an_offset(name):
+    assert radiometry(name=name).shifts == (-1000,)
+
+
+@pytest.mark.parametrize("name", [OLD, NEW.replace("N0400", "N9999"), NEW.replace("S2A", "S3A"), "N0400.tif", ""])
+def test_other_names_say_nothing(name):
+    assert radiometry(name=name) is None
+
+
+def test_a_baseline_says_nothing_of_floats_or_of_other_sensors():
+    assert radiometry(name=NEW, whole=False) is None
+    assert radiometry(name=NEW, sensor="sentinel-1", sensor_unit="dB") is None
+
+
+def test_tags_go_before_the_name():
+    assert radiometry(Declarations(scales=(1e-4,), offsets=(0.0,)), NEW) is None
+
+
+@pytest.mark.parametrize(("scale", "offset", "shift"), [(1.0, -1000.0, -1000.0), (1.0, -0.1, -1000.0)])
+def test_an_offset_alone_shows_its_unit_by_its_size(scale, offset, shift):
+    found = radiometry(Declarations(scales=(scale,), offsets=(offset,)))
+    assert found.shifts == (shift,)
+
+
+def test_a_scale_that_fits_no_unit_is_refused():
+    with pytest.raises(ValueError, match=r"state scale 7 and offset 0, which make neither reflectance nor reflectance"):
+        radiometry(Declarations(scales=(7.0,), offsets=(0.0,)))

@@ -1,0 +1,28 @@
+"""The Jinja templates of workflow/report, for the report and for comparisons."""
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from markupsafe import Markup
+
+from bandbridge.base.locations import WORKFLOW
+from bandbridge.reporting.tables.formats import column_groups, used_extras
+from bandbridge.reporting.tables.model import number
+
+FOLDER = WORKFLOW / "report"
+
+
+def template(name: str) -> Template:
+    """A template of workflow/report; a name that it uses and is not passed is an error."""
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(number=number, groups=column_groups, extras=used_extras)
+    return environment.get_template(name)
+
+
+def asset(name: str) -> Markup:
+    """The text of a style sheet or script of workflow/report, to be put into a page as it is."""
+    return Markup((FOLDER / name).read_text(encoding="utf-8"))
