@@ -76,6 +76,7 @@ def test_the_report_shows_picture_areas_and_agreement(applied):
     assert [row["name"] for row in view["rows"]] == ["forest", "water", "town"]
     assert "of 1,320 pixels with a known class agree" in view["agreement"]
     assert view["has_area"]
+    assert view["caption"].endswith("The map itself: apply/berlin.tif.")
 
 
 def test_an_archive_is_made(run_folder, scene, tmp_path):

@@ -40,7 +40,7 @@ def map_view(path: Path) -> dict[str, Any]:
         "has_area": any(row["km2"] for row in rows),
         "summary": ", ".join(f"{row['name']} {row['share']}" for row in rows),
         "caption": f"By {about['model']}, in windows of {about['window']} pixels{step}. The map itself: "
-        "apply/{about['map']}.",
+        f"apply/{about['map']}.",
         "agreement": ""
         if agreement is None
         else f"{agreement['share']:.1%} of {agreement['pixels']:,} pixels with a known class agree, "
