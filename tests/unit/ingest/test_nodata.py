@@ -244,7 +244,7 @@ def test_the_report_says_what_has_no_data_and_how_the_composite_is_made(own, tmp
     facts = dataset_page(store.path, own.root / "stores" / "quarantine.csv").facts
     assert facts["Without data"].startswith("6 samples, of whose pixels 25")
     assert facts["Without data"].endswith("on average; -32768 marks missing data")
-    assert facts["Made of the files' numbers"] == (
+    assert facts["Conversion of the files' numbers"] == (
         "1 x number + -1000: scale and offset of the files' bands (12 samples)"
     )
     assert "black to white: " in facts["Composite"]
