@@ -52,8 +52,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("compress", ["none", "deflate"])
-@pytest.mark.parametrize(("dtype", "fill"), CASES)
+@pytest.mark.parametrize(("dtype", "fill", "compress"), [*((*case, "none") for case in CASES), (*CASES[0], "deflate")])
 def test_a_declared_value_is_the_fill_value_of_the_store_and_no_pixel(own, dtype, fill, compress):
     patches(own, dtype, fill, compress=compress)
     store = own.store(own.folder())
