@@ -94,6 +94,7 @@ include: "workflow/rules/embed.smk"
 include: "workflow/rules/paint.smk"
 include: "workflow/rules/align.smk"
 include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/apply.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -103,6 +104,7 @@ rule all:
     input:
         report=paths.report,
         tables=scores.tables(),
+        applied=[*applied.maps(), *applied.archives()],
         patched=[
             run.of_line(line, "patched/open_clip_config.json")
             for line in run.patched.values()

@@ -12,6 +12,7 @@ from clones import ROOT, Clone, make_clone
 from params_of_jobs import unrecorded
 
 from bandbridge.catalogue.datasets import load_nomenclature
+from bandbridge.ops.rule_graph import as_mermaid, read_graph
 
 
 def plan(clone: Clone, *configfiles: str) -> list[str]:
@@ -64,7 +65,8 @@ def test_several_backbones_have_a_curve_and_a_student_each(clone: Clone):
 def test_the_papers_presets_plan_four_backbones_in_three_nomenclatures(clone: Clone):
     jobs = plan(clone, "workflow/presets/paper.yaml", "workflow/presets/paper-backbones.yaml")
     assert jobs.count("finetune") == jobs.count("align") == 4
-    assert jobs.count("convert") == 8 + 1  # BigEarthNet's jobs, and ImageNet's
+    # BigEarthNet's jobs, those of SEN12MS for each of two streams, EuroSAT's and ImageNet's.
+    assert jobs.count("convert") == 8 + 2 * 8 + 1 + 1
 
 
 def test_what_is_fetched_by_hand_stops_the_run_before_any_job(clone: Clone):
@@ -96,7 +98,7 @@ def test_weights_that_do_not_fit_a_student_stop_the_run_before_anything_is_train
     assert jobs.count("check_first_weights") == 1
     called = clone.snakemake("--cores", "1", "results/small/align/ms-vit/first_weights.json")
     assert called.returncode != 0
-    assert "other.npz holds nothing of the backbone" in called.stderr
+    assert "other.npz contains nothing of the backbone" in called.stderr
     assert "Traceback" not in called.stderr
 
 
@@ -285,3 +287,22 @@ def test_a_clip_is_trained_against_a_text_tower_that_is_fetched_first(clone: Clo
     jobs = clone.jobs()
     assert jobs.count("fetch_text_tower") == jobs.count("scratch_clip") == 1
     assert clone.jobs("fetch").count("fetch_text_tower") == 1
+
+
+def test_the_documentation_shows_the_rules_of_the_demo(clone: Clone):
+    (clone.root / "config.yaml").write_text((ROOT / "config.yaml").read_text())
+    printed = clone.snakemake("--rulegraph", "mermaid-js").stdout
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert f"```mermaid\n{as_mermaid(read_graph(printed))}```\n" in page
+
+
+def test_a_comparison_that_is_there_is_not_made_again(clone: Clone):
+    for name in ("one", "two"):
+        folder = clone.root / "results" / name
+        folder.mkdir(parents=True)
+        (folder / "metrics.csv").write_text("not looked at")
+    asked = ("compare", "--config", "compare=[one, two]")
+    assert clone.jobs(*asked) == ["compare"]
+    (clone.root / "results/comparisons/one-two").mkdir(parents=True)
+    (clone.root / "results/comparisons/one-two/index.html").touch()
+    assert clone.jobs(*asked) == []

@@ -7,6 +7,7 @@ from bandbridge.base.files import read_json
 from bandbridge.base.paths import one_of
 from bandbridge.catalogue.datasets import conversion_facts, read_yaml, spoken
 from bandbridge.catalogue.encoders import encoder_content
+from bandbridge.config.apply import Applications
 from bandbridge.config.evaluation import Evaluation
 from bandbridge.config.lines import align_task, model_at, nomenclature_of
 from bandbridge.config.networks import align_recipe
@@ -22,6 +23,7 @@ from bandbridge.ingest.listing import data_listing, file_listing
 run = Run(config)
 scores = Evaluation(run)
 paths = run.paths
+applied = Applications(run)
 
 
 wildcard_constraints:

@@ -125,6 +125,7 @@ rule report:
         tables=scores.tables(),
         galleries=scores.report_parts("gallery"),
         projections=scores.report_parts("projection"),
+        maps=applied.summaries(),
     output:
         report=report(
             paths.report,

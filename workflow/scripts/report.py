@@ -30,6 +30,7 @@ def main(
     clips: list[Path] = [],  # noqa: B006
     samples: list[Path] = [],  # noqa: B006
     notes: list | None = None,
+    maps: list[Path] = [],  # noqa: B006
 ) -> None:
     if settings is not None:
         with whole_file(settings) as part:
@@ -44,6 +45,7 @@ def main(
         benchmarks=benchmarks,
         galleries=galleries,
         projections=projections,
+        maps=maps,
         noted=[*samples, *clips, *(Path(training["history"]) for training in trainings)],
         checksums={name: checksum(path) for name, path in sources.items()},
     )

@@ -206,3 +206,11 @@ def test_numbers_and_bands_of_an_encoder_say_which_types_they_may_have():
     assert divisor == (
         "input.normalisation.divisor is '1e4'; expected a number or a list. YAML reads it as text; write 1.0e+4."
     )
+
+
+def test_keys_that_look_like_steps_of_a_check_are_keys():
+    config = {**DEMO, "\0mapping": 1, "[key]": 1, "prompts": {"[key]": ["a {}"]}}
+    unknown, odd, name = model_faults(config, Config)
+    assert unknown.startswith("\\x00mapping is not a known key; allowed: run, seed")
+    assert odd.startswith("[key] is not a known key; allowed: run, seed")
+    assert name.startswith("prompts.[key] is '[key]'; allowed are letters")

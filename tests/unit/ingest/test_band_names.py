@@ -9,7 +9,7 @@ from own_files import CLASSES, SPLITS, noise, samples_of, workshop, write
 from rasterio.enums import ColorInterp
 
 from bandbridge.base.errors import UserError
-from bandbridge.catalogue.datasets import Modality
+from bandbridge.catalogue.modalities import Modality
 from bandbridge.ingest.band_names import BandNamesError, key, order_of
 from bandbridge.ingest.declarations import Declarations
 from bandbridge.ingest.readers import reader

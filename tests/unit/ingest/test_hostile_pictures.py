@@ -19,7 +19,8 @@ from rasterio.transform import from_bounds
 from shapely.geometry import box
 
 from bandbridge.base.errors import UserError
-from bandbridge.catalogue.datasets import Modality, load_dataset
+from bandbridge.catalogue.datasets import load_dataset
+from bandbridge.catalogue.modalities import Modality
 from bandbridge.ingest.rasters import RasterError, decode
 from bandbridge.ingest.readers import Rejected, Sample, scene
 from bandbridge.ingest.readers import folder as folder_reader

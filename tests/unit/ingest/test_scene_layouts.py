@@ -29,7 +29,8 @@ from small_store import convert_archives
 
 from bandbridge.base.errors import UserError
 from bandbridge.catalogue import datasets as catalogue
-from bandbridge.catalogue.datasets import Modality, load_dataset, read_yaml
+from bandbridge.catalogue.datasets import load_dataset, read_yaml
+from bandbridge.catalogue.modalities import Modality
 from bandbridge.ingest.readers.scene import read_bands, read_grid, read_scene
 from bandbridge.store.dataset import Store
 

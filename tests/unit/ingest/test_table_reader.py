@@ -15,7 +15,8 @@ from rasterio.enums import Resampling
 from reading import read_all
 
 from bandbridge.base.errors import UserError
-from bandbridge.catalogue.datasets import Dataset, Modality, Source, headline_metric
+from bandbridge.catalogue.datasets import Dataset, Source, headline_metric
+from bandbridge.catalogue.modalities import Modality
 from bandbridge.ingest.rasters import to_grid
 from bandbridge.ingest.readers import Planned, Rejected, reader
 

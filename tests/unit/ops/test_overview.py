@@ -194,6 +194,7 @@ def snakemakes(reason: dict[str, Any], **job: Any) -> SimpleNamespace:
             "benchmark": None,
             "threads": 8,
             "is_checkpoint": False,
+            "wildcards_dict": {"student": "ms-vit"},
             "output": ["a"],
             **job,
         }

@@ -474,7 +474,7 @@ def test_the_curve_has_a_line_for_each_alpha_and_marks_the_chosen_one(tmp_path):
         "patching_val_units": [12] * 3,
     }
     assert selected["alpha"] == 0.5
-    assert (selected["line"], selected["datasets"]) == ("vit", ["scene"])
+    assert (selected["line"], selected["datasets"]) == ("vit", ["demo_scene"])
     assert selected["criterion"] == "max_loss"
     assert "0.5000" in selected["reason"]
 

@@ -13,7 +13,8 @@ import zarr
 from small_store import make_store, small_dataset, write_store
 
 from bandbridge.base.errors import UserError
-from bandbridge.catalogue.datasets import Composite, Modality, load_dataset, load_nomenclature
+from bandbridge.catalogue.datasets import Composite, load_dataset, load_nomenclature
+from bandbridge.catalogue.modalities import Modality
 from bandbridge.catalogue.sensors import order_bands
 from bandbridge.ingest.readers import Rejected, Sample, reader
 from bandbridge.store.dataset import Store

@@ -30,7 +30,7 @@ def model_faults(content: Any, model: type[BaseModel], under: str = "") -> Itera
         details = error.errors(include_url=False)
     else:
         return
-    located = [(without_tags(item["loc"]), item) for item in details]
+    located = [(_path_of(item), item) for item in details]
     lacking: dict[Path, list[str]] = {}
     for path, item in located:
         if item["type"] == "missing":
@@ -38,8 +38,16 @@ def model_faults(content: Any, model: type[BaseModel], under: str = "") -> Itera
     for path, item in sorted(located, key=lambda entry: [str(step) for step in entry[0]]):
         if item["type"] != "missing":
             yield _sentence(content, model, path, item, under)
-        elif str(path[-1]) in (names := lacking.pop(path[:-1], [])):
+        elif names := lacking.pop(path[:-1], []):
+            # All that a section lacks at once, in the place of the first.
             yield _missing(content, model, path[:-1], names, under)
+
+
+def _path_of(item: Mapping[str, Any]) -> Path:
+    location = item["loc"]
+    if item["type"] in ("missing", "extra_forbidden"):  # the last step is a key, whatever it looks like
+        return (*without_tags(location[:-1]), location[-1])
+    return without_tags(location)
 
 
 def _missing(content: Any, model: type[BaseModel], path: Path, names: list[str], under: str) -> str:
@@ -58,7 +66,7 @@ def _sentence(content: Any, model: type[BaseModel], path: Path, item: Mapping[st
     kind, value, about = item["type"], item["input"], item.get("ctx", {})
     if isinstance(broken := about.get("error"), BrokenRuleError):
         kind, about = broken.rule, broken.about
-    of_a_key = path[-1:] == (KEY,)
+    of_a_key = path[-1:] == (KEY,) and kind != "extra_forbidden"
     path = path[:-1] if of_a_key else path
     key = wording.dotted(path, under)
     *_, (_, places) = steps(content, model, path)

@@ -15,7 +15,7 @@ from bandbridge.base.wording import TEMPLATE_ALLOWED
 
 
 class BrokenRuleError(ValueError):
-    """What a check of our own refuses: the name of a sentence in `wording`, and what it is told besides the value."""
+    """What a check of our own refuses: the name of a sentence in `wording`, and its arguments besides the value."""
 
     def __init__(self, rule: str, **about: Any) -> None:
         super().__init__(rule)
@@ -108,25 +108,30 @@ def _agreed(value: bool) -> bool:
     return value
 
 
-# --- one of several types, told apart by what stands in the file ------------------------------------------------------
+# --- one of several types, chosen by that of the value ----------------------------------------------------------------
 
-_STEP = "\0"  # begins no key that people write
+# The names of types among pydantic's steps to a value: no keys, because no key that people write begins like this.
+_TAGS: Mapping[str, Any] = {
+    "\0mapping": Mapping,
+    "\0list": list,
+    "\0text": str,
+    "\0number": int | float,
+}
 
 
-def _type_of(value: Any) -> str | None:
+def _tag_of(value: Any) -> str | None:
     if isinstance(value, bool):
         return None
-    kinds = {"mapping": Mapping, "list": list, "text": str, "number": int | float}
-    return next((f"{_STEP}{name}" for name, kind in kinds.items() if isinstance(value, kind)), None)
+    return next((tag for tag, kind in _TAGS.items() if isinstance(value, kind)), None)
 
 
-MAPPING, LIST, TEXT, NUMBER = (Tag(f"{_STEP}{name}") for name in ("mapping", "list", "text", "number"))
-BY_TYPE = Discriminator(_type_of)
+MAPPING, LIST, TEXT, NUMBER = map(Tag, _TAGS)
+BY_TYPE = Discriminator(_tag_of)
 
 
 def without_tags(location: tuple[str | int, ...]) -> tuple[str | int, ...]:
     """The steps to a value, without those that only say which of several types it was taken for."""
-    return tuple(step for step in location if not (isinstance(step, str) and step.startswith(_STEP)))
+    return tuple(step for step in location if step not in _TAGS)
 
 
 # --- types ------------------------------------------------------------------------------------------------------------

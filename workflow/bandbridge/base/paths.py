@@ -161,6 +161,10 @@ class RunPaths:
         """What the report shows of an encoder's embeddings of a data set: a gallery or a projection."""
         return self.results(f"report_parts/{kind}.{shown}.{dataset}.json")
 
+    def applied(self, name: str, ending: str) -> str:
+        """What an entry of `apply` makes: a map (tif), what the report shows of it (json), an archive (parquet)."""
+        return self.results(f"apply/{name}.{ending}")
+
 
 class Paths(RunPaths):
     """Every path of a run: of its own files, and of what it shares with other runs.

@@ -11,6 +11,7 @@ from bandbridge.base.model_forms import with_paths
 from bandbridge.base.wording import shown
 from bandbridge.base.yaml_files import Document, read_document, texts_of_keys
 from bandbridge.catalogue.datasets import merged
+from bandbridge.config.apply import apply_faults
 from bandbridge.config.clip import clip_faults
 from bandbridge.config.data import (
     dataset_faults,
@@ -51,6 +52,7 @@ CHECKS: Sequence[Callable[[Mapping[str, Any]], Iterable[str]]] = (
     table_faults,
     word_faults,
     root_faults,
+    apply_faults,
 )
 
 

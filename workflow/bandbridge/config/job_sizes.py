@@ -84,6 +84,10 @@ class JobSizes:
         """The same with torch."""
         return resources.small(torch=True)
 
+    def applying(self) -> Ask:
+        """Maps and archives, of images whose size nobody knows before."""
+        return resources.applying()
+
     def drawing(self) -> Ask:
         return resources.drawing(DRAWING_PROCESSES)
 

@@ -210,6 +210,11 @@ def small(torch: bool = False) -> Ask:
     return _ask(TORCH_MB if torch else PLAIN_MB, SHORT)
 
 
+def applying() -> Ask:
+    """Windows of a scene of any size, of which a strip is held."""
+    return _ask(TORCH_MB + 2_000, 24 * 60)
+
+
 def drawing(processes: int) -> Ask:
     """The report, whose figures several processes draw at once: each holds the tables and a plotting library."""
     return _ask(PLAIN_MB + 400 * processes, SHORT)

@@ -66,6 +66,7 @@ class Run:
         self.scratch: str | None = config["clip"]["scratch"]["dataset"] if uses_scratch(config) else None
         self.taught: str = align_task(config)["dataset"]
         self._datasets: dict[str, Dataset] = {}
+        self._nomenclatures: dict[str, tuple[str, ...]] = {}
 
     @cached_property
     def others(self) -> dict[str, EncoderFacts]:
@@ -118,7 +119,9 @@ class Run:
 
     def nomenclatures(self, dataset: str) -> list[str]:
         """What a data set is scored in, the main one first."""
-        return list(scored_nomenclatures(self.config, dataset))
+        if dataset not in self._nomenclatures:
+            self._nomenclatures[dataset] = scored_nomenclatures(self.config, dataset)
+        return list(self._nomenclatures[dataset])
 
     def nomenclature(self, dataset: str) -> str:
         """The one that stands for a data set where one is enough."""

@@ -23,7 +23,8 @@ from bandbridge.base.files import whole_directory, whole_file
 from bandbridge.base.progress import remark
 from bandbridge.base.reasons import group_reasons
 from bandbridge.base.untrusted import as_cell
-from bandbridge.catalogue.datasets import Dataset, Modality, load_nomenclature
+from bandbridge.catalogue.datasets import Dataset, load_nomenclature
+from bandbridge.catalogue.modalities import Modality
 from bandbridge.catalogue.sensors import sensor_of
 from bandbridge.config.sharing import settings_of
 from bandbridge.ingest.convert import shard_name

@@ -8,7 +8,7 @@ import re
 from collections.abc import Sequence
 
 from bandbridge.catalogue.band_keys import band_key as key
-from bandbridge.catalogue.datasets import Modality
+from bandbridge.catalogue.modalities import Modality
 from bandbridge.catalogue.sensors import Sensor, sensor_of
 from bandbridge.ingest.declarations import Declarations
 

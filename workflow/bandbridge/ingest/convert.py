@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 import bandbridge
 from bandbridge.base.checksums import crc32c
 from bandbridge.base.reasons import without_made_up_names
-from bandbridge.catalogue.datasets import Dataset, Modality, conversion_facts, load_nomenclature
+from bandbridge.catalogue.datasets import Dataset, conversion_facts, load_nomenclature
+from bandbridge.catalogue.modalities import Modality
 from bandbridge.catalogue.reader_options import min_valid_share
 from bandbridge.ingest.nodata import share, with_fill
 from bandbridge.ingest.plan import SHARD, Shard

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from bandbridge.catalogue.datasets import Modality
+from bandbridge.catalogue.modalities import Modality
 from bandbridge.ingest.band_names import BandNamesError, order_of
 from bandbridge.ingest.declarations import Declarations
 from bandbridge.ingest.nodata import IGNORE, validity

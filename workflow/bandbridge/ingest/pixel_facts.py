@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bandbridge.catalogue.datasets import Composite, Modality
+from bandbridge.catalogue.datasets import Composite
+from bandbridge.catalogue.modalities import Modality
 from bandbridge.ingest.nodata import FILL
 from bandbridge.ingest.places import Grid, modality_difference
 from bandbridge.ingest.radiometry import per_reflectance, store_unit

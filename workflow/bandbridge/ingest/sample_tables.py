@@ -10,7 +10,8 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
-from bandbridge.catalogue.datasets import Dataset, Modality, label_map, load_nomenclature
+from bandbridge.catalogue.datasets import Dataset, label_map, load_nomenclature
+from bandbridge.catalogue.modalities import Modality
 from bandbridge.catalogue.sensors import Sensor, sensor_of
 from bandbridge.ingest.plan import Plan
 from bandbridge.ingest.records import Records

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from rasterio.enums import Resampling
 from rasterio.io import DatasetReader
 
-from bandbridge.catalogue.datasets import Modality
+from bandbridge.catalogue.modalities import Modality
 from bandbridge.ingest.declarations import Declarations, declarations_of
 from bandbridge.ingest.interpretation import chosen_bands, may_lack_data, radiometry_for
 from bandbridge.ingest.mask_files import read_mask

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bandbridge.catalogue.datasets import Modality
+from bandbridge.catalogue.modalities import Modality
 from bandbridge.ingest.interpretation import together
 from bandbridge.ingest.nodata import to_grid_with_data
 from bandbridge.ingest.places import Grid, misplaced, modality_difference, on_grid, on_ground

@@ -17,6 +17,7 @@ def expected_calibration_error(confidence: ArrayLike, right: ArrayLike, bins: in
     Args:
         confidence: (m,), 0..1.
         right: (m,), 1 where the prediction is right.
+        bins: number of bins.
     """
     confidences, hits = np.asarray(confidence, dtype=np.float64), np.asarray(right, dtype=np.float64)
     if not len(confidences):

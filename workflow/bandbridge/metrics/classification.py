@@ -58,6 +58,7 @@ def top_k_hits(truth: Integers, scores: Floats, k: int) -> NDArray[np.bool_]:
     Args:
         truth: (n,) indices of classes.
         scores: (n, class).
+        k: number of classes.
     """
     of_truth = scores[np.arange(len(truth)), truth][:, None]
     earlier = np.arange(scores.shape[1]) < truth[:, None]

@@ -92,7 +92,15 @@ def save_text_side(directory: Path, model: nn.Module, tokenizer: Any, model_cfg:
 
 
 def new_tower(folder: Path, model_cfg: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
-    """The options for `open_clip.create_model`, and the tokenizer, of a text tower in a separate folder."""
+    """A text tower in a separate folder.
+
+    Args:
+        folder: of the tower.
+        model_cfg: of the CLIP.
+
+    Returns:
+        The options for `open_clip.create_model`, and the tokenizer.
+    """
     from open_clip.tokenizer import HFTokenizer  # takes seconds
 
     text = model_cfg["text_cfg"]

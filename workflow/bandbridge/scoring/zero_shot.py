@@ -134,9 +134,20 @@ def labelled(path: Path, store: Store) -> Labelled:
 def zero_shot(
     parts: Sequence[Labelled], head: Head, run: str, nomenclature: str, prompts: str, draws: Draws
 ) -> tuple[list[Row], HeadlineDraws]:
-    """Rows of zero-shot classification of an encoder's splits of one data set, and its headline on every half-sample.
+    """Zero-shot classification of an encoder's splits of one data set.
 
-    Of a multi-label data set with a split val, the F1 on test is that at the thresholds that are best on val.
+    With several labels per sample and a split val, F1 on test is computed at the thresholds that are best on val.
+
+    Args:
+        parts: the encoder's splits.
+        head: class vectors.
+        run: name of the run.
+        nomenclature: of the labels and the head.
+        prompts: of the head.
+        draws: half-samples of the intervals.
+
+    Returns:
+        The rows, and the headline with its value on every half-sample.
 
     Raises:
         UserError: the head is of other classes than the labels, or of another CLIP than the embeddings.

@@ -84,7 +84,7 @@ class Store:
 
     @property
     def fill_value(self) -> float | None:
-        """What stands for no data in the modality's array; None where every pixel holds data."""
+        """The value that marks missing data in the modality's array; None if every pixel has data."""
         stated = self.facts.get("fill_value")
         return None if stated is None else float(stated)
 
@@ -112,7 +112,7 @@ class Samples:
         lat: (sample,) degrees north of the centres, NaN where unknown; None if the store has no coordinates.
         lon: (sample,) degrees east of the centres, like `lat`.
         resolution: metres of a pixel's side; None where unknown.
-        valid_share: (sample,) share of the pixels that hold data in all bands; None where all do.
+        valid_share: (sample,) share of the pixels with data in all bands; None if all have.
     """
 
     def __init__(self, store: Store, split: str) -> None:
@@ -170,7 +170,11 @@ class Samples:
         return self.read_with_validity(indices)[0]
 
     def read_with_validity(self, indices: ArrayLike) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-        """The same pixels, and where they hold data, in their shape; None where all of them do."""
+        """Like `read`, with the validity of the pixels.
+
+        Returns:
+            The pixels, and in their shape whether each has data; None if all have.
+        """
         rows = np.asarray(indices, dtype=np.int64)
         if rows.size and (rows.min() < 0 or rows.max() >= len(self)):
             raise IndexError(f"indices {rows.min()} to {rows.max()} of {len(self)} samples")

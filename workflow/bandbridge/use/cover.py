@@ -18,6 +18,7 @@ from rasterio.windows import Window
 from bandbridge import __version__
 from bandbridge.base.files import whole_file
 from bandbridge.use.colours import class_colours
+from bandbridge.use.rasters import LOCAL
 
 TILE = 512
 CREATION = {"driver": "COG", "compress": "DEFLATE", "blocksize": TILE, "bigtiff": "IF_SAFER", "num_threads": "2"}
@@ -91,7 +92,7 @@ def _write(
         "compress": "ZSTD", "interleave": "band", "bigtiff": "IF_SAFER",
     }  # fmt: skip
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder:
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as folder, rasterio.Env(**LOCAL):
         plain = Path(folder, "plain.tif")
         with rasterio.open(plain, "w", **profile) as file:
             for top in range(0, grid.height, TILE):

@@ -22,10 +22,11 @@ from bandbridge.use.bands import canonical
 DRIVERS = ("GTiff", "JP2OpenJPEG", "PNG", "JPEG", "VRT", "ENVI")
 SUFFIXES = (".tif", ".tiff", ".jp2", ".png", ".jpg", ".jpeg", ".vrt", ".img", ".dat")
 # Local files alone, and no program inside a VRT.
-LOCAL = {
+LOCAL: dict[str, str | int] = {
     "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ".none",
     "GDAL_VRT_ENABLE_PYTHON": "NO",
-    "GDAL_HTTP_MAX_RETRY": "0",
+    # MB of decoded blocks. GDAL takes a twentieth of the memory; this much holds a row of tiles of all of Sentinel-2.
+    "GDAL_CACHEMAX": 256,
 }
 # What operating systems leave in folders.
 JUNK = re.compile(r"(?i)^(\.|__macosx|thumbs\.db|desktop\.ini)")

@@ -27,7 +27,7 @@ class Train(Section):
     gpus: Count = key("of each node, for one training; without GPUs, so many processes share it")
     nodes: Count = key("for one training; more than one need a cluster (docs/hpc.md)")
     checkpoint_minutes: Positive = key(
-        "a training that is killed, or told to stop (SIGTERM, SIGUSR1), resumes from its last checkpoint",
+        "a training that is killed, or asked to stop (SIGTERM, SIGUSR1), resumes from its last checkpoint",
         unit="minutes",
     )
     keep_checkpoints: Count = key("a damaged last one falls back to the one before")

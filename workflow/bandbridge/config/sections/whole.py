@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from bandbridge.base.model_types import Section, Text, UserPath, key
+from bandbridge.config.sections.apply import Application
 from bandbridge.config.sections.clip import Clip
 from bandbridge.config.sections.data import Preprocess, Prompts, Tasks
 from bandbridge.config.sections.evaluation import Embed, Evaluate
@@ -86,6 +87,11 @@ class Config(Section):
     embed: Embed = key("how images are encoded", reruns="the embeddings and scores")
     evaluate: Evaluate = key("what is scored: every metric reads embeddings", reruns="the scores concerned")
     tables: Tables = key("what the tables show", reruns="the tables and the report")
+    apply: dict[PathName, Application] = key(
+        "scenes to map and images to embed with this run's models: name -> {images: PATH}, and more (docs/use.md)",
+        reruns="the maps and archives concerned, the report",
+        default={},
+    )
     compare: list[UserPath] = key(
         "runs that `snakemake compare` puts side by side: names below results_root, or folders", reruns="nothing"
     )

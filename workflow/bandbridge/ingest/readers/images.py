@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from rasterio import Affine
 
-from bandbridge.catalogue.datasets import Modality
+from bandbridge.catalogue.modalities import Modality
 from bandbridge.ingest.interpretation import interpreted
 from bandbridge.ingest.mask_files import masked
 from bandbridge.ingest.places import Grid
@@ -59,7 +59,8 @@ def read_image(
     if content.startswith(TIFF_MARKS):
         raster = picture_raster(masked(decode(content, limit), mask), content, modality, name)
         pixels = np.ascontiguousarray(raster.pixels.transpose(1, 2, 0))
-        valid = None if raster.valid is None else np.asarray(raster.valid.all(axis=0))
+        # Of a picture whose value for no data is 0, black holds none, and a dark red does.
+        valid = None if raster.valid is None else np.asarray(raster.valid.any(axis=0))
         if picture_size:
             pixels, valid = _cut_with_data(Image.fromarray(pixels), valid, picture_size)
             uncut = raster

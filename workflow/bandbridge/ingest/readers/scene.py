@@ -20,7 +20,8 @@ from rasterio.transform import xy as pixels_to_points
 from rasterio.warp import transform as transform_points
 
 from bandbridge.base.errors import UserError
-from bandbridge.catalogue.datasets import Dataset, Modality, load_nomenclature
+from bandbridge.catalogue.datasets import Dataset, load_nomenclature
+from bandbridge.catalogue.modalities import Modality
 from bandbridge.catalogue.reader_options import OTHER_GRIDS, SPLIT_LETTERS, SceneOptions, options_of
 from bandbridge.ingest.interpretation import together
 from bandbridge.ingest.mask_files import masks_of

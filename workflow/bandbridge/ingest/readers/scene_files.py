@@ -11,7 +11,7 @@ from pathlib import Path
 from rasterio.io import DatasetReader
 
 from bandbridge.base.errors import UserError
-from bandbridge.catalogue.datasets import Modality
+from bandbridge.catalogue.modalities import Modality
 from bandbridge.ingest.archives import MAX_BAND_BYTES, member_names, read_member
 from bandbridge.ingest.band_names import COMPARE, TAKE
 from bandbridge.ingest.declarations import Declarations, declarations_of

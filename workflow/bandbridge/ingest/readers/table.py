@@ -9,7 +9,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from bandbridge.base.errors import UserError
-from bandbridge.catalogue.datasets import Dataset, Modality, load_nomenclature
+from bandbridge.catalogue.datasets import Dataset, load_nomenclature
+from bandbridge.catalogue.modalities import Modality
 from bandbridge.catalogue.reader_options import TableOptions, parse_options
 from bandbridge.ingest.archives import is_archive
 from bandbridge.ingest.declarations import grid_of

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from rasterio.enums import ColorInterp
 from rasterio.io import DatasetReader
 
-from bandbridge.catalogue.datasets import Modality
+from bandbridge.catalogue.modalities import Modality
 from bandbridge.ingest.interpretation import interpreted
 from bandbridge.ingest.nodata import IGNORE, validity
 from bandbridge.ingest.rasters import Raster, RasterError, in_gdals_words, must_fit, opened

@@ -138,7 +138,11 @@ def main_curve(config: Mapping[str, Any], curves: Sequence[Curve]) -> Curve | No
 
 
 def ends_of(config: Mapping[str, Any], curve: Curve) -> tuple[str, str]:
-    """The encoders that a summary compares: zero-shot CLIP and the patched model."""
+    """The encoders that a summary compares.
+
+    Returns:
+        Names of zero-shot CLIP and of the patched model.
+    """
     line = lines(config).get(curve.clip)
     if line is None:
         return zero_shot(curve.clip), curve.chosen

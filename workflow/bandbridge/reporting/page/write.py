@@ -21,6 +21,7 @@ from bandbridge.config.scored import open_words
 from bandbridge.reporting.figures.style import Album
 from bandbridge.reporting.page.curves import paint_plots, remarks, short_titles, training_name, training_plot
 from bandbridge.reporting.page.datasets import dataset_page
+from bandbridge.reporting.page.maps import map_view
 from bandbridge.reporting.page.models import class_scores, confusions
 from bandbridge.reporting.page.probes import probe_plots
 from bandbridge.reporting.page.run import Cost, bibtex, cost_plot, costs, provenance, total_cost
@@ -63,6 +64,7 @@ class RunFiles:
         galleries: files of `galleries.make_gallery`.
         projections: files of `projection.make_projection`.
         noted: files with remarks of stages, see `remarks`.
+        maps: what `use.apply` wrote beside each map.
         checksums: name -> SHA-256 of the page's inputs.
     """
 
@@ -74,6 +76,7 @@ class RunFiles:
     galleries: Sequence[Path] = ()
     projections: Sequence[Path] = ()
     noted: Sequence[Path] = ()
+    maps: Sequence[Path] = ()
     checksums: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -129,6 +132,7 @@ def write_report(
         galleries_left_out=left_out,
         probes=drawn["probes"],
         projections=drawn["projections"],
+        maps=[map_view(path) for path in files.maps],
         trainings=[(training_name(of), drawn[f"training {index}"]) for index, of in enumerate(files.trainings)],
         datasets=datasets,
         costs=stages,
