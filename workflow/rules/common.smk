@@ -13,6 +13,7 @@ from bandbridge.catalogue.datasets import (
     spoken,
 )
 from bandbridge.base.code_version import code_version
+from bandbridge.config.apply import applications, apply_settings, made_by
 from bandbridge.config.run_notes import run_notes
 from bandbridge.config.run import (
     absent_checkpoints,
@@ -435,3 +436,34 @@ def encoded(encoder, dataset, split):
     if encoder in STUDENTS:
         selected_alpha(teacher(encoder))  # for the same reason
     return embedding(encoder, dataset, split)
+
+
+# --- what the models are applied to -----------------------------------------------------------------------------------
+
+APPLICATIONS = applications(config)  # name -> images, model, options
+MAPS = [results(f"apply/{name}.tif") for name in made_by(config, "map")]
+ARCHIVES = [results(f"apply/{name}.parquet") for name in made_by(config, "archive")]
+
+
+def applied_model(wildcards):
+    """The weights of an entry's model, its text side, and what its labels and its confidence are made of."""
+    model = APPLICATIONS[wildcards.applied]["model"]
+    if model in STUDENTS:
+        clip, task, line = clip_of(model), align_task(config), teacher(model)
+        files = dict(weights=aligned(model), encoder=model)
+    else:
+        clip, line = model, PATCHED[model]
+        task = LINES[line].patching[0]
+        files = dict(
+            weights=of_line(line, "patched/open_clip_model.safetensors"),
+            encoder=chosen_model(line),
+        )
+    encoder = files.pop("encoder")
+    if "val" in scored_splits(task["dataset"]) and task["dataset"] in EVALUATED:
+        files["validation"] = encoded(encoder, task["dataset"], "val")
+    return dict(
+        **files,
+        text=results(f"clip/{clip}/open_clip_config.json"),
+        head=task_head(clip, task),
+        store=store(task["dataset"]),
+    )
