@@ -22,7 +22,7 @@ rule apply_map:
         gpu_model=GPU_MODEL,
         slurm_partition=GPU_PARTITION,
         mem_mb=memory(small_with_torch),
-        runtime=LONGEST or 24 * 60,
+        runtime=int(LONGEST or 24 * 60),
     params:
         entry=lambda w: APPLICATIONS[w.applied],
         settings=lambda w: apply_settings(config, APPLICATIONS[w.applied]["model"]),
