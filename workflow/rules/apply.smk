@@ -8,6 +8,7 @@ rule apply_map:
     output:
         cover=results("apply/{applied}.tif"),
         summary=results("apply/{applied}.json"),
+        picture=results("apply/{applied}.png"),
     log:
         logs("apply/{applied}.map.log"),
     benchmark:
@@ -15,7 +16,7 @@ rule apply_map:
     wildcard_constraints:
         applied="[A-Za-z0-9_-]+",
     conda:
-        "../../envs/torch.yaml"
+        "../../envs/use.yaml"
     threads: 8
     resources:
         gpu=1,
