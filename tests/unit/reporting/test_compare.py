@@ -235,5 +235,5 @@ def test_a_run_of_an_earlier_version_is_compared_by_its_configuration(tmp_path):
 def test_a_choice_that_nothing_says_the_line_of_is_an_error(tmp_path):
     folders = [write_run(tmp_path / name) for name in ("one", "two")]
     forget_the_line(folders[1])
-    with pytest.raises(UserError, match=r"two.*selected\.json does not say which line it is of"):
+    with pytest.raises(UserError, match=r"two.*selected\.json does not name its line"):
         compare_runs(folders)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import BANDS, OPTIONS
+from band_images import BANDS, OPTIONS
 
 from bandbridge.models.preprocessing import BandStatistics
 from bandbridge.models.students import Student, StudentSpec

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from conftest import BANDS, random_pixels, write_raster
+from band_images import BANDS, random_pixels, write_raster
 from nbclient import NotebookClient
 
 NOTEBOOK = Path(__file__).parents[3] / "docs" / "use.ipynb"
