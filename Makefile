@@ -1,4 +1,4 @@
-# The daily commands. Each sets up .venv by itself where that is needed.
+# The daily commands. Each sets up .venv first if it is missing or out of date.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -10,7 +10,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Containers set this, and then every process compiles every module it imports again.
 export PYTHONDONTWRITEBYTECODE :=
 
-# Another Python or another PyTorch than .venv may have.
+# The user asks for a Python or PyTorch that .venv may not have.
 ifneq ($(PYTHON)$(CPU),)
 .PHONY: $(INSTALLED)
 endif
@@ -24,13 +24,13 @@ $(INSTALLED): requirements.lock
 	@PYTHON="$(PYTHON)" CPU="$(CPU)" sh envs/setup.sh
 	@touch $@
 
-doctor: ## check this machine (packages, GPU, disk, network) and the configuration; say what is missing
-	@# It speaks before anything is installed, too.
+doctor: ## check this machine (packages, GPU, disk, network) and the configuration; report what is missing
+	@# It also works before anything is installed.
 	@PYTHONPATH=workflow "$$(command -v $(BIN)/python || sh envs/find_python.sh 2>/dev/null || echo python3)" -m bandbridge.ops.doctor $(if $(PRESET),--configfile $(PRESET))
 
 demo: $(INSTALLED) ## run the embedded demo from download to report
 	@echo "Running the demo: patch a small CLIP on a Sentinel-2 scene, align a 13-band student, evaluate, report."
-	@# A thread a job: with another number of threads torch adds up in another order, and the figures differ.
+	@# One thread per job: with other numbers of threads torch sums in another order, and the figures differ.
 	@snakemake --quiet host reason --max-threads 1
 
 test: check ## check the code, then run all tests
@@ -74,7 +74,7 @@ docs: $(INSTALLED) ## write docs/configuration.md and workflow/schemas, and buil
 compare: $(INSTALLED) ## put finished runs side by side: make compare RUNS="demo seed-1"
 	@python workflow/scripts/compare.py --runs $(RUNS:%=results/%) --page results/comparisons/$(subst $() ,-,$(strip $(RUNS)))/index.html
 
-fetch: $(INSTALLED) ## bring what needs a network, so that the rest runs offline
+fetch: $(INSTALLED) ## download everything that needs a network, so that the rest runs offline
 	@snakemake --quiet host reason -- fetch
 
 lock: ## resolve the dependencies in pyproject.toml into requirements.lock (needs uv)

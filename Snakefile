@@ -22,7 +22,7 @@ except ModuleNotFoundError as error:
         f"{error.name} is not installed for {sys.executable}: {INSTALL}"
     ) from None
 
-# Another copy would read other data set files than those beside this Snakefile.
+# Another copy would read its own data set files, not those beside this Snakefile.
 if Path(bandbridge.__file__).resolve().parents[1] != PACKAGE:
     raise WorkflowError(
         f"bandbridge comes from {bandbridge.__file__}, not from this clone: {INSTALL}"
@@ -40,7 +40,7 @@ from bandbridge.config.networks import configured_precisions
 from bandbridge.config.shared_things import shared_things
 from bandbridge.ingest.fetch import manual_steps
 
-# What reading a file would lose in silence, such as the first of two equal keys.
+# Errors that reading a file would hide, such as the first of two equal keys.
 try:
     check_files([Path("config.yaml"), *map(Path, workflow.configfiles)])
 except UserError as error:
@@ -59,7 +59,7 @@ signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 if overview.is_quiet(workflow):
     os.environ[progress.QUIET] = "1"
 
-# Conda environments and containers bring what the package needs, but not the package.
+# Conda environments and containers contain the package's dependencies, but not the package.
 if workflow.deployment_settings.deployment_method:
     job.share_package(PACKAGE)
 
@@ -123,7 +123,7 @@ rule fetch:
     localrule: True
 
 
-# From before Snakemake plans. A dry run changes nothing, and jobs belong to a run that has the locks.
+# Locks are taken before Snakemake plans. A dry run changes nothing, and jobs belong to a run that holds the locks.
 guard = sharing.Guard(config["run"], shared_things(run))
 if workflow.is_main_process and not workflow.output_settings.dryrun:
     logger.addHandler(guard)
@@ -137,7 +137,7 @@ onstart:
     try:
         for key in ("results_root", "log_root"):
             limits.check_writable(Path(config[key], config["run"]), key)
-        # Jobs elsewhere have other limits.
+        # Jobs on other machines have other limits.
         if workflow.local_exec:
             limits.check_address_space()
         runlock.hold(
@@ -146,7 +146,7 @@ onstart:
         guard.begin(sharing.jobs_to_do(workflow))
     except UserError as error:
         raise WorkflowError(str(error)) from None
-    # Jobs elsewhere have another processor.
+    # Jobs on other machines have other processors.
     if workflow.local_exec and (
         warning := slow_without_gpu(configured_precisions(config))
     ):
@@ -156,8 +156,8 @@ onstart:
 
 
 onsuccess:
-    if told := overview.closing(config, workflow):
-        print(f"\n{told}\n", file=sys.stderr)
+    if summary := overview.closing(config, workflow):
+        print(f"\n{summary}\n", file=sys.stderr)
 
 
 onerror:

@@ -55,8 +55,8 @@ def main() -> None:
         counts[kind][outcome] += 1
     columns = ("all", "refused", "accepted", "traceback", "accepted, cannot run")
     print(f"| mistake in | {' | '.join(columns)} |\n|---|{'---|' * len(columns)}")
-    for kind, found in counts.items():
-        print(f"| {kind} | {' | '.join(str(found[column]) for column in columns)} |")
+    for kind, endings in counts.items():
+        print(f"| {kind} | {' | '.join(str(endings[column]) for column in columns)} |")
     total = sum(counts.values(), Counter())
     print(f"| together | {' | '.join(str(total[column]) for column in columns)} |")
     print(f"\n{time.perf_counter() - start:.0f} s")

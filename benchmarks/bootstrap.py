@@ -4,7 +4,7 @@
     python benchmarks/bootstrap.py --resamples 1000      as many as a run draws
 
 Times are those of 1,000 resamples, by proportion where fewer were drawn; sorting and the like, which is done once, is
-counted as it is. Each way runs in a process of its own, whose peak memory counts the scores, and gives the same values.
+counted as it is. Each way runs in its own process, whose peak memory counts the scores, and gives the same values.
 """
 
 import argparse
@@ -82,11 +82,11 @@ def by_bandbridge(kind: str, data: Data, resamples: int, threads: int) -> tuple[
     for name, statistic in statistics.items():
         estimate(statistic, values[name], units)
     once = ready - start + time.perf_counter() - halved
-    return once, halved - ready, {name: found.tolist() for name, found in values.items()}
+    return once, halved - ready, {name: resampled.tolist() for name, resampled in values.items()}
 
 
 def by_scikit_learn(kind: str, data: Data, resamples: int, threads: int) -> tuple[float, float, dict]:
-    """The same of the same resamples."""
+    """The same values of the same resamples, by scikit-learn."""
     from sklearn import metrics
 
     from bandbridge.metrics.thresholds import best_thresholds
@@ -120,7 +120,7 @@ WAYS = {"BandBridge": by_bandbridge, "scikit-learn": by_scikit_learn}
 
 
 def measure(way: str, kind: str, samples: int, classes: int, resamples: int, threads: int) -> dict:
-    """Run one way in a process of its own."""
+    """Run one way in its own process."""
     command = [sys.executable, __file__, "--way", way, "--kind", kind, "--samples", str(samples)]
     command += ["--classes", str(classes), "--resamples", str(resamples), "--threads", str(threads)]
     one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -139,7 +139,7 @@ def run_way(arguments: argparse.Namespace) -> None:
 def compare(kind: str, arguments: argparse.Namespace) -> None:
     sizes = (arguments.samples, arguments.classes)
     peer = measure("scikit-learn", kind, *sizes, arguments.peer, 1)
-    found = {"scikit-learn, a resample at a time": peer}
+    found = {"scikit-learn, one resample at a time": peer}
     for threads in sorted({1, arguments.threads}):
         ours = measure("BandBridge", kind, *sizes, arguments.resamples, threads)
         for name, values in peer["values"].items():
@@ -162,7 +162,7 @@ def main() -> None:
     parser.add_argument("--resamples", type=int, default=100)
     parser.add_argument("--peer", type=int, default=3, help="resamples with scikit-learn")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--kind", choices=KINDS, help="one of them alone")
+    parser.add_argument("--kind", choices=KINDS, help="only one of them")
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.way:

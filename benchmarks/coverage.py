@@ -1,4 +1,4 @@
-"""How often 95 % intervals hold the true value, and how p values lie where there is no difference, by simulation.
+"""Simulation of how often 95 % intervals hold the true value, and of p values where there is no difference.
 
     python benchmarks/coverage.py                        every population, 500 trials each: 15 minutes of a core
     python benchmarks/coverage.py --only rare --trials 200
@@ -290,7 +290,7 @@ def sign_p(differences: NDArray) -> float:
 
 @dataclass
 class Tally:
-    """What was seen: (metric, way) -> ends of each trial; way -> p values, seconds."""
+    """Results: (metric, way) -> ends of each trial; way -> p values, seconds."""
 
     ends: dict[tuple[str, str], list[tuple[float, float]]]
     p: dict[str, list[float]]
@@ -356,10 +356,10 @@ def _halved(trial: Trial, population: Population, resamples: int, seed: int, tal
         ends = (centre - quantile * score.error, centre + quantile * score.error)
         tally.ends[name, "half-samples, normal"].append(ends)
     if len(units) > units.max() + 1:
-        alone = own_units(len(units))
-        draws_alone = on_half_samples(first, alone, resamples, seed)
+        independent = own_units(len(units))
+        independent_draws = on_half_samples(first, independent, resamples, seed)
         for name, statistic in first.items():
-            apart = estimate(statistic, draws_alone[name], alone)
+            apart = estimate(statistic, independent_draws[name], independent)
             tally.ends[name, "ours, each sample by itself"].append(score_interval(apart, LEVEL))
     headline = population.headline
     for other in set(trial.statistics) - {"first"}:
@@ -408,7 +408,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=500)
     parser.add_argument("--resamples", type=int, default=300)
-    parser.add_argument("--only", nargs="+", choices=populations(), help="these populations alone")
+    parser.add_argument("--only", nargs="+", choices=populations(), help="only these populations")
     parser.add_argument("--studentised", action="store_true", help="this too, which takes 20 times as long")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()

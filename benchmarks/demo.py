@@ -1,8 +1,8 @@
-"""The demo over seeds and precisions: its headlines with p values, what words find, and what it computes.
+"""The demo over seeds and precisions: its headlines with p values, the precision of words, and its operations.
 
     python benchmarks/demo.py [--seeds 0 1 2] [--precisions float32 bfloat16] [--cores 2]
 
-Each seed and precision is a run of its own, results/demo-<precision>-<seed>/, of config.yaml; a finished run is only
+Each seed and precision is a run, results/demo-<precision>-<seed>/, of config.yaml; a finished run is only
 read. Gains are paired bootstrap differences on test samples that do not overlap. Operations are counted on
 models of the demo's size, times the samples of its stores.
 """
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def run_demo(precision: str, seed: int, cores: int) -> pd.DataFrame:
-    """The rows of metrics.csv of one run, which is made first where it is not there."""
+    """The rows of metrics.csv of one run, which is made first if it is missing."""
     run = f"demo-{precision}-{seed}"
     overlay: dict[str, Any] = {"run": run, "seed": seed}
     for path in STAGES:
@@ -107,7 +107,7 @@ def gain(rows: pd.DataFrame, encoder: str, metric: str) -> str:
 
 
 def words(runs: dict[tuple[str, int], pd.DataFrame], config: dict[str, Any]) -> str:
-    """Precision among the images nearest to words that are no class, patched CLIP and student; means over runs."""
+    """Precision among the images nearest to words other than class names, patched CLIP and student; means over runs."""
     asked = config["evaluate"]["words"]
     (dataset, by_class), k = next(iter(asked["datasets"].items())), asked["k"]
     student = next(iter(config["align"]["students"]))

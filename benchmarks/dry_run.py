@@ -2,8 +2,8 @@
 
     python benchmarks/dry_run.py [--repeats 3] [--source PATH]
 
-Processor time (user and system) of `snakemake --dry-run` in a folder of its own, the least of several calls, beside
-that of a workflow of one rule, which is what Snakemake takes by itself. The first call also asks torch about the
+Processor time (user and system) of `snakemake --dry-run` in its own folder, the least of several calls, beside
+that of a workflow of one rule, which is Snakemake's own time. The first call also asks torch about the
 models, and keeps its answers. With --source, the time of another clone, for comparison on the same machine.
 """
 

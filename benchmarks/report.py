@@ -3,8 +3,8 @@
     python benchmarks/report.py [encoders] [datasets] [alphas] [processes]      50 (alphas among them), 10, 21, 2
 
 The run has every kind of row that a run can have, confusions of up to 45 classes, a training, a gallery and a
-projection of each student, and a store of each data set. With Chromium there the page is opened, and the time measured
-until its script is done; the page is then asked for a point of the PAINT curve.
+projection of each student, and a store of each data set. With Chromium the page is opened, and the time measured
+until its script is done, and until it shows a point of the PAINT curve.
 """
 
 import copy
@@ -162,7 +162,7 @@ def write_stores(root, datasets):
 
 
 def write_parts(root, students, datasets):
-    """The gallery and the projection of one student and data set, and as many like it as there are of both."""
+    """The gallery and the projection of one student and data set, copied for every student and data set."""
     stores, _ = make_data(root / "small")
     made = [json.loads(path.read_text(encoding="utf-8")) for path in make_parts(root / "small", stores[0])]
     for student in students:
@@ -176,7 +176,7 @@ def write_parts(root, students, datasets):
 
 
 def opened(page, chromium):
-    """Seconds from asking for a page until its script is done, and until a point of its curve is told of."""
+    """Seconds from asking for a page until its script is done, and until it describes a point of its curve."""
     with sync_playwright() as playwright:
         tab = playwright.chromium.launch(executable_path=chromium).new_page()
         start = time.perf_counter()
@@ -225,10 +225,10 @@ def main(encoders=50, datasets=10, alphas=21, processes=2):
             figures=page.parent / "figures",
             processes=processes,
         )
-        found = {"built, s": time.perf_counter() - start, "page, MB": page.stat().st_size / 1e6}
+        figures = {"built, s": time.perf_counter() - start, "page, MB": page.stat().st_size / 1e6}
         chromium = shutil.which("chromium")
         if chromium:
-            found["interactive, s"], found["told of a point, s"] = opened(page, chromium)
+            figures["interactive, s"], figures["describes a point, s"] = opened(page, chromium)
         kept = Path(sys.argv[5]) if len(sys.argv) > 5 else None
         if kept:
             kept.mkdir(parents=True, exist_ok=True)
@@ -239,7 +239,7 @@ def main(encoders=50, datasets=10, alphas=21, processes=2):
             f"{len(metrics):,} rows (read in {reading:.1f} s), {drawn} figures as files\n"
         )
         print("| | measured | limit | measured / limit |\n|---|---:|---:|---:|")
-        for what, value in found.items():
+        for what, value in figures.items():
             limit = LIMITS.get(what)
             print(f"| {what} | {value:.1f} | {limit or ''} | {f'{value / limit:.2f}' if limit else ''} |")
 

@@ -1,9 +1,9 @@
-"""Retrieval over a whole split: time and memory beside the matrix product that it cannot do without.
+"""Retrieval over a whole split: time and memory beside the necessary matrix product.
 
     python benchmarks/retrieval.py [samples] [width] [queries]    125,000 samples 512 wide, 4,096 queries
 
 Ranks of the counterparts in both directions among all samples; then the 20 most similar of the whole gallery for some
-queries, as label_map@20 and k-NN need them. Each beside the product of the same matrices alone, in blocks, as float32.
+queries, as label_map@20 and k-NN need them. Each beside only the product of the same matrices, in blocks, as float32.
 Memory is what the process takes beyond the two matrices of embeddings.
 """
 
@@ -29,14 +29,14 @@ def main(samples: int, width: int, queries: int) -> None:
     of_ranks = peak_memory() - start
     searching = seconds(lambda: top_k(rgb[:queries], multispectral, K))
     of_both = peak_memory() - start
-    alone = seconds(lambda: product(rgb, multispectral))
-    alone_of_some = seconds(lambda: product(rgb[:queries], multispectral))
+    product_seconds = seconds(lambda: product(rgb, multispectral))
+    product_of_some = seconds(lambda: product(rgb[:queries], multispectral))
     print(f"{samples:,} x {samples:,}, {width} wide; inputs of {2 * rgb.nbytes / 1e6:,.0f} MB\n")
-    print("| what | seconds | of the product alone | memory, MB |\n|---|--:|--:|--:|")
-    print(f"| product alone, one direction | {alone:.1f} | 1.00 | |")
-    print(f"| ranks, both directions | {ranking:.1f} | {ranking / alone:.2f} | {of_ranks:,.0f} |")
-    print(f"| product alone, {queries:,} queries | {alone_of_some:.1f} | 1.00 | |")
-    print(f"| top {K}, {queries:,} queries | {searching:.1f} | {searching / alone_of_some:.2f} | {of_both:,.0f} |")
+    print("| what | seconds | relative to the product | memory, MB |\n|---|--:|--:|--:|")
+    print(f"| only the product, one direction | {product_seconds:.1f} | 1.00 | |")
+    print(f"| ranks, both directions | {ranking:.1f} | {ranking / product_seconds:.2f} | {of_ranks:,.0f} |")
+    print(f"| only the product, {queries:,} queries | {product_of_some:.1f} | 1.00 | |")
+    print(f"| top {K}, {queries:,} queries | {searching:.1f} | {searching / product_of_some:.2f} | {of_both:,.0f} |")
 
 
 def product(rows: np.ndarray, columns: np.ndarray) -> None:
@@ -60,5 +60,5 @@ def peak_memory() -> float:
 
 
 if __name__ == "__main__":
-    given = [int(word) for word in sys.argv[1:]]
-    main(*given, *(125_000, 512, 4096)[len(given) :])
+    arguments = [int(word) for word in sys.argv[1:]]
+    main(*arguments, *(125_000, 512, 4096)[len(arguments) :])

@@ -1,9 +1,9 @@
-"""A data set as large as they get: plan, conversion by several jobs, store, one epoch; their time, memory and files.
+"""A data set of the largest kind: plan, conversion by several jobs, store, one epoch; their time, memory and files.
 
     python benchmarks/scale.py [samples] [jobs] [folder]
 
-Makes an archive as BigEarthNet v2 is delivered (a GeoTIFF a band, tar.gz) of 100,000 samples, cut from 200 places of
-the demo's scene with noise added, and runs the workflow's own scripts on it, a process each. Needs 25 GB in `folder`.
+Makes an archive as BigEarthNet v2 is delivered (a GeoTIFF per band, tar.gz) of 100,000 samples, cut from 200 places of
+the demo's scene with noise added, and runs the workflow's scripts on it, one process each. Needs 25 GB in `folder`.
 """
 
 import io
@@ -72,8 +72,8 @@ def main(samples: int, jobs: int, folder: Path) -> None:
     joined = {"records": parts, "max_quarantined_share": 0, "store": store / "zarr.json"}
     rows.append(("join", *script("preprocess", **common, **made, **joined, quarantine=stores / "q.csv")))
     epoch = ["-c", EPOCH, str(store)]
-    seconds, memory, said = run([sys.executable, *epoch])
-    rows.append(("one epoch, batches of 256", seconds, memory, said))
+    seconds, memory, output = run([sys.executable, *epoch])
+    rows.append(("one epoch, batches of 256", seconds, memory, output))
     files = [file for file in store.rglob("*") if file.is_file()]
     shards = sum(file.name.startswith("c.") and file.parent.name == "s2" for file in files)
     print("| step | seconds | peak memory of a process, MB |\n|---|---|---|")
@@ -81,7 +81,7 @@ def main(samples: int, jobs: int, folder: Path) -> None:
         print(f"| {name} | {seconds:,.0f} | {memory:,.0f} |")
     stored = sum(file.stat().st_size for file in files)
     print(f"\nStore: {stored / 2**30:.1f} GB in {len(files)} files (archive: {12 * samples:,} files).")
-    count, rate = said.split()
+    count, rate = output.split()
     print(
         f"Epoch: {int(count):,} samples, {float(rate):,.0f} a second, the file cache cold or warm as it happened to be."
     )
@@ -132,14 +132,14 @@ def run(command: list[str]) -> tuple[float, float, str]:
     start = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    said = process.stdout.read()
+    output = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(f"failed: {json.dumps(command[:3])}")
-    return time.perf_counter() - start, usage.ru_maxrss / 2**10, said
+    return time.perf_counter() - start, usage.ru_maxrss / 2**10, output
 
 
 if __name__ == "__main__":
-    given = sys.argv[1:]
-    with tempfile.TemporaryDirectory(dir=given[2] if len(given) > 2 else None) as temporary:
-        main(int(given[0]) if given else 100_000, int(given[1]) if len(given) > 1 else 2, Path(temporary))
+    args = sys.argv[1:]
+    with tempfile.TemporaryDirectory(dir=args[2] if len(args) > 2 else None) as temporary:
+        main(int(args[0]) if args else 100_000, int(args[1]) if len(args) > 1 else 2, Path(temporary))

@@ -78,7 +78,7 @@ def _submissions(log: str) -> int:
 def _submitting(log: str) -> float:
     """Seconds from the first job that Snakemake announces to the last."""
     times = re.findall(r"^\[(\w{3} \w{3} +\d+ [\d:]+ \d{4})\]", log.partition("Finished jobid")[0], re.MULTILINE)
-    moments = [datetime.strptime(found, "%a %b %d %H:%M:%S %Y") for found in times]
+    moments = [datetime.strptime(stamp, "%a %b %d %H:%M:%S %Y") for stamp in times]
     return (moments[-1] - moments[0]).total_seconds() if moments else 0.0
 
 
@@ -107,11 +107,11 @@ def _asks(config: dict) -> Iterator[tuple[str, int, Ask]]:
             ask = resources.encoding(size, network, alphas, config["embed"]["batch_size"], ["val", "test"])
             yield f"{name} at {alphas} alphas on {dataset}", 1, ask
         for student, facts in students.items():
-            own = resources.student_network(facts)
-            ask = resources.training(patched, own, config["align"], train["gpus"], train["nodes"], teacher=network)
+            small = resources.student_network(facts)
+            ask = resources.training(patched, small, config["align"], train["gpus"], train["nodes"], teacher=network)
             yield f"alignment of {student} to {name}", gpus, ask
             splits = ["train", "val", "test"]
-            yield f"{student} on bigearthnet_v1", 1, resources.encoding(patched[0], own, 1, 256, splits)
+            yield f"{student} on bigearthnet_v1", 1, resources.encoding(patched[0], small, 1, 256, splits)
 
 
 def main() -> None:
@@ -122,11 +122,11 @@ def main() -> None:
     measured.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     estimated = commands.add_parser("cost")
     estimated.add_argument("--configfile", type=Path, default=ROOT / "workflow" / "presets" / "paper.yaml")
-    given = parser.parse_args()
-    if given.command == "cost":
-        cost(given.configfile)
+    arguments = parser.parse_args()
+    if arguments.command == "cost":
+        cost(arguments.configfile)
     else:
-        overhead(given.jobs, given.ways)
+        overhead(arguments.jobs, arguments.ways)
 
 
 if __name__ == "__main__":

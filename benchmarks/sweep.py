@@ -1,14 +1,14 @@
-"""The sweep over alpha: one pass over the pixels for all of them, against a loop that reads anew for each.
+"""The sweep over alpha: one pass over the pixels for all of them, against a loop that reads again for each.
 
     python benchmarks/sweep.py                                       ViT-B-32, a twentieth of the samples
     python benchmarks/sweep.py --clip demo-vit --share 0.1 --rounds 2   the better of two rounds
     python benchmarks/sweep.py --share 0.2 --no-loops                without the ways that take longest
 
 11 alphas of a model with random weights, over 2,000 samples scored in three nomenclatures, 500 of a second data set
-and 500 of a supported task, or a share of these; samples of 12 x 120 x 120 cut from the demo's scene, and pictures. The
+and 500 of a supported task, or a share of these; samples of 12 x 120 x 120 cut from the demo's scene, and images. The
 loop does what scripts written for one model and one nomenclature at a time do: for each alpha and nomenclature it reads
 tar.gz files of pickled tensors, decodes, preprocesses with open_clip's transform, and encodes. 'Bare' are the forward
-passes alone, on batches already in memory, with weights cast to bfloat16 beforehand, as ours are. The loop has them as
+passes only, on batches already in memory, with weights cast to bfloat16 beforehand, as ours are. The loop has them as
 scripts have them, cast by autocast at each call; and once more cast beforehand. Two threads; the parts take turns.
 """
 
@@ -52,8 +52,8 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=0.05, help="of the samples")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--no-loops", action="store_true")
-    given = parser.parse_args()
-    name, share = given.clip, given.share
+    arguments = parser.parse_args()
+    name, share = arguments.clip, arguments.share
     torch.set_num_threads(THREADS)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -66,11 +66,11 @@ def main() -> None:
         as_it_is = load_clip(root / "clip")
         cast_layers(clip.visual, "bfloat16")
         ways = {"BandBridge: one pass": lambda: [ours(root, store) for store in stores.values()]}
-        if not given.no_loops:
-            ways["reading anew for each alpha and nomenclature"] = lambda: loop(as_it_is, root, stores, tars)
+        if not arguments.no_loops:
+            ways["reading again for each alpha and nomenclature"] = lambda: loop(as_it_is, root, stores, tars)
             ways["the same, weights cast beforehand"] = lambda: loop(clip, root, stores, tars)
         ways["bare forward passes"] = lambda: bare(clip, stores)
-        seconds = {way: min(timed(run) for _ in range(given.rounds)) for way, run in ways.items()}
+        seconds = {way: min(timed(run) for _ in range(arguments.rounds)) for way, run in ways.items()}
     samples = sum(round(count * share) for count, _ in TASKS.values())
     print(f"\n{name}, {len(ALPHAS)} alphas, {samples} samples, {THREADS} threads, bfloat16\n")
     print("| way | seconds | BandBridge is |\n|---|--:|--:|")
@@ -152,19 +152,19 @@ def loop(clip: Clip, root: Path, stores: dict[str, Store], tars: dict[str, Path]
 
 
 def batches(path: Path, store: Store, preprocess) -> Iterator[torch.Tensor]:
-    pictures = []
+    images = []
     with tarfile.open(path, "r|gz") as archive:
         for member in archive:
             pixels = torch.load(BytesIO(archive.extractfile(member).read()), weights_only=True)
-            pictures.append(preprocess(picture(pixels, store)))
-            if len(pictures) == BATCH:
-                yield torch.stack(pictures)
-                pictures = []
-    if pictures:
-        yield torch.stack(pictures)
+            images.append(preprocess(rgb_image(pixels, store)))
+            if len(images) == BATCH:
+                yield torch.stack(images)
+                images = []
+    if images:
+        yield torch.stack(images)
 
 
-def picture(pixels: torch.Tensor, store: Store) -> Image.Image:
+def rgb_image(pixels: torch.Tensor, store: Store) -> Image.Image:
     if store.composite is None:
         return Image.fromarray(pixels.numpy())
     rows = [store.bands.index(band) for band in store.composite.bands]

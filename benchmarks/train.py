@@ -3,7 +3,7 @@
     python benchmarks/train.py [clip] [steps]      demo-vit and a small student, 40 steps; or any CLIP of open_clip
     python benchmarks/train.py demo-vit 12 processor    processor time of one thread in float32, on a busy machine
 
-The loop reads a store in memory, changes the pictures at random, records and validates nothing. A bare step is the
+The loop reads a store in memory, augments the images, records and validates nothing. A bare step is the
 models' forward and backward passes and the optimiser's step, with the teacher's forward pass in the alignment.
 All ways take turns, several rounds; the median counts. A GPU is used where there is one.
 """
@@ -105,7 +105,7 @@ def main(name: str, steps: int) -> None:
         "alignment, bfloat16": lambda: loop(
             alignment(replace(align, precision="bfloat16")), data, replace(align, precision="bfloat16"), device
         ),
-        "alignment, unchanged pictures": lambda: loop(alignment(same), data, same, device),
+        "alignment, unchanged images": lambda: loop(alignment(same), data, same, device),
         "alignment, cache_teacher": lambda: loop(alignment(same), cached, same, device),
     }
     if CLOCK is time.process_time:
@@ -137,12 +137,12 @@ def bare_finetuning(clip: Clip, head: Head, device: torch.device, steps: int) ->
 
 def bare_alignment(clip: Clip, student, head: Head, device: torch.device, steps: int) -> float:
     values = torch.randn(BATCH, len(BANDS), SIDE, SIDE, device=device)
-    pictures = torch.randn(BATCH, 3, clip.image_size, clip.image_size, device=device)
+    images = torch.randn(BATCH, 3, clip.image_size, clip.image_size, device=device)
     clip.visual.to(device).eval()
 
     def forward() -> torch.Tensor:
         with torch.no_grad():
-            target = clip.visual(pictures)
+            target = clip.visual(images)
         embeddings = student(values)
         return embeddings + 0 * F.mse_loss(embeddings, target)
 

@@ -3,7 +3,7 @@
     python benchmarks/use.py RUN SCENE [--side 10980] [--window 16] [--rows 1000000] [--folder FOLDER]
 
 RUN is a finished run's folder, SCENE a folder of its bands, which are repeated to a tile of `side` pixels. Each figure
-is of a process of its own; the times are of processor and clock.
+is from its own process; times are of processor and clock.
 """
 
 import argparse
@@ -99,17 +99,17 @@ def measure_search(path: str, dim: int) -> dict:
     return {"first_s": times[0], "median_s": float(np.median(times[1:])), "rows": archive.rows}
 
 
-def in_a_process(name: str, *arguments: object) -> dict:
-    command = [sys.executable, __file__, "--one", name, json.dumps(arguments)]
+def in_a_process(name: str, *args: object) -> dict:
+    command = [sys.executable, __file__, "--one", name, json.dumps(args)]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
 
 
-def start_up(*arguments: str) -> float:
+def start_up(*args: str) -> float:
     """Seconds of processor time of a command, the least of five."""
     least = float("inf")
     for _ in range(5):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([sys.executable, "-m", "bandbridge.use", *arguments], check=True, capture_output=True)
+        subprocess.run([sys.executable, "-m", "bandbridge.use", *args], check=True, capture_output=True)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         least = min(least, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     return least
@@ -127,20 +127,23 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--dim", type=int, default=512)
     parser.add_argument("--folder", type=Path, default=Path("/tmp"))
-    given = parser.parse_args()
-    os.makedirs(given.folder, exist_ok=True)
+    args = parser.parse_args()
+    os.makedirs(args.folder, exist_ok=True)
 
-    tile, archive = given.folder / f"tile-{given.side}.tif", given.folder / f"archive-{given.rows}.parquet"
+    tile, archive = (
+        args.folder / f"tile-{args.side}.tif",
+        args.folder / f"archive-{args.rows}.parquet",
+    )
     print(f"bandbridge --help: {start_up('--help'):.2f} s of processor time")
     if not tile.exists():
-        make_tile(given.scene, given.side, tile)
-    mapped = in_a_process("measure_map", given.run, str(tile), given.window, str(given.folder / "cover.tif"))
-    print(f"map of {given.side} x {given.side} x 13: {mapped}")
+        make_tile(args.scene, args.side, tile)
+    mapped = in_a_process("measure_map", args.run, str(tile), args.window, str(args.folder / "cover.tif"))
+    print(f"map of {args.side} x {args.side} x 13: {mapped}")
     # Of the same process, so that what else runs on the machine slows both.
     print(f"speed against its forward passes alone: {mapped['forward_s'] / mapped['clock_s']:.2f}")
     if not archive.exists():
-        in_a_process("make_archive", str(archive), given.rows, given.dim)
-    print(f"search: {in_a_process('measure_search', str(archive), given.dim)}")
+        in_a_process("make_archive", str(archive), args.rows, args.dim)
+    print(f"search: {in_a_process('measure_search', str(archive), args.dim)}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What it costs to compare all that is read with its checksum, and to flush to disk what is written.
+"""The cost of verifying checksums of everything read, and of flushing everything written to disk.
 
     python benchmarks/verify.py                            1,000 samples of 12 x 120 x 120 cut from the demo's scene
     python benchmarks/verify.py --samples 200 --rounds 3
@@ -99,7 +99,7 @@ def some_embeddings() -> Embeddings:
 
 
 def bare_tree(source: Path, target: Path) -> None:
-    """Copy a Zarr group without any checksum but that of a shard's index, which has always been there."""
+    """Copy a Zarr group without any checksum but that of a shard's index, which every version wrote."""
     shutil.copytree(source, target)
     for metadata in target.rglob("zarr.json"):
         content = json.loads(metadata.read_bytes())

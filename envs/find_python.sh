@@ -1,9 +1,9 @@
 #!/bin/sh
-# Prints the Python that .venv is made with: $PYTHON where it is set, otherwise the newest that works.
-# It is run, not only looked for: a pyenv shim of a version that is not selected is found and fails.
+# Prints the Python to make .venv with: $PYTHON if it is set, otherwise the newest that works.
+# Each candidate is run, because a pyenv shim of a version that is not selected exists and fails.
 VERSIONS="3.14 3.13 3.12 3.11"
 
-# $1 -> nothing, or why it cannot be used
+# $1 -> nothing, or the reason why it cannot be used
 unusable() {
     "$1" - "$VERSIONS" <<'PYTHON' 2>/dev/null || echo "does not run"
 import os, shutil, sys, sysconfig

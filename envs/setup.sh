@@ -1,24 +1,24 @@
 #!/bin/sh
 # Makes .venv with the versions of requirements.lock and, in place, this package: what `make setup` calls.
-#   PYTHON=python3.13   with this Python; otherwise .venv's, or for a new one what envs/find_python.sh finds
-#   CPU=1               PyTorch for CPUs, from the index that pip or uv is configured for; CPU=0 is the other one again
+#   PYTHON=python3.13   with this Python; otherwise .venv's, or for a new one that of envs/find_python.sh
+#   CPU=1               PyTorch for CPUs, from the index that pip or uv is configured for; CPU=0 switches back
 # uv is used where it is installed.
 set -eu
 cd "$(dirname "$0")/.."
-here=.venv/bin/python
-for_cpu=.venv/.cpu # there if PyTorch is the one for CPUs
+venv_python=.venv/bin/python
+for_cpu=.venv/.cpu # exists if PyTorch is the one for CPUs
 
 ask() { "$1" -c "import sys; print($2)" 2>/dev/null || true; }
 version='"%d.%d" % sys.version_info[:2]'
 
-if [ -z "${PYTHON:-}" ] && PYTHON=$here sh envs/find_python.sh >/dev/null 2>&1; then
-    PYTHON=$(ask $here sys._base_executable)
+if [ -z "${PYTHON:-}" ] && PYTHON=$venv_python sh envs/find_python.sh >/dev/null 2>&1; then
+    PYTHON=$(ask $venv_python sys._base_executable)
 fi
 export PYTHON="${PYTHON:-}"
 python=$(sh envs/find_python.sh)
-old="$(ask $here "$version") $(if [ -e $for_cpu ]; then echo 1; else echo 0; fi)"
+old="$(ask $venv_python "$version") $(if [ -e $for_cpu ]; then echo 1; else echo 0; fi)"
 cpu=${CPU:-${old#* }}
-# Packages for another Python or of another PyTorch would stay.
+# Packages for another Python or another PyTorch would otherwise stay.
 [ "$old" = "$(ask "$python" "$version") $cpu" ] || rm -rf .venv
 
 size="7 GB, some minutes"
@@ -26,23 +26,23 @@ size="7 GB, some minutes"
 echo "Installing the locked dependencies into .venv, with Python $(ask "$python" "$version") at $python ($size) ..."
 
 if command -v uv >/dev/null; then
-    # With pip, by which wheels of data are downloaded.
-    [ -e $here ] || uv venv --quiet --seed --python "$python" .venv
-    install() { uv pip install --quiet --python $here "$@"; }
+    # With pip, which downloads wheels of data.
+    [ -e $venv_python ] || uv venv --quiet --seed --python "$python" .venv
+    install() { uv pip install --quiet --python $venv_python "$@"; }
 else
-    [ -e $here ] || "$python" -m venv .venv
-    install() { $here -m pip install --quiet --disable-pip-version-check "$@"; }
+    [ -e $venv_python ] || "$python" -m venv .venv
+    install() { $venv_python -m pip install --quiet --disable-pip-version-check "$@"; }
 fi
 
 if [ "$cpu" = 0 ]; then
     install --require-hashes --requirement requirements.lock
 else
-    # The lock's hashes are of PyTorch's wheels for GPUs. Its version is kept, and the rest of the lock.
+    # The lock has hashes of PyTorch's wheels for GPUs. Its version and the rest of the lock are kept.
     sed -nE 's/^(torch(vision)?==[^ ;]+).*/\1/p' requirements.lock >.venv/torch.txt
     awk -f envs/without_cuda.awk requirements.lock >.venv/rest.lock
     touch $for_cpu
     install --no-deps --requirement .venv/torch.txt
-    if ! $here -c '
+    if ! $venv_python -c '
 import sys
 from importlib.metadata import version
 
@@ -54,5 +54,5 @@ sys.exit(sys.platform == "linux" and "+cpu" not in version("torch"))
     fi
     install --no-deps --require-hashes --requirement .venv/rest.lock
 fi
-# hatchling is in the lock: nothing is fetched to build it.
+# hatchling is in the lock, so the build downloads nothing.
 install --no-deps --no-build-isolation --editable .

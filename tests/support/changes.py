@@ -12,13 +12,13 @@ STORE = ["download", "plan", "convert", "preprocess"]
 PROMPT_SETS = ["mine", "plain"]
 ALPHAS = SMALL["paint"]["alphas"]
 PROBES = ["score_probe", "score_few_shot", "score_knn"]
-# Scores of every encoder that is shown, on every data set.
+# Scores of every encoder of `shown_encoders`, on every data set.
 EACH_SHOWN = ["score_gap", "score_text_retrieval"]
 SHOWN = [*EACH_SHOWN, "score_words", "gallery", "projection"]
 
 
 def _bring_another_crop(clone: Clone) -> None:
-    """The scene once more, as a data set of another name."""
+    """The scene again, as a data set with another name."""
     shutil.copytree(clone.root / "data/archives/scene_crop", clone.root / "data/archives/other_crop")
     datasets = clone.root / "workflow" / "datasets"
     other = (datasets / "scene_crop.yaml").read_text().replace("name: scene_crop", "name: other_crop")
@@ -27,7 +27,7 @@ def _bring_another_crop(clone: Clone) -> None:
 
 @dataclass(frozen=True)
 class Change:
-    """What a user edits, and the rules of the jobs that run then, one entry a job, sorted."""
+    """A user's edit, and the rules of the jobs that then run, one entry per job, sorted."""
 
     config: dict[str, Any]
     jobs: list[str]

@@ -38,18 +38,18 @@ FEW_STEPS = {
 
 @dataclass
 class Clone:
-    """A clone of the repository in a folder of its own."""
+    """A clone of the repository in its own folder."""
 
     root: Path
 
     def configure(self, changes: dict[str, Any]) -> None:
-        """Lay changes over the small configuration."""
+        """Override values of the small configuration."""
         config = merged(yaml.safe_load((ROOT / "config.yaml").read_text()), SMALL)
         (self.root / "config.yaml").write_text(yaml.safe_dump(merged(config, changes), sort_keys=False))
 
     @property
     def environment(self) -> dict[str, str]:
-        """In which the clone's own package is the one that is imported, as after an installation in place."""
+        """An environment in which the clone's package is imported, as after an installation in place."""
         return os.environ | {"PYTHONPATH": str(self.root / "workflow")}
 
     def snakemake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -57,7 +57,7 @@ class Clone:
         return subprocess.run(command, cwd=self.root, env=self.environment, capture_output=True, text=True)
 
     def jobs(self, *arguments: str) -> list[str]:
-        """The rules a dry run would run, one entry a job, sorted; the targets left out."""
+        """The rules that a dry run would run, one entry per job, sorted; without the targets."""
         called = self.snakemake(*arguments, "--dry-run")
         assert called.returncode == 0, called.stdout + called.stderr
         table = re.search(r"^Job stats:\n.*?\n-.*?\n(.*?)^total ", called.stdout, re.MULTILINE | re.DOTALL)
@@ -65,7 +65,7 @@ class Clone:
         return sorted(rule for rule, count in rows for _ in range(int(count)) if rule not in TARGETS)
 
     def run(self, *arguments: str) -> list[str]:
-        """The rules that ran, one entry a job, sorted; the targets left out."""
+        """The rules that ran, one entry per job, sorted; without the targets."""
         called = self.snakemake(*arguments, "--cores", "2")
         assert called.returncode == 0, called.stdout + called.stderr
         ran = re.findall(r"^Finished jobid: \d+ \(Rule: (\w+)\)", called.stdout + called.stderr, re.MULTILINE)

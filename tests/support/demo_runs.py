@@ -28,12 +28,12 @@ def run_with(*changes: dict[str, Any]) -> Run:
 
 
 def half(line: str) -> str:
-    """Every line's choice, as `chosen` would tell it."""
+    """The choice on every line, as `chosen` returns it."""
     return str(EncoderName(line, 0.5))
 
 
 class Choices(list):
-    """`chosen` that notes the lines it was asked about."""
+    """`chosen` that records the lines it was called with."""
 
     def __call__(self, line: str) -> str:
         self.append(line)

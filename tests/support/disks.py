@@ -1,4 +1,4 @@
-"""Small file systems of a test's own, in memory; only root can mount them."""
+"""Small file systems in memory for a test; only root can mount them."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ import pytest
 
 @contextmanager
 def disk(place: Path, options: str) -> Iterator[Path]:
-    """A file system at `place`, such as 'size=1m'; the test is skipped where it cannot be had."""
+    """A file system at `place`, such as 'size=1m'; the test is skipped if it cannot be mounted."""
     place.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)]
     if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:

@@ -1,4 +1,4 @@
-"""Files as others leave them where a CLIP's weights are expected: good ones in every wrapping, and bad ones."""
+"""Foreign files in place of a CLIP's weights: good ones in every wrapping, and bad ones."""
 
 import argparse
 import bz2
@@ -46,7 +46,7 @@ def torch_saved(content, legacy=False):
 
 
 def protocol(number, content, legacy=False):
-    """As torch.save writes it when it is told a newer protocol than its own."""
+    """As torch.save writes it with a newer protocol than its default."""
     file = io.BytesIO()
     torch.save(content, file, pickle_protocol=number, _use_new_zipfile_serialization=not legacy)
     return file.getvalue()
@@ -229,7 +229,7 @@ ROUNDED = {
     "bfloat16 safetensors": lambda s: save({name: value.bfloat16().contiguous() for name, value in s.items()}),
 }
 
-# --- no checkpoint, or one that cannot be used: state -> content of a file, and what is said of it
+# --- no checkpoint, or one that cannot be used: state -> content of a file, and the error message
 
 BAD = {
     "empty": (lambda s: b"", r"is empty \(0 bytes\)"),

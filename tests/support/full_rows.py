@@ -41,13 +41,13 @@ def encoders(clip="ViT-B-32", selected=SELECTED):
 
 def full_rows(run="paper", seed=0, selected=SELECTED, clip="ViT-B-32"):
     """Rows of every task of the metrics table."""
-    for (encoder, own, alpha, modality), dataset in itertools.product(encoders(clip, selected), DATASETS):
+    for (encoder, owner, alpha, modality), dataset in itertools.product(encoders(clip, selected), DATASETS):
         if modality == "s2" and dataset == "imagenet":
             continue
         row = Row(
             run=run,
             encoder=encoder,
-            clip=own,
+            clip=owner,
             alpha=alpha,
             dataset=dataset,
             modality=modality,
@@ -162,7 +162,7 @@ def full_curve(clip="ViT-B-32", selected=SELECTED, dataset="bigearthnet_v1"):
         supported_test=0.61,
         mean_val=0.55,
     )
-    return Curve(clip, dataset, points, selected, "It was said so.")
+    return Curve(clip, dataset, points, selected, "A reason.")
 
 
 def frame(rows, folder):
@@ -180,7 +180,7 @@ def write_run(folder, config="", digest="ab", **options):
     paint = folder / "paint" / f"{clip}.bigearthnet_v1"
     paint.mkdir(parents=True)
     full_curve(clip, selected).points.to_csv(paint / "curve.csv", index=False)
-    choice = {"line": clip, "datasets": ["bigearthnet_v1"], "alpha": selected, "reason": "It was said so."}
+    choice = {"line": clip, "datasets": ["bigearthnet_v1"], "alpha": selected, "reason": "A reason."}
     (paint / "selected.json").write_text(json.dumps(choice), encoding="utf-8")
     for row in rows:
         if row.task == "zero-shot" and row.metric in ("map", "accuracy"):
@@ -191,11 +191,11 @@ def write_run(folder, config="", digest="ab", **options):
 
 
 def write_draws(folder, row, digest, resamples=200):
-    """The draws that stand beside a score; those of one seed vary together, and so cancel in a difference."""
+    """The draws of a score; those of one seed vary together, and so cancel in a difference."""
     path = folder / "metrics" / row.encoder / f"zero-shot.{row.dataset}.{row.nomenclature}.{row.prompts}.draws.npz"
     shared = np.random.default_rng(row.seed).normal(0, 0.02, resamples)
-    own = np.random.default_rng(round(row.value * 1e9)).normal(0, 0.002, resamples)
+    noise = np.random.default_rng(round(row.value * 1e9)).normal(0, 0.002, resamples)
     meta = {"metric": row.metric, "n": {row.split: row.n}, "seed": row.seed, "resamples": resamples}
-    drawn = {row.split: row.value + shared + own}
+    drawn = {row.split: row.value + shared + noise}
     score = Estimate(row.value, row.value, float(drawn[row.split].std()), units=row.n, freedom=row.n - 1)
     save_draws(path, HeadlineDraws({**meta, "store_digest": digest}, {row.split: score}, drawn))

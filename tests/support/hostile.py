@@ -1,10 +1,10 @@
-"""Run the small configuration where machines are hostile, and see that it ends well or with a sentence.
+"""Run the small configuration on hostile machines, and check that it succeeds or ends with a clear message.
 
     python tests/support/hostile.py [--whole] [--only WORDS] [--folder FOLDER]
 
-Needs root, which mounts small file systems and gives up its right to write what others own. Each case runs in a clone
-of its own up to the stores and a text head, or with --whole to the end where it is to end well. Prints a table; the
-exit status is 1 where a case ends otherwise, or in a traceback.
+Needs root, which mounts small file systems and gives up its right to write what others own. Each case runs in its
+own clone up to the stores and a text head, or with --whole to the end if it should succeed. Prints a table; the exit
+status is 1 if a case ends otherwise, or in a traceback.
 """
 
 import argparse
@@ -29,12 +29,12 @@ PLAIN_USER = ["setpriv", f"--bounding-set={CAPABILITIES}", f"--inh-caps={CAPABIL
 
 @dataclass(frozen=True)
 class Case:
-    """What is hostile, how it is made, and what the run must say; None: it must end well.
+    """A hostile condition, how it is made, and what the run must report; None: it must succeed.
 
     Attributes:
-        prepare: gets the clone, returns what stands before the command; what it enters into the stack ends afterwards.
-        targets: what is asked for.
-        again: afterwards, with what was wrong put right, the same command ends well.
+        prepare: called with the clone and a stack, returns what precedes the command; the stack is closed afterwards.
+        targets: of the run.
+        again: with the condition removed afterwards, the same command succeeds.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Case:
 
 @contextmanager
 def disk(place: Path, options: str = "") -> Iterator[Path]:
-    """A file system in memory; what lies at `place` is copied to it."""
+    """A file system in memory; the content of `place` is copied to it."""
     place.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as kept:
         shutil.copytree(place, kept, dirs_exist_ok=True)

@@ -1,4 +1,4 @@
-"""A real web server on this machine that misbehaves as a test asks it to."""
+"""A real web server on this machine that misbehaves as a test specifies."""
 
 import contextlib
 import http.server
@@ -67,11 +67,11 @@ class FileServer(http.server.ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}/{path}"
 
     def ranges(self) -> list[str | None]:
-        """The Range header of each request, None where there was none."""
+        """The Range header of each request, None for none."""
         return [headers.get("Range") for headers in self.requests]
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Quiet: clients that go away are part of the tests."""
+        """No output: clients that disconnect are part of the tests."""
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -100,7 +100,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self._send(status, {**headers, **answer.headers}, body, answer)
 
     def _begin(self, served: Served) -> int | None:
-        """Where the asked range begins, None where the whole file is due."""
+        """The start of the requested range, None for the whole file."""
         asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
         condition = self.headers.get("If-Range")
         if asked is None or not served.ranges or (condition and condition not in (served.etag, served.date)):
@@ -127,7 +127,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 @contextmanager
 def answering(answer: Callable[[socket.socket], None]) -> Iterator[str]:
-    """The address of a server that gives each connection, whatever it asks, to `answer`."""
+    """The address of a server that passes each connection to `answer`."""
 
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:

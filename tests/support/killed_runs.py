@@ -1,4 +1,4 @@
-"""Trains in processes of its own, which may kill themselves, and leaves weights and histories.
+"""Trains in separate processes, which may kill themselves, and writes weights and histories.
 
     python killed_runs.py FOLDER '{"stage": "regression", "world": 2, "kills": [4, 7], "accumulate": 1}'
 
@@ -89,7 +89,7 @@ STAGES = {"regression": regression, "finetuning": finetuning, "pretraining": pre
 
 
 def life(folder, options, name, kill):
-    """Train up to the kill or to the end; called in a process of its own."""
+    """Train up to the kill or to the end; called in its own process."""
     torch.set_num_threads(1)
     calls = []
 
@@ -141,7 +141,7 @@ if __name__ == "__main__":
     # Before the processes fork: with torch._dynamo, which optimizers load, it takes longer than they train.
     import open_clip  # noqa: F401
 
-    for where, wanted in zip(map(Path, sys.argv[1::2]), map(json.loads, sys.argv[2::2]), strict=True):
-        lives(where, wanted, "whole", [])
-        if wanted["kills"]:
-            lives(where, wanted, "killed", wanted["kills"])
+    for where, settings in zip(map(Path, sys.argv[1::2]), map(json.loads, sys.argv[2::2]), strict=True):
+        lives(where, settings, "whole", [])
+        if settings["kills"]:
+            lives(where, settings, "killed", settings["kills"])

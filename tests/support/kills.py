@@ -1,11 +1,11 @@
-"""Kill whole runs of the small configuration with SIGKILL, once in every stage, and compare what comes out.
+"""Kill whole runs of the small configuration with SIGKILL, once in every stage, and compare the results.
 
     python tests/support/kills.py [--runs 10] [--pairs 1] [--seed 0] [--folder FOLDER]
 
-Each run begins in a clone of its own. Snakemake is killed at a random moment of a job of each stage in turn, together
-with its jobs or (every other time) alone, so that its jobs live on while the next Snakemake starts; then the same
-command is given again. Pairs are two clones that begin at once with one `data_root`, undisturbed otherwise. In the end
-metrics.csv and all weights are compared with those of a run that nobody disturbed.
+Each run begins in its own clone. Snakemake is killed at a random moment of a job of each stage in turn, together
+with its jobs or (every other time) alone, so that its jobs survive while the next Snakemake starts; then the same
+command is repeated. Pairs are two clones that begin at once with one `data_root`, undisturbed otherwise. In the end
+metrics.csv and all weights are compared with those of an undisturbed run.
 Prints a table with a row per stage; the exit status is 1 where a file differs. A run takes minutes on two cores.
 """
 
@@ -167,8 +167,8 @@ def main() -> None:
         began = time.monotonic()
         hits = kill_in_every_stage(clone, random.Random(options.seed * 1000 + number))
         kills += hits
-        found = digests(clone)
-        differing = [f"run {number}: {name}" for name in expected | found if expected.get(name) != found.get(name)]
+        results = digests(clone)
+        differing = [f"run {number}: {name}" for name in expected | results if expected.get(name) != results.get(name)]
         different += differing
         count = sum(hits[stage, who] for stage in STAGES for who in ("all", "alone"))
         print(f"run {number}: {count} kills, {len(differing)} of {len(expected)} files differ", end="", flush=True)
@@ -177,8 +177,10 @@ def main() -> None:
             shutil.rmtree(clone.root)
     for number in range(options.pairs):
         for clone in begin_at_once(folder / f"pair-{number}"):
-            found = digests(clone)
-            differing = [f"{clone.root}: {name}" for name in expected | found if expected.get(name) != found.get(name)]
+            results = digests(clone)
+            differing = [
+                f"{clone.root}: {name}" for name in expected | results if expected.get(name) != results.get(name)
+            ]
             different += differing
             print(f"pair {number}, {clone.root.name}: {len(differing)} of {len(expected)} files differ", flush=True)
     print("\n| stage | killed with its jobs | Snakemake alone |\n|---|---|---|")

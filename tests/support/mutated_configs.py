@@ -1,4 +1,4 @@
-"""Configurations with mistakes in them, of the kinds that people make, and what would stop a run that took them."""
+"""Configurations with typical mistakes, and the errors that would stop a run that accepted them."""
 
 import copy
 import json
@@ -105,7 +105,7 @@ ALPHAS = (0, 1, -0.0, 0.5, 0.5000000001, 1e-5, 1e-4, 0.1234567, 0.12345671, 0.30
 
 
 def places(value: Any, place: Place = ()) -> Iterator[Place]:
-    """Where something stands in a configuration, mappings and lists among it."""
+    """The paths of all values of a configuration, mappings and lists included."""
     items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
     for key, item in items:
         yield (*place, key)
@@ -189,9 +189,9 @@ def alphas(random: Random, config: dict[str, Any]) -> None:
 
 def option(random: Random, config: dict[str, Any]) -> None:
     name = random.choice(("digits", "demo_land_cover", "eurosat_ms", "imagenet", "sen12ms", "bigearthnet_v2"))
-    known = list(load_dataset(name).options)
+    options = list(load_dataset(name).options)
     values = (*NUMBERS, *OF_ANOTHER_TYPE, *PATHS, "nearest", ["tt"], {"val": 0.2, "test": 0.9}, {"train": 0}, {0: "x"})
-    chosen = random.choice((*known, "modalities", "convert_jobs", "treatment"))
+    chosen = random.choice((*options, "modalities", "convert_jobs", "treatment"))
     datasets = config.get("datasets")
     config["datasets"] = datasets if isinstance(datasets, dict) else {}
     options = config["datasets"].get(name)
@@ -282,7 +282,7 @@ def must(condition: object, why: str) -> None:
 
 
 def run_in_small(config: Mapping[str, Any]) -> None:
-    """Make everything that rules and scripts make of a configuration and that needs no data; raises what stops them."""
+    """Derive everything that rules and scripts need from a configuration without data; raises what stops them."""
     json.dumps(config, allow_nan=False)
     _names(config)
     _folders(config)
@@ -336,10 +336,12 @@ def _folders(config: Mapping[str, Any]) -> None:
 
 def _dataset(config: Mapping[str, Any], name: str) -> None:
     facts = load_dataset(name, config["datasets"].get(name))
-    own = {"digits": DigitsOptions, "folder": FolderOptions, "scene": SceneOptions, "table": TableOptions}
+    shared = {"digits": DigitsOptions, "folder": FolderOptions, "scene": SceneOptions, "table": TableOptions}
     module = {"bigearthnet": "BigEarthNetOptions", "sen12ms": "Sen12msOptions"}
     reader = import_module(f"bandbridge.ingest.readers.{facts.reader}")
-    options = parse_options(own[facts.reader] if facts.reader in own else getattr(reader, module[facts.reader]), facts)
+    options = parse_options(
+        shared[facts.reader] if facts.reader in shared else getattr(reader, module[facts.reader]), facts
+    )
     must(isinstance(facts.convert_jobs, int) and 0 < facts.convert_jobs < 10**5, "convert_jobs")
     # Others are patterns or columns, which may be called so.
     for option_name in ("archive", "table", "devkit", "metadata", "lists"):
@@ -422,7 +424,7 @@ FaultOf = Callable[[Mapping[str, Any]], str | None]
 
 
 def students_can_be_built(config: Mapping[str, Any], fault_of: FaultOf | None) -> bool:
-    """Whether the check that a run makes of its models lets all students pass; True where there is no such check."""
+    """Whether a run's check of its models accepts all students; True if there is no such check."""
     if fault_of is None:
         return True
     return not any(

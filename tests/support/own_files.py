@@ -1,4 +1,4 @@
-"""Data sets as a user describes them: rasters with whatever they state, a data set file, and the store made of both."""
+"""Data sets as a user describes them: rasters with their metadata, a data set file, and the store made of both."""
 
 import csv
 from pathlib import Path
@@ -26,7 +26,7 @@ def noise(bands, height, width, dtype="uint16", low=200, high=3000, seed=0):
 
 
 def write(path, pixels, scales=None, offsets=None, names=None, mask=None, colours=None, tags=None, **profile):
-    """A raster (GeoTIFF unless a driver is named) with what is stated of it."""
+    """A raster (GeoTIFF unless a driver is named) with its metadata."""
     path.parent.mkdir(parents=True, exist_ok=True)
     count, height, width = pixels.shape
     facts = {"driver": "GTiff", "crs": "EPSG:32633", "transform": PLACE, **profile}
@@ -66,13 +66,13 @@ class Workshop:
     def describe(self, reader, modalities=None, kind="single", bands=("B02", "B03", "B04", "B08"), **facts):
         """A data set of this folder; `modality` holds further facts of its only one, `options` those of the reader."""
         options = {"archive": str(self.files), **facts.pop("options", {})}
-        own = {"sensor": "sentinel-2", "product": "L2A", "bands": list(bands), **facts.pop("modality", {})}
-        own.setdefault("composite", {"bands": [*own["bands"][2::-1]], "divisor": 2000})
+        facts_of_bands = {"sensor": "sentinel-2", "product": "L2A", "bands": list(bands), **facts.pop("modality", {})}
+        facts_of_bands.setdefault("composite", {"bands": [*facts_of_bands["bands"][2::-1]], "divisor": 2000})
         content = {
             "name": "mine",
             "title": "Mine",
             "reader": reader,
-            "modalities": modalities or {"s2": own},
+            "modalities": modalities or {"s2": facts_of_bands},
             "labels": {"kind": kind, "nomenclatures": ["abc"]},
             "sources": [],
             "licence": "mine",
@@ -125,13 +125,13 @@ class Workshop:
 
 
 def workshop(tmp_path, monkeypatch):
-    """A `Workshop` whose data set files are found where those of the project would be."""
+    """A `Workshop` whose data set files are found in place of the project's."""
     monkeypatch.setattr(catalogue, "WORKFLOW", tmp_path)
     return Workshop(tmp_path)
 
 
 def samples_of(store):
-    """Id -> pixels as encoders are given them, of all splits."""
+    """Id -> pixels as encoders get them, of all splits."""
     return {
         name: pixels
         for split in store.splits

@@ -39,7 +39,7 @@ def write_jp2(path, pixels, metres):
 
 
 def thirds(side=SIDE, left=LEFT, top=TOP, crs=CRS):
-    """Three strips from north to south, one a class."""
+    """Three strips from north to south, one per class."""
     width = side / 3
     strips = [box(left + width * i, top - side, left + width * (i + 1), top) for i in range(3)]
     return geopandas.GeoDataFrame({"cover": list(CLASSES), "code": [1, 2, 3]}, geometry=strips, crs=crs)
@@ -75,12 +75,12 @@ def l2a_metadata(files, offset=-1000, quantification=10_000):
 
 
 def write_l2a(folder, metadata=True, **facts):
-    """A Level-2A product in a folder: every band in its own and coarser resolutions; the finest pixels by band."""
+    """A Level-2A product in a folder: every band in its native and coarser resolutions; the finest pixels by band."""
     granule = f"GRANULE/L2A_{TILE}_A032767_20230615T101805"
     files, finest = [], {}
     for metres in (10, 20, 60):
-        for band, own in NATIVE.items():
-            if own > metres or (band == "B08" and metres > 10):
+        for band, resolution in NATIVE.items():
+            if resolution > metres or (band == "B08" and metres > 10):
                 continue
             name = f"{granule}/IMG_DATA/R{metres}m/{TILE}_{STAMP}_{band}_{metres}m"
             pixels = noise(1, SIDE // metres, NUMBERS.index(band) + metres)

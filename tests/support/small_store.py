@@ -26,12 +26,12 @@ def random_samples(dataset, counts, side, seed):
     shape = (side, side, 3) if pixels_of.is_rgb else (len(pixels_of.bands), side, side)
     for split, count in counts.items():
         for index in range(count):
-            shown = {index % len(classes)}
+            carried = {index % len(classes)}
             if dataset.label_kind == "multi":
-                shown |= set(generator.integers(len(classes), size=2).tolist())
-            pixels = generator.integers(0, 150, size=shape) + 8 * sum(shown)
+                carried |= set(generator.integers(len(classes), size=2).tolist())
+            pixels = generator.integers(0, 150, size=shape) + 8 * sum(carried)
             pixels = pixels.astype(np.uint8) if pixels_of.is_rgb else (10 * pixels).astype(np.uint16)
-            labels = tuple(classes[index] for index in sorted(shown))
+            labels = tuple(classes[index] for index in sorted(carried))
             yield split, Sample(f"{split}-{index:03d}", pixels, labels)
 
 

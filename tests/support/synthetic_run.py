@@ -170,7 +170,7 @@ GAINS = {"demo-vit@0.4": (0.037, 0.012, 0.061, 0.004), "ms-vit": (0.0921, 0.05, 
 
 
 def further_rows(rows):
-    """What the scores of a run's rows entail beside them: differences, confusions, probes on few samples, gaps."""
+    """Rows that belong to the scores of a run: differences, confusions, probes on few samples, gaps."""
     for row in rows:
         if row.task != "zero-shot" or row.split != "test" or row.metric not in ("map", "accuracy") or row.class_:
             continue
@@ -333,7 +333,7 @@ def write_plain_store(path, modalities, nomenclatures, pixels, labels, **attribu
     """A store of kinds that no data set of the catalogue has: any modalities, bands and classes.
 
     Args:
-        modalities: name -> facts; those that are not given are None or empty.
+        modalities: name -> facts; missing ones are None or empty.
         nomenclatures: name -> classes.
         pixels: split -> modality -> (sample, band, y, x).
         labels: split -> nomenclature -> (sample, class).

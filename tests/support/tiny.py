@@ -44,7 +44,7 @@ def tiny_head(classes=3, seed=0):
 
 
 class MemorySplit:
-    """Samples in memory, with what training asks of a store's split."""
+    """Samples in memory, with the interface of a store's split that training uses."""
 
     def __init__(self, pixels, labels):
         self.pixels = pixels
@@ -78,11 +78,11 @@ class MemoryStore:
         shape = (side, side, 3) if modality == "rgb" else (len(BANDS), side, side)
         self._splits = {}
         for name, count in (("train", train), ("val", 6)):
-            shown = np.arange(count) % classes
-            labels = np.eye(classes, dtype=np.uint8)[shown]
+            brightest = np.arange(count) % classes
+            labels = np.eye(classes, dtype=np.uint8)[brightest]
             if kind == "multi":
                 labels |= rng.random((count, classes)) < 0.2
-            pixels = rng.integers(0, 100, size=(count, *shape)) + 70 * shown.reshape(-1, 1, 1, 1)
+            pixels = rng.integers(0, 100, size=(count, *shape)) + 70 * brightest.reshape(-1, 1, 1, 1)
             pixels = pixels.astype(np.uint8) if modality == "rgb" else (12 * pixels).astype(np.uint16)
             self._splits[name] = MemorySplit(pixels, labels)
 
@@ -140,6 +140,6 @@ def same_weights(one, other):
 
 
 def band_input(pixels, bands, wanted, size, scaling, statistics=None):
-    """What a student that takes the wanted bands at this size is given, by the steps of `views`."""
+    """The input of a student with these bands and size, by the steps of `views`."""
     positions = order_bands(bands, wanted)
     return views.scale_bands(views.square_bands(pixels, positions, size), positions, scaling, statistics)

@@ -2,7 +2,7 @@
 
 import os
 
-# Nothing here has to come from a hub, and nothing may.
+# Nothing here may come from a hub.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 import torch

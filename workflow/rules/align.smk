@@ -1,5 +1,5 @@
 rule check_first_weights:
-    """Load the weights that a student starts from, so that a file that does not fit stops the run before trainings."""
+    """Load the weights that a student starts from, so that a file that does not fit stops the run before any training."""
     input:
         first=of_job(run.first_weights),
     output:

@@ -1,4 +1,4 @@
-# What the run's models are applied to: one job per scene or archive.
+# Applying the run's models: one job per scene or archive.
 
 
 rule apply_map:

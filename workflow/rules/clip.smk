@@ -1,4 +1,4 @@
-# Where the zero-shot CLIP comes from. Either way it ends as an open_clip model directory, and nothing after this knows.
+# The zero-shot CLIP, trained or loaded. Both rules write an open_clip model directory, so later rules need not know which.
 
 if run.tower:
 
@@ -45,7 +45,7 @@ if run.scratch:
             **asks.training(sizes.pretraining),
         params:
             **how_it_trains(),
-            # Beside the model's directory, which is replaced as a whole.
+            # Not in the model's directory, which is replaced as a whole.
             checkpoints=paths.results("clip.checkpoints/{clip}"),
             monitor=paths.logs("clip/{clip}"),
             name=of_job(run.architecture_name),
@@ -79,7 +79,7 @@ else:
             name=of_job(run.architecture_name),
             pretrained=of_job(run.clip_source),
             quick_gelu=config["clip"].get("quick_gelu"),
-            # A checkpoint of the user's own may be replaced.
+            # The user may replace a checkpoint of their own.
             listing=lambda w: file_listing(run.clip_source(w.clip)),
             architecture=of_job(run.architecture),
         message:

@@ -1,4 +1,4 @@
-# What touches Snakemake itself. What a run is made of is answered by Run and Evaluation, paths by Paths.
+# What depends on Snakemake itself. Run and Evaluation describe a run, Paths its paths.
 
 from bandbridge.base import alphas
 from bandbridge.base.by_name import call_by_name, with_signature
@@ -46,28 +46,28 @@ wildcard_constraints:
 
 
 def chosen(line):
-    """The encoder that was chosen on a line; Snakemake waits for the choice wherever an input function asks."""
+    """The encoder that was chosen on a line; an input function that calls it makes Snakemake wait for the choice."""
     choice = checkpoints.select_alpha.get(line=line, tag=run.tag(line))
     alpha = read_json(Path(choice.output.selected))["alpha"]
     return model_at(run.lines[line], float(alpha))
 
 
-def of_job(answer, **fixed):
-    """What a function answers for a job: its arguments are the job's wildcards of their names, and `chosen`."""
+def of_job(function, **fixed):
+    """A function's result for a job: its arguments are the job's wildcards of the same names, and `chosen`."""
     return with_signature(
         lambda wildcards: call_by_name(
-            answer, {**dict(wildcards.items()), "chosen": chosen, **fixed}
+            function, {**dict(wildcards.items()), "chosen": chosen, **fixed}
         )
     )
 
 
 def without(values, *keys):
-    """A section of the configuration but for what a stage does not read."""
+    """A section of the configuration without the keys that a stage does not read."""
     return {key: value for key, value in (values or {}).items() if key not in keys}
 
 
 def users_files(dataset):
-    """The state of the user's own files, a change of which is a change of the data set."""
+    """The state of the user's own files: a change of them is a change of the data set."""
     return data_listing(
         run.dataset(dataset), Path(run.archives(dataset)), config["preprocess"]["watch"]
     )
@@ -79,20 +79,20 @@ def users_weights(student):
 
 
 def unrecorded(value):
-    """A param, or a function of wildcards that makes it, of which no change reruns a job.
+    """A param, or a function of wildcards that returns it, whose changes rerun nothing.
 
-    It says how a job runs or what its outputs are; Snakemake compares no param that is made of outputs.
+    For how a job runs, or what its outputs are; Snakemake does not compare params that are computed from outputs.
     """
     return lambda wildcards, output: value(wildcards) if callable(value) else value
 
 
 def how_it_trains():
-    """How a training runs, on which its results do not depend, for its params."""
-    how = config["train"]
+    """Params for how a training runs, on which its results do not depend."""
+    train = config["train"]
     return dict(
-        train=unrecorded(how),
-        processes=unrecorded(how["gpus"]),
-        nodes=unrecorded(how["nodes"]),
+        train=unrecorded(train),
+        processes=unrecorded(train["gpus"]),
+        nodes=unrecorded(train["nodes"]),
     )
 
 

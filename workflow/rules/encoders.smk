@@ -1,4 +1,4 @@
-# Encoders that are not made here: published or local weights, kept so that the rest of the workflow need not know whose.
+# Encoders that the run does not train: published or local weights, stored in one form for the rest of the workflow.
 
 for encoder, facts in run.others.items():
 

@@ -1,8 +1,8 @@
-# Score many: everything here reads embeddings and runs on the CPU in seconds.
+# Scores: every rule here reads embeddings and runs on the CPU in seconds.
 
 
 rule check_samples:
-    """Find out as early as possible whether a data set has as many samples as its scores ask for."""
+    """Check as early as possible that a data set has as many samples as its scores need."""
     input:
         store=paths.store("{dataset}"),
     output:
@@ -288,7 +288,7 @@ rule collect_metrics:
     """One tidy table of every number."""
     input:
         zero_shot=scores.all_zero_shot(),
-        shown=scores.shown_tables(),
+        tables=scores.shown_tables(),
         chosen=of_job(scores.tables_of_the_chosen),
         gains=paths.results("metrics/gains.csv"),
         samples=scores.samples(),

@@ -23,7 +23,7 @@ rule zero_shot_head:
 
 
 rule words_head:
-    """Embed words that are no class, in the same templates."""
+    """Embed words that are not class names, in the same templates."""
     input:
         clip=of_job(run.text_model),
     output:

@@ -1,9 +1,9 @@
 checkpoint select_alpha:
-    """Choose alpha on validation data (PAINT, step 2). A checkpoint: what follows depends on what was chosen."""
+    """Choose alpha on validation data (PAINT, step 2). A checkpoint: later jobs depend on the choice."""
     input:
         metrics=of_job(run.scores_to_choose_by),
     output:
-        # First, because Snakemake asks for a checkpoint's first output where it has to wait for the choice.
+        # First, because Snakemake waits for the first output of a checkpoint.
         selected=paths.paint("{line}", "{tag}", "selected.json"),
         curve=paths.paint("{line}", "{tag}", "curve.csv"),
     log:
@@ -50,7 +50,7 @@ rule add_task_vectors:
 
 
 rule patched_clip:
-    """Write the patched model, at the chosen alpha, as a model that open_clip loads by itself."""
+    """Write the patched model, at the chosen alpha, as a model directory that open_clip loads."""
     input:
         unpack(of_job(run.ends_of)),
     output:

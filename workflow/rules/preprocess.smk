@@ -24,7 +24,7 @@ rule plan:
 
 
 rule convert:
-    """Convert a share of one stream of a data set; a job that was killed resumes where it stopped."""
+    """Convert a share of one stream of a data set; a job that was killed resumes."""
     input:
         files=paths.files("{dataset}"),
         plan=paths.plan("{dataset}"),
@@ -54,7 +54,7 @@ rule convert:
 
 
 rule preprocess:
-    """Join what was converted to one Zarr store."""
+    """Join the converted shares to one Zarr store."""
     input:
         files=paths.files("{dataset}"),
         plan=paths.plan("{dataset}"),
@@ -77,7 +77,7 @@ rule preprocess:
         max_quarantined_share=lookup(
             dpath="preprocess/max_quarantined_share", within=config
         ),
-        # No output, which Snakemake would delete when the list is needed most: after the job has failed.
+        # Not an output: Snakemake would delete it after a failed job, when the list is needed most.
         quarantine=paths.quarantine("{dataset}"),
     message:
         "Preprocessing {wildcards.dataset}"

@@ -51,7 +51,7 @@ rule compare:
     params:
         code=code_of("compare", "report"),
         runs=compared_runs(config),
-        # No input: Snakemake would make a run of this configuration that is not finished.
+        # Not an input: Snakemake would finish an unfinished run of this configuration first.
         listing=[file_listing(file) for file in compared_files(config)],
     message:
         "Comparing {params.runs}"
@@ -60,7 +60,7 @@ rule compare:
 
 
 rule gallery:
-    """What stands nearest to a picture among the samples that a student sees, to the name of a class, and to words."""
+    """The samples nearest to an image, to the name of a class, and to words."""
     input:
         rgb=of_job(scores.pictured_patched),
         multispectral=of_job(scores.pictured_student),
@@ -81,7 +81,7 @@ rule gallery:
         words=of_job(run.words_of),
         seed=config["seed"],
     message:
-        "Picturing retrieval by {wildcards.subject} on {wildcards.dataset}"
+        "Drawing retrieval by {wildcards.subject} on {wildcards.dataset}"
     script:
         "../scripts/gallery.py"
 
@@ -140,7 +140,7 @@ rule report:
             category="Figures",
             labels={"figure": "{figure}"},
         ),
-        # The run's whole configuration, as it was checked: for whoever reads the results, and to compare runs.
+        # The run's whole checked configuration: for readers of the results, and to compare runs.
         settings=paths.config,
     log:
         paths.logs("report.log"),

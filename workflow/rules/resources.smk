@@ -1,4 +1,4 @@
-# What kinds of jobs ask of a scheduler. Locally it does not matter: one machine's cores and GPUs are shared by the profile.
+# Resources by kind of job, for schedulers. On one machine only the profile's cores and GPUs count.
 
 from bandbridge.config.job_sizes import DRAWING_PROCESSES, JobResources, JobSizes
 

@@ -1,4 +1,4 @@
-"""Add the task vectors of several fine-tunings to CLIP's image encoder, each times the alpha chosen on its own line."""
+"""Add the task vectors of several fine-tunings to CLIP's image encoder, each times the alpha chosen on its line."""
 
 from pathlib import Path
 

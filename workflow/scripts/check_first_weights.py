@@ -1,4 +1,4 @@
-"""Load the weights that a student starts from, to find out early whether they fit."""
+"""Load the weights that a student starts from, to detect early that they do not fit."""
 
 from pathlib import Path
 

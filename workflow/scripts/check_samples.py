@@ -1,4 +1,4 @@
-"""Check that a data set has as many samples as its scores ask for, before anything is trained."""
+"""Check that a data set has as many samples as its scores need, before anything is trained."""
 
 from pathlib import Path
 

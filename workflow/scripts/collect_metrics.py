@@ -1,4 +1,4 @@
-"""Put every partial table of a run into one."""
+"""Merge every partial table of a run into one."""
 
 from pathlib import Path
 
@@ -6,8 +6,8 @@ from bandbridge.base import script as job
 from bandbridge.scoring.rows import merge_rows
 
 
-def main(zero_shot: list[Path], shown: list[Path], chosen: list[Path], gains: Path, table: Path) -> None:
-    merge_rows([*zero_shot, *shown, *chosen, gains], table)
+def main(zero_shot: list[Path], tables: list[Path], chosen: list[Path], gains: Path, table: Path) -> None:
+    merge_rows([*zero_shot, *tables, *chosen, gains], table)
 
 
 if __name__ == "__main__":

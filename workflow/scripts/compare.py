@@ -1,4 +1,4 @@
-"""Compare finished runs with the first of them: tables, changes with intervals, and what was configured otherwise."""
+"""Compare finished runs with the first of them: tables, changes with intervals, and differences of configuration."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Encode a data set with an encoder that is not made here."""
+"""Encode a data set with an encoder that the run does not train."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Fetch the weights of an encoder that is not our own, and keep it as `encoders.load` reads it."""
+"""Fetch the weights of an encoder that the run does not train, and store it as `models.external.load` reads it."""
 
 from pathlib import Path
 

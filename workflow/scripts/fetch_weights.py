@@ -1,4 +1,4 @@
-"""Fetch the published weights of an encoder, and check them; what else the encoder is does not matter."""
+"""Fetch the published weights of an encoder, and check them; its other facts do not matter."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Show what retrieval brings: queries with their nearest samples, as small pictures in a JSON file for the report."""
+"""Write galleries of retrieval: queries with their nearest samples, as thumbnails in a JSON file for the report."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ def main(
     nomenclature: str,
     seed: int,
     gallery: Path,
-    multispectral: list[Path] = [],  # noqa: B006 (none where a CLIP is shown by itself)
+    multispectral: list[Path] = [],  # noqa: B006 (empty where the subject is a CLIP)
     head: Path | None = None,
     words_head: Path | None = None,
     words: dict | None = None,

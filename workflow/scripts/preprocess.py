@@ -1,4 +1,4 @@
-"""Join a data set's converted shares to one Zarr store; what cannot be used goes to the quarantine list."""
+"""Join a data set's converted shares to one Zarr store; samples that cannot be used are listed in the quarantine."""
 
 from pathlib import Path
 

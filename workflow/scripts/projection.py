@@ -18,7 +18,7 @@ def main(
     nomenclature: str,
     seed: int,
     projection: Path,
-    multispectral: list[Path] = [],  # noqa: B006 (none where a CLIP is shown by itself)
+    multispectral: list[Path] = [],  # noqa: B006 (empty where the subject is a CLIP)
 ) -> None:
     before = load_embeddings(zero_shot.parent)
     student = load_embeddings(multispectral[0].parent) if multispectral else None

@@ -1,4 +1,4 @@
-"""Fit linear probes on a few samples a class of one encoder's frozen embeddings, several times, and score them."""
+"""Fit linear probes on a few samples per class of one encoder's frozen embeddings, several times, and score them."""
 
 from pathlib import Path
 

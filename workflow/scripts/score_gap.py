@@ -1,7 +1,7 @@
-"""Measure how two encoders, or images and texts, lie to each other: the modality gap.
+"""Measure the modality gap between two encoders, or between images and texts.
 
-With `multispectral`, that of a student to the patched CLIP `rgb` that taught it; without, that of the CLIP `rgb` itself
-to zero-shot CLIP and to the class vectors of a head, where they are given.
+With `multispectral`, between a student and the patched CLIP `rgb` that taught it; without, between the CLIP `rgb` and
+zero-shot CLIP, and between its images and the class vectors of `head`, if these are passed.
 """
 
 from pathlib import Path

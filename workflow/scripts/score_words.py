@@ -1,4 +1,4 @@
-"""Score how well words that are no class retrieve the images of the class that they stand for."""
+"""Score how well words that are not class names retrieve the images of their class."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Embed words that are no class with a CLIP's text encoder, in the prompt templates that class names are put in."""
+"""Embed words that are not class names with a CLIP's text encoder, in the prompt templates of the class names."""
 
 from pathlib import Path
 
