@@ -139,18 +139,18 @@ def run_way(arguments: argparse.Namespace) -> None:
 def compare(kind: str, arguments: argparse.Namespace) -> None:
     sizes = (arguments.samples, arguments.classes)
     peer = measure("scikit-learn", kind, *sizes, arguments.peer, 1)
-    found = {"scikit-learn, one resample at a time": peer}
+    results = {"scikit-learn, one resample at a time": peer}
     for threads in sorted({1, arguments.threads}):
         ours = measure("BandBridge", kind, *sizes, arguments.resamples, threads)
         for name, values in peer["values"].items():
             shared = min(len(values), arguments.resamples)
             if not np.allclose(values[:shared], ours["values"][name][:shared], rtol=0, atol=1e-6):
                 sys.exit(f"{name} differs from scikit-learn's")
-        found[f"BandBridge, {threads} thread{'s' * (threads > 1)}"] = ours
+        results[f"BandBridge, {threads} thread{'s' * (threads > 1)}"] = ours
     print(f"\n{arguments.samples:,} samples, {arguments.classes} classes, {kind} label: {KINDS[kind]}")
     print(f"({arguments.resamples:,} resamples drawn, {arguments.peer} with scikit-learn)\n")
     print("| way | seconds for 1,000 resamples | times as fast | peak memory, MB |\n|---|--:|--:|--:|")
-    for name, facts in found.items():
+    for name, facts in results.items():
         ratio = peer["seconds"] / facts["seconds"]
         print(f"| {name} | {facts['seconds']:,.0f} | {ratio:,.0f} | {facts['megabytes']:,.0f} |", flush=True)
 

@@ -140,12 +140,12 @@ def retrieval(n: int, noise: float, about: str) -> Population:
         return mutual_ranks(*(content + noise * random.normal(size=content.shape) for _ in range(2)))[0]
 
     def draw(random: np.random.Generator) -> Trial:
-        found = ranks(random)
-        return Trial({"first": {f"recall@{k}": mean_of(found <= k) for k in (1, 5)}}, own_units(n))
+        rank = ranks(random)
+        return Trial({"first": {f"recall@{k}": mean_of(rank <= k) for k in (1, 5)}}, own_units(n))
 
     random = np.random.default_rng(1)
-    found = np.stack([ranks(random) for _ in range(GALLERIES)])
-    truth = {"first": {f"recall@{k}": float(np.mean(found <= k)) for k in (1, 5)}}
+    rank = np.stack([ranks(random) for _ in range(GALLERIES)])
+    truth = {"first": {f"recall@{k}": float(np.mean(rank <= k)) for k in (1, 5)}}
     return Population(n, draw, truth, "recall@1", about)
 
 

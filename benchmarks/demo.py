@@ -116,13 +116,13 @@ def words(runs: dict[tuple[str, int], pd.DataFrame], config: dict[str, Any]) -> 
     precisions: dict[tuple[str, str], list[float]] = {}
     for (precision, seed), rows in runs.items():
         names = {"patched": f"{config['clip']['name']}@{selected(precision, seed):g}", student: student}
-        found = rows[(rows["task"] == "words") & (rows["dataset"] == dataset)]
+        of_dataset = rows[(rows["task"] == "words") & (rows["dataset"] == dataset)]
         for label, encoder in names.items():
-            own = found[found["encoder"] == encoder]
-            of_words = own[(own["metric"] == f"precision@{k}") & (own["class"] != "")]
+            scores = of_dataset[of_dataset["encoder"] == encoder]
+            of_words = scores[(scores["metric"] == f"precision@{k}") & (scores["class"] != "")]
             for word, number in zip(of_words["class"], of_words["value"], strict=True):
                 precisions.setdefault((label, str(word)), []).append(float(number))
-            lifts[label].append(value(own[own["class"] == ""], encoder, f"lift@{k}") / 100)
+            lifts[label].append(value(scores[scores["class"] == ""], encoder, f"lift@{k}") / 100)
     for name, own_words in by_class.items():
         for word in own_words:
             cells = [f"{np.mean(precisions[label, word]):.2f}" for label in ("patched", student)]

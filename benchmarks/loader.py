@@ -155,12 +155,12 @@ def check(ways: dict[str, Way], pixels: np.ndarray) -> None:
     for name, way in ways.items():
         order = np.random.default_rng(0).permutation(len(pixels))[: None if way.is_stream else BATCH]
         expected = pixels[order]
-        found = np.concatenate([np.asarray(batch) for batch in way.batches(order)])
+        read = np.concatenate([np.asarray(batch) for batch in way.batches(order)])
         if way.is_stream:
-            same = sorted(map(hash, map(bytes, found))) == sorted(map(hash, map(bytes, expected)))
+            same = sorted(map(hash, map(bytes, read))) == sorted(map(hash, map(bytes, expected)))
         else:
-            same = np.array_equal(found, expected)
-        if found.dtype != pixels.dtype or not same:
+            same = np.array_equal(read, expected)
+        if read.dtype != pixels.dtype or not same:
             sys.exit(f"{name} does not give the samples that were stored")
 
 

@@ -101,8 +101,14 @@ def cells(
     n=500,
 ):
     side = modality or ("s2" if alpha == "" else "rgb")
-    known = ("demo", encoder, "demo-vit", alpha, dataset, side, split, task, nomenclature, prompts, metric, label)
-    return (*known, f"{value:.6g}", *((f"{value - 0.02:.6g}", f"{value + 0.02:.6g}") if interval else ("", "")), n, 0)
+    identity = ("demo", encoder, "demo-vit", alpha, dataset, side, split, task, nomenclature, prompts, metric, label)
+    return (
+        *identity,
+        f"{value:.6g}",
+        *((f"{value - 0.02:.6g}", f"{value + 0.02:.6g}") if interval else ("", "")),
+        n,
+        0,
+    )
 
 
 def zero_shot(row, single, score, classes, generator):

@@ -74,9 +74,9 @@ def main() -> None:
     samples = sum(round(count * share) for count, _ in TASKS.values())
     print(f"\n{name}, {len(ALPHAS)} alphas, {samples} samples, {THREADS} threads, bfloat16\n")
     print("| way | seconds | BandBridge is |\n|---|--:|--:|")
-    own = next(iter(seconds.values()))
-    for way, found in seconds.items():
-        print(f"| {way} | {found:.1f} | {found / own:.2f} times as fast |")
+    ours = next(iter(seconds.values()))
+    for way, total in seconds.items():
+        print(f"| {way} | {total:.1f} | {total / ours:.2f} times as fast |")
 
 
 def timed(run) -> float:

@@ -113,9 +113,9 @@ def main(name: str, steps: int) -> None:
     rounds: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
     for number in range(ROUNDS + 1):
         for way, train in ways.items():
-            found = train()
+            rate = train()
             if number:  # the first round warms up
-                rounds[way].append(found)
+                rounds[way].append(rate)
     report(rounds, f"{name} on {device.type}, {THREADS} threads, {steps} steps of {BATCH}")
 
 

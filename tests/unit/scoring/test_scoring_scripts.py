@@ -533,7 +533,7 @@ def test_an_undefined_validation_score_is_an_error(tmp_path):
 def test_collecting_puts_all_rows_in_one_table(tmp_path):
     parts = curve_metrics(tmp_path)
     load_script("collect_metrics").main(
-        zero_shot=parts[:2], shown=parts[2:3], chosen=parts[3:-1], gains=parts[-1], table=tmp_path / "metrics.csv"
+        zero_shot=parts[:2], tables=parts[2:3], chosen=parts[3:-1], gains=parts[-1], table=tmp_path / "metrics.csv"
     )
     lines = (tmp_path / "metrics.csv").read_text().splitlines()
     assert sorted(lines[1:]) == sorted(line for part in parts for line in part.read_text().splitlines()[1:])
@@ -543,7 +543,7 @@ def test_collecting_the_same_rows_twice_is_an_error(tmp_path):
     parts = curve_metrics(tmp_path)
     with pytest.raises(UserError, match="two rows for run demo"):
         load_script("collect_metrics").main(
-            zero_shot=parts, shown=[], chosen=[], gains=parts[0], table=tmp_path / "metrics.csv"
+            zero_shot=parts, tables=[], chosen=[], gains=parts[0], table=tmp_path / "metrics.csv"
         )
 
 

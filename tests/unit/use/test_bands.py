@@ -66,7 +66,7 @@ def test_another_sensors_file_is_refused_with_both_lists():
 
 
 def test_two_bands_of_one_name_are_refused():
-    with pytest.raises(UserError, match=r"B04 stands for several"):
+    with pytest.raises(UserError, match=r"B04 is the name of several"):
         match_bands(["B04", "red"], WANTED, "x.tif")
 
 

@@ -84,13 +84,13 @@ class ModalityFacts(Section):
     bands: Annotated[
         Annotated[Literal["from-files"], TEXT] | Annotated[list[Text], Field(min_length=1), UNIQUE, LIST], BY_TYPE
     ] = key(
-        "in the order of the files; 'b001..b224' stands for all of them. `from-files`: those that the files of the "
+        "in the order of the files; 'b001..b224' means all of them. `from-files`: those that the files of the "
         "option archive name"
     )
     composite: CompositeFacts = key("how an RGB image is made; absent where the pixels are one", is_optional=True)
     zero_bands: ZeroBands = key("bands that encoders are given zeros for", default=[])
     nodata: NoData = key(
-        "the value that stands for no data, beside what the files state; one for each band as a list. `ignore` for "
+        "the value for no data, in addition to what the files state; one for each band as a list. `ignore` for "
         "files that state it wrongly",
         is_optional=True,
     )

@@ -140,22 +140,22 @@ def composite(pixels: NDArray[Any], bands: Sequence[str], recipe: Composite) -> 
 
 
 def order_bands(
-    bands: Sequence[str], wanted: Sequence[str], may_lack: Collection[str] = ("B10",)
+    bands: Sequence[str], needed: Sequence[str], may_lack: Collection[str] = ("B10",)
 ) -> tuple[int | None, ...]:
-    """The index in `bands` of each wanted band; None, to be filled with zeros, for a missing band that may be missing.
+    """The index in `bands` of each needed band; None, to be filled with zeros, for a missing band that may be missing.
 
     B10 may be missing by default: Level-2A products never hold it, and students trained on Level-1C expect it.
 
     Raises:
-        UserError: another wanted band is missing, or `bands` names one twice; the message names the band.
+        UserError: another needed band is missing, or `bands` names one twice; the message names the band.
     """
     twice = sorted({name for name in bands if list(bands).count(name) > 1})
     if twice:
         raise UserError(f"band {', '.join(twice)} is listed more than once in {' '.join(bands)}; list each band once")
-    missing = [name for name in wanted if name not in bands and name not in may_lack]
+    missing = [name for name in needed if name not in bands and name not in may_lack]
     if missing:
         raise UserError(
             f"band {', '.join(missing)} is missing: found {len(bands)} bands ({' '.join(bands)}), "
-            f"needed {' '.join(wanted)}.{did_you_mean(missing[0], bands)}"
+            f"needed {' '.join(needed)}.{did_you_mean(missing[0], bands)}"
         )
-    return tuple(bands.index(name) if name in bands else None for name in wanted)
+    return tuple(bands.index(name) if name in bands else None for name in needed)

@@ -9,7 +9,7 @@ from bandbridge.config.lines import align_task, final_lines
 from bandbridge.config.networks import students
 from bandbridge.config.run import Chosen, Run
 
-PATCHED = "patched"  # the model that stands for a CLIP's patched one
+PATCHED = "patched"  # short for the patched model of the only CLIP
 DEFAULTS: Mapping[str, Any] = {
     "model": None,
     "makes": "map",

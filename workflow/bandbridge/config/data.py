@@ -190,7 +190,7 @@ def _prompted_class_faults(config: Mapping[str, Any], dataset: str, sets: Sequen
         prompted = prompt_set(prompts(config, name))
         for unknown in sorted({*prompted.names, *prompted.classes} - classes):
             yield (
-                f"the prompt set '{name}' has words of its own for '{unknown}', which is not a class of {dataset}."
+                f"the prompt set '{name}' has its own words for '{unknown}', which is not a class of {dataset}."
                 f"{did_you_mean(unknown, sorted(classes))}"
             )
         if not prompted.templates and classes - set(prompted.classes):
@@ -206,7 +206,7 @@ def task_faults(config: Mapping[str, Any]) -> Iterator[str]:
         if task["dataset"] in patching:
             yield (
                 f"tasks.supported.dataset is '{task['dataset']}', which is also a patching task; "
-                "a supported task is one that patching must leave alone: name another data set, or null."
+                "a supported task is one that patching must not change: name another data set, or null."
             )
     for role in ("patching", "supported"):
         named = [task["dataset"] for task in tasks(config, role)]

@@ -76,7 +76,7 @@ TIMM_WIDTHS = {"tiny": (192, 12), "small": (384, 12), "base": (768, 12), "large"
 
 
 def stored(metadata: Path) -> Stored:
-    """A store's size, from its root metadata alone.
+    """A store's size, from only its root metadata.
 
     Raises:
         FileNotFoundError: it does not exist yet; Snakemake asks again once it does.

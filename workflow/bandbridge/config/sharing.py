@@ -203,7 +203,7 @@ class Guard(logging.Handler):
         if error := self._unlockable.get(thing.name):
             if error.errno not in _NO_LOCKS:
                 raise UserError(
-                    f"{thing.root} cannot be written ({error.strerror}), but {thing.name} has to be made there: set "
+                    f"{thing.root} cannot be written ({error.strerror}), but {thing.name} has to be made in it: set "
                     f"{thing.key} to a folder of your own, or have its owner make {thing.name}"
                 )
             print(

@@ -260,8 +260,8 @@ def _data(config: Mapping[str, Any]) -> str:
 def _size(sources: Sequence[Source]) -> str:
     """' (5 MB)'; empty where the publisher of one does not state it."""
     sizes = [file.size for source in sources for file in source.parts or (source,)]
-    known = [size for size in sizes if size is not None]
-    return f" ({sum(known) / 1e6:,.0f} MB)" if len(known) == len(sizes) else ""
+    stated = [size for size in sizes if size is not None]
+    return f" ({sum(stated) / 1e6:,.0f} MB)" if len(stated) == len(sizes) else ""
 
 
 def _with_samples(config: Mapping[str, Any], dataset: str) -> str:

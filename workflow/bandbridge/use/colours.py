@@ -28,10 +28,12 @@ def class_colours(names: Sequence[str]) -> list[Colour]:
     """A different colour for each class."""
     chosen: list[Colour] = []
     for name in names:
-        wanted = next((colour for words, colour in SUGGESTED if any(word in name.casefold() for word in words)), None)
-        if wanted is None or wanted in chosen:
-            wanted = next((colour for colour in PALETTE if colour not in chosen), None)
-        chosen.append(wanted or _another(len(chosen)))
+        suggestion = next(
+            (colour for words, colour in SUGGESTED if any(word in name.casefold() for word in words)), None
+        )
+        if suggestion is None or suggestion in chosen:
+            suggestion = next((colour for colour in PALETTE if colour not in chosen), None)
+        chosen.append(suggestion or _another(len(chosen)))
     return chosen
 
 

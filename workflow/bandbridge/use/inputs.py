@@ -1,4 +1,4 @@
-"""Bands to a student's input, faster than in training: for windows by the hundred thousand."""
+"""Preparing bands as a student's input, faster than in training: for hundreds of thousands of windows."""
 
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -12,17 +12,17 @@ from bandbridge.models.students import Student
 
 
 def student_inputs(student: Student) -> Callable[[Tensor, tuple[str, ...]], Tensor]:
-    """What `student.inputs` does, equal but for the last digits of a float.
+    """A function like `student.inputs`, whose results differ only in the last digits of a float.
 
-    The resize is two matrix products with the weights of torch's own, and standardising, which is linear as the resize
-    is, comes before it where the window is the smaller one. Bands that are missing are named once.
+    It resizes by two matrix products with the weights of torch's resize, and standardises, which is linear as well,
+    before the resize if the window is smaller than the input. Missing bands are reported once.
     """
     spec = student.spec
-    told: set[tuple[str, ...]] = set()
+    reported: set[tuple[str, ...]] = set()
 
     def prepare(pixels: Tensor, bands: tuple[str, ...]) -> Tensor:
         positions = spec.find(bands)
-        _tell(spec.bands, positions, spec.fill, told)
+        _report_missing(spec.bands, positions, spec.fill, reported)
         values = views.select_bands(pixels, positions)
         height, width = values.shape[-2:]
         if spec.scaling == "standardise" and height * width < spec.image_size**2:
@@ -43,13 +43,15 @@ def resize(values: Tensor, size: int) -> Tensor:
 
 @cache
 def _weights(source: int, target: int) -> Tensor:
-    """(target, source): what each pixel of one side is made of."""
+    """(target, source): the weights of the source pixels in each pixel of one side."""
     return views.resize(torch.eye(source)[None, None], (target, source))[0, 0]
 
 
-def _tell(wanted: Sequence[str], positions: Sequence[int | None], fill: str, told: set[tuple[str, ...]]) -> None:
+def _report_missing(
+    bands: Sequence[str], positions: Sequence[int | None], fill: str, reported: set[tuple[str, ...]]
+) -> None:
     # Level 2A never has B10.
-    absent = tuple(name for name, at in zip(wanted, positions, strict=True) if at is None and name != "B10")
-    if absent and absent not in told:
-        told.add(absent)
-        remark(f"the images lack {', '.join(absent)}, which the model sees: filled with '{fill}', as in its training.")
+    missing = tuple(name for name, position in zip(bands, positions, strict=True) if position is None and name != "B10")
+    if missing and missing not in reported:
+        reported.add(missing)
+        remark(f"the images lack {', '.join(missing)}, which the model sees: filled with '{fill}', as in its training.")

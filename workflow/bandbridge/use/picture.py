@@ -1,4 +1,4 @@
-"""A map as a picture for pages."""
+"""A map as an image for web pages."""
 
 import io
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 import rasterio
 from rasterio.enums import Resampling
 
-WIDEST = 1400  # pixels of a picture
+WIDEST = 1400  # pixels
 
 
 def map_picture(path: Path) -> tuple[bytes, int]:

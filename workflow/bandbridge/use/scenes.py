@@ -209,17 +209,17 @@ def open_scene(path: Path, takes: Sequence[BandSet], reading: Reading = Reading(
     with ExitStack() as stack:
         rasters = {file: stack.enter_context(open_raster(file)) for file in dict.fromkeys(band.path for band in files)}
         chosen, names = _choose(path, files, rasters, takes, reading)
-        wanted = [name for name in chosen.bands if name in names]
+        read_bands = [name for name in chosen.bands if name in names]
         missing = must_have(names, chosen.bands, str(path), chosen.may_lack)
         bands = [
             _band(name, files[names.index(name)], rasters[files[names.index(name)].path], chosen, reading)
-            for name in wanted
+            for name in read_bands
         ]
         finest = max(bands, key=lambda band: band.raster.width * band.raster.height).raster
         _must_lie_together(path, bands, finest)
         scene = Scene(
             path=path,
-            bands=tuple(wanted),
+            bands=tuple(read_bands),
             missing=tuple(missing),
             height=finest.height,
             width=finest.width,
