@@ -64,7 +64,7 @@ def test_the_papers_divisor_gives_the_papers_pictures():
 
 
 def test_percentiles_without_a_store_say_so():
-    with pytest.raises(UserError, match="has percentiles, and the store does not say which values they are"):
+    with pytest.raises(UserError, match="has percentiles, and the store does not state which values they are"):
         composite(noise(3, 2, 2), BANDS, Composite(COLOURS, percentiles=(2, 98)))
 
 
@@ -86,7 +86,7 @@ def test_a_composite_that_says_too_little_or_too_much_is_refused(own, recipe, fa
 
 @pytest.mark.parametrize("key", ["nodata", "scale", "offset"])
 def test_as_many_numbers_as_bands_are_needed(own, key):
-    with pytest.raises(UserError, match=rf"modalities.s2.{key} has 2 numbers for 4 bands; give one for all, or one"):
+    with pytest.raises(UserError, match=rf"modalities.s2.{key} has 2 numbers for 4 bands; state one for all, or one"):
         own.folder(modality={key: [1, 2]})
 
 
