@@ -9,7 +9,12 @@ from bandbridge.catalogue.datasets import conversion_facts, read_yaml, spoken
 from bandbridge.catalogue.encoders import encoder_content
 from bandbridge.config.apply import Applications
 from bandbridge.config.evaluation import Evaluation
-from bandbridge.config.lines import align_task, model_at, nomenclature_of
+from bandbridge.config.lines import (
+    align_task,
+    model_at,
+    nomenclature_of,
+    patched_models,
+)
 from bandbridge.config.networks import align_recipe
 from bandbridge.config.resources import clip_architecture
 from bandbridge.config.compared import compared_files, compared_runs, comparison_page

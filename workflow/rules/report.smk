@@ -32,6 +32,7 @@ rule tables:
         students=of_job(ablation_facts, config=config),
         look=lookup(dpath="tables", within=config),
         notes=run_notes(config),
+        patched=of_job(patched_models, config=config),
         words=run.words,
     message:
         "Making the tables"

@@ -78,6 +78,13 @@ class PromptsFile(Section):
 Percent = Annotated[float, Field(ge=-100, le=100, allow_inf_nan=False)]
 
 
+class PatchedOn(Section):
+    """A patching task."""
+
+    dataset: Text = key("of workflow/datasets/")
+    nomenclature: Text = key("of its labels")
+
+
 class PublishedFigure(Section):
     """One number of a publication, as printed: in per cent, a cosine as it is."""
 
@@ -89,7 +96,11 @@ class PublishedFigure(Section):
     modality: str = key("what the model saw", default="")
     metric: Text = key("its name in metrics.csv")
     model: Text = key("what was scored, in words")
-    clip: str = key("the backbone; empty where the source names none", default="")
+    clip: str = key(
+        "the backbone, with OpenAI's weights; empty for a model that is not made from CLIP here", default=""
+    )
+    patched_on: PatchedOn | None = key("the task that it was patched on; null for a model that is not", default=None)
+    inferred: list[Literal["clip", "patched_on"]] = key("what the source does not state", default=[])
     value: Percent | None = key("the score", default=None)
     gain: Percent | None = key("in points over zero-shot CLIP", default=None)
 
@@ -99,13 +110,25 @@ class PublishedFigure(Section):
             raise BrokenRuleError("missing", names=["value"])
         return self
 
+    @model_validator(mode="after")
+    def _has_what_is_known_of_it(self) -> "PublishedFigure":
+        """A patched model has a backbone, and what is inferred is stated: nothing else tells whose figure it is."""
+        stated = {"clip": bool(self.clip), "patched_on": self.patched_on is not None}
+        required = [*self.inferred, *(["clip"] if self.patched_on else [])]
+        if lacking := [name for name in dict.fromkeys(required) if not stated[name]]:
+            raise BrokenRuleError("missing", names=lacking)
+        return self
+
 
 class PublishedFile(Section):
     """Published figures, to stand beside a run's own."""
 
     name: Name = key("the file's own name")
     source: Text = key("the publication")
-    where: Text = key("where in it, or that it is quoted second hand")
+    certainty: Literal["printed", "code", "second-hand"] = key(
+        "printed: in the publication itself | code: read off the authors' code | second-hand: as others quote it"
+    )
+    where: Text = key("where in it, or who quotes it")
     figures: Annotated[list[PublishedFigure], Field(min_length=1)] = key("one entry per number")
 
 

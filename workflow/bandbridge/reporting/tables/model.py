@@ -210,6 +210,7 @@ class View:
         models: to show, in this order, as for `shown_models`; None for all.
         datasets: to show, in this order; None for all, in the order of the rows.
         decimals: of percentages.
+        patched: the models that published figures may be of, as from `patched_models`.
     """
 
     metrics: pd.DataFrame = field(repr=False)
@@ -217,6 +218,7 @@ class View:
     models: Sequence[str] | None = None
     datasets: Sequence[str] | None = None
     decimals: int = 1
+    patched: Sequence[Mapping[str, str]] = ()
 
     @cached_property
     def names(self) -> dict[str, str]:
