@@ -17,7 +17,7 @@ from bandbridge.config.lines import (
 )
 from bandbridge.config.networks import align_recipe
 from bandbridge.config.resources import clip_architecture
-from bandbridge.config.compared import compared_files, compared_runs, comparison_page
+from bandbridge.config.compared import compared_files, compared_runs, comparison_files
 from bandbridge.config.run import Run
 from bandbridge.config.run_notes import run_notes
 from bandbridge.config.students_in_words import ablation_facts

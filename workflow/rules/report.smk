@@ -43,7 +43,7 @@ rule tables:
 rule compare:
     """Finished runs side by side: snakemake compare --config "compare=[demo, seed-1]"."""
     output:
-        page=comparison_page(config),
+        **comparison_files(config),
     log:
         f"{paths.log_root}/compare.log",
     localrule: True

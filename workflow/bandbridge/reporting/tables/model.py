@@ -64,6 +64,8 @@ class Cell:
         p: two-sided p value of the gain, on paired half-samples.
         strong: whether it is bold.
         few: whether too few samples are behind the interval for its nominal coverage.
+        deviation: standard deviation of the number over runs.
+        gain_deviation: that of the gain.
     """
 
     value: float | None = None
@@ -73,6 +75,8 @@ class Cell:
     p: float | None = None
     strong: bool = False
     few: bool = False
+    deviation: float | None = None
+    gain_deviation: float | None = None
 
     @property
     def about(self) -> str:
