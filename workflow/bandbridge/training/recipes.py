@@ -22,6 +22,7 @@ class Recipe:
         accumulate: micro-batches that a step's samples are cut into.
         checkpoint_gradients: keep few activations of the trained encoder and compute the others twice.
         compile: run the trained encoder through torch.compile.
+        shuffle: draw the order of the samples anew in each epoch; without it they come as stored.
     """
 
     epochs: int
@@ -34,6 +35,7 @@ class Recipe:
     accumulate: int = 1
     checkpoint_gradients: bool = False
     compile: bool = False
+    shuffle: bool = True
 
     @classmethod
     def from_config(cls: type[R], values: Mapping[str, Any]) -> R:
@@ -94,13 +96,14 @@ class AlignRecipe(Recipe):
     """Distillation: loss = distillation_weight * `loss`(student, teacher) + label_weight * label loss.
 
     `label_smoothing` and `class_weights`, of the label loss, as in `FinetuneRecipe`; `crop_scale` and `flip` as in
-    `Augmentation`, alike for both encoders.
+    `Augmentation`.
 
     Attributes:
         loss: 'mse', 'cosine' or 'infonce', see `losses.distillation_loss`.
         label_weight, distillation_weight: 0 leaves a term out; it is not computed then.
         temperature: of 'infonce'.
         cache_teacher: compute the teacher's embeddings once instead of once an epoch; for pictures that do not change.
+        separate_crops: draw crop and flips for each encoder by itself; both see the same ones without it.
     """
 
     loss: str = "mse"
@@ -112,6 +115,7 @@ class AlignRecipe(Recipe):
     flip: float
     temperature: float = 0.07
     cache_teacher: bool = False
+    separate_crops: bool = False
 
     @property
     def changes_pictures(self) -> bool:
