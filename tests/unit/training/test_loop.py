@@ -47,11 +47,15 @@ def test_remarks_on_the_data_are_told_and_kept_once_by_a_resumed_training(tmp_pa
     assert capsys.readouterr().err.count("Note: 3 samples are left out.") == 2
 
 
+class InOrder(Recipe):
+    shuffle = False
+
+
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_training_is_the_plain_loop_it_claims_to_be(shuffle):
     stage, plain, data = Regression(), Regression(), split(10)
     torch.manual_seed(3)
-    fit(stage, data, None, recipe(shuffle=shuffle), 7, CPU)
+    fit(stage, data, None, recipe() if shuffle else InOrder.from_config(COMMON), 7, CPU)
 
     torch.manual_seed(3)
     model = plain.trained.train()

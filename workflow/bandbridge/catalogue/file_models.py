@@ -1,6 +1,6 @@
 """What the files of workflow/ may say that name classes, prompts, published figures and text towers."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
@@ -85,10 +85,22 @@ class PatchedOn(Section):
     nomenclature: Text = key("of its labels")
 
 
+def _stated_where_inferred(name: str) -> dict[str, Any]:
+    """The JSON schema of: a key that is called inferred is there."""
+    inferred = {"properties": {"inferred": {"contains": {"const": name}}}, "required": ["inferred"]}
+    return {"if": inferred, "then": {"required": [name]}}
+
+
 class PublishedFigure(Section):
     """One number of a publication, as printed: in per cent, a cosine as it is."""
 
-    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["value"]}, {"required": ["gain"]}]})
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [{"required": ["value"]}, {"required": ["gain"]}],
+            "dependentRequired": {"patched_on": ["clip"]},
+            "allOf": [_stated_where_inferred("clip"), _stated_where_inferred("patched_on")],
+        }
+    )
 
     task: Text = key("which table it stands beside")
     dataset: Text = key("of workflow/datasets/")
@@ -96,10 +108,8 @@ class PublishedFigure(Section):
     modality: str = key("what the model saw", default="")
     metric: Text = key("its name in metrics.csv")
     model: Text = key("what was scored, in words")
-    clip: str = key(
-        "the backbone, with OpenAI's weights; empty for a model that is not made from CLIP here", default=""
-    )
-    patched_on: PatchedOn | None = key("the task that it was patched on; null for a model that is not", default=None)
+    clip: Text = key("the backbone, with OpenAI's weights; absent for a model of others", is_optional=True)
+    patched_on: PatchedOn = key("the task that it was patched on; absent for a model that is not", is_optional=True)
     inferred: list[Literal["clip", "patched_on"]] = key("what the source does not state", default=[])
     value: Percent | None = key("the score", default=None)
     gain: Percent | None = key("in points over zero-shot CLIP", default=None)
@@ -113,9 +123,9 @@ class PublishedFigure(Section):
     @model_validator(mode="after")
     def _has_what_is_known_of_it(self) -> "PublishedFigure":
         """A patched model has a backbone, and what is inferred is stated: nothing else tells whose figure it is."""
-        stated = {"clip": bool(self.clip), "patched_on": self.patched_on is not None}
-        required = [*self.inferred, *(["clip"] if self.patched_on else [])]
-        if lacking := [name for name in dict.fromkeys(required) if not stated[name]]:
+        stated = self.model_fields_set
+        required = [*self.inferred, *(["clip"] if "patched_on" in stated else [])]
+        if lacking := [name for name in dict.fromkeys(required) if name not in stated]:
             raise BrokenRuleError("missing", names=lacking)
         return self
 

@@ -22,7 +22,6 @@ class Recipe:
         accumulate: micro-batches that a step's samples are cut into.
         checkpoint_gradients: keep few activations of the trained encoder and compute the others twice.
         compile: run the trained encoder through torch.compile.
-        shuffle: draw the order of the samples anew in each epoch; without it they come as stored.
     """
 
     epochs: int
@@ -35,7 +34,11 @@ class Recipe:
     accumulate: int = 1
     checkpoint_gradients: bool = False
     compile: bool = False
-    shuffle: bool = True
+
+    @property
+    def shuffle(self) -> bool:
+        """Whether the order of the samples is drawn anew in each epoch; otherwise they come as stored."""
+        return True
 
     @classmethod
     def from_config(cls: type[R], values: Mapping[str, Any]) -> R:
@@ -103,6 +106,7 @@ class AlignRecipe(Recipe):
         label_weight, distillation_weight: 0 leaves a term out; it is not computed then.
         temperature: of 'infonce'.
         cache_teacher: compute the teacher's embeddings once instead of once an epoch; for pictures that do not change.
+        shuffle: draw the order of the samples anew in each epoch; without it they come as stored.
         separate_crops: draw crop and flips for each encoder by itself; both see the same ones without it.
     """
 
@@ -115,6 +119,7 @@ class AlignRecipe(Recipe):
     flip: float
     temperature: float = 0.07
     cache_teacher: bool = False
+    shuffle: bool = True
     separate_crops: bool = False
 
     @property
