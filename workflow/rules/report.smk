@@ -55,7 +55,7 @@ rule compare:
         # No input: Snakemake would make a run of this configuration that is not finished.
         listing=[file_listing(file) for file in compared_files(config)],
     message:
-        "Comparing {params.runs}"
+        "Comparing {params.runs}: {output.page}"
     script:
         "../scripts/compare.py"
 
