@@ -8,6 +8,7 @@ rule apply_map:
     output:
         cover=paths.applied("{applied}", "tif"),
         summary=paths.applied("{applied}", "json"),
+        picture=paths.applied("{applied}", "png"),
     log:
         paths.logs("apply/{applied}.map.log"),
     benchmark:
@@ -15,7 +16,7 @@ rule apply_map:
     wildcard_constraints:
         applied="[A-Za-z0-9_-]+",
     conda:
-        "../../envs/torch.yaml"
+        "../../envs/use.yaml"
     threads: 8
     resources:
         **asks.on_gpu(sizes.applying),

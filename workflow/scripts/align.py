@@ -43,9 +43,9 @@ def main(
         teacher = patch(load_clip(clip.parent), finetuned, alpha)
         spec, how = StudentSpec.from_config(student), AlignRecipe.from_config(recipe)
         data = Store(store.parent, nomenclature)
-        given = {"recipe": recipe, "seed": seed, "data": data.digest, "nomenclature": nomenclature, "head": head}
-        given |= {"student": student, "clip": clip.parent / WEIGHTS_FILE, "finetuned": finetuned, "alpha": alpha}
-        saving = new_saving(train, checkpoints, monitor, **given)
+        decisive = {"recipe": recipe, "seed": seed, "data": data.digest, "nomenclature": nomenclature, "head": head}
+        decisive |= {"student": student, "clip": clip.parent / WEIGHTS_FILE, "finetuned": finetuned, "alpha": alpha}
+        saving = new_saving(train, checkpoints, monitor, **decisive)
         trained, records = align(teacher, load_head(head), data, spec, how, seed, device, saving=saving, world=world)
         if world.is_first:
             write_history(history, records)

@@ -9,7 +9,7 @@ from bandbridge.base.progress import progress
 from bandbridge.catalogue.datasets import load_dataset
 from bandbridge.ingest.convert import convert_share
 from bandbridge.ingest.plan import load_plan
-from bandbridge.ingest.readers import Rejected, Sample, reader
+from bandbridge.ingest.readers import Rejected, Sample, looked_in, reader
 
 
 def main(
@@ -32,7 +32,7 @@ def main(
         return progress(reader(facts).read(facts, archives, stream, missing), label, len(missing), "samples")
 
     sources = [read_json(files), list(listing)]
-    convert_share(facts, stream, shards, samples, records.parent, sources)
+    convert_share(facts, stream, shards, samples, records.parent, sources, looked_in(facts, archives, stream))
 
 
 if __name__ == "__main__":

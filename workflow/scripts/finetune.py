@@ -1,4 +1,4 @@
-"""Fine-tune CLIP's image encoder on RGB pictures under the frozen zero-shot head, of one task or of several jointly."""
+"""Fine-tune CLIP's image encoder on RGB images under the frozen zero-shot head, of one task or of several jointly."""
 
 from pathlib import Path
 
@@ -38,9 +38,9 @@ def main(
         device = set_up(threads, seed)
         model, how = load_clip(clip.parent), FinetuneRecipe.from_config(recipe)
         data = [Store(path.parent, name) for path, name in zip(stores, nomenclatures, strict=True)]
-        given = {"recipe": recipe, "seed": seed, "data": [store.digest for store in data], "tasks": nomenclatures}
-        given |= {f"head {number}": path for number, path in enumerate(heads)}
-        saving = new_saving(train, checkpoints, monitor, clip=clip.parent / WEIGHTS_FILE, **given)
+        decisive = {"recipe": recipe, "seed": seed, "data": [store.digest for store in data], "tasks": nomenclatures}
+        decisive |= {f"head {number}": path for number, path in enumerate(heads)}
+        saving = new_saving(train, checkpoints, monitor, clip=clip.parent / WEIGHTS_FILE, **decisive)
         classifiers, how_run = [load_head(path) for path in heads], {"saving": saving, "world": world}
         if len(data) == 1:
             records = finetune(model, classifiers[0], data[0], how, seed, device, **how_run)

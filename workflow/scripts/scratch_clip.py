@@ -1,4 +1,4 @@
-"""Train a small CLIP from scratch, image by caption, on a data set of labelled pictures."""
+"""Train a small CLIP from scratch, image by caption, on a data set of labelled images."""
 
 from pathlib import Path
 
@@ -42,10 +42,10 @@ def main(
         folder = _tower(text, tower)
         clip, how = new_clip(name, folder), ScratchRecipe.from_config(recipe)
         data, named = Store(store.parent), nomenclature_of_spoken(nomenclature, classes)
-        given = {"recipe": recipe, "seed": seed, "data": data.digest, "name": name, "templates": list(templates)}
-        given |= {"classes": classes}
-        given |= {"text": text} if text else {}
-        saving = new_saving(train, checkpoints, monitor, **given)
+        decisive = {"recipe": recipe, "seed": seed, "data": data.digest, "name": name, "templates": list(templates)}
+        decisive |= {"classes": classes}
+        decisive |= {"text": text} if text else {}
+        saving = new_saving(train, checkpoints, monitor, **decisive)
         records = pretrain(clip, named, templates, data, how, seed, device, saving=saving, world=world)
         if world.is_first:
             save_clip(clip, directory.parent, {"precision": "; ".join(precisions(records))})

@@ -91,7 +91,10 @@ def test_the_comment_of_a_key_begins_with_its_description(key: Key):
     assert description or key.path.endswith("<name>")
 
 
-@pytest.mark.parametrize("key", [key for key in KEYS if not look_up(DEMO, key.path)[0]], ids=lambda key: key.path)
+LEFT_OUT = [key for key in KEYS if not look_up(DEMO, key.path)[0] and not key.path.endswith("<name>")]
+
+
+@pytest.mark.parametrize("key", LEFT_OUT, ids=lambda key: key.path)
 def test_a_key_that_may_be_left_out_is_named_in_a_comment_of_its_section(key: Key):
     section, _, name = key.path.rpartition(".")
     first = section.split(".")[0]

@@ -33,6 +33,14 @@ def test_memory_and_minutes_come_from_inputs_and_wildcards(store):
     assert asked(resources.of(sizes.finetuning), {"line": "demo-clip"}, stores=[store])["mem_mb"] > 6_000
 
 
+def test_a_wildcard_has_precedence_over_an_input_of_its_name(store):
+    run = run_with()
+    sizes = JobSizes(run)
+    resources = JobResources(run).of(sizes.encoding_by_student, splits=["val"])
+    named_input = {"store": store, "student": run.paths.aligned("ms-vit")}
+    assert asked(resources, {"student": "ms-vit"}, **named_input)["mem_mb"] > 0
+
+
 def test_a_further_attempt_asks_for_more_within_what_the_scheduler_allows(store):
     run = run_with()
     resources = JobResources(run, longest=50).of(JobSizes(run).probing)

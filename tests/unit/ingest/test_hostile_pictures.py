@@ -149,10 +149,18 @@ def test_files_beside_a_band_change_nothing(tmp_path, secret):
         (folder / f"{band}.tif.aux.xml").write_text(
             f'<PAMDataset><Metadata domain="OVERVIEWS"><MDI key="OVERVIEW_FILE">{secret}</MDI></Metadata></PAMDataset>'
         )
-        for suffix in ("ovr", "msk"):
-            (folder / f"{band}.tif.{suffix}").write_bytes(raw_vrt(secret))
+        (folder / f"{band}.tif.ovr").write_bytes(raw_vrt(secret))
     pixels, _ = scene.read_bands(folder, "{band}.tif", ["B1", "B2"], "nearest")
     assert (pixels == 1).all()
+
+
+def test_a_mask_beside_a_band_that_leads_elsewhere_is_refused(tmp_path, secret):
+    folder = tmp_path / "scene"
+    folder.mkdir()
+    (folder / "B1.tif").write_bytes(tiff())
+    (folder / "B1.tif.msk").write_bytes(raw_vrt(secret))
+    with pytest.raises(UserError, match=r"B1\.tif, band B1, has a mask file \(\.msk\) that cannot be read as a raster"):
+        scene.read_bands(folder, "{band}.tif", ["B1"], "nearest")
 
 
 def test_pillow_runs_no_program(tmp_path, monkeypatch):

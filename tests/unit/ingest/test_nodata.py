@@ -52,8 +52,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("compress", ["none", "deflate"])
-@pytest.mark.parametrize(("dtype", "fill"), CASES)
+@pytest.mark.parametrize(("dtype", "fill", "compress"), [*((*case, "none") for case in CASES), (*CASES[0], "deflate")])
 def test_a_declared_value_is_the_fill_value_of_the_store_and_no_pixel(own, dtype, fill, compress):
     patches(own, dtype, fill, compress=compress)
     store = own.store(own.folder())
@@ -243,8 +242,8 @@ def test_the_report_says_what_has_no_data_and_how_the_composite_is_made(own, tmp
     store = own.store(own.folder(modality={"composite": composite}))
     facts = dataset_page(store.path, own.root / "stores" / "quarantine.csv").facts
     assert facts["Without data"].startswith("6 samples, of whose pixels 25")
-    assert facts["Without data"].endswith("on average; -32768 stands for no data")
-    assert facts["Made of the files' numbers"] == (
+    assert facts["Without data"].endswith("on average; -32768 marks missing data")
+    assert facts["Conversion of the files' numbers"] == (
         "1 x number + -1000: scale and offset of the files' bands (12 samples)"
     )
     assert "black to white: " in facts["Composite"]
@@ -283,6 +282,20 @@ def test_transparent_parts_of_pictures_are_no_data(own, size):
     for pixels in samples_of(store).values():
         assert pixels.min() >= 45
         assert pixels.max() <= 105
+
+
+def test_of_a_picture_with_a_value_for_no_data_only_pixels_that_have_it_in_all_channels_are_without(own):
+    for name in CLASSES:
+        for i in range(3):
+            pixels = noise(3, 16, 16, "uint8", 50, 100, seed=i)
+            pixels[:, :4] = 0
+            pixels[0, 8:] = 0
+            write(own.files / name / f"{name}_{i}.tif", pixels, nodata=0, photometric="RGB")
+    store = own.store(own.folder(modalities={"rgb": {"bands": ["red", "green", "blue"]}}))
+    assert store.split("train").valid_share.tolist() == [0.75] * len(store.split("train"))
+    for pixels in samples_of(store).values():
+        assert pixels[:4].min() > 20
+        assert pixels[8:, :, 0].max() <= 1
 
 
 # --- resampling ----------------------------------------------------------------------------------------------------

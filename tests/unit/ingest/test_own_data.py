@@ -1,6 +1,7 @@
 """The examples of docs/own-data.md: every YAML file in it is valid, and files as it describes them are read."""
 
 import io
+import json
 import re
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pandas
 import pytest
 import rasterio
 import yaml
+from own_scenes import thirds, write_l2a
 from PIL import Image
 from rasterio.transform import from_origin
 from reading import read_all
@@ -171,3 +173,41 @@ def test_the_example_of_a_scene_with_one_class_per_sample_runs(described):
     assert set(splits.values()) == {"train", "val", "test"}
     assert {sample.labels for sample in samples.values()} == {("maize",), ("311",), ("water",)}
     assert {sample.pixels.shape for sample in samples.values()} == {(10, 16, 16)}
+
+
+@pytest.mark.slow
+def test_the_example_of_a_product_runs(described):
+    dataset = load_dataset("my_product")
+    write_l2a(described / "my_product")
+    frame = thirds()
+    frame["cover"] = ["maize", "311", "water"]
+    frame.to_file(described / "my_product" / "land.gpkg")
+    text = EXAMPLES["my_product"].strip()
+    assert len(text.splitlines()) < 15
+    options = {**dataset.options, "block": 32, "size": 16, "stride": 16}
+    splits, samples = read_all(load_dataset("my_product", options), described / "my_product")
+    assert set(splits.values()) == {"train", "val", "test"}
+    assert {label for sample in samples.values() for label in sample.labels} == {"maize", "311", "water"}
+    assert {sample.date for sample in samples.values()} == {"2023-06-15"}
+
+
+def test_the_example_of_stac_items_runs(described):
+    folder, dataset = described / "my_items", load_dataset("my_items")
+    items = []
+    for number in range(6):
+        for band in dataset.primary.bands:
+            write_tif(folder / f"{number}_{band}.tif", noise(1, 12, 12))
+        items.append(
+            {
+                "type": "Feature",
+                "id": f"item{number}",
+                "geometry": {"type": "Point", "coordinates": [9 + number, 50]},
+                "properties": {"datetime": "2024-06-01T10:00:00Z", "cover": ("maize", "311", "water")[number % 3]},
+                "assets": {band: {"href": f"./{number}_{band}.tif"} for band in dataset.primary.bands},
+            }
+        )
+    (folder / "items.json").write_text(json.dumps({"type": "FeatureCollection", "features": items}))
+    splits, samples = read_all(dataset, folder)
+    assert set(splits) == set(samples) == {f"item{number}" for number in range(6)}
+    assert samples["item2"].labels == ("water",)
+    assert (samples["item2"].lat, samples["item2"].lon) == (50, 11)

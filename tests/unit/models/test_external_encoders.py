@@ -349,7 +349,7 @@ def run_scripts(content, checkpoint, store, root, splits):
     load_script("fetch_encoder").main(content, root / "archives", marker, checkpoint)
     paths = [root / "embeddings" / content["name"] / f"{store.attrs['dataset']}.{split}.zarr" for split in splits]
     markers = [path / "zarr.json" for path in paths]
-    load_script("embed_encoder").main(marker, store.path / "zarr.json", RECIPE, markers, 1)
+    load_script("embed_encoder").main(marker, store.path / "zarr.json", RECIPE, splits, markers, 1)
     return marker.parent, [load_embeddings(path) for path in paths]
 
 

@@ -47,6 +47,7 @@ ELSEWHERE = {
     "tail",
     "tensorboard",
     "tmux",
+    "unzip",
 }
 
 
@@ -95,8 +96,22 @@ def test_a_command_of_the_documentation_is_one(page: str, command: str):
             snakemake(words[1:])
         case "python":
             python(words[1:])
+        case "bandbridge":
+            bandbridge(words[1:])
         case _:
             assert program in ELSEWHERE
+
+
+def bandbridge(words: list[str]) -> None:
+    """The command exists and has the options."""
+    from typer.main import get_command
+
+    from bandbridge.use.cli import app
+
+    commands = get_command(app).commands  # type: ignore[attr-defined]
+    assert words[0] in commands
+    options = {option for parameter in commands[words[0]].params for option in parameter.opts}
+    assert {word for word in words[1:] if word.startswith("--")} <= options
 
 
 def snakemake(words: list[str]) -> None:

@@ -108,6 +108,7 @@ def test_the_text_tower_is_downloaded_once(config: dict[str, Any]):
         ("fetch_encoder_remoteclip-vit-b-32", "Evaluation"),
         ("embed_sweep_digits_new", "Patching"),
         ("embed_student", "Evaluation"),
+        ("apply_map", "Use"),
     ],
 )
 def test_a_job_is_counted_in_the_stage_that_needs_it(rule: str, stage: str):
@@ -368,3 +369,9 @@ def test_a_run_for_another_target_shows_no_scores_of_an_earlier_run(config: dict
 def test_where_the_jobs_are_unknown_no_scores_are_shown(config: dict[str, Any]):
     finished(config, SCORES)
     assert "zero-shot" not in closing(config, None)
+
+
+def test_scenes_are_named_where_models_are_applied(config):
+    assert "Use" not in stages(config)
+    config["apply"] = {"berlin": {"images": "scene"}, "tiles": {"images": "tiles", "makes": "archive"}}
+    assert stages(config)["Use"] == "map or embed berlin, tiles"

@@ -1,6 +1,7 @@
 """Comparing runs: what is put beside what, changes with their intervals, and the files."""
 
 import csv
+import json
 import re
 
 import numpy as np
@@ -208,3 +209,31 @@ def test_the_same_runs_give_the_same_bytes(runs, written, tmp_path):
     load_script("compare").main(runs, tmp_path / "index.html")
     for path in written.iterdir():
         assert (tmp_path / path.name).read_bytes() == path.read_bytes()
+
+
+def forget_the_line(folder):
+    """The choice as versions wrote it that did not note its line."""
+    (choice,) = folder.glob("paint/*/selected.json")
+    noted = json.loads(choice.read_text(encoding="utf-8"))
+    choice.write_text(json.dumps({key: noted[key] for key in ("alpha", "reason")}), encoding="utf-8")
+
+
+LINES = """
+clip: {name: ViT-B-32, pretrained: openai}
+tasks: {patching: {dataset: bigearthnet_v1, prompts: plain}, supported: null}
+paint: {}
+"""
+
+
+def test_a_run_of_an_earlier_version_is_compared_by_its_configuration(tmp_path):
+    folders = [write_run(tmp_path / name, LINES) for name in ("one", "two")]
+    forget_the_line(folders[1])
+    curves = [run.curves for run in compare_runs(folders).runs]
+    assert [(curve.clip, curve.dataset) for (curve,) in curves] == [("ViT-B-32", "bigearthnet_v1")] * 2
+
+
+def test_a_choice_that_nothing_says_the_line_of_is_an_error(tmp_path):
+    folders = [write_run(tmp_path / name) for name in ("one", "two")]
+    forget_the_line(folders[1])
+    with pytest.raises(UserError, match=r"two.*selected\.json does not name its line"):
+        compare_runs(folders)

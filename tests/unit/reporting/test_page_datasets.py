@@ -122,7 +122,7 @@ def test_of_many_samples_and_pixels_some_are_read(tmp_path):
     caption = page.bands[0].plot.caption
     assert f"From {SAMPLES_READ} of {SAMPLES_READ + 7} training samples, drawn at random" in caption
     assert f"{PIXELS_READ} pixels of each" in caption
-    assert re.search(r"(0\.\d+|1|1\.\d) % of the values lie outside the range shown", caption)
+    assert re.search(r"(0\.\d+|1|1\.\d) % of the values are outside the displayed range", caption)
 
 
 def test_hundreds_of_bands_are_a_spectrum_over_wavelength(tmp_path):

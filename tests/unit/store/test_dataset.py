@@ -243,7 +243,8 @@ def test_xarray_opens_a_split_with_names(written):
         opened = xarray.open_zarr(written.path, group="train")
     assert opened["s2"].dims == ("sample", "band", "y", "x")
     assert opened["labels_osm-landuse-8"].dims == ("sample", "class")
-    assert set(opened.coords) == {"id", "lat", "lon", "date", "band", "class"}
+    assert set(opened.coords) == {"id", "lat", "lon", "date", "band", "class", "wavelength"}
+    assert opened["wavelength"].sel(band="B8A").item() == 864.7
     train = written.split("train")
     np.testing.assert_array_equal(
         opened["s2"].sel(band="B8A"), train.read(range(7))[:, SCENE.primary.bands.index("B8A")]

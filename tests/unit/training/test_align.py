@@ -176,7 +176,7 @@ def test_kept_embeddings_train_the_same_student():
 
 @pytest.mark.parametrize("random", [{"crop_scale": [0.9, 1.0], "flip": 0.0}, {"crop_scale": [1, 1], "flip": 0.5}])
 def test_embeddings_of_pictures_that_change_are_not_kept(random):
-    with pytest.raises(UserError, match=r"cache_teacher is true with crop_scale .* other pictures in each epoch"):
+    with pytest.raises(UserError, match=r"cache_teacher is true with crop_scale .* other images in each epoch"):
         trained(MemoryStore(), cache_teacher=True, **random)
 
 

@@ -5,13 +5,15 @@ import threading
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from tiny import MemorySplit
 
 from bandbridge.base.errors import UserError
 from bandbridge.store.order import epoch_order
 from bandbridge.store.prefetch import read_ahead
 from bandbridge.training import batches
-from bandbridge.training.batches import Batches, Source
+from bandbridge.training.batches import Batches, Source, shares
 
 CPU = torch.device("cpu")
 
@@ -61,9 +63,20 @@ def test_ranks_share_each_batch_and_an_epoch_goes_on_where_it_stopped():
     data, order = split(13), epoch_order(13, 0, 0)
     alone = list(made(data, 5).read(order))[1:]
     ranks = [list(made(data, 5, rank=rank, world=2).read(order, 5)) for rank in range(2)]
-    for whole, *shares in zip(alone, *ranks, strict=True):
-        assert torch.cat([share.pixels["numbers"] for share in shares]).equal(whole.pixels["numbers"])
-        assert [share.size for share in shares] == [whole.size] * 2 == [len(whole)] * 2
+    for whole, *of_ranks in zip(alone, *ranks, strict=True):
+        assert torch.cat([share.pixels["numbers"] for share in of_ranks]).equal(whole.pixels["numbers"])
+        assert [share.size for share in of_ranks] == [whole.size] * 2 == [len(whole)] * 2
+
+
+@given(st.integers(1, 200), st.integers(1, 8), st.integers(1, 12))
+def test_every_process_has_its_part_of_each_micro_batch(size, world, parts):
+    if size < world:
+        return
+    alone = shares(size, 0, 1, min(parts, size // world))
+    ranks = [shares(size, rank, world, parts) for rank in range(world)]
+    for whole, *rows in zip(alone, *ranks, strict=True):
+        assert [part.stop - part.start > 0 for part in rows] == [True] * world
+        assert np.concatenate([np.arange(size)[part] for part in rows]).tolist() == np.arange(size)[whole].tolist()
 
 
 def test_a_split_that_fits_in_memory_is_read_once(monkeypatch):

@@ -6,7 +6,7 @@ import geopandas
 import numpy as np
 import pytest
 import rasterio
-from conftest import BANDS, random_pixels, write_raster
+from band_images import BANDS, random_pixels, write_raster
 from shapely.geometry import box
 from small_store import load_script
 
@@ -76,6 +76,7 @@ def test_the_report_shows_picture_areas_and_agreement(applied):
     assert [row["name"] for row in view["rows"]] == ["forest", "water", "town"]
     assert "of 1,320 pixels with a known class agree" in view["agreement"]
     assert view["has_area"]
+    assert view["caption"].endswith("The map itself: apply/berlin.tif.")
 
 
 def test_an_archive_is_made(run_folder, scene, tmp_path):
@@ -93,7 +94,7 @@ def test_an_archive_is_made(run_folder, scene, tmp_path):
 def test_polygons_elsewhere_are_refused(applied, polygons, tmp_path):
     far = geopandas.read_file(polygons["file"]).translate(1e6)
     geopandas.GeoDataFrame({"kind": ["woods", "lake"]}, geometry=far, crs="EPSG:32633").to_file(tmp_path / "far.gpkg")
-    with pytest.raises(UserError, match=r"far\.gpkg: none of its polygons with a label lies on the map"):
+    with pytest.raises(UserError, match=r"far\.gpkg: no polygon lies in the scene"):
         compare_with_polygons(applied["cover"], ("forest", "water"), {**polygons, "file": str(tmp_path / "far.gpkg")})
 
 

@@ -27,5 +27,14 @@ def test_several_labels_are_fitted_with_a_bias():
     assert found.probabilities(np.zeros((1, 3), np.float32)).max() < 0.5
 
 
+def test_a_model_that_is_wrong_is_not_turned_round():
+    rng = np.random.default_rng(0)
+    cosines = rng.uniform(-0.5, 0.5, (500, 3)).astype(np.float32)
+    labels = (cosines < 0).astype(np.uint8)
+    found = fit(cosines, labels, "multi", "made_up", "val")
+    probabilities = found.probabilities(cosines)
+    assert (probabilities.argmax(axis=1) == cosines.argmax(axis=1)).all()
+
+
 def test_a_few_samples_calibrate_nothing():
     assert fit(np.zeros((5, 2), np.float32), np.eye(2, dtype=np.uint8)[[0, 1, 0, 1, 0]], "single", "x", "val") is None

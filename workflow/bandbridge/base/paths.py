@@ -162,7 +162,7 @@ class RunPaths:
         return self.results(f"report_parts/{kind}.{shown}.{dataset}.json")
 
     def applied(self, name: str, ending: str) -> str:
-        """What an entry of `apply` makes: a map (tif), what the report shows of it (json), an archive (parquet)."""
+        """What an entry of `apply` makes: a map (tif), its picture and facts for the report, an archive."""
         return self.results(f"apply/{name}.{ending}")
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bandbridge.base.errors import UserError, did_you_mean
+from bandbridge.base.paths import Paths
 from bandbridge.catalogue.datasets import dataset_names
 from bandbridge.catalogue.encoders import encoder_names, load_encoder_facts, must_be_pinned
 from bandbridge.catalogue.sensors import SENSOR_BANDS, SENTINEL_1
@@ -148,6 +149,6 @@ def _weight_faults(config: Mapping[str, Any], where: str, encoder: str, checkpoi
     yield from unsupported_encoder(facts)
     try:
         if encoder not in unpinned_encoders(config):
-            must_be_pinned(facts, Path(config["data_root"], "archives", "encoders"))
+            must_be_pinned(facts, Path(Paths(config).archives("encoders")))
     except UserError as error:
         yield f"{where}: {error}"

@@ -116,12 +116,13 @@ class JobResources:
         """Memory and minutes, more of them at each attempt.
 
         Args:
-            size: a method of `JobSizes`, called with the job's inputs and wildcards of its parameters' names.
+            size: a method of `JobSizes`, called with the job's inputs and wildcards of its parameters' names; a wildcard
+                has precedence over an input of the same name.
             fixed: arguments that are no input and no wildcard.
         """
 
         def ask(wildcards: Any, named_input: Any) -> Ask:
-            return call_by_name(size, {**dict(wildcards.items()), **dict(named_input.items()), **fixed})
+            return call_by_name(size, {**dict(named_input.items()), **dict(wildcards.items()), **fixed})
 
         # Snakemake calls them with arguments of these names.
         return {

@@ -23,9 +23,9 @@ from bandbridge.base.files import whole_directory, whole_file
 from bandbridge.base.progress import remark
 from bandbridge.base.reasons import group_reasons
 from bandbridge.base.untrusted import as_cell
-from bandbridge.catalogue.datasets import Dataset, label_map, load_nomenclature
+from bandbridge.catalogue.datasets import Dataset, load_nomenclature
 from bandbridge.catalogue.modalities import Modality
-from bandbridge.catalogue.sensors import Sensor, sensor_of
+from bandbridge.catalogue.sensors import sensor_of
 from bandbridge.config.sharing import settings_of
 from bandbridge.ingest.convert import shard_name
 from bandbridge.ingest.pixel_facts import (
@@ -38,9 +38,20 @@ from bandbridge.ingest.pixel_facts import (
 )
 from bandbridge.ingest.plan import SHARD, Plan, Refused, Shard
 from bandbridge.ingest.records import BAD, GOOD, Records, load_records
-from bandbridge.store.dataset import valid_share_name
+from bandbridge.ingest.sample_tables import (
+    Split,
+    axes_of,
+    wavelengths_of,
+    write_coordinate,
+    write_places_of,
+    write_sample_table,
+    write_tables,
+)
+from bandbridge.store.coordinates import CF
+from bandbridge.store.dataset import CONVENTIONS, valid_share_name
+from bandbridge.store.places import TABLE
 from bandbridge.store.shard_writer import BLOCK, LEVEL, ChunkFiles, write_shard
-from bandbridge.store.zarr_files import finish_group, write_array
+from bandbridge.store.zarr_files import finish_group
 
 MOST_REASONS = 20  # lines of an error
 
@@ -51,17 +62,6 @@ class _Stream:
 
     records: Records
     files: list[Path]
-
-
-@dataclass(eq=False)
-class _Split:
-    """A split's samples that are in the store: their rows in the streams' records, their ids and labels."""
-
-    name: str
-    rows: NDArray[np.int64]
-    ids: list[str]
-    labels: NDArray[np.uint8]
-    begin: int  # the split's first row in the plan
 
 
 def assemble(
@@ -99,15 +99,18 @@ def assemble(
     _check_enough(dataset, splits, refused, quarantine, max_quarantined_share)
     with whole_directory(path) as part:
         root = zarr.create_group(part)
+        records = {name: stream.records for name, stream in streams.items()}
         digest = hashlib.sha256()
         kept = np.concatenate([split.rows for split in splits])
         fills = {item.name: fill_of(streams[item.name].records, kept) for item in dataset.modalities}
         for split in splits:
             group = root.create_group(split.name)
-            _write_tables(group, dataset, split, streams, digest)
+            coordinates = write_tables(group, dataset, split, records, digest)
             for number, modality in enumerate(dataset.modalities):
                 folder, stream = part / split.name / modality.name, streams[modality.name]
                 _write_pixels(group, folder, modality, number == 0, split, plan, stream, digest, fills[modality.name])
+                coordinates += write_places_of(group, modality, number == 0, split, stream.records)
+            group.attrs["coordinates"] = " ".join(coordinates)  # so that xarray reads them as such
         main = next((split.name for split in splits if split.name == "train"), splits[0].name)
         pixels = {
             item.name: facts_of_pixels(
@@ -127,6 +130,8 @@ def assemble(
         # Through JSON: options may hold what YAML knows and JSON does not, such as a date.
         root.attrs.update(json.loads(json.dumps({**facts, "digest": digest.hexdigest()}, default=str)))
         finish_group(root, part)
+        with whole_file(part / TABLE, checked=True) as table:
+            write_sample_table(table, dataset, splits, plan, records)
 
 
 def _load(plan: Plan, directories: Sequence[Path]) -> _Stream:
@@ -197,14 +202,14 @@ def _form(form: str) -> str:
 
 def _divide(
     dataset: Dataset, plan: Plan, streams: Mapping[str, _Stream], reasons: Mapping[int, str]
-) -> tuple[list[_Split], list[Refused]]:
+) -> tuple[list[Split], list[Refused]]:
     refused, splits, begin = [], [], 0
     labels = _labels(dataset, streams)
     for name, ids in plan.ids.items():
         rows = np.arange(begin, begin + len(ids))
         kept = np.array([row for row in rows.tolist() if row not in reasons], np.int64)
         refused += [Refused(ids[row - begin], name, reasons[row]) for row in rows.tolist() if row in reasons]
-        splits.append(_Split(name, kept, [ids[row - begin] for row in kept.tolist()], labels[kept], begin))
+        splits.append(Split(name, kept, [ids[row - begin] for row in kept.tolist()], labels[kept], begin))
         begin += len(ids)
     return splits, refused
 
@@ -229,7 +234,7 @@ def _write_quarantine(path: Path, refused: Sequence[Refused]) -> None:
 
 
 def _check_enough(
-    dataset: Dataset, splits: Sequence[_Split], refused: Sequence[Refused], quarantine: Path, limit: float
+    dataset: Dataset, splits: Sequence[Split], refused: Sequence[Refused], quarantine: Path, limit: float
 ) -> None:
     total = sum(len(split.rows) for split in splits) + len(refused)
     if len(refused) > limit * total:
@@ -266,7 +271,7 @@ def _write_pixels(  # noqa: PLR0913 (each is one fact of the array)
     folder: Path,
     modality: Modality,
     first: bool,
-    split: _Split,
+    split: Split,
     plan: Plan,
     stream: _Stream,
     digest: "hashlib._Hash",
@@ -288,13 +293,13 @@ def _write_pixels(  # noqa: PLR0913 (each is one fact of the array)
         ],
         # Flat names, so that a shard is one file and no folders.
         chunk_key_encoding={"name": "default", "separator": "."},
-        dimension_names=("sample", *_axes(modality, first)),
+        dimension_names=("sample", *axes_of(modality, first)),
         fill_value=fill if fill is not None else 0,
     )
     if fill is not None:
         array.attrs["_FillValue"] = encoded_fill(fill)
         shares = np.abs(records.valid[split.rows])  # unknown is -1: all do
-        _table(group, valid_share_name(modality.name, first), shares, ("sample",))
+        write_coordinate(group, valid_share_name(modality.name, first), shares, ("sample",))
         digest.update(f"{modality.name} fill {fill}".encode())
     digest.update(f"{modality.name} {shape} {dtype}".encode() + records.hash[split.rows].tobytes())
     shards = [shard for shard in plan.shards() if shard.split == split.name]
@@ -319,7 +324,7 @@ def _write_pixels(  # noqa: PLR0913 (each is one fact of the array)
             write_shard(target, chain(held, [None] * (length - len(rows))))
 
 
-def _is_whole(rows: NDArray[np.int64], number: int, length: int, split: _Split, shards: Sequence[Shard]) -> bool:
+def _is_whole(rows: NDArray[np.int64], number: int, length: int, split: Split, shards: Sequence[Shard]) -> bool:
     """Whether a shard of the store is, sample for sample, the shard of the same number that was converted."""
     planned = len(shards[number].ids)
     return (
@@ -336,58 +341,12 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _axes(modality: Modality, first: bool) -> tuple[str, str, str]:
-    if modality.is_rgb:
-        return ("y", "x", "channel")
-    return ("band", "y", "x") if first else (f"band_{modality.name}", f"y_{modality.name}", f"x_{modality.name}")
-
-
-def _write_tables(
-    group: zarr.Group, dataset: Dataset, split: _Split, streams: Mapping[str, _Stream], digest: "hashlib._Hash"
-) -> None:
-    """Everything but the pixels: labels in every nomenclature, ids, places, dates, the names of the axes."""
-    digest.update(f"{split.name}\0".encode() + "\0".join(split.ids).encode())
-    digest.update(split.labels.tobytes())
-    _table(group, "id", _text(split.ids), ("sample",))
-    native = load_nomenclature(dataset.nomenclature)
-    for name in dataset.nomenclatures:
-        nomenclature = load_nomenclature(name)
-        labels = (split.labels.astype(np.uint16) @ label_map(native, nomenclature) > 0).astype(np.uint8)
-        axis = "class" if name == native.name else f"class_{name}"
-        _table(group, f"labels_{name}", labels, ("sample", axis))
-        _table(group, axis, _text(nomenclature.classes), (axis,))
-    for number, modality in enumerate(dataset.modalities):
-        axis = next(axis for axis in _axes(modality, number == 0) if axis.startswith(("band", "channel")))
-        _table(group, axis, _text(modality.bands), (axis,))
-    coordinates = ["id"]
-    records = [streams[name].records for name in dataset.streams]
-    centre = records[0].centre[split.rows]
-    date = records[0].date[split.rows]
-    for other in records[1:]:
-        centre = np.where(np.isnan(centre), other.centre[split.rows], centre)
-        date = np.where(date == "", other.date[split.rows], date)
-    for column, (name, units) in enumerate((("lat", "degrees_north"), ("lon", "degrees_east"))):
-        if not np.isnan(centre[:, column]).all():
-            _table(group, name, np.ascontiguousarray(centre[:, column]), ("sample",), units=units)
-            coordinates.append(name)
-    if (date != "").any():
-        _table(group, "date", _text(date.tolist()), ("sample",))
-        coordinates.append("date")
-    group.attrs["coordinates"] = " ".join(coordinates)  # so that xarray reads them as such
-
-
-def _table(group: zarr.Group, name: str, values: NDArray[Any], dimensions: tuple[str, ...], **attributes: str) -> None:
-    write_array(group, name, values, dimensions, attributes=attributes)
-
-
-def _text(values: Sequence[str]) -> NDArray[Any]:
-    return np.array(values, dtype=np.dtypes.StringDType())
-
-
 def _facts(dataset: Dataset, pixels: Mapping[str, PixelFacts]) -> dict[str, Any]:
     remarks = [remark for facts in pixels.values() for remark in facts.remarks]
     nomenclatures = {name: load_nomenclature(name) for name in dataset.nomenclatures}
     return {
+        "Conventions": CF,
+        "conventions": CONVENTIONS,
         "dataset": dataset.name,
         "title": dataset.title,
         "modalities": {item.name: _modality_facts(item, pixels[item.name]) for item in dataset.modalities},
@@ -415,13 +374,6 @@ def _modality_facts(modality: Modality, pixels: PixelFacts) -> dict[str, Any]:
         "composite": pixels.composite.facts() if pixels.composite else None,
         "resolution": sensor.resolution if sensor else None,
         "units": pixels.units,
-        "wavelengths": _wavelengths(modality, sensor),
+        "wavelengths": wavelengths_of(modality, sensor),
         **pixels.stated,
     }
-
-
-def _wavelengths(modality: Modality, sensor: Sensor | None) -> list[float | None] | None:
-    """In nanometres, one a band; None where none is known, or where they do not tell the bands apart (radar)."""
-    known = {band.name: band.wavelength for band in sensor.bands} if sensor else {}
-    found = [known.get(name) for name in modality.bands]
-    return found if len({*found} - {None}) > 1 else None

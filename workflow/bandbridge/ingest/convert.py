@@ -36,7 +36,7 @@ RGB_TYPES = ("uint8",)
 BAND_TYPES = ("uint8", "uint16", "int16", "float32")
 # Values of a sample of reflectance from 0 to 1 are below this; of digital numbers, never all of them.
 SMALL = 4.0
-ABSENT = "is planned, but is not in the archives"
+ABSENT = "is planned, but is not in {}"
 _JOURNAL = "journal.jsonl"
 
 
@@ -50,6 +50,7 @@ def convert(
     shards: Sequence[Shard],
     samples: Iterable[Sample | Rejected],
     journal: "Journal",
+    looked_in: str = "the archives",
 ) -> Records:
     """Write the samples of one stream to the shard files of the journal's directory.
 
@@ -62,6 +63,7 @@ def convert(
         stream: a modality of the data set, or its stream of labels.
         shards: this job's share of the plan.
         samples: those of the share that `journal.missing` names, in any order.
+        looked_in: where they were looked for, for the reason of those that do not come.
     """
     where = {name: at for at, name in enumerate(name for shard in shards for name in shard.ids)}
     files = [shard_name(shard) for shard in shards for _ in shard.ids]
@@ -93,7 +95,7 @@ def convert(
             line |= _of_pixels(sample, modality)
             journal.write(line)
         for at in np.flatnonzero(records.state == MISSING).tolist():
-            journal.write({"at": at, "reason": ABSENT})
+            journal.write({"at": at, "reason": ABSENT.format(looked_in)})
     if modality is not None:
         _finish(journal.directory, shards, records)
     return records
@@ -301,18 +303,20 @@ def convert_share(
     samples: Callable[[Collection[str]], Iterable[Sample | Rejected]],
     directory: Path,
     sources: Any,
+    looked_in: str = "the archives",
 ) -> None:
     """Convert a share and save its records in `directory`, going on from where a killed job stopped.
 
     Args:
         samples: called with the ids that are still missing; gives the samples.
         sources: names and checksums of the archives, and the state of the user's own files.
+        looked_in: as of `convert`.
 
     Raises:
         UserError: a chunk that was written before the kill was damaged since.
     """
     classes = len(load_nomenclature(dataset.nomenclature).classes)
     journal = Journal(directory, shards, classes, identity(dataset, stream, shards, sources))
-    records = convert(dataset, stream, shards, samples(journal.missing), journal)
+    records = convert(dataset, stream, shards, samples(journal.missing), journal, looked_in)
     save_records(directory / "records.npz", records)
     journal.remove()

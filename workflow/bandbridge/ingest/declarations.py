@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.enums import ColorInterp, MaskFlags, PhotometricInterp
 from rasterio.io import DatasetReader
 
 from bandbridge.ingest.places import Grid, short_system
@@ -67,7 +67,9 @@ NOTHING = Declarations()
 
 def declarations_of(file: DatasetReader) -> Declarations:
     """What an open file states. Pixels are read of its mask alone, if it has one."""
-    colours = [colour.name for colour in file.colorinterp]
+    # JPEG within a TIFF needs three bands to be red, green and blue, whatever they are: that states nothing.
+    is_by_compression = file.photometric is PhotometricInterp.ycbcr
+    colours = ["" if is_by_compression else colour.name for colour in file.colorinterp]
     alpha = file.colorinterp.index(ColorInterp.alpha) if ColorInterp.alpha in file.colorinterp else None
     has_mask = alpha is None and any(MaskFlags.per_dataset in flags for flags in file.mask_flag_enums)
     tags = file.tags()

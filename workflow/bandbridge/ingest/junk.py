@@ -1,7 +1,5 @@
 """Files that nobody means as data: what operating systems, file managers and GIS programs leave beside them."""
 
-from pathlib import PurePosixPath
-
 # Of Windows, of macOS, of network storage and of notebooks; hidden files and folders, which begin with a dot, as well.
 TRACES = {
     *("thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information"),
@@ -24,4 +22,4 @@ def is_trace(name: str) -> bool:
 
 def is_junk(member: str) -> bool:
     """Whether a file, named by its path with '/', is no data by itself: a trace, or a file beside another one."""
-    return member.lower().endswith(SIDE_ENDINGS) or any(is_trace(part) for part in PurePosixPath(member).parts)
+    return member.lower().endswith(SIDE_ENDINGS) or any(map(is_trace, member.split("/")))

@@ -20,7 +20,7 @@ from bandbridge.ingest.records import GOOD, Records
 from bandbridge.store.shard_reader import ShardReader
 
 # How many samples of a split are looked at, and how many pixels of each.
-SAMPLES_FOR_UNITS, SAMPLES_FOR_COMPOSITES, PIXELS = 64, 512, 10_000
+SAMPLES_FOR_UNITS, SAMPLES_FOR_COMPOSITES, PIXELS = 32, 512, 1_000
 # Half of the values of reflectance cannot be above the first or below the second.
 LARGEST_MEDIAN, SMALLEST_MEDIAN = 1.5, 0.001
 # Of units finer than this, values below `records.SMALL` show that they are reflectance from 0 to 1.
@@ -166,7 +166,7 @@ def _values(array: Path, fill: int | float | None, samples: int) -> list[NDArray
     bands: list[list[NDArray[Any]]] = [[] for _ in range(reader.shape[1])]
     for row in rows:  # one by one: a sample of hundreds of bands is large
         pixels = reader.read([row])[0].reshape(reader.shape[1], -1)
-        pixels = pixels[:, :: max(1, pixels.shape[1] // PIXELS)]
+        pixels = pixels[:, :: max(1, -(-pixels.shape[1] // PIXELS))]
         for place, band in zip(bands, pixels, strict=True):
             if fill is not None:
                 band = band[np.isfinite(band) if fill != fill else band != fill]

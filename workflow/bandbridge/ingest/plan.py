@@ -1,8 +1,8 @@
 """The plan of a conversion: which samples a data set should have, in which shard of which split each will stand."""
 
 import csv
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
@@ -37,10 +37,11 @@ class Shard:
 
 @dataclass(frozen=True)
 class Plan:
-    """Split -> ids in order, and what is refused before anything is read."""
+    """Split -> ids in order, what is refused before anything is read, and the files of samples as far as known."""
 
     ids: dict[str, tuple[str, ...]]
     refused: tuple[Refused, ...]
+    paths: Mapping[str, str] = field(default_factory=dict)  # id -> path
 
     def shards(self) -> list[Shard]:
         return [
@@ -62,12 +63,13 @@ def make_plan(dataset: Dataset, planned: Iterable[Planned]) -> Plan:
         UserError: nothing is planned.
     """
     ids: dict[str, list[str]] = {split: [] for split in dataset.splits}
-    refused = []
+    refused, paths = [], {}
     everything = sorted(planned, key=lambda sample: sample.id)
     if not everything:
         raise UserError(f"{dataset.name}: its lists and archives name no sample; look at the data set's options")
     for name, group in groupby(everything, key=lambda sample: sample.id):
-        splits = sorted(sample.split for sample in group)
+        same = list(group)
+        splits = sorted(sample.split for sample in same)
         unknown = [split for split in splits if split not in ids]
         if unknown:
             reason = f"split is '{unknown[0]}', expected one of {', '.join(dataset.splits)}"
@@ -78,7 +80,9 @@ def make_plan(dataset: Dataset, planned: Iterable[Planned]) -> Plan:
             ]
         else:
             ids[splits[0]].append(name)
-    return Plan({split: tuple(names) for split, names in ids.items()}, tuple(refused))
+            if same[0].path:
+                paths[name] = same[0].path
+    return Plan({split: tuple(names) for split, names in ids.items()}, tuple(refused), paths)
 
 
 def _listed(splits: Sequence[str]) -> str:
@@ -86,22 +90,28 @@ def _listed(splits: Sequence[str]) -> str:
 
 
 def save_plan(path: Path, plan: Plan) -> None:
-    """Write a plan as CSV: id, split, and for what is refused the reason."""
+    """Write a plan as CSV: id, split, for what is refused the reason, and the path where it is known."""
     with whole_file(path, checked=True) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["id", "split", "reason"])
-        writer.writerows([as_cell(name), split, ""] for split, ids in plan.ids.items() for name in ids)
-        writer.writerows([as_cell(item.id), item.split, as_cell(item.reason)] for item in plan.refused)
+        writer.writerow(["id", "split", "reason", "path"])
+        writer.writerows(
+            [as_cell(name), split, "", as_cell(plan.paths.get(name, ""))]
+            for split, ids in plan.ids.items()
+            for name in ids
+        )
+        writer.writerows([as_cell(item.id), item.split, as_cell(item.reason), ""] for item in plan.refused)
 
 
 def load_plan(path: Path, dataset: Dataset) -> Plan:
-    """Read what `save_plan` wrote."""
+    """Read what `save_plan` wrote; plans of earlier versions have no paths."""
     ids: dict[str, list[str]] = {split: [] for split in dataset.splits}
-    refused = []
+    refused, paths = [], {}
     with open_verified(path) as file:
         for row in csv.DictReader(file):
             if row["reason"]:
                 refused.append(Refused(from_cell(row["id"]), row["split"], from_cell(row["reason"])))
             else:
-                ids[row["split"]].append(from_cell(row["id"]))
-    return Plan({split: tuple(names) for split, names in ids.items()}, tuple(refused))
+                ids[row["split"]].append(name := from_cell(row["id"]))
+                if member := row.get("path"):
+                    paths[name] = from_cell(member)
+    return Plan({split: tuple(names) for split, names in ids.items()}, tuple(refused), paths)

@@ -48,10 +48,11 @@ STAGES = {
     "CLIP": ("fetch_text_tower", "scratch_clip", "fetch_clip", "zero_shot_head", "words_head"),
     "Alignment": ("align", "fetch_weights", "check_first_weights"),
     "Patching": ("finetune", "embed_sweep", "select_alpha", "add_task_vectors", "patch"),
+    "Use": ("apply",),
     "Report": ("collect", "tables", "report", "compare"),
     "Evaluation": ("",),
 }
-ORDER = ("Data", "CLIP", "Patching", "Alignment", "Evaluation", "Report")
+ORDER = ("Data", "CLIP", "Patching", "Alignment", "Evaluation", "Use", "Report")
 METRICS = {"map": "mAP", "accuracy": "accuracy", "balanced_accuracy": "balanced accuracy"}
 MOST_LINES = 4
 
@@ -217,6 +218,8 @@ def stages(config: Mapping[str, Any]) -> dict[str, str]:
     if aligned := students(config):
         told["Alignment"] = f"align {', '.join(aligned)} for {_counted(config['align']['epochs'], 'epoch')}"
     told["Evaluation"] = f"score on {', '.join(_with_samples(config, name) for name in evaluated(config))}"
+    if config.get("apply"):
+        told["Use"] = f"map or embed {', '.join(config['apply'])}"
     told["Report"] = f"{Paths(config).report}, and tables"
     return told
 

@@ -12,6 +12,10 @@ from bandbridge.catalogue.datasets import Composite, headline_metric
 from bandbridge.store.shard_reader import ShardReader
 from bandbridge.store.zarr_files import read_array, read_attributes, read_metadata
 
+# Of stores: 2 knows where samples lie. Stores of version 1 state none, and are read as ever.
+VERSION = 2
+CONVENTIONS = {"name": "bandbridge-store", "version": VERSION}
+
 
 class Store:
     """A written store, seen in one nomenclature and one modality; opening it reads its metadata only.
@@ -38,6 +42,12 @@ class Store:
         if "digest" not in self.attrs:
             raise UserError(
                 f"{self.path} is a Zarr group, but not a store of BandBridge; preprocess the data set again"
+            )
+        version = self.attrs.get("conventions", {}).get("version", 1)
+        if version > VERSION:
+            raise UserError(
+                f"{self.path} is a store of version {version}, and this is for version {VERSION} and earlier: update "
+                "BandBridge, or preprocess the data set again"
             )
         self.digest: str = self.attrs["digest"]
         self.label_kind: str = self.attrs["label_kind"]

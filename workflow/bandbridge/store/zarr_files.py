@@ -29,7 +29,7 @@ def write_array(
     values: NDArray[Any],
     dimensions: Sequence[str],
     chunks: Sequence[int] | None = None,
-    attributes: Mapping[str, str] | None = None,
+    attributes: Mapping[str, Any] | None = None,
 ) -> None:
     """Write an array into a group, in one chunk unless `chunks` has another shape; every chunk has a checksum."""
     group.create_array(

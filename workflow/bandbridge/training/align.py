@@ -177,13 +177,13 @@ def align(  # noqa: PLR0913 (the last two are keyword-only options)
 
     Args:
         teacher: the CLIP whose image encoder is to be imitated, already patched.
-        store: of the teacher's pictures; the student's pixels are of the same modality unless `spec` names another.
+        store: of the teacher's images; the student's pixels are of the same modality unless `spec` names another.
         seed: of the student's first weights, the order of samples and the random changes to them.
         saving, world: see `loop.fit`.
 
     Raises:
         UserError: the head's classes are not the store's, the store lacks bands or the modality of the student, or the
-            recipe leaves nothing to learn or asks to keep the teacher's embeddings of pictures that change.
+            recipe leaves nothing to learn or asks to keep the teacher's embeddings of images that change.
     """
     _must_make_sense(recipe)
     must_fit(head, tuple(store.classes), store.attrs["dataset"])
@@ -218,6 +218,6 @@ def _must_make_sense(recipe: AlignRecipe) -> None:
     if recipe.cache_teacher and recipe.changes_pictures:
         raise UserError(
             f"align.cache_teacher is true with crop_scale {list(recipe.crop_scale)} and flip {recipe.flip:g}: the "
-            "teacher sees other pictures in each epoch, so that its embeddings cannot be kept. Set crop_scale: [1, 1] "
+            "teacher sees other images in each epoch, so that its embeddings cannot be kept. Set crop_scale: [1, 1] "
             "and flip: 0, or cache_teacher: false."
         )

@@ -25,7 +25,7 @@ GREY = (0.2989, 0.587, 0.114)  # ITU-R 601-2 luma, as in torchvision
 
 @dataclass(frozen=True, eq=False)
 class Crops:
-    """Per sample, what is cut out of a picture of `height` by `width` pixels and whether it is flipped.
+    """Per sample, what is cut out of an image of `height` by `width` pixels and whether it is flipped.
 
     Attributes:
         top, left, rows, columns: (n,) in pixels, as floats; whole numbers in the grid that they were drawn for.
@@ -42,7 +42,7 @@ class Crops:
     flip_columns: Tensor
 
     def on(self, height: int, width: int) -> "Crops":
-        """The same part of the ground in a picture of another size, to fractions of a pixel."""
+        """The same part of the ground in an image of another size, to fractions of a pixel."""
         if (height, width) == (self.height, self.width):
             return self
         down, across = height / self.height, width / self.width
@@ -61,7 +61,7 @@ def draw_crops(draws: Draws, height: int, width: int, scale: tuple[float, float]
     """Boxes as torchvision's RandomResizedCrop draws them, flips as RandomVerticalFlip and RandomHorizontalFlip.
 
     Of ten draws of an area (`scale`, as a share) and an aspect ratio (3/4 to 4/3, log-uniform) the first that fits
-    counts; if none does, the whole picture within those ratios, centred.
+    counts; if none does, the whole image within those ratios, centred.
     """
     area = _uniform(draws, "crop area", *scale, CROP_ATTEMPTS) * (height * width)
     ratio = _uniform(draws, "crop ratio", math.log(ASPECT_RATIOS[0]), math.log(ASPECT_RATIOS[1]), CROP_ATTEMPTS).exp()
@@ -120,7 +120,7 @@ def _keys(x: Tensor, a: float = -0.5) -> Tensor:
 
 
 def rgb_view(rgb: Tensor, size: int, recipe: Augmentation, draws: Draws) -> Tensor:
-    """A training view of RGB pictures: random crop and flips, colour jitter, greyscale, blur.
+    """A training view of RGB images: random crop and flips, colour jitter, greyscale, blur.
 
     Args:
         rgb: (n, 3, y, x) uint8.
@@ -141,7 +141,7 @@ def rgb_view(rgb: Tensor, size: int, recipe: Augmentation, draws: Draws) -> Tens
 def jitter(values: Tensor, strengths: tuple[float, float, float], probability: float, draws: Draws) -> Tensor:
     """Brightness, contrast and saturation by factors within 1 +- `strengths`, in random order (ColorJitter).
 
-    Each of the three blends the picture with a base: black, its mean grey, its grey version.
+    Each of the three blends the image with a base: black, its mean grey, its grey version.
     """
     names = zip(("brightness", "contrast", "saturation"), strengths, strict=True)
     drawn = torch.stack([_uniform(draws, name, max(0.0, 1 - s), 1 + s) for name, s in names], dim=1)
@@ -174,7 +174,7 @@ def blur(values: Tensor, sigma: Tensor) -> Tensor:
 
 
 def shift_and_zoom(values: Tensor, shift: float, zoom: float, draws: Draws) -> Tensor:
-    """Move each picture by up to `shift` of its side and scale it by 1 +- `zoom` (bilinear, the border continued)."""
+    """Move each image by up to `shift` of its side and scale it by 1 +- `zoom` (bilinear, the border continued)."""
     matrices = torch.zeros((len(values), 2, 3))
     matrices[:, 0, 0] = matrices[:, 1, 1] = _uniform(draws, "zoom", 1 - zoom, 1 + zoom)
     # A grid spans -1 to 1, two units for one side.

@@ -61,13 +61,13 @@ def new_saving(
     """
     if directory is None:
         return None
-    found = {name: checksum(part) if isinstance(part, Path) else part for name, part in parts.items()}
+    contents = {name: checksum(part) if isinstance(part, Path) else part for name, part in parts.items()}
     chosen = DEFAULTS | dict(settings or {})
     return Saving(
         Path(directory),
         chosen["checkpoint_minutes"],
         chosen["keep_checkpoints"],
-        identity(**found, validate_epochs=chosen["validate_epochs"]),
+        identity(**contents, validate_epochs=chosen["validate_epochs"]),
         chosen["validate_epochs"],
         None if monitor is None else Path(monitor),
         chosen["tensorboard"],
@@ -123,7 +123,7 @@ class Checkpoints:
             os.replace(written, self.latest)
             flush_folder(directory)
         except (OSError, RuntimeError) as error:  # torch has its own error for a write that fails
-            _warn(f"no checkpoint at step {content['step']}: {error}. Training goes on; the last ones stay")
+            _warn(f"no checkpoint at step {content['step']}: {error}. Training continues; the last ones stay")
             self.latest = next(iter(self._own()), None)
             return
         for old in set(self._all()) - set(self._own()[: self._saving.keep]):

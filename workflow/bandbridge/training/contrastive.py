@@ -1,4 +1,4 @@
-"""Training a CLIP from scratch, image by caption (Radford et al. 2021), on a data set of labelled pictures.
+"""Training a CLIP from scratch, image by caption (Radford et al. 2021), on a data set of labelled images.
 
 With a locked text tower only the image encoder and the scale of the logits learn, under the same loss (LiT, Zhai et al.
 2022, section 3): a caption's embedding then never changes, so each is computed once.
@@ -124,11 +124,11 @@ def pretrain(  # noqa: PLR0913 (the last two are keyword-only options)
         saving, world: see `loop.fit`.
 
     Raises:
-        UserError: the store's labels are not one class of `nomenclature` a picture.
+        UserError: the store's labels are not one class of `nomenclature` an image.
     """
     if store.label_kind != "single" or tuple(store.classes) != nomenclature.classes:
         raise UserError(
-            f"clip.scratch.dataset {store.attrs['dataset']}: captions need one class of {nomenclature.name} a picture; "
+            f"clip.scratch.dataset {store.attrs['dataset']}: captions need one class of {nomenclature.name} an image; "
             f"found {store.label_kind}-label data of {', '.join(store.classes)}."
         )
     clip.model.to(device)

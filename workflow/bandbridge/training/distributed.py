@@ -1,4 +1,4 @@
-"""Several processes that train one model: who they are, what they say to each other, and how a script starts them."""
+"""Process group, collectives and launcher for multi-GPU training."""
 
 import functools
 import os
@@ -29,8 +29,8 @@ from bandbridge.base.files import read_json, write_json
 
 EXIT_REQUEUE = 85  # to the scheduler: stopped as asked, run me again
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
-FOLDER = "BANDBRIDGE_LAUNCH"  # where launcher and ranks leave each other word
-PROGRESS = "progress.txt"  # in that folder: how far rank 0 is
+FOLDER = "BANDBRIDGE_LAUNCH"  # through which launcher and ranks exchange messages
+PROGRESS = "progress.txt"  # in that folder: the progress of rank 0
 LAUNCHER = "BANDBRIDGE_LAUNCHER"  # its process id and machine
 TIMEOUT = timedelta(minutes=30)  # rank 0 may write a large checkpoint while the others wait
 
@@ -55,18 +55,18 @@ class World:
 
     def largest(self, *values: float) -> list[float]:
         """The largest of each value over all processes."""
-        found = torch.tensor(values, dtype=torch.float64)
+        largest = torch.tensor(values, dtype=torch.float64)
         if self.world_size > 1:
-            dist.all_reduce(found, dist.ReduceOp.MAX)
-        return found.tolist()
+            dist.all_reduce(largest, dist.ReduceOp.MAX)
+        return largest.tolist()
 
     def sums(self, values: Tensor) -> Tensor:
         """The sum over all processes, in the order of their ranks, so that it is the same sum every time."""
         if self.world_size == 1:
             return values
-        found = [torch.empty_like(values) for _ in range(self.world_size)]
-        dist.all_gather(found, values.contiguous())
-        return torch.stack(found).sum(dim=0)
+        parts = [torch.empty_like(values) for _ in range(self.world_size)]
+        dist.all_gather(parts, values.contiguous())
+        return torch.stack(parts).sum(dim=0)
 
     def whole_batch(self, *shares: Tensor) -> tuple[list[Tensor], slice]:
         """The rows of all processes, rank by rank, of tensors that have this one's rows; gradients flow through.
@@ -94,18 +94,18 @@ class World:
 
     def gather(self, value: Any) -> list[Any]:
         """What each process has, rank by rank; on every process."""
-        found: list[Any] = [value]
+        objects: list[Any] = [value]
         if self.world_size > 1:
-            found = [None] * self.world_size
-            dist.all_gather_object(found, value)
-        return found
+            objects = [None] * self.world_size
+            dist.all_gather_object(objects, value)
+        return objects
 
 
 ALONE = World(0, 1)
 
 
 class _WholeBatch(torch.autograd.Function):
-    """The collective of `World.whole_batch`; torch's own (torch.distributed.nn) wants as many rows everywhere."""
+    """The collective of `World.whole_batch`; torch.distributed.nn has one for shares of equal size."""
 
     @staticmethod
     def forward(ctx: Any, share: Tensor, counts: list[int], rows: slice) -> Tensor:
@@ -136,19 +136,19 @@ def world_from_environment() -> Iterator[World]:
     if size == 1:
         yield ALONE
         return
-    found = World(int(os.environ["RANK"]), size, int(os.environ["LOCAL_RANK"]))
+    world = World(int(os.environ["RANK"]), size, int(os.environ["LOCAL_RANK"]))
     backend = "gloo"
     if torch.cuda.is_available():
-        if found.local_rank >= torch.cuda.device_count():
+        if world.local_rank >= torch.cuda.device_count():
             raise UserError(
                 f"{os.environ.get('LOCAL_WORLD_SIZE', 'several')} processes are to train on this machine, each on a "
                 f"GPU of its own, but it has {torch.cuda.device_count()}; lower the number of GPUs asked for."
             )
         backend = "cpu:gloo,cuda:nccl"
-        torch.cuda.set_device(found.local_rank)  # from here on 'cuda' means this one
+        torch.cuda.set_device(world.local_rank)  # from here on 'cuda' means this one
     dist.init_process_group(backend, timeout=TIMEOUT)
     try:
-        yield found
+        yield world
     finally:
         dist.destroy_process_group()
 
@@ -226,7 +226,7 @@ def _as_text(value: Any) -> Any:
 def launch(script: Path, arguments: Mapping[str, Any], processes: int, nodes: int, folder: Path) -> None:
     """Run a script's `main` in several processes, under torchrun, and wait for them.
 
-    Where this is told to stop (SIGTERM, SIGUSR1), the ranks finish their step, save and end.
+    When asked to stop (SIGTERM, SIGUSR1), the ranks finish their step, save and end.
 
     Args:
         script: ends in `distributed.run(main, ...)`.
@@ -236,28 +236,28 @@ def launch(script: Path, arguments: Mapping[str, Any], processes: int, nodes: in
         folder: that all machines see, for a folder of this launch's own.
 
     Raises:
-        UserError: what a rank says has gone wrong.
+        UserError: what a rank reported.
         Requeue: the ranks have stopped as asked.
     """
-    here = folder / ".launch"
-    shutil.rmtree(here, ignore_errors=True)
-    here.mkdir(parents=True)
+    messages = folder / ".launch"
+    shutil.rmtree(messages, ignore_errors=True)
+    messages.mkdir(parents=True)
     values = {name: _as_text(value) for name, value in arguments.items()}
     values["threads"] = max(1, int(arguments["threads"]) // processes)
-    write_json(here / "arguments.json", values, checked=False, durable=False)
-    command = [*_launcher(processes, nodes), str(script), "--arguments", str(here / "arguments.json")]
+    write_json(messages / "arguments.json", values, checked=False, durable=False)
+    command = [*_launcher(processes, nodes), str(script), "--arguments", str(messages / "arguments.json")]
     # torchrun would kill ranks that take long to save: the signals pass it by.
     environment = os.environ | {
-        FOLDER: str(here.absolute()),
+        FOLDER: str(messages.absolute()),
         LAUNCHER: f"{os.getpid()}@{socket.gethostname()}",
         "TORCHELASTIC_SIGNALS_TO_HANDLE": "SIGINT",
     }
-    progress.relayed = here / PROGRESS
+    progress.relayed = messages / PROGRESS
     if nodes > 1:
         environment = _outside_of_a_step(environment)
     try:
         with (
-            on_stop_signals((here / "stop").touch),
+            on_stop_signals((messages / "stop").touch),
             subprocess.Popen(command, env=environment, preexec_fn=_ignore_stop_signals) as process,
         ):
             try:
@@ -265,9 +265,9 @@ def launch(script: Path, arguments: Mapping[str, Any], processes: int, nodes: in
             except BaseException:
                 process.send_signal(signal.SIGINT)
                 raise
-        _judge(here, code)
+        _raise_reported(messages, code)
     finally:
-        shutil.rmtree(here, ignore_errors=True)
+        shutil.rmtree(messages, ignore_errors=True)
         with suppress(OSError):  # it is not empty, or went with what the ranks have replaced
             folder.rmdir()
 
@@ -311,26 +311,30 @@ def _ask(*command: str) -> str:
 
 
 def _outside_of_a_step(environment: Mapping[str, str]) -> dict[str, str]:
-    """Without what SLURM has told this step, which srun would take for wishes about the next one."""
+    """Without the variables of this SLURM step, which would otherwise override srun's arguments."""
     kept = {"SLURM_JOB_ID", "SLURM_CONF"}
     return {
         name: value for name, value in environment.items() if name in kept or not name.startswith(("SLURM_", "SRUN_"))
     }
 
 
-def _judge(here: Path, code: int) -> None:
-    """Say what came of the ranks: what they left word of, rather than the exit code, which is torchrun's own."""
+def _raise_reported(messages: Path, code: int) -> None:
+    """Raise the error that a rank reported, not torchrun's exit code.
+
+    torch's own reports (`record` of `torch.distributed.elastic`) keep the error of one agent: on several nodes each
+    agent writes its own, and that of the node that merely lost the others may come last.
+    """
     if code == 0:
         return
-    if (here / "requeue").exists():
+    if (messages / "requeue").exists():
         raise Requeue
-    # Ranks that lose another one fail in turn: a rank that says what the user can mend comes first.
+    # Ranks that lose another one fail in turn: a rank that reports a fault that the user can fix comes first.
     for kind in ("user", "other"):
-        said = sorted(here.glob(f"{kind}-*.txt"), key=lambda path: path.stat().st_mtime_ns)
-        if said:
-            rank = said[0].stem.partition("-")[2]
-            raise UserError(said[0].read_text(encoding="utf-8") + ("" if kind == "user" else f" (rank {rank})"))
-    raise UserError(f"training in several processes ended with exit code {code}; the log says where.")
+        reports = sorted(messages.glob(f"{kind}-*.txt"), key=lambda path: path.stat().st_mtime_ns)
+        if reports:
+            rank = reports[0].stem.partition("-")[2]
+            raise UserError(reports[0].read_text(encoding="utf-8") + ("" if kind == "user" else f" (rank {rank})"))
+    raise UserError(f"training in several processes ended with exit code {code}; the log has the details.")
 
 
 def run(main: Callable[..., None], snakemake: Any = None) -> None:
@@ -341,30 +345,30 @@ def run(main: Callable[..., None], snakemake: Any = None) -> None:
     path = Path(sys.argv[sys.argv.index("--arguments") + 1])
     values = read_json(path)
     nothing: dict[str, Any] = {}
-    given = SimpleNamespace(
+    job_facts = SimpleNamespace(
         threads=1, params=values, input=nothing, output=nothing, resources=nothing, config=nothing, log=[]
     )
-    job.run(_telling(main, path.parent), given)
+    job.run(_reporting(main, path.parent), job_facts)
 
 
-def _telling(main: Callable[..., None], here: Path) -> Callable[..., None]:
-    """`main`, which leaves word of how it failed."""
+def _reporting(main: Callable[..., None], messages: Path) -> Callable[..., None]:
+    """`main`, whose exception is written for the launcher."""
     rank = os.environ.get("RANK", "0")
 
     @functools.wraps(main)
-    def told(**arguments: Any) -> None:
+    def reporting(**arguments: Any) -> None:
         try:
             # The terminal is the launcher's, which may be on another machine.
-            with progress.relay(here / PROGRESS) if rank == "0" else nullcontext():
+            with progress.relay(messages / PROGRESS) if rank == "0" else nullcontext():
                 main(**arguments)
         except Requeue:
-            (here / "requeue").touch()
+            (messages / "requeue").touch()
             raise
         except UserError as error:
-            (here / f"user-{rank}.txt").write_text(str(error), encoding="utf-8")
+            (messages / f"user-{rank}.txt").write_text(str(error), encoding="utf-8")
             raise
         except Exception as error:
-            (here / f"other-{rank}.txt").write_text(f"{type(error).__name__}: {error}", encoding="utf-8")
+            (messages / f"other-{rank}.txt").write_text(f"{type(error).__name__}: {error}", encoding="utf-8")
             raise
 
-    return told
+    return reporting

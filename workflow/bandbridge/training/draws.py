@@ -7,6 +7,7 @@ stateless generators (`torch.func._random`) are experimental, and their numbers 
 
 from binascii import crc32
 from dataclasses import dataclass
+from functools import cache
 from math import prod
 
 import numpy as np
@@ -16,7 +17,10 @@ from torch import Tensor
 
 Bits = NDArray[np.uint64]
 
-STEP = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio, SplitMix64's own
+# SplitMix64's own numbers; the first is 2^64 over the golden ratio.
+STEP = np.uint64(0x9E3779B97F4A7C15)
+SHIFTS = np.array([30, 27, 31], np.uint64)
+FACTORS = np.array([0xBF58476D1CE4E5B9, 0x94D049BB133111EB], np.uint64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,8 +61,8 @@ class Draws:
 
     def _bits(self, name: str, count: int) -> Bits:
         """(n, count) numbers of 64 bits."""
-        seeds = _hash(self.keys ^ _hash(np.array([crc32(name.encode())], np.uint64)))
-        return _hash(seeds[:, None] + STEP * np.arange(1, count + 1, dtype=np.uint64))
+        seeds = _hash(self.keys ^ _of_name(name))
+        return _hash(seeds[:, None] + _counters(count))
 
 
 def seed_dropout(device: torch.device, seed: int, step: int, rank: int, part: int) -> None:
@@ -78,8 +82,21 @@ def _key(*numbers: int, last: ArrayLike) -> Bits:
     return key
 
 
+@cache
+def _of_name(name: str) -> Bits:
+    return _hash(np.array([crc32(name.encode())], np.uint64))
+
+
+@cache
+def _counters(count: int) -> Bits:
+    return STEP * np.arange(1, count + 1, dtype=np.uint64)
+
+
 def _hash(values: Bits) -> Bits:
     """SplitMix64's finaliser: every bit of the result depends on every bit of a value."""
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
+    values = values ^ (values >> SHIFTS[0])
+    values *= FACTORS[0]
+    values ^= values >> SHIFTS[1]
+    values *= FACTORS[1]
+    values ^= values >> SHIFTS[2]
+    return values

@@ -154,7 +154,7 @@ class Guard:
 
 
 class Monitor:
-    """The files that grow while training goes on, of rank 0; on any other process it does nothing.
+    """The files that grow during training, of rank 0; on any other process it does nothing.
 
     history.jsonl in the checkpoints' directory holds what the final history will. How fast it went differs from run to
     run, so it has a file of its own, speed.jsonl in `saving.monitor`: samples per second, the share of time spent
@@ -243,9 +243,9 @@ class Clock:
         """Samples a second and the share of time spent waiting, since the last lap."""
         now = time.perf_counter()
         seconds = now - self._start
-        found = {"samples_per_second": short(self._samples / seconds), "waiting": short(self._waited / seconds)}
+        speed = {"samples_per_second": short(self._samples / seconds), "waiting": short(self._waited / seconds)}
         self._start, self._waited, self._samples = now, 0.0, 0
-        return found
+        return speed
 
 
 def _memory(device: torch.device) -> float:
@@ -258,14 +258,14 @@ def _memory(device: torch.device) -> float:
 
 def read_records(path: Path) -> list[Record]:
     """The records of a file that a kill may have cut off."""
-    found: list[Record] = []
+    records: list[Record] = []
     if path.is_file():
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
-                found.append(json.loads(line))
+                records.append(json.loads(line))
             except json.JSONDecodeError:
                 break
-    return found
+    return records
 
 
 def _tensorboard(directory: Path, step: int) -> Any:
@@ -282,4 +282,4 @@ def _tensorboard(directory: Path, step: int) -> Any:
 
 
 def _lost(path: object, error: OSError) -> None:
-    print(f"Warning: {path} cannot be written ({error.strerror}); training goes on.", file=sys.stderr, flush=True)
+    print(f"Warning: {path} cannot be written ({error.strerror}); training continues.", file=sys.stderr, flush=True)

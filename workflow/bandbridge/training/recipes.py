@@ -48,7 +48,7 @@ class Recipe:
 
 @dataclass(frozen=True, kw_only=True)
 class ScratchRecipe(Recipe):
-    """Contrastive pre-training: `shift` as a share of the picture's side, `zoom` 0.1 for 90 to 110 %.
+    """Contrastive pre-training: `shift` as a share of the image's side, `zoom` 0.1 for 90 to 110 %.
 
     `recolour` is the probability of two random colours in place of black and white, see `augment.recolour`.
     """
@@ -60,7 +60,7 @@ class ScratchRecipe(Recipe):
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """Random changes to an RGB training picture, see `augment.rgb_view`.
+    """Random changes to an RGB training image, see `augment.rgb_view`.
 
     Attributes:
         crop_scale: range of the share of the area that is cut out.
@@ -105,7 +105,7 @@ class AlignRecipe(Recipe):
         loss: 'mse', 'cosine' or 'infonce', see `losses.distillation_loss`.
         label_weight, distillation_weight: 0 leaves a term out; it is not computed then.
         temperature: of 'infonce'.
-        cache_teacher: compute the teacher's embeddings once instead of once an epoch; for pictures that do not change.
+        cache_teacher: compute the teacher's embeddings once instead of once an epoch; for images that do not change.
         shuffle: draw the order of the samples anew in each epoch; without it they come as stored.
         separate_crops: draw crop and flips for each encoder by itself; both see the same ones without it.
     """
@@ -124,7 +124,7 @@ class AlignRecipe(Recipe):
 
     @property
     def changes_pictures(self) -> bool:
-        """Whether a picture's crop or its flips differ from epoch to epoch."""
+        """Whether an image's crop or its flips differ from epoch to epoch."""
         return self.crop_scale != (1, 1) or self.flip != 0
 
 

@@ -5,11 +5,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bandbridge.base.files import write_json
+from bandbridge.base.files import whole_file, write_json
 from bandbridge.use.agreement import compare_with_polygons
 from bandbridge.use.archive import embed_images
+from bandbridge.use.colours import class_colours
 from bandbridge.use.mapping import map_scene
 from bandbridge.use.model import Model
+from bandbridge.use.picture import map_picture
 from bandbridge.use.scenes import Reading
 from bandbridge.use.sources import load
 
@@ -38,6 +40,11 @@ def apply_map(
     )  # fmt: skip
     polygons = entry["polygons"]
     agreement = compare_with_polygons(cover, labels.names, polygons) if polygons else None
+    picture, width = map_picture(cover)
+    drawn = summary.with_suffix(".png")
+    with whole_file(drawn) as part:
+        part.write_bytes(picture)
+    colours = class_colours(labels.names)
     content = {
         "name": cover.stem,
         "map": cover.name,
@@ -46,7 +53,9 @@ def apply_map(
         "window": done.window,
         "stride": done.stride,
         "no_data": done.no_data,
-        "areas": [asdict(area) for area in done.areas],
+        "areas": [{**asdict(area), "colour": colour} for area, colour in zip(done.areas, colours, strict=True)],
+        "picture": drawn.name,
+        "picture_width": width,
         "polygons": polygons["file"] if polygons else None,
         "agreement": None if agreement is None else asdict(agreement),
     }

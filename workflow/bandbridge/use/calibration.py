@@ -81,10 +81,12 @@ def fit(
         return Calibration("softmax", scale, bias, len(values), dataset, split, ece)
 
     def cross_entropy(parameters: NDArray[np.float64]) -> float:
-        logits = parameters[0] * values + parameters[1]
+        logits = np.exp(parameters[0]) * values + parameters[1]
         return float((np.logaddexp(0, logits) - truth * logits).mean())
 
-    scale, bias = minimize(cross_entropy, np.array([10.0, 0.0]), method="BFGS").x.tolist()
+    # The scale's logarithm: a negative scale would call the least similar images the most probable.
+    log_scale, bias = minimize(cross_entropy, np.array([2.0, 0.0]), method="L-BFGS-B", bounds=[(-2, 7), (-50, 50)]).x
+    scale, bias = float(np.exp(log_scale)), float(bias)
     return Calibration(
         "sigmoid", scale, bias, len(values), dataset, split, multi_label_ece(truth, scale * values + bias)
     )

@@ -115,12 +115,12 @@ def describe(model: RunModel, facts: Mapping[str, Any], settings: Mapping[str, A
     if settings is None:
         return card
     task, encoder, alpha, clip = _role(model, settings)
-    head = _head(model.run, clip, task)
-    store = _store(model.run, settings, task)
+    head, nomenclature = _head(model.run, clip, task)
+    store = _store(model.run, settings, task, nomenclature)
     values: dict[str, Any] = {
         "clip": clip,
         "alpha": alpha,
-        "templates": prompt_set(prompts(settings, task["prompts"])).templates,
+        "templates": _templates(settings, task["prompts"]),
         "scores": tuple(_scores(model.run, encoder)),
         "title": f"{name} of the run {settings['run']}",
     }
@@ -154,18 +154,31 @@ def _alpha(folder: Path) -> float | None:
     return float(read_json(path)["alpha"]) if path.is_file() else None
 
 
-def _head(run: Path, clip: str, task: Mapping[str, Any]) -> Head | None:
-    path = run / "heads" / clip / f"{task['dataset']}.{nomenclature_of(task)}.{task['prompts']}.npz"
-    return load_head(path) if path.is_file() else None
+def _templates(settings: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    """Of a prompt set; none where its file is of another clone."""
+    try:
+        return prompt_set(prompts(settings, name)).templates
+    except UserError:
+        return ()
 
 
-def _store(run: Path, settings: Mapping[str, Any], task: Mapping[str, Any]) -> Store | None:
+def _head(run: Path, clip: str, task: Mapping[str, Any]) -> tuple[Head | None, str | None]:
+    """The head that a model was trained under, and its nomenclature, which the data set's file may decide."""
+    stated = task.get("nomenclature") or "*"
+    found = sorted((run / "heads" / clip).glob(f"{task['dataset']}.{stated}.{task['prompts']}.npz"))
+    if len(found) > 1:
+        # The run is of this installation, where the data set's file says which.
+        found = [path for path in found if path.name.split(".")[1] == nomenclature_of(task)]
+    return (load_head(found[0]), found[0].name.split(".")[1]) if found else (None, None)
+
+
+def _store(run: Path, settings: Mapping[str, Any], task: Mapping[str, Any], nomenclature: str | None) -> Store | None:
     """The store of a task's data set; None where it is gone. Paths of a configuration are relative to its clone."""
     stores = Path(settings["store_root"] or Path(settings["data_root"], "zarr"))
     for root in (Path(), *run.resolve().parents):
         path = root / stores / f"{task['dataset']}.zarr"
         if (path / "zarr.json").is_file():
-            return Store(path, nomenclature_of(task))
+            return Store(path, nomenclature)
     return None
 
 

@@ -26,6 +26,7 @@ from bandbridge.models.weights import load_metadata
 from bandbridge.use import exported, published, runs
 from bandbridge.use.bands import RGB
 from bandbridge.use.card import Card, read_card
+from bandbridge.use.inputs import student_inputs
 from bandbridge.use.model import ImageSide, Model
 from bandbridge.use.scenes import PICTURE, BandSet
 
@@ -324,7 +325,7 @@ def _student_side(student: Student, card: Card) -> ImageSide:
     spec = student.spec
     may_lack = () if spec.fill == "error" else tuple(band for band in spec.bands if band in SENSOR_BANDS)
     takes = (BandSet(spec.bands, may_lack, card.units),)
-    return ImageSide(student, takes, student.inputs, student, spec.image_size, student.embed_dim)
+    return ImageSide(student, takes, student_inputs(student), student, spec.image_size, student.embed_dim)
 
 
 def _clip_side(clip: Clip, card: Card) -> ImageSide:

@@ -95,6 +95,15 @@ def images_path(dataset: Dataset, archives: Path) -> Path:
     return source_path(held[0], archives) if held else archives
 
 
+def looked_in(dataset: Dataset, archives: Path, stream: str) -> str:
+    """Where the samples of a stream are looked for, in words: the user's archive, those that hold it, the folder."""
+    if dataset.options.get("archive"):
+        return str(dataset.options["archive"])
+    held = [source.file for source in dataset.sources if is_archive(source.file) and source.stream in (None, stream)]
+    more = f" and {len(held) - 1} more" if len(held) > 1 else ""
+    return f"{source_path(held[0], archives)}{more}" if held else str(archives)
+
+
 def source_path(file: str, archives: Path) -> Path:
     """Where a source is, in whichever layout; its own name where it is in none, for the error that follows."""
     return locate(archives, file) or archives / file

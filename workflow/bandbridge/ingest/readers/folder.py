@@ -5,7 +5,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from bandbridge.base.errors import UserError
 from bandbridge.catalogue.datasets import Dataset
@@ -144,7 +144,7 @@ def _is_image(member: str, options: FolderOptions, folder_of: Callable[[str], st
 
 def _inner_path(member: str, options: FolderOptions) -> str:
     """The path from the folder that is the class: what is the same in an archive and where it was unpacked."""
-    return "/".join(PurePosixPath(member).parts[-1 - options.class_from :])
+    return "/".join(member.split("/")[-1 - options.class_from :])
 
 
 def _places(dataset: Dataset, path: Path, names: Sequence[str]) -> list[tuple[float, float] | None]:
@@ -160,7 +160,8 @@ def _places(dataset: Dataset, path: Path, names: Sequence[str]) -> list[tuple[fl
 
 
 def _stem(member: str) -> str:
-    return PurePosixPath(member).stem
+    # Names of members are normal; a path object for each of a million takes long.
+    return posixpath.splitext(posixpath.basename(member))[0]
 
 
 def _naming(names: Sequence[str], folder_of: Callable[[str], str]) -> Callable[[str], str]:
@@ -170,7 +171,7 @@ def _naming(names: Sequence[str], folder_of: Callable[[str], str]) -> Callable[[
         return f"{folder_of(member)}/{_stem(member)}"
 
     def with_path(member: str) -> str:
-        return str(PurePosixPath(member).with_suffix(""))
+        return posixpath.splitext(member)[0]
 
     for id_of in (_stem, with_folder):
         if len({id_of(name) for name in names}) == len(names):
@@ -183,10 +184,10 @@ def _folders(path: Path, archives: Path, options: FolderOptions) -> Callable[[st
     kit: list[str] = []
 
     def folder_of(member: str) -> str:
-        parts = PurePosixPath(member).parts
+        parts = member.split("/")
         if len(parts) > options.class_from:
             return composed(parts[-1 - options.class_from])
-        number = picture_number(PurePosixPath(member).stem) if options.devkit else None
+        number = picture_number(_stem(member)) if options.devkit else None
         if number is None:
             return ""
         if not kit:

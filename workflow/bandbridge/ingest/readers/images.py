@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
+from rasterio import Affine
 
 from bandbridge.catalogue.modalities import Modality
 from bandbridge.ingest.interpretation import interpreted
 from bandbridge.ingest.mask_files import masked
+from bandbridge.ingest.places import Grid
 from bandbridge.ingest.rasters import MOST_SAMPLE_BYTES, Raster, RasterError, decode
 from bandbridge.ingest.readers.tiff_pictures import picture_raster, with_pages
 
@@ -57,9 +59,12 @@ def read_image(
     if content.startswith(TIFF_MARKS):
         raster = picture_raster(masked(decode(content, limit), mask), content, modality, name)
         pixels = np.ascontiguousarray(raster.pixels.transpose(1, 2, 0))
-        valid = None if raster.valid is None else np.asarray(raster.valid.all(axis=0))
+        # Of a picture whose value for no data is 0, black holds none, and a dark red does.
+        valid = None if raster.valid is None else np.asarray(raster.valid.any(axis=0))
         if picture_size:
             pixels, valid = _cut_with_data(Image.fromarray(pixels), valid, picture_size)
+            uncut = raster
+            raster = replace(raster, find_grid=lambda: _cut_grid(uncut.grid, picture_size))
         return replace(raster, pixels=pixels, valid=_on_channels(valid, pixels))
     pixels, valid = _picture(content, picture_size, limit)
     return Raster(pixels, _nowhere, valid=_on_channels(valid, pixels))
@@ -142,10 +147,24 @@ def _no_warnings_of_bombs() -> Iterator[None]:
 
 def _cut(picture: Image.Image, size: int) -> NDArray[np.uint8]:
     """Shorter side to `size` (bicubic), middle square: torchvision's Resize and CenterCrop, to the pixel."""
-    width, height = picture.size
-    short, long = min(width, height), max(width, height)
-    if short != size:
-        scaled = int(size * long / short)  # truncated, not rounded
-        picture = picture.resize((size, scaled) if width <= height else (scaled, size), Image.Resampling.BICUBIC)
+    scaled = _scaled(*picture.size, size)
+    if scaled != picture.size:
+        picture = picture.resize(scaled, Image.Resampling.BICUBIC)
     left, top = (round((length - size) / 2) for length in picture.size)
     return np.asarray(picture.crop((left, top, left + size, top + size)))
+
+
+def _scaled(width: int, height: int, size: int) -> tuple[int, int]:
+    short, long = min(width, height), max(width, height)
+    length = int(size * long / short)  # truncated, not rounded
+    return (size, length) if width <= height else (length, size)
+
+
+def _cut_grid(grid: Grid | None, size: int) -> Grid | None:
+    """Where a picture lies that `_cut` made of one on a grid."""
+    if grid is None:
+        return None
+    width, height = _scaled(grid.width, grid.height, size)
+    scaled = grid.resized(height, width)
+    moved = scaled.affine * Affine.translation(round((width - size) / 2), round((height - size) / 2))
+    return Grid(grid.crs, (moved.a, moved.b, moved.c, moved.d, moved.e, moved.f), size, size)

@@ -1,0 +1,561 @@
+"""Folders, archives and tables as people have them, from files to a store: names, texts, formats, labels, splits."""
+
+import io
+import json
+import os
+import re
+import unicodedata
+import zipfile
+from collections import Counter
+
+import geopandas
+import numpy as np
+import pandas
+import pyarrow
+import pyarrow.parquet
+import pytest
+import rasterio
+import tifffile
+import yaml
+from own_scenes import CLASSES, LEFT, noise, write_raster
+from PIL import Image
+from reading import read_all
+from shapely.geometry import Point, box
+from small_store import convert_archives
+
+from bandbridge.base.errors import UserError
+from bandbridge.catalogue import datasets as catalogue
+from bandbridge.catalogue.datasets import load_dataset, read_yaml
+from bandbridge.ingest.convert import convert_share
+from bandbridge.ingest.divide import block_of
+from bandbridge.ingest.plan import make_plan
+from bandbridge.ingest.readers import Planned, Rejected, Sample, looked_in, reader
+from bandbridge.ingest.records import load_records
+from bandbridge.store.dataset import Store
+
+BANDS = "{s2: {sensor: sentinel-2, product: L2A, bands: [B02, B03, B04]}}"
+SPLITS = ("train", "val", "test")
+
+
+@pytest.fixture
+def described(tmp_path, monkeypatch):
+    """A function that makes a data set of the test's own, with three classes."""
+    for folder in ("datasets", "nomenclatures"):
+        (tmp_path / "workflow" / folder).mkdir(parents=True)
+    (tmp_path / "workflow/nomenclatures/abc.yaml").write_text(f"name: abc\ntitle: Three\nclasses: {list(CLASSES)}\n")
+    monkeypatch.setattr(catalogue, "WORKFLOW", tmp_path / "workflow")
+
+    def load(reader, options, kind="single", modalities=BANDS):
+        text = (
+            f"name: mine\ntitle: Mine\nreader: {reader}\nmodalities: {modalities}\n"
+            f"labels: {{kind: {kind}, nomenclatures: [abc]}}\nsources: []\nlicence: mine\noptions: {options}\n"
+        )
+        assert yaml.safe_load(text)
+        (tmp_path / "workflow/datasets/mine.yaml").write_text(text)
+        read_yaml.cache_clear()
+        return load_dataset("mine")
+
+    yield load
+    read_yaml.cache_clear()
+
+
+def pixels_of(number):
+    return noise(3, 16, number)
+
+
+def write_folders(root, ending=".tif", **profile):
+    """Nine files in three folders of classes; file n holds `pixels_of(n)`."""
+    for number in range(9):
+        write_raster(root / CLASSES[number % 3] / f"p{number}{ending}", pixels_of(number), **profile)
+
+
+def must_be_all(samples, numbers=range(9)):
+    """Every file is read, as it was written, with its folder's class."""
+    assert sorted(samples) == sorted(f"p{number}" for number in numbers)
+    for name, sample in samples.items():
+        number = int(name[1:])
+        assert isinstance(sample, Sample), sample
+        np.testing.assert_array_equal(sample.pixels, pixels_of(number))
+        assert sample.labels == (CLASSES[number % 3],)
+
+
+# --- folders: names ------------------------------------------------------------------------------------------------
+
+
+def test_endings_of_any_spelling_are_read_and_counted(described, tmp_path, capsys):
+    for number, ending in enumerate((".tif", ".TIF", ".tiff", ".Tif", ".tif", ".tif", ".TIFF", ".tif", ".tif")):
+        write_raster(tmp_path / "d" / CLASSES[number % 3] / f"p{number}{ending}", pixels_of(number))
+    (tmp_path / "d/README.txt").write_text("read me")
+    must_be_all(read_all(described("folder", '{images: "*.tif", shares: {val: 0.3, test: 0.3}}'), tmp_path / "d")[1])
+    log = capsys.readouterr().err
+    assert "4 of 9 images end otherwise than '*.tif': " in log
+    assert all(f"{ending} (1)" in log for ending in (".TIF", ".tiff", ".Tif", ".TIFF"))
+    assert "1 of 10 files are no images by their names and left out: .txt (1), such as README.txt" in log
+
+
+def test_what_programs_leave_behind_is_no_image(described, tmp_path):
+    write_folders(tmp_path / "d")
+    for name in CLASSES:
+        for trace in ("Thumbs.db", "desktop.ini", ".DS_Store", "._p0.tif", "p0.tif.aux.xml", "p0.tif.ovr", "p0.tfw"):
+            (tmp_path / "d" / name / trace).write_bytes(b"\0\5\x16\7")
+    (tmp_path / "d/@eaDir").mkdir()
+    (tmp_path / "d/@eaDir/p0.tif").write_bytes(b"x")
+    must_be_all(read_all(described("folder", "{shares: {val: 0.3, test: 0.3}}"), tmp_path / "d")[1])
+
+
+def test_no_images_are_explained_by_the_endings_that_there_are(described, tmp_path):
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d/a.nc").write_bytes(b"x")
+    with pytest.raises(UserError, match=r"no file of .*d matches any ending .* end in .nc \(1\), such as a.nc"):
+        read_all(described("folder", "{shares: {val: 0.3, test: 0.3}}"), tmp_path / "d")
+
+
+@pytest.mark.parametrize("kind", ["backslashes", "macOS", "under a folder", "accents in two characters"])
+def test_zips_of_other_systems_are_read(described, tmp_path, kind):
+    write_folders(tmp_path / "src")
+    accented = "wälder"
+    with zipfile.ZipFile(tmp_path / "images.zip", "w") as archive:
+        for file in sorted((tmp_path / "src").rglob("*.tif")):
+            name = file.relative_to(tmp_path / "src").as_posix()
+            if kind == "under a folder":
+                name = f"My data (1)/a b/{name}"
+            if kind == "macOS":
+                archive.writestr(f"__MACOSX/{os.path.dirname(name)}/._{os.path.basename(name)}", b"\0\5\x16\7")
+            if kind.startswith("accents"):
+                name = unicodedata.normalize("NFD", name.replace("forest", accented))
+            archive.writestr(name, file.read_bytes())
+    if kind == "backslashes":  # zipfile puts them right, PowerShell's Compress-Archive does not
+        content = (tmp_path / "images.zip").read_bytes()
+        for name in CLASSES:
+            content = content.replace(f"{name}/p".encode(), f"{name}\\p".encode())
+        (tmp_path / "images.zip").write_bytes(content)
+    options = (
+        f'{{archive: "{tmp_path / "images.zip"}", shares: {{val: 0.3, test: 0.3}}, classes: {{{accented}: forest}}}}'
+    )
+    must_be_all(read_all(described("folder", options), tmp_path)[1])
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_lists_from_windows_name_files_in_any_case(described, tmp_path, encoding):
+    write_folders(tmp_path / "d", ".TIF")
+    for at, split in enumerate(SPLITS):
+        lines = "\r\n".join(f"{CLASSES[n % 3]}\\P{n}.tif" for n in range(3 * at, 3 * at + 3))
+        (tmp_path / f"d/{split}.txt").write_bytes(lines.encode(encoding))
+    dataset = described("folder", "{lists: {train: train.txt, val: val.txt, test: test.txt}}")
+    splits, samples = read_all(dataset, tmp_path / "d")
+    must_be_all(samples)
+    assert splits == {f"p{number}": SPLITS[number // 3] for number in range(9)}
+
+
+# --- folders: splits ------------------------------------------------------------------------------------------------
+
+
+def test_an_image_more_moves_no_other(described, tmp_path):
+    for number in range(60):
+        (tmp_path / "d" / CLASSES[number % 3]).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "d" / CLASSES[number % 3] / f"{number}.tif").write_bytes(b"not read")
+    dataset = described("folder", "{shares: {val: 0.2, test: 0.2}}")
+    before = {item.id: item.split for item in reader_plan(dataset, tmp_path / "d")}
+    # Its name stands in another class already, so that ids get their folders.
+    (tmp_path / "d/water/0.tif").write_bytes(b"not read")
+    after = {item.id: item.split for item in reader_plan(dataset, tmp_path / "d")}
+    assert {name.rpartition("/")[2]: split for name, split in after.items() if name != "water/0"} == before
+    assert set(before.values()) == set(SPLITS)
+
+
+def reader_plan(dataset, archives):
+    return reader(dataset).plan(dataset, archives)
+
+
+def test_neighbours_stay_together_in_spatial_blocks(described, tmp_path):
+    for number in range(40):
+        place = {"left": LEFT + 2_000 * (number // 4), "top": 5_800_000 - 170 * (number % 4)}
+        write_raster(tmp_path / "d" / CLASSES[number % 3] / f"{number:02d}.tif", pixels_of(number), **place)
+    dataset = described("folder", "{shares: {val: 0.3, test: 0.3}, spatial_block: 1000}")
+    splits, samples = read_all(dataset, tmp_path / "d")
+    of_square = {}
+    for name, sample in samples.items():
+        of_square.setdefault(block_of(sample.lat, sample.lon, 1000), set()).add(splits[name])
+    assert 10 <= len(of_square) <= 25
+    assert all(len(found) == 1 for found in of_square.values())
+    assert set(splits.values()) == set(SPLITS)
+    write_raster(tmp_path / "d/forest/99.tif", pixels_of(0), crs=None)
+    with pytest.raises(UserError, match="place of every sample, and 1 of 41 have none: forest/99"):
+        reader_plan(dataset, tmp_path / "d")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("{shares: {val: 0.3, test: 0.3}, draw: by_luck}", "draw is 'by_luck'"),
+        ("{patterns: {train: a, val: b}, spatial_block: 100}", "spatial_block belongs to shares"),
+        ("{shares: {val: 0.3, test: 0.3}, draw: by_class, spatial_block: 100}", "keep one"),
+        ("{shares: {val: 0.3, test: 0.3}, spatial_block: 0}", "spatial_block"),
+    ],
+)
+def test_wrong_ways_to_draw_are_explained(described, tmp_path, options, message):
+    write_folders(tmp_path / "d")
+    with pytest.raises(UserError, match=message):
+        reader_plan(described("folder", options), tmp_path / "d")
+
+
+# --- formats -------------------------------------------------------------------------------------------------------
+
+
+def sparse(path, pixels):
+    write_raster(path, pixels, SPARSE_OK="TRUE", blockysize=4)
+
+
+def pages(path, pixels):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tifffile.imwrite(path, pixels, photometric="minisblack")
+
+
+def planes(path, pixels):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tifffile.imwrite(path, pixels, photometric="minisblack", planarconfig="separate")
+
+
+def big_endian_envi(path, pixels):
+    write_raster(path, pixels, driver="ENVI", INTERLEAVE="BIP")
+    header = path.with_suffix(".hdr")
+    header.write_text(header.read_text().replace("byte order = 0", "byte order = 1"))
+    path.write_bytes(np.frombuffer(path.read_bytes(), "<u2").astype(">u2").tobytes())
+
+
+def envi_beside_its_ending(path, pixels):
+    write_raster(path, pixels, driver="ENVI")
+    path.with_suffix(".hdr").rename(f"{path}.hdr")
+
+
+def array(path, pixels):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.save(path, pixels)
+
+
+def array_of_bands_last(path, pixels):
+    array(path, pixels.transpose(1, 2, 0))
+
+
+FORMATS = [
+    (sparse, ".tif"),
+    (pages, ".tif"),
+    (planes, ".tif"),
+    (lambda path, pixels: write_raster(path, pixels, driver="ENVI"), ".img"),
+    (lambda path, pixels: write_raster(path, pixels, driver="ENVI", INTERLEAVE="BIL"), ".dat"),
+    (lambda path, pixels: write_raster(path, pixels, driver="ENVI"), ""),
+    (big_endian_envi, ".bip"),
+    (envi_beside_its_ending, ".img"),
+    (array, ".npy"),
+    (array_of_bands_last, ".NPY"),
+]
+
+
+@pytest.mark.parametrize(("write", "ending"), FORMATS)
+@pytest.mark.parametrize("packed", [False, True])
+def test_bands_of_any_format_are_read(described, tmp_path, write, ending, packed):
+    for number in range(9):
+        path = tmp_path / "d" / CLASSES[number % 3] / f"p{number}{ending}"
+        write(path, pixels_of(number))
+        if ending == ".NPY":
+            path.with_name(path.name + ".npy").rename(path)
+    place = tmp_path / "d"
+    if packed:
+        place = tmp_path / "d.zip"
+        with zipfile.ZipFile(place, "w") as archive:
+            for file in sorted((tmp_path / "d").rglob("*")):
+                archive.write(file, file.relative_to(tmp_path / "d"))
+    options = f'{{archive: "{place}", shares: {{val: 0.3, test: 0.3}}}}'
+    _, samples = read_all(described("folder", options), tmp_path)
+    must_be_all(samples)
+    if write in (sparse, big_endian_envi):
+        assert samples["p0"].grid.crs == "EPSG:32633"
+        assert samples["p0"].lon == pytest.approx(15, abs=0.01)
+
+
+def header_of(shape):
+    """The beginning of an array that is larger than any machine's memory."""
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stream, {"descr": "<f8", "fortran_order": False, "shape": shape})
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (np.zeros((2, 4, 4, 3), "uint16"), r"is an array of \(2, 4, 4, 3\), expected \(band, y, x\)"),
+        (np.full((3, 4, 4), 2**40), "is an array of int64, which no raster holds"),
+        (np.array([["a"]]), "which no raster holds"),
+        (header_of((99_999, 99_999, 99)), "states an array of .* the limit is"),
+        (b"\x93NUMPY\x01\x00\x10", "cannot be read as an array of NumPy"),
+    ],
+)
+def test_arrays_that_are_no_rasters_are_set_aside(described, tmp_path, content, reason):
+    write_folders(tmp_path / "d")
+    if not isinstance(content, bytes):
+        stream = io.BytesIO()
+        np.save(stream, content)
+        content = stream.getvalue()
+    (tmp_path / "d/forest/q.npy").write_bytes(content)
+    found = read_all(described("folder", "{shares: {val: 0.3, test: 0.3}}"), tmp_path / "d")[1]["q"]
+    assert isinstance(found, Rejected)
+    assert re.search(reason, found.reason)
+
+
+def test_an_array_of_objects_is_never_unpickled(described, tmp_path):
+    write_folders(tmp_path / "d")
+    np.save(tmp_path / "d/forest/q.npy", np.array([{"a": 1}]), allow_pickle=True)
+    found = read_all(described("folder", "{shares: {val: 0.3, test: 0.3}}"), tmp_path / "d")[1]["q"]
+    assert isinstance(found, Rejected)
+
+
+def test_envi_data_that_do_not_fit_their_header_are_set_aside(described, tmp_path):
+    write_folders(tmp_path / "d")
+    write_raster(tmp_path / "d/forest/q.img", pixels_of(0), driver="ENVI")
+    (tmp_path / "d/forest/q.img").write_bytes(b"short")
+    found = read_all(described("folder", "{shares: {val: 0.3, test: 0.3}}"), tmp_path / "d")[1]["q"]
+    assert found == Rejected("q", "does not fit its ENVI header: Image file is too small")
+
+
+def test_colours_that_jpeg_needs_contradict_no_bands(described, tmp_path):
+    profile = {"compress": "JPEG", "photometric": "YCBCR", "JPEG_QUALITY": "90"}
+    for number in range(3):
+        bytes_of_it = (pixels_of(number) // 16).astype(np.uint8)
+        write_raster(tmp_path / "d" / CLASSES[number] / f"p{number}.tif", bytes_of_it, **profile)
+    samples = read_all(described("folder", "{shares: {val: 0.3, test: 0.3}}"), tmp_path / "d")[1]
+    for name, sample in samples.items():
+        with rasterio.open(next((tmp_path / "d").rglob(f"{name}.tif"))) as file:
+            np.testing.assert_array_equal(sample.pixels, file.read())
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_lzw"])
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK"])
+def test_tiff_pictures_of_every_kind_are_pictures(described, tmp_path, mode, compression):
+    colours = Image.fromarray(np.random.default_rng(1).integers(0, 255, (12, 12, 3), np.uint8))
+    picture = colours.convert("L").convert(mode) if mode == "LA" else colours.convert(mode)
+    (tmp_path / "d/forest").mkdir(parents=True)
+    picture.save(tmp_path / "d/forest/p.tif", compression=compression)
+    dataset = described("folder", "{shares: {val: 0.3, test: 0.3}}", modalities="{rgb: {bands: [red, green, blue]}}")
+    (sample,) = read_all(dataset, tmp_path / "d")[1].values()
+    with Image.open(tmp_path / "d/forest/p.tif") as file:
+        np.testing.assert_array_equal(sample.pixels, np.asarray(file.convert("RGB")))
+
+
+def test_pages_that_are_no_bands_are_counted_in_the_reason(described, tmp_path):
+    (tmp_path / "d/forest").mkdir(parents=True)
+    tifffile.imwrite(tmp_path / "d/forest/p.tif", noise(5, 16, 1), photometric="minisblack")
+    found = read_all(described("folder", "{shares: {val: 0.3, test: 0.3}}"), tmp_path / "d")[1]["p"]
+    assert found == Rejected("p", "has 5 pages, the first of 1 bands; expected 3 bands in one image")
+
+
+# --- tables --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def images(tmp_path):
+    """A folder with nine files: the n-th is of class n % 3 and split n // 3."""
+    for number in range(9):
+        write_raster(tmp_path / f"d/img/p{number}.tif", pixels_of(number))
+    return tmp_path / "d"
+
+
+def rows():
+    """File, class, number of the class and split of each."""
+    return [(f"img/p{n}.tif", CLASSES[n % 3], n % 3, SPLITS[n // 3]) for n in range(9)]
+
+
+def must_be_the_table(splits, samples, several=False):
+    numbers = {name: int(name[-1]) for name in splits}
+    assert sorted(numbers.values()) == list(range(9))
+    for name, number in numbers.items():
+        assert isinstance(samples[name], Sample), samples[name]
+        np.testing.assert_array_equal(samples[name].pixels, pixels_of(number))
+        expected = {CLASSES[number % 3], *([CLASSES[(number + 1) % 3]] if several else [])}
+        assert set(samples[name].labels) == expected
+        assert splits[name] == SPLITS[number // 3]
+
+
+def lines(end="\n", separator=",", head=("file", "cover", "part"), make=lambda row: (row[0], row[1], row[3])):
+    return end.join([separator.join(head), *(separator.join(map(str, make(row))) for row in rows())]) + end
+
+
+TABLES = {
+    "BOM and CRLF": (lines("\r\n"), "utf-8-sig", ""),
+    "semicolons": (lines("\r\n", ";"), "utf-8", ""),
+    "tabs": (lines(separator="\t"), "utf-8", ""),
+    "UTF-16": (lines("\r\n"), "utf-16", ""),
+    "Latin-1": (
+        lines(head=("file", "cover", "part", "Fläche"), make=lambda r: (r[0], r[1], r[3], "Wälder")),
+        "latin-1",
+        "",
+    ),
+    "absolute paths": (lines(make=lambda r: ("@D@/" + r[0], r[1], r[3])), "utf-8", ""),
+    "addresses of files": (lines(make=lambda r: ("file://@D@/" + r[0], r[1], r[3])), "utf-8", ""),
+    "backslashes": (lines(make=lambda r: (r[0].replace("/", "\\"), r[1], r[3])), "utf-8", ""),
+    "dots": (lines(make=lambda r: ("./" + r[0], r[1], r[3])), "utf-8", ""),
+    "no endings": (lines(make=lambda r: (r[0][:-4], r[1], r[3])), "utf-8", ""),
+    "bare names": (lines(make=lambda r: (r[0][4:], r[1], r[3])), "utf-8", ""),
+    "other case": (lines(make=lambda r: (r[0].upper(), r[1], r[3].upper())), "utf-8", ""),
+    "spaces in the header": (lines(head=(" file", "cover ", " part")), "utf-8", ""),
+    "whole numbers": (lines(make=lambda r: (r[0], r[2], r[3])), "utf-8", "classes: {0: forest, 1: maize, 2: water}"),
+    "floats": (lines(make=lambda r: (r[0], float(r[2]), r[3])), "utf-8", "classes: {0: forest, 1: maize, 2: water}"),
+    "splits in numbers": (
+        lines(make=lambda r: (r[0], r[1], float(SPLITS.index(r[3])))),
+        "utf-8",
+        "split_names: {0: train, 1: val, 2: test}",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tables_of_text_are_read_however_they_were_written(described, images, name):
+    text, encoding, more = TABLES[name]
+    (images / "t.csv").write_bytes(text.replace("@D@", str(images)).encode(encoding))
+    options = f'{{table: "{images}/t.csv", path: file, label: cover, split: part{", " * bool(more)}{more}}}'
+    must_be_the_table(*read_all(described("table", options), images))
+
+
+LISTS = {
+    "Python": lambda a, b: f"\"['{a}', '{b}']\"",
+    "JSON": lambda a, b: f'"[""{a}"", ""{b}""]"',
+    "NumPy": lambda a, b: f"\"['{a}' '{b}']\"",
+    "PostgreSQL": lambda a, b: f'"{{{a},{b}}}"',
+    "separator": lambda a, b: f"{a}|{b}",
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_several_classes_in_a_cell_are_read(described, images, name):
+    cells = [LISTS[name](CLASSES[n % 3], CLASSES[(n + 1) % 3]) for n in range(9)]
+    text = "file,cover,part\n" + "".join(f"{r[0]},{cell},{r[3]}\n" for r, cell in zip(rows(), cells, strict=True))
+    (images / "t.csv").write_text(text)
+    options = f'{{table: "{images}/t.csv", path: file, labels: cover, split: part}}'
+    must_be_the_table(*read_all(described("table", options, "multi"), images), several=True)
+
+
+def test_columns_of_floats_are_flags(described, images):
+    flags = "".join(f"{r[0]},{float(r[2] == 0)},{float(r[2] == 1)},{float(r[2] == 2)},{r[3]}\n" for r in rows())
+    (images / "t.csv").write_text("file,forest,maize,water,part\n" + flags)
+    options = f'{{table: "{images}/t.csv", path: file, label_columns: [forest, maize, water], split: part}}'
+    must_be_the_table(*read_all(described("table", options), images))
+
+
+@pytest.mark.parametrize("name", ["t.parquet", "t.geoparquet", "t.PQ"])
+def test_geoparquet_gives_places_to_files_without(described, tmp_path, name):
+    for number in range(9):
+        write_raster(tmp_path / f"d/img/p{number}.tif", pixels_of(number), crs=None)
+    files, classes, _, parts = zip(*rows(), strict=True)
+    squares = [box(500_000 + n, 5_800_000, 500_160 + n, 5_800_160) for n in range(9)]
+    frame = geopandas.GeoDataFrame({"file": files, "cover": classes, "part": parts}, geometry=squares, crs=32633)
+    frame.to_parquet(tmp_path / "d" / name)
+    options = f'{{table: "{tmp_path}/d/{name}", path: file, label: cover, split: part}}'
+    splits, samples = read_all(described("table", options), tmp_path / "d")
+    must_be_the_table(splits, samples)
+    assert samples["img/p0"].lon == pytest.approx(15.0012, abs=1e-3)
+    assert samples["img/p0"].lat == pytest.approx(52.35, abs=0.02)
+
+
+def stac_items(images, band_assets=False):
+    items = []
+    for number, (file, cover, _, part) in enumerate(rows()):
+        assets = {"image": {"href": f"./{file}", "type": "image/tiff; application=geotiff"}}
+        if band_assets:
+            for at, band in enumerate(("B02", "B03", "B04")):
+                write_raster(images / f"bands/{number}_{band}.tif", pixels_of(number)[at : at + 1])
+                assets[band] = {"href": f"bands/{number}_{band}.tif"}
+        items.append(
+            {
+                "type": "Feature",
+                "stac_version": "1.0.0",
+                "id": f"p{number}",
+                "geometry": Point(15 + number / 10, 52).buffer(0.01).__geo_interface__,
+                "properties": {"datetime": "2024-06-01T10:00:00Z", "cover": cover, "part": part},
+                "assets": assets,
+            }
+        )
+    return items
+
+
+@pytest.mark.parametrize("form", ["items.json", "items.ndjson", "items.parquet", "a column for each band"])
+def test_collections_of_stac_items_are_tables(described, images, form):
+    by_band = form == "a column for each band"
+    items = stac_items(images, by_band)
+    name = "items.json" if by_band else form
+    if name == "items.json":
+        (images / name).write_text(json.dumps({"type": "FeatureCollection", "features": items}))
+    elif name == "items.ndjson":
+        (images / name).write_text("\n".join(map(json.dumps, items)))
+    else:  # as stac-geoparquet writes them: properties are columns, assets a record
+        columns = {key: [item["properties"][key] for item in items] for key in ("datetime", "cover", "part")}
+        table = {"id": [item["id"] for item in items], **columns, "assets": [item["assets"] for item in items]}
+        pyarrow.parquet.write_table(pyarrow.table(table), images / name)
+    path = "assets.{band}.href" if by_band else "assets.image.href"
+    options = f'{{table: "{images}/{name}", path: "{path}", id: id, label: cover, split: part, date: datetime}}'
+    splits, samples = read_all(described("table", options), images)
+    must_be_the_table(splits, samples)
+    assert samples["p3"].date.startswith("2024-06-01")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"file": "https://example.org/p0.tif"}, r"row 1: file is 'https://example.org/p0.tif', an address"),
+        ({"file": "s3://bucket/p0.tif"}, "an address, and nothing is fetched"),
+        ({"file": "../p0.tif"}, r"expected a path below the images' folder or archive, .*/d, without '..'"),
+        ({"file": "/somewhere/p0.tif"}, "give the folder with the option archive"),
+        ({"file": "D:\\data\\p0.tif"}, "give the folder with the option archive"),
+        ({"part": "training"}, "part is 'training', expected train, val, test.*split_names"),
+    ],
+)
+def test_cells_that_cannot_be_meant_are_named(described, images, change, message):
+    frame = pandas.DataFrame([(r[0], r[1], r[3]) for r in rows()], columns=["file", "cover", "part"])
+    for column, value in change.items():
+        frame.loc[0, column] = value
+    frame.to_csv(images / "t.csv", index=False)
+    options = f'{{table: "{images}/t.csv", path: file, label: cover, split: part}}'
+    with pytest.raises(UserError, match=message):
+        reader_plan(described("table", options), images)
+
+
+def test_names_that_several_files_could_have_are_not_guessed(described, images, capsys):
+    write_raster(images / "other/P0.tif", pixels_of(1))
+    (images / "t.csv").write_text(lines(make=lambda r: (r[0][4:], r[1], r[3])))
+    options = f'{{table: "{images}/t.csv", path: file, label: cover, split: part}}'
+    splits, samples = read_all(described("table", options), images)
+    assert set(splits) - set(samples) == {"p0"}
+    assert "1 names may mean several files of" in capsys.readouterr().err
+
+
+def test_neighbouring_rows_stay_together_in_spatial_blocks(described, images):
+    lats = [52 + (n // 3) for n in range(9)]
+    table = "file,cover,lat,lon\n" + "".join(f"{r[0]},{r[1]},{lat},9\n" for r, lat in zip(rows(), lats, strict=True))
+    (images / "t.csv").write_text(table)
+    options = (
+        f'{{table: "{images}/t.csv", path: file, label: cover, lat: lat, lon: lon, '
+        "shares: {val: 0.3, test: 0.3}, spatial_block: 5000}"
+    )
+    planned = reader_plan(described("table", options), images)
+    groups = [{item.split for item in planned if int(item.id[-1]) // 3 == group} for group in range(3)]
+    assert all(len(group) == 1 for group in groups)
+    assert set.union(*groups) == set(SPLITS)
+
+
+# --- what is missing -----------------------------------------------------------------------------------------------
+
+
+def test_what_is_not_there_says_where_was_looked(described, images, tmp_path):
+    dataset = described("folder", f'{{archive: "{images}", shares: {{val: 0.3, test: 0.3}}}}')
+    plan = make_plan(dataset, [Planned("gone", "train")])
+    place = looked_in(dataset, tmp_path, "s2")
+    convert_share(dataset, "s2", plan.share(0, 1), lambda missing: [], tmp_path / "part", "test", place)
+    assert load_records(tmp_path / "part/records.npz").reasons == {0: f"is planned, but is not in {images}"}
+
+
+def test_a_small_folder_becomes_a_store_with_every_split(described, tmp_path):
+    write_folders(tmp_path / "d")
+    store = Store(
+        convert_archives(described("folder", "{shares: {val: 0.3, test: 0.3}}"), tmp_path / "d", tmp_path / "o")
+    )
+    counts = Counter({split: len(store.split(split)) for split in store.splits})
+    assert counts.total() == 9
+    assert set(counts) == set(SPLITS)
