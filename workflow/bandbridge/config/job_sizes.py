@@ -116,8 +116,8 @@ class JobResources:
         """Memory and minutes, more of them at each attempt.
 
         Args:
-            size: a method of `JobSizes`, called with the job's inputs and wildcards of its parameters' names; a wildcard
-                has precedence over an input of the same name.
+            size: a method of `JobSizes`, called with the job's inputs and wildcards of its parameters' names; a
+                wildcard has precedence over an input of the same name.
             fixed: arguments that are no input and no wildcard.
         """
 
