@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor demo test test-fast coverage test-slurm test-python check format docs compare lock fetch clean
+.PHONY: help setup doctor demo test test-fast coverage test-slurm test-python check format docs compare seeds lock fetch clean
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
@@ -73,6 +73,11 @@ docs: $(INSTALLED) ## write docs/configuration.md and workflow/schemas, and buil
 
 compare: $(INSTALLED) ## put finished runs side by side: make compare RUNS="demo seed-1"
 	@python workflow/scripts/compare.py --runs $(RUNS:%=results/%) --page results/comparisons/$(subst $() ,-,$(strip $(RUNS)))/index.html
+
+seeds: $(INSTALLED) ## run with several seeds and compare: make seeds RUN=eurosat SEEDS="0 1 2" ARGS="--configfile workflow/presets/eurosat.yaml"
+	@test -n "$(RUN)" -a -n "$(SEEDS)" || { echo 'Name the runs and their seeds: make seeds RUN=eurosat SEEDS="0 1 2"' >&2; exit 2; }
+	@for seed in $(SEEDS); do snakemake $(ARGS) --config run=$(RUN)-$$seed seed=$$seed || exit 1; done
+	@runs="$(strip $(SEEDS:%=$(RUN)-%))"; snakemake $(ARGS) --config "compare=[$${runs// /, }]" -- compare
 
 fetch: $(INSTALLED) ## download everything that needs a network, so that the rest runs offline
 	@snakemake --quiet host reason -- fetch

@@ -12,6 +12,7 @@ from clones import ROOT, Clone, make_clone
 from params_of_jobs import unrecorded
 
 from bandbridge.catalogue.datasets import load_nomenclature
+from bandbridge.config.compared import COMPARISON
 from bandbridge.ops.rule_graph import as_mermaid, read_graph
 
 
@@ -304,5 +305,6 @@ def test_a_comparison_that_is_there_is_not_made_again(clone: Clone):
     asked = ("compare", "--config", "compare=[one, two]")
     assert clone.jobs(*asked) == ["compare"]
     (clone.root / "results/comparisons/one-two").mkdir(parents=True)
-    (clone.root / "results/comparisons/one-two/index.html").touch()
+    for name in COMPARISON.values():
+        (clone.root / "results/comparisons/one-two" / name).touch()
     assert clone.jobs(*asked) == []

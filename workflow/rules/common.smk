@@ -9,10 +9,15 @@ from bandbridge.catalogue.datasets import conversion_facts, read_yaml, spoken
 from bandbridge.catalogue.encoders import encoder_content
 from bandbridge.config.apply import Applications
 from bandbridge.config.evaluation import Evaluation
-from bandbridge.config.lines import align_task, model_at, nomenclature_of
+from bandbridge.config.lines import (
+    align_task,
+    model_at,
+    nomenclature_of,
+    patched_models,
+)
 from bandbridge.config.networks import align_recipe
 from bandbridge.config.resources import clip_architecture
-from bandbridge.config.compared import compared_files, compared_runs, comparison_page
+from bandbridge.config.compared import compared_files, compared_runs, comparison_files
 from bandbridge.config.run import Run
 from bandbridge.config.run_notes import run_notes
 from bandbridge.config.students_in_words import ablation_facts

@@ -32,6 +32,7 @@ rule tables:
         students=of_job(ablation_facts, config=config),
         look=lookup(dpath="tables", within=config),
         notes=run_notes(config),
+        patched=of_job(patched_models, config=config),
         words=run.words,
     message:
         "Making the tables"
@@ -42,7 +43,7 @@ rule tables:
 rule compare:
     """Finished runs side by side: snakemake compare --config "compare=[demo, seed-1]"."""
     output:
-        page=comparison_page(config),
+        **comparison_files(config),
     log:
         f"{paths.log_root}/compare.log",
     localrule: True
@@ -54,7 +55,7 @@ rule compare:
         # Not an input: Snakemake would finish an unfinished run of this configuration first.
         listing=[file_listing(file) for file in compared_files(config)],
     message:
-        "Comparing {params.runs}"
+        "Comparing {params.runs}: {output.page}"
     script:
         "../scripts/compare.py"
 

@@ -17,8 +17,9 @@ def main(
     look: dict | None = None,
     words: dict | None = None,
     notes: list | None = None,
+    patched: list | None = None,
 ) -> None:
-    views = {"students": students, "words": words, "notes": notes or (), **(look or {})}
+    views = {"students": students, "words": words, "notes": notes or (), "patched": patched or (), **(look or {})}
     by_name = all_tables(read_rows([metrics]), read_curves(curves, selected), **views)
     for path in tables:
         write_table(by_name[path.stem], path)

@@ -6,7 +6,7 @@ import pytest
 from demo_runs import IN_PARALLEL, OTHERS, TWO_CLIPS, Choices, half, run_with
 
 from bandbridge.base.paths import EncoderName
-from bandbridge.config.compared import compared_files, compared_runs, comparison_page
+from bandbridge.config.compared import compared_files, compared_runs, comparison_files
 from bandbridge.config.evaluation import Evaluation
 
 FEW = {"paint": {"alphas": [0, 0.5, 1]}}
@@ -173,6 +173,8 @@ def test_trainings_are_told_with_what_they_trained():
 def test_runs_are_compared_by_name_or_by_folder():
     config = {**run_with().config, "compare": ["demo", "elsewhere/seed-1"]}
     assert compared_runs(config) == ["results/demo", "elsewhere/seed-1"]
-    assert comparison_page(config) == "results/comparisons/demo-seed-1/index.html"
+    assert comparison_files(config)["page"] == "results/comparisons/demo-seed-1/index.html"
     assert "elsewhere/seed-1/metrics.csv" in compared_files(config)
-    assert comparison_page({**config, "compare": []}) == "results/comparisons/none/index.html"
+    nothing = comparison_files({**config, "compare": []})
+    assert nothing["page"] == "results/comparisons/none/index.html"
+    assert nothing["seeds_latex"] == "results/comparisons/none/seeds.tex"

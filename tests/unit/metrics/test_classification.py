@@ -26,7 +26,7 @@ from bandbridge.metrics.classification import (
     top_k_hits,
     unit_rows,
 )
-from bandbridge.metrics.resampled import micro_map, on_all_samples
+from bandbridge.metrics.resampled import macro_map, micro_map, on_all_samples
 
 seeds = st.integers(0, 2**32 - 1)
 quick = settings(max_examples=60, deadline=None)
@@ -37,7 +37,7 @@ def micro_average_precision(labels, scores):
 
 
 def labels_and_scores(seed, n, classes, levels):
-    """Random multi-label truth; few `levels` make ties, and small n classes without positives or negatives."""
+    """Random multi-label truth; few `levels` make ties, and small n classes that no sample or every one has."""
     generator = np.random.default_rng(seed)
     labels = (generator.random((n, classes)) < generator.random(classes)).astype(np.uint8)
     scores = generator.integers(0, levels, size=(n, classes)) / levels
@@ -45,7 +45,7 @@ def labels_and_scores(seed, n, classes, levels):
 
 
 def defined(labels):
-    return labels.any(axis=0) & ~labels.all(axis=0)
+    return labels.any(axis=0)
 
 
 @quick
@@ -74,7 +74,7 @@ def test_macro_map_averages_the_defined_classes_and_micro_map_takes_all_pairs(se
     else:
         assert np.isnan(macro)
     micro = micro_average_precision(labels, scores)
-    if labels.any() and not labels.all():
+    if labels.any():
         assert micro == pytest.approx(average_precision_score(labels.ravel(), scores.ravel()), abs=1e-6)
     else:
         assert np.isnan(micro)
@@ -85,6 +85,16 @@ def test_a_class_with_a_nan_score_is_undefined_and_left_out_of_micro_map():
     scores[4, 1] = np.nan
     assert np.isnan(average_precision(labels, scores)).tolist() == [False, True, False]
     assert micro_average_precision(labels, scores) == micro_average_precision(labels[:, [0, 2]], scores[:, [0, 2]])
+
+
+def test_a_class_that_every_sample_has_counts_one():
+    labels, scores = np.ones((4, 2), np.uint8), np.array([[0.1, 0.4], [0.2, 0.3], [0.2, 0.2], [0.4, 0.1]])
+    labels[1:, 1] = 0
+    np.testing.assert_array_equal(average_precision(labels, scores), [1, 1])
+    labels[:, 1] = [0, 0, 0, 1]
+    np.testing.assert_array_equal(average_precision(labels, scores), [1, 0.25])
+    assert on_all_samples(macro_map(labels, scores), 4) == 0.625
+    assert macro_map(labels, scores).unbiased(np.arange(4)) == pytest.approx((1 + 0) / 2)
 
 
 def test_average_precision_of_a_constant_score_is_the_share_of_positives():

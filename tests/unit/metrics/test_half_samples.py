@@ -47,11 +47,11 @@ def multi_label(seed, n, classes, levels):
 
 
 def plain_average_precision(labels, scores):
-    return average_precision_score(labels, scores) if labels.any() and not labels.all() else np.nan
+    return average_precision_score(labels, scores) if labels.any() else np.nan
 
 
 def plain_macro_map(labels, scores):
-    values = [average_precision_score(y, s) for y, s in zip(labels.T, scores.T, strict=True) if y.any() and not y.all()]
+    values = [average_precision_score(y, s) for y, s in zip(labels.T, scores.T, strict=True) if y.any()]
     return np.mean(values) if values else np.nan
 
 

@@ -32,11 +32,11 @@ def test_weighted_average_precision_is_that_of_scikit_learn_with_sample_weights(
     weights = generator.integers(0, 3, size=(n, resamples)).astype(dtype)
     ranking = rank_class(labels, scores, entries)
     if ranking is None:
-        assert labels.all() or not labels.any()
+        assert not labels.any()
         return
     for found, weight in zip(weighted_average_precision(ranking, weights), weights.T, strict=True):
         each = np.repeat(weight, entries)
-        if each[labels].any() and each[~labels].any():
+        if each[labels].any():
             assert found == pytest.approx(average_precision_score(labels, scores, sample_weight=each), abs=1e-6)
         else:
             assert np.isnan(found)

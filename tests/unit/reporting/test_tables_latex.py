@@ -5,9 +5,12 @@ import shutil
 import subprocess
 
 import pytest
-from full_rows import frame, full_curve, full_rows
+from full_rows import frame, full_curve, full_rows, write_run
 from synthetic_run import make_run
 
+from bandbridge.reporting.compare.runs import compare_runs
+from bandbridge.reporting.compare.seed_tables import seed_tables
+from bandbridge.reporting.compare.seeds import recipes_of
 from bandbridge.reporting.tables.all import Cell, Column, Line, Table, all_tables
 from bandbridge.reporting.tables.formats import to_latex
 
@@ -22,7 +25,8 @@ HARD = r"a_b & 50 % of #1 {x} $ ~ ^ \ < > | α → − † ‡"
 @pytest.fixture(scope="module")
 def full(tmp_path_factory):
     metrics = frame(full_rows(), tmp_path_factory.mktemp("metrics"))
-    return all_tables(metrics, [full_curve()], students=FACTS)
+    patched = [{"clip": "ViT-B-32", "dataset": "bigearthnet_v1", "nomenclature": "bigearthnet-19"}]
+    return all_tables(metrics, [full_curve()], students=FACTS, patched=patched)
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +62,17 @@ def test_all_tables_of_a_run_compile_and_fit_their_pages(compiled, full):
 
 def test_all_tables_of_the_demo_compile_and_fit_their_pages(compiled, small):
     log = compiled(small.values())
+    assert "Overfull" not in log
+    assert "Float too large" not in log
+
+
+def test_tables_over_seeds_compile_and_fit_their_pages(compiled, tmp_path):
+    runs = [
+        write_run(tmp_path / f"{name}-{seed}", f"seed: {seed}\nalign: {{epochs: {epochs}}}\n", seed=seed)
+        for name, epochs in (("base", 5), ("longer", 10))
+        for seed in range(2)
+    ]
+    log = compiled(seed_tables(recipes_of(compare_runs(runs))))
     assert "Overfull" not in log
     assert "Float too large" not in log
 

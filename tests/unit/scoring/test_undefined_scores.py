@@ -72,7 +72,7 @@ def test_a_probe_whose_c_nothing_chose_says_so(capsys):
     defined = labelled("val", mixed(12))
     probe_rows(train, defined, test, PROBE, "demo", "lakes-3", DRAWS)
     assert "Warning" not in capsys.readouterr().out
-    undefined = labelled("val", np.ones((12, 3), np.uint8))
+    undefined = labelled("val", np.zeros((12, 3), np.uint8))
     first, *_ = probe_rows(train, undefined, test, PROBE, "demo", "lakes-3", DRAWS)
     assert math.isnan(first.value)
     assert (

@@ -240,6 +240,33 @@ def test_both_encoders_see_the_same_crop_and_flips():
     assert not torch.allclose(picture, still, atol=0.05)
 
 
+def test_each_encoder_may_have_crops_of_its_own():
+    store = MemoryStore(side=24)
+    student = new_student(spec(bands=["B04", "B03", "B02"], scaling="reflectance"), 8)
+    seen = []
+    for separate in (False, True):
+        own = recipe(crop_scale=[0.2, 0.6], separate_crops=separate)
+        stage = Alignment(tiny_clip(1), student, tiny_head(), store, own, CPU)
+        batch = dataclasses.replace(train_batch(store), draws=draws(14))
+        students = stage._draw(batch)
+        seen.append((students, stage._teachers_crops(batch, students)))
+    (shared, teachers_shared), (students, teachers) = seen
+    assert teachers_shared is shared
+    torch.testing.assert_close(students.rows, shared.rows)
+    assert (teachers.rows != students.rows).any()
+    assert (teachers.flip_rows != students.flip_rows).any()
+    # In validation both see the whole image.
+    assert stage._teachers_crops(train_batch(store), None) is None
+
+
+def test_crops_of_their_own_give_another_student():
+    random = {"crop_scale": [0.2, 0.6], "epochs": 1}
+    (together, _), (apart, _) = (
+        trained(MemoryStore(side=16), separate_crops=separate, **random) for separate in (False, True)
+    )
+    assert not same_weights(together.state_dict(), apart.state_dict())
+
+
 def test_without_cropping_training_and_validation_see_the_same():
     store = MemoryStore(side=16)
     student = new_student(spec(scaling="reflectance"), 8).eval()

@@ -115,3 +115,11 @@ def test_dropout_follows_from_the_seed_and_the_step_whatever_was_drawn_before(co
     history = fit(stage, split(), None, recipe(), 3, CPU)
     again = fit(Regression(), split(), None, recipe(), 3, CPU)
     assert history == again
+
+
+def test_draws_apart_are_others_and_the_same_each_time():
+    draws = Draws.of(0, 0, np.arange(1_000))
+    values = [each.uniform("x") for each in (draws, draws.apart("one"), draws.apart("other"))]
+    assert torch.equal(draws.apart("one").uniform("x"), values[1])
+    for first, second in ((0, 1), (0, 2), (1, 2)):
+        assert abs(np.corrcoef(values[first].ravel(), values[second].ravel())[0, 1]) < 0.15

@@ -47,17 +47,23 @@ def test_remarks_on_the_data_are_told_and_kept_once_by_a_resumed_training(tmp_pa
     assert capsys.readouterr().err.count("Note: 3 samples are left out.") == 2
 
 
-def test_training_is_the_plain_loop_it_claims_to_be():
+class InOrder(Recipe):
+    shuffle = False
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_training_is_the_plain_loop_it_claims_to_be(shuffle):
     stage, plain, data = Regression(), Regression(), split(10)
     torch.manual_seed(3)
-    fit(stage, data, None, recipe(), 7, CPU)
+    fit(stage, data, None, recipe() if shuffle else InOrder.from_config(COMMON), 7, CPU)
 
     torch.manual_seed(3)
     model = plain.trained.train()
     optimiser = torch.optim.AdamW(model.parameters(), lr=COMMON["learning_rate"], weight_decay=COMMON["weight_decay"])
     step = 0
     for epoch in range(2):
-        for part in np.split(epoch_order(10, 7, epoch), 2):
+        order = epoch_order(10, 7, epoch) if shuffle else np.arange(10)
+        for part in np.split(order, 2):
             for group in optimiser.param_groups:
                 group["lr"] = COMMON["learning_rate"] * warmup_cosine(step, COMMON["warmup_steps"], 4)
             batch = data.read(part)

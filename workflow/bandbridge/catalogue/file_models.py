@@ -1,6 +1,6 @@
 """Models of the files of workflow/ for nomenclatures, prompts, published figures, text towers and architectures."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
@@ -78,10 +78,29 @@ class PromptsFile(Section):
 Percent = Annotated[float, Field(ge=-100, le=100, allow_inf_nan=False)]
 
 
+class PatchedOn(Section):
+    """A patching task."""
+
+    dataset: Text = key("of workflow/datasets/")
+    nomenclature: Text = key("of its labels")
+
+
+def _stated_where_inferred(name: str) -> dict[str, Any]:
+    """The JSON schema of: a key that is called inferred is there."""
+    inferred = {"properties": {"inferred": {"contains": {"const": name}}}, "required": ["inferred"]}
+    return {"if": inferred, "then": {"required": [name]}}
+
+
 class PublishedFigure(Section):
     """One number of a publication, as printed: in per cent, a cosine as it is."""
 
-    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["value"]}, {"required": ["gain"]}]})
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [{"required": ["value"]}, {"required": ["gain"]}],
+            "dependentRequired": {"patched_on": ["clip"]},
+            "allOf": [_stated_where_inferred("clip"), _stated_where_inferred("patched_on")],
+        }
+    )
 
     task: Text = key("the table to show it in")
     dataset: Text = key("of workflow/datasets/")
@@ -89,7 +108,9 @@ class PublishedFigure(Section):
     modality: str = key("what the model saw", default="")
     metric: Text = key("its name in metrics.csv")
     model: Text = key("what was scored, in words")
-    clip: str = key("the backbone; empty where the source names none", default="")
+    clip: Text = key("the backbone, with OpenAI's weights; absent for a model of others", is_optional=True)
+    patched_on: PatchedOn = key("the task that it was patched on; absent for a model that is not", is_optional=True)
+    inferred: list[Literal["clip", "patched_on"]] = key("what the source does not state", default=[])
     value: Percent | None = key("the score", default=None)
     gain: Percent | None = key("in points over zero-shot CLIP", default=None)
 
@@ -99,13 +120,25 @@ class PublishedFigure(Section):
             raise BrokenRuleError("missing", names=["value"])
         return self
 
+    @model_validator(mode="after")
+    def _has_what_is_known_of_it(self) -> "PublishedFigure":
+        """A patched model has a backbone, and what is inferred is stated: nothing else tells whose figure it is."""
+        stated = self.model_fields_set
+        required = [*self.inferred, *(["clip"] if "patched_on" in stated else [])]
+        if lacking := [name for name in dict.fromkeys(required) if name not in stated]:
+            raise BrokenRuleError("missing", names=lacking)
+        return self
+
 
 class PublishedFile(Section):
     """Published figures, to compare with a run's own."""
 
     name: Name = key("the file's own name")
     source: Text = key("the publication")
-    where: Text = key("where in it, or that another publication quotes it")
+    certainty: Literal["printed", "code", "second-hand"] = key(
+        "printed: in the publication itself | code: read off the authors' code | second-hand: as others quote it"
+    )
+    where: Text = key("where in it, or who quotes it")
     figures: Annotated[list[PublishedFigure], Field(min_length=1)] = key("one entry per number")
 
 

@@ -1,6 +1,6 @@
 """Published figures, the data of workflow/published/, shown beside a run's own and marked as such."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -8,6 +8,9 @@ from bandbridge.base.locations import WORKFLOW
 from bandbridge.catalogue.datasets import read_yaml
 
 MARKS = ("†", "‡", "§", "¶")
+INFERRED = "(inferred)"
+CERTAINTY = {"printed": "", "code": "read off the authors' code", "second-hand": "second hand"}
+IN_WORDS = {"clip": "backbone", "patched_on": "patching task"}
 DIFFERENT = "Published figures are not of this run: their splits, prompts and settings may differ from this run's."
 
 
@@ -17,9 +20,12 @@ class Figure:
 
     Attributes:
         model: what was scored, in words.
-        clip: the backbone; empty where the source names none.
+        clip: the backbone, with OpenAI's weights; empty for a model that is not made from CLIP here.
+        patched_on: data set and nomenclature of the task that its model was patched on; None for one that is not.
+        inferred: those of `clip` and `patched_on` that the source does not state.
+        certainty: a key of CERTAINTY.
         value, gain: the score, or its gain in points over zero-shot CLIP; one of them may be None.
-        source, where: the publication, and where in it, or that another publication quotes it.
+        source, where: the publication, and where in it, or who quotes it.
     """
 
     task: str
@@ -29,6 +35,9 @@ class Figure:
     metric: str
     model: str
     clip: str
+    patched_on: tuple[str, str] | None
+    inferred: tuple[str, ...]
+    certainty: str
     value: float | None
     gain: float | None
     source: str
@@ -36,9 +45,9 @@ class Figure:
 
     @property
     def name(self) -> str:
-        """'Patched, ViT-B-32 ‡'."""
+        """'Patched, ViT-L-14 ‡ (inferred)'."""
         what = f"{self.model}, {self.clip}" if self.clip else self.model
-        return f"{what} {self.mark}"
+        return " ".join(filter(None, [what, self.mark, INFERRED if self.inferred else ""]))
 
     @property
     def mark(self) -> str:
@@ -48,8 +57,19 @@ class Figure:
 
     @property
     def origin(self) -> str:
-        """'Zavras et al. 2025, abstract'; 'second hand' where others quote it."""
-        return f"{self.source}, {self.where}"
+        """'Zavras et al. 2025, abstract', 'Zavras et al. 2025, second hand, as quoted by others'."""
+        return ", ".join(filter(None, [self.source, CERTAINTY[self.certainty], self.where]))
+
+    @property
+    def provenance(self) -> str:
+        """Its origin, and what is inferred: 'Zavras et al. 2025, abstract; inferred: backbone, patching task'."""
+        inferred = ", ".join(IN_WORDS[key] for key in self.inferred)
+        return f"{self.origin}; inferred: {inferred}" if inferred else self.origin
+
+    @property
+    def column(self) -> tuple[str, ...]:
+        """What is measured, whatever the model."""
+        return self.task, self.dataset, self.nomenclature, self.modality, self.metric
 
 
 @cache
@@ -64,6 +84,9 @@ def all_figures() -> tuple[Figure, ...]:
             metric=entry["metric"],
             model=entry["model"],
             clip=entry.get("clip", ""),
+            patched_on=_task(entry.get("patched_on")),
+            inferred=tuple(entry.get("inferred", ())),
+            certainty=content["certainty"],
             value=entry.get("value"),
             gain=entry.get("gain"),
             source=content["source"],
@@ -75,14 +98,35 @@ def all_figures() -> tuple[Figure, ...]:
     )
 
 
-def figures(task: str, clips: Iterable[str]) -> tuple[Figure, ...]:
-    """The figures of a task that have no particular backbone, or one of these CLIPs."""
-    backbones = {_backbone(clip) for clip in clips}
-    return tuple(
+def _task(stated: Mapping[str, str] | None) -> tuple[str, str] | None:
+    return (stated["dataset"], stated["nomenclature"]) if stated else None
+
+
+def figures(task: str, patched: Sequence[Mapping[str, str]]) -> tuple[Figure, ...]:
+    """The figures of a task for these models: with the same backbone, and patched on the same task.
+
+    A figure of another model that the source compares with its own is included with those of the same data set and
+    metric.
+
+    Args:
+        task: of metrics.csv.
+        patched: a run's patched models, each with its `clip` (the backbone), `dataset` and `nomenclature` (the task).
+    """
+    backbones = {_backbone(model["clip"]) for model in patched}
+    models = {(_backbone(model["clip"]), model["dataset"], model["nomenclature"]) for model in patched}
+    of_task = [figure for figure in all_figures() if figure.task == task]
+    matching = {
         figure
-        for figure in all_figures()
-        if figure.task == task and (not figure.clip or _backbone(figure.clip) in backbones)
-    )
+        for figure in of_task
+        if figure.clip
+        and (
+            (_backbone(figure.clip), *figure.patched_on) in models
+            if figure.patched_on
+            else _backbone(figure.clip) in backbones
+        )
+    }
+    columns = {figure.column for figure in matching}
+    return tuple(figure for figure in of_task if figure in matching or (not figure.clip and figure.column in columns))
 
 
 def _backbone(clip: str) -> str:
@@ -95,4 +139,12 @@ def published_note(figures_in_table: Sequence[Figure]) -> str:
     if not figures_in_table:
         return ""
     origins = dict.fromkeys((figure.mark, figure.origin) for figure in figures_in_table)
-    return f"{' '.join(f'{mark} {origin}.' for mark, origin in origins)} {DIFFERENT}"
+    sentences = [f"{mark} {origin}." for mark, origin in origins]
+    inferred = {key for figure in figures_in_table for key in figure.inferred}
+    if inferred:
+        what = {
+            frozenset({"clip"}): "the backbone is that",
+            frozenset({"patched_on"}): "the patching task is that",
+        }.get(frozenset(inferred), "backbone and patching task are those")
+        sentences.append(f"{INFERRED}: {what} of the authors' configuration files; the source does not say.")
+    return " ".join([*sentences, DIFFERENT])

@@ -19,7 +19,18 @@ def compared_files(config: Mapping[str, Any]) -> list[str]:
     return [file for paths in runs for file in (paths.metrics, paths.results("paint"), paths.config)]
 
 
-def comparison_page(config: Mapping[str, Any]) -> str:
-    """The page of the comparison; its other files are beside it."""
+COMPARISON = {
+    "page": "index.html",
+    "tables": "comparison.md",
+    "scores": "scores.csv",
+    "configuration": "configuration.csv",
+    "seeds": "seeds.csv",
+    "seeds_markdown": "seeds.md",
+    "seeds_latex": "seeds.tex",
+}
+
+
+def comparison_files(config: Mapping[str, Any]) -> dict[str, str]:
+    """The files of the comparison, in one folder: the page and the tables."""
     folder = "-".join(Path(run).name for run in config["compare"]) or "none"
-    return f"{Paths(config).comparisons}/{folder}/index.html"
+    return {name: f"{Paths(config).comparisons}/{folder}/{file}" for name, file in COMPARISON.items()}

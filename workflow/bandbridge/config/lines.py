@@ -89,6 +89,20 @@ def lines(config: Mapping[str, Any]) -> dict[str, Line]:
     return {line.name: line for line in created}
 
 
+def patched_models(config: Mapping[str, Any]) -> list[dict[str, str]]:
+    """The models of a run that published figures may be of: OpenAI's CLIPs, each patched on one task alone.
+
+    Returns:
+        Per model its `clip` (the backbone's name), `dataset` and `nomenclature` (the patching task).
+    """
+    sources = clips(config)
+    return [
+        {"clip": line.clip, "dataset": line.datasets[0], "nomenclature": nomenclature_of(line.patching[0])}
+        for line in lines(config).values()
+        if sources[line.clip][1] == "openai" and line.start is None and len(line.patching) == 1 and not line.parts
+    ]
+
+
 def final_lines(config: Mapping[str, Any]) -> dict[str, str]:
     """CLIP -> the line whose chosen model is its patched model."""
     return {line.clip: line.name for line in lines(config).values()}

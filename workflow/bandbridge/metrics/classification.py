@@ -97,7 +97,8 @@ def average_precision(labels: ArrayLike, scores: ArrayLike) -> Floats:
         scores: (n, class), any increasing function of confidence.
 
     Returns:
-        (class,). NaN for a class without positives or without negatives, and for one with a NaN among its scores.
+        (class,). NaN for a class without positives and for one with a NaN among its scores; 1 for one that all
+        samples have.
     """
     truth, values = np.asarray(labels), np.asarray(scores)
     once = np.ones((len(truth), 1), np.int16)

@@ -53,7 +53,8 @@ def exact_sums(rows: csr_array) -> Callable[[NDArray[Any]], NDArray[Any]]:
 def rank_class(labels: ArrayLike, scores: ArrayLike, entries: int = 1) -> Ranking | None:
     """Sort entries by score, ties together; None where average precision is undefined.
 
-    It is undefined without positives or without negatives, and where a score is NaN (a class without a classifier).
+    It is undefined without positives, and where a score is NaN (a class without a classifier). Without negatives every
+    precision is 1, and so is their average, as in scikit-learn.
 
     Args:
         labels: (n * entries,), 1 where the entry is positive; the entries of sample i begin at i * entries.
@@ -61,7 +62,7 @@ def rank_class(labels: ArrayLike, scores: ArrayLike, entries: int = 1) -> Rankin
         entries: per sample.
     """
     positive, score = np.asarray(labels) != 0, np.asarray(scores)
-    if positive.all() or not positive.any() or np.isnan(score).any():
+    if not positive.any() or np.isnan(score).any():
         return None
     order = np.argsort(score)[::-1]
     gained = order[positive[order]]
@@ -96,7 +97,7 @@ def weighted_average_precision(ranking: Ranking, weights: NDArray[Any], total: N
         total: (r,) sums of the weights, if computed already.
 
     Returns:
-        (r,), NaN where the weights leave no positive or no negative.
+        (r,), NaN where the weights leave no positive; 1 where they leave no negative.
     """
     everything = (weights.sum(axis=0) if total is None else total) * ranking.entries
     exact = np.int32 if everything.max(initial=0) < 2**31 else np.int64
@@ -110,8 +111,7 @@ def weighted_average_precision(ranking: Ranking, weights: NDArray[Any], total: N
         positives, retrieved = true_positives[-1], entries[-1].copy()
         entries += entries == 0  # no true positives either: the quotient is 0
         area += np.einsum("ij,ij->j", gained, true_positives / entries)
-    defined = (positives > 0) & (positives < everything)
-    average: Floats = np.divide(area, positives, out=np.full(len(everything), np.nan), where=defined)
+    average: Floats = np.divide(area, positives, out=np.full(len(everything), np.nan), where=positives > 0)
     return average
 
 

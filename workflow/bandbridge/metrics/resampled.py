@@ -118,8 +118,8 @@ def balanced_accuracy(truth: NDArray[np.integer], hits: NDArray[np.bool_], class
 def macro_map(labels: ArrayLike, scores: ArrayLike) -> Statistic:
     """Mean over classes of average precision; each class is sorted once.
 
-    A class without positives or without negatives in a resample is left out of its mean; NaN scores as in
-    `average_precision`.
+    A class without positives in a resample is left out of its mean, and one that all its samples have counts 1; NaN
+    scores as in `average_precision`.
 
     Args:
         labels: (n, class) of 0 and 1.

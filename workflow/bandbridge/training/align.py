@@ -34,7 +34,7 @@ class Alignment(Stage):
     loss = distillation_weight * distillation(student, teacher) + label_weight * label loss of head(student), on
     embeddings before normalisation. The label loss is that of the fine-tuning: cross entropy where samples have one
     class, binary cross entropy where they have several. Teacher and head are frozen. Both encoders see the same crop
-    and the same flips. A term whose weight is 0 is not computed.
+    and the same flips, unless the recipe has separate crops. A term whose weight is 0 is not computed.
 
     Args:
         store: of the teacher's images.
@@ -75,7 +75,7 @@ class Alignment(Stage):
 
     def forward(self, batch: Batch) -> Terms:
         crops = self._draw(batch)
-        return self._losses(batch, self._embed(batch, crops), crops)
+        return self._losses(batch, self._embed(batch, crops), self._teachers_crops(batch, crops))
 
     def validation(self, batch: Batch) -> tuple[Terms, dict[str, Predictions]]:
         embedding = self._embed(batch, None)
@@ -138,6 +138,12 @@ class Alignment(Stage):
         shape = batch.pixels[self._store.modality].shape
         height, width = shape[1:3] if self._store.modality == "rgb" else shape[-2:]
         return draw_crops(batch.draws, height, width, self._recipe.crop_scale, self._recipe.flip)
+
+    def _teachers_crops(self, batch: Batch, crops: Crops | None) -> Crops | None:
+        """What the teacher sees: the student's crops, or others of the same samples."""
+        if batch.draws is None or not self._recipe.separate_crops:
+            return crops
+        return self._draw(replace(batch, draws=batch.draws.apart("teacher")))
 
     def _teacher_input(self, pixels: Tensor, crops: Crops | None) -> Tensor:
         rgb = views.rgb_image(pixels, self._store.modality, self._store.bands, self._store.composite)

@@ -45,6 +45,10 @@ class Draws:
         """The draws of the samples `begin` to `end` of these."""
         return Draws(self.keys[begin:end])
 
+    def apart(self, name: str) -> "Draws":
+        """Other draws of the same samples, independent of these and of those of another name."""
+        return Draws(_hash(self.keys ^ _hash(np.array([crc32(f"apart: {name}".encode())], np.uint64))))
+
     def uniform(self, name: str, *shape: int) -> Tensor:
         """(n, *shape) float32 in [0, 1), multiples of 2^-24; the same numbers for the same name."""
         values = (self._bits(name, prod(shape)) >> np.uint64(40)).astype(np.float32) * np.float32(2**-24)

@@ -15,7 +15,7 @@ from bandbridge.base.errors import UserError
 from bandbridge.base.progress import progress
 from bandbridge.metrics.resampled import headline_score
 from bandbridge.models.device import attention, settle_precision
-from bandbridge.store.order import epoch_order
+from bandbridge.store.order import Indices, epoch_order
 from bandbridge.training.batches import Batch, Batches, Source, shares
 from bandbridge.training.checkpoints import Checkpoints, Requeue, Saving, stop_signals
 from bandbridge.training.distributed import ALONE, World, in_parallel, spread_buffers
@@ -145,10 +145,16 @@ def _start(run: Run, checkpoints: Checkpoints | None, remarks: Sequence[str]) ->
 
 def _remaining_batches(run: Run, state: State) -> Iterator[Batch]:
     while state.epoch < run.recipe.epochs:
-        order = epoch_order(run.batches.samples, run.seed, state.epoch)
+        order = _order(run, state.epoch)
         yield from run.batches.read(order, state.done, partial(Draws.of, run.seed, state.epoch))
         state.epoch += 1
         state.done = 0
+
+
+def _order(run: Run, epoch: int) -> Indices:
+    """The samples of an epoch in their order."""
+    samples = run.batches.samples
+    return epoch_order(samples, run.seed, epoch) if run.recipe.shuffle else np.arange(samples, dtype=np.int64)
 
 
 def _step(run: Run, state: State, batch: Batch) -> Terms:
@@ -208,7 +214,7 @@ def _settle(run: Run, state: State, checkpoints: Checkpoints | None) -> None:
 def _gone_wrong(run: Run, step: int, complaint: str, checkpoints: Checkpoints | None) -> UserError:
     epoch, number = divmod(step - 1, len(run.batches))
     rate = run.recipe.learning_rate * warmup_cosine(step - 1, run.recipe.warmup_steps, run.total)
-    names = run.batches.names(epoch_order(run.batches.samples, run.seed, epoch), number)
+    names = run.batches.names(_order(run, epoch), number)
     latest = None if checkpoints is None else checkpoints.latest
     return UserError(
         f"{run.stage.name}: {complaint} at step {step} (epoch {epoch + 1}), learning rate {rate:.4g}, {names}. "

@@ -35,6 +35,11 @@ class Recipe:
     checkpoint_gradients: bool = False
     compile: bool = False
 
+    @property
+    def shuffle(self) -> bool:
+        """Whether the order of the samples is drawn anew in each epoch; otherwise they come as stored."""
+        return True
+
     @classmethod
     def from_config(cls: type[R], values: Mapping[str, Any]) -> R:
         """The recipe of a mapping that the config's schema has checked."""
@@ -94,13 +99,15 @@ class AlignRecipe(Recipe):
     """Distillation: loss = distillation_weight * `loss`(student, teacher) + label_weight * label loss.
 
     `label_smoothing` and `class_weights`, of the label loss, as in `FinetuneRecipe`; `crop_scale` and `flip` as in
-    `Augmentation`, alike for both encoders.
+    `Augmentation`.
 
     Attributes:
         loss: 'mse', 'cosine' or 'infonce', see `losses.distillation_loss`.
         label_weight, distillation_weight: 0 leaves a term out; it is not computed then.
         temperature: of 'infonce'.
         cache_teacher: compute the teacher's embeddings once instead of once an epoch; for images that do not change.
+        shuffle: draw the order of the samples anew in each epoch; without it they come as stored.
+        separate_crops: draw crop and flips for each encoder by itself; both see the same ones without it.
     """
 
     loss: str = "mse"
@@ -112,6 +119,8 @@ class AlignRecipe(Recipe):
     flip: float
     temperature: float = 0.07
     cache_teacher: bool = False
+    shuffle: bool = True
+    separate_crops: bool = False
 
     @property
     def changes_pictures(self) -> bool:

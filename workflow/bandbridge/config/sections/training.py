@@ -122,8 +122,10 @@ class AlignRecipe(Section):
     cache_teacher: bool = key("compute the teacher's embeddings once; only with crop_scale [1, 1] and flip 0")
     label_smoothing: Smoothing = key("of multi-label targets")
     class_weights: ClassWeights = key("of the label loss: null | balanced | root, as above")
-    crop_scale: CropScale = key("the same crop for both views")
-    flip: Share = key("probability of a horizontal, and of a vertical flip, the same for both views")
+    crop_scale: CropScale = key("range of the share of the area that is cut out")
+    flip: Share = key("probability of a horizontal, and of a vertical flip")
+    separate_crops: bool = key("false: teacher and student see the same crop and flips | true: each its own")
+    shuffle: bool = key("draw the order of the samples in each epoch | false: as stored")
 
 
 def _optional(model: type[Section], name: str) -> Any:

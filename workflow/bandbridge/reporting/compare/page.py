@@ -13,7 +13,9 @@ from bandbridge.base.files import whole_file
 from bandbridge.base.untrusted import as_cell
 from bandbridge.metrics.intervals import FEWEST
 from bandbridge.reporting.compare.runs import TASKS, Change, Comparison, Key, Score, tally
-from bandbridge.reporting.tables.formats import markdown_text, to_markdown
+from bandbridge.reporting.compare.seed_tables import seed_sentences, seed_tables, write_seeds
+from bandbridge.reporting.compare.seeds import recipes_of
+from bandbridge.reporting.tables.formats import gain, markdown_text, shown_value, to_markdown
 from bandbridge.reporting.tables.model import (
     SIGNIFICANT,
     STAR,
@@ -35,7 +37,8 @@ NOT_PAIRED = "°"
 
 
 def write_comparison(comparison: Comparison, folder: Path) -> None:
-    """Write index.html, comparison.md, scores.csv and configuration.csv into a folder."""
+    """Write index.html, comparison.md, scores.csv, configuration.csv and seeds.{csv,md,tex} into a folder."""
+    write_seeds(recipes_of(comparison), folder)
     write_scores(comparison, folder / "scores.csv")
     write_config(comparison, folder / "configuration.csv")
     write_markdown(comparison, folder / "comparison.md")
@@ -238,6 +241,7 @@ class Bar:
 def write_page(comparison: Comparison, path: Path) -> None:
     """One page that opens without a network, in the report's style."""
     tables = [table for table in score_tables(comparison) if table.lines]
+    recipes = recipes_of(comparison)
     titles = {f"compare_{task.replace('-', '_')}": title for task, title in TASKS.items()}
     page = template("compare.html.j2").render(
         version=__version__,
@@ -245,6 +249,10 @@ def write_page(comparison: Comparison, path: Path) -> None:
         runs=[run.name for run in comparison.runs],
         outcomes=outcomes(comparison),
         runs_table=runs_table(comparison),
+        seed_sentences=seed_sentences(recipes),
+        seed_tables=seed_tables(recipes),
+        shown_value=shown_value,
+        gain=gain,
         sections=[(titles[table.name], table, bars(table, len(comparison.runs))) for table in tables],
         config=config_table(comparison),
     )

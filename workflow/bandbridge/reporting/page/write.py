@@ -15,7 +15,7 @@ import pandas as pd
 from bandbridge import __version__
 from bandbridge.base.files import whole_directory, whole_file
 from bandbridge.catalogue.text_towers import load_text_tower
-from bandbridge.config.lines import tasks
+from bandbridge.config.lines import patched_models, tasks
 from bandbridge.config.networks import locked_tower
 from bandbridge.config.scored import open_words
 from bandbridge.reporting.figures.style import Album
@@ -212,6 +212,7 @@ def _sections(config: Mapping[str, Any], metrics: pd.DataFrame, curves: Sequence
         name: [] for name in ("patching", "classification", "retrieval", "probes", "space")
     }
     students, words = ablation_facts(config), open_words(config)
+    options["patched"] = patched_models(config)
     for table in all_tables(metrics, curves, students=students, words=words, **options).values():
         if table.lines or table.name in EXPECTED:
             sections[SECTIONS.get(table.name, "classification")].append(table)

@@ -65,6 +65,7 @@ def all_tables(  # noqa: PLR0913 (keyword-only options: the keys of the section 
     datasets: Sequence[str] | None = None,
     decimals: int = 1,
     published: bool = True,
+    patched: Sequence[Mapping[str, str]] = (),
 ) -> dict[str, Table]:
     """Every table of a run by name. The table of a stage that was switched off has no rows.
 
@@ -79,11 +80,12 @@ def all_tables(  # noqa: PLR0913 (keyword-only options: the keys of the section 
         datasets: to show, in this order; None for all.
         decimals: of percentages.
         published: whether to add published figures below those of the run.
+        patched: the models that published figures may be of, as from `patched_models`.
 
     Raises:
         UserError: `models` or `datasets` has a name that is missing from the run.
     """
-    view = View(metrics, curves, models, datasets, decimals)
+    view = View(metrics, curves, models, datasets, decimals, patched)
     tables = (
         classification_table(view, published, notes),
         details_table(view),

@@ -35,6 +35,7 @@ LATEX_ESCAPES = {
     "≥": r"$\geq$",
     "≤": r"$\leq$",
     "×": r"$\times$",
+    "±": r"$\pm$",
     "−": r"$-$",
     "–": "--",
     "†": r"\dag{}",
@@ -45,7 +46,15 @@ LATEX_ESCAPES = {
 }
 # Only underscores at the ends of a word, since no others emphasise; of addresses, what makes them links.
 MARKDOWN = re.compile(r"[\\`*\[\]<>|~$&]|(?<![^\W_])_|_(?![^\W_])|:(?=//)|(?<=\bwww)\.", re.IGNORECASE)
-EXTRAS = {"low": "ci_low", "high": "ci_high", "gain": "gain", "p": "p"}
+EXTRAS = {
+    "deviation": "sd",
+    "low": "ci_low",
+    "high": "ci_high",
+    "gain": "gain",
+    "gain_deviation": "gain_sd",
+    "p": "p",
+}
+ASIDES = {"low", "gain"}  # what is shown beside a number
 PLAIN = str.maketrans(
     {"α": "alpha", "→": "->", "−": "-", "–": "-", "\u00a0": " ", "Δ": "change", "†": "+", "‡": "++", "§": "+++"}
 )
@@ -102,7 +111,7 @@ def to_csv(table: Table) -> str:
 
 
 def used_extras(table: Table) -> list[list[str]]:
-    """Per column, which of low, high, gain and p its cells have."""
+    """Per column, which of EXTRAS its cells have."""
     return [
         [name for name in EXTRAS if any(getattr(line.cells[index], name) is not None for line in table.lines)]
         for index in range(len(table.columns))
@@ -146,10 +155,15 @@ def _markdown_cell(cell: Cell, column: Column, line: Line) -> str:
 
 
 def shown_value(cell: Cell, column: Column) -> str:
-    """A cell's number; empty if only its gain is known."""
+    """A cell's number, '54.3 ± 0.4' with a deviation; empty if only its gain is known."""
     if cell.value is None and cell.gain is not None:
         return ""
-    return number(cell.value, signed=column.signed, decimals=column.decimals) + (cell.mark if cell.gain is None else "")
+    value = number(cell.value, signed=column.signed, decimals=column.decimals) + _plus_minus(cell.deviation, column)
+    return value + (cell.mark if cell.gain is None else "")
+
+
+def _plus_minus(deviation: float | None, column: Column) -> str:
+    return "" if deviation is None else f"\u00a0±\u00a0{number(deviation, decimals=column.decimals)}"
 
 
 def asides(cell: Cell, column: Column) -> list[str]:
@@ -166,10 +180,11 @@ def interval(cell: Cell, column: Column) -> list[str]:
 
 
 def gain(cell: Cell, column: Column) -> list[str]:
-    """'(+3.7*)', or nothing."""
+    """'(+3.7*)', '(+3.7 ± 0.2)', or nothing."""
     if cell.gain is None:
         return []
-    return [f"({number(cell.gain, signed=True, decimals=column.decimals)}{cell.mark})"]
+    value = number(cell.gain, signed=True, decimals=column.decimals) + _plus_minus(cell.gain_deviation, column)
+    return [f"({value}{cell.mark})"]
 
 
 def heading(column: Column) -> str:
@@ -212,7 +227,7 @@ def to_latex(table: Table) -> str:
     table = _shortened(table)
     layout = _layout(table)
     pages = _pages(table, layout)
-    spans = [2 if extras else 1 for extras in used_extras(table)]
+    spans = [2 if ASIDES & set(extras) else 1 for extras in used_extras(table)]
     parts = [r"% Needs \usepackage{booktabs} and \usepackage{graphicx}."]
     for page in pages:
         continued = page is not pages[0]

@@ -64,6 +64,8 @@ class Cell:
         p: two-sided p value of the gain, on paired half-samples.
         strong: whether it is bold.
         few: whether too few samples are behind the interval for its nominal coverage.
+        deviation: standard deviation of the number over runs.
+        gain_deviation: that of the gain.
     """
 
     value: float | None = None
@@ -73,6 +75,8 @@ class Cell:
     p: float | None = None
     strong: bool = False
     few: bool = False
+    deviation: float | None = None
+    gain_deviation: float | None = None
 
     @property
     def about(self) -> str:
@@ -210,6 +214,7 @@ class View:
         models: to show, in this order, as for `shown_models`; None for all.
         datasets: to show, in this order; None for all, in the order of the rows.
         decimals: of percentages.
+        patched: the models that published figures may be of, as from `patched_models`.
     """
 
     metrics: pd.DataFrame = field(repr=False)
@@ -217,6 +222,7 @@ class View:
     models: Sequence[str] | None = None
     datasets: Sequence[str] | None = None
     decimals: int = 1
+    patched: Sequence[Mapping[str, str]] = ()
 
     @cached_property
     def names(self) -> dict[str, str]:

@@ -238,15 +238,10 @@ def _model_table(
     )
 
 
-def line_clips(view: View) -> list[str]:
-    """The CLIPs of the run."""
-    return list(dict.fromkeys(view.metrics.loc[view.metrics["alpha"].notna(), "clip"]))
-
-
 def figures_of_columns(view: View, scores: Sequence[Scores]) -> list[Figure]:
     """The published figures that belong to one of the columns."""
     tasks = dict.fromkeys(part.task for part in scores)
-    every = [figure for task in tasks for figure in figures(task, line_clips(view))]
+    every = [figure for task in tasks for figure in figures(task, view.patched)]
     return [figure for figure in every if any(_belongs(figure, part) for part in scores)]
 
 
@@ -266,10 +261,10 @@ def published_cell(figure: Figure) -> Cell:
 
 def _published_lines(published: Sequence[Figure], scores: Sequence[Scores]) -> list[Line]:
     lines = []
-    for name, origin in dict.fromkeys((figure.name, figure.origin) for figure in published):
-        of_model = [figure for figure in published if figure.name == name]
+    for name, provenance in dict.fromkeys((figure.name, figure.provenance) for figure in published):
+        of_model = [figure for figure in published if (figure.name, figure.provenance) == (name, provenance)]
         cells = [
             next((published_cell(figure) for figure in of_model if _belongs(figure, part)), Cell()) for part in scores
         ]
-        lines.append(Line((name,), tuple(cells), source=origin))
+        lines.append(Line((name,), tuple(cells), source=provenance))
     return lines

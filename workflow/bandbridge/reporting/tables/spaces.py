@@ -22,7 +22,7 @@ from bandbridge.reporting.tables.model import (
     scaled,
     with_best,
 )
-from bandbridge.reporting.tables.scores import line_clips, published_cell
+from bandbridge.reporting.tables.scores import published_cell
 
 RANKED = {"recall@": "Recall, %", "precision@": "Precision, %", "label_map@": "Shared labels, %"}
 GAP_GROUPS = {
@@ -49,9 +49,9 @@ def retrieval_table(view: View, published: bool = True) -> Table:
         Line(
             (name, dataset_title(dataset), modality_name(modality)),
             tuple(cells.get((name, dataset, modality, column.key), Cell()) for column in columns),
-            source=origin,
+            source=provenance,
         )
-        for name, dataset, modality, origin in dict.fromkeys((*_key(f)[:3], f.origin) for f in of_others)
+        for name, dataset, modality, provenance in dict.fromkeys((*_key(f)[:3], f.provenance) for f in of_others)
     ]
     caption = (
         "Retrieval of a sample's counterpart in the other modality among the whole test split, by cosine similarity."
@@ -184,7 +184,7 @@ def _key(figure: Figure) -> tuple[str, str, str, str]:
 def _figures_of(view: View, rows: pd.DataFrame) -> list[Figure]:
     measured = set(distinct(rows, "dataset", "modality", "metric"))
     task = str(rows["task"].iloc[0])
-    return [figure for figure in figures(task, line_clips(view)) if _key(figure)[1:] in measured]
+    return [figure for figure in figures(task, view.patched) if _key(figure)[1:] in measured]
 
 
 def gap_table(view: View, published: bool = True) -> Table:
@@ -215,7 +215,7 @@ def gap_table(view: View, published: bool = True) -> Table:
         Line(
             (figure.name, dataset_title(figure.dataset)),
             tuple(published_cell(figure) if key == (figure.modality, figure.metric) else Cell() for key in measured),
-            source=figure.origin,
+            source=figure.provenance,
         )
         for figure in of_others
     ]
