@@ -4,6 +4,8 @@ import numpy as np
 import rasterio
 
 BANDS = ("B02", "B03", "B04", "B08", "B10")
+# Of a network that sees them.
+OPTIONS = {"img_size": 16, "patch_size": 8, "depth": 1, "embed_dim": 16, "num_heads": 2}
 
 
 def write_raster(path, pixels, names=None, crs="EPSG:32633", nodata=None, **options):

@@ -5,13 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from band_images import BANDS, random_pixels, write_raster
+from band_images import BANDS, OPTIONS, random_pixels, write_raster
 from tiny import tiny_clip
 
 from bandbridge.models.clip import save_clip
 from bandbridge.models.students import BandStatistics, Student, StudentSpec, save_student
-
-OPTIONS = {"img_size": 16, "patch_size": 8, "depth": 1, "embed_dim": 16, "num_heads": 2}
 
 
 @pytest.fixture(scope="session")
