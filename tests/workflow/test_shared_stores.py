@@ -81,7 +81,7 @@ def test_a_store_of_other_settings_is_refused_and_stays(clone: Clone, tmp_path: 
     for called in (read, converted):
         assert called.returncode != 0
         assert "digits.zarr was made by run 'small' in " in called.stderr, called.stderr
-        assert "options.val is 0.2 there, 0.3 here" in called.stderr
+        assert "options.val is 0.2 in the store, 0.3 in this run" in called.stderr
     assert states(clone) == before
     clone.configure(settings)  # the run that made it may
     assert clone.snakemake("--cores", "1", STORES[0]).returncode == 0

@@ -16,6 +16,7 @@ from synthetic_run import make_report
 
 from bandbridge.base.locations import WORKFLOW
 from bandbridge.catalogue import datasets as catalogue
+from bandbridge.catalogue.titles import dataset_title
 from bandbridge.reporting.figures.datasets import band_values
 from bandbridge.reporting.figures.models import per_class
 from bandbridge.reporting.figures.style import Album
@@ -56,8 +57,10 @@ def report(tmp_path_factory):
         patch.setattr(catalogue, "WORKFLOW", workflow)
         patch.setattr(synthetic_run, "CLASSES", NAMES)
         catalogue.read_yaml.cache_clear()
+        dataset_title.cache_clear()
         yield make_report(root / "run", further=True)
     catalogue.read_yaml.cache_clear()
+    dataset_title.cache_clear()
 
 
 @pytest.mark.slow

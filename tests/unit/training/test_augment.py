@@ -245,11 +245,12 @@ def test_each_change_comes_as_often_as_asked():
 
     def share(**probabilities):
         recipe = Augmentation(**still, **({"greyscale_probability": 0.0, "blur_probability": 0.0} | probabilities))
-        return (rgb_view(rgb, 16, recipe, draws(N)) - unchanged).abs().amax(dim=(1, 2, 3)).gt(1e-3).float().mean()
+        return (rgb_view(rgb, 16, recipe, draws(N)) - unchanged).abs().amax(dim=(1, 2, 3)).gt(1e-6).float().mean()
 
     assert share() == 0
     assert share(greyscale_probability=0.2).item() == pytest.approx(0.2, abs=0.02)
-    assert share(blur_probability=0.4).item() == pytest.approx(0.4, abs=0.03)
+    # A sigma below 0.19, a twentieth of them, changes nothing that float32 shows.
+    assert share(blur_probability=0.4).item() == pytest.approx(0.38, abs=0.025)
 
 
 def test_a_view_is_a_picture_again_and_one_seed_gives_one_view():
