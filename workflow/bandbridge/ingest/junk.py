@@ -1,4 +1,4 @@
-"""Files that nobody means as data: what operating systems, file managers and GIS programs leave beside them."""
+"""Files that are not data: those that operating systems, file managers and GIS programs leave beside data."""
 
 # Of Windows, of macOS, of network storage and of notebooks; hidden files and folders, which begin with a dot, as well.
 TRACES = {

@@ -1,4 +1,4 @@
-"""The state of the user's own files, cheaply: what is compared to see whether a folder of images has changed."""
+"""The state of the user's own files, cheap to compute, to detect whether a folder of images has changed."""
 
 import hashlib
 import os
@@ -17,7 +17,7 @@ BLOCK = 1 << 20
 def data_listing(dataset: Dataset, archives: Path, mode: str = "times") -> list[str]:
     """Number, bytes and digest of the files that a data set is made of and that are the user's own.
 
-    These are the files below `archives`, those that are downloaded excepted, the option `archive` and the table. A
+    These are the files below `archives`, except those that are downloaded, the option `archive` and the table. A
     file that is replaced, added, removed or renamed changes the digest.
 
     Args:
