@@ -332,7 +332,7 @@ def test_a_login_page_is_no_archive(server: FileServer, tmp_path: Path):
 
 def test_what_a_server_compresses_on_the_way_is_refused(server: FileServer, tmp_path: Path):
     url = server.serve("x", gzip.compress(CONTENT), Answer(headers={"Content-Encoding": "gzip"}))
-    with pytest.raises(UserError, match="encoded as gzip, although it was requested as it is"):
+    with pytest.raises(UserError, match="encoded as gzip, although it was requested unencoded"):
         fetch(pinned(url), tmp_path)
     assert server.requests[0]["Accept-Encoding"] == "identity"
 

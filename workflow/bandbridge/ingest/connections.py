@@ -23,7 +23,7 @@ class LeadingAwayError(requests.RequestException):
 
 
 class TimedSession(requests.Session):
-    """A session whose connections are shut when a transfer takes too long, in whatever phase it is.
+    """A session whose connections are shut when a transfer takes too long, in any phase of it.
 
     Timeouts of sockets start again with every byte: a server that sends one a minute would hold a job forever, also
     while it sends headers.

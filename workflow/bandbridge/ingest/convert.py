@@ -127,7 +127,7 @@ def _chunks(source: Path, rows: NDArray[np.int64], records: Records) -> Iterator
 
 
 def _fault(sample: Sample, dataset: Dataset, modality: Modality | None, classes: Mapping[str, int]) -> str | None:
-    """Why a sample cannot be stored, by itself; None if it can."""
+    """Why a sample cannot be stored, regardless of the others; None if it can."""
     if sample.labels is not None:
         unknown = [label for label in sample.labels if label not in classes]
         if unknown:

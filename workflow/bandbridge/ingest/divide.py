@@ -36,12 +36,9 @@ def splits_of(names: Collection[str], shares: Mapping[str, float], seed: int) ->
     bounds = {"test": (0.0, shares["test"]), "val": (1 - shares["val"], 1.0)}
     if has_train:
         bounds["train"] = (shares["test"], 1 - shares["val"])
+    val_begin = 1 - shares["val"] if has_train else 0.0
     splits = {
-        name: "test"
-        if fraction < shares["test"]
-        else "val"
-        if fraction >= 1 - shares["val"] or not has_train
-        else "train"
+        name: "test" if fraction < shares["test"] else "val" if fraction >= val_begin else "train"
         for name, fraction in fractions.items()
     }
     for split, (low, high) in bounds.items():
@@ -130,9 +127,8 @@ def _log_absent(classes: Sequence[str], splits: Sequence[str], shares: Mapping[s
     """Log the classes that a split lacks: shares hold only on average, so small classes may miss a split."""
     train = 1 - sum(shares.values())
     for split in (name for name, share in {"train": train, **shares}.items() if share > _NOTHING):
-        absent = sorted(
-            set(classes) - {name for name, item_split in zip(classes, splits, strict=True) if item_split == split}
-        )
+        present = {name for name, item_split in zip(classes, splits, strict=True) if item_split == split}
+        absent = sorted(set(classes) - present)
         if absent and len(set(classes)) > 1:
             examples = ", ".join(absent[:MOST_EXAMPLES]) + (" ..." if len(absent) > MOST_EXAMPLES else "")
             _log(f"no sample in {split} of {len(absent)} classes: {examples}; another seed may help")

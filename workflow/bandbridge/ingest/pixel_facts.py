@@ -19,7 +19,7 @@ from bandbridge.ingest.radiometry import per_reflectance, store_unit
 from bandbridge.ingest.records import GOOD, Records
 from bandbridge.store.shard_reader import ShardReader
 
-# How many samples of a split are looked at, and how many pixels of each.
+# How many samples of a split are read, and how many pixels of each.
 SAMPLES_FOR_UNITS, SAMPLES_FOR_COMPOSITES, PIXELS = 32, 512, 1_000
 # Half of the values of reflectance cannot be above the first or below the second.
 LARGEST_MEDIAN, SMALLEST_MEDIAN = 1.5, 0.001

@@ -29,7 +29,7 @@ from bandbridge.ingest.places import Grid
 # GDAL has some 150 drivers, and tries all of them on any file: VRT opens any other file, WMS and STAC any
 # address, HDF5 and netCDF bring parsers of their own.
 DRIVERS = ("GTiff", "JP2OpenJPEG", "PNG", "JPEG")
-# Files beside a file are never read, and no file is fetched, whatever a driver is asked to open.
+# Files beside a file are never read, and no file is fetched, whichever file a driver opens.
 SEALED = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     "GDAL_PAM_ENABLED": "NO",
@@ -194,7 +194,7 @@ def must_fit(file: DatasetReader, limit: int) -> None:
 
 
 def blocks_must_fit(file: DatasetReader) -> None:
-    """A `RasterError` where GDAL would have to decode more than `MOST_SAMPLE_BYTES` at once, whatever is asked for."""
+    """A `RasterError` where GDAL has to decode more than `MOST_SAMPLE_BYTES` at once, even of a small window."""
     together = file.interleaving is not None and file.interleaving.name != "band"
     for height, width in file.block_shapes:
         size = (file.count if together else 1) * height * width * _largest_number(file)

@@ -258,7 +258,7 @@ def _check_answer(response: requests.Response, expected: Expected) -> None:
     encoding = response.headers.get("Content-Encoding", "identity")
     # Some servers call the compression of a .gz file an encoding of it; any other is not the file.
     if encoding != "identity" and not ("gzip" in encoding and expected.file.endswith((".gz", ".tgz"))):
-        raise MirrorError(f"it sends the file encoded as {encoding}, although it was requested as it is")
+        raise MirrorError(f"it sends the file encoded as {encoding}, although it was requested unencoded")
 
 
 def _begin(response: requests.Response, url: str, part: Part, expected: Expected) -> None:
