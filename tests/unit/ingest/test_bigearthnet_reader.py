@@ -376,7 +376,7 @@ def test_an_unknown_split_in_the_metadata_is_explained(tmp_path):
 
 def test_metadata_that_are_absent_damaged_or_without_a_column_are_explained(tmp_path):
     dataset = load("bigearthnet_v2")
-    with pytest.raises(UserError, match=r"metadata.parquet is not there"):
+    with pytest.raises(UserError, match=r"metadata.parquet not found"):
         reader(dataset).plan(dataset, tmp_path)
     (tmp_path / "metadata.parquet").write_bytes(b"PAR1 no table")
     with pytest.raises(UserError, match=r"metadata.parquet cannot be read as a table"):

@@ -57,12 +57,12 @@ def test_everything_may_be_val_and_test():
 def test_a_few_samples_fill_every_split(seed, capsys):
     splits = splits_of(["a", "b", "c"], SHARES, seed)
     assert sorted(splits.values()) == ["test", "train", "val"]
-    assert "is put there, until more samples come" in capsys.readouterr().err
+    assert "is moved to it, until there are more samples" in capsys.readouterr().err
 
 
 def test_a_class_that_a_split_has_none_of_is_named(capsys):
     divide([str(n) for n in range(50)], ["rare", *["usual"] * 49], SHARES, 0, "by_id")
-    assert "of 1 classes: rare; another seed may do" in capsys.readouterr().err
+    assert "of 1 classes: rare; another seed may help" in capsys.readouterr().err
 
 
 @settings(max_examples=50, deadline=None)
@@ -89,5 +89,5 @@ def test_samples_of_a_square_are_in_one_split():
 
 
 def test_samples_without_a_place_are_counted():
-    with pytest.raises(UserError, match=r"place of every sample, and 2 of 3 have none: b, c; give columns"):
+    with pytest.raises(UserError, match=r"place of every sample, and 2 of 3 have none: b, c; add columns"):
         divide(["a", "b", "c"], ["x"] * 3, SHARES, 0, "by_id", [(50.0, 8.0), None, None], 1_000.0)

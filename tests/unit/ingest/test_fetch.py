@@ -142,19 +142,19 @@ def test_a_read_only_directory_is_enough_when_all_is_there(tmp_path: Path, serve
         remount(place, "ro")
         found = fetch_all(dataset(source(server, "good"), Source("list.txt"), Source("other.tar.gz")), place)
         assert [item["file"] for item in found] == ["scene.zip", "list.txt", "other.tar"]
-        with pytest.raises(UserError, match=r"absent.zip is not there and cannot be written .*Read-only"):
+        with pytest.raises(UserError, match=r"absent.zip not found, and it cannot be written .*Read-only"):
             fetch(source(server, "good", file="absent.zip"), place)
     assert server.asked == []
 
 
 def test_a_directory_that_cannot_be_written_to_is_explained(tmp_path: Path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="is not there and cannot be written"):
+    with pytest.raises(UserError, match="not found, and it cannot be written"):
         fetch(Source("scene.zip", urls=("http://127.0.0.1:9/x",)), tmp_path / "file" / "archives")
 
 
 def test_a_source_without_an_address_must_be_there(tmp_path: Path):
-    with pytest.raises(UserError, match=r"scene.zip is not there and has no address"):
+    with pytest.raises(UserError, match=r"scene.zip not found, and no address"):
         fetch(Source("scene.zip"), tmp_path)
     (tmp_path / "scene.zip").write_bytes(CONTENT)
     assert fetch(Source("scene.zip"), tmp_path).read_bytes() == CONTENT
@@ -265,7 +265,7 @@ def test_an_unpacked_folder_is_taken_without_reading_it(server: FileServer, tmp_
     assert hashed == server.asked == []
 
 
-# --- what is needed, and what is fetched by hand -------------------------------------------------------------------
+# --- what is needed, and what is copied manually -------------------------------------------------------------------
 
 
 def test_fetching_all_lists_files_with_checksums(server: FileServer, tmp_path: Path):
@@ -300,7 +300,7 @@ def test_a_users_own_archive_takes_the_place_of_the_archives_only(server: FileSe
         part.write_bytes(CONTENT)
     in_parts = fetch_all(dataset(archive=str(tmp_path / "own.zip")), tmp_path)
     assert in_parts == [{"file": str(part), "sha256": SHA256} for part in parts]
-    with pytest.raises(UserError, match=r"option 'archive': .* is not there"):
+    with pytest.raises(UserError, match=r"option 'archive': .* not found"):
         fetch_all(dataset(archive=str(tmp_path / "absent")), tmp_path)
 
 
@@ -308,7 +308,7 @@ def test_steps_for_files_that_are_fetched_by_hand_are_told(server: FileServer, t
     steps = "Sign the licence at the publisher's, then download the file."
     by_hand = Source("labels.zip", manual=steps)
     facts = dataset(source(server, "a"), by_hand, Source("radar.zip", manual=steps, stream="radar"))
-    told = f"labels.zip has to be fetched by hand. {steps}\nPut it there: {tmp_path / 'labels.zip'}"
+    told = f"labels.zip has to be copied manually. {steps}\nTo: {tmp_path / 'labels.zip'}"
     assert missing_manual(facts, tmp_path) == [told]
     with pytest.raises(UserError) as caught:
         fetch(by_hand, tmp_path)
@@ -380,7 +380,7 @@ def test_what_pip_says_is_shown_with_what_to_do(index: Path, tmp_path: Path):
         fetch(Source("tinyscene-2.0-py3-none-any.whl", pip="tinyscene==2.0"), tmp_path / "archives")
     message = str(caught.value)
     assert "No matching distribution found for tinyscene==2.0" in message
-    assert f"put it there: {tmp_path / 'archives' / 'tinyscene-2.0-py3-none-any.whl'}" in message
+    assert f"copy it to {tmp_path / 'archives' / 'tinyscene-2.0-py3-none-any.whl'}" in message
 
 
 def test_a_users_own_table_is_listed_with_its_checksum(tmp_path):

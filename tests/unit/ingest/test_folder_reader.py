@@ -157,7 +157,7 @@ def test_an_image_in_two_lists_is_planned_twice(archives):
 
 def test_an_absent_list_is_explained(archives):
     (archives / "eurosat-100-val.txt").unlink()
-    with pytest.raises(UserError, match=r"eurosat-100-val.txt is not there, the list of the val split"):
+    with pytest.raises(UserError, match=r"eurosat-100-val.txt not found, the list of the val split"):
         plan(archives)
 
 
@@ -302,7 +302,9 @@ def test_imagenets_folder_per_class_reads_like_its_tar_and_needs_no_devkit(image
 
 def test_an_absent_devkit_is_explained(imagenet):
     (imagenet / "ILSVRC2012_devkit_t12.tar.gz").unlink()
-    with pytest.raises(UserError, match=r"ILSVRC2012_devkit_t12.tar.gz is not there .* archive a folder per class"):
+    with pytest.raises(
+        UserError, match=r"ILSVRC2012_devkit_t12.tar.gz not found .* archive to a folder with a folder per class"
+    ):
         plan(imagenet, "imagenet")
 
 
@@ -379,9 +381,9 @@ def pictures():
         "alpha.png": (encoded(Image.fromarray(alpha)), alpha[..., :3]),
         "palette.png": (encoded(palette), np.asarray(palette.convert("RGB"))),
         "cmyk.jpg": (encoded(cmyk, "JPEG"), "RGB"),
-        "deep.png": (encoded(deep), "is a picture of mode I;16, expected 8 bits a channel"),
-        "cut.jpg": (encoded(Image.fromarray(noise(50, 50, 3)), "JPEG")[:900], "cannot be read as a picture"),
-        "text.jpg": (b"text", "cannot be read as a picture"),
+        "deep.png": (encoded(deep), "is an image of mode I;16, expected 8 bits per channel"),
+        "cut.jpg": (encoded(Image.fromarray(noise(50, 50, 3)), "JPEG")[:900], "cannot be read as an image"),
+        "text.jpg": (b"text", "cannot be read as an image"),
     }
 
 
@@ -423,7 +425,7 @@ def test_rgb_geotiffs_are_pictures_with_a_place(tmp_path, interleave, compress):
     [
         (
             noise(5, 8, 8),
-            "has 5 bands (gray, undefined, undefined, undefined, undefined), which are no picture: expected grey, "
+            "has 5 bands (gray, undefined, undefined, undefined, undefined), which are no image: expected grey, "
             "a palette, RGB or CMYK, with or without an alpha channel",
         ),
         (noise(3, 8, 8).astype(np.uint16), "pixels are uint16, expected uint8; describe other types as bands"),
@@ -500,7 +502,7 @@ def test_folders_of_splits_divide_by_patterns(many, capsys):
     assert {sample.labels for sample in samples.values()} == {("Forest",)}
     own(tree, shares=None, patterns={"train": "train/*", "val": "valid/*"})
     assert "4 of 19 images are matched by no pattern and left out" in capsys.readouterr().err
-    with pytest.raises(UserError, match=r"patterns finds no image for val \('val/\*'\); one that is there: "):
+    with pytest.raises(UserError, match=r"patterns finds no image for val \('val/\*'\); an image of the archive: "):
         own(tree, shares=None, patterns={"train": "train/*", "val": "val/*"})
 
 

@@ -64,7 +64,7 @@ def pax(record: bytes) -> bytes:
 def test_an_odd_size_in_a_tar_is_damage(tmp_path: Path, start: bytes, wanted: bool):
     (tmp_path / "x.tar").write_bytes(start + b"abc".ljust(512, b"\0") + bytes(1024))
     with pytest.raises(UserError, match="damaged or incomplete"):
-        list(members(tmp_path / "x.tar", wanted=lambda _: wanted))
+        list(members(tmp_path / "x.tar", accepts=lambda _: wanted))
 
 
 @archives

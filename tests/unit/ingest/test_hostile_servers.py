@@ -93,7 +93,10 @@ def test_a_server_that_drips_is_left_after_a_while(
     good = server.serve("good", CONTENT)
     with answering(answer) as url:
         assert fetch(source(url, good), tmp_path).read_bytes() == CONTENT
-    with answering(answer) as url, pytest.raises(UserError, match=r"it is too slow: [0-9,]+ bytes came in [0-9]+ s"):
+    with (
+        answering(answer) as url,
+        pytest.raises(UserError, match=r"it is too slow: [0-9,]+ bytes were received in [0-9]+ s"),
+    ):
         fetch(source(url), tmp_path / "alone")
 
 

@@ -378,5 +378,5 @@ def test_rasters_without_a_reference_system_take_the_options(described, tmp_path
         read_all(described(text, rasters="*.tif", archive=str(tmp_path)), tmp_path)
     assert len(read_all(described(text, rasters="*.tif", archive=str(tmp_path), crs=CRS, block=16), tmp_path)[0]) == 9
     write_raster(tmp_path / "a.tif", noise(4, 48, 1), crs="EPSG:32632")
-    with pytest.raises(UserError, match=r"crs is 'EPSG:32633', and the rasters state EPSG:32632; take the option away"):
+    with pytest.raises(UserError, match=r"crs is 'EPSG:32633', and the rasters state EPSG:32632; remove the option"):
         read_all(described(text, rasters="*.tif", archive=str(tmp_path), crs=CRS), tmp_path)

@@ -472,7 +472,7 @@ def test_a_shapefile_is_read_with_its_side_files(polygons, tmp_path):
         ),
         ({"blocks": ["tv", "e"]}, r"blocks is \['tv', 'e'\], expected rows of equal length"),
         ({"blocks": ["tx"]}, "made of t, v, e"),
-        ({"rasters": "*.jp2"}, "finds 13 files .* put {band} where the band's name stands"),
+        ({"rasters": "*.jp2"}, "finds 13 files .* write {band} in place of the band's name"),
         ({"class_field": None}, "class_field is missing"),
         ({"acquired": "last summer"}, "expected a date like 2017-02-16"),
     ],

@@ -267,7 +267,7 @@ def test_a_sample_that_is_listed_twice_is_planned_twice(tmp_path):
 
 
 def test_lists_that_are_absent_or_hold_something_else_are_explained(tmp_path):
-    with pytest.raises(UserError, match=r"train_list.txt is not there"):
+    with pytest.raises(UserError, match=r"train_list.txt not found"):
         reader(load()).plan(load(), tmp_path)
     write_lists(tmp_path, [SUMMER], [WINTER])
     with (tmp_path / "test_list.txt").open("a") as file:

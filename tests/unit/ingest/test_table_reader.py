@@ -205,7 +205,7 @@ def test_a_table_of_pictures(tmp_path):
     rgb = Modality("rgb", None, None, ("red", "green", "blue"))
     samples = read_all(described(rgb, label="label", split="split"), tmp_path)[1]
     np.testing.assert_array_equal(samples["a"].pixels, picture)
-    assert samples["b"].reason.startswith("cannot be read as a picture")
+    assert samples["b"].reason.startswith("cannot be read as an image")
     resized = read_all(described(rgb, label="label", split="split", picture_size=224), tmp_path)[1]
     assert resized["a"].pixels.shape == (224, 224, 3)
 
@@ -405,7 +405,7 @@ def test_rows_without_splits_are_divided_by_shares_whatever_their_order(tmp_path
         ({"split": None, "shares": {"val": 1, "test": 1}}, r"val \+ test is 2, expected at most 1"),
         ({"band_files": "{path}.tif"}, "expected a pattern with {path} and {band}"),
         ({"resampling": "bilinar"}, "resampling is 'bilinar', allowed: nearest, bilinear. Did you mean 'bilinear'"),
-        ({"table": "other.csv"}, r"the table 'other.csv' is not there; looked for .*other.csv"),
+        ({"table": "other.csv"}, r"the table 'other.csv' not found; looked for .*other.csv"),
         ({"table": None}, "table is missing; the table reader needs it"),
         ({"labelz": "x"}, "'labelz' is not an option of the table reader. Did you mean 'label"),
         ({"path": {"s1": "path"}}, "path has no column for s2"),
@@ -459,7 +459,7 @@ def test_a_flag_that_is_no_flag_is_named(folder):
         ("samples.csv", b"path,label,split\na,b\x81\xfe,train\n", "samples.csv cannot be read as a table"),
         ("samples.csv", b'path,label,split\n"a,b,train\n', "samples.csv cannot be read as a table"),
         ("samples.parquet", b"PAR1 and no more", "samples.parquet cannot be read as a table"),
-        ("samples.xlsx", b"x", "samples.xlsx is no table that can be read here; expected .csv, .tsv, .txt, .parquet"),
+        ("samples.xlsx", b"x", "samples.xlsx is no readable table; expected .csv, .tsv, .txt, .parquet"),
     ],
 )
 def test_a_damaged_table_is_explained(tmp_path, name, content, message):

@@ -152,7 +152,7 @@ def test_a_checksum_of_signed_bytes_is_right_too():
         (header(b"x", b"00000000007\0") + b"999 a=b".ljust(512, b"\0") + END, "it is no tar"),
         (header(b"L", b"77777777777\0") + END, "a header has 8,589,934,592 bytes"),
         (header() + CONTENT + b"garbage".ljust(512) + END, "what follows 'x' is no tar header|where a number belongs"),
-        (header() + CONTENT + END + b"garbage", "something follows after its end"),
+        (header() + CONTENT + END + b"garbage", "there are data after its end"),
         (header() + CONTENT, "it breaks off after 'x'"),
         (header() + CONTENT + bytes(100), "it breaks off after 'x'"),
         (header() + CONTENT[:300], "it breaks off inside 'x'"),

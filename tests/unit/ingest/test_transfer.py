@@ -97,7 +97,7 @@ def test_it_gives_up_when_no_attempt_brings_more(server: FileServer, tmp_path: P
 def test_what_came_is_kept_for_the_next_run(server: FileServer, tmp_path: Path):
     cut = [Answer(cut=HALF), *[Answer(status=503)] * 6]
     url = server.serve("x", CONTENT, *cut, etag='"1"')
-    with pytest.raises(UserError, match="what came so far is kept"):
+    with pytest.raises(UserError, match="the bytes received so far are kept"):
         fetch(pinned(url), tmp_path)
     assert visible(tmp_path) == ["scene.bin.part"]
     assert fetch(pinned(url), tmp_path).read_bytes() == CONTENT
@@ -332,7 +332,7 @@ def test_a_login_page_is_no_archive(server: FileServer, tmp_path: Path):
 
 def test_what_a_server_compresses_on_the_way_is_refused(server: FileServer, tmp_path: Path):
     url = server.serve("x", gzip.compress(CONTENT), Answer(headers={"Content-Encoding": "gzip"}))
-    with pytest.raises(UserError, match="encoded as gzip, although it was not asked to"):
+    with pytest.raises(UserError, match="encoded as gzip, although it was requested unencoded"):
         fetch(pinned(url), tmp_path)
     assert server.requests[0]["Accept-Encoding"] == "identity"
 

@@ -88,7 +88,7 @@ def test_endings_of_any_spelling_are_read_and_counted(described, tmp_path, capsy
     (tmp_path / "d/README.txt").write_text("read me")
     must_be_all(read_all(described("folder", '{images: "*.tif", shares: {val: 0.3, test: 0.3}}'), tmp_path / "d")[1])
     log = capsys.readouterr().err
-    assert "4 of 9 images end otherwise than '*.tif': " in log
+    assert "4 of 9 images spell '*.tif' otherwise: " in log
     assert all(f"{ending} (1)" in log for ending in (".TIF", ".tiff", ".Tif", ".TIFF"))
     assert "1 of 10 files are no images by their names and left out: .txt (1), such as README.txt" in log
 

@@ -116,9 +116,7 @@ def test_another_file_than_the_first_is_refused_where_nobody_states_a_checksum(s
     path, _ = bring_weights(facts, tmp_path)
     path.unlink()
     server.serve("tiny.pt", b"other weights")
-    with pytest.raises(
-        UserError, match=r"tiny\.pt: sha256 is .*; when it first came it was .*or delete .*first\.sha256"
-    ):
+    with pytest.raises(UserError, match=r"tiny\.pt: sha256 is .*; its first copy had .*or delete .*first\.sha256"):
         bring_weights(facts, tmp_path)
 
 

@@ -193,7 +193,7 @@ def test_samples_without_a_place_are_in_the_table_and_in_no_map(tmp_path, conver
     assert len(read_table(store)) == 9
     assert read_table(store).geometry.isna().all()
     assert "transform" not in opened(store).coords
-    with pytest.raises(UserError, match="does not know where its samples lie"):
+    with pytest.raises(UserError, match="does not state where its samples lie"):
         georeferenced(store, "train", 0)
 
 

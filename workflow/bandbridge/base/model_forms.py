@@ -87,8 +87,8 @@ def below(places: tuple[Form, ...], value: Any, step: str | int) -> tuple[Form, 
 
 def form_of(places: tuple[Form, ...], value: Any) -> Form | None:
     """Which of the types a mapping or list is one of."""
-    wanted = "object" if isinstance(value, Mapping) else "array" if isinstance(value, list) else None
-    return next((form for form in places if form.name == wanted), None)
+    kind = "object" if isinstance(value, Mapping) else "array" if isinstance(value, list) else None
+    return next((form for form in places if form.name == kind), None)
 
 
 # value, what may stand in its place, the steps to it -> the value to put there

@@ -93,7 +93,9 @@ def architecture_faults(tower: TextTower, model_cfg: Mapping[str, Any]) -> list[
         # A projection would have to be trained, and the embedding would no longer be the tower's.
         "text_cfg.hf_proj_type": (text.get("hf_proj_type", "mlp"), None),
     }
-    faults = [f"{key} is {value!r}, expected {wanted!r}" for key, (value, wanted) in stated.items() if value != wanted]
+    faults = [
+        f"{key} is {value!r}, expected {expected!r}" for key, (value, expected) in stated.items() if value != expected
+    ]
     if not 0 < text.get("context_length", 0) <= tower.context:
         faults.append(f"text_cfg.context_length is {text.get('context_length')}, expected 1 to {tower.context}")
     return faults

@@ -37,9 +37,9 @@ TAR_SUFFIXES = (".tar.gz", ".tgz", ".tar", ".tar.zst", ".tar.bz2", ".tar.xz")
 MAX_MEMBER_BYTES = 1024**3
 MAX_BAND_BYTES = 4 * 1024**3
 SMALL_STEP = 4096
-# What macOS keeps a folder's picture in; its name ends in a control character.
+# The file in which macOS keeps a folder's icon; its name ends in a control character.
 MAC_ICON = "Icon\r"
-# Reading one of these runs whatever code its author put there.
+# Reading one of these runs whatever code its author put into it.
 PICKLES = (".pkl", ".pickle", ".pt", ".pth")
 # What `split` and its like append to a name.
 PART = re.compile(r"(?P<style>\.part|\.|)((?P<letters>[a-z]{2,4})|(?P<digits>\d{2,5}))")
@@ -54,7 +54,7 @@ class _Entry(NamedTuple):
 
 
 def is_archive(name: str) -> bool:
-    """Whether a file's name ends like an archive that can be read here."""
+    """Whether a file's name ends like that of a readable archive."""
     return name.lower().endswith(ZIP_SUFFIXES + TAR_SUFFIXES)
 
 
@@ -62,20 +62,21 @@ def is_archive(name: str) -> bool:
 
 
 def locate(directory: Path, file: str) -> Path | None:
-    """Where the archive `file` is in a directory, in whatever layout; a path for `members`, None if it is not there.
+    """Where the archive `file` is in a directory, in whatever layout; a path for `members`, None if it is missing.
 
     That is the file itself, else its parts, else the same archive under another suffix (x.tar.zst or x.zip for
-    x.tar.gz) or its parts, else a folder of the archive's stem (x), into which it was unpacked: names in there may lack
-    the folder that the archive's names begin with. A file that is no archive is found by its own name or in parts.
+    x.tar.gz) or its parts, else a folder of the archive's stem (x), into which it was unpacked: names in that folder
+    may lack the folder that the archive's names begin with. A file that is no archive is located by its own name or in
+    parts.
     """
-    if _is_there(directory / file):
+    if _exists(directory / file):
         return directory / file
     suffix = _suffix(file)
     if not suffix:
         return None
     stem = file[: -len(suffix)]
     others = (directory / f"{stem}{other}" for other in TAR_SUFFIXES + ZIP_SUFFIXES)
-    return next(filter(_is_there, (*others, directory / stem)), None)
+    return next(filter(_exists, (*others, directory / stem)), None)
 
 
 def parts_of(path: Path) -> list[Path]:
@@ -85,19 +86,19 @@ def parts_of(path: Path) -> list[Path]:
     1 on (x.zip.001, x.zip.part00).
 
     Raises:
-        UserError: one in between is not there, or there are two sets of parts.
+        UserError: a part in between is missing, or there are two sets of parts.
     """
     sets: dict[tuple[str, int], dict[int, Path]] = defaultdict(dict)
     for name in os.listdir(path.parent) if path.parent.is_dir() else []:
-        if name.startswith(path.name) and (found := PART.fullmatch(name[len(path.name) :])):
-            style, letters, digits = found["style"], found["letters"], found["digits"]
+        if name.startswith(path.name) and (match := PART.fullmatch(name[len(path.name) :])):
+            style, letters, digits = match["style"], match["letters"], match["digits"]
             number = int(digits) if digits else _number(letters)
             sets[f"{style}{'0' if digits else 'a'}", len(digits or letters)][number] = path.with_name(name)
     # x.tar.gz is no part of x.tar: parts begin with the first, or with the second where the first was lost.
     sets = {style: parts for style, parts in sets.items() if min(parts) <= 1}
     if len(sets) > 1:
         firsts = ", ".join(sorted(parts[min(parts)].name for parts in sets.values()))
-        raise UserError(f"{path} is there in parts twice, beginning with {firsts}; remove one set")
+        raise UserError(f"{path} exists in two sets of parts, which begin with {firsts}; remove one set")
     for (style, _), parts in sets.items():
         first = min(parts) if style.endswith("0") else 0
         missing = [str(number - first + 1) for number in range(first, max(parts)) if number not in parts]
@@ -114,7 +115,7 @@ def _number(letters: str) -> int:
     return reduce(lambda number, letter: number * 26 + ord(letter) - ord("a"), letters, 0)
 
 
-def _is_there(path: Path) -> bool:
+def _exists(path: Path) -> bool:
     if path.is_dir():
         # An empty folder is what a download that never began leaves behind.
         return any(path.iterdir())
@@ -192,7 +193,7 @@ def members(
     path: Path,
     patterns: Sequence[str] = ("*",),
     limit: int = MAX_MEMBER_BYTES,
-    wanted: Callable[[str], bool] | None = None,
+    accepts: Callable[[str], bool] | None = None,
 ) -> Iterator[tuple[str, bytes]]:
     """Name and content of every file whose whole name matches one of the patterns.
 
@@ -201,17 +202,17 @@ def members(
             never.
         patterns: shell patterns, case-sensitive; `*` also matches '/'.
         limit: largest content in bytes.
-        wanted: contents are read only where this is true of the name.
+        accepts: a predicate of the name; other contents are not read. None for all.
 
     Raises:
-        UserError: there is no such path or archive format; the archive is damaged, incomplete or encrypted; or a
-            wanted member is absolute, climbs out with '..', is a link, a device or a pickle, is larger than `limit`,
-            or expands beyond all measure.
+        UserError: there is no such path or archive format; the archive is damaged, incomplete or encrypted; or an
+            accepted member is absolute, climbs out with '..', is a link, a device or a pickle, is larger than `limit`,
+            or expands more than `BOMB_RATIO`-fold.
     """
     matches = _matcher(patterns)
     with _damage_explained(path):
         for name, is_link, read in _entries(path):
-            if matches(name) and (wanted is None or wanted(name)):
+            if matches(name) and (accepts is None or accepts(name)):
                 _checked_name(path, name)
                 if is_link:
                     raise UserError(
@@ -227,7 +228,7 @@ def members(
 
 def read_member(path: Path, name: str) -> bytes:
     """Content of one file, by its exact name; a `UserError` if there is none. Searches a tar from its start."""
-    for _, content in members(path, limit=MAX_BAND_BYTES, wanted=name.__eq__):
+    for _, content in members(path, limit=MAX_BAND_BYTES, accepts=name.__eq__):
         return content
     raise UserError(f"{path}: holds no file '{name}'")
 
@@ -236,7 +237,8 @@ def unpack_member(path: Path, name: str, target: Path) -> None:
     """Copy one file of a zip to `target`, piece by piece, however large; it has no more bytes than the zip states.
 
     Raises:
-        UserError: the zip is damaged or holds no such file, or it expands beyond all measure or the room on the disk.
+        UserError: the zip is damaged or holds no such file, or it expands more than `BOMB_RATIO`-fold or beyond
+            the room on the disk.
     """
     with _damage_explained(path), zipfile.ZipFile(path) as archive:
         info = next((info for info in archive.infolist() if info.filename.replace("\\", "/") == name), None)
@@ -254,13 +256,13 @@ def only_name(path: Path, names: Sequence[str], pattern: str) -> str:
     """The one of an archive's names that matches a shell pattern; a `UserError` where none or several do."""
     matching = [name for name in names if fnmatch.fnmatchcase(name, pattern)]
     if len(matching) != 1:
-        shown = f"{len(matching)} files ({', '.join(matching[:5])})" if matching else "no file"
-        raise UserError(f"{path}: the pattern '{pattern}' finds {shown}, expected exactly one; change the pattern")
+        outcome = f"{len(matching)} files ({', '.join(matching[:5])})" if matching else "no file"
+        raise UserError(f"{path}: the pattern '{pattern}' finds {outcome}, expected exactly one; change the pattern")
     return matching[0]
 
 
 def _matcher(patterns: Sequence[str]) -> Callable[[str], Any]:
-    """What is true of a name that matches: as cheap as it can be, for it is asked millions of times."""
+    """Predicate for the patterns; it is called once per member, so it uses endswith where possible."""
     if "*" in patterns:
         return lambda name: True
     if all(pattern[:1] == "*" and not re.search(r"[*?[]", pattern[1:]) for pattern in patterns):
@@ -278,7 +280,7 @@ def _entries(path: Path) -> Iterator[_Entry]:
         raise UserError(f"{path} is neither a folder nor an archive; archives end in one of: {allowed}")
     parts = [path] if path.exists() else parts_of(path)
     if not parts:
-        raise UserError(f"{path} is not there; run the download again, or put the file there by hand")
+        raise UserError(f"{path} not found; run the download again, or copy the file there manually")
     return _zip_entries(path, parts) if suffix in ZIP_SUFFIXES else _tar_entries(path, parts)
 
 
@@ -288,7 +290,7 @@ def _folder_entries(path: Path) -> Iterator[_Entry]:
         state = os.stat(directory)
         lineage = (*above.pop(directory, ()), (state.st_dev, state.st_ino))
         if lineage[-1] in lineage[:-1]:
-            raise UserError(f"{directory} is a link to a folder that it is in, which has no end; remove the link")
+            raise UserError(f"{directory} is a link to a folder above it, an endless loop; remove the link")
         folders.sort()
         above.update((os.path.join(directory, folder), lineage) for folder in folders)
         inside = Path(directory).relative_to(path).as_posix()
@@ -324,13 +326,13 @@ def _zip_content(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo, li
     if info.flag_bits & 1:
         raise UserError(f"{path}: '{info.filename}' is encrypted; unpack the archive to a folder, with its password")
     _check_expansion(path, info)
-    # One byte more than stated is asked for: it shows whether the header lies, and the checksum covers all there is.
-    asked = copy.copy(info)
-    asked.file_size = size + 1
-    # Only what is deflated is held back while it expands; of the others little is given at a time.
+    # One byte more than stated is requested: it shows whether the header lies, and the checksum covers all bytes.
+    requested = copy.copy(info)
+    requested.file_size = size + 1
+    # zipfile bounds the output of deflate only; data of the other compressions are passed in small steps.
     step = size + 1 if info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) else SMALL_STEP
     try:
-        with archive.open(asked) as member:
+        with archive.open(requested) as member:
             pieces = [member.read(step)]
             while pieces[-1] and step == SMALL_STEP:
                 pieces.append(member.read(step))
@@ -340,8 +342,8 @@ def _zip_content(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo, li
             f"{path}: '{info.filename}' cannot be read ({error}); unpack the archive to a folder"
         ) from error
     if len(content) != size:
-        found = "more" if len(content) > size else f"{len(content):,}"
-        raise UserError(f"{path}: '{info.filename}' states {size:,} bytes and holds {found}; do not trust this file")
+        actual = "more" if len(content) > size else f"{len(content):,}"
+        raise UserError(f"{path}: '{info.filename}' states {size:,} bytes and holds {actual}; do not trust this file")
     return content
 
 
@@ -365,7 +367,7 @@ def _tar_content(path: Path, archive: TarReader, name: str, size: int, limit: in
 
 
 def _normal(name: str) -> str:
-    """'./a//b' as 'a/b'; '..' and a leading '/' stay, to be found by the check. What is no UTF-8 is read as Latin-1."""
+    """'./a//b' as 'a/b'; '..' and a leading '/' stay for the check. What is no UTF-8 is read as Latin-1."""
     if not name.isascii() and any("\ud800" <= character <= "\udfff" for character in name):
         name = name.encode("utf-8", "surrogateescape").decode("latin-1")
     if "//" in name or "./" in name or name[-1:] in ("/", "."):

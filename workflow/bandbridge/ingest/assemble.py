@@ -1,4 +1,4 @@
-"""Joining the converted shares of a data set to one Zarr store; pixels are linked where they lie, not copied."""
+"""Joining the converted shares of a data set into one Zarr store; shard files are hard-linked, not copied."""
 
 import csv
 import hashlib
@@ -58,7 +58,7 @@ MOST_REASONS = 20  # lines of an error
 
 @dataclass(eq=False)
 class _Stream:
-    """All records of one stream in the order of the plan, and the shard files they speak of."""
+    """All records of one stream in the order of the plan, and the shard files that they refer to."""
 
     records: Records
     files: list[Path]
@@ -76,16 +76,16 @@ def assemble(
     """Make a data set's store of its converted shares, and list what is not in it.
 
     The store is a Zarr version 3 group with a group per split. A modality's array is (sample, band, y, x), or (sample,
-    y, x, channel) for 'rgb', a chunk a sample, a shard `SHARD` samples; samples are sorted by id. For each
+    y, x, channel) for 'rgb', one chunk per sample, `SHARD` samples per shard; samples are sorted by id. For each
     nomenclature `labels_<nomenclature>` is (sample, class) uint8; `id`, and `lat`, `lon`, `date` where known, are
     (sample,); `band` or `channel`, and `class`, name the axes, with the modality's or nomenclature's name added from
-    the second on. The `digest` in its attributes depends on the samples alone, not on how many jobs converted them or
+    the second on. The `digest` in its attributes depends only on the samples, not on how many jobs converted them or
     from what archive. Every chunk and every zarr.json has a checksum, see `zarr_files`.
 
     Args:
         shares: of each stream, the directories of all jobs in their order.
         provenance: further attributes of the store, such as `sources` with their checksums.
-        quarantine: CSV file with the columns id, split, reason; it stays where this raises.
+        quarantine: CSV file with the columns id, split, reason; it is kept if this raises.
         max_quarantined_share: of all planned samples.
 
     Raises:
@@ -119,11 +119,11 @@ def assemble(
             for item in dataset.modalities
         }
         for split in splits:
-            for name, known in pixels.items():
-                if known.units:
-                    root[f"{split.name}/{name}"].attrs["units"] = known.units
-        for known in pixels.values():
-            for sentence in known.remarks:
+            for name, pixel_facts in pixels.items():
+                if pixel_facts.units:
+                    root[f"{split.name}/{name}"].attrs["units"] = pixel_facts.units
+        for pixel_facts in pixels.values():
+            for sentence in pixel_facts.remarks:
                 remark(f"{dataset.name}: {sentence}")
         counts = {split.name: len(split.rows) for split in splits}
         facts = {**_facts(dataset, pixels), **provenance, "counts": counts, "quarantined": len(refused)}
@@ -148,8 +148,10 @@ def _load(plan: Plan, directories: Sequence[Path]) -> _Stream:
         ]
         part.form = np.array([*translated, -1], np.int16)[part.form]
         for numbers, names in (("made", "radiometries"), ("system", "systems")):
-            known: list[str] = getattr(whole, names)
-            places = [known.index(name) if name in known else _added(known, name) for name in getattr(part, names)]
+            all_names: list[str] = getattr(whole, names)
+            places = [
+                all_names.index(name) if name in all_names else _added(all_names, name) for name in getattr(part, names)
+            ]
             setattr(part, numbers, np.array([*places, -1], np.int16)[getattr(part, numbers)])
         whole.reasons |= {begin + at: reason for at, reason in part.reasons.items()}
         begin += len(part.state)
@@ -215,14 +217,14 @@ def _divide(
 
 
 def _labels(dataset: Dataset, streams: Mapping[str, _Stream]) -> NDArray[np.uint8]:
-    """Of all planned samples, from the first stream that knows each."""
+    """Labels of all planned samples, each from the first stream that states them."""
     records = [streams[name].records for name in dataset.streams]
     labels = records[0].labels.copy()
-    known = records[0].labelled.copy()
+    labelled = records[0].labelled.copy()
     for other in records[1:]:
-        new = other.labelled & ~known
+        new = other.labelled & ~labelled
         labels[new] = other.labels[new]
-        known |= new
+        labelled |= new
     return labels
 
 
@@ -245,22 +247,22 @@ def _check_enough(
         )
     empty = [split.name for split in splits if not len(split.rows)]
     if empty:
-        found = ", ".join(f"{split.name} {len(split.rows)}" for split in splits)
+        counts = ", ".join(f"{split.name} {len(split.rows)}" for split in splits)
         listed = f"\n{len(refused):,} are in quarantine ({quarantine}):\n{_counted_reasons(refused)}"
         raise UserError(
-            f"{dataset.name}: no samples for {', '.join(empty)} (found: {found}); "
+            f"{dataset.name}: no samples for {', '.join(empty)} (found: {counts}); "
             f"change the data set's options so that each split has some, or its list of splits{listed * bool(refused)}"
         )
 
 
 def _counted_reasons(refused: Sequence[Refused]) -> str:
-    """A line for each reason: how many samples, why, and one of them."""
+    """One line per reason: the number of samples, the reason, and an example."""
     reasons = group_reasons((item.id, item.split, item.reason) for item in refused)
-    shown = [(reason.counts.total(), f"{reason.text} (for example {reason.examples[0]})") for reason in reasons]
-    if rest := sum(count for count, _ in shown[MOST_REASONS:]):
-        shown[MOST_REASONS:] = [(rest, "for other reasons")]
-    width = max((len(f"{count:,}") for count, _ in shown), default=0)
-    return "\n".join(f"  {count:>{width},}  {text}" for count, text in shown)
+    counted = [(reason.counts.total(), f"{reason.text} (for example {reason.examples[0]})") for reason in reasons]
+    if rest := sum(count for count, _ in counted[MOST_REASONS:]):
+        counted[MOST_REASONS:] = [(rest, "for other reasons")]
+    width = max((len(f"{count:,}") for count, _ in counted), default=0)
+    return "\n".join(f"  {count:>{width},}  {text}" for count, text in counted)
 
 
 # --- the store -----------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from bandbridge.catalogue.modalities import Modality
 from bandbridge.catalogue.sensors import Sensor, sensor_of
 from bandbridge.ingest.declarations import Declarations
 
-# Common names of the STAC extension for bands -> the wavelengths that they stand for, in nanometres.
+# Common names of the STAC extension for bands -> their range of wavelengths, in nanometres.
 COMMON = {
     "coastal": (400, 450),
     "blue": (450, 510),
@@ -52,16 +52,16 @@ def order_of(stated: Declarations, modality: Modality, bands: int) -> list[int] 
     if len(names) != len(modality.bands) or bands != len(names):
         return None  # another number of bands is an error of its own
     if any(_contradicts(name, band, modality, sensor) for name, band in zip(names, modality.bands, strict=True)):
-        shown = " ".join(name or "-" for name in names)
+        file_bands = " ".join(name or "-" for name in names)
         raise BandNamesError(
-            f"names its bands {shown}, the data set's file {' '.join(modality.bands)}; put right which is wrong, or "
+            f"names its bands {file_bands}, the data set's file {' '.join(modality.bands)}; correct either, or "
             "state band_names: take (each band by its name) or ignore"
         )
     return None
 
 
 def file_names(stated: Declarations, modality: Modality, sensor: Sensor | None) -> list[str]:
-    """What a file calls each of its bands: descriptions, else wavelengths, else colours; empty if it says nothing."""
+    """What a file calls each of its bands: descriptions, else wavelengths, else colours; empty if it states none."""
     names = list(stated.names)
     if any(names) and not _only_count(names, modality):
         return names
@@ -73,7 +73,7 @@ def file_names(stated: Declarations, modality: Modality, sensor: Sensor | None) 
 
 
 def _only_count(names: Sequence[str], modality: Modality) -> bool:
-    """Whether names are those that programs make up: 'Band 1', 'Band 2' ... of bands that are called otherwise."""
+    """Whether names are generated ones: 'Band 1', 'Band 2' ... of bands that are called otherwise."""
     counted = [re.fullmatch(r"(?:.*\D)?0*(\d+)", name) for name in names]
     if not all(match and int(match[1]) == number for number, match in enumerate(counted, start=1)):
         return False
@@ -90,9 +90,9 @@ def _taken(names: Sequence[str], modality: Modality) -> list[int]:
         places = exact or places
         if len(places) != 1:
             how = "by none" if not places else f"by {len(places)} of them"
-            shown = " ".join(name or "-" for name in names) or "none of its bands"
-            wanted = " ".join(modality.bands)
-            raise BandNamesError(f"names {shown}, and {band} is named {how}; band_names: take needs {wanted}")
+            file_bands = " ".join(name or "-" for name in names) or "none of its bands"
+            expected = " ".join(modality.bands)
+            raise BandNamesError(f"names {file_bands}, and {band} is named {how}; band_names: take needs {expected}")
         chosen.append(places[0])
     return chosen
 

@@ -1,4 +1,4 @@
-"""Sessions of HTTP that no server can draw out or lead away: they end when their time is up, and https stays https."""
+"""HTTP sessions with a total time limit that refuse redirects from https to http."""
 
 import contextlib
 import os
@@ -12,7 +12,7 @@ from urllib.parse import urljoin, urlsplit
 import requests
 from requests.adapters import HTTPAdapter
 
-# A server may take so long, and besides so long as it brings this many bytes a second on average.
+# Seconds that a server may take in all, and the average bytes per second that extend this time.
 PATIENCE = 1_800.0
 SLOWEST = 10_000
 MOST_WATCHED = 8
@@ -23,13 +23,13 @@ class LeadingAwayError(requests.RequestException):
 
 
 class TimedSession(requests.Session):
-    """A session whose connections are shut when a transfer takes too long, in whatever phase it is.
+    """A session whose connections are shut when a transfer takes too long, in any phase of it.
 
-    Timeouts of sockets start again with every byte: a server that sends one a minute would hold a job for ever, in its
-    headers too.
+    Timeouts of sockets start again with every byte: a server that sends one a minute would hold a job forever, also
+    while it sends headers.
 
     Args:
-        received: how many bytes have come; they add to the time.
+        received: returns the number of bytes received so far; they extend the time limit.
     """
 
     def __init__(self, received: Callable[[], int]) -> None:
@@ -99,7 +99,7 @@ def _shut(connection: socket.socket) -> None:
 
 
 class _WatchedAdapter(HTTPAdapter):
-    """Tells `watch` of every connection as soon as it is made."""
+    """Calls `watch` with the socket of every connection as soon as it is made."""
 
     def __init__(self, watch: Callable[[socket.socket], None]) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Converting a share of a data set: from the archive straight into shard files, and a killed job goes on."""
+"""Converting a share of a data set: from the archive straight into shard files; a killed job resumes."""
 
 import hashlib
 import json
@@ -55,15 +55,15 @@ def convert(
     """Write the samples of one stream to the shard files of the journal's directory.
 
     A sample is refused where it holds too few pixels with data, infinite numbers or one value only, its shape or number
-    type is not the data set's, a label is unknown, or it comes more than once. Memory does not grow with the pixels:
-    each sample is compressed and appended when it comes. A conversion that was killed goes on from its journal; its
+    type is not the data set's, a label is unknown, or it occurs more than once. Memory does not grow with the pixels:
+    each sample is compressed and appended when it is read. A conversion that was killed resumes from its journal; its
     result is the same.
 
     Args:
         stream: a modality of the data set, or its stream of labels.
         shards: this job's share of the plan.
         samples: those of the share that `journal.missing` names, in any order.
-        looked_in: where they were looked for, for the reason of those that do not come.
+        looked_in: where they were looked for, for the reason of those that are missing.
     """
     where = {name: at for at, name in enumerate(name for shard in shards for name in shard.ids)}
     files = [shard_name(shard) for shard in shards for _ in shard.ids]
@@ -127,7 +127,7 @@ def _chunks(source: Path, rows: NDArray[np.int64], records: Records) -> Iterator
 
 
 def _fault(sample: Sample, dataset: Dataset, modality: Modality | None, classes: Mapping[str, int]) -> str | None:
-    """Why a sample cannot be stored, by itself; None if it can."""
+    """Why a sample cannot be stored, regardless of the others; None if it can."""
     if sample.labels is not None:
         unknown = [label for label in sample.labels if label not in classes]
         if unknown:
@@ -167,12 +167,12 @@ def _bands_first(valid: NDArray[np.bool_], modality: Modality) -> NDArray[np.boo
 
 
 def _percent(part: float) -> str:
-    """With digits enough that a share that is neither all nor nothing is not shown as such."""
+    """With enough digits that a share strictly between 0 and 1 never reads as 0 % or 100 %."""
     return f"{100 * part:.6g}%"
 
 
 def _of_pixels(sample: Sample, modality: Modality | None) -> dict[str, Any]:
-    """What the journal keeps of a sample's pixels, but for what is as usual."""
+    """What the journal keeps of a sample's pixels, except defaults."""
     if modality is None or sample.pixels is None:
         return {}
     facts: dict[str, Any] = {}
@@ -192,7 +192,7 @@ def _of_pixels(sample: Sample, modality: Modality | None) -> dict[str, Any]:
 
 
 class Journal:
-    """A line for each sample that is done, in the directory of its share: what a killed conversion goes on from.
+    """One line per converted sample, in the directory of its share, from which a killed conversion resumes.
 
     A sample's chunk is with the operating system before its line is, and each line begins with its CRC-32C. A line that
     is not whole and those after it, chunks that are not what was written (a power cut loses what had not reached the
@@ -200,7 +200,7 @@ class Journal:
     """
 
     def __init__(self, directory: Path, shards: Sequence[Shard], classes: int, identity: str) -> None:
-        """Open a share's directory; what is there goes on if it was made under the same `identity`."""
+        """Open a share's directory; its conversion is resumed if it was begun under the same `identity`."""
         self.directory = directory
         self._shards = shards
         self._path = directory / _JOURNAL
@@ -219,7 +219,7 @@ class Journal:
         self.missing = {name for at, name in enumerate(ids) if self.records.state[at] == MISSING}
 
     def _take_over(self, identity: str) -> int:
-        """Read the journal as far as it is whole; the length of that part, 0 if it is not to be used."""
+        """Read the journal up to its first incomplete line; returns that length in bytes, 0 if it cannot be used."""
         # Its files are appended to; one that is a link would lead to another user's.
         if not self._path.is_file() or any(file.is_symlink() for file in self.directory.iterdir()):
             return 0
@@ -270,7 +270,7 @@ class Journal:
         self._file.close()
 
     def remove(self) -> None:
-        """Forget it, once the records are saved."""
+        """Delete the journal, once the records are saved."""
         self._path.unlink()
 
 
@@ -280,14 +280,14 @@ def _line(content: Mapping[str, Any]) -> bytes:
 
 
 def _content(line: bytes) -> Any:
-    """What `_line` was given; None for a line that it has not written so."""
+    """The content that `_line` wrote; None for an incomplete or damaged line."""
     stated, _, text = line.rstrip(b"\n").partition(b" ")
     whole = line.endswith(b"\n") and stated == f"{crc32c(text):08x}".encode()
     return json.loads(text) if whole else None
 
 
 def identity(dataset: Dataset, stream: str, shards: Sequence[Shard], sources: Any) -> str:
-    """What a share's content depends on, in short: a journal of another identity is not gone on from."""
+    """What a share's content depends on, in short: a journal of another identity is not resumed."""
     facts = [conversion_facts(dataset), stream, sources]
     format_facts = [bandbridge.__version__, LEVEL, BLOCK, SHARD, "crc32c", "no data"]
     digest = hashlib.sha256(json.dumps([facts, format_facts], default=str, sort_keys=True).encode())
@@ -305,15 +305,15 @@ def convert_share(
     sources: Any,
     looked_in: str = "the archives",
 ) -> None:
-    """Convert a share and save its records in `directory`, going on from where a killed job stopped.
+    """Convert a share and save its records in `directory`, resuming where a killed job stopped.
 
     Args:
-        samples: called with the ids that are still missing; gives the samples.
+        samples: called with the ids that are still missing; returns the samples.
         sources: names and checksums of the archives, and the state of the user's own files.
         looked_in: as of `convert`.
 
     Raises:
-        UserError: a chunk that was written before the kill was damaged since.
+        UserError: a chunk that was written before the kill has been damaged since.
     """
     classes = len(load_nomenclature(dataset.nomenclature).classes)
     journal = Journal(directory, shards, classes, identity(dataset, stream, shards, sources))

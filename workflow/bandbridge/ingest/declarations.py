@@ -1,4 +1,4 @@
-"""What a raster file says of its own pixels: no data, scale and offset, names of bands, its grid."""
+"""What a raster file states of its own pixels: no data, scale and offset, names of bands, its grid."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,24 +11,24 @@ from rasterio.io import DatasetReader
 
 from bandbridge.ingest.places import Grid, short_system
 
-# Of a file's own metadata, what says how its numbers are to be understood.
+# Tags of a file that state how its numbers are to be interpreted.
 TAGS = ("BOA_ADD_OFFSET", "RADIO_ADD_OFFSET", "PROCESSING_BASELINE")
 
 
 @dataclass(frozen=True, eq=False)
 class Declarations:
-    """What a file states; a tuple has an entry for each of its bands, and is empty where the file says nothing.
+    """What a file states; a tuple has an entry for each of its bands, and is empty where the file states nothing.
 
     Attributes:
-        nodata: the value that stands for no data, None where a band has none.
-        mask: (y, x), True where a mask inside or beside the file says that there are data; None without one.
+        nodata: the value that marks missing data, None where a band has none.
+        mask: (y, x), True where a mask inside or beside the file states that there are data; None without one.
         alpha: which band is an alpha channel, None where none is.
         scales, offsets: physical value = scale * number + offset.
         names: descriptions of the bands.
         colours: 'red', 'green', 'blue' ..., empty for a band that is none.
         wavelengths: centres in nanometres.
         tags: metadata of `TAGS` by name.
-        grid: where the file lies, None where it says nothing.
+        grid: where the file lies, None where the file states none.
     """
 
     nodata: tuple[float | None, ...] = ()
@@ -47,7 +47,7 @@ class Declarations:
         return self.mask is not None or self.alpha is not None or any(value is not None for value in self.nodata)
 
     def of_band(self, at: int) -> "Declarations":
-        """What is stated of one band alone."""
+        """What is stated of one band."""
         return self.of_bands([at])
 
     def of_bands(self, chosen: list[int]) -> "Declarations":
@@ -66,7 +66,7 @@ NOTHING = Declarations()
 
 
 def declarations_of(file: DatasetReader) -> Declarations:
-    """What an open file states. Pixels are read of its mask alone, if it has one."""
+    """What an open file states. Only the pixels of its mask are read, if it has one."""
     # JPEG within a TIFF needs three bands to be red, green and blue, whatever they are: that states nothing.
     is_by_compression = file.photometric is PhotometricInterp.ycbcr
     colours = ["" if is_by_compression else colour.name for colour in file.colorinterp]

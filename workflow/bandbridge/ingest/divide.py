@@ -1,8 +1,8 @@
 """Dividing a data set into train, val and test by shares, so that samples stay where they are when others come.
 
-A sample's split is decided by a hash of its name alone (SHA-256 of `seed:name`, its first eight bytes as a fraction of
+A sample's split depends only on a hash of its name (SHA-256 of `seed:name`, its first eight bytes as a fraction of
 2**64): below the share of test it is test, from one minus the share of val on it is val, else train. So neither new
-samples nor another order move one, and a larger share takes samples from train alone. Where a few samples leave a split
+samples nor another order move one, and a larger share takes samples only from train. Where a few samples leave a split
 with none, the nearest one is taken.
 """
 
@@ -36,17 +36,18 @@ def splits_of(names: Collection[str], shares: Mapping[str, float], seed: int) ->
     bounds = {"test": (0.0, shares["test"]), "val": (1 - shares["val"], 1.0)}
     if has_train:
         bounds["train"] = (shares["test"], 1 - shares["val"])
+    val_begin = 1 - shares["val"] if has_train else 0.0
     splits = {
-        name: "test" if own < shares["test"] else "val" if own >= 1 - shares["val"] or not has_train else "train"
-        for name, own in fractions.items()
+        name: "test" if fraction < shares["test"] else "val" if fraction >= val_begin else "train"
+        for name, fraction in fractions.items()
     }
     for split, (low, high) in bounds.items():
         counts = Counter(splits.values())
-        spare = [name for name, own in splits.items() if counts[own] > 1]
+        spare = [name for name, current in splits.items() if counts[current] > 1]
         if high - low > _NOTHING and not counts[split] and spare:
             nearest = min(spare, key=lambda name: (max(low - fractions[name], fractions[name] - high), name))
             splits[nearest] = split
-            _log(f"{split} would have no sample: {nearest} is put there, until more samples come")
+            _log(f"{split} would have no sample: {nearest} is moved to it, until there are more samples")
     return splits
 
 
@@ -73,15 +74,15 @@ def divide(
     """A split for each item.
 
     Args:
-        names: what decides; the same whatever other items there are.
+        names: the keys that are hashed; a name's split is the same whatever other items there are.
         classes: of the items, one each; all the same where items have several.
         draw: 'by_id' by the hash of the name; 'by_class' so that each class is divided by the same shares (rounded),
-            in the order given: then one more item moves others.
-        places: latitude and longitude of each item, where `spatial_block` is given.
+            in the order of the items: then one more item moves others.
+        places: latitude and longitude of each item, where `spatial_block` is set.
         spatial_block: side of squares in metres: the hash of the square decides, so neighbours stay together.
 
     Raises:
-        UserError: an item's place is unknown, and squares are asked for.
+        UserError: an item's place is unknown, and `spatial_block` is set.
     """
     if draw == BY_CLASS:
         splits = stratified_splits(classes, shares["val"], shares["test"], seed)
@@ -92,7 +93,7 @@ def divide(
         names = _squares(names, places, spatial_block)
     split_of = splits_of(set(names), shares, seed)
     splits = [split_of[name] for name in names]
-    _tell_absent(classes, splits, shares)
+    _log_absent(classes, splits, shares)
     return splits
 
 
@@ -117,19 +118,20 @@ def _squares(names: Sequence[str], places: Sequence[tuple[float, float] | None],
     if nowhere:
         raise UserError(
             f"spatial_block needs the place of every sample, and {len(nowhere)} of {len(names)} have none: "
-            f"{', '.join(nowhere[:MOST_EXAMPLES])}; give columns of lat and lon, or georeferenced files"
+            f"{', '.join(nowhere[:MOST_EXAMPLES])}; add columns of lat and lon, or use georeferenced files"
         )
     return [block_of(*place, side) for place in places if place is not None]
 
 
-def _tell_absent(classes: Sequence[str], splits: Sequence[str], shares: Mapping[str, float]) -> None:
-    """Name classes that a split has none of: shares hold on average only, and small classes may miss one."""
+def _log_absent(classes: Sequence[str], splits: Sequence[str], shares: Mapping[str, float]) -> None:
+    """Log the classes that a split lacks: shares hold only on average, so small classes may miss a split."""
     train = 1 - sum(shares.values())
     for split in (name for name, share in {"train": train, **shares}.items() if share > _NOTHING):
-        absent = sorted(set(classes) - {name for name, own in zip(classes, splits, strict=True) if own == split})
+        present = {name for name, item_split in zip(classes, splits, strict=True) if item_split == split}
+        absent = sorted(set(classes) - present)
         if absent and len(set(classes)) > 1:
-            shown = ", ".join(absent[:MOST_EXAMPLES]) + (" ..." if len(absent) > MOST_EXAMPLES else "")
-            _log(f"no sample in {split} of {len(absent)} classes: {shown}; another seed may do")
+            examples = ", ".join(absent[:MOST_EXAMPLES]) + (" ..." if len(absent) > MOST_EXAMPLES else "")
+            _log(f"no sample in {split} of {len(absent)} classes: {examples}; another seed may help")
 
 
 def _log(message: str) -> None:

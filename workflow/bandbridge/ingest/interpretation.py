@@ -33,10 +33,10 @@ def interpreted(raster: Raster, modality: Modality, name: str = "") -> Raster:
     if transparent is not None:
         valid = ~transparent if valid is None else valid & ~transparent
         valid = np.broadcast_to(valid, pixels.shape)
-    found = radiometry_for(stated, modality, name, pixels.dtype)
-    if found is not None:
-        pixels, valid = found.apply(pixels, valid)
-    return replace(raster, pixels=pixels, stated=stated, valid=valid, radiometry=str(found) if found else "")
+    radiometry = radiometry_for(stated, modality, name, pixels.dtype)
+    if radiometry is not None:
+        pixels, valid = radiometry.apply(pixels, valid)
+    return replace(raster, pixels=pixels, stated=stated, valid=valid, radiometry=str(radiometry) if radiometry else "")
 
 
 def chosen_bands(
@@ -69,10 +69,10 @@ def _if_named(stated: Declarations, modality: Modality) -> str:
 
 
 def radiometry_for(stated: Declarations, modality: Modality, name: str, dtype: np.dtype) -> Radiometry | None:
-    """What makes values in the modality's unit of a file's numbers.
+    """The conversion of a file's numbers to the modality's unit; None where they need none.
 
     Raises:
-        RasterError: what the file states makes no such values.
+        RasterError: the file's statements give no such conversion.
     """
     if modality.is_rgb:
         return None
@@ -93,14 +93,14 @@ def radiometry_for(stated: Declarations, modality: Modality, name: str, dtype: n
 
 
 def may_lack_data(stated: Declarations, modality: Modality, dtype: np.dtype) -> bool:
-    """Whether a band's pixels have to be looked at to know where there are data."""
+    """Whether a band's pixels have to be read to know where it holds data."""
     if modality.nodata == IGNORE:
         return dtype.kind == "f"
     return dtype.kind == "f" or modality.nodata is not None or stated.may_lack_data
 
 
 def together(valid: list[NDArray[np.bool_] | None], shape: tuple[int, ...]) -> NDArray[np.bool_] | None:
-    """Where several bands (y, x) hold data, (band, y, x); None where nothing says of any that some might be missing."""
+    """Where several bands (y, x) hold data, (band, y, x); None where no statement implies that any might be missing."""
     if all(band is None for band in valid):
         return None
     return np.stack([np.ones(shape, np.bool_) if band is None else band for band in valid])

@@ -1,11 +1,11 @@
-"""Files that nobody means as data: what operating systems, file managers and GIS programs leave beside them."""
+"""Files that are not data: those that operating systems, file managers and GIS programs leave beside data."""
 
 # Of Windows, of macOS, of network storage and of notebooks; hidden files and folders, which begin with a dot, as well.
 TRACES = {
     *("thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information"),
     *("__macosx", "icon\r", "@eadir", "lost+found", "__pycache__"),
 }
-# Locks, files that are still being written, and what QGIS and GDAL note down when someone only looks at a file.
+# Locks, files that are still being written, and what QGIS and GDAL write when a file is merely opened.
 TRACE_ENDINGS = (".aux.xml", ".part", ".crdownload", ".tmp", ".lock", ".lck", ".qmd", ".qpj", "~")
 # Files that belong to another one: overviews, masks, headers, places, styles.
 SIDE_ENDINGS = (

@@ -19,7 +19,7 @@ def names_in(text: str, separator: str) -> list[str]:
     """The names in a cell, in their order, without quotes and spaces around them.
 
     A cell in brackets is a list: of JSON ('["a", "b"]'), of Python ("['a', 'b']"), of NumPy ("['a' 'b']"), of
-    PostgreSQL ('{a,"b c"}') or without quotes ('[a, b]'). In any other, `separator` stands between two names.
+    PostgreSQL ('{a,"b c"}') or without quotes ('[a, b]'). In any other, `separator` separates the names.
     """
     text = text.strip()
     names = _listed(text) if is_list(text) else text.split(separator)
@@ -57,7 +57,7 @@ def whole(text: str) -> str:
 
 
 def flag(text: str) -> bool | None:
-    """Whether a cell of a column of 0 and 1 says yes; None where it says neither. An empty one says no."""
+    """Whether a cell of a column of 0 and 1 means yes; None where it means neither. An empty cell means no."""
     word = whole(text.strip().lower())
     if word in ("1", "true", "yes", "t", "y"):
         return True

@@ -1,4 +1,4 @@
-"""The state of the user's own files, cheaply: what is compared to see whether a folder of images has changed."""
+"""The state of the user's own files, cheap to compute, to detect whether a folder of images has changed."""
 
 import hashlib
 import os
@@ -17,13 +17,13 @@ BLOCK = 1 << 20
 def data_listing(dataset: Dataset, archives: Path, mode: str = "times") -> list[str]:
     """Number, bytes and digest of the files that a data set is made of and that are the user's own.
 
-    These are the files below `archives`, those that are downloaded excepted, the option `archive` and the table. A
+    These are the files below `archives`, except those that are downloaded, the option `archive` and the table. A
     file that is replaced, added, removed or renamed changes the digest.
 
     Args:
         archives: the folder of the data set's downloads, where files of one's own may lie as well.
         mode: 'times' compares names, sizes and times of change; 'content' names and bytes, which reads every file;
-            'nothing' looks at none of them.
+            'nothing' compares nothing.
 
     Returns:
         Three texts, '3,072 files', '9,437,184 bytes' and 'sha256:...'; none where there is no such file.

@@ -19,35 +19,36 @@ def is_mask(name: str) -> bool:
     return name.lower().endswith(ENDING)
 
 
-def masks_of(path: Path, wanted: Callable[[str], bool], search_tar: bool = False) -> dict[str, bytes]:
-    """File -> the content of its mask, for the wanted files that have one.
+def masks_of(path: Path, accepts: Callable[[str], bool], search_tar: bool = False) -> dict[str, bytes]:
+    """File -> the content of its mask, for the accepted files that have one.
 
     Args:
-        search_tar: read a tar for them, from its start to its end; without, `watched` has to see that it holds none.
+        accepts: a predicate of the files' names.
+        search_tar: read a tar for them, from its start to its end; otherwise `watched` has to check that it has none.
     """
     if _is_tar(path) and not search_tar:
         return {}
-    found = members(path, ["*.[mM][sS][kK]"], wanted=lambda name: wanted(_owner(name)))
-    return {_owner(name): content for name, content in found}
+    contents = members(path, ["*.[mM][sS][kK]"], accepts=lambda name: accepts(_owner(name)))
+    return {_owner(name): content for name, content in contents}
 
 
-def watched(path: Path, wanted: Callable[[str], bool]) -> Callable[[str], bool]:
-    """`wanted`, for `archives.members`, that raises a `UserError` where a tar has a mask of a wanted file.
+def watched(path: Path, accepts: Callable[[str], bool]) -> Callable[[str], bool]:
+    """A predicate for `archives.members` that raises a `UserError` where a tar has a mask of an accepted file.
 
-    A mask may stand behind its file, so that a tar would have to be read twice.
+    A mask may come after its file, so that a tar would have to be read twice.
     """
     if not _is_tar(path):
-        return wanted
+        return accepts
 
-    def is_wanted(name: str) -> bool:
-        if is_mask(name) and wanted(_owner(name)):
+    def accepts_unmasked(name: str) -> bool:
+        if is_mask(name) and accepts(_owner(name)):
             raise UserError(
                 f"{path}: '{name}' is the mask of another file, which a tar cannot be searched for; unpack the archive "
                 "to a folder, or make it a zip"
             )
-        return wanted(name)
+        return accepts(name)
 
-    return is_wanted
+    return accepts_unmasked
 
 
 def _owner(name: str) -> str:
@@ -59,7 +60,7 @@ def _is_tar(path: Path) -> bool:
 
 
 def masked(raster: Raster, mask: bytes | None) -> Raster:
-    """A raster whose `stated` says where its mask file has data.
+    """A raster whose `stated` has the mask of its mask file.
 
     Raises:
         RasterError: the mask is damaged or of another size.
@@ -83,6 +84,6 @@ def read_mask(content: bytes, shape: tuple[int, ...]) -> NDArray[np.bool_]:
         reason = in_gdals_words(error) if isinstance(error, RasterioError) else str(error)
         raise RasterError(f"has a mask file ({ENDING}) that {reason}") from error
     if pixels.shape[1:] != tuple(shape):
-        found, expected = (" x ".join(map(str, sides)) for sides in (pixels.shape[1:], shape))
-        raise RasterError(f"has a mask file ({ENDING}) of {found} pixels, expected {expected}")
+        actual, expected = (" x ".join(map(str, sides)) for sides in (pixels.shape[1:], shape))
+        raise RasterError(f"has a mask file ({ENDING}) of {actual} pixels, expected {expected}")
     return np.asarray((pixels > 0).all(axis=0))

@@ -1,6 +1,6 @@
 """Names of files as people write them: endings in any case and spelling, accents in any form, Windows' separators.
 
-A name that is written exactly as the file's own goes first everywhere; what is here decides only where none is.
+A file with exactly the stated name is always preferred; these rules apply only where there is none.
 """
 
 import posixpath
@@ -14,7 +14,7 @@ from bandbridge.ingest.junk import is_junk
 
 # Ending in small letters -> how it is spelled otherwise.
 _SPELLINGS = {".tiff": ".tif", ".gtif": ".tif", ".jpeg": ".jpg", ".jpe": ".jpg", ".jfif": ".jpg", ".j2k": ".jp2"}
-# Endings of the pictures and rasters that are read.
+# Endings of the images and rasters that are read.
 IMAGE_ENDINGS = frozenset(
     {
         *(".tif", ".jp2", ".png", ".jpg", ".webp", ".gif", ".bmp", ".ppm", ".pgm", ".npy"),
@@ -31,8 +31,8 @@ def ending(name: str) -> str:
 
 def with_usual_ending(name: str) -> str:
     """'a.tif' of 'a.TIFF'."""
-    stem, own = posixpath.splitext(name)
-    return stem + ending(name) if own else name
+    stem, extension = posixpath.splitext(name)
+    return stem + ending(name) if extension else name
 
 
 def has_image_ending(name: str) -> bool:
@@ -67,7 +67,7 @@ def folded(name: str) -> str:
 class Lookalikes:
     """The files of an archive that someone may mean by a name that none of them has.
 
-    They are, in this order: those whose names differ in case, ending's spelling or accents alone; those that a name
+    They are, in this order: those whose names differ in case, ending's spelling or accents only; those that a name
     without an ending is the stem of; and those in any folder that a bare file name is the name of.
     """
 

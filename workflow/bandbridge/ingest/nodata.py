@@ -1,6 +1,6 @@
-"""Pixels without data: which they are by what files and data sets state, and what stands for them in a store.
+"""Pixels without data: which they are by what files and data sets state, and their fill value in a store.
 
-A store has one value for no data, by its number type (`FILL`). What a file calls no data becomes that value, and a
+A store has one fill value, by its number type (`FILL`). What a file calls no data becomes that value, and a
 value with data that happens to equal it becomes the next one, as GDAL's warper does it.
 """
 
@@ -17,7 +17,7 @@ from rasterio.io import MemoryFile
 
 from bandbridge.ingest.declarations import Declarations
 
-# Number type -> what stands for no data in a store. Zero is what satellites' digital numbers have there.
+# Number type -> the fill value of a store. Zero is that of satellites' digital numbers.
 FILL: dict[str, int | float] = {"uint8": 0, "uint16": 0, "int16": -32768, "float32": float("nan")}
 IGNORE = "ignore"
 # No number of a file; with NaN, GDAL would lose the neighbours of pixels without data as well.
@@ -27,7 +27,7 @@ NoData = float | tuple[float, ...] | str | None
 
 
 def validity(pixels: NDArray[Any], stated: Declarations, nodata: NoData = None) -> NDArray[np.bool_] | None:
-    """Where pixels (band, y, x) hold data; None where all do and nothing says that some might not.
+    """Where pixels (band, y, x) hold data; None where all do and no statement implies that some might not.
 
     Args:
         nodata: of the data set's file, beside what the raster itself states: one value, one per band, or 'ignore',
@@ -70,7 +70,7 @@ def _as(value: float, dtype: np.dtype) -> np.generic | None:
 
 
 def share(valid: NDArray[np.bool_]) -> float:
-    """The share of pixels at which every band holds data; (band, y, x) or, of pictures, (y, x)."""
+    """The share of pixels at which every band holds data; (band, y, x) or, of images, (y, x)."""
     return float(valid.all(axis=0).mean() if valid.ndim == 3 else valid.mean())
 
 
@@ -92,7 +92,7 @@ def to_grid_with_data(
 ) -> tuple[NDArray[Any], NDArray[np.bool_]]:
     """One band (y, x) on a grid of `height` by `width` of the same extent, and where that holds data: as GDAL has it.
 
-    Values without data are mixed with none; next to them, 'bilinear' and 'cubic' are made of the values that there are.
+    Values without data are mixed with none; next to them, 'bilinear' and 'cubic' use only values with data.
     """
     rows, columns = pixels.shape
     if (rows, columns) == (height, width):
@@ -103,12 +103,12 @@ def to_grid_with_data(
             file.write(np.where(valid, pixels.astype(np.float64), _NO_VALUE), 1)
         with memory.open() as file:
             values = file.read(1, out_shape=(height, width), resampling=Resampling[resampling])
-    found = values != _NO_VALUE
-    values = np.where(found, values, 0)
+    has_data = values != _NO_VALUE
+    values = np.where(has_data, values, 0)
     if pixels.dtype.kind in "iu":  # cubic may lead beyond what the number type holds
         limits = np.iinfo(pixels.dtype)
         values = np.clip(np.floor(values + 0.5), limits.min, limits.max)
-    return values.astype(pixels.dtype), found
+    return values.astype(pixels.dtype), has_data
 
 
 @contextmanager

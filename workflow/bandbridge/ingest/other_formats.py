@@ -1,6 +1,6 @@
-"""Pixels that come as ENVI's raw data with a header, or as NumPy's arrays: brought to a TIFF in memory.
+"""ENVI raw data with a header, and NumPy arrays, converted to a TIFF in memory.
 
-Everything behind the readers decodes one kind of file, with its place, its band names and its fill value.
+Everything after the readers decodes one kind of file, with its place, its band names and its fill value.
 """
 
 import posixpath
@@ -25,7 +25,7 @@ from bandbridge.ingest.names import ending
 from bandbridge.ingest.rasters import MOST_SAMPLE_BYTES, SEALED, RasterError, in_gdals_words, must_fit
 
 NUMPY = b"\x93NUMPY"
-# Of formats that are read as they are: TIFF and BigTIFF, then pictures.
+# Of formats that are read as they are: TIFF and BigTIFF, then images.
 KNOWN = (
     b"II*\0",
     b"MM\0*",
@@ -43,13 +43,13 @@ TWO_LETTERS = (".bmp", ".ppm", ".pgm")
 JP2_BOX = b"jP  "
 HEADER_ENDING = ".hdr"
 MOST_HEADER_BYTES = 4 * 1024**2
-# The header lies beside the data in GDAL's memory, which must be looked for there and nowhere else.
+# The header lies beside the data in GDAL's memory, the only place where it may be looked for.
 _BESIDE = {**SEALED, "GDAL_DISABLE_READDIR_ON_OPEN": "TRUE", "RAW_CHECK_FILE_SIZE": "YES"}
 _NUMPY_TYPES = {"bool": "uint8", "int64": "int32", "uint64": "uint32", "float16": "float32"}
 
 
 class OtherFormats:
-    """The files of an archive as TIFF, JPEG 2000 or pictures; ENVI's headers are looked up when a file needs one."""
+    """The files of an archive as TIFF, JPEG 2000 or other images; ENVI headers are looked up when a file needs one."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -78,7 +78,7 @@ class OtherFormats:
             self._headers = {
                 posixpath.splitext(name)[0].lower(): content
                 for name, content in members(
-                    self._path, limit=MOST_HEADER_BYTES, wanted=lambda name: name.lower().endswith(HEADER_ENDING)
+                    self._path, limit=MOST_HEADER_BYTES, accepts=lambda name: name.lower().endswith(HEADER_ENDING)
                 )
                 if content.lstrip().startswith(b"ENVI")
             }

@@ -19,7 +19,7 @@ from bandbridge.ingest.radiometry import per_reflectance, store_unit
 from bandbridge.ingest.records import GOOD, Records
 from bandbridge.store.shard_reader import ShardReader
 
-# How many samples of a split are looked at, and how many pixels of each.
+# How many samples of a split are read, and how many pixels of each.
 SAMPLES_FOR_UNITS, SAMPLES_FOR_COMPOSITES, PIXELS = 32, 512, 1_000
 # Half of the values of reflectance cannot be above the first or below the second.
 LARGEST_MEDIAN, SMALLEST_MEDIAN = 1.5, 0.001
@@ -29,12 +29,12 @@ FINE = 1_000
 
 @dataclass(frozen=True)
 class PixelFacts:
-    """What a store says of a modality beside what the data set's file does.
+    """What a store states of a modality beyond what the data set's file does.
 
     Attributes:
-        composite: with the ranges that its percentiles are.
+        composite: with the ranges that its percentiles give.
         units: None where the values cannot be of the unit that is stated.
-        stated: further facts, only what there is.
+        stated: further facts, only those that apply.
         remarks: sentences for the log and the report.
     """
 
@@ -55,7 +55,7 @@ def unlike_most(modality: Modality, records: Records) -> Iterator[tuple[int, str
         small = records.small[rows]
         if 0 < small.sum() < len(rows):
             most_are_small = small.sum() * 2 > len(small)
-            most = "most of the others are so" if most_are_small else f"most are {unit}"
+            most = "so are most of the others" if most_are_small else f"most are {unit}"
             for row in rows[small != most_are_small].tolist():
                 which = "some of its values are 4 or more" if most_are_small else "every value is below 4"
                 looks = f"not reflectance from 0 to 1, {most}" if most_are_small else f"reflectance from 0 to 1, {most}"
@@ -95,7 +95,7 @@ def _grid(records: Records, row: int) -> Grid:
 
 
 def fill_of(records: Records, rows: NDArray[np.int64]) -> int | float | None:
-    """What stands for no data in a modality's array; None where no file says that some might be missing."""
+    """The fill value of a modality's array; None where no file implies that data might be missing."""
     if not len(rows) or (records.valid[rows] < 0).all():
         return None
     return FILL.get(records.forms[records.form[rows[0]]].split()[-1])
@@ -120,7 +120,7 @@ def facts_of_pixels(
     """What the samples that are kept show of a modality.
 
     Args:
-        array: of the split that is looked at.
+        array: of the split that is examined.
         rows: of all samples that are kept, in `records`.
     """
     stated: dict[str, Any] = {}

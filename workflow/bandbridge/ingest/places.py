@@ -15,7 +15,7 @@ from rasterio import Affine
 from rasterio.enums import Resampling
 from rasterio.warp import reproject
 
-# What becomes of bands and modalities that lie on other grids than the first: refused, or brought to its grid.
+# Bands and modalities on another grid than the first are refused, or resampled to its grid.
 OTHER_GRIDS = ("refuse", "resample")
 
 
@@ -55,7 +55,7 @@ class Grid:
         return max(math.hypot(a, d), math.hypot(b, e))
 
     def resized(self, height: int, width: int) -> "Grid":
-        """The same ground in so many pixels."""
+        """The same ground in `height` x `width` pixels."""
         across, down = self.width / width, self.height / height
         a, b, c, d, e, f = self.transform
         return Grid(self.crs, (a * across, b * down, c, d * across, e * down, f), height, width)
@@ -68,16 +68,16 @@ class Grid:
 def system_name(crs: str) -> str:
     """A reference system in a few words: 'EPSG:32633', or its own name where it has no code."""
     try:
-        known = CRS.from_user_input(crs)
+        system = CRS.from_user_input(crs)
     except CRSError:
         return crs[:40]
-    code = known.to_authority(min_confidence=90)
-    return ":".join(code) if code else known.name
+    code = system.to_authority(min_confidence=90)
+    return ":".join(code) if code else system.name
 
 
 @cache
 def short_system(wkt: str) -> str:
-    """'EPSG:32633' in place of a system's WKT, where it is surely that one."""
+    """'EPSG:32633' in place of a system's WKT, where it certainly is that system."""
     code = CRS.from_user_input(wkt).to_authority(min_confidence=100)
     return ":".join(code) if code else wkt
 
@@ -116,13 +116,13 @@ def misplaced(grids: Mapping[str, Grid | None]) -> str | None:
 
     Files that state no place are not compared; edges may differ by half a pixel of the finest.
     """
-    known = {name: grid for name, grid in grids.items() if grid is not None}
-    if len(known) < 2:
+    placed = {name: grid for name, grid in grids.items() if grid is not None}
+    if len(placed) < 2:
         return None
-    finest = min(known, key=lambda name: known[name].pixel)
+    finest = min(placed, key=lambda name: placed[name].pixel)
     reasons: dict[str, list[str]] = {}
-    for name, grid in known.items():
-        if reason := difference(known[finest], grid, known[finest].pixel / 2):
+    for name, grid in placed.items():
+        if reason := difference(placed[finest], grid, placed[finest].pixel / 2):
             reasons.setdefault(reason, []).append(name)
     if not reasons:
         return None
@@ -134,11 +134,11 @@ def modality_difference(first: Grid, other: Grid) -> str | None:
     return difference(first, other, max(first.pixel, other.pixel) * 1.01)
 
 
-def on_ground(target: Grid, own: Grid) -> Grid:
-    """The ground of `target` in pixels about as large as those of `own`."""
-    comparable = same_system(target.crs, own.crs) or (_in_metres(target.crs) and _in_metres(own.crs))
-    per_own = target.pixel / own.pixel if comparable else 1.0
-    return target.resized(max(1, round(target.height * per_own)), max(1, round(target.width * per_own)))
+def on_ground(target: Grid, source: Grid) -> Grid:
+    """The ground of `target` in pixels about as large as those of `source`."""
+    comparable = same_system(target.crs, source.crs) or (_in_metres(target.crs) and _in_metres(source.crs))
+    scale = target.pixel / source.pixel if comparable else 1.0
+    return target.resized(max(1, round(target.height * scale)), max(1, round(target.width * scale)))
 
 
 @cache
@@ -166,7 +166,7 @@ def on_grid(
         dst_nodata=np.nan,
         resampling=Resampling[resampling],
     )
-    found = np.isfinite(out)
-    out = np.where(found, out, 0)
+    has_data = np.isfinite(out)
+    out = np.where(has_data, out, 0)
     whole = pixels.dtype.kind in "iu"
-    return (np.floor(out + 0.5) if whole else out).astype(pixels.dtype), found
+    return (np.floor(out + 0.5) if whole else out).astype(pixels.dtype), has_data

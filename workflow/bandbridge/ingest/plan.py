@@ -1,4 +1,4 @@
-"""The plan of a conversion: which samples a data set should have, in which shard of which split each will stand."""
+"""The plan of a conversion: which samples a data set should have, and in which shard of which split each belongs."""
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,7 +19,7 @@ SHARD = 2_000
 
 @dataclass(frozen=True)
 class Refused:
-    """A sample that is not in the store, and why: a line of the quarantine list."""
+    """A sample that is not in the store, and why: one row of the quarantine list."""
 
     id: str
     split: str
@@ -51,7 +51,7 @@ class Plan:
         ]
 
     def share(self, job: int, jobs: int) -> list[Shard]:
-        """The shards of one of several jobs (counted from 0): neighbours, all jobs' shares as even as can be."""
+        """The shards of one of several jobs (counted from 0): neighbours, and as even as possible between jobs."""
         shards = self.shards()
         return shards[len(shards) * job // jobs : len(shards) * (job + 1) // jobs]
 
@@ -66,7 +66,7 @@ def make_plan(dataset: Dataset, planned: Iterable[Planned]) -> Plan:
     refused, paths = [], {}
     everything = sorted(planned, key=lambda sample: sample.id)
     if not everything:
-        raise UserError(f"{dataset.name}: its lists and archives name no sample; look at the data set's options")
+        raise UserError(f"{dataset.name}: its lists and archives name no sample; check the data set's options")
     for name, group in groupby(everything, key=lambda sample: sample.id):
         same = list(group)
         splits = sorted(sample.split for sample in same)

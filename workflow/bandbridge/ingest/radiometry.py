@@ -1,6 +1,6 @@
 """From the numbers of a file to values in the sensor's unit: scales, offsets, reflectance as 0..1 or times 10,000.
 
-The first of these that says something counts: `scale`, `offset` and `unit` of the data set's file; scale and offset of
+The first of these that is stated counts: `scale`, `offset` and `unit` of the data set's file; scale and offset of
 a file's bands; metadata of Sentinel-2 products; the processing baseline in a file's name. As of baseline 04.00, ESA
 adds 1,000 to Sentinel-2's digital numbers (Products Specification Document, S2-PDGS-TAS-DI-PSD, issue 14.9).
 """
@@ -16,13 +16,13 @@ from bandbridge.catalogue.modalities import Modality
 from bandbridge.catalogue.sensors import sensor_of
 from bandbridge.ingest.declarations import Declarations
 
-# 'reflectance x 10000' is reflectance times this; 'reflectance' alone, times 1.
+# 'reflectance x 10000' is reflectance times this; plain 'reflectance', times 1.
 REFLECTANCE = re.compile(r"(?:surface |toa |boa )?reflectance(?:\s*[x×*]\s*([\d_,]+(?:\.\d+)?))?", re.IGNORECASE)
 # The baseline in the name of a product: S2A_MSIL2A_20220126T102311_N0400_R065_T33UUU_20220126T120000.
 BASELINE = re.compile(r"S2[A-D]_MSIL(?:1C|2A)_\d{8}T\d{6}_N(\d{2})(\d{2})_", re.IGNORECASE)
 FIRST_WITH_OFFSET, NO_BASELINE = 4, 99  # N9999 is what processors outside ESA's ground segment write
 BASELINE_OFFSET = -1000.0
-# Scales of digital numbers that stand for reflectance are far below this, those of numbers in their own unit far above.
+# Scales of digital numbers that encode reflectance are far below this, those of numbers in their own unit far above.
 LARGEST_SCALE_TO_REFLECTANCE = 0.05
 # Offsets of reflectance are tenths, of digital numbers hundreds.
 LARGEST_OFFSET_OF_REFLECTANCE = 2.0
@@ -36,7 +36,7 @@ class Radiometry:
 
     Attributes:
         why: where it comes from, in words that are the same for all files of a kind.
-        applied: False where a file states scale and offset, and nothing says of which unit the result is.
+        applied: False where a file states scale and offset, and the unit of the result is unknown.
     """
 
     gains: tuple[float, ...]
@@ -58,8 +58,8 @@ class Radiometry:
     ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
         """Pixels (band, y, x) in the sensor's unit.
 
-        Whole numbers stay of their type where gain and shift are whole: what lies below the least of it (reflectance
-        below zero) is that least. All else becomes float32.
+        Whole numbers stay of their type where gain and shift are whole: what lies below its smallest value (reflectance
+        below zero) is set to that. Everything else becomes float32.
         """
         if not self.applied or (self.keeps_type and not any(self.shifts)):
             return pixels, valid
@@ -97,7 +97,7 @@ def radiometry_of(  # noqa: PLR0913 (half of them are keyword-only facts)
     scale: Numbers = None,
     offset: Numbers = None,
 ) -> Radiometry | None:
-    """What makes values in the sensor's unit of a file's numbers; None where they are that as delivered.
+    """The conversion of a file's numbers to the sensor's unit; None where they need none.
 
     Args:
         name: of the file, with its folders; ESA's names state the baseline.
@@ -135,13 +135,15 @@ def _of_tags(
     scales, offsets = stated.scales or (1.0,) * bands, stated.offsets or (0.0,) * bands
     if per is None:
         why = "scale and offset of the files' bands"
-        known = sensor_unit is not None or unit is not None
-        return Radiometry(scales, offsets, why if known else f"{why}, which do not say their unit", applied=known)
+        is_unit_known = sensor_unit is not None or unit is not None
+        return Radiometry(
+            scales, offsets, why if is_unit_known else f"{why}, which do not say their unit", applied=is_unit_known
+        )
     if unit is not None:
         factor = _factor(unit, per)
     else:
         largest = max(abs(scale) for scale in scales)
-        # An offset alone shows its unit by its size.
+        # The size of an offset without a scale shows its unit.
         of_reflectance = largest <= LARGEST_SCALE_TO_REFLECTANCE or (
             largest == 1 and max(map(abs, offsets)) <= LARGEST_OFFSET_OF_REFLECTANCE
         )
@@ -176,8 +178,8 @@ def _of_product(stated: Declarations, name: str, per: float, bands: int) -> Radi
 
 def _factor(unit: str | None, per: float | None) -> float:
     """From the unit of the files to the sensor's, where both are reflectance."""
-    own = per_reflectance(unit)
-    return 1.0 if own is None or per is None else _tidy(per / own)
+    per_in_files = per_reflectance(unit)
+    return 1.0 if per_in_files is None or per is None else _tidy(per / per_in_files)
 
 
 def _meaningful(gains: tuple[float, ...], shifts: tuple[float, ...], why: str) -> Radiometry | None:

@@ -1,6 +1,6 @@
 """Decoding raster files that are in memory, and bringing bands of several resolutions to one grid.
 
-Files are not trusted: GDAL reads them with the drivers of `DRIVERS` alone, none leads to another file or to an address,
+Files are not trusted: GDAL reads them only with the drivers of `DRIVERS`, none leads to another file or to an address,
 and the size of the pixels is known and bounded before they are decoded.
 """
 
@@ -26,10 +26,10 @@ from bandbridge.catalogue.datasets import RESAMPLINGS
 from bandbridge.ingest.declarations import NOTHING, Declarations, declarations_of, grid_of
 from bandbridge.ingest.places import Grid
 
-# GDAL has some 150 drivers, and tries all of them on whatever it is given: VRT opens any other file, WMS and STAC any
+# GDAL has some 150 drivers, and tries all of them on any file: VRT opens any other file, WMS and STAC any
 # address, HDF5 and netCDF bring parsers of their own.
 DRIVERS = ("GTiff", "JP2OpenJPEG", "PNG", "JPEG")
-# Nothing beside a file is looked for, and no file is fetched, whatever a driver is asked to open.
+# Files beside a file are never read, and no file is fetched, whichever file a driver opens.
 SEALED = {
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     "GDAL_PAM_ENABLED": "NO",
@@ -37,7 +37,7 @@ SEALED = {
     "GDAL_VRT_ENABLE_PYTHON": "NO",
     "GDAL_VRT_ENABLE_RAWRASTERBAND": "NO",
 }
-# Metadata of a TIFF that name the file in which GDAL looks for its overviews, with any driver.
+# Metadata domains of a TIFF that name the file in which GDAL looks for its overviews, with any driver.
 LEADING_AWAY = ("OVERVIEWS", "ProxyOverviewRequest")
 # GDAL takes a PNG that breaks off for a whole one, the rest of it black.
 PNG, PNG_END = b"\x89PNG\r\n", b"IEND\xaeB`\x82"
@@ -62,7 +62,7 @@ _PHOTOMETRIC, _AS_STORED = 262, {0, 1, 2, 3}
 _PIXEL_SCALE, _TIE_POINT, _TRANSFORMATION, _GEO_KEYS = 33550, 33922, 34264, 34735
 _RASTER_TYPE, _GEOGRAPHIC, _PROJECTED = 1025, 2048, 3072
 _PIXEL_IS_AREA, _USER_DEFINED = 1, 32767
-# TIFF 6.0: channels beside the colours, such as alpha. GDAL: what it says of bands, in XML, and the value of no data.
+# TIFF 6.0: channels beside the colours, such as alpha. GDAL: its metadata of bands, in XML, and the value of no data.
 _PHOTOMETRIC, _EXTRA, _GDAL_METADATA, _GDAL_NODATA = 262, 338, 42112, 42113
 _RGB = 2
 # No tag: where the next image of the file begins, such as the mask of the first; 0 where there is none.
@@ -79,7 +79,7 @@ Place = tuple[float, float] | None
 
 
 class RasterError(ValueError):
-    """A file that cannot be decoded; the message says what is wrong with it."""
+    """A file that cannot be decoded; the message states the reason."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,10 +88,10 @@ class Raster:
 
     Attributes:
         pixels: (band, y, x) in the file's number type.
-        place: finds `centre`, when it is asked for: most band files of a sample need not be.
-        stated: what the file says of its pixels.
-        find_grid: finds `grid`, when it is asked for.
-        valid: where there are data, in the shape of the pixels; None where nothing says that some might be missing.
+        place: computes `centre` on demand, since most band files of a sample never need it.
+        stated: what the file states of its pixels.
+        find_grid: computes `grid` on demand.
+        valid: where there are data, in the shape of the pixels; None where no statement implies missing data.
         radiometry: what was made of the file's numbers, in words; empty where they are as delivered.
     """
 
@@ -177,7 +177,7 @@ def opened(content: bytes) -> Iterator[DatasetReader]:
 
 
 def in_gdals_words(error: Exception) -> str:
-    """What GDAL says is wrong, without the folder of the file in memory, which differs each time."""
+    """GDAL's message, without the folder of the file in memory, which differs each time."""
     text = " ".join(str(error.__cause__ or error).split())
     return re.sub(rf"/vsimem/[\w-]+/{NAME}|{NAME}", "it", text)
 
@@ -194,7 +194,7 @@ def must_fit(file: DatasetReader, limit: int) -> None:
 
 
 def blocks_must_fit(file: DatasetReader) -> None:
-    """A `RasterError` where GDAL would have to decode more than `MOST_SAMPLE_BYTES` at once, whatever is asked for."""
+    """A `RasterError` where GDAL has to decode more than `MOST_SAMPLE_BYTES` at once, even of a small window."""
     together = file.interleaving is not None and file.interleaving.name != "band"
     for height, width in file.block_shapes:
         size = (file.count if together else 1) * height * width * _largest_number(file)
@@ -211,7 +211,7 @@ def _largest_number(file: DatasetReader) -> int:
 
 
 class _UnusualError(Exception):
-    """A georeference that GDAL is asked about."""
+    """A georeference that is left to GDAL."""
 
 
 def _decode_with_gdal(content: bytes, limit: int) -> Raster:
@@ -250,7 +250,7 @@ def _tiff_fields(content: bytes) -> dict[int, tuple[Any, ...]] | None:
         fields: dict[int, tuple[Any, ...]] = {0: (order,)}
         entries = content[at + 2 : at + 2 + 12 * count]
         for number, (tag, kind, n, value) in enumerate(struct.iter_unpack(order + "HHII", entries)):
-            # The first of a tag counts; a field of no values is no field.
+            # The first field of a tag counts; a field without values is ignored.
             if tag in fields or not n:
                 continue
             if tag in _READ and kind in _FORMATS:
@@ -267,7 +267,7 @@ def _tiff_fields(content: bytes) -> dict[int, tuple[Any, ...]] | None:
 
 
 def _plain_declarations(content: bytes, fields: Mapping[int, tuple[Any, ...]], bands: int) -> Declarations:
-    """What a plain TIFF says of its pixels. GDAL is asked where it says more than what no data is."""
+    """What a plain TIFF states of its pixels. GDAL is used where it states more than the value of no data."""
     more = _GDAL_METADATA in fields or fields.get(_NEXT_IMAGE) != (0,) or any(fields.get(_EXTRA, ()))
     if more or (bands > 1 and fields.get(_PHOTOMETRIC) == (_RGB,)):
         with opened(content) as file:
@@ -316,18 +316,18 @@ def _plain_pixels(content: bytes, fields: Mapping[int, tuple[Any, ...]]) -> NDAr
 
 
 def _centre(fields: Mapping[int, tuple[Any, ...]], shape: tuple[int, ...]) -> Place:
-    found = _reference(fields)
-    if found is None:
+    reference = _reference(fields)
+    if reference is None:
         return None
-    crs, left, top, across, down = found
+    crs, left, top, across, down = reference
     return _to_wgs84(crs, left + shape[1] / 2 * across, top - shape[0] / 2 * down)
 
 
 def _grid(fields: Mapping[int, tuple[Any, ...]], shape: tuple[int, ...]) -> Grid | None:
-    found = _reference(fields)
-    if found is None:
+    reference = _reference(fields)
+    if reference is None:
         return None
-    crs, left, top, across, down = found
+    crs, left, top, across, down = reference
     return Grid(crs, (across, 0.0, left, 0.0, -down, top), shape[0], shape[1])
 
 
@@ -336,7 +336,7 @@ def _reference(fields: Mapping[int, tuple[Any, ...]]) -> tuple[str, float, float
     if _GEO_KEYS not in fields:
         return None
     numbers = fields[_GEO_KEYS]
-    # Four numbers a key: its name, where its value is (0: here), how many values, the value.
+    # Four numbers per key: its name, where its value is (0: here), how many values, the value.
     keys = {numbers[at]: numbers[at + 3] for at in range(4, len(numbers) - 3, 4) if numbers[at + 1] == 0}
     code = keys.get(_PROJECTED, keys.get(_GEOGRAPHIC, _USER_DEFINED))
     tie, scale = fields.get(_TIE_POINT, ()), fields.get(_PIXEL_SCALE, ())
@@ -395,7 +395,7 @@ def _nearest(source: int, target: int) -> NDArray[np.intp]:
 
 @cache
 def _bilinear(source: int, target: int) -> NDArray[np.float64]:
-    """(target, source) weights of the two nearest pixel centres; at the edges the outermost pixel counts alone."""
+    """(target, source) weights of the two nearest pixel centres; at the edges only the outermost pixel counts."""
     at = np.clip((np.arange(target) + 0.5) * source / target - 0.5, 0, source - 1)
     low = np.minimum(at.astype(np.intp), max(source - 2, 0))
     weights = np.zeros((target, source))

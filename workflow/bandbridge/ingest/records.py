@@ -28,7 +28,7 @@ class Records:
         labels: (sample, class) uint8; `labelled` says where they are known.
         centre: (sample, 2) latitude and longitude, NaN where unknown.
         date: ISO 8601, empty where unknown.
-        valid: the share of pixels that hold data in all bands, -1 where nothing says that some might not.
+        valid: the share of pixels that hold data in all bands, -1 where no statement implies missing data.
         made: which of `radiometries`, what was made of the file's numbers, a sample has; 0 is nothing.
         small: whether its values are below `SMALL`, as of reflectance from 0 to 1.
         system: which of `systems`, reference systems, its pixels' grid is in; -1 where unknown.
@@ -36,7 +36,7 @@ class Records:
         reasons: sample -> why it is `BAD`.
     """
 
-    OF_A_SHARE: ClassVar[tuple[str, ...]] = ("forms", "reasons", "radiometries", "systems")  # not one for each sample
+    OF_A_SHARE: ClassVar[tuple[str, ...]] = ("forms", "reasons", "radiometries", "systems")  # not one per sample
 
     state: NDArray[np.uint8]
     place: NDArray[np.uint64]
@@ -75,7 +75,7 @@ class Records:
         )
 
     def enter(self, line: Mapping[str, Any]) -> None:
-        """Take over a line of the journal."""
+        """Apply one line of the journal."""
         at = line["at"]
         if "reason" in line:
             self.state[at] = BAD
@@ -104,7 +104,7 @@ class Records:
 
 
 def _place(names: list[str], name: str) -> int:
-    """Where a name stands in a list, which it is added to if it is new."""
+    """The index of a name in a list, to which it is appended if it is new."""
     if name not in names:
         names.append(name)
     return names.index(name)

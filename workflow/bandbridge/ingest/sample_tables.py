@@ -54,8 +54,8 @@ def _grids(
     systems = [records.systems[number] if number >= 0 else "" for number in records.system[split.rows].tolist()]
     sides = records.forms[records.form[split.rows[0]]].split()[:3]
     height, width = map(int, sides[:2] if modality.is_rgb else sides[1:])
-    known = records.system[split.rows, None] >= 0
-    return systems, np.where(known, records.transform[split.rows], np.nan), (height, width)
+    has_grid = records.system[split.rows, None] >= 0
+    return systems, np.where(has_grid, records.transform[split.rows], np.nan), (height, width)
 
 
 def write_sample_table(
@@ -78,15 +78,15 @@ def write_sample_table(
         "valid_share": np.abs(records.valid[rows]),  # unknown is -1: all do
         "crs": [system or None for systems, _, _ in grids for system in systems],
     }
-    systems = [system for own, _, _ in grids for system in own]
-    transforms = np.concatenate([own for _, own, _ in grids])
+    systems = [system for split_systems, _, _ in grids for system in split_systems]
+    transforms = np.concatenate([split_transforms for _, split_transforms, _ in grids])
     write_table(path, columns, footprints(grids[0][2], systems, transforms, centre))
 
 
 def _centres_and_dates(
     dataset: Dataset, rows: NDArray[np.int64], streams: Mapping[str, Records]
 ) -> tuple[NDArray[np.float64], NDArray[np.str_]]:
-    """(sample, 2) latitude and longitude, and ISO dates, of the first stream that knows each."""
+    """(sample, 2) latitude and longitude, and ISO dates, each from the first stream that states it."""
     records = [streams[name] for name in dataset.streams]
     centre, date = records[0].centre[rows], records[0].date[rows]
     for other in records[1:]:
@@ -135,7 +135,7 @@ def _text(values: Sequence[str]) -> NDArray[Any]:
 
 
 def wavelengths_of(modality: Modality, sensor: Sensor | None) -> list[float | None] | None:
-    """In nanometres, one a band; None where none is known, or where they do not tell the bands apart (radar)."""
-    known = {band.name: band.wavelength for band in sensor.bands} if sensor else {}
-    found = [known.get(name) for name in modality.bands]
-    return found if len({*found} - {None}) > 1 else None
+    """In nanometres, one per band; None where none is known, or where they do not distinguish the bands (radar)."""
+    by_name = {band.name: band.wavelength for band in sensor.bands} if sensor else {}
+    wavelengths = [by_name.get(name) for name in modality.bands]
+    return wavelengths if len({*wavelengths} - {None}) > 1 else None

@@ -69,8 +69,8 @@ class Layer:
         if self.on is not None:
             assert self.stated.grid is not None
             data = None if valid is None else valid[None]
-            moved, found = on_grid(self.raster.read([self.index]), data, self.stated.grid, self.on, resampling)
-            return moved[0], found[0]
+            moved, has_data = on_grid(self.raster.read([self.index]), data, self.stated.grid, self.on, resampling)
+            return moved[0], has_data[0]
         if valid is None or valid.all():
             pixels = self.raster.read(self.index, out_shape=(height, width), resampling=Resampling[resampling])
             return pixels, None if valid is None else np.ones((height, width), np.bool_)
@@ -96,10 +96,10 @@ def layer_of(
     """A band in an open file.
 
     Args:
-        modality: with this band alone.
-        index: of the band in a file of several, from 1; None for a file of this band alone.
+        modality: with only this band.
+        index: of the band in a file of several, from 1; None for a file with only this band.
         product: what the metadata of the product that the file is of state.
-        mask: the file beside it that says where it holds data.
+        mask: content of the mask file beside it.
 
     Raises:
         RasterError: the file has further bands, or what it states of this one contradicts the data set's file.
@@ -114,8 +114,8 @@ def layer_of(
         index = 1 if chosen is None else chosen[0] + 1
     if product is not None:
         of_band = replace(of_band, nodata=(product.nodata,), tags={**of_band.tags, **product.tags})
-    found = radiometry_for(of_band, modality, file, np.dtype(raster.dtypes[index - 1]))
-    return Layer(raster, index, None if alpha is None else alpha + 1, of_band, modality, found, on)
+    radiometry = radiometry_for(of_band, modality, file, np.dtype(raster.dtypes[index - 1]))
+    return Layer(raster, index, None if alpha is None else alpha + 1, of_band, modality, radiometry, on)
 
 
 def must_agree(layers: Mapping[str, Layer]) -> None:
@@ -124,9 +124,9 @@ def must_agree(layers: Mapping[str, Layer]) -> None:
 
 
 def valid_pixels(layers: Sequence[Layer], height: int, width: int, resampling: str) -> NDArray[np.bool_] | None:
-    """(y, x), where all bands hold data; None where nothing says of any that some might be missing.
+    """(y, x), where all bands hold data; None where no statement implies missing data.
 
-    Pixels are read of the bands that may lack data alone.
+    Only the pixels of bands that may lack data are read.
     """
     whole: NDArray[np.bool_] | None = None
     for layer in layers:

@@ -18,10 +18,10 @@ Stack = tuple[NDArray[Any], NDArray[np.bool_] | None, Grid | None]
 def stacked_bands(
     files: Mapping[str, Raster], modality: Modality, resampling: str, other_grids: str, target: Grid | None = None
 ) -> Stack:
-    """Bands of any resolutions on one grid: pixels (band, y, x), or (y, x, 3) for 'rgb'; where are data; the grid.
+    """Bands of any resolutions on one grid: pixels (band, y, x), or (y, x, 3) for 'rgb'; their validity; the grid.
 
     Args:
-        files: band -> its file, as `interpretation.interpreted` leaves it.
+        files: band -> its file, as `interpretation.interpreted` returns it.
         other_grids: 'refuse' bands that lie elsewhere than the finest, or 'resample' them to its grid.
         target: where the sample is to lie, if not where its finest band does.
 
@@ -34,8 +34,8 @@ def stacked_bands(
     reason = misplaced(grids)
     if reason is None and not _leads_elsewhere(grids, target):
         pixels, valid = _same_ground(files, height, width, resampling)
-        known = [grid for grid in grids.values() if grid is not None]
-        grid = min(known, key=lambda one: one.pixel).resized(height, width) if known else None
+        stated = [grid for grid in grids.values() if grid is not None]
+        grid = min(stated, key=lambda one: one.pixel).resized(height, width) if stated else None
     elif other_grids == "resample":
         pixels, valid, grid = _warped(files, target, height, width, resampling)
     else:
@@ -56,8 +56,8 @@ def must_be_of_one_type(dtypes: Mapping[str, np.dtype]) -> None:
 
 
 def _leads_elsewhere(grids: Mapping[str, Grid | None], target: Grid | None) -> bool:
-    known = [grid for grid in grids.values() if grid is not None]
-    return target is not None and bool(known) and modality_difference(target, known[0]) is not None
+    stated = [grid for grid in grids.values() if grid is not None]
+    return target is not None and bool(stated) and modality_difference(target, stated[0]) is not None
 
 
 def _same_ground(
@@ -76,9 +76,9 @@ def _same_ground(
             continue
         if height < band.shape[0] or width < band.shape[1]:
             raise RasterError(f"a band of {band.shape[0]} x {band.shape[1]} pixels is finer than {height} x {width}")
-        moved, found = to_grid_with_data(band, data, height, width, resampling)
+        moved, has_data = to_grid_with_data(band, data, height, width, resampling)
         pixels.append(moved)
-        valid.append(found)
+        valid.append(has_data)
     return pixels, together(valid, (height, width))
 
 

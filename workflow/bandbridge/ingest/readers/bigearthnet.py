@@ -26,7 +26,7 @@ PAIRS = "s1_s2_name_country_season.csv"
 # The longest, of the pairs, has 70 MB.
 MOST_LIST_BYTES = 512 * 1024**2
 SPLITS = {"train": "train", "validation": "val", "val": "val", "test": "test"}
-# A name's end, and what is known of a sample by it, beside the bands: v1's file of labels.
+# The end of a name, and the key of a sample's part beside the bands: v1's file of labels.
 LABELS = "labels_metadata"
 
 
@@ -49,15 +49,15 @@ def plan(dataset: Dataset, archives: Path) -> Sequence[Planned]:
     return [Planned(name, split) for split, names in lists.items() for name in names if name not in out]
 
 
-def read(dataset: Dataset, archives: Path, stream: str, wanted: Collection[str]) -> Iterator[Sample | Rejected]:
+def read(dataset: Dataset, archives: Path, stream: str, ids: Collection[str]) -> Iterator[Sample | Rejected]:
     """Samples with all bands on the grid of the finest; the primary modality also gives labels, place and date.
 
-    Files are found by their names, whatever folders they are in; the bands of a sample need not stand together. The
+    Files are found by their names, whatever folders they are in; the bands of a sample need not be adjacent. The
     date is that of the stream's own pass over the place, which the names of its files begin with.
     """
     options = parse_options(BigEarthNetOptions, dataset)
     bands = dataset.modality(stream).bands
-    owners, labels = _names_and_labels(dataset, options, archives, stream, set(wanted))
+    owners, labels = _names_and_labels(dataset, options, archives, stream, set(ids))
     primary = stream == dataset.primary.name
     needed = (*bands, LABELS) if primary and options.lists else bands
     opened: dict[str, _Parts] = {}
@@ -68,7 +68,7 @@ def read(dataset: Dataset, archives: Path, stream: str, wanted: Collection[str])
         return name in owners and owners[name] not in rejected and part in needed
 
     for source in [source.file for source in dataset.sources if source.stream == stream]:
-        for member, content in members(source_path(source, archives), wanted=is_wanted):
+        for member, content in members(source_path(source, archives), accepts=is_wanted):
             name, part = _owner_and_part(member, owners)
             sample = opened.setdefault(owners[name], _Parts(name, most_bytes(dataset.modality(stream))))
             try:
@@ -136,27 +136,27 @@ def _complete(
     primary: bool,
     labels: Mapping[str, tuple[str, ...]],
 ) -> Sample:
-    pictures = {name: parts.bands[name].pixels[0] for name in bands}
-    height = max(picture.shape[0] for picture in pictures.values())
-    width = max(picture.shape[1] for picture in pictures.values())
-    for name, picture in pictures.items():
-        rows, columns = picture.shape
+    arrays = {name: parts.bands[name].pixels[0] for name in bands}
+    height = max(array.shape[0] for array in arrays.values())
+    width = max(array.shape[1] for array in arrays.values())
+    for name, array in arrays.items():
+        rows, columns = array.shape
         if height % rows or width % columns:
             raise _FaultError(f"band {name} is {rows} x {columns} pixels, which does not divide {height} x {width}")
-    pixels = np.stack([to_grid(picture, height, width, options.resampling) for picture in pictures.values()])
+    pixels = np.stack([to_grid(array, height, width, options.resampling) for array in arrays.values()])
     if not primary:
         return Sample(sample_id, pixels)
-    finest = next(name for name in bands if pictures[name].shape == (height, width))
+    finest = next(name for name in bands if arrays[name].shape == (height, width))
     lat, lon = parts.bands[finest].centre or (None, None)
-    found = parts.labels if parts.labels is not None else labels.get(sample_id)
-    return Sample(sample_id, pixels, found, lat, lon, _date(parts.name))
+    sample_labels = parts.labels if parts.labels is not None else labels.get(sample_id)
+    return Sample(sample_id, pixels, sample_labels, lat, lon, _date(parts.name))
 
 
 def _shown(lacking: Sequence[str], bands: Sequence[str]) -> str:
     missing = [name for name in lacking if name != LABELS]
-    found = f" (found {len(bands) - len(missing)} of {len(bands)})"
-    shown = [f"band {', '.join(missing)}{found}"] if missing else []
-    return " and ".join(shown + ["its file of labels"] * (LABELS in lacking))
+    count = f" (found {len(bands) - len(missing)} of {len(bands)})"
+    parts = [f"band {', '.join(missing)}{count}"] if missing else []
+    return " and ".join(parts + ["its file of labels"] * (LABELS in lacking))
 
 
 def _owner_and_part(member: str, owners: Mapping[str, str]) -> tuple[str, str]:
@@ -174,39 +174,41 @@ def _owner_and_part(member: str, owners: Mapping[str, str]) -> tuple[str, str]:
 
 def _date(name: str) -> str | None:
     """The date in S2A_MSIL2A_20170613T101031_87_48 or S1A_IW_GRDH_1SDV_20170613T165043_33UUP_87_48."""
-    found = re.search(r"_(\d{4})(\d{2})(\d{2})T\d", name)
-    return "-".join(found.groups()) if found else None
+    match = re.search(r"_(\d{4})(\d{2})(\d{2})T\d", name)
+    return "-".join(match.groups()) if match else None
 
 
 # --- lists and metadata --------------------------------------------------------------------------------------------
 
 
 def _names_and_labels(
-    dataset: Dataset, options: BigEarthNetOptions, archives: Path, stream: str, wanted: set[str]
+    dataset: Dataset, options: BigEarthNetOptions, archives: Path, stream: str, wanted_ids: set[str]
 ) -> tuple[dict[str, str], dict[str, tuple[str, ...]]]:
-    """Name in a stream's files -> id, and id -> labels where the metadata have them, of the wanted samples."""
+    """Name in a stream's files -> id, and id -> labels where the metadata have them, of the samples with these ids."""
     paired = dataset.modality(stream).sensor == "sentinel-1"
     if options.metadata:
         columns = ("patch_id", "s1_name", "labels") if paired else ("patch_id", "labels")
         table = _metadata(source_path(options.metadata, archives), columns)
-        table = table.filter(pc.is_in(table["patch_id"], pa.array(sorted(wanted), table.schema.field("patch_id").type)))
+        table = table.filter(
+            pc.is_in(table["patch_id"], pa.array(sorted(wanted_ids), table.schema.field("patch_id").type))
+        )
         ids = table["patch_id"].to_pylist()
         names = table["s1_name"].to_pylist() if paired else ids
         labels = map(tuple, table["labels"].to_pylist())
         return dict(zip(names, ids, strict=True)), dict(zip(ids, labels, strict=True))
     if not paired:
-        return {name: name for name in wanted}, {}
+        return {name: name for name in wanted_ids}, {}
     rows = _rows(source_path(options.lists or "", archives), PAIRS)
-    return {row[0]: row[1] for row in rows if row[1] in wanted}, {}
+    return {row[0]: row[1] for row in rows if row[1] in wanted_ids}, {}
 
 
 def _rows(path: Path, file: str) -> Iterator[list[str]]:
     """The rows of one of v1's lists, plain or in bz2, without the line of column names that some have."""
     patterns = [where + file + end for where in ("", "*/") for end in (".bz2", "")]
-    found = next(members(path, patterns), None)
-    if found is None:
+    first_match = next(members(path, patterns), None)
+    if first_match is None:
         raise UserError(f"{path}: holds no list {file}.bz2; it is part of the package bigearthnet-common")
-    name, content = found
+    name, content = first_match
     try:
         text = (_decompressed(content) if name.endswith(".bz2") else content).decode()
     except (OSError, ValueError, EOFError) as error:
@@ -226,7 +228,7 @@ def _decompressed(content: bytes) -> bytes:
 
 def _metadata(path: Path, columns: Sequence[str]) -> pa.Table:
     if not path.is_file():
-        raise UserError(f"{path} is not there; run the download again, or put the file there by hand")
+        raise UserError(f"{path} not found; run the download again, or copy the file there manually")
     try:
         with pq.ParquetFile(path) as file:
             held = file.schema_arrow.names

@@ -22,12 +22,12 @@ def plan(dataset: Dataset, archives: Path) -> Sequence[Planned]:
     return [Planned(_id(row), split) for row, split in enumerate(splits)]
 
 
-def read(dataset: Dataset, archives: Path, stream: str, wanted: Collection[str]) -> Iterator[Sample | Rejected]:
-    """Digits as grey (8, 8, 3) uint8 pictures, white ink on black."""
+def read(dataset: Dataset, archives: Path, stream: str, ids: Collection[str]) -> Iterator[Sample | Rejected]:
+    """Digits as grey (8, 8, 3) uint8 images, white ink on black."""
     digits = load_digits()
     grey = np.round(digits.images / WHITE * 255).astype(np.uint8)
     for row, (image, target) in enumerate(zip(grey, digits.target, strict=True)):
-        if _id(row) in wanted:
+        if _id(row) in ids:
             yield Sample(_id(row), np.repeat(image[..., None], 3, axis=-1), (str(target),))
 
 

@@ -26,11 +26,11 @@ HEADER = ".hdr"
 
 
 def plan(dataset: Dataset, archives: Path) -> Sequence[Planned]:
-    """Every image of the lists, or every image that is there, by the names alone.
+    """Every image of the lists, or every existing image; only names are read.
 
     An image's id is its file name without the extension; where file names are not unique, its folder and its name
-    (`Forest/1`), and where these are not either, its path. Hidden files and what programs leave beside images are none.
-    With `shares`, the hash of an image's folder and name decides about its split (`divide`).
+    (`Forest/1`), and where these are not either, its path. Hidden files and the traces of other programs are no images.
+    With `shares`, the hash of an image's folder and name decides its split (`divide`).
 
     Raises:
         UserError: no image matches, or a list of names is missing.
@@ -58,7 +58,7 @@ def plan(dataset: Dataset, archives: Path) -> Sequence[Planned]:
     return [Planned(item.id, item.split, inner.get(item.id, "")) for item in planned]
 
 
-def read(dataset: Dataset, archives: Path, stream: str, wanted: Collection[str]) -> Iterator[Sample | Rejected]:
+def read(dataset: Dataset, archives: Path, stream: str, ids: Collection[str]) -> Iterator[Sample | Rejected]:
     """Images with their folder, or the class that the option `classes` makes of it, as the label.
 
     Bands stay in the file's order, which the data set's `bands` name.
@@ -67,19 +67,19 @@ def read(dataset: Dataset, archives: Path, stream: str, wanted: Collection[str])
     modality = dataset.modality(stream)
     path = images_path(dataset, archives)
     folder_of = _folders(path, archives, options)
-    # Only ids with more than the file's name depend on what other files there are.
-    longer = any("/" in name for name in wanted)
+    # Only ids with more than the file's name depend on the other files.
+    longer = any("/" in name for name in ids)
     id_of = _naming(_names(path, options, folder_of), folder_of) if longer else _stem
-    wanted = set(wanted)
+    ids = set(ids)
     formats = OtherFormats(path)
 
     def is_wanted(member: str) -> bool:
         # Without an ending it is ENVI's, or nothing that was planned.
         may_be = options.images is not None or has_image_ending(member) or not ending(member)
-        return may_be and id_of(member) in wanted and _is_image(member, options, folder_of)
+        return may_be and id_of(member) in ids and _is_image(member, options, folder_of)
 
     masks = masks_of(path, is_wanted)
-    for member, content in members(path, wanted=watched(path, is_wanted)):
+    for member, content in members(path, accepts=watched(path, is_wanted)):
         folder = folder_of(member)
         label = options.classes.get(folder, folder)
         try:
@@ -109,7 +109,7 @@ def _options(dataset: Dataset) -> FolderOptions:
 
 
 def _names(path: Path, options: FolderOptions, folder_of: Callable[[str], str]) -> list[str]:
-    """The images of an archive; how many other files there are, and those read in spite of their ending, to the log."""
+    """The images of an archive; logs the number of other files, and of images with an ending spelled otherwise."""
     present = member_names(path)
     everything = [name for name in present if not is_junk(name)]
     pattern = options.images
@@ -120,11 +120,11 @@ def _names(path: Path, options: FolderOptions, folder_of: Callable[[str], str]) 
         matching = [name for name in everything if matches(name, pattern)]
         spelled = [name for name in matching if not fnmatchcase(name, pattern)]
         if spelled:
-            _log(f"{len(spelled)} of {len(matching)} images end otherwise than '{pattern}': {_endings(spelled)}; read")
+            _log(f"{len(spelled)} of {len(matching)} images spell '{pattern}' otherwise: {_endings(spelled)}; read")
     if not matching:
-        wanted = f"the option images ('{pattern}')" if pattern else "any ending of pictures and rasters"
-        there = f"the {len(everything)} files end in {_endings(everything)}" if everything else "it holds no files"
-        raise UserError(f"no file of {path} matches {wanted}; {there}")
+        expected = f"the option images ('{pattern}')" if pattern else "any ending of images and rasters"
+        actual = f"the {len(everything)} files end in {_endings(everything)}" if everything else "it holds no files"
+        raise UserError(f"no file of {path} matches {expected}; {actual}")
     if others := set(everything) - set(matching):
         _log(f"{len(others)} of {len(everything)} files are no images by their names and left out: {_endings(others)}")
     return [name for name in matching if _is_image(name, options, folder_of)]
@@ -133,11 +133,11 @@ def _names(path: Path, options: FolderOptions, folder_of: Callable[[str], str]) 
 def _endings(names: Collection[str]) -> str:
     """'.TIF (3), no ending (1), such as a/b.TIF'."""
     counts = Counter(posixpath.splitext(name)[1] or "no ending" for name in names)
-    return ", ".join(f"{own} ({count})" for own, count in counts.most_common(5)) + f", such as {min(names)}"
+    return ", ".join(f"{suffix} ({count})" for suffix, count in counts.most_common(5)) + f", such as {min(names)}"
 
 
 def _is_image(member: str, options: FolderOptions, folder_of: Callable[[str], str]) -> bool:
-    """Whether a file is of the data set: what programs leave behind and folders that are mapped to null are not."""
+    """Whether a file is of the data set: traces of programs and folders that are mapped to null are not."""
     is_named = options.images is None or matches(member, options.images)
     return is_named and not is_junk(member) and options.classes.get(folder_of(member), "") is not None
 
@@ -148,10 +148,10 @@ def _inner_path(member: str, options: FolderOptions) -> str:
 
 
 def _places(dataset: Dataset, path: Path, names: Sequence[str]) -> list[tuple[float, float] | None]:
-    """Where each image lies, as it says itself; this reads them all."""
+    """Where each image states that it lies; this reads all of them."""
     places: dict[str, tuple[float, float] | None] = {}
-    wanted, formats, modality = set(names), OtherFormats(path), dataset.primary
-    for member, content in members(path, wanted=wanted.__contains__):
+    images, formats, modality = set(names), OtherFormats(path), dataset.primary
+    for member, content in members(path, accepts=images.__contains__):
         try:
             places[member] = read_image(formats.readable(member, content, len(modality.bands)), modality).centre
         except RasterError:  # it will be set aside when it is converted
@@ -180,7 +180,7 @@ def _naming(names: Sequence[str], folder_of: Callable[[str], str]) -> Callable[[
 
 
 def _folders(path: Path, archives: Path, options: FolderOptions) -> Callable[[str], str]:
-    """A function of a member's name: the part that is its class; of ILSVRC's flat pictures, what the devkit says."""
+    """A function of a member's name: its folder, which is its class; of ILSVRC's flat images, the devkit's class."""
     kit: list[str] = []
 
     def folder_of(member: str) -> str:
@@ -200,30 +200,32 @@ def _folders(path: Path, archives: Path, options: FolderOptions) -> Callable[[st
 def _devkit_path(file: str, images: Path, archives: Path) -> Path:
     places = [archives, images.parent] + ([images] if images.is_dir() else [])
     for place in places:
-        if (found := locate(place, file)) is not None:
-            return found
+        if (path := locate(place, file)) is not None:
+            return path
     looked = ", ".join(dict.fromkeys(str(place) for place in places))
     raise UserError(
-        f"{file} is not there (looked in {looked}); it says what the pictures of {images} show: put it there, or give "
-        "the option archive a folder per class"
+        f"{file} not found (looked in {looked}); it has the classes of the images of {images}: copy it there, or set "
+        "the option archive to a folder with a folder per class"
     )
 
 
 def _listed(options: FolderOptions, archives: Path, present: set[str], id_of: Callable[[str], str]) -> list[Planned]:
     planned = []
-    # Where two differ in nothing else, no name that is neither's means one of them.
+    # Where two names fold to the same key, a third spelling means neither of them.
     keys = Counter(map(folded, present))
     alike = {folded(name): name for name in present if keys[folded(name)] == 1}
     for split, file in options.lists.items():
         path = archives / file
         if not path.is_file():
-            raise UserError(f"{path} is not there, the list of the {split} split; run the download again")
+            raise UserError(f"{path} not found, the list of the {split} split; run the download again")
         # Without the extension: EuroSAT's lists say .jpg for the .tif files as well.
         for name in map(with_slashes, read_lines(path)):
-            own = name if name in present else id_of(name)
-            planned.append(Planned(own if own in present else alike.get(folded(own), own), split))
+            sample_id = name if name in present else id_of(name)
+            planned.append(
+                Planned(sample_id if sample_id in present else alike.get(folded(sample_id), sample_id), split)
+            )
     listed = {sample.id for sample in planned}
-    _tell_left_out(len(present - listed), len(present), "in no list")
+    _log_left_out(len(present - listed), len(present), "in no list")
     return planned
 
 
@@ -234,12 +236,14 @@ def _by_pattern(patterns: Mapping[str, str], ids: Mapping[str, str]) -> list[Pla
     empty = [f"{split} ('{pattern}')" for split, pattern in patterns.items() if split not in {p.split for p in planned}]
     if empty:
         example = next(iter(ids))
-        raise UserError(f"the option patterns finds no image for {', '.join(empty)}; one that is there: {example}")
-    _tell_left_out(len(ids) - len({sample.id for sample in planned}), len(ids), "matched by no pattern")
+        raise UserError(
+            f"the option patterns finds no image for {', '.join(empty)}; an image of the archive: {example}"
+        )
+    _log_left_out(len(ids) - len({sample.id for sample in planned}), len(ids), "matched by no pattern")
     return planned
 
 
-def _tell_left_out(count: int, total: int, why: str) -> None:
+def _log_left_out(count: int, total: int, why: str) -> None:
     if count:
         _log(f"{count} of {total} images are {why} and left out")
 

@@ -21,13 +21,13 @@ JSON = (".json", ".geojson")
 JSON_LINES = (".jsonl", ".ndjson", ".geojsonl")
 KINDS = (*TEXT, *PARQUET, *JSON, *JSON_LINES)
 WGS84 = "OGC:CRS84"
-# Columns of the table's own making: the middle of a row's geometry, in degrees.
+# Columns that are added to a table: the middle of a row's geometry, in degrees.
 LATITUDE, LONGITUDE = "geometry: latitude", "geometry: longitude"
 MOST_SHOWN = 30
 
 
 def read_columns(path: Path, named: Mapping[str, str]) -> dict[str, list[Any]]:
-    """Columns of a table, as lists; texts as they stand in a text file.
+    """Columns of a table, as lists; texts unchanged, as in a text file.
 
     A dotted name leads into columns of records: `assets.image.href` of STAC items. Where the table has geometries
     (GeoParquet, GeoJSON, STAC), `LATITUDE` and `LONGITUDE` are further columns.
@@ -40,15 +40,15 @@ def read_columns(path: Path, named: Mapping[str, str]) -> dict[str, list[Any]]:
     """
     frame = _frame(path, named)
     if frame.empty:
-        raise UserError(f"{path} has no rows; expected one for each sample")
+        raise UserError(f"{path} has no rows; expected one per sample")
     columns = {}
     for name, option in named.items():
         values = _values(frame, name)
         if values is None:
             present = [str(column) for column in frame.columns if column not in (LATITUDE, LONGITUDE)]
-            shown = ", ".join(present[:MOST_SHOWN]) + (" ..." if len(present) > MOST_SHOWN else "")
+            listed = ", ".join(present[:MOST_SHOWN]) + (" ..." if len(present) > MOST_SHOWN else "")
             guess = did_you_mean(name, present)
-            raise UserError(f"{path} has no column '{name}' (option {option}); it has: {shown}.{guess}")
+            raise UserError(f"{path} has no column '{name}' (option {option}); it has: {listed}.{guess}")
         columns[name] = values
     for name in (LATITUDE, LONGITUDE):
         if name in frame.columns:
@@ -68,11 +68,11 @@ def _frame(path: Path, named: Collection[str]) -> pandas.DataFrame:
         if suffix in JSON:
             return _records(_features(json.loads(read_text(path))))
     except pandas.errors.EmptyDataError as error:
-        raise UserError(f"{path} is empty; expected a line of column names and a row for each sample") from error
+        raise UserError(f"{path} is empty; expected a line of column names and a row per sample") from error
     # pandas', pyarrow's and shapely's own errors are ValueErrors; a file may state depths that no reader follows.
     except (OSError, ValueError, shapely.errors.ShapelyError, RecursionError) as error:
         raise UserError(f"{path} cannot be read as a table ({' '.join(str(error).split())})") from error
-    raise UserError(f"{path} is no table that can be read here; expected {', '.join(KINDS)}")
+    raise UserError(f"{path} is no readable table; expected {', '.join(KINDS)}")
 
 
 def _values(frame: pandas.DataFrame, name: str) -> list[Any] | None:
@@ -117,7 +117,7 @@ def _features(content: Any) -> list[Any]:
 
 
 def _records(items: Sequence[Any]) -> pandas.DataFrame:
-    """One row an item; of features, the properties are columns beside id, assets and geometry."""
+    """One row per item; of features, the properties are columns beside id, assets and geometry."""
     rows, geometries = [], []
     for number, item in enumerate(items):
         if not isinstance(item, Mapping):

@@ -1,4 +1,4 @@
-"""The development kit of ILSVRC 2012: which class each of the validation pictures shows."""
+"""The development kit of ILSVRC 2012: which class each of the validation images shows."""
 
 import re
 import zlib
@@ -18,7 +18,7 @@ TRUTH, CLASSES = "ILSVRC2012_validation_ground_truth.txt", "meta.mat"
 
 
 def validation_classes(path: Path) -> list[str]:
-    """WordNet id of validation picture 1, 2 ...; from the kit's archive or the folder it was unpacked to.
+    """WordNet id of validation image 1, 2 ...; from the kit's archive or the folder it was unpacked to.
 
     Raises:
         UserError: the kit lacks one of its two files, or they are not what was published.

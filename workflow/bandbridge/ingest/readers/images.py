@@ -1,4 +1,4 @@
-"""One image file as a sample's pixels: an RGB picture or a raster with all bands, as delivered."""
+"""One image file as a sample's pixels: an RGB image or a raster with all bands, as delivered."""
 
 import warnings
 from collections.abc import Iterator
@@ -41,17 +41,17 @@ def read_image(
     """The pixels of a file, in the modality's unit, where it lies and where it holds data.
 
     Args:
-        modality: 'rgb' makes (y, x, 3) uint8 of any picture of 8 bits a channel (grey is repeated, an alpha channel
+        modality: 'rgb' makes (y, x, 3) uint8 of any image of 8 bits per channel (grey is repeated, an alpha channel
             dropped, palettes and CMYK are translated), TIFFs among them; others give (band, y, x) as the file has
-            them, a page each where every page holds one band.
+            them, one per page where every page holds one.
         picture_size: of 'rgb': bring the shorter side to this many pixels and cut the middle square out, as CLIP's
             preprocessing does.
-        name: of the file; those of Sentinel-2 products say how they are to be read.
-        mask: the file beside it that says where it holds data.
+        name: of the file; those of Sentinel-2 products state their processing baseline.
+        mask: content of the mask file beside it.
 
     Raises:
-        RasterError: the file is damaged, has another number of bands than the modality, more than 8 bits a channel, or
-            more pixels than `most_bytes` allows.
+        RasterError: the file is damaged, has another number of bands than the modality, more than 8 bits per
+            channel, or more pixels than `most_bytes` allows.
     """
     limit = most_bytes(modality, picture_size)
     if not modality.is_rgb:
@@ -59,7 +59,7 @@ def read_image(
     if content.startswith(TIFF_MARKS):
         raster = picture_raster(masked(decode(content, limit), mask), content, modality, name)
         pixels = np.ascontiguousarray(raster.pixels.transpose(1, 2, 0))
-        # Of a picture whose value for no data is 0, black holds none, and a dark red does.
+        # Of an image whose value for no data is 0, black holds none, and a dark red does.
         valid = None if raster.valid is None else np.asarray(raster.valid.any(axis=0))
         if picture_size:
             pixels, valid = _cut_with_data(Image.fromarray(pixels), valid, picture_size)
@@ -90,28 +90,28 @@ def _with_bands(content: bytes, modality: Modality, limit: int, name: str, mask:
 
 
 def _picture(content: bytes, size: int | None, limit: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
-    """(y, x, 3), and (y, x) where it is not wholly transparent; None where it is nowhere so."""
+    """(y, x, 3), and (y, x) False where it is fully transparent; None where no pixel is."""
     try:
         with _no_warnings_of_bombs(), Image.open(BytesIO(content), formats=PICTURE_FORMATS) as picture:
             width, height = picture.size
             if width * height * CHANNELS > limit:
                 raise RasterError(f"states {height:,} x {width:,} pixels; the limit is {limit // CHANNELS:,}")
             if picture.mode not in PICTURE_MODES:
-                raise RasterError(f"is a picture of mode {picture.mode}, expected 8 bits a channel")
+                raise RasterError(f"is an image of mode {picture.mode}, expected 8 bits per channel")
             rgb = picture.convert("RGB")
             clear = _transparent(picture)
     except UnidentifiedImageError as error:
-        raise RasterError(f"cannot be read as a picture: it is none of {', '.join(PICTURE_FORMATS)}") from error
+        raise RasterError(f"cannot be read as an image: it is none of {', '.join(PICTURE_FORMATS)}") from error
     except UNREADABLE as error:
         if isinstance(error, RasterError):
             raise
-        raise RasterError(f"cannot be read as a picture: {' '.join(str(error).split())}") from error
+        raise RasterError(f"cannot be read as an image: {' '.join(str(error).split())}") from error
     valid = None if clear is None else ~clear
     return _cut_with_data(rgb, valid, size) if size else (np.asarray(rgb), valid)
 
 
 def _transparent(picture: Image.Image) -> NDArray[np.bool_] | None:
-    """(y, x), True where a picture shows nothing at all; None where it does everywhere."""
+    """(y, x), True where an image is fully transparent; None where no pixel is."""
     if not picture.has_transparency_data:
         return None
     clear = np.asarray(picture.convert("RGBA").getchannel("A")) == 0
@@ -125,9 +125,9 @@ def _on_channels(valid: NDArray[np.bool_] | None, pixels: NDArray[Any]) -> NDArr
 def _cut_with_data(
     picture: Image.Image, valid: NDArray[np.bool_] | None, size: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
-    """A picture brought to `size`, and where its pixels are made of data alone.
+    """An image brought to `size`, and which of its pixels come only from pixels with data.
 
-    Pixels without data take the mean colour of the others first, so that what they hold by chance is mixed with none.
+    Pixels without data take the mean colour of the others first, so that their arbitrary values are not mixed in.
     """
     if valid is None or not valid.any():
         return _cut(picture, size), None if valid is None else np.zeros((size, size), np.bool_)
@@ -139,7 +139,7 @@ def _cut_with_data(
 
 @contextmanager
 def _no_warnings_of_bombs() -> Iterator[None]:
-    """Pillow warns of pictures of half the size that it refuses; here the limit decides."""
+    """Pillow warns of images of half the size that it refuses; here the limit decides."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         yield
@@ -161,7 +161,7 @@ def _scaled(width: int, height: int, size: int) -> tuple[int, int]:
 
 
 def _cut_grid(grid: Grid | None, size: int) -> Grid | None:
-    """Where a picture lies that `_cut` made of one on a grid."""
+    """Where an image lies that `_cut` made of one on a grid."""
     if grid is None:
         return None
     width, height = _scaled(grid.width, grid.height, size)

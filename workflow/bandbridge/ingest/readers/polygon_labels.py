@@ -58,7 +58,7 @@ def label_map(
     """The class of each pixel of a grid: (y, x), 0 where there is none, i + 1 for `classes[i]`.
 
     A pixel belongs to a polygon that holds its centre. Where polygons overlap, the smaller one counts. Polygons that
-    the map leaves out (null) lie beneath all others: `len(classes) + 1` where there are only such. Of collections the
+    the map leaves out (null) lie beneath all others: `len(classes) + 1` where there are no others. Of collections the
     polygons count; rings that cross themselves are taken apart where they cross.
 
     Raises:
@@ -72,12 +72,12 @@ def label_map(
         )
     if polygons.crs is None:
         raise UserError(
-            "the polygons state no reference system; give them one (geopandas' set_crs, or a .prj file), or name it "
+            "the polygons state no reference system; assign one (geopandas' set_crs, or a .prj file), or name it "
             "with the option polygons_crs"
         )
     if not grid.crs:
         raise UserError(
-            "the rasters state no reference system, so that nobody knows where the polygons lie in them; give them one "
+            "the rasters state no reference system, so the polygons cannot be placed in them; assign one "
             "(gdal_edit -a_srs EPSG:32633 FILE), or name it with the option crs"
         )
     excluded = len(classes) + 1
@@ -85,7 +85,7 @@ def label_map(
     areas = polygons.geometry.map(_polygonal)
     frame = geopandas.GeoDataFrame({"number": numbers}, geometry=areas, crs=polygons.crs).to_crs(grid.crs)
     usable = frame["number"].notna() & frame.geom_type.isin(POLYGONS) & ~frame.is_empty
-    _tell_unlabelled(polygons, frame, usable, excluded)
+    _log_unlabelled(polygons, frame, usable, excluded)
     frame = frame[usable]
     if frame.empty:
         return np.zeros((grid.height, grid.width), np.uint16)
@@ -101,7 +101,7 @@ def label_map(
 
 
 def _polygonal(geometry: shapely.Geometry | None) -> shapely.Geometry | None:
-    """The polygons in a geometry, valid ones; what has none is returned as it is."""
+    """The valid polygons of a geometry; a geometry without any is returned as it is."""
     if geometry is None or geometry.is_empty:
         return geometry
     if not geometry.is_valid:
@@ -109,14 +109,14 @@ def _polygonal(geometry: shapely.Geometry | None) -> shapely.Geometry | None:
     if geometry.geom_type in POLYGONS or geometry.geom_type != "GeometryCollection":
         return geometry
     parts = [shapely.get_parts(_polygonal(part)).tolist() for part in geometry.geoms]
-    polygons = [part for own in parts for part in own if part.geom_type == "Polygon"]
+    polygons = [part for group in parts for part in group if part.geom_type == "Polygon"]
     return shapely.union_all(polygons) if polygons else geometry
 
 
-def _tell_unlabelled(
+def _log_unlabelled(
     polygons: geopandas.GeoDataFrame, frame: geopandas.GeoDataFrame, usable: NDArray[Any], excluded: int
 ) -> None:
-    """How many polygons give no class, by their kind."""
+    """Log how many polygons are without a class, by reason."""
     kinds = Counter[str]()
     kinds["have a class mapped to null"] = int((usable & (frame["number"] == excluded)).sum())
     kinds["have no class"] = int(frame["number"].isna().sum())
@@ -136,19 +136,21 @@ def _must_meet(polygons: geopandas.GeoDataFrame, frame: geopandas.GeoDataFrame, 
         meets = (bounds[:, 0] < right) & (bounds[:, 2] > left) & (bounds[:, 1] < top) & (bounds[:, 3] > bottom)
     if meets.any():
         return
-    own = polygons.total_bounds
-    told = f"the polygons cover {_extent(own)} in {_name(polygons.crs)}"
+    polygon_bounds = polygons.total_bounds
+    coverage = f"the polygons cover {_extent(polygon_bounds)} in {_name(polygons.crs)}"
     if not polygons.crs.equals(grid.crs) and np.isfinite(frame.total_bounds).all():
-        told += f", which is {_extent(frame.total_bounds)} in {_name(grid.crs)}"
-    degrees = polygons.crs.is_geographic and np.abs(own[np.isfinite(own)]).max(initial=0) > MOST_DEGREES
+        coverage += f", which is {_extent(frame.total_bounds)} in {_name(grid.crs)}"
+    degrees = (
+        polygons.crs.is_geographic and np.abs(polygon_bounds[np.isfinite(polygon_bounds)]).max(initial=0) > MOST_DEGREES
+    )
     advice = (
-        "these coordinates are no degrees: name their reference system with the option polygons_crs "
+        "these coordinates are not degrees: name their reference system with the option polygons_crs "
         f"({_name(grid.crs)} if it is that of the rasters)"
         if degrees
         else "take the polygons of this place, or name their reference system with the option polygons_crs"
     )
     raise UserError(
-        f"no polygon lies in the scene: {told}; the scene covers {_extent((left, bottom, right, top))} in "
+        f"no polygon lies in the scene: {coverage}; the scene covers {_extent((left, bottom, right, top))} in "
         f"{_name(grid.crs)} (left, bottom, right, top); {advice}"
     )
 
@@ -184,16 +186,16 @@ def _class_numbers(
     return [None if text is None else numbers[name] for name, text in zip(names, texts, strict=True)]
 
 
-def _text(value: object, known: set[str]) -> str | None:
+def _text(value: object, names: set[str]) -> str | None:
     """A value as the options write it; None where there is none (NaN differs from itself)."""
     if value is None or value != value:
         return None
     text = str(value)
-    if text in known:
+    if text in names:
         return text
     # Whole numbers with gaps are floats in pandas: 1.0 is the class 1.
     text = whole(text.strip())
-    return text if text in known or text else None
+    return text if text in names or text else None
 
 
 def _log(message: str) -> None:

@@ -25,7 +25,7 @@ GEOPACKAGE_ENDING, PARQUET_ENDING = ".gpkg", ".parquet"
 NO_AREAS = re.compile(r"point|line|curve\b|circularstring", re.IGNORECASE)
 # Of the files beside a shapefile those that GDAL needs; others may lead elsewhere.
 SIDE_FILES = (".shp", ".shx", ".dbf", ".prj", ".cpg")
-# What a GeoJSON file says that counts here, beside its features.
+# The keys of a GeoJSON file that are read.
 NAMED_CRS = re.compile(r"(urn:ogc:def:crs:|EPSG:|OGC:|ESRI:|IAU:)[\w.:-]+", re.IGNORECASE)
 GEOJSON_KEYS = ("type", "name", "crs", "bbox", "features")
 # SQL of a database that reaches beyond it, through GDAL's own functions and virtual tables.
@@ -35,10 +35,10 @@ REACHING_OUT = re.compile(r"\b(ogr_\w+|load_extension|readfile|writefile|fts3_to
 
 
 def polygons_path(places: Sequence[Path], pattern: str) -> Path:
-    """The first of some archives and folders that holds a polygon file of that name.
+    """The first of some archives and folders that holds a polygon file that matches a pattern.
 
     Raises:
-        UserError: none of them does; the message says where was looked.
+        UserError: none of them does; the message lists them.
     """
     places = [place for place in dict.fromkeys(places) if place.exists()]
     for place in places:
@@ -50,8 +50,8 @@ def polygons_path(places: Sequence[Path], pattern: str) -> Path:
 def read_polygons(path: Path, pattern: str, layer: str | None = None, crs: str | None = None) -> geopandas.GeoDataFrame:
     """The polygon file that matches a pattern: GeoPackage, GeoJSON, GeoParquet or a shapefile with its side files.
 
-    The format is told by the content, never by trying drivers: GDAL has some that open other files (VRT), run commands
-    (GDALG) or fetch schemas (GML).
+    The format is determined from the content, never by trying drivers: GDAL has some that open other files (VRT), run
+    commands (GDALG) or fetch schemas (GML).
 
     Args:
         layer: of a GeoPackage; None for the only one that may hold polygons.
@@ -76,19 +76,19 @@ def read_polygons(path: Path, pattern: str, layer: str | None = None, crs: str |
     return frame if crs is None else frame.set_crs(_system(crs), allow_override=True)
 
 
-def _layer(file: Path, main: str, wanted: str | None) -> geopandas.GeoDataFrame:
+def _layer(file: Path, main: str, layer: str | None) -> geopandas.GeoDataFrame:
     kinds = {str(name): kind for name, kind in pyogrio.list_layers(file)}
     # Beside them lie tables without geometry, such as QGIS's layer_styles, and layers of points and lines.
     areas = [name for name, kind in kinds.items() if kind is not None and not NO_AREAS.search(kind)]
-    if wanted is None and len(areas) > 1:
+    if layer is None and len(areas) > 1:
         listed = ", ".join(f"{name} ({_count(file, name)})" for name in areas)
         raise UserError(f"{main} has {len(areas)} layers: {listed}; name one with the option layer")
-    if wanted is not None and wanted not in kinds:
+    if layer is not None and layer not in kinds:
         if file.suffix == GEOPACKAGE_ENDING:
-            guess = did_you_mean(wanted, kinds)
-            raise UserError(f"{main} has no layer '{wanted}' (option layer); it has: {', '.join(kinds)}.{guess}")
-        raise UserError(f"{main} has one layer and no name for it; take the option layer ('{wanted}') away")
-    return geopandas.read_file(file, layer=wanted or next(iter(areas or kinds)))
+            guess = did_you_mean(layer, kinds)
+            raise UserError(f"{main} has no layer '{layer}' (option layer); it has: {', '.join(kinds)}.{guess}")
+        raise UserError(f"{main} has one layer and no name for it; remove the option layer ('{layer}')")
+    return geopandas.read_file(file, layer=layer or next(iter(areas or kinds)))
 
 
 def _count(file: Path, layer: str) -> str:
@@ -104,7 +104,7 @@ def _system(crs: str) -> CRS:
 
 
 def _written(content: bytes, folder: Path, side_files: Callable[[], Mapping[str, bytes]]) -> Path:
-    """The file under a name of ours in an empty folder, as far as it is harmless."""
+    """Write the content under a fixed name to an empty folder; a `UserError` where it could reach other files."""
     if content.startswith(SQLITE):
         file = (folder / "polygons").with_suffix(GEOPACKAGE_ENDING)
         file.write_bytes(content)
@@ -125,12 +125,12 @@ def _written(content: bytes, folder: Path, side_files: Callable[[], Mapping[str,
 def _side_files(path: Path, names: Sequence[str], main: str) -> dict[str, bytes]:
     stem = PurePosixPath(main).with_suffix("")
     beside = [name for name in names if PurePosixPath(name).with_suffix("") == stem and name != main]
-    found = {PurePosixPath(name).suffix.lower(): name for name in beside}
-    return {suffix: read_member(path, name) for suffix, name in found.items() if suffix in SIDE_FILES}
+    name_by_suffix = {PurePosixPath(name).suffix.lower(): name for name in beside}
+    return {suffix: read_member(path, name) for suffix, name in name_by_suffix.items() if suffix in SIDE_FILES}
 
 
 def _geojson(content: bytes) -> dict[str, object]:
-    """The known keys of a collection of features: what else a file says could make another driver take it."""
+    """The known keys of a collection of features: other keys could make another driver open it."""
     try:
         read = json.loads(content.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:

@@ -1,7 +1,7 @@
 """Sentinel-2 products as ESA delivers them: a .SAFE folder, Level 1C or 2A, unpacked or in its zip.
 
 Image files are found by their names, as the Sentinel-2 Products Specification Document (S2-PDGS-TAS-DI-PSD) has them;
-the product's metadata, where they are there, say what was added to the digital numbers and which files there must be.
+the product's metadata, where present, state the offset of the digital numbers and which files there must be.
 """
 
 import posixpath
@@ -73,11 +73,11 @@ def find_product(path: Path, names: Sequence[str], pattern: str | None) -> Produ
             granules.setdefault(_root(name), []).append(name)
     roots = sorted(root for root in granules if pattern is None or _called(root or f"{path.name}/", pattern))
     if len(roots) != 1:
-        shown = ", ".join(root.rstrip("/") for root in roots[:3])
-        found = f"{len(roots)} products ({shown})" if roots else "no product"
+        examples = ", ".join(root.rstrip("/") for root in roots[:3])
+        outcome = f"{len(roots)} products ({examples})" if roots else "no product"
         called = f" called {pattern}" if pattern else ""
         advice = "name one with the option rasters" if roots else "name the band files with the option rasters"
-        raise UserError(f"{path}: found {found} of Sentinel-2{called}; {advice}")
+        raise UserError(f"{path}: found {outcome} of Sentinel-2{called}; {advice}")
     root = roots[0]
     images = _finest(path, granules[root])
     metadata = [name for name in names if name.startswith(root) and METADATA.search(name) and "GRANULE/" not in name]
@@ -92,7 +92,7 @@ def holds_product(names: Sequence[str]) -> bool:
 
 
 def _root(image: str) -> str:
-    """What comes before the granule of an image file; empty where its names begin with that."""
+    """What comes before the granule of an image file; empty where the names begin with the granule."""
     at = image.upper().rfind("GRANULE/")
     return image[:at] if at > 0 else ""
 
@@ -103,20 +103,20 @@ def _called(root: str, pattern: str) -> bool:
 
 
 def _finest(path: Path, names: Sequence[str]) -> dict[str, str]:
-    found: dict[str, dict[int, list[str]]] = {}
+    by_band: dict[str, dict[int, list[str]]] = {}
     for name in names:
         match = IMAGE.search(name)
         assert match is not None
         band = match["band"].upper()
         resolution = int(match["resolution"] or RESOLUTIONS.get(band, OTHER_RESOLUTION))
-        found.setdefault(band, {}).setdefault(resolution, []).append(name)
+        by_band.setdefault(band, {}).setdefault(resolution, []).append(name)
     images = {}
-    for band, files in found.items():
+    for band, files in by_band.items():
         finest = files[min(files)]
         if len(finest) > 1:
             raise UserError(
-                f"{path}: band {band} is there {len(finest)} times ({', '.join(sorted(finest)[:3])}), as of products "
-                "of several granules; keep the granule that is meant"
+                f"{path}: band {band} occurs {len(finest)} times ({', '.join(sorted(finest)[:3])}), as of products "
+                "of several granules; keep only one granule"
             )
         images[band] = finest[0]
     return images

@@ -65,7 +65,7 @@ def plan(dataset: Dataset, archives: Path) -> Sequence[Planned]:
     error.
 
     Raises:
-        UserError: a band or the polygons are missing or found twice, bands differ in extent or reference system, the
+        UserError: a band or the polygons are missing or occur twice, bands differ in extent or reference system, the
             class field is absent or holds values that are no class of the nomenclature, or an option belongs to
             labels of the other kind.
     """
@@ -87,10 +87,10 @@ def plan(dataset: Dataset, archives: Path) -> Sequence[Planned]:
     return [Planned(_sample_id(dataset.name, window, grid), window.split, first) for window in windows]
 
 
-def read(dataset: Dataset, archives: Path, stream: str, wanted: Collection[str]) -> Iterator[Sample | Rejected]:
-    """The wanted samples, with all bands on the grid of the finest one.
+def read(dataset: Dataset, archives: Path, stream: str, ids: Collection[str]) -> Iterator[Sample | Rejected]:
+    """The samples with these ids, with all bands on the grid of the finest one.
 
-    The whole scene is in memory: 2 or 4 bytes a pixel and band, and one more where data may be missing.
+    The whole scene is in memory: 2 or 4 bytes per pixel and band, and one more where data may be missing.
     """
     options, path = _options_and_path(dataset, archives)
     scene = read_scene(path, options.rasters, dataset.primary, options.resampling, options.other_grids)
@@ -102,7 +102,7 @@ def read(dataset: Dataset, archives: Path, stream: str, wanted: Collection[str])
     labels, n_classes = _labels(dataset, options, path, archives, grid)
     with_data = None if valid is None else np.asarray(valid.all(axis=0))
     windows, _ = choose_windows(labels, n_classes, options, dataset.label_kind, with_data)
-    windows = [window for window in windows if _sample_id(dataset.name, window, grid) in wanted]
+    windows = [window for window in windows if _sample_id(dataset.name, window, grid) in ids]
     classes = load_nomenclature(dataset.nomenclature).classes
     centres = [(window.row + options.size / 2, window.col + options.size / 2) for window in windows]
     for window, (lat, lon) in zip(windows, _to_wgs84(centres, grid), strict=True):
@@ -162,7 +162,7 @@ def with_system(path: Path, grid: Grid, crs: str | None) -> Grid:
     except CRSError as error:
         raise UserError(f"crs is '{crs}', no reference system; expected one like EPSG:32633") from error
     if grid.crs and grid.crs != stated:
-        raise UserError(f"{path}: crs is '{crs}', and the rasters state {grid.crs}; take the option away")
+        raise UserError(f"{path}: crs is '{crs}', and the rasters state {grid.crs}; remove the option")
     return replace(grid, crs=stated)
 
 
@@ -178,8 +178,8 @@ def clear_pixels(path: Path, files: SceneFiles, classes: Sequence[int], grid: Gr
         )
     with ExitStack() as stack:
         raster = open_file(path, files.classes, stack)
-        found = raster.read(1, out_shape=(grid.height, grid.width), resampling=Resampling.nearest)
-    return ~np.isin(found, classes)
+        scene_classes = raster.read(1, out_shape=(grid.height, grid.width), resampling=Resampling.nearest)
+    return ~np.isin(scene_classes, classes)
 
 
 def read_bands(path: Path, pattern: str | None, bands: Sequence[str], resampling: str) -> tuple[NDArray[Any], Grid]:
@@ -201,7 +201,7 @@ def read_scene(
         path: an archive or a folder.
         pattern: of the files, as `find_files` has it.
         resampling: 'nearest', 'bilinear' or 'cubic', for the bands of coarser resolution.
-        other_grids: what becomes of bands that lie elsewhere, one of `OTHER_GRIDS`.
+        other_grids: what to do with bands that lie elsewhere, one of `OTHER_GRIDS`.
     """
     with _opened(path, pattern, modality, other_grids) as (layers, files, grid):
         dtype = next(iter(layers.values())).dtype
@@ -235,17 +235,19 @@ def _opened(
     """Each band in its open file, which files these are, and the grid of the finest."""
     files = find_files(path, pattern, modality)
     with open_files(path, files) as opened_files:
-        rasters = {band: opened_files[found.file] for band, found in files.bands.items()}
-        masks = masks_of(path, {found.file for found in files.bands.values()}.__contains__, search_tar=True)
+        rasters = {band: opened_files[band_file.file] for band, band_file in files.bands.items()}
+        masks = masks_of(path, {band_file.file for band_file in files.bands.values()}.__contains__, search_tar=True)
         grid, elsewhere = _common_grid(path, rasters, other_grids)
         layers = {}
-        for band, found in files.bands.items():
-            on, mask = grid.whole if band in elsewhere else None, masks.get(found.file)
+        for band, band_file in files.bands.items():
+            on, mask = grid.whole if band in elsewhere else None, masks.get(band_file.file)
             one = modality.of_band(band)
             try:
-                layers[band] = layer_of(rasters[band], one, found.file, on, found.index, found.product, mask)
+                layers[band] = layer_of(
+                    rasters[band], one, band_file.file, on, band_file.index, band_file.product, mask
+                )
             except RasterError as error:
-                raise UserError(f"{path}: {found.file}, band {band}, {error}") from error
+                raise UserError(f"{path}: {band_file.file}, band {band}, {error}") from error
         try:
             must_agree(layers)
         except RasterError as error:
@@ -305,7 +307,7 @@ def choose_windows(
         valid: (y, x), where all bands hold data; a place needs `min_valid_share` of such pixels. None for everywhere.
 
     Returns:
-        The places, and how many others were left out for which reason.
+        The places, and how many others were left out, by reason.
     """
     chosen, left_out = [], Counter[str]()
     for row, col, split in _places(labels.shape, options):

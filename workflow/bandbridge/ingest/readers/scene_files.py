@@ -1,4 +1,4 @@
-"""Which file, and which band of it, holds each band of a scene: a file a band, one file of all, a product, a VRT."""
+"""Which file, and which band of it, holds each band of a scene: a file per band, one file of all, a product, a VRT."""
 
 import posixpath
 import re
@@ -48,7 +48,7 @@ class SceneFiles:
     """The files of a scene's bands, and what a product states beside them.
 
     Attributes:
-        bands: in the order asked for.
+        bands: in the modality's order.
         classes: the file of the product's scene classification, None without one.
         date: of the acquisition, ISO 8601; empty where unknown.
         contents: files that are made in memory, such as mosaics.
@@ -87,12 +87,12 @@ def find_files(path: Path, pattern: str | None, modality: Modality) -> SceneFile
 
     Args:
         path: an archive or a folder.
-        pattern: shell pattern of the band files, with `{band}` where the band's name stands; or of one file of all
+        pattern: shell pattern of the band files, with `{band}` in place of the band's name; or of one file of all
             bands, whose descriptions say which is which, or which has as many bands in the same order; or of a
-            Sentinel-2 product's .SAFE folder. None for the one product that there is.
+            Sentinel-2 product's .SAFE folder. None for the only product.
 
     Raises:
-        UserError: a file is missing, found twice, or has other bands.
+        UserError: a file is missing, occurs twice, or has other bands.
     """
     names, bands = member_names(path), modality.bands
     if pattern is None or (pattern.upper().endswith((safe.ENDING, ".ZIP")) and BAND not in pattern):
@@ -108,8 +108,8 @@ def open_files(path: Path, files: SceneFiles) -> Iterator[Mapping[str, DatasetRe
     """File -> the open raster, each once."""
     with ExitStack() as stack:
         formats = OtherFormats(path)
-        wanted = dict.fromkeys([band.file for band in files.bands.values()])
-        yield {file: _open(path, file, files.contents.get(file), formats, stack) for file in wanted}
+        names = dict.fromkeys([band.file for band in files.bands.values()])
+        yield {file: _open(path, file, files.contents.get(file), formats, stack) for file in names}
 
 
 def open_file(path: Path, file: str, stack: ExitStack) -> DatasetReader:
@@ -118,7 +118,7 @@ def open_file(path: Path, file: str, stack: ExitStack) -> DatasetReader:
 
 def _open(path: Path, file: str, made: bytes | None, formats: OtherFormats, stack: ExitStack) -> DatasetReader:
     try:
-        # How many bands an array has decides which of its axes they are on; of other formats the file says so.
+        # How many bands an array has decides which of its axes they are on; files of other formats state it.
         content = made or formats.readable(file, read_member(path, file), bands=0, limit=MAX_BAND_BYTES)
         raster = stack.enter_context(opened(content))
         blocks_must_fit(raster)
@@ -128,16 +128,16 @@ def _open(path: Path, file: str, made: bytes | None, formats: OtherFormats, stac
 
 
 def band_file(path: Path, names: Sequence[str], pattern: str, band: str) -> str:
-    """The one file of a band; of several that differ in their resolution alone, the finest.
+    """The one file of a band; of several that differ only in their resolution, the finest.
 
     Raises:
-        UserError: none or several match; the message says which files there are.
+        UserError: none or several match; the message lists candidates.
     """
-    own = pattern.replace(BAND, band)
-    found = _matching(names, own)
-    if len(found) > 1:
-        found = _finest(found)
-    return _only(path, names, own, found, band)
+    band_pattern = pattern.replace(BAND, band)
+    matching = _matching(names, band_pattern)
+    if len(matching) > 1:
+        matching = _finest(matching)
+    return _only(path, names, band_pattern, matching, band)
 
 
 def one_file(path: Path, names: Sequence[str], pattern: str) -> str:
@@ -145,17 +145,17 @@ def one_file(path: Path, names: Sequence[str], pattern: str) -> str:
     return _only(path, names, pattern, _matching(names, pattern))
 
 
-def _only(path: Path, names: Sequence[str], pattern: str, found: Sequence[str], band: str = "") -> str:
-    if len(found) == 1:
-        return found[0]
+def _only(path: Path, names: Sequence[str], pattern: str, matching: Sequence[str], band: str = "") -> str:
+    if len(matching) == 1:
+        return matching[0]
     expected = f"the pattern '{pattern}' finds {{}}, expected exactly one"
-    if found:
-        advice = "change the pattern" if band else "change the pattern, or put {band} where the band's name stands"
-        raise UserError(f"{path}: {expected.format(f'{len(found)} files ({_first(found)})')}; {advice}")
+    if matching:
+        advice = "change the pattern" if band else "change the pattern, or write {band} in place of the band's name"
+        raise UserError(f"{path}: {expected.format(f'{len(matching)} files ({_first(matching)})')}; {advice}")
     images = [name for name in names if has_image_ending(name) and not is_junk(name)]
     near = [name for name in images if band and band in posixpath.basename(name)]
-    there = f"there are: {_first(near or images)}" if images else "no raster is there"
-    raise UserError(f"{path}: {expected.format('no file')}; {there}; change the pattern")
+    present = f"there are: {_first(near or images)}" if images else "there is no raster"
+    raise UserError(f"{path}: {expected.format('no file')}; {present}; change the pattern")
 
 
 def _first(names: Sequence[str]) -> str:
@@ -165,15 +165,17 @@ def _first(names: Sequence[str]) -> str:
 def _matching(names: Sequence[str], pattern: str) -> list[str]:
     """The files that match: exactly, else with another spelling of the ending, else in any case."""
     data = [name for name in names if not is_junk(name)]
-    for rule in (fnmatchcase, matches, lambda name, own: fnmatchcase(folded(name), folded(own))):
-        if found := [name for name in data if rule(name, pattern)]:
-            return found
+    for rule in (fnmatchcase, matches, lambda name, shell_pattern: fnmatchcase(folded(name), folded(shell_pattern))):
+        if matching := [name for name in data if rule(name, pattern)]:
+            return matching
     return []
 
 
 def _finest(names: Sequence[str]) -> list[str]:
-    """Of names that are the same but for '10m', '20m' ..., the one of the least; else all of them."""
-    by_resolution = {int(found[-1]): name for name in names if (found := RESOLUTION.findall(posixpath.basename(name)))}
+    """Of names that are the same but for '10m', '20m' ..., the one of the smallest number; else all of them."""
+    by_resolution = {
+        int(resolutions[-1]): name for name in names if (resolutions := RESOLUTION.findall(posixpath.basename(name)))
+    }
     rest = {RESOLUTION.sub("", name) for name in names}
     if len(rest) == 1 and len(by_resolution) == len(names):
         return [by_resolution[min(by_resolution)]]
@@ -197,11 +199,11 @@ def _of_product(path: Path, names: Sequence[str], pattern: str | None, bands: Se
 def _of_one_file(path: Path, names: Sequence[str], file: str, modality: Modality) -> SceneFiles:
     content, contents = read_member(path, file), dict[str, bytes]()
     if file.lower().endswith(virtual.ENDING) or content.lstrip().startswith(virtual.BEGINNING):
-        found = virtual.read_virtual(path, file, content, names)
-        if (whole := found.whole_files) is not None:
-            chosen = _indices(path, file, modality, Declarations(names=found.names), len(whole))
+        vrt = virtual.read_virtual(path, file, content, names)
+        if (whole := vrt.whole_files) is not None:
+            chosen = _indices(path, file, modality, Declarations(names=vrt.names), len(whole))
             return SceneFiles({band: BandFile(*whole[at]) for band, at in zip(modality.bands, chosen, strict=True)})
-        contents[file] = _mosaic(path, found)
+        contents[file] = _mosaic(path, vrt)
     with ExitStack() as stack:
         raster = _open(path, file, contents.get(file), OtherFormats(path), stack)
         chosen = _indices(path, file, modality, declarations_of(raster), raster.count)
@@ -209,7 +211,7 @@ def _of_one_file(path: Path, names: Sequence[str], file: str, modality: Modality
     return SceneFiles(placed, contents=contents)
 
 
-def _mosaic(path: Path, found: virtual.Virtual) -> bytes:
+def _mosaic(path: Path, vrt: virtual.Virtual) -> bytes:
     with ExitStack() as stack:
         rasters: dict[str, DatasetReader] = {}
 
@@ -218,21 +220,21 @@ def _mosaic(path: Path, found: virtual.Virtual) -> bytes:
                 rasters[name] = open_file(path, name, stack)
             return rasters[name]
 
-        pixels = virtual.put_together(found, opened_once)
-        first = opened_once(found.bands[0][0].file)
-        fill = found.fills[0] if found.fills[0] is not None else first.nodata
-        return as_tiff(pixels, found.crs or first.crs, found.transform or first.transform, fill, found.names)
+        pixels = virtual.put_together(vrt, opened_once)
+        first = opened_once(vrt.bands[0][0].file)
+        fill = vrt.fills[0] if vrt.fills[0] is not None else first.nodata
+        return as_tiff(pixels, vrt.crs or first.crs, vrt.transform or first.transform, fill, vrt.names)
 
 
 def _indices(path: Path, file: str, modality: Modality, stated: Declarations, count: int) -> list[int]:
-    """Where each band is in a file, from 0: by its name where there are others, else by the order of as many bands.
+    """Where each band is in a file, from 0: by name where the file has further bands, else by the order of its bands.
 
     Raises:
         UserError: the file has other bands, or names that contradict the data set's file.
     """
     try:
         if count > len(modality.bands) and modality.band_names == COMPARE:
-            # Further bands (masks, indices) are no harm where each that is asked for is named.
+            # Further bands (masks, indices) do no harm where each required band is named.
             with suppress(RasterError):
                 chosen, _, _ = chosen_bands(stated, replace(modality, band_names=TAKE), count)
                 return list(range(count)) if chosen is None else chosen

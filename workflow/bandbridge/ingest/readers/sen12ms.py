@@ -57,23 +57,23 @@ def plan(dataset: Dataset, archives: Path) -> Sequence[Planned]:
     return train + [Planned(name, "test") for name in ids["test"]]
 
 
-def read(dataset: Dataset, archives: Path, stream: str, wanted: Collection[str]) -> Iterator[Sample | Rejected]:
+def read(dataset: Dataset, archives: Path, stream: str, ids: Collection[str]) -> Iterator[Sample | Rejected]:
     """Samples of one stream: pixels as delivered, or the labels that follow from the land cover raster.
 
-    A data set of several labels a sample gets every class whose share is at least `label_share`, one of a single label
+    With several labels per sample, a sample has every class whose share is at least `label_share`, with a single label
     the most frequent class (of two equal ones the first). Files are found by their names, whatever folders they are in.
     """
     options = parse_options(Sen12msOptions, dataset)
-    wanted = set(wanted)
+    ids = set(ids)
 
     def is_wanted(member: str) -> bool:
         name = _NAME.fullmatch(member.rpartition("/")[2])
-        return name is not None and name[2].lower() == stream and _id(name) in wanted
+        return name is not None and name[2].lower() == stream and _id(name) in ids
 
     for source in [source.file for source in dataset.sources if source.stream == stream]:
-        if not _may_hold(source, wanted):
+        if not _may_hold(source, ids):
             continue
-        for member, content in members(source_path(source, archives), wanted=is_wanted):
+        for member, content in members(source_path(source, archives), accepts=is_wanted):
             name = _NAME.fullmatch(member.rpartition("/")[2])
             if name is not None:
                 yield _sample(dataset, options, stream, _id(name), content)
@@ -121,15 +121,15 @@ def _scene(sample_id: str) -> str:
     return sample_id.rpartition("_")[0]
 
 
-def _may_hold(source: str, wanted: Collection[str]) -> bool:
-    """Whether an archive can hold a wanted sample: its name may tell the season, and reading one takes long."""
+def _may_hold(source: str, ids: Collection[str]) -> bool:
+    """Whether an archive can hold one of the samples: its name may state the season, and reading one takes long."""
     season = _SEASON.match(source)
-    return season is None or any(name.startswith(season[0] + "_") for name in wanted)
+    return season is None or any(name.startswith(season[0] + "_") for name in ids)
 
 
 def _listed(path: Path) -> list[str]:
     if not path.is_file():
-        raise UserError(f"{path} is not there; run the download again, or put the file there by hand")
+        raise UserError(f"{path} not found; run the download again, or copy the file there manually")
     ids = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         name = _NAME.fullmatch(line.strip().rpartition("/")[2])

@@ -1,4 +1,4 @@
-"""A table with a row for each sample: where its images lie, what they show, which split it is of."""
+"""A table with a row per sample: the paths of its images, their classes, its split."""
 
 import posixpath
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -33,7 +33,7 @@ BAND = "{band}"
 class Row:
     """A sample as the table describes it.
 
-    `paths` has the modalities whose cells are not empty: one path, or one a band where each band has a column.
+    `paths` has the modalities whose cells are not empty: one path, or one per band where each band has a column.
     """
 
     id: str
@@ -46,10 +46,10 @@ class Row:
 
 
 def plan(dataset: Dataset, archives: Path) -> Sequence[Planned]:
-    """Every row of the table, but for those whose split or class is mapped to null.
+    """Every row of the table, except those whose split or class is mapped to null.
 
-    Rows without a column of splits are divided by shares, by the hash of their ids (`divide`) or of each class: of all
-    rows where they have several. The order of the rows does not matter.
+    Without a column of splits, rows are divided by shares (`divide`): by the hash of their ids or, if drawn by class,
+    within each class (within all rows if these have several classes). The order of the rows does not matter.
 
     Raises:
         UserError: the table is missing, empty or damaged, lacks a column, or a cell is not what its column should hold;
@@ -67,15 +67,15 @@ def plan(dataset: Dataset, archives: Path) -> Sequence[Planned]:
     return [Planned(row.id, split, _path(row)) for row, split in zip(rows, splits, strict=True)]
 
 
-def read(dataset: Dataset, archives: Path, stream: str, wanted: Collection[str]) -> Iterator[Sample | Rejected]:
-    """The images of the wanted rows, one file a sample with all bands or, with the option `band_files`, one a band.
+def read(dataset: Dataset, archives: Path, stream: str, ids: Collection[str]) -> Iterator[Sample | Rejected]:
+    """The images of the rows with these ids: one file per sample or, with the option `band_files`, one per band.
 
     Band files of several resolutions are brought to the modality's `size`, or to the finest of them.
     """
     options = parse_options(TableOptions, dataset)
-    wanted = set(wanted)
+    ids = set(ids)
     rows = read_rows(dataset, options, table := _table_path(dataset, options, archives), archives)
-    rows = [row for row in rows if row.id in wanted]
+    rows = [row for row in rows if row.id in ids]
     for row in rows:
         if stream not in row.paths:
             yield Rejected(row.id, f"names no file of {stream}: its cell is empty")
@@ -109,21 +109,23 @@ def read_rows(dataset: Dataset, options: TableOptions, path: Path, archives: Pat
         cells = {name: values[number] for name, values in columns.items()}
         where = f"{path}, row {number + 1}"
         paths = {
-            name: tuple(inner_path(cells[column], where, column, folders[name]) for column in own)
-            for name, own in path_columns.items()
+            name: tuple(inner_path(cells[column], where, column, folders[name]) for column in modality_columns)
+            for name, modality_columns in path_columns.items()
         }
         labels = labels_of(cells, options, class_columns, classes, where)
         split = split_of_cell(cells[options.split], options, where) if options.split else None
         name = text_of(cells[options.id]) if options.id else _default_id(paths, options)
         if not name:
-            columns_of_paths = " and ".join(column for own in path_columns.values() for column in own)
+            columns_of_paths = " and ".join(
+                column for modality_columns in path_columns.values() for column in modality_columns
+            )
             raise UserError(f"{where}: {options.id or columns_of_paths} is empty")
         if labels is None or (options.split and split is None):
             continue
         rows.append(
             Row(
                 id=name,
-                paths={modality: own for modality, own in paths.items() if any(own)},
+                paths={modality: modality_paths for modality, modality_paths in paths.items() if any(modality_paths)},
                 labels=labels,
                 split=split,
                 lat=degrees_of(cells[lat], 90, where, lat) if lat in cells else None,
@@ -142,18 +144,18 @@ def _table_path(dataset: Dataset, options: TableOptions, archives: Path) -> Path
     places = [archives / options.table, Path(options.table)]
     if options.archive:
         places.append(Path(options.archive, options.table))
-    found = [place for place in places if place.is_file()]
-    if not found:
+    existing = [place for place in places if place.is_file()]
+    if not existing:
         looked = ", ".join(map(str, places))
-        raise UserError(f"{dataset.name}: the table '{options.table}' is not there; looked for {looked}")
-    return found[0]
+        raise UserError(f"{dataset.name}: the table '{options.table}' not found; looked for {looked}")
+    return existing[0]
 
 
 def _named(
     options: TableOptions, path_columns: Mapping[str, Sequence[str]], class_columns: Mapping[str, str]
 ) -> dict[str, str]:
     """Column -> the option that names it."""
-    named = dict.fromkeys((column for own in path_columns.values() for column in own), "path")
+    named = dict.fromkeys((column for modality_columns in path_columns.values() for column in modality_columns), "path")
     for option in ("id", "label", "labels", "split", "lat", "lon", "date"):
         if getattr(options, option):
             named[getattr(options, option)] = option
@@ -189,14 +191,14 @@ def _class_columns(options: TableOptions) -> dict[str, str]:
 
 
 def _default_id(paths: Mapping[str, tuple[str, ...]], options: TableOptions) -> str:
-    first = next((path for own in paths.values() for path in own if path), "")
+    first = next((path for modality_paths in paths.values() for path in modality_paths if path), "")
     return first if options.band_files else posixpath.splitext(first)[0]
 
 
 def _places(
     dataset: Dataset, options: TableOptions, rows: Sequence[Row], images: Path
 ) -> list[tuple[float, float] | None]:
-    """Where each row's sample lies: by the table, else as its first file says itself; none where nobody asks."""
+    """Where each row's sample lies: by the table, else as its first file states; empty without `spatial_block`."""
     if options.spatial_block is None:
         return []
     places = {row.id: (row.lat, row.lon) for row in rows if row.lat is not None and row.lon is not None}
@@ -233,7 +235,7 @@ def _sample(
 
 
 def _whole(row: Row, image: Raster, target: Grid | None, options: TableOptions) -> Sample:
-    """The sample of one file, on the grid of another modality's where it is to be brought there."""
+    """The sample of one file, on the grid of another modality's where it is to be resampled to that."""
     pixels, valid, grid = image.pixels, image.valid, image.grid
     if target is not None and image.grid is not None and modality_difference(target, image.grid):
         grid = on_ground(target, image.grid)
@@ -262,7 +264,7 @@ def _grids(images: Path, rows: Sequence[Row], modality: Modality, options: Table
 
 
 def _file_names(row: Row, modality: Modality, options: TableOptions) -> list[str]:
-    """The names of a row's files of a modality: one, or one a band, by columns or as `band_files` makes them."""
+    """The names of a row's files of a modality: one, or one per band, by columns or as `band_files` makes them."""
     paths = row.paths[modality.name]
     if len(paths) > 1 or not options.band_files:
         return list(paths)
@@ -290,7 +292,7 @@ def _read_files(
 
 @dataclass
 class _Open:
-    """A sample whose bands have not all come yet."""
+    """A sample of which some bands have not been read yet."""
 
     row: Row
     bands: dict[str, Raster]
@@ -322,8 +324,8 @@ def _read_band_files(
     for sample in waiting.values():
         missing = [band for band in modality.bands if band not in sample.bands]
         kind = "band" if len(missing) == 1 else "bands"
-        found = f"found {len(sample.bands)} of {len(modality.bands)}"
-        yield Rejected(sample.row.id, f"lacks {kind} {', '.join(missing)} ({found})")
+        count = f"found {len(sample.bands)} of {len(modality.bands)}"
+        yield Rejected(sample.row.id, f"lacks {kind} {', '.join(missing)} ({count})")
 
 
 def _add_band(
@@ -335,10 +337,10 @@ def _add_band(
     options: TableOptions,
     target: Grid | None,
 ) -> Sample | Rejected | None:
-    """The sample once it is complete, or why it will never be.
+    """The sample once it is complete, or why it is rejected; None while bands are missing.
 
     Args:
-        band: the modality with this band alone.
+        band: the modality with only this band.
         file: its name, its content and that of its mask, if it has one.
         target: the grid of another modality, on which the sample is to lie.
     """

@@ -1,4 +1,4 @@
-"""What TIFF alone can be: pictures in grey, with a palette, an alpha channel or in CMYK; bands on pages."""
+"""What only TIFF can hold: images in grey, with a palette, an alpha channel or in CMYK; bands on pages."""
 
 from dataclasses import replace
 from typing import Any
@@ -23,7 +23,7 @@ def picture_raster(raster: Raster, content: bytes, modality: Modality, name: str
     """A decoded TIFF as red, green and blue, (3, y, x) uint8, and where it holds data.
 
     Raises:
-        RasterError: it has more than 8 bits a channel, or its bands are no picture.
+        RasterError: it has more than 8 bits per channel, or its bands are no image.
     """
     if raster.pixels.dtype != np.uint8:
         raise RasterError(f"pixels are {raster.pixels.dtype}, expected uint8; describe other types as bands")
@@ -39,7 +39,7 @@ def picture_raster(raster: Raster, content: bytes, modality: Modality, name: str
 
 
 def picture_of(pixels: NDArray[np.uint8], content: bytes) -> NDArray[np.uint8]:
-    """(y, x, 3) of a TIFF's bands (band, y, x), by what it says that they are.
+    """(y, x, 3) of a TIFF's bands (band, y, x), by the meanings that it states.
 
     Grey is repeated, also where white is 0 or a pixel has one bit; an alpha channel is dropped; a palette is looked up;
     CMYK and YCbCr are RGB already, since GDAL reads them so.
@@ -68,7 +68,7 @@ def _translated(pixels: NDArray[np.uint8], file: DatasetReader) -> NDArray[np.ui
         grey = pixels[0] * np.uint8(255 // (2 ** int(structure.get("NBITS", 8)) - 1))
         return np.repeat((255 - grey if "MINISWHITE" in structure else grey)[..., None], len(RGB), axis=-1)
     names = ", ".join(kind.name for kind in file.colorinterp)
-    raise RasterError(f"has {len(pixels)} bands ({names}), which are no picture: expected {PICTURES}")
+    raise RasterError(f"has {len(pixels)} bands ({names}), which are no image: expected {PICTURES}")
 
 
 def with_pages(raster: Raster, content: bytes, expected: int, limit: int) -> Raster:

@@ -26,7 +26,7 @@ from bandbridge.ingest.rasters import MOST_SAMPLE_BYTES
 ENDING = ".vrt"
 BEGINNING = b"<VRTDataset"
 SOURCES = ("SimpleSource", "ComplexSource")
-# Parts of a source that change nothing that is read here, and the one that does.
+# Parts of a source that do not change its values, and the one that does.
 KNOWN_PARTS = {"SourceFilename", "SourceBand", "SourceProperties", "SrcRect", "DstRect", "NODATA", "OpenOptions"}
 ADVICE = "write it as a GeoTIFF (gdal_translate scene.vrt scene.tif)"
 Rectangle = tuple[float, float, float, float]
@@ -65,7 +65,7 @@ class Virtual:
 
 
 def read_virtual(path: Path, file: str, content: bytes, names: Sequence[str]) -> Virtual:
-    """What a VRT says; its files must be members of the same archive or folder.
+    """The content of a VRT; its files must be members of the same archive or folder.
 
     Raises:
         UserError: it is no VRT that gdalbuildvrt writes, or leads to a file that is missing or lies elsewhere.
@@ -149,7 +149,7 @@ def put_together(virtual: Virtual, opened: Callable[[str], DatasetReader]) -> ND
         UserError: it states more pixels than a scene may have in one file.
     """
     first = opened(virtual.bands[0][0].file)
-    dtype = np.result_type(*(opened(source.file).dtypes[source.band - 1] for own in virtual.bands for source in own))
+    dtype = np.result_type(*(opened(source.file).dtypes[source.band - 1] for band in virtual.bands for source in band))
     size = len(virtual.bands) * virtual.height * virtual.width * dtype.itemsize
     if size > 4 * MOST_SAMPLE_BYTES:
         raise UserError(f"the VRT states {size:,} bytes of pixels, too many for one mosaic; cut it")

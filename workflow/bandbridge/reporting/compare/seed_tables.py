@@ -68,9 +68,9 @@ def _table(name: str, caption: str, recipes: Sequence[Recipe], keys: Sequence[Ke
         Line((*_recipe_text(recipe, recipes), model), tuple(cells[index] for cells in grid))
         for index, (recipe, model) in enumerate(rows)
     ]
-    shown = [line for line in lines if any(cell.value is not None for cell in line.cells)]
+    filled = [line for line in lines if any(cell.value is not None for cell in line.cells)]
     headings = (*(["Runs"] if len(recipes) > 1 else []), "Model")
-    return Table(name, caption, headings, tuple(columns.values()), tuple(shown), _note(recipes))
+    return Table(name, caption, headings, tuple(columns.values()), tuple(filled), _note(recipes))
 
 
 def _changes_table(name: str, title: str, recipes: Sequence[Recipe], keys: Sequence[Key], decimals: int) -> Table:

@@ -26,7 +26,7 @@ class Hit:
     id: str
     labels: tuple[str, ...]
     right: bool | None
-    own: bool = False
+    is_counterpart: bool = False
     cosine: float | None = None
 
     @property
@@ -34,7 +34,7 @@ class Hit:
         """The text below the image."""
         if self.right is None:
             return "query"
-        return "the same place" if self.own else "same class" if self.right else "another class"
+        return "the same place" if self.is_counterpart else "same class" if self.right else "another class"
 
 
 @dataclass(frozen=True)
