@@ -2,7 +2,6 @@
 
 import json
 import re
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOEr
 from rasterio.io import DatasetReader
 
 from bandbridge.base.errors import UserError
+from bandbridge.base.safe_xml import parsed
 from bandbridge.catalogue.sensors import SENTINEL_2
 from bandbridge.use.bands import canonical
 
@@ -187,19 +187,14 @@ def _safe_bands(folder: Path) -> list[BandFile]:
 
 def _radiometry(metadata: Path) -> tuple[float, dict[str, float]]:
     """1 / quantification value, and the number added to each band's digital numbers (since baseline 04.00)."""
-    text = metadata.read_text(encoding="utf-8", errors="replace")
-    if "<!DOCTYPE" in text or "<!ENTITY" in text:
-        raise UserError(
-            f"{metadata} declares entities, which metadata of Sentinel-2 never do; download the product again."
-        )
     try:
-        root = ElementTree.fromstring(text)
-    except ElementTree.ParseError as error:
+        root = parsed(metadata.read_bytes())
+    except ValueError as error:
         raise UserError(f"{metadata}: damaged ({error}); download the product again.") from error
     quantification, offsets = 10_000.0, {}
     names = [band.name for band in SENTINEL_2.bands]
     for element in root.iter():
-        tag = element.tag.rpartition("}")[2]
+        tag = element.tag
         if tag in ("QUANTIFICATION_VALUE", "BOA_QUANTIFICATION_VALUE"):
             quantification = float(str(element.text))
         elif tag in ("RADIO_ADD_OFFSET", "BOA_ADD_OFFSET"):
