@@ -66,6 +66,10 @@ def test_a_safe_product_is_read_with_its_offsets(tmp_path):
     scene, read, _ = whole(tmp_path / "S2A_MSIL2A_X.SAFE")
     assert scene.bands == BANDS[:4]
     np.testing.assert_allclose(read, pixels.astype(float) - 1000, atol=0.01)
+    declared = f'<!DOCTYPE a [<!ENTITY x "1">]>{metadata}'
+    (tmp_path / "S2A_MSIL2A_X.SAFE/MTD_MSIL2A.xml").write_text(declared)
+    with pytest.raises(UserError, match=r"MTD_MSIL2A\.xml: damaged \(it declares a document type"):
+        whole(tmp_path / "S2A_MSIL2A_X.SAFE")
 
 
 def test_a_vrt_and_a_stac_item_are_read_as_their_files(tmp_path, scene):
