@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from bandbridge.base.errors import UserError
 from bandbridge.base.files import whole_file
+from bandbridge.catalogue.modalities import Composite
+from bandbridge.catalogue.sensors import composite
 from bandbridge.store.dataset import Store
 from bandbridge.use.archive import Archive
 from bandbridge.use.bands import RGB
@@ -22,6 +24,8 @@ from bandbridge.use.search import Hit
 ENDINGS = (*TABLES, *MAPS, ".html")
 THUMBNAIL = 160  # pixels of a side
 BRIGHTEST = 98  # percentile that becomes white in thumbnails without a composite
+RGB_NAMES = ("red", "green", "blue")
+PHOTO = Composite(RGB_NAMES, divisor=255.0)  # of 8-bit images
 
 
 def write_hits(out: Path, archive: Archive, hits: Sequence[Hit], query: str) -> None:
@@ -58,12 +62,13 @@ def thumbnail(archive: Archive, record: Mapping[str, Any]) -> bytes:
     Raises:
         UserError: its image is missing or has no such bands.
     """
-    pixels, white = _pixels(archive, record)
-    low, high = (0.0, white) if white else tuple(np.percentile(pixels, (100 - BRIGHTEST, BRIGHTEST)))
-    scaled_pixels = np.clip((pixels.astype(np.float32) - low) / max(high - low, 1e-6) * 255, 0, 255).astype(np.uint8)
+    pixels, recipe = _pixels(archive, record)
+    if recipe is None:
+        low, high = np.percentile(pixels, (100 - BRIGHTEST, BRIGHTEST)).tolist()
+        recipe = Composite(RGB_NAMES, ranges=((low, max(high, low + 1e-6)),) * 3)
     from PIL import Image
 
-    image = Image.fromarray(np.moveaxis(scaled_pixels, 0, -1))
+    image = Image.fromarray(np.moveaxis(composite(pixels, recipe.bands, recipe), 0, -1))
     scale = THUMBNAIL / max(image.size)
     resized = image.resize(
         (max(1, round(image.width * scale)), max(1, round(image.height * scale))), Image.Resampling.NEAREST
@@ -73,31 +78,27 @@ def thumbnail(archive: Archive, record: Mapping[str, Any]) -> bytes:
     return content.getvalue()
 
 
-def _pixels(archive: Archive, record: Mapping[str, Any]) -> tuple[NDArray[Any], float | None]:
-    """Red, green and blue (3, y, x) of a record's window, and the value that is white, where one is known."""
-    path, composite = Path(record["path"]), archive.about.get("composite")
+def _pixels(archive: Archive, record: Mapping[str, Any]) -> tuple[NDArray[Any], Composite | None]:
+    """Red, green and blue (3, y, x) of a record's window, and which values are black and white, where that is known."""
+    path, facts = Path(record["path"]), archive.about.get("composite")
+    recipe = Composite.from_facts(facts) if facts else None
     bands = tuple(archive.about["bands"])
-    rgb_bands = (
-        tuple(composite["bands"])
-        if composite
-        else ("B04", "B03", "B02")
-        if {"B04", "B03", "B02"} <= set(bands)
-        else None
-    )
+    true_colour = ("B04", "B03", "B02")
+    rgb_bands = recipe.bands if recipe else true_colour if {*true_colour} <= {*bands} else None
     if record["sample"]:
-        return _of_sample(path, record["sample"], rgb_bands, composite)
+        return _of_sample(path, record["sample"], rgb_bands, recipe)
     takes = BandSet(rgb_bands or (bands * 3)[:3])
     reading = Reading(**{**archive.about["reading"], "bands": tuple(archive.about["reading"]["bands"] or ()) or None})
     with open_scene(path, (takes, PICTURE), reading) as scene:
         pixels, _ = scene.read(record["row"], record["col"], record["height"], record["width"])
         if scene.bands == RGB:
-            return pixels, 255.0
-    return pixels, float(composite["divisor"]) if composite else None
+            return pixels, PHOTO
+    return pixels, recipe
 
 
 def _of_sample(
-    path: Path, sample: str, rgb_bands: tuple[str, ...] | None, composite: Mapping[str, Any] | None
-) -> tuple[NDArray[Any], float | None]:
+    path: Path, sample: str, rgb_bands: tuple[str, ...] | None, recipe: Composite | None
+) -> tuple[NDArray[Any], Composite | None]:
     if not is_store(path):
         raise UserError(f"{path} not found")
     store = Store(path.parent)
@@ -105,11 +106,11 @@ def _of_sample(
     (index,) = np.flatnonzero(samples.ids == sample)
     pixels = samples.read([index])[0]
     if store.modality == "rgb":
-        return np.moveaxis(pixels, -1, 0), 255.0
-    if composite is None and store.composite is not None:
-        rgb_bands, composite = store.composite.bands, {"divisor": store.composite.divisor}
+        return np.moveaxis(pixels, -1, 0), PHOTO
+    if recipe is None and store.composite is not None:
+        rgb_bands, recipe = store.composite.bands, store.composite
     chosen = [store.bands.index(name) for name in rgb_bands or store.bands[:3]]
-    return pixels[chosen], float(composite["divisor"]) if composite else None
+    return pixels[chosen], recipe
 
 
 def _page(archive: Archive, hits: Sequence[Hit], query: str) -> str:
