@@ -103,7 +103,7 @@ rule all:
     default_target: True
     input:
         report=paths.report,
-        tables=scores.tables(),
+        tables=paths.tables,
         applied=[*applied.maps(), *applied.archives()],
         patched=[
             run.of_line(line, "patched/open_clip_config.json")
