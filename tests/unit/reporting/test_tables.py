@@ -286,11 +286,9 @@ def test_the_script_writes_every_table_with_the_same_bytes_each_time(run):
 def test_a_table_that_has_nothing_to_show_has_no_file(tmp_path):
     run = make_run(tmp_path, students=False, probe=False)
     load_script("tables").main(run.metrics, run.curves, run.selected, run.tables)
-    assert {path.name for path in run.tables.iterdir()} == {
-        f"{name}.{ending}"
-        for name in ("classification", "details", "prompts", "paint")
-        for ending in ("csv", "md", "tex")
-    }
+    names = ("classification", "details", "prompts", "paint")
+    files = {f"{name}.{ending}" for name in names for ending in ("csv", "md", "tex")}
+    assert {path.name for path in run.tables.iterdir()} == files
 
 
 def test_a_table_is_written_in_the_format_of_its_suffix(tables, tmp_path):

@@ -111,7 +111,8 @@ def to_markdown(table: Table) -> str:
         ],
         dtype=object,
     )
-    styler = Styler(frame).hide(axis="index").format_index(lambda column: markdown_text(names[column]), axis=1)
+    labels: dict[object, str] = dict(enumerate(map(markdown_text, names)))
+    styler = Styler(frame).hide(axis="index").format_index(lambda column: labels[column], axis=1)
     header, *body = styler.to_string(delimiter=" | ").splitlines()
     rule = " | ".join(["---"] * len(table.headings) + ["---:"] * len(table.columns))
     lines = [f"| {line} |" for line in (header, rule, *body)]
