@@ -225,3 +225,8 @@ def number(value: float | None, signed: bool = False, decimals: int = 1) -> str:
         return "–"
     rounded = round(value, decimals) + 0.0
     return f"{rounded:{'+' if signed and rounded else ''}.{decimals}f}".replace("-", "−")
+
+
+def percent(share: float | None) -> str:
+    """'38.0 %' of 0.38, with a space that does not break; '–' for None."""
+    return "–" if share is None else f"{number(100 * share)}\N{NO-BREAK SPACE}%"
