@@ -103,7 +103,7 @@ rule all:
     default_target: True
     input:
         report=paths.report,
-        tables=scores.tables(),
+        tables=paths.tables,
         applied=[*applied.maps(), *applied.archives()],
         patched=[
             run.of_line(line, "patched/open_clip_config.json")
@@ -131,7 +131,6 @@ if workflow.is_main_process and not workflow.output_settings.dryrun:
 
 
 onstart:
-    slurm.fix_status_query()
     if steps := [*absent_checkpoints(config), *manual_steps(run)]:
         raise WorkflowError("\n\n".join(steps))
     try:

@@ -22,7 +22,6 @@ TABLES = (
     "ablations",
     "paint",
 )
-ENDINGS = ("csv", "md", "tex")
 
 
 class Evaluation:
@@ -209,10 +208,6 @@ class Evaluation:
         ]
 
     # --- the report --------------------------------------------------------------------------------------------------
-
-    def tables(self) -> list[str]:
-        """The files of all tables."""
-        return [self.paths.table(name, ending) for name in TABLES for ending in ENDINGS]
 
     def trainings(self) -> list[dict[str, Any]]:
         """The trainings of a run in their order: `history`, `kind`, `name`, and `datasets` where it has several.

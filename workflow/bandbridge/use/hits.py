@@ -1,6 +1,5 @@
 """Results of a search, as a table or as a page with thumbnails that opens without a network."""
 
-import base64
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bandbridge.base.data_uris import data_uri
 from bandbridge.base.errors import UserError
 from bandbridge.base.files import whole_file
 from bandbridge.store.dataset import Store
@@ -118,7 +118,7 @@ def _page(archive: Archive, hits: Sequence[Hit], query: str) -> str:
     entries = []
     for hit in hits:
         try:
-            image = "data:image/png;base64," + base64.b64encode(thumbnail(archive, hit.record)).decode()
+            image = data_uri(thumbnail(archive, hit.record), "image/png")
             remark = ""
         except UserError as error:
             image, remark = "", str(error)
