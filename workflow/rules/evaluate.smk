@@ -6,9 +6,9 @@ rule check_samples:
     input:
         store=paths.store("{dataset}"),
     output:
-        samples=paths.samples("{dataset}"),
+        samples=shared.samples("{dataset}"),
     log:
-        paths.logs("samples/{dataset}.log"),
+        shared.logs("samples/{dataset}.log"),
     priority: 100
     localrule: True
     conda:
@@ -49,7 +49,7 @@ rule score_zero_shot:
         nomenclature="{nomenclature}",
         prompts="{prompts}",
         bootstrap=lookup(dpath="evaluate/bootstrap", within=config),
-        seed=config["seed"],
+        seed=seed_of,
     message:
         "Scoring {wildcards.encoder} on {wildcards.dataset} with the prompts {wildcards.prompts}"
     script:
@@ -104,7 +104,7 @@ rule score_retrieval:
             dpath="evaluate/retrieval/label_map_k", within=config, default=None
         ),
         bootstrap=lookup(dpath="evaluate/bootstrap", within=config),
-        seed=config["seed"],
+        seed=seed_of,
     message:
         "Retrieval between RGB and {wildcards.student} on {wildcards.dataset}"
     script:
@@ -136,7 +136,7 @@ rule score_text_retrieval:
         prompts="{prompts}",
         ks=lookup(dpath="evaluate/text_retrieval/ks", within=config, default=None),
         bootstrap=lookup(dpath="evaluate/bootstrap", within=config),
-        seed=config["seed"],
+        seed=seed_of,
     message:
         "Retrieval by the class names of {wildcards.dataset} with {wildcards.encoder}"
     script:
@@ -166,7 +166,7 @@ rule score_words:
         prompts="{prompts}",
         words=of_job(run.words_of),
         k=lookup(dpath="evaluate/words/k", within=config, default=None),
-        seed=config["seed"],
+        seed=seed_of,
     message:
         "Retrieval by words for the classes of {wildcards.dataset} with {wildcards.encoder}"
     script:
@@ -191,7 +191,7 @@ rule score_gap:
         run=config["run"],
         nomenclature=of_job(run.nomenclature),
         prompts=of_job(run.main_prompts),
-        seed=config["seed"],
+        seed=seed_of,
     message:
         "Modality gap of {wildcards.encoder} on {wildcards.dataset}"
     script:
@@ -222,7 +222,7 @@ rule score_probe:
         ),
         nomenclature="{nomenclature}",
         bootstrap=lookup(dpath="evaluate/bootstrap", within=config),
-        seed=config["seed"],
+        seed=seed_of,
     message:
         "Linear probe of {wildcards.encoder} on {wildcards.dataset}"
     script:
@@ -250,7 +250,7 @@ rule score_few_shot:
         recipe=without(config["evaluate"]["linear_probe"], "datasets"),
         nomenclature="{nomenclature}",
         bootstrap=lookup(dpath="evaluate/bootstrap", within=config),
-        seed=config["seed"],
+        seed=seed_of,
     message:
         "Probes of {wildcards.encoder} on a few samples of {wildcards.dataset}"
     script:
@@ -277,7 +277,7 @@ rule score_knn:
         recipe=lookup(dpath="evaluate/knn", within=config, default=None),
         nomenclature="{nomenclature}",
         bootstrap=lookup(dpath="evaluate/bootstrap", within=config),
-        seed=config["seed"],
+        seed=seed_of,
     message:
         "Nearest neighbours of {wildcards.encoder} on {wildcards.dataset}"
     script:
