@@ -29,6 +29,7 @@ from bandbridge.config.compared import (
 from bandbridge.config.run_notes import run_notes
 from bandbridge.config.seeds import Seeds
 from bandbridge.config.students_in_words import ablation_facts
+from bandbridge.config.score_jobs import rules_by_nomenclature, zero_shot_rules
 from bandbridge.config.scored import prompts, templates
 from bandbridge.config.sweeps import ZERO_SHOT, sweeps
 from bandbridge.ingest.fetch import doing
@@ -67,6 +68,11 @@ def chosen(line, seed=None):
     return model_at(run.lines[line], float(alpha))
 
 
+def shown(dataset):
+    """A data set in a message: its name, or that of the wildcard."""
+    return "{wildcards.dataset}" if dataset == "{dataset}" else dataset
+
+
 def of_job(function, **fixed):
     """A function's result for a job: its arguments are the job's wildcards of the same names, and `chosen`.
 
@@ -84,11 +90,13 @@ def of_job(function, **fixed):
     return with_signature(answer)
 
 
+@with_signature
 def seed_of(wildcards):
     """The seed of a job."""
     return int(wildcards.get("seed", config["seed"]))
 
 
+@with_signature
 def config_of(wildcards):
     """The configuration of a job's seed."""
     return {**config, "seed": seed_of(wildcards)}
@@ -116,7 +124,9 @@ def unrecorded(value):
 
     For how a job runs, or what its outputs are; Snakemake does not compare params that are computed from outputs.
     """
-    return lambda wildcards, output: value(wildcards) if callable(value) else value
+    return with_signature(
+        lambda wildcards, output: value(wildcards) if callable(value) else value
+    )
 
 
 def how_it_trains():

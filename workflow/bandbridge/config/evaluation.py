@@ -1,6 +1,6 @@
 """Which encoder is scored on what, and what the report shows of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bandbridge.base.paths import EncoderName, chosen_on, zero_shot
@@ -97,6 +97,10 @@ class Evaluation:
                 kinds.append(("words", dataset, nomenclatures[0], prompts))
         return kinds
 
+    def probed(self) -> list[str]:
+        """The data sets on which classifiers learn from frozen embeddings."""
+        return [dataset for dataset in self.run.evaluated if self._probe_scores(dataset)]
+
     def _probe_scores(self, dataset: str) -> list[tuple[str, ...]]:
         """(kind, data set, nomenclature) of each score of classifiers on frozen embeddings."""
         probe = self._settings["linear_probe"]
@@ -146,6 +150,17 @@ class Evaluation:
     def head(self, encoder: str, dataset: str, nomenclature: str, prompts: str) -> str:
         """The class vectors in an encoder's space."""
         return self.run.clip_paths.head(self.run.space_of(encoder), dataset, nomenclature, prompts)
+
+    def heads(
+        self,
+        encoder: str,
+        dataset: str,
+        nomenclature: str = "",
+        prompts: str = "",
+        parts: Sequence[tuple[str, str]] = (),
+    ) -> list[str]:
+        """The class vectors of each of `parts`, nomenclatures with prompt sets; of the one where there are none."""
+        return [self.head(encoder, dataset, *part) for part in parts or [(nomenclature, prompts)]]
 
     def words_head(self, encoder: str, dataset: str, prompts: str) -> str:
         """The vectors of words in an encoder's space."""
