@@ -108,6 +108,7 @@ rule all:
         patched=[
             run.of_line(line, "patched/open_clip_config.json")
             for line in run.patched.values()
+            if any(run.alphas)
         ],
     localrule: True
 

@@ -11,7 +11,7 @@ for line, dataset, batch, models in run.sweeps():
             "_".join(["embed_sweep", *([line] * (len(run.lines) > 1)), dataset, batch])
         input:
             unpack(of_job(run.start_of, line=line)),
-            finetuned=[] if batch == "zero_shot" else run.finetuned(line),
+            finetuned=[] if batch == "zero_shot" else run.ends(line),
             store=paths.store(dataset),
         output:
             embeddings=[
