@@ -121,6 +121,7 @@ rule all:
             one.run.of_line(line, "patched/open_clip_config.json")
             for one in seeds.each.values()
             for line in run.patched.values()
+            if any(run.alphas)
         ],
         seeds=list(seed_files(config).values()) if seeds.several else [],
     localrule: True
