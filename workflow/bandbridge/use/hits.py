@@ -1,6 +1,5 @@
 """Results of a search, as a table or as a page with thumbnails that opens without a network."""
 
-import base64
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bandbridge.base.data_uris import data_uri
 from bandbridge.base.errors import UserError
 from bandbridge.base.files import whole_file
 from bandbridge.catalogue.modalities import Composite
@@ -24,8 +24,8 @@ from bandbridge.use.search import Hit
 ENDINGS = (*TABLES, *MAPS, ".html")
 THUMBNAIL = 160  # pixels of a side
 BRIGHTEST = 98  # percentile that becomes white in thumbnails without a composite
-RGB_NAMES = ("red", "green", "blue")
-PHOTO = Composite(RGB_NAMES, divisor=255.0)  # of 8-bit images
+COLOURS = ("red", "green", "blue")
+PHOTO = Composite(COLOURS, divisor=255.0)  # of 8-bit images
 
 
 def write_hits(out: Path, archive: Archive, hits: Sequence[Hit], query: str) -> None:
@@ -62,13 +62,10 @@ def thumbnail(archive: Archive, record: Mapping[str, Any]) -> bytes:
     Raises:
         UserError: its image is missing or has no such bands.
     """
-    pixels, recipe = _pixels(archive, record)
-    if recipe is None:
-        low, high = np.percentile(pixels, (100 - BRIGHTEST, BRIGHTEST)).tolist()
-        recipe = Composite(RGB_NAMES, ranges=((low, max(high, low + 1e-6)),) * 3)
+    scaled_pixels = as_colours(*_pixels(archive, record))
     from PIL import Image
 
-    image = Image.fromarray(np.moveaxis(composite(pixels, recipe.bands, recipe), 0, -1))
+    image = Image.fromarray(scaled_pixels)
     scale = THUMBNAIL / max(image.size)
     resized = image.resize(
         (max(1, round(image.width * scale)), max(1, round(image.height * scale))), Image.Resampling.NEAREST
@@ -78,33 +75,43 @@ def thumbnail(archive: Archive, record: Mapping[str, Any]) -> bytes:
     return content.getvalue()
 
 
+def as_colours(pixels: NDArray[Any], recipe: Composite | None) -> NDArray[np.uint8]:
+    """(y, x, 3) uint8 of red, green and blue (3, y, x), by a composite's black and white; None to stretch."""
+    if recipe is None:
+        low, high = np.percentile(pixels, (100 - BRIGHTEST, BRIGHTEST)).tolist()
+        recipe = Composite(COLOURS, ranges=((low, max(high, low + 1e-6)),) * 3)
+    return np.moveaxis(composite(pixels, recipe.bands, recipe), 0, -1)
+
+
+def picture_bands(archive: Archive) -> tuple[BandSet, Composite | None]:
+    """The bands of an archive's images that are drawn as red, green and blue, and how, where that is known."""
+    facts, bands = archive.about.get("composite"), tuple(archive.about["bands"])
+    if facts:
+        recipe = Composite.from_facts(facts)
+        return BandSet(recipe.bands), recipe
+    return BandSet(("B04", "B03", "B02") if {"B04", "B03", "B02"} <= set(bands) else (bands * 3)[:3]), None
+
+
+def reading_of(archive: Archive) -> Reading:
+    """What the user stated about the images when the archive was made."""
+    stated = archive.about["reading"]
+    return Reading(**{**stated, "bands": tuple(stated["bands"] or ()) or None})
+
+
 def _pixels(archive: Archive, record: Mapping[str, Any]) -> tuple[NDArray[Any], Composite | None]:
-    """Red, green and blue (3, y, x) of a record's window, and which values are black and white, where that is known."""
-    path, facts = Path(record["path"]), archive.about.get("composite")
-    recipe = Composite.from_facts(facts) if facts else None
-    bands = tuple(archive.about["bands"])
-    true_colour = ("B04", "B03", "B02")
-    rgb_bands = recipe.bands if recipe else true_colour if {*true_colour} <= {*bands} else None
+    """Red, green and blue (3, y, x) of a record's window, and how they are shown, where that is known."""
+    path, (takes, recipe) = Path(record["path"]), picture_bands(archive)
     if record["sample"]:
-        return _of_sample(path, record["sample"], rgb_bands, recipe)
-    takes = BandSet(rgb_bands or (bands * 3)[:3])
-    reading = Reading(**{**archive.about["reading"], "bands": tuple(archive.about["reading"]["bands"] or ()) or None})
-    with open_scene(path, (takes, PICTURE), reading) as scene:
+        return _of_sample(path, record["sample"], takes.bands, recipe)
+    with open_scene(path, (takes, PICTURE), reading_of(archive)) as scene:
         pixels, _ = scene.read(record["row"], record["col"], record["height"], record["width"])
-        if scene.bands == RGB:
-            return pixels, PHOTO
-    return pixels, recipe
+        return pixels, PHOTO if scene.bands == RGB else recipe
 
 
 def _of_sample(
-    path: Path, sample: str, rgb_bands: tuple[str, ...] | None, recipe: Composite | None
+    path: Path, sample: str, rgb_bands: tuple[str, ...], recipe: Composite | None
 ) -> tuple[NDArray[Any], Composite | None]:
-    if not is_store(path):
-        raise UserError(f"{path} not found")
-    store = Store(path.parent)
-    samples = store.split(path.name)
-    (index,) = np.flatnonzero(samples.ids == sample)
-    pixels = samples.read([index])[0]
+    store, pixels = read_sample(path, sample)
     if store.modality == "rgb":
         return np.moveaxis(pixels, -1, 0), PHOTO
     if recipe is None and store.composite is not None:
@@ -113,13 +120,29 @@ def _of_sample(
     return pixels[chosen], recipe
 
 
+def read_sample(path: Path, sample: str) -> tuple[Store, NDArray[Any]]:
+    """A sample of a split of a store, by its id, and the store.
+
+    Raises:
+        UserError: one of them is missing.
+    """
+    if not is_store(path):
+        raise UserError(f"{path} not found")
+    store = Store(path.parent)
+    samples = store.split(path.name)
+    rows = np.flatnonzero(samples.ids == sample)
+    if not len(rows):
+        raise UserError(f"{path} has no sample {sample}; embed the store again.")
+    return store, samples.read(rows[:1])[0]
+
+
 def _page(archive: Archive, hits: Sequence[Hit], query: str) -> str:
     from jinja2 import Environment
 
     entries = []
     for hit in hits:
         try:
-            image = "data:image/png;base64," + base64.b64encode(thumbnail(archive, hit.record)).decode()
+            image = data_uri(thumbnail(archive, hit.record), "image/png")
             remark = ""
         except UserError as error:
             image, remark = "", str(error)
