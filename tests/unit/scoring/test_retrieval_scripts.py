@@ -46,7 +46,8 @@ def land_cover(root):
 
 def frame_of(tmp_path, script, **arguments):
     metrics = tmp_path / f"{script}.csv"
-    load_script(script).main(**arguments, **COMMON, metrics=metrics)
+    several = "nomenclatures" in arguments
+    load_script(script).main(**arguments, **COMMON, metrics=[metrics] if several else metrics)
     return read_rows([metrics])
 
 
@@ -103,10 +104,10 @@ def score_text(tmp_path, store, part, head=None, ks=(1, 5)):
         tmp_path,
         "score_text_retrieval",
         embeddings=saved(tmp_path, part),
-        head=head or saved_head(tmp_path, store),
+        heads=[head or saved_head(tmp_path, store)],
         store=store.path / "zarr.json",
-        nomenclature=store.nomenclature,
-        prompts="plain",
+        nomenclatures=[store.nomenclature],
+        prompts=["plain"],
         ks=list(ks),
         bootstrap=BOOTSTRAP,
     )
@@ -306,7 +307,7 @@ def score_knn(tmp_path, store, recipe):
         "score_knn",
         **{split: saved(tmp_path, part) for split, part in parts.items()},
         store=store.path / "zarr.json",
-        nomenclature=store.nomenclature,
+        nomenclatures=[store.nomenclature],
         recipe=recipe,
         bootstrap=BOOTSTRAP,
     )
