@@ -14,7 +14,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 # Clones in which the workflow is planned or run, the report's page with all its figures, the built wheel.
 SLOW_FIXTURES = {"clone", "finished_run", "html", "wheel"}
 
-# No file of a test need survive a power cut, and waiting for the disk takes a tenth of the time of all tests.
+# No file of a test need survive a power cut, and tests would wait for the disk some ten thousand times.
 os.fsync = lambda _: None
 
 

@@ -26,7 +26,6 @@ FEW_SCORES = {**dict.fromkeys(["linear_probe", "words", "text_retrieval", "knn"]
 
 # What makes it smaller still, for scripts that run it again and again: few steps, two alphas, one score per encoder.
 FEW_STEPS = {
-    "clip": {"scratch": {"precision": "float32"}},
     "prompts": {"mine": None},
     "finetune": {"batch_size": 64, "precision": "float32"},
     "paint": {"alphas": [0, 1], "select": {"criterion": "fixed", "alpha": 1}},
