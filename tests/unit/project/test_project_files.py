@@ -4,6 +4,7 @@ import re
 import shlex
 import shutil
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,12 @@ def scripts() -> Iterator[str]:
     for job in read(GITLAB).values():
         yield from job.get("script", []) if isinstance(job, dict) else []
     yield from (line for line in (ROOT / ".ci/run").read_text().splitlines() if line.startswith("make "))
+
+
+def test_files_of_tests_differ_in_their_names():
+    """pytest imports them as modules of one folder."""
+    names = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
