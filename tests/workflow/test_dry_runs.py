@@ -306,17 +306,6 @@ def test_a_value_that_is_no_plain_data_is_found():
     assert told == ["p.classes[0]: Nomenclature", "p.path: PosixPath"]
 
 
-def test_planning_imports_no_torch():
-    code = (
-        "import sys, bandbridge.config.checks, bandbridge.catalogue.datasets, bandbridge.ingest.fetch; "
-        "import bandbridge.base.runlock; "
-        "print([name for name in ('torch', 'pandas', 'zarr', 'sklearn') if name in sys.modules])"
-    )
-    environment = {"PYTHONPATH": str(ROOT / "workflow")}
-    called = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
-    assert called.stdout.strip() == "[]"
-
-
 def test_every_rule_has_its_script():
     rules = "\n".join(path.read_text() for path in (ROOT / "workflow" / "rules").glob("*.smk"))
     scripts = {path.name for path in (Path(ROOT) / "workflow" / "scripts").glob("*.py")}
