@@ -66,10 +66,10 @@ rule aligned_by_file:
         weights=paths.aligned("{student}"),
     log:
         paths.logs("align/{student}.log"),
-    priority: 10
-    localrule: True
     wildcard_constraints:
         student=one_of(run.students_by_file),
+    priority: 10
+    localrule: True
     conda:
         "../../envs/torch.yaml"
     params:

@@ -1,7 +1,7 @@
 """Ten steps of the paper's two trainings, on encoders of the paper's size, against a training loop in plain torch.
 
-The plain side is written out from the paper: its own composite, input, losses, clipping, schedule, and torch's AdamW. It
-shares nothing with the package but the weights that it starts from. Random changes to images are off, and so is
+The plain side is written out from the paper: its own composite, input, losses, clipping, schedule, and torch's AdamW.
+It shares nothing with the package but the weights that it starts from. Random changes to images are off, and so is
 stochastic depth: what they draw is not the paper's to fix.
 """
 
@@ -56,15 +56,22 @@ def plain_training(module, loss_of_step, base, weight_decay):
 
 
 def assert_same(trained, plain, history, losses):
-    """The mean loss agrees to 1e-6, and so does every weight whose gradient is more than rounding."""
+    """Losses agree to the digits of the history, and weights to 1e-6, but for one in a million.
+
+    Those that differ more have a gradient that is rounding alone, which AdamW turns into a step like any other: they stay
+    within a tenth of one.
+    """
     found = [record["loss"] for record in history if "loss" in record]  # of each epoch, to six digits
     assert found == pytest.approx(np.mean(np.split(np.array(losses), len(found)), axis=1), rel=6e-6)
+    differing, count = 0, 0
     for (name, weight), expected in zip(trained.named_parameters(), plain.parameters(), strict=True):
         off = (weight.detach() - expected.detach()).abs()
         if name.endswith(("in_proj_bias", "qkv.bias")):
-            queries, _, values = off.chunk(3)  # the keys' third has no gradient but rounding, which AdamW scales up
+            queries, _, values = off.chunk(3)  # the keys' third has no gradient but rounding
             off = torch.cat([queries, values])
-        print(name, off.max().item(), (off > 1e-6).sum().item(), off.numel())
+        assert off.max() <= 1e-5, name
+        differing, count = differing + int((off > 1e-6).sum()), count + off.numel()
+    assert differing <= count / 1e6
 
 
 def test_ten_steps_of_patching():
