@@ -51,7 +51,7 @@ rule align:
         student=of_job(run.student),
         listing=of_job(users_weights),
         recipe=lambda w: align_recipe(config, run.student_name(w.student)),
-        seed=config["seed"],
+        seed=seed_of,
     message:
         "Aligning {wildcards.student} to the patched CLIP"
     script:

@@ -49,7 +49,7 @@ else:
             monitor=paths.logs("finetune/{line}.{tag}"),
             nomenclatures=of_job(run.patching_nomenclatures),
             recipe=lookup(dpath="finetune", within=config),
-            seed=config["seed"],
+            seed=seed_of,
         message:
             "Fine-tuning {wildcards.line} on {wildcards.tag}"
         script:

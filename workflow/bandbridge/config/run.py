@@ -52,6 +52,7 @@ class Run:
         alphas: in ascending order.
         tower: the text tower that the CLIP is trained against, None for none.
         scratch: the data set that the CLIP is trained on, None where it is loaded.
+        clip_paths: those of the CLIPs and heads: the seed's own, or shared by all seeds where the CLIP is loaded.
         taught: the data set that students are aligned on.
     """
 
@@ -67,6 +68,7 @@ class Run:
         self.alphas = sorted(config["paint"]["alphas"])
         self.tower = locked_tower(config)
         self.scratch: str | None = config["clip"]["scratch"]["dataset"] if uses_scratch(config) else None
+        self.clip_paths = self.paths if self.scratch else self.paths.shared
         self.taught: str = align_task(config)["dataset"]
         self._datasets: dict[str, Dataset] = {}
         self._nomenclatures: dict[str, tuple[str, ...]] = {}
@@ -172,8 +174,8 @@ class Run:
     def text_model(self, clip: str) -> str:
         """The open_clip directory whose text encoder makes heads."""
         if clip in self.others:
-            return self.paths.encoder(clip, "open_clip_config.json")
-        return self.paths.clip(clip)
+            return self.paths.shared.encoder(clip, "open_clip_config.json")
+        return self.clip_paths.clip(clip)
 
     def architecture_name(self, clip: str) -> str:
         """The name of a CLIP's architecture."""
@@ -189,7 +191,7 @@ class Run:
 
     def fetched_clips(self) -> list[str]:
         """The CLIPs that are loaded rather than trained."""
-        return [] if self.scratch else [self.paths.clip(clip) for clip in self.clips]
+        return [] if self.scratch else [self.clip_paths.clip(clip) for clip in self.clips]
 
     def tower_files(self) -> list[str]:
         """The files of the text tower that a CLIP is trained against; empty without one."""
@@ -312,7 +314,7 @@ class Run:
 
     def task_head(self, clip: str, task: Mapping[str, Any]) -> str:
         """The head that stays frozen while an image encoder learns a task."""
-        return self.paths.head(clip, task["dataset"], nomenclature_of(task), task["prompts"])
+        return self.clip_paths.head(clip, task["dataset"], nomenclature_of(task), task["prompts"])
 
     def patching_heads(self, line: str) -> list[str]:
         """The heads of a line's patching tasks."""
@@ -392,41 +394,20 @@ class Run:
         """The other encoders that can encode a data set."""
         return [name for name, facts in self.others.items() if sees(facts, self.dataset(dataset))]
 
-    def sweep_batches(
-        self, line: str, dataset: str, exists: Callable[[Path], bool] = Path.exists
-    ) -> dict[str, list[str]]:
-        """Name of a batch -> the models that its job encodes a data set with.
+    def embeddings(self, encoder: str, dataset: str, split: str) -> str:
+        """An encoder's embeddings of a split: the seed's own, or those that all seeds share."""
+        paths = self.paths.shared if encoder in self._of_all_seeds else self.paths
+        return paths.embeddings(encoder, dataset, split)
 
-        Models that are encoded already form one batch, whose job runs only when one of its inputs has changed, and new
-        ones another, so that adding an alpha encodes only that alpha; `embed.models_per_job` divides both further. The
-        zero-shot model of a line with parts has its own batch: the parts' alphas are chosen against it.
-        """
+    @property
+    def shares_zero_shot(self) -> bool:
+        """Whether several seeds share the embeddings of zero-shot CLIP: it is loaded, not trained."""
+        return self.paths.shared is not self.paths and self.scratch is None
 
-        def is_encoded(model: str) -> bool:
-            paths = (self.paths.embeddings(model, dataset, split) for split in self.scored_splits(dataset))
-            return all(exists(Path(path)) for path in paths)
-
-        zero_shot_models = [zero_shot(line)] if self.lines[line].parts else []
-        models = [model for model in self.models_of(line) if model not in zero_shot_models]
-        encoded = [model for model in models if is_encoded(model)]
-        new = [model for model in models if model not in encoded]
-        size = self.config["embed"]["models_per_job"] or len(self.alphas)
-        batches = {
-            "_".join([name, *([str(start // size)] * (len(group) > size))]): group[start : start + size]
-            for name, group in (("encoded", encoded), ("new", new))
-            for start in range(0, len(group), size)
-        }
-        return {**batches, **({"zero_shot": zero_shot_models} if zero_shot_models else {})}
-
-    def sweeps(self) -> list[tuple[str, str, str, list[str]]]:
-        """Every job that encodes with models of a line: (line, data set, name of the batch, models)."""
-        return [
-            (line, dataset, batch, models)
-            for line in self.lines
-            for dataset in self.evaluated
-            if dataset in self.datasets_of(line)
-            for batch, models in self.sweep_batches(line, dataset).items()
-        ]
+    @cached_property
+    def _of_all_seeds(self) -> frozenset[str]:
+        """The encoders that do not depend on the seed."""
+        return frozenset([*self.others, *(map(zero_shot, self.clips) if self.scratch is None else ())])
 
     def start_of(self, line: str, chosen: Chosen) -> dict[str, str]:
         """The open_clip directory of the model that a line starts at: CLIP, or the chosen model of another line."""
@@ -435,7 +416,7 @@ class Run:
             chosen(facts.start)
             config, weights = (self.of_line(facts.start, f"patched/{file}") for file in files)
         else:
-            config, weights = (self.paths.clip(facts.clip, file) for file in files)
+            config, weights = (self.clip_paths.clip(facts.clip, file) for file in files)
         return {"clip": config, "clip_weights": weights}
 
     def ends_of(self, line: str, chosen: Chosen) -> dict[str, Any]:
@@ -460,4 +441,4 @@ class Run:
         """An encoder's embeddings of a split, as an input."""
         if encoder in self.students:
             chosen(self.teacher(encoder))  # for the reason stated in `aligned`
-        return self.paths.embeddings(encoder, dataset, split)
+        return self.embeddings(encoder, dataset, split)

@@ -14,8 +14,8 @@ from bandbridge.config.lines import lines, model_at, nomenclature_of, tasks
 from bandbridge.reporting.figures import run as plots
 from bandbridge.reporting.figures.run import Intervals
 from bandbridge.reporting.figures.style import Album, Plot
-from bandbridge.reporting.page.summary import percent
 from bandbridge.reporting.tables.all import Curve, main_metric, short_title
+from bandbridge.reporting.tables.model import percent
 
 
 def short_titles(datasets: str) -> str:
