@@ -111,7 +111,7 @@ rule all:
     default_target: True
     input:
         report=[one.run.paths.report for one in seeds.each.values()],
-        tables=[table for one in seeds.each.values() for table in one.scores.tables()],
+        tables=[one.run.paths.tables for one in seeds.each.values()],
         applied=[
             file
             for one in seeds.each.values()
@@ -121,6 +121,7 @@ rule all:
             one.run.of_line(line, "patched/open_clip_config.json")
             for one in seeds.each.values()
             for line in run.patched.values()
+            if any(run.alphas)
         ],
         seeds=list(seed_files(config).values()) if seeds.several else [],
     localrule: True
@@ -145,7 +146,6 @@ if workflow.is_main_process and not workflow.output_settings.dryrun:
 
 
 onstart:
-    slurm.fix_status_query()
     if steps := [*absent_checkpoints(config), *manual_steps(run)]:
         raise WorkflowError("\n\n".join(steps))
     try:

@@ -99,6 +99,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             headers["Content-Range"] = f"bytes {begin}-{len(served.content) - 1}/{len(served.content)}"
         self._send(status, {**headers, **answer.headers}, body, answer)
 
+    do_HEAD = do_GET  # noqa: N815 (http.server's name)
+
     def _begin(self, served: Served) -> int | None:
         """The start of the requested range, None for the whole file."""
         asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
@@ -113,6 +115,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             if value and name not in answer.drop:
                 self.send_header(name, value)
         self.end_headers()
+        if self.command == "HEAD":
+            return
         body = body[: answer.cut]
         for at in range(0, len(body), 65_536):
             time.sleep(answer.pause)

@@ -25,7 +25,7 @@ for seed, one in seeds.each.items():
                 )
             input:
                 unpack(of_job(one.run.start_of, line=line, seed=seed * of_seed or None)),
-                finetuned=[] if alone else one.run.finetuned(line),
+                finetuned=[] if alone else one.run.ends(line),
                 store=paths.store(dataset),
             output:
                 embeddings=[

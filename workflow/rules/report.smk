@@ -2,25 +2,20 @@
 
 
 rule tables:
-    """The tables of a paper, as CSV, Markdown and LaTeX."""
+    """The tables of a paper that have rows, as CSV, Markdown and LaTeX."""
     input:
         metrics=paths.metrics,
         curves=run.of_each_line("curve.csv"),
         selected=run.of_each_line("selected.json"),
     output:
-        tables=[
-            (
-                report(
-                    path,
-                    caption="../report/table.rst",
-                    category="Tables",
-                    labels={"table": Path(path).stem},
-                )
-                if path.endswith(".csv")
-                else path
-            )
-            for path in scores.tables()
-        ],
+        # A folder, because a table that has nothing to show has no file.
+        tables=report(
+            directory(paths.tables),
+            patterns=["{table}.csv"],
+            caption="../report/table.rst",
+            category="Tables",
+            labels={"table": "{table}"},
+        ),
     log:
         paths.logs("tables.log"),
     conda:
@@ -152,7 +147,7 @@ rule report:
         samples=scores.samples(),
         histories=scores.histories(),
         stores=[paths.store(dataset) for dataset in run.datasets],
-        tables=scores.tables(),
+        tables=paths.tables,
         galleries=scores.report_parts("gallery"),
         projections=scores.report_parts("projection"),
         maps=applied.summaries(),

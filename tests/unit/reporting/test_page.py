@@ -169,8 +169,8 @@ def test_several_processes_draw_the_same_page(tmp_path):
 
 def test_the_page_carries_the_files_of_its_tables(run, page):
     files = {attrs["download"]: attrs["href"] for attrs in page.all("a") if "download" in attrs}
-    assert set(files) == {path.name for path in run.tables}
-    for path in run.tables:
+    assert set(files) == {path.name for path in run.tables.iterdir()}
+    for path in run.tables.iterdir():
         assert base64.b64decode(files[path.name].partition("base64,")[2]) == path.read_bytes()
 
 

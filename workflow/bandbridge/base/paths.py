@@ -153,9 +153,10 @@ class RunPaths:
         """Zero-shot scores; with the ending 'draws.npz' the headline on each half-sample."""
         return self.scores(encoder, "zero-shot", dataset, nomenclature, prompts, ending=ending)
 
-    def table(self, name: str, ending: str) -> str:
-        """A table of the paper."""
-        return self.results(f"tables/{name}.{ending}")
+    @property
+    def tables(self) -> str:
+        """The folder of a paper's tables, as CSV, Markdown and LaTeX."""
+        return self.results("tables")
 
     def report_part(self, kind: str, subject: str, dataset: str) -> str:
         """What the report shows of an encoder's embeddings of a data set: a gallery or a projection."""

@@ -5,6 +5,7 @@ from typing import Any
 
 from bandbridge.base.paths import EncoderName, chosen_on, zero_shot
 from bandbridge.config.lines import model_at
+from bandbridge.config.networks import fine_tunes, student_files
 from bandbridge.config.run import Chosen, Run
 from bandbridge.config.scored import neighbours_asked, shots_asked
 
@@ -22,7 +23,6 @@ TABLES = (
     "ablations",
     "paint",
 )
-ENDINGS = ("csv", "md", "tex")
 
 
 class Evaluation:
@@ -195,12 +195,17 @@ class Evaluation:
     def references(self) -> dict[str, dict[str, str]]:
         """Encoder -> kind of gain -> reference encoder; `<line>@selected` is the model that is chosen on a line."""
         run = self.run
+        # Where alpha is only 0, a line has one model, which is zero-shot CLIP.
+        moving = run.lines if any(run.alphas) else {}
         scored_students = {student for dataset in run.evaluated for student in run.students_of(dataset)}
         return {
-            **{model_at(line, 1): {"gain": zero_shot(line.clip)} for line in run.lines.values()},
-            **{chosen_on(name): {"gain": zero_shot(line.clip)} for name, line in run.lines.items()},
+            **{model_at(line, max(run.alphas)): {"gain": zero_shot(line.clip)} for line in moving.values()},
+            **{chosen_on(name): {"gain": zero_shot(line.clip)} for name, line in moving.items()},
             **{
-                student: {"gain": zero_shot(clip), "gain_over_patched": chosen_on(run.patched[clip])}
+                student: {
+                    "gain": zero_shot(clip),
+                    **({"gain_over_patched": chosen_on(run.patched[clip])} if moving else {}),
+                }
                 for student, (_, clip) in run.students.items()
                 if student in scored_students
             },
@@ -225,16 +230,12 @@ class Evaluation:
 
     # --- the report --------------------------------------------------------------------------------------------------
 
-    def tables(self) -> list[str]:
-        """The files of all tables."""
-        return [self.paths.table(name, ending) for name in TABLES for ending in ENDINGS]
-
     def trainings(self) -> list[dict[str, Any]]:
         """The trainings of a run in their order: `history`, `kind`, `name`, and `datasets` where it has several.
 
         `kind` is 'clip', 'finetune' or 'align'.
         """
-        run = self.run
+        run, by_file = self.run, student_files(self.run.config)
         scratch = [
             {"kind": "clip", "name": clip, "history": run.clip_paths.clip(clip, "history.jsonl")} for clip in run.clips
         ]
@@ -246,11 +247,12 @@ class Evaluation:
                 "history": self.paths.finetuned(name, line.tag, "history.jsonl"),
             }
             for name, line in run.lines.items()
-            if not line.parts
+            if not line.parts and fine_tunes(run.config)
         ]
         alignments = [
             {"kind": "align", "name": student, "history": self.paths.aligned(student, "history.jsonl")}
-            for student in run.students
+            for student, (name, _) in run.students.items()
+            if name not in by_file
         ]
         return [*(scratch if run.scratch else []), *finetunings, *alignments]
 

@@ -14,10 +14,13 @@ from bandbridge.catalogue.text_towers import load_text_tower, tower_folder
 from bandbridge.config.lines import align_task, all_tasks, final_lines, lines, model_at, nomenclature_of
 from bandbridge.config.networks import (
     clips,
+    first_weights,
     locked_tower,
     other_encoders,
+    patched_files,
     published_weights,
     student_facts,
+    student_files,
     students,
     unpinned_encoders,
     uses_scratch,
@@ -207,8 +210,7 @@ class Run:
 
     def pretrained(self, student: str) -> str | None:
         """The weights that a student starts from, as configured."""
-        pretrained: str | None = self.config["align"]["students"][self.student_name(student)]["pretrained"]
-        return pretrained
+        return first_weights(self.config).get(self.student_name(student))
 
     def first_weights(self, student: str) -> list[str]:
         """The file of a student's published weights; empty where it starts from no such weights."""
@@ -222,7 +224,7 @@ class Run:
     @cached_property
     def fetched_weights(self) -> dict[str, str]:
         """File of published weights that students start from -> its encoder."""
-        encoders = [student["pretrained"] for student in self.config["align"]["students"].values()]
+        encoders = first_weights(self.config).values()
         return {path.name: name for name in encoders if (path := published_weights(self.config, name))}
 
     def fetched_facts(self, file: str) -> dict[str, Any]:
@@ -233,6 +235,31 @@ class Run:
     def is_unpinned(self, encoder: str) -> bool:
         """Whether the user has agreed to weights without a published checksum."""
         return encoder in unpinned_encoders(self.config)
+
+    # --- models by file ----------------------------------------------------------------------------------------------
+
+    @property
+    def patched_files(self) -> dict[str, str]:
+        """CLIP -> the file of its patched image encoder; empty where CLIPs are fine-tuned here."""
+        return patched_files(self.config)
+
+    def patched_file(self, line: str) -> str:
+        """The file of a line's patched image encoder, where it is not fine-tuned here."""
+        return self.patched_files[self.lines[line].clip]
+
+    def student_file(self, student: str) -> str:
+        """The file of a student that is not aligned here."""
+        return student_files(self.config)[self.student_name(student)]
+
+    @property
+    def students_by_file(self) -> list[str]:
+        """The students that are not aligned here."""
+        return [student for student, (name, _) in self.students.items() if name in student_files(self.config)]
+
+    @property
+    def trained_students(self) -> list[str]:
+        """The students that are aligned here."""
+        return [student for student in self.students if student not in self.students_by_file]
 
     # --- PAINT lines -------------------------------------------------------------------------------------------------
 
@@ -252,6 +279,10 @@ class Run:
         if self.lines[line].parts:
             return self.of_line(line, "sum.safetensors")
         return self.paths.finetuned(line, self.tag(line))
+
+    def ends(self, line: str) -> list[str]:
+        """The same as an input; empty where alpha is only 0, so that the line ends where it starts."""
+        return [self.finetuned(line)] if any(self.alphas) else []
 
     def finetuned_parts(self, line: str) -> list[str]:
         """The weights at the ends of a line's parts."""
@@ -372,12 +403,12 @@ class Run:
             config, weights = (self.clip_paths.clip(facts.clip, file) for file in files)
         return {"clip": config, "clip_weights": weights}
 
-    def ends_of(self, line: str, chosen: Chosen) -> dict[str, str]:
+    def ends_of(self, line: str, chosen: Chosen) -> dict[str, Any]:
         """Both ends of a line, once alpha is chosen on it: an unchanged choice reruns nothing that depends on it."""
         chosen(line)
-        return {**self.start_of(line, chosen), "finetuned": self.finetuned(line)}
+        return {**self.start_of(line, chosen), "finetuned": self.ends(line)}
 
-    def teachers_ends(self, student: str, chosen: Chosen) -> dict[str, str]:
+    def teachers_ends(self, student: str, chosen: Chosen) -> dict[str, Any]:
         """Both ends of the line that a student's teacher is on."""
         return self.ends_of(self.teacher(student), chosen)
 

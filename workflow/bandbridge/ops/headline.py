@@ -55,7 +55,7 @@ def headline_text(config: Mapping[str, Any]) -> str:
     headlines = list(_headlines(config, _rows(Path(paths.metrics)), _selected(config)))
     if len(headlines) > MOST_LINES:
         headlines[MOST_LINES:] = [f"  and {len(headlines) - MOST_LINES} more in the report"]
-    places = [f"Report: {paths.report}", f"Tables: {paths.results('tables')}/"]
+    places = [f"Report: {paths.report}", f"Tables: {paths.tables}/"]
     return "\n".join([f"Run '{config['run']}' is done.", *headlines, *places])
 
 

@@ -19,7 +19,7 @@ from bandbridge.catalogue.datasets import Source
 from bandbridge.catalogue.text_towers import missing_tower_files
 from bandbridge.config.compared import seed_files
 from bandbridge.config.lines import all_tasks, tasks
-from bandbridge.config.networks import clips, locked_tower, students
+from bandbridge.config.networks import clips, fine_tunes, locked_tower, patched_files, student_files, students
 from bandbridge.config.run import Run
 from bandbridge.config.run_notes import run_notes
 from bandbridge.config.scored import evaluated
@@ -191,11 +191,11 @@ def stages(config: Mapping[str, Any]) -> dict[str, str]:
     texts = {
         "Data": _data(config),
         "CLIP": ", ".join(_clip(config, name, source) for name, source in clips(config).values()),
-        "Patching": f"fine-tune on {patching} for {_counted(config['finetune']['epochs'], 'epoch')}, "
-        f"encode at {len(config['paint']['alphas'])} alphas, choose alpha",
+        "Patching": f"{_patched_by(config, patching)}, "
+        f"encode at {_counted(len(config['paint']['alphas']), 'alpha')}, choose alpha",
     }
     if aligned := students(config):
-        texts["Alignment"] = f"align {', '.join(aligned)} for {_counted(config['align']['epochs'], 'epoch')}"
+        texts["Alignment"] = _aligned_by(config, aligned)
     texts["Evaluation"] = f"score on {', '.join(_with_samples(config, name) for name in evaluated(config))}"
     if config.get("apply"):
         texts["Use"] = f"map or embed {', '.join(config['apply'])}"
@@ -204,6 +204,21 @@ def stages(config: Mapping[str, Any]) -> dict[str, str]:
     if len(reports) > 1:
         texts["Report"] = f"{reports[0]} and those of the other seeds; {seed_files(config)['page']}"
     return texts
+
+
+def _patched_by(config: Mapping[str, Any], patching: str) -> str:
+    if files := patched_files(config):
+        return f"load {' and '.join(files.values())}"
+    if not fine_tunes(config):
+        return "no fine-tuning"
+    return f"fine-tune on {patching} for {_counted(config['finetune']['epochs'], 'epoch')}"
+
+
+def _aligned_by(config: Mapping[str, Any], aligned: Mapping[str, tuple[str, str]]) -> str:
+    files = student_files(config)
+    trained = [encoder for encoder, (name, _) in aligned.items() if name not in files]
+    parts = [f"align {', '.join(trained)} for {_counted(config['align']['epochs'], 'epoch')}"] if trained else []
+    return ", ".join([*parts, *(f"load {path}" for path in files.values())])
 
 
 def after_the_choice(config: Mapping[str, Any]) -> dict[str, str]:

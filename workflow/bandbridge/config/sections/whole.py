@@ -19,7 +19,7 @@ class Tables(Section):
     """What the tables show."""
 
     decimals: Annotated[int, Field(ge=0, le=4)] = key("of percentages")
-    published: bool = key("published figures as rows of their own, beside a run of their backbone and patching task")
+    published: bool = key("published figures in the cells of the models that they are of (backbone, patching task)")
     models: list[str] | None = key(
         "those shown, in this order: zero-shot, patched, fine-tuned, aligned, or encoders' names; null: all"
     )

@@ -14,17 +14,9 @@ from bandbridge.base.files import read_json
 from bandbridge.base.paths import RunPaths, is_on_a_line
 from bandbridge.config.lines import lines
 from bandbridge.metrics.intervals import paired_difference, unpaired_difference
-from bandbridge.reporting.tables.model import (
-    SIGNIFICANT,
-    Curve,
-    encoder_roles,
-    headline,
-    line_of,
-    metric_name,
-    modality_name,
-    read_curve,
-    read_curves,
-)
+from bandbridge.reporting.tables.curves import Curve, read_curve, read_curves
+from bandbridge.reporting.tables.model import SIGNIFICANT, metric_name, modality_name
+from bandbridge.reporting.tables.view import encoder_roles, headline, line_of
 from bandbridge.scoring.draws import HeadlineDraws, load_draws
 from bandbridge.scoring.rows import read_rows
 

@@ -1,10 +1,11 @@
 """The report's maps: a picture, the area of each class, agreement with polygons."""
 
-import base64
 from pathlib import Path
 from typing import Any
 
+from bandbridge.base.data_uris import data_uri
 from bandbridge.base.files import read_json
+from bandbridge.reporting.tables.model import percent
 
 
 def map_view(path: Path) -> dict[str, Any]:
@@ -16,16 +17,16 @@ def map_view(path: Path) -> dict[str, Any]:
         {
             "name": area["name"],
             "colour": f"rgb({', '.join(map(str, area['colour']))})",
-            "share": f"{area['share']:.1%}",
+            "share": percent(area["share"]),
             "km2": "" if area["km2"] is None else f"{area['km2']:,.1f}",
-            "agreement": _percent(agreement["per_class"][area["name"]]) if agreement else "",
+            "agreement": percent(agreement["per_class"][area["name"]]) if agreement else "",
         }
         for area in about["areas"]
     ]
     step = "" if about["stride"] == about["window"] else f", one every {about['stride']}"
     return {
         "name": about["name"],
-        "picture": "data:image/png;base64," + base64.b64encode(picture).decode(),
+        "picture": data_uri(picture, "image/png"),
         "width": about["picture_width"],
         "rows": rows,
         "has_area": any(row["km2"] for row in rows),
@@ -34,10 +35,7 @@ def map_view(path: Path) -> dict[str, Any]:
         f"apply/{about['map']}.",
         "agreement": ""
         if agreement is None
-        else f"{agreement['share']:.1%} of {agreement['pixels']:,} pixels with a known class agree, "
-        f"{agreement['balanced']:.1%} as a mean over classes; polygons that the model was trained on are among them.",
+        else f"{percent(agreement['share'])} of {agreement['pixels']:,} pixels with a known class agree, "
+        f"{percent(agreement['balanced'])} as a mean over classes; polygons that the model was trained on are among "
+        "them.",
     }
-
-
-def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{share:.1%}"
