@@ -2,10 +2,10 @@
 
     python benchmarks/rehearsal.py eurosat --parts 500 250 125 [--small] [--folder PATH]
 
-Presets: eurosat, ablations (on EuroSAT), paper. For each part (1/500 of each data set ...) it makes the archives, copies
-the workflow, gives CLIP random weights of its true architecture, runs Snakemake on one core and collects, stage by stage,
-the processor time, the memory and the disk that its jobs took. Then it fits a line through each stage's processor time
-against the number of samples, and prints fits and residuals; the same as JSON with --json.
+Presets: eurosat, ablations (on EuroSAT), paper. For each part (1/500 of each data set ...) it makes the archives,
+copies the workflow, gives CLIP random weights of its true architecture, runs Snakemake on one core and collects, stage
+by stage, the processor time, the memory and the disk that its jobs took. Then it fits a line through each stage's
+processor time against the number of samples, and prints fits and residuals; the same as JSON with --json.
 
 --small replaces CLIP and students by networks of 4 layers for images of 32 pixels, for machines without a GPU. Left out
 on any machine: ImageNet (its prompts alone are 80,000 texts, its images cannot be made up), and weights that are

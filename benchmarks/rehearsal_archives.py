@@ -1,4 +1,4 @@
-"""Archives of EuroSAT, BigEarthNet v1 and SEN12MS in their publishers' layouts, of any number of samples, for rehearsal.py.
+"""Archives of EuroSAT, BigEarthNet v1 and SEN12MS in their publishers' layouts, of any size, for rehearsal.py.
 
 Pixels are drawn at random, each class of samples around means of its own; names, folders, forms of rasters, labels and
 lists are the publishers'.
