@@ -72,12 +72,11 @@ docs: $(INSTALLED) ## write docs/configuration.md and workflow/schemas, and buil
 	@NO_MKDOCS_2_WARNING=1 mkdocs build --quiet --strict && echo "Documentation: site/index.html"
 
 compare: $(INSTALLED) ## put finished runs side by side: make compare RUNS="demo seed-1"
-	@python workflow/scripts/compare.py --runs $(RUNS:%=results/%) --page results/comparisons/$(subst $() ,-,$(strip $(RUNS)))/index.html
+	@runs="$(strip $(RUNS))"; snakemake --quiet host reason --config "compare=[$${runs// /, }]" -- compare
 
-seeds: $(INSTALLED) ## run with several seeds and compare: make seeds RUN=eurosat SEEDS="0 1 2" ARGS="--configfile workflow/presets/eurosat.yaml"
-	@test -n "$(RUN)" -a -n "$(SEEDS)" || { echo 'Name the runs and their seeds: make seeds RUN=eurosat SEEDS="0 1 2"' >&2; exit 2; }
-	@for seed in $(SEEDS); do snakemake $(ARGS) --config run=$(RUN)-$$seed seed=$$seed || exit 1; done
-	@runs="$(strip $(SEEDS:%=$(RUN)-%))"; snakemake $(ARGS) --config "compare=[$${runs// /, }]" -- compare
+seeds: $(INSTALLED) ## run with several seeds, for mean and deviation: make seeds RUN=eurosat SEEDS="0 1 2" ARGS="--configfile workflow/presets/eurosat.yaml"
+	@test -n "$(RUN)" -a -n "$(SEEDS)" || { echo 'Name the run and its seeds: make seeds RUN=eurosat SEEDS="0 1 2"' >&2; exit 2; }
+	@seeds="$(strip $(SEEDS))"; snakemake $(ARGS) --config run=$(RUN) "seeds=[$${seeds// /, }]"
 
 fetch: $(INSTALLED) ## download everything that needs a network, so that the rest runs offline
 	@snakemake --quiet host reason -- fetch

@@ -82,7 +82,8 @@ def saved_head(root, store, classes=None, dim=DIM):
 
 def frame_of(tmp_path, script, **arguments):
     metrics = tmp_path / f"{script}.csv"
-    load_script(script).main(**arguments, **COMMON, metrics=metrics)
+    several = "nomenclatures" in arguments
+    load_script(script).main(**arguments, **COMMON, metrics=[metrics] if several else metrics)
     return read_rows([metrics])
 
 
@@ -152,10 +153,10 @@ def score_text(tmp_path, store, part, head=None, ks=(1, 5)):
         tmp_path,
         "score_text_retrieval",
         embeddings=saved(tmp_path, part),
-        head=head or saved_head(tmp_path, store),
+        heads=[head or saved_head(tmp_path, store)],
         store=store.path / "zarr.json",
-        nomenclature=store.nomenclature,
-        prompts="plain",
+        nomenclatures=[store.nomenclature],
+        prompts=["plain"],
         ks=list(ks),
         bootstrap=BOOTSTRAP,
     )
@@ -355,7 +356,7 @@ def score_knn(tmp_path, store, recipe):
         "score_knn",
         **{split: saved(tmp_path, part) for split, part in parts.items()},
         store=store.path / "zarr.json",
-        nomenclature=store.nomenclature,
+        nomenclatures=[store.nomenclature],
         recipe=recipe,
         bootstrap=BOOTSTRAP,
     )

@@ -95,15 +95,16 @@ def saved_head(root, store, classes=None, dim=DIM):
     return root / "head.npz"
 
 
-def score_zero_shot(tmp_path, store, markers, head=None, name="zero-shot.csv", **options):
+def score_zero_shot(tmp_path, store, markers, head=None, name="zero-shot.csv", draws=None, **options):
     metrics = tmp_path / name
     load_script("score_zero_shot").main(
         embeddings=markers,
-        head=head or saved_head(tmp_path, store),
+        heads=[head or saved_head(tmp_path, store)],
         store=store.path / "zarr.json",
-        nomenclature=store.nomenclature,
-        prompts="plain",
-        metrics=metrics,
+        nomenclatures=[store.nomenclature],
+        prompts=["plain"],
+        metrics=[metrics],
+        draws=[draws or tmp_path / "draws.npz"],
         **COMMON | options,
     )
     return read_rows([metrics])
@@ -380,6 +381,31 @@ def test_a_k_above_the_number_of_samples_is_an_error(tmp_path, scene):
         score_retrieval(tmp_path, rgb, student, ks=[1, 50])
 
 
+# --- several scores in one job ------------------------------------------------------------------------------------
+
+
+def test_several_prompt_sets_are_scored_as_each_alone(tmp_path, scene):
+    markers = [saved(tmp_path, embeddings_of(scene, split)) for split in ("val", "test")]
+    head = saved_head(tmp_path, scene)
+    tables, draws = ([tmp_path / f"{name}.{ending}" for name in "ab"] for ending in ("csv", "npz"))
+    load_script("score_zero_shot").main(
+        embeddings=markers,
+        heads=[head, head],
+        store=scene.path / "zarr.json",
+        nomenclatures=[scene.nomenclature] * 2,
+        prompts=["plain", "mine"],
+        metrics=tables,
+        draws=draws,
+        **COMMON,
+    )
+    alone = score_zero_shot(tmp_path, scene, markers, head, name="alone.csv")
+    both = [read_rows([table]) for table in tables]
+    assert [set(frame["prompts"]) for frame in both] == [{"plain"}, {"mine"}]
+    assert tables[0].read_bytes() == (tmp_path / "alone.csv").read_bytes()
+    assert both[1]["value"].tolist() == alone["value"].tolist()
+    assert draws[0].read_bytes() == (tmp_path / "draws.npz").read_bytes()
+
+
 # --- linear probe ----------------------------------------------------------------------------------------------------
 
 
@@ -393,8 +419,8 @@ def test_a_linear_probe_is_scored_on_test_and_chosen_on_val(tmp_path, name, head
         **markers,
         store=store.path / "zarr.json",
         recipe={"C": [0.01, 1], "max_iterations": 500},
-        nomenclature=store.nomenclature,
-        metrics=tmp_path / "probe.csv",
+        nomenclatures=[store.nomenclature],
+        metrics=[tmp_path / "probe.csv"],
         **COMMON,
     )
     frame = read_rows([tmp_path / "probe.csv"])

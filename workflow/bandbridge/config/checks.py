@@ -24,6 +24,7 @@ from bandbridge.config.data import (
 from bandbridge.config.encoders import encoder_faults, student_faults
 from bandbridge.config.roots import normal_roots, root_faults
 from bandbridge.config.sections.whole import Config
+from bandbridge.config.seeds import seed_faults
 from bandbridge.config.stages import paint_faults, probe_faults, recipe_faults, table_faults
 from bandbridge.config.words import word_faults
 
@@ -53,6 +54,7 @@ CHECKS: Sequence[Callable[[Mapping[str, Any]], Iterable[str]]] = (
     word_faults,
     root_faults,
     apply_faults,
+    seed_faults,
 )
 
 

@@ -64,11 +64,12 @@ class JobSizes:
         batch_size = self.run.config["embed"]["batch_size"]
         return resources.encoding(stored(Path(store)), network, models, batch_size, splits)
 
-    def scoring(self, store: str) -> Ask:
-        return resources.scoring(stored(Path(store)), resamples=self.run.config["evaluate"]["bootstrap"]["resamples"])
+    def scoring(self, store: str, scores: int = 1) -> Ask:
+        resamples = self.run.config["evaluate"]["bootstrap"]["resamples"]
+        return resources.scoring(stored(Path(store)), resamples=resamples).repeated(scores)
 
-    def probing(self, store: str) -> Ask:
-        return resources.probing(stored(Path(store)), self.run.config["evaluate"]["linear_probe"])
+    def probing(self, store: str, scores: int = 1) -> Ask:
+        return resources.probing(stored(Path(store)), self.run.config["evaluate"]["linear_probe"]).repeated(scores)
 
     def converting(self, dataset: str) -> Ask:
         return resources.converting(resources.size_of(Path(self.run.archives(dataset))))

@@ -1,1 +1,1 @@
-"""What people do with a model: load, classify, embed, search, map, export."""
+"""What people do with a model: load, classify, embed, search, map, explore, export."""

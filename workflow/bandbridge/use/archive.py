@@ -17,9 +17,10 @@ from bandbridge.base.errors import UserError
 from bandbridge.base.files import whole_file
 from bandbridge.base.progress import progress
 from bandbridge.use.classify import Summary, described, write_refused
-from bandbridge.use.images import Outline, Refused, batches, encode, items
+from bandbridge.use.images import Item, Outline, batches, encode, items, list_images
 from bandbridge.use.model import Model
 from bandbridge.use.scenes import Reading
+from bandbridge.use.unfinished import Unfinished
 
 KEY = b"bandbridge"
 FORMAT = 1
@@ -51,6 +52,10 @@ class Archive:
                 column = file.read_row_group(group, ["embedding"])["embedding"].combine_chunks()
                 yield column.flatten().to_numpy(zero_copy_only=False).reshape(-1, self.dim)
 
+    def columns(self, names: Sequence[str]) -> pa.Table:
+        """Whole columns, in the archive's order."""
+        return pq.read_table(self.path, columns=list(names))
+
     def records(self, rows: Sequence[int]) -> list[dict[str, Any]]:
         """All columns but the embedding of these rows, in their order."""
         with pq.ParquetFile(self.path) as file:
@@ -79,9 +84,8 @@ def embed_images(
     """Write the unit embeddings of images, or of their windows of `size` pixels, as an archive.
 
     Columns: those of `classify.described`, geometry (WKB in WGS 84, null where no place is known) and embedding
-    (fixed-size list of float32).
+    (fixed-size list of float32). A call that was killed resumes when it is repeated.
     """
-    refused, count = Refused(), 0
     about = {
         "format": FORMAT,
         "bandbridge_version": __version__,
@@ -99,25 +103,41 @@ def embed_images(
         "precision": str(model.precision),
     }
     schema = _schema(model.dim).with_metadata({KEY: json.dumps(about).encode(), b"geo": json.dumps(_geo()).encode()})
-    images = progress(items(model, paths, reading, refused, size, stride), "Embedding", unit="images")
+    images = list_images(paths)
+    unfinished = Unfinished(out, about, images)
+    refused, start = unfinished.refused, unfinished.position
+    stream = items(model, images, reading, refused, size, stride, start)
+    for batch in batches(progress(stream, "Embedding", unit="images", done=unfinished.rows), model.batch_size):
+        unfinished.add(_record_batch(schema, batch, encode(model, batch)), batch[-1].position, refused)
+    rows = _write(out, schema, unfinished.tables())
+    unfinished.remove()
+    return Summary(rows, refused, write_refused(out, refused))
+
+
+def _record_batch(schema: pa.Schema, batch: Sequence[Item], embeddings: NDArray[np.float32]) -> pa.RecordBatch:
+    columns: dict[str, Any] = {name: [] for name in schema.names[:-2]}
+    for item in batch:
+        for name, value in described(item).items():
+            columns[name].append(str(Path(value).absolute()) if name == "path" else value)
+    geometry = pa.array([None if item.outline is None else wkb(item.outline) for item in batch], pa.binary())
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(embeddings.ravel()), embeddings.shape[1])
+    arrays = [pa.array(values, schema.field(name).type) for name, values in columns.items()]
+    return pa.RecordBatch.from_arrays([*arrays, geometry, vectors], schema=schema)
+
+
+def _write(out: Path, schema: pa.Schema, tables: Iterator[pa.Table]) -> int:
+    """Write tables as an archive, in row groups of one size however long the tables are; returns the rows."""
+    rows, waiting = 0, schema.empty_table()
     with whole_file(out) as part, pq.ParquetWriter(part, schema, compression="zstd", use_dictionary=["path"]) as writer:
-        waiting: list[pa.RecordBatch] = []
-        for batch in batches(images, model.batch_size):
-            columns: dict[str, Any] = {name: [] for name in schema.names[:-2]}
-            for item in batch:
-                for name, value in described(item).items():
-                    columns[name].append(str(Path(value).absolute()) if name == "path" else value)
-            geometry = pa.array([None if item.outline is None else wkb(item.outline) for item in batch], pa.binary())
-            vectors = pa.FixedSizeListArray.from_arrays(pa.array(encode(model, batch).ravel()), model.dim)
-            arrays = [pa.array(values, schema.field(name).type) for name, values in columns.items()]
-            waiting.append(pa.RecordBatch.from_arrays([*arrays, geometry, vectors], schema=schema))
-            count += len(batch)
-            if sum(len(item) for item in waiting) >= ROWS_PER_GROUP:
-                writer.write_table(pa.Table.from_batches(waiting))
-                waiting = []
-        if waiting:
-            writer.write_table(pa.Table.from_batches(waiting))
-    return Summary(count, refused, write_refused(out, refused))
+        for table in tables:
+            rows += len(table)
+            waiting = pa.concat_tables([waiting, table])
+            while len(waiting) >= ROWS_PER_GROUP:
+                writer.write_table(waiting.slice(0, ROWS_PER_GROUP))
+                waiting = waiting.slice(ROWS_PER_GROUP)
+        if len(waiting):
+            writer.write_table(waiting)
+    return rows
 
 
 def open_archive(path: Path) -> Archive:

@@ -11,7 +11,7 @@ import numpy as np
 from bandbridge.base.files import whole_file
 from bandbridge.base.progress import progress
 from bandbridge.base.untrusted import as_cell
-from bandbridge.use.images import Item, Outline, Refused, batches, encode, items
+from bandbridge.use.images import Item, Outline, Refused, batches, encode, items, list_images
 from bandbridge.use.labels import Labels
 from bandbridge.use.model import Model
 from bandbridge.use.results import write_table
@@ -43,7 +43,7 @@ def classify_images(
     Columns: path, sample, row, col, height, width, label and its probability or cosine, label_2 and so on, lat, lon.
     """
     refused, rows, outlines = Refused(), [], []
-    images = progress(items(model, paths, reading, refused, size, stride), "Classifying", unit="images")
+    images = progress(items(model, list_images(paths), reading, refused, size, stride), "Classifying", unit="images")
     for batch in batches(images, model.batch_size):
         scores = labels.scores(encode(model, batch))
         order = np.argsort(-scores, axis=1, kind="stable")[:, : min(top, len(labels.names))]

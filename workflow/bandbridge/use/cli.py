@@ -1,5 +1,6 @@
-"""The commands: `bandbridge info | classify | embed | search | map | export`. Heavy libraries load when needed."""
+"""The commands of `bandbridge`, one function each. Heavy libraries load when needed."""
 
+import importlib.util
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -263,6 +264,41 @@ def map_(
     reading = _reading(bands, scale, offset, crs)
     done = map_scene(loaded, scene, chosen, out, window=window, stride=stride, scores=scores, reading=reading)
     print(area_table(done))
+
+
+@app.command()
+def explore(
+    model: ModelArgument,
+    source: Annotated[
+        Path, typer.Argument(metavar="SCENE|ARCHIVE", help="A scene, or an archive of bandbridge embed (.parquet).")
+    ],
+    window: WindowOption = None,
+    stride: StrideOption = None,
+    port: Annotated[int, typer.Option(help="Of the page; 0 for a free one.", min=0, max=65_535)] = 0,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
+    bands: BandsOption = None,
+    scale: ScaleOption = None,
+    offset: OffsetOption = 0.0,
+    crs: CrsOption = None,
+    composite: CompositeOption = None,
+    text_model: TextModelOption = None,
+    device: DeviceOption = None,
+    precision: PrecisionOption = "auto",
+    batch_size: BatchOption = 128,
+) -> None:
+    """Type words and see a scene, or an archive, by its similarity to them: a page on this machine alone.
+
+    Example: bandbridge explore results/demo scene/ --window 16 --stride 8
+    """
+    if importlib.util.find_spec("panel") is None:
+        raise UserError("bandbridge explore needs Panel, which is not installed: pip install 'bandbridge[explore]'")
+    from bandbridge.use.explore import explored
+
+    loaded = _load(model, device, precision, batch_size, text_model, composite)
+    with explored(loaded, source, window, stride, _reading(bands, scale, offset, crs)) as content:
+        from bandbridge.use.explore_page import serve
+
+        serve(content, port, browser)
 
 
 @app.command()

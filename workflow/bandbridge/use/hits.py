@@ -58,12 +58,10 @@ def thumbnail(archive: Archive, record: Mapping[str, Any]) -> bytes:
     Raises:
         UserError: its image is missing or has no such bands.
     """
-    pixels, white = _pixels(archive, record)
-    low, high = (0.0, white) if white else tuple(np.percentile(pixels, (100 - BRIGHTEST, BRIGHTEST)))
-    scaled_pixels = np.clip((pixels.astype(np.float32) - low) / max(high - low, 1e-6) * 255, 0, 255).astype(np.uint8)
+    scaled_pixels = as_colours(*_pixels(archive, record))
     from PIL import Image
 
-    image = Image.fromarray(np.moveaxis(scaled_pixels, 0, -1))
+    image = Image.fromarray(scaled_pixels)
     scale = THUMBNAIL / max(image.size)
     resized = image.resize(
         (max(1, round(image.width * scale)), max(1, round(image.height * scale))), Image.Resampling.NEAREST
@@ -73,43 +71,64 @@ def thumbnail(archive: Archive, record: Mapping[str, Any]) -> bytes:
     return content.getvalue()
 
 
+def as_colours(pixels: NDArray[Any], white: float | None) -> NDArray[np.uint8]:
+    """(y, x, 3) uint8 of red, green and blue (3, y, x); `white` is the value that becomes white, None to stretch."""
+    low, high = (0.0, white) if white else tuple(np.percentile(pixels, (100 - BRIGHTEST, BRIGHTEST)))
+    scaled = np.clip((pixels.astype(np.float32) - low) / max(high - low, 1e-6) * 255, 0, 255)
+    return np.moveaxis(scaled.astype(np.uint8), 0, -1)
+
+
+def picture_bands(archive: Archive) -> tuple[BandSet, float | None]:
+    """The bands of an archive's images that are drawn as red, green and blue, and the value that becomes white."""
+    composite, bands = archive.about.get("composite"), tuple(archive.about["bands"])
+    if composite:
+        return BandSet(tuple(composite["bands"])), float(composite["divisor"])
+    return BandSet(("B04", "B03", "B02") if {"B04", "B03", "B02"} <= set(bands) else (bands * 3)[:3]), None
+
+
+def reading_of(archive: Archive) -> Reading:
+    """What the user stated about the images when the archive was made."""
+    stated = archive.about["reading"]
+    return Reading(**{**stated, "bands": tuple(stated["bands"] or ()) or None})
+
+
 def _pixels(archive: Archive, record: Mapping[str, Any]) -> tuple[NDArray[Any], float | None]:
     """Red, green and blue (3, y, x) of a record's window, and the value that is white, where one is known."""
-    path, composite = Path(record["path"]), archive.about.get("composite")
-    bands = tuple(archive.about["bands"])
-    rgb_bands = (
-        tuple(composite["bands"])
-        if composite
-        else ("B04", "B03", "B02")
-        if {"B04", "B03", "B02"} <= set(bands)
-        else None
-    )
+    path, (takes, white) = Path(record["path"]), picture_bands(archive)
     if record["sample"]:
-        return _of_sample(path, record["sample"], rgb_bands, composite)
-    takes = BandSet(rgb_bands or (bands * 3)[:3])
-    reading = Reading(**{**archive.about["reading"], "bands": tuple(archive.about["reading"]["bands"] or ()) or None})
-    with open_scene(path, (takes, PICTURE), reading) as scene:
+        composite = archive.about.get("composite")
+        return _of_sample(path, record["sample"], takes.bands, composite)
+    with open_scene(path, (takes, PICTURE), reading_of(archive)) as scene:
         pixels, _ = scene.read(record["row"], record["col"], record["height"], record["width"])
-        if scene.bands == RGB:
-            return pixels, 255.0
-    return pixels, float(composite["divisor"]) if composite else None
+        return pixels, 255.0 if scene.bands == RGB else white
 
 
 def _of_sample(
-    path: Path, sample: str, rgb_bands: tuple[str, ...] | None, composite: Mapping[str, Any] | None
+    path: Path, sample: str, rgb_bands: tuple[str, ...], composite: Mapping[str, Any] | None
 ) -> tuple[NDArray[Any], float | None]:
-    if not is_store(path):
-        raise UserError(f"{path} not found")
-    store = Store(path.parent)
-    samples = store.split(path.name)
-    (index,) = np.flatnonzero(samples.ids == sample)
-    pixels = samples.read([index])[0]
+    store, pixels = read_sample(path, sample)
     if store.modality == "rgb":
         return np.moveaxis(pixels, -1, 0), 255.0
     if composite is None and store.composite is not None:
         rgb_bands, composite = store.composite.bands, {"divisor": store.composite.divisor}
     chosen = [store.bands.index(name) for name in rgb_bands or store.bands[:3]]
     return pixels[chosen], float(composite["divisor"]) if composite else None
+
+
+def read_sample(path: Path, sample: str) -> tuple[Store, NDArray[Any]]:
+    """A sample of a split of a store, by its id, and the store.
+
+    Raises:
+        UserError: one of them is missing.
+    """
+    if not is_store(path):
+        raise UserError(f"{path} not found")
+    store = Store(path.parent)
+    samples = store.split(path.name)
+    rows = np.flatnonzero(samples.ids == sample)
+    if not len(rows):
+        raise UserError(f"{path} has no sample {sample}; embed the store again.")
+    return store, samples.read(rows[:1])[0]
 
 
 def _page(archive: Archive, hits: Sequence[Hit], query: str) -> str:

@@ -25,6 +25,23 @@ SAMPLES_AT_A_TIME = 256
 MIN_VALID = 0.5
 
 
+@dataclass(frozen=True)
+class Position:
+    """A place in a stream of items, behind one of them: the stream can be resumed at it.
+
+    Attributes:
+        image: index among the images.
+        item: number of the image's windows or samples before this place, those left out included.
+        windows: left out before it.
+        refused: images refused before it.
+    """
+
+    image: int = 0
+    item: int = 0
+    windows: int = 0
+    refused: int = 0
+
+
 @dataclass(frozen=True, eq=False)
 class Item:
     """One image, or one window of one.
@@ -35,6 +52,7 @@ class Item:
         pixels, valid: (band, y, x), and (y, x) or None.
         bands: their names.
         outline: its corners as (longitude, latitude), the first one twice; None where no place is known.
+        position: behind it.
     """
 
     path: str
@@ -46,6 +64,7 @@ class Item:
     valid: NDArray[np.bool_] | None
     bands: tuple[str, ...]
     outline: Outline | None
+    position: Position
     sample: str = ""
 
 
@@ -55,6 +74,10 @@ class Refused:
 
     images: list[tuple[str, str]] = field(default_factory=list)
     windows: int = 0
+
+    def behind(self, image: int, item: int) -> Position:
+        """The position behind an item."""
+        return Position(image, item, self.windows, len(self.images))
 
 
 def list_images(paths: Sequence[Path]) -> list[Path]:
@@ -92,24 +115,33 @@ def _images_below(folder: Path) -> Iterator[Path]:
 
 def items(
     model: Model,
-    paths: Sequence[Path],
+    images: Sequence[Path],
     reading: Reading,
     refused: Refused,
     size: int | None = None,
     stride: int | None = None,
+    start: Position = Position(),
 ) -> Iterator[Item]:
-    """Yield the images, or with `size` their windows.
+    """Yield the images, or with `size` their windows, from a position on.
 
     An image that cannot be used is added to `refused` if there are others.
+
+    Args:
+        model: that they are for.
+        images: see `list_images`.
+        reading: what the user states beyond the files.
+        refused: what was refused before `start`.
+        size, stride: of windows; None for whole images.
+        start: behind the last item that an earlier process has done.
     """
-    images = list_images(paths)
-    for path in images:
+    for index, path in enumerate(images[start.image :], start=start.image):
+        done = start.item if index == start.image else 0
         try:
             if is_store(path):
-                yield from _of_store(model, path, size)
+                yield from _of_store(model, path, size, refused, index, done)
             else:
                 with open_scene(path, model.image.takes, reading) as scene:
-                    yield from _of_scene(scene, size, stride or size, refused)
+                    yield from _of_scene(scene, size, stride or size, refused, index, done)
         except UserError as error:
             if len(images) == 1:
                 raise
@@ -134,36 +166,41 @@ def encode(model: Model, batch: Sequence[Item]) -> NDArray[np.float32]:
     return model.encode_pixels(pixels, batch[0].bands)
 
 
-def _of_scene(scene: Scene, size: int | None, stride: int | None, refused: Refused) -> Iterator[Item]:
+def _of_scene(
+    scene: Scene, size: int | None, stride: int | None, refused: Refused, index: int, done: int
+) -> Iterator[Item]:
     if size is None:
-        pixels, valid = read_whole(scene)
-        outline = scene.outline(0, 0, scene.height, scene.width)
-        yield Item(
-            str(scene.path),
-            0,
-            0,
-            scene.height,
-            scene.width,
-            pixels,
-            valid,
-            scene.bands,
-            tuple(outline) if outline else None,
-        )
+        if not done:
+            pixels, valid = read_whole(scene)
+            yield _item(scene, (0, 0, scene.height, scene.width), pixels, valid, refused.behind(index, 1))
         return
     assert stride is not None
     must_hold_windows(scene, size, stride)
     cols = starts(scene.width, size, stride)
-    for strip in strips(scene, size, stride):
+    rows_done, cols_done = divmod(done, len(cols))
+    for strip in strips(scene, size, stride, rows_done):
         for at, row in enumerate(strip.rows):
-            pixels, valid = strip.windows(at, cols, size)
-            for number, col in enumerate(cols):
+            first = cols_done if strip.first + at == rows_done else 0
+            pixels, valid = strip.windows(at, cols[first:], size)
+            for number, col in enumerate(cols[first:]):
                 mask = None if valid is None else valid[number]
                 if mask is not None and mask.mean() < MIN_VALID:
                     refused.windows += 1
                     continue
-                outline = scene.outline(row, col, size, size)
-                place = tuple(outline) if outline else None
-                yield Item(str(scene.path), row, col, size, size, pixels[number], mask, scene.bands, place)
+                position = refused.behind(index, (strip.first + at) * len(cols) + first + number + 1)
+                yield _item(scene, (row, col, size, size), pixels[number], mask, position)
+
+
+def _item(
+    scene: Scene,
+    window: tuple[int, int, int, int],
+    pixels: NDArray[Any],
+    valid: NDArray[np.bool_] | None,
+    position: Position,
+) -> Item:
+    outline = scene.outline(*window)
+    place = tuple(outline) if outline else None
+    return Item(str(scene.path), *window, pixels, valid, scene.bands, place, position)
 
 
 def must_hold_windows(scene: Scene, size: int, stride: int) -> None:
@@ -182,8 +219,8 @@ def must_hold_windows(scene: Scene, size: int, stride: int) -> None:
 # --- stores -----------------------------------------------------------------------------------------------------------
 
 
-def _of_store(model: Model, path: Path, size: int | None) -> Iterator[Item]:
-    """Yield the samples of a data set's store, or of one split (`<dataset>.zarr/test`)."""
+def _of_store(model: Model, path: Path, size: int | None, refused: Refused, index: int, done: int) -> Iterator[Item]:
+    """Yield the samples of a data set's store, or of one split (`<dataset>.zarr/test`), without the first `done`."""
     if size is not None:
         raise UserError(f"{path}: a store holds samples, which are encoded whole; leave --window out.")
     split = None
@@ -195,17 +232,20 @@ def _of_store(model: Model, path: Path, size: int | None) -> Iterator[Item]:
     must_have(names, takes.bands, str(path), takes.may_lack)
     used = [at for at, name in enumerate(names) if name in takes.bands]
     bands = tuple(names[at] for at in used)
+    before = 0  # samples of the splits before
     for name in [split] if split else store.splits:
         samples = store.split(name)
-        for start in range(0, len(samples), SAMPLES_AT_A_TIME):
+        for start in range(max(0, done - before), len(samples), SAMPLES_AT_A_TIME):
             indices = np.arange(start, min(start + SAMPLES_AT_A_TIME, len(samples)))
             pixels = samples.read(indices)
             pixels = np.moveaxis(pixels, -1, 1) if store.modality == "rgb" else pixels[:, used]
             for at, image in zip(indices.tolist(), pixels, strict=True):
                 place = _square(samples.lat, samples.lon, samples.side, at)
                 height, width = image.shape[1:]
+                position = refused.behind(index, before + at + 1)
                 sample = str(samples.ids[at])
-                yield Item(str(path / name), 0, 0, height, width, image, None, bands, place, sample)
+                yield Item(str(path / name), 0, 0, height, width, image, None, bands, place, position, sample)
+        before += len(samples)
 
 
 def _view(store: Store, takes: Sequence[BandSet]) -> Store:

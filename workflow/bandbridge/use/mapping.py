@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bandbridge.base.errors import UserError
 from bandbridge.base.files import read_json, write_json
-from bandbridge.base.progress import progress
+from bandbridge.base.progress import progress, remark
 from bandbridge.use.calibration import PROBABILITY
 from bandbridge.use.cover import Cover, Grid, write_cover
 from bandbridge.use.images import MIN_VALID, must_hold_windows
@@ -101,6 +101,8 @@ def map_scene(
         must_hold_windows(scene, size, step)
         key = _key(model, path, labels, size, step, scores, reading)
         work = Work(out.with_name(f".{out.name}.partial"), key, scene, labels, size, step, scores)
+        if work.done:
+            remark(f"{out}: resuming after {work.done:,} of {len(work.rows):,} rows of windows of an earlier call.")
         count = 0
         for strip in progress(strips(scene, size, step, work.done), "Mapping", work.strips_left, "strips"):
             count += _classify_strip(model, scene, labels, strip, work)

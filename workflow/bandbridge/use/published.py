@@ -51,6 +51,14 @@ def load_checkpoint(path: Path) -> tuple[tuple[Student | None, Clip | None, Enco
     )
 
 
+def with_our_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of an aligned student (trunk.*, head.proj.*) by our names."""
+    weights = {name.replace("head.proj.", "projection.", 1): value for name, value in state.items()}
+    if "projection.weight" in weights and "projection.bias" not in weights:  # none by default in open_clip's head
+        weights["projection.bias"] = weights["projection.weight"].new_zeros(len(weights["projection.weight"]))
+    return weights
+
+
 def _student(state: Mapping[str, Tensor], path: Path) -> tuple[tuple[Student, None, None], Card]:
     projection, patches = state[STUDENT_HEAD], state.get(STUDENT_PATCHES)
     sizes = None if patches is None else (patches.shape[0], patches.shape[-1])
@@ -63,9 +71,7 @@ def _student(state: Mapping[str, Tensor], path: Path) -> tuple[tuple[Student, No
         )
     spec = StudentSpec(BACKBONES[sizes], {}, STUDENT_BANDS, "reflectance", 224)
     student = Student(spec, projection.shape[0])
-    weights = {name.replace("head.proj.", "projection.", 1): value for name, value in state.items()}
-    if "projection.bias" not in weights:  # open_clip's linear head has none by default
-        weights["projection.bias"] = projection.new_zeros(projection.shape[0])
+    weights = with_our_names(state)
     must_fit(weights, student.state_dict(), path, f"the student ({spec.backbone} and a linear layer)")
     must_hold_numbers(weights, student.state_dict(), path)
     student.load_state_dict({name: value.float() for name, value in weights.items()})

@@ -125,17 +125,24 @@ class Scene:
         ratios = [self.height / band.raster.height for band in self._bands]
         return math.lcm(*(int(ratio) for ratio in ratios)) if all(ratio.is_integer() for ratio in ratios) else 1
 
-    def read(self, row: int, col: int, height: int, width: int) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    def read(
+        self, row: int, col: int, height: int, width: int, shape: tuple[int, int] | None = None
+    ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
         """A window of all bands in the model's unit, coarser ones resampled (bilinear).
+
+        Args:
+            row, col, height, width: of the window, in pixels of the grid.
+            shape: (y, x) to resample the window to, by a file's overviews where it has any; None for its own.
 
         Returns:
             (band, y, x), and (y, x) True where every band has a value; None where all do.
         """
+        shape = shape or (height, width)
         with self._lock, rasterio.Env(**LOCAL):
-            pixels = np.empty((len(self._bands), height, width), self.dtype)
+            pixels = np.empty((len(self._bands), *shape), self.dtype)
             valid: NDArray[np.bool_] | None = None
             for place, band in zip(pixels, self._bands, strict=True):
-                values, mask = self._read_band(band, row, col, height, width)
+                values, mask = self._read_band(band, (row, col, height, width), shape)
                 if mask is not None:
                     valid = mask if valid is None else valid & mask
                 if (band.gain, band.shift) != (1.0, 0.0):
@@ -144,15 +151,15 @@ class Scene:
         return pixels, None if valid is None or valid.all() else valid
 
     def _read_band(
-        self, band: _Band, row: int, col: int, height: int, width: int
+        self, band: _Band, place: tuple[int, int, int, int], shape: tuple[int, int]
     ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-        raster = band.raster
+        raster, (row, col, height, width) = band.raster, place
         tall, wide = raster.height / self.height, raster.width / self.width
         window = Window(col * wide, row * tall, width * wide, height * tall)
         try:
-            shape = (height, width)
             values = raster.read(band.index, window=window, out_shape=shape, resampling=Resampling.bilinear)
-            mask = self._mask(band, values, window, shape)
+            is_resampled = raster.shape != (self.height, self.width) or shape != (height, width)
+            mask = self._mask(band, values, window, is_resampled)
         except RasterioError as error:
             cause = error.__cause__ or error
             raise UserError(
@@ -160,17 +167,15 @@ class Scene:
             ) from error
         return values, mask
 
-    def _mask(
-        self, band: _Band, values: NDArray[Any], window: Window, shape: tuple[int, int]
-    ) -> NDArray[np.bool_] | None:
-        raster, flags = band.raster, band.raster.mask_flag_enums[band.index - 1]
+    def _mask(self, band: _Band, values: NDArray[Any], window: Window, is_resampled: bool) -> NDArray[np.bool_] | None:
+        shape, raster, flags = values.shape, band.raster, band.raster.mask_flag_enums[band.index - 1]
         mask = None
         if band.nodata is not None and not np.isnan(band.nodata):
-            if raster.shape == (self.height, self.width):
-                mask = values != band.nodata
-            else:
+            if is_resampled:
                 nearest = raster.read(band.index, window=window, out_shape=shape, resampling=Resampling.nearest)
                 mask = nearest != band.nodata
+            else:
+                mask = values != band.nodata
         elif MaskFlags.per_dataset in flags or MaskFlags.alpha in flags:
             mask = raster.read_masks(band.index, window=window, out_shape=shape) > 0
         if values.dtype.kind == "f":

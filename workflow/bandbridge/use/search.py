@@ -101,12 +101,15 @@ def must_match(model: Model, archive: Archive) -> None:
 
 
 def search(archive: Archive, vector: NDArray[np.float32], k: int) -> list[Hit]:
-    """The k rows with the greatest cosine, exactly; of equal ones the earlier.
+    """The k rows with the greatest cosine, exactly; of equal ones the earlier."""
+    return best_hits(archive, all_cosines(archive, vector), k)
+
+
+def all_cosines(archive: Archive, vector: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The cosine of every row with a unit vector.
 
     Reads the embeddings from a memory-mapped file beside the archive, which the first search creates.
     """
-    if k < 1:
-        raise UserError(f"--top is {k}; expected 1 or more.")
     if not archive.rows:
         raise UserError(f"{archive.path} holds no embeddings; make it again from images that can be used.")
     with mapped_vectors(archive) as vectors:
@@ -114,6 +117,13 @@ def search(archive: Archive, vector: NDArray[np.float32], k: int) -> list[Hit]:
         for start in range(0, archive.rows, ROWS_AT_A_TIME):
             block = vectors[start : start + ROWS_AT_A_TIME]
             np.matmul(block, vector, out=cosines[start : start + len(block)])
+    return cosines
+
+
+def best_hits(archive: Archive, cosines: NDArray[np.float32], k: int) -> list[Hit]:
+    """The k rows of an archive with the greatest of these cosines, with their columns."""
+    if k < 1:
+        raise UserError(f"--top is {k}; expected 1 or more.")
     rows = best_rows(cosines, k)
     records = archive.records(rows)
     return [

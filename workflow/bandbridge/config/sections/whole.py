@@ -44,6 +44,12 @@ class Config(Section):
         "the one seed: initialisation, order, augmentation, half-samples. Same seed, same metrics.csv",
         reruns="everything that draws: trainings, scores",
     )
+    seeds: list[Annotated[int, Field(ge=0, le=4_294_967_295)]] = key(
+        "several seeds in place of the one, such as [0, 1, 2]: what depends on the seed runs for each, in "
+        "results/<run>/seed-<n>/, and the run ends in mean and deviation; []: `seed` alone",
+        reruns="a seed that is added: what draws, with that seed alone",
+        default=[],
+    )
     data_root: UserPath = key(
         "downloads are in archives/ below it, shared by all runs; read-only if they are all there. "
         "Paths may hold ~ and variables: $SCRATCH/bandbridge",

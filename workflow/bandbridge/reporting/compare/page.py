@@ -32,7 +32,7 @@ from bandbridge.reporting.templates import asset, template
 from bandbridge.scoring.rows import format_cell
 
 # Keys that do not affect a run's results.
-NOT_COMPARED = ("run", "report", "results_root", "log_root")
+NOT_COMPARED = ("run", "seeds", "report", "results_root", "log_root")
 NOT_PAIRED = "°"
 
 

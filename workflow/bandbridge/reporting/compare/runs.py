@@ -141,10 +141,16 @@ def compare_runs(folders: Sequence[Path]) -> Comparison:
 
 
 def _read_runs(folders: Sequence[Path]) -> list[Run]:
-    names = [folder.name for folder in folders]
+    names = [_name(folder) for folder in folders]
     if len(set(names)) < len(names):
         names = [str(folder) for folder in folders]
     return [_read_run(folder, name) for folder, name in zip(folders, names, strict=True)]
+
+
+def _name(folder: Path) -> str:
+    """A run's name; 'paper-1' for the folder paper/seed-1 of a run with several seeds."""
+    seed = folder.name.removeprefix("seed-")
+    return f"{folder.parent.name}-{seed}" if seed != folder.name and seed.isdecimal() else folder.name
 
 
 def _read_run(folder: Path, name: str) -> Run:

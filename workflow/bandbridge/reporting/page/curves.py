@@ -32,7 +32,7 @@ def paint_plots(curve: Curve, config: Mapping[str, Any], metrics: pd.DataFrame, 
     kept = list(line.kept) if line else tasks(config, "supported")
     supported = " and ".join(short_title(task["dataset"]) for task in kept) if curve.has_supported else ""
     spans = _intervals(curve, config, metrics)
-    ends = [_spoken_point(curve, alpha) for alpha in dict.fromkeys([0.0, curve.selected, 1.0])]
+    ends = [_spoken_point(curve, alpha) for alpha in dict.fromkeys([0.0, curve.selected, curve.points["alpha"].max()])]
     name = f"paint-{curve.clip}-{curve.dataset}"
     data = _curve_data(curve, spans)
     result = []
