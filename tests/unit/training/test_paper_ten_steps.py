@@ -58,8 +58,8 @@ def plain_training(module, loss_of_step, base, weight_decay):
 def assert_same(trained, plain, history, losses):
     """Losses agree to the digits of the history, and weights to 1e-6, but for one in a million.
 
-    Those that differ more have a gradient that is rounding alone, which AdamW turns into a step like any other: they
-    stay within a tenth of one.
+    Those that differ more have a gradient of rounding alone, which AdamW turns into a step like any other: they stay
+    within a tenth of one.
     """
     found = [record["loss"] for record in history if "loss" in record]  # of each epoch, to six digits
     assert found == pytest.approx(np.mean(np.split(np.array(losses), len(found)), axis=1), rel=6e-6)
