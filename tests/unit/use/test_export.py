@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import threading
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 import torch
 import yaml
 from band_images import BANDS, random_pixels
+from http_server import serving
 
 import bandbridge
 from bandbridge.base.errors import UserError
@@ -245,17 +245,14 @@ class Hub(BaseHTTPRequestHandler):
 def hub(monkeypatch):
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     server.address, server.seen, server.refuses = f"http://127.0.0.1:{server.server_port}", [], False
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
     import huggingface_hub
 
     # What the variables HF_ENDPOINT and HF_TOKEN do in a new process.
     usual = huggingface_hub.HfApi
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", server.address)
     monkeypatch.setattr(huggingface_hub, "HfApi", lambda: usual(endpoint=server.address, token="hf_test"))
-    yield server
-    server.shutdown()
-    thread.join()
+    with serving(server):
+        yield server
 
 
 def test_push_uploads_every_file_of_the_folder(exported, hub):
