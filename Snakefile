@@ -1,6 +1,7 @@
 """From CLIP to multispectral satellite images: patch, align, evaluate (docs/architecture.md)."""
 
 import atexit
+import gc
 import os
 import signal
 import sys
@@ -11,6 +12,9 @@ from snakemake.logging import logger
 from snakemake.utils import min_version
 
 min_version("9.0")
+
+# Planning makes millions of objects that live until it ends; to look for garbage among them takes a sixth of its time.
+gc.set_threshold(100_000, 50, 50)
 
 PACKAGE = Path(workflow.basedir).resolve() / "workflow"
 INSTALL = f"pip install --editable {PACKAGE.parent}, or make setup and then .venv/bin/snakemake"
@@ -29,7 +33,7 @@ if Path(bandbridge.__file__).resolve().parents[1] != PACKAGE:
     )
 
 from bandbridge.base import script as job, limits, progress, runlock
-from bandbridge.ops import overview, slurm
+from bandbridge.ops import headline, overview, slurm
 from bandbridge.config import sharing
 from bandbridge.config.checks import check_files, validate
 from bandbridge.base.cpu import slow_without_gpu
@@ -74,7 +78,11 @@ try:
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
-overview.plan_a_dry_run(config, workflow)
+in_words = overview.Overview(config)
+if workflow.is_main_process and not overview.is_quiet(workflow):
+    logger.addHandler(in_words)
+    if workflow.output_settings.dryrun:
+        in_words.after_a_dry_run()
 
 
 if config["container"]:
@@ -102,13 +110,20 @@ rule all:
     """The report, the tables and the patched model."""
     default_target: True
     input:
-        report=paths.report,
-        tables=scores.tables(),
-        applied=[*applied.maps(), *applied.archives()],
-        patched=[
-            run.of_line(line, "patched/open_clip_config.json")
-            for line in run.patched.values()
+        report=[one.run.paths.report for one in seeds.each.values()],
+        tables=[one.run.paths.tables for one in seeds.each.values()],
+        applied=[
+            file
+            for one in seeds.each.values()
+            for file in (*one.applied.maps(), *one.applied.archives())
         ],
+        patched=[
+            one.run.of_line(line, "patched/open_clip_config.json")
+            for one in seeds.each.values()
+            for line in run.patched.values()
+            if any(run.alphas)
+        ],
+        seeds=list(seed_files(config).values()) if seeds.several else [],
     localrule: True
 
 
@@ -118,7 +133,7 @@ rule fetch:
         archives=[paths.files(dataset) for dataset in run.datasets],
         clip=run.fetched_clips(),
         tower=run.tower_files(),
-        encoders=[paths.encoder(encoder) for encoder in run.others],
+        encoders=[shared.encoder(encoder) for encoder in run.others],
         weights=[paths.weights(file) for file in run.fetched_weights],
     localrule: True
 
@@ -131,7 +146,6 @@ if workflow.is_main_process and not workflow.output_settings.dryrun:
 
 
 onstart:
-    slurm.fix_status_query()
     if steps := [*absent_checkpoints(config), *manual_steps(run)]:
         raise WorkflowError("\n\n".join(steps))
     try:
@@ -152,11 +166,11 @@ onstart:
     ):
         print(f"Warning: {warning}.", file=sys.stderr)
     if not overview.is_quiet(workflow):
-        print(f"\n{overview.opening(config, workflow)}\n", file=sys.stderr)
+        print(f"\n{in_words.text()}\n", file=sys.stderr)
 
 
 onsuccess:
-    if summary := overview.closing(config, workflow):
+    if summary := headline.closing(config, workflow.dag_settings.targets):
         print(f"\n{summary}\n", file=sys.stderr)
 
 
@@ -164,6 +178,6 @@ onerror:
     for cure in slurm.cures_of(log):
         print(f"\nSLURM: {cure}.", file=sys.stderr)
     print(
-        f"\nThe run stopped; the logs are under {paths.run_logs}/. Fix what they report, and the same command resumes the run.\n",
+        f"\nThe run stopped; the logs are under {shared.run_logs}/. Fix what they report, and the same command resumes the run.\n",
         file=sys.stderr,
     )

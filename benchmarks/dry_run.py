@@ -1,4 +1,4 @@
-"""How long Snakemake plans: the demo, the paper's preset and its four backbones, from nothing.
+"""How long Snakemake plans: the demo, the paper's preset, its four backbones, and these with ablations and seeds.
 
     python benchmarks/dry_run.py [--repeats 3] [--source PATH]
 
@@ -22,16 +22,22 @@ PRESETS = {
     "demo": (),
     "paper": ("paper",),
     "paper, four backbones": ("paper", "paper-backbones"),
+    "and ablations, three seeds": ("paper", "paper-backbones", "ablations"),
 }
+SEEDS = {"and ablations, three seeds": "[0, 1, 2]"}
 
 
-def planned(folder: Path, source: Path | None, presets: tuple[str, ...] = ()) -> tuple[float, float, int]:
+def planned(
+    folder: Path, source: Path | None, presets: tuple[str, ...] = (), seeds: str = "[]"
+) -> tuple[float, float, int]:
     """Seconds of processor and of wall time that a dry run takes, and the number of its jobs."""
     command = [sys.executable, "-m", "snakemake", "--dry-run", "--cores", "1"]
     if source is not None:
         command += ["--snakefile", str(source / "Snakefile")]
     if presets:
         command += ["--configfile", *(str(source / "workflow" / "presets" / f"{preset}.yaml") for preset in presets)]
+    if seeds != "[]":
+        command += ["--config", f"seeds={seeds}"]
     environment = os.environ | ({"PYTHONPATH": str(source / "workflow")} if source else {})
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     called = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
@@ -54,13 +60,13 @@ def main() -> None:
         (folder / "Snakefile").write_text(ONE_RULE, encoding="utf-8")
         cases: dict[str, tuple[Path | None, tuple[str, ...]]] = {"a workflow of one rule": (None, ())}
         cases |= {title: (source, presets) for title, presets in PRESETS.items()}
-        print(f"{'':<24} jobs  processor, s  wall, s")
+        print(f"{'':<26} jobs  processor, s  wall, s")
         for title, (of, presets) in cases.items():
             if of is not None:
                 (folder / "config.yaml").write_bytes((source / "config.yaml").read_bytes())
-            calls = [planned(folder, of, presets) for _ in range(options.repeats)]
+            calls = [planned(folder, of, presets, SEEDS.get(title, "[]")) for _ in range(options.repeats)]
             processor, wall, jobs = min(calls)
-            print(f"{title:<24} {jobs:>4}  {processor:>12.2f}  {wall:>7.2f}", flush=True)
+            print(f"{title:<26} {jobs:>4}  {processor:>12.2f}  {wall:>7.2f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from pathlib import Path
 from clones import Clone, make_clone
 
 # The tests' patience is not a scheduler's: ask often, and trust the file system.
-IMPATIENT = ["--slurm-init-seconds-before-status-checks", "2", "--latency-wait", "5", "--nocolor"]
+IMPATIENT = ["--slurm-bandbridge-init-seconds-before-status-checks", "2", "--latency-wait", "5", "--nocolor"]
 FINETUNED = "results/small/finetune/demo-vit.scene_crop"
 
 

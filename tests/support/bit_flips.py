@@ -32,7 +32,7 @@ from bandbridge.metrics.intervals import Estimate
 from bandbridge.models.clip import load_clip, save_clip
 from bandbridge.models.weights import load_metadata, load_weights, save_weights
 from bandbridge.reporting.page.quarantine import read_quarantine
-from bandbridge.reporting.tables.model import read_curves
+from bandbridge.reporting.tables.curves import read_curves
 from bandbridge.scoring.curve import Point, write_curve
 from bandbridge.scoring.draws import HeadlineDraws, load_draws, save_draws
 from bandbridge.scoring.rows import read_rows, write_rows

@@ -99,6 +99,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             headers["Content-Range"] = f"bytes {begin}-{len(served.content) - 1}/{len(served.content)}"
         self._send(status, {**headers, **answer.headers}, body, answer)
 
+    do_HEAD = do_GET  # noqa: N815 (http.server's name)
+
     def _begin(self, served: Served) -> int | None:
         """The start of the requested range, None for the whole file."""
         asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
@@ -113,6 +115,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             if value and name not in answer.drop:
                 self.send_header(name, value)
         self.end_headers()
+        if self.command == "HEAD":
+            return
         body = body[: answer.cut]
         for at in range(0, len(body), 65_536):
             time.sleep(answer.pause)
@@ -140,24 +144,28 @@ def answering(answer: Callable[[socket.socket], None]) -> Iterator[str]:
         block_on_close = False
         allow_reuse_address = True
 
-    with Server(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}/x"
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(Server(("127.0.0.1", 0), Handler)) as address:
+        yield f"{address}/x"
 
 
 @contextmanager
 def running_server() -> Iterator[FileServer]:
-    with FileServer() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
+    server = FileServer()
+    with serving(server):
         try:
             yield server
         finally:
             server.over.set()
+
+
+@contextmanager
+def serving(server: socketserver.TCPServer) -> Iterator[str]:
+    """Answer requests in a thread; the address of the server."""
+    with server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
             server.shutdown()
             thread.join()

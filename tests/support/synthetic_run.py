@@ -28,8 +28,6 @@ DIGITS = (0.9964, 0.994, 0.956, 0.851)
 SELECTED = 0.4
 CLASSES = load_nomenclature("osm-landuse-8").classes
 COUNTS = {"train": 24, "val": 8, "test": 8}
-FORMATS = ("csv", "md", "tex")
-TABLES = ("classification", "retrieval", "linear_probe", "paint")
 CONFIG = {
     "run": "demo",
     "seed": 0,
@@ -73,7 +71,7 @@ class Run:
 
     @property
     def tables(self):
-        return [self.root / "tables" / f"{name}.{suffix}" for name in TABLES for suffix in FORMATS]
+        return self.root / "tables"
 
     def read(self):
         """The metrics as a frame, and the curves."""
@@ -304,6 +302,7 @@ def make_report(root, *, parts=True, **options):
     stores, quarantines = make_data(root / "data")
     run = make_run(root / "run", **options)
     load_script("tables").main(run.metrics, run.curves, run.selected, run.tables)
+    (run.tables / ".snakemake_timestamp").touch()  # Snakemake's, in every folder that a rule makes
     history = write_history(run.root / "finetune" / "demo-vit.demo_scene" / "history.jsonl")
     trainings = [{"kind": "finetune", "name": "demo-vit", "datasets": ["demo_scene"], "history": str(history)}]
     if run.config["align"]["students"]:

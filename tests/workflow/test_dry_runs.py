@@ -154,6 +154,17 @@ def test_two_tasks_are_patched_in_parallel_and_their_task_vectors_added(clone: C
     assert "embed_sweep_demo-vit-on-digits_scene_crop_new" not in jobs
     encoders = {"demo-vit": 3 * 3, "demo-vit-on-scene_crop": 2 * 2, "demo-vit-on-digits": 2, "ms-vit": 2}
     assert jobs.count("score_zero_shot") == sum(encoders.values())
+    clone.configure({**TWO_TASKS, "paint": {"several": "in_parallel", "coefficients": "jointly"}})
+    assert sorted([*jobs, "search_coefficients"]) == clone.jobs()
+
+
+def test_a_run_of_zero_shot_models_alone_plans_no_training(clone: Clone):
+    """Beyond the CLIP's own, which stands in for published weights."""
+    fixed = {"alphas": [0], "select": {"criterion": "fixed", "alpha": 0}}
+    clone.configure({"paint": fixed, "align": {"students": {"ms-vit": None}}})
+    jobs = clone.jobs()
+    assert not {"finetune", "align", "patched_clip"} & set(jobs)
+    assert {"select_alpha", "score_zero_shot", "tables", "report"} <= set(jobs)
 
 
 def test_a_student_may_be_aligned_on_another_task_than_clip_is_patched_on(clone: Clone):
@@ -175,13 +186,52 @@ def test_a_sweep_can_be_spread_over_jobs(clone: Clone):
 
 def test_a_dry_run_ends_with_the_plan_in_words(clone: Clone):
     called = clone.snakemake("--dry-run")
-    plan = called.stdout.partition("Run 'small', seed 0 (nothing of it exists yet):\n")[2]
+    plan = called.stdout.partition("Run 'small', seed 0 (no results yet):\n")[2]
     certain, _, depending = plan.partition("Then, depending on the alpha that is chosen:\n")
     assert [line.split()[0] for line in certain.splitlines()] == ["Data", "CLIP", "Patching", "Evaluation"]
     *stages, note, total = depending.splitlines()
     assert note == "Note: ms-vit is not scored on digits, which has only RGB images."
     assert [line.split()[0] for line in stages] == ["Patching", "Alignment", "Evaluation", "Report"]
     assert total == "56 jobs in all, 19 of which depend on alpha; the choice may add more."
+
+
+def test_seeds_share_what_does_not_depend_on_them(clone: Clone):
+    one = clone.jobs()
+    clone.configure({"seeds": [0, 1, 2]})
+    jobs = clone.jobs()
+    shared = {"download", "plan", "convert", "preprocess", "check_samples"}
+    assert all(jobs.count(rule) == one.count(rule) for rule in shared)
+    trained = {"scratch_clip", "finetune", "zero_shot_head", "select_alpha", "align", "score_zero_shot", "report"}
+    assert all(jobs.count(rule) == 3 * one.count(rule) for rule in trained)
+    assert {f"embed_sweep_seed_{seed}_digits_new" for seed in range(3)} <= set(jobs)
+    assert jobs.count("seeds") == 1
+
+
+def test_seeds_share_a_clip_that_is_loaded_its_heads_and_its_embeddings(clone: Clone):
+    clip = {"clip": {"name": "ViT-B-32", "pretrained": "openai"}}
+    encoders = {"evaluate": {"encoders": [{"name": "remoteclip-vit-b-32", "unpinned": True}]}}
+    clone.configure(clip | encoders)
+    one = clone.jobs()
+    clone.configure({**clip, **encoders, "seeds": [0, 1]})
+    called = clone.snakemake("--dry-run")
+    jobs = clone.jobs()
+    shared = {"fetch_clip", "zero_shot_head", "words_head", "embed_other", "fetch_encoder_remoteclip-vit-b-32"}
+    assert all(jobs.count(rule) == one.count(rule) for rule in shared)
+    assert {"embed_sweep_digits_zero_shot", "embed_sweep_seed_0_digits_new"} <= set(jobs)
+    assert not [job for job in jobs if re.fullmatch(r"embed_sweep_seed_\d_\w+_zero_shot", job)]
+    assert jobs.count("embed_train_zero_shot") == 1
+    plan = called.stdout[called.stdout.index("Run 'small', seeds 0 and 1 (no results yet):") :]
+    of_seeds = re.search(r"^(\d+) jobs shared by all seeds; seeds 0 and 1 add (\d+) jobs each\.$", plan, re.MULTILINE)
+    assert int(of_seeds[1]) + 2 * int(of_seeds[2]) == len(jobs)
+
+
+def test_a_comparison_says_where_its_page_will_be(clone: Clone):
+    for name in ("one", "two"):
+        folder = clone.root / "results" / name
+        folder.mkdir(parents=True)
+        (folder / "metrics.csv").touch()
+    called = clone.snakemake("--dry-run", "compare", "--config", "compare=[one, two]")
+    assert "results/comparisons/one-two/index.html" in called.stdout
 
 
 @pytest.mark.parametrize(
@@ -246,7 +296,9 @@ EVERYTHING = {
 PAPER = ["workflow/presets/paper.yaml", "workflow/presets/paper-backbones.yaml"]
 
 
-@pytest.mark.parametrize(("changes", "presets"), [({}, []), (EVERYTHING, []), ({}, PAPER)], ids=str)
+@pytest.mark.parametrize(
+    ("changes", "presets"), [({}, []), (EVERYTHING, []), ({}, PAPER), ({"seeds": [0, 1]}, [])], ids=str
+)
 def test_every_param_of_every_job_is_plain_data_that_snakemake_records(
     clone: Clone, changes: dict[str, Any], presets: list[str]
 ):
@@ -263,17 +315,6 @@ def test_every_param_of_every_job_is_plain_data_that_snakemake_records(
 def test_a_value_that_is_no_plain_data_is_found():
     told = list(unrecorded({"classes": [load_nomenclature("digits-10")], "path": Path(), "k": [1, (2.5, None)]}, "p"))
     assert told == ["p.classes[0]: Nomenclature", "p.path: PosixPath"]
-
-
-def test_planning_imports_no_torch():
-    code = (
-        "import sys, bandbridge.config.checks, bandbridge.catalogue.datasets, bandbridge.ingest.fetch; "
-        "import bandbridge.base.runlock; "
-        "print([name for name in ('torch', 'pandas', 'zarr', 'sklearn') if name in sys.modules])"
-    )
-    environment = {"PYTHONPATH": str(ROOT / "workflow")}
-    called = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
-    assert called.stdout.strip() == "[]"
 
 
 def test_every_rule_has_its_script():

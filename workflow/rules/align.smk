@@ -34,6 +34,8 @@ rule align:
         paths.logs("align/{student}.log"),
     benchmark:
         paths.logs("align/{student}.tsv")
+    wildcard_constraints:
+        student=one_of(run.trained_students),
     conda:
         "../../envs/torch.yaml"
     threads: 8
@@ -49,8 +51,34 @@ rule align:
         student=of_job(run.student),
         listing=of_job(users_weights),
         recipe=lambda w: align_recipe(config, run.student_name(w.student)),
-        seed=config["seed"],
+        seed=seed_of,
     message:
         "Aligning {wildcards.student} to the patched CLIP"
     script:
         "../scripts/align.py"
+
+
+rule aligned_by_file:
+    """Take an aligned student from a file, in place of an alignment."""
+    input:
+        clip=lambda w: run.clip_paths.clip(run.clip_of(w.student)),
+    output:
+        weights=paths.aligned("{student}"),
+    log:
+        paths.logs("align/{student}.log"),
+    wildcard_constraints:
+        student=one_of(run.students_by_file),
+    priority: 10
+    localrule: True
+    conda:
+        "../../envs/torch.yaml"
+    params:
+        source=of_job(run.student_file),
+        listing=lambda w: file_listing(run.student_file(w.student)),
+        name=of_job(run.student_name),
+        student=of_job(run.student),
+        space=lambda w: run.clip_of(w.student),
+    message:
+        "Loading {wildcards.student} from {params.source}"
+    script:
+        "../scripts/aligned_by_file.py"

@@ -7,9 +7,9 @@ if run.tower:
         output:
             files=run.tower_files(),
         log:
-            paths.logs("clip/text_tower.log"),
+            shared.logs("clip/text_tower.log"),
         benchmark:
-            paths.logs("clip/text_tower.tsv")
+            shared.logs("clip/text_tower.tsv")
         localrule: True
         conda:
             "../../envs/data.yaml"
@@ -31,13 +31,13 @@ if run.scratch:
             store=paths.store(run.scratch),
             tower=run.tower_files(),
         output:
-            directory=paths.clip("{clip}"),
-            weights=paths.clip("{clip}", "open_clip_model.safetensors"),
-            history=paths.clip("{clip}", "history.jsonl"),
+            directory=run.clip_paths.clip("{clip}"),
+            weights=run.clip_paths.clip("{clip}", "open_clip_model.safetensors"),
+            history=run.clip_paths.clip("{clip}", "history.jsonl"),
         log:
-            paths.logs("clip/{clip}.log"),
+            run.clip_paths.logs("clip/{clip}.log"),
         benchmark:
-            paths.logs("clip/{clip}.tsv")
+            run.clip_paths.logs("clip/{clip}.tsv")
         conda:
             "../../envs/torch.yaml"
         threads: 8
@@ -46,8 +46,8 @@ if run.scratch:
         params:
             **how_it_trains(),
             # Not in the model's directory, which is replaced as a whole.
-            checkpoints=paths.results("clip.checkpoints/{clip}"),
-            monitor=paths.logs("clip/{clip}"),
+            checkpoints=run.clip_paths.results("clip.checkpoints/{clip}"),
+            monitor=run.clip_paths.logs("clip/{clip}"),
             name=of_job(run.architecture_name),
             recipe=without(config["clip"]["scratch"], "dataset", "prompts", "text"),
             text=run.tower,
@@ -55,7 +55,7 @@ if run.scratch:
             templates=templates(config, config["clip"]["scratch"]["prompts"]),
             nomenclature=run.dataset(run.scratch).nomenclature,
             classes=spoken(run.dataset(run.scratch).nomenclature),
-            seed=config["seed"],
+            seed=seed_of,
         message:
             "Training {wildcards.clip} from scratch"
         script:
@@ -66,12 +66,12 @@ else:
     rule fetch_clip:
         """Load published or local CLIP weights, and keep them as an open_clip model directory."""
         output:
-            directory=paths.clip("{clip}"),
-            weights=paths.clip("{clip}", "open_clip_model.safetensors"),
+            directory=run.clip_paths.clip("{clip}"),
+            weights=run.clip_paths.clip("{clip}", "open_clip_model.safetensors"),
         log:
-            paths.logs("clip/{clip}.log"),
+            run.clip_paths.logs("clip/{clip}.log"),
         benchmark:
-            paths.logs("clip/{clip}.tsv")
+            run.clip_paths.logs("clip/{clip}.tsv")
         localrule: True
         conda:
             "../../envs/torch.yaml"

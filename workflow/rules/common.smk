@@ -1,4 +1,9 @@
 # What depends on Snakemake itself. Run and Evaluation describe a run, Paths its paths.
+#
+# A run with several seeds has the wildcard `seed` in every path that depends on one. `run`, `scores` and `applied` are of
+# any seed, and `of_job` asks those of the job's seed; what `shared` makes paths of is the same for all seeds.
+
+from functools import partial
 
 from bandbridge.base import alphas
 from bandbridge.base.by_name import call_by_name, with_signature
@@ -7,8 +12,6 @@ from bandbridge.base.files import read_json
 from bandbridge.base.paths import one_of
 from bandbridge.catalogue.datasets import conversion_facts, read_yaml, spoken
 from bandbridge.catalogue.encoders import encoder_content
-from bandbridge.config.apply import Applications
-from bandbridge.config.evaluation import Evaluation
 from bandbridge.config.lines import (
     align_task,
     model_at,
@@ -17,21 +20,28 @@ from bandbridge.config.lines import (
 )
 from bandbridge.config.networks import align_recipe
 from bandbridge.config.resources import clip_architecture
-from bandbridge.config.compared import compared_files, compared_runs, comparison_files
-from bandbridge.config.run import Run
+from bandbridge.config.compared import (
+    compared_files,
+    compared_runs,
+    comparison_files,
+    seed_files,
+)
 from bandbridge.config.run_notes import run_notes
+from bandbridge.config.seeds import Seeds
 from bandbridge.config.students_in_words import ablation_facts
+from bandbridge.config.score_jobs import rules_by_nomenclature, zero_shot_rules
 from bandbridge.config.scored import prompts, templates
+from bandbridge.config.sweeps import ZERO_SHOT, sweeps
 from bandbridge.ingest.fetch import doing
 from bandbridge.ingest.listing import data_listing, file_listing
 
-run = Run(config)
-scores = Evaluation(run)
-paths = run.paths
-applied = Applications(run)
+seeds = Seeds(config)
+run, scores, applied = seeds.any.run, seeds.any.scores, seeds.any.applied
+paths, shared = run.paths, run.paths.shared
 
 
 wildcard_constraints:
+    seed=one_of(seeds.each),
     dataset=r"[A-Za-z0-9_-]+",
     nomenclature=r"[A-Za-z0-9_-]+",
     prompts=r"[A-Za-z0-9_-]+",
@@ -50,20 +60,46 @@ wildcard_constraints:
     shares="[0-9]+",
 
 
-def chosen(line):
+def chosen(line, seed=None):
     """The encoder that was chosen on a line; an input function that calls it makes Snakemake wait for the choice."""
-    choice = checkpoints.select_alpha.get(line=line, tag=run.tag(line))
+    wildcards = {"line": line, "tag": run.tag(line), **({"seed": seed} if seed else {})}
+    choice = checkpoints.select_alpha.get(**wildcards)
     alpha = read_json(Path(choice.output.selected))["alpha"]
     return model_at(run.lines[line], float(alpha))
 
 
+def shown(dataset):
+    """A data set in a message: its name, or that of the wildcard."""
+    return "{wildcards.dataset}" if dataset == "{dataset}" else dataset
+
+
 def of_job(function, **fixed):
-    """A function's result for a job: its arguments are the job's wildcards of the same names, and `chosen`."""
-    return with_signature(
-        lambda wildcards: call_by_name(
-            function, {**dict(wildcards.items()), "chosen": chosen, **fixed}
+    """A function's result for a job: its arguments are the job's wildcards of the same names, and `chosen`.
+
+    A method of `run`, `scores` or `applied` is called on those of the job's seed.
+    """
+
+    def answer(wildcards):
+        named = {**dict(wildcards.items()), **fixed}
+        seed = named.pop("seed", None)
+        return call_by_name(
+            seeds.bound_to(function, seed),
+            {"chosen": partial(chosen, seed=seed), **named},
         )
-    )
+
+    return with_signature(answer)
+
+
+@with_signature
+def seed_of(wildcards):
+    """The seed of a job."""
+    return int(wildcards.get("seed", config["seed"]))
+
+
+@with_signature
+def config_of(wildcards):
+    """The configuration of a job's seed."""
+    return {**config, "seed": seed_of(wildcards)}
 
 
 def without(values, *keys):
@@ -88,7 +124,9 @@ def unrecorded(value):
 
     For how a job runs, or what its outputs are; Snakemake does not compare params that are computed from outputs.
     """
-    return lambda wildcards, output: value(wildcards) if callable(value) else value
+    return with_signature(
+        lambda wildcards, output: value(wildcards) if callable(value) else value
+    )
 
 
 def how_it_trains():

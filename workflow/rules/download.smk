@@ -3,9 +3,9 @@ rule download:
     output:
         files=paths.files("{dataset}"),
     log:
-        paths.logs("download/{dataset}.log"),
+        shared.logs("download/{dataset}.log"),
     benchmark:
-        paths.logs("download/{dataset}.tsv")
+        shared.logs("download/{dataset}.tsv")
     localrule: True
     conda:
         "../../envs/data.yaml"

@@ -7,11 +7,11 @@ for encoder, facts in run.others.items():
             f"fetch_encoder_{encoder}"
         output:
             **({"clip": run.text_model(encoder)} if facts.has_text else {}),
-            encoder=paths.encoder(encoder),
+            encoder=shared.encoder(encoder),
         log:
-            paths.logs(f"encoders/{encoder}.log"),
+            shared.logs(f"encoders/{encoder}.log"),
         benchmark:
-            paths.logs(f"encoders/{encoder}.tsv")
+            shared.logs(f"encoders/{encoder}.tsv")
         localrule: True
         conda:
             "../../envs/torch.yaml"
@@ -31,7 +31,7 @@ rule fetch_weights:
     output:
         weights=paths.weights("{file}"),
     log:
-        paths.logs("encoders/{file}.log"),
+        shared.logs("encoders/{file}.log"),
     localrule: True
     conda:
         "../../envs/torch.yaml"

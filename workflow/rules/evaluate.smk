@@ -6,9 +6,9 @@ rule check_samples:
     input:
         store=paths.store("{dataset}"),
     output:
-        samples=paths.samples("{dataset}"),
+        samples=shared.samples("{dataset}"),
     log:
-        paths.logs("samples/{dataset}.log"),
+        shared.logs("samples/{dataset}.log"),
     priority: 100
     localrule: True
     conda:
@@ -26,34 +26,43 @@ rule check_samples:
         "../scripts/check_samples.py"
 
 
-rule score_zero_shot:
-    """Zero-shot classification with one prompt set."""
-    input:
-        embeddings=of_job(scores.embeddings),
-        head=of_job(scores.head),
-        store=paths.store("{dataset}"),
-    output:
-        metrics=paths.zero_shot("{encoder}", "{dataset}", "{nomenclature}", "{prompts}"),
-        draws=paths.zero_shot(
-            "{encoder}", "{dataset}", "{nomenclature}", "{prompts}", "draws.npz"
-        ),
-    log:
-        paths.logs("metrics/{encoder}/zero-shot.{dataset}.{nomenclature}.{prompts}.log"),
-    conda:
-        "../../envs/data.yaml"
-    resources:
-        **asks.of(sizes.scoring),
-    params:
-        code=code_of("score_zero_shot"),
-        run=config["run"],
-        nomenclature="{nomenclature}",
-        prompts="{prompts}",
-        bootstrap=lookup(dpath="evaluate/bootstrap", within=config),
-        seed=config["seed"],
-    message:
-        "Scoring {wildcards.encoder} on {wildcards.dataset} with the prompts {wildcards.prompts}"
-    script:
-        "../scripts/score_zero_shot.py"
+for each in zero_shot_rules(scores):
+
+    rule:
+        name:
+            "_".join(filter(None, ["score_zero_shot", each.name]))
+        input:
+            embeddings=of_job(scores.embeddings, **each.of_dataset),
+            heads=of_job(scores.heads, **each.of_dataset, **each.of_parts),
+            store=paths.store(each.dataset),
+        output:
+            metrics=[
+                paths.zero_shot("{encoder}", each.dataset, *part)
+                for part in each.parts
+            ],
+            draws=[
+                paths.zero_shot("{encoder}", each.dataset, *part, "draws.npz")
+                for part in each.parts
+            ],
+        log:
+            paths.logs(f"metrics/{{encoder}}/zero-shot.{each.dataset}.{each.label}.log"),
+        wildcard_constraints:
+            dataset=one_of(each.datasets),
+        conda:
+            "../../envs/data.yaml"
+        resources:
+            **asks.of(sizes.scoring, scores=len(each.parts)),
+        params:
+            code=code_of("score_zero_shot"),
+            run=config["run"],
+            nomenclatures=each.nomenclatures,
+            prompts=each.prompts,
+            bootstrap=lookup(dpath="evaluate/bootstrap", within=config),
+            seed=seed_of,
+        message:
+            f"Scoring {{wildcards.encoder}} on {shown(each.dataset)}"
+        script:
+            "../scripts/score_zero_shot.py"
 
 
 rule score_gains:
@@ -104,43 +113,49 @@ rule score_retrieval:
             dpath="evaluate/retrieval/label_map_k", within=config, default=None
         ),
         bootstrap=lookup(dpath="evaluate/bootstrap", within=config),
-        seed=config["seed"],
+        seed=seed_of,
     message:
         "Retrieval between RGB and {wildcards.student} on {wildcards.dataset}"
     script:
         "../scripts/score_retrieval.py"
 
 
-rule score_text_retrieval:
-    """Retrieval of the images of a class by its name."""
-    input:
-        embeddings=of_job(run.encoded, split="test"),
-        head=of_job(scores.head),
-        store=paths.store("{dataset}"),
-    output:
-        metrics=paths.scores(
-            "{encoder}", "text-retrieval", "{dataset}", "{nomenclature}", "{prompts}"
-        ),
-    log:
-        paths.logs(
-            "metrics/{encoder}/text-retrieval.{dataset}.{nomenclature}.{prompts}.log"
-        ),
-    conda:
-        "../../envs/data.yaml"
-    resources:
-        **asks.of(sizes.scoring),
-    params:
-        code=code_of("score_text_retrieval"),
-        run=config["run"],
-        nomenclature="{nomenclature}",
-        prompts="{prompts}",
-        ks=lookup(dpath="evaluate/text_retrieval/ks", within=config, default=None),
-        bootstrap=lookup(dpath="evaluate/bootstrap", within=config),
-        seed=config["seed"],
-    message:
-        "Retrieval by the class names of {wildcards.dataset} with {wildcards.encoder}"
-    script:
-        "../scripts/score_text_retrieval.py"
+for each in rules_by_nomenclature(scores):
+
+    rule:
+        name:
+            "_".join(filter(None, ["score_text_retrieval", each.name]))
+        input:
+            embeddings=of_job(run.encoded, split="test", **each.of_dataset),
+            heads=of_job(scores.heads, **each.of_dataset, **each.of_parts),
+            store=paths.store(each.dataset),
+        output:
+            metrics=[
+                paths.scores("{encoder}", "text-retrieval", each.dataset, *part)
+                for part in each.parts
+            ],
+        log:
+            paths.logs(
+                f"metrics/{{encoder}}/text-retrieval.{each.dataset}.{each.label}.log"
+            ),
+        wildcard_constraints:
+            dataset=one_of(each.datasets),
+        conda:
+            "../../envs/data.yaml"
+        resources:
+            **asks.of(sizes.scoring, scores=len(each.parts)),
+        params:
+            code=code_of("score_text_retrieval"),
+            run=config["run"],
+            nomenclatures=each.nomenclatures,
+            prompts=each.prompts,
+            ks=lookup(dpath="evaluate/text_retrieval/ks", within=config, default=None),
+            bootstrap=lookup(dpath="evaluate/bootstrap", within=config),
+            seed=seed_of,
+        message:
+            f"Retrieval by the class names of {shown(each.dataset)} with {{wildcards.encoder}}"
+        script:
+            "../scripts/score_text_retrieval.py"
 
 
 rule score_words:
@@ -166,7 +181,7 @@ rule score_words:
         prompts="{prompts}",
         words=of_job(run.words_of),
         k=lookup(dpath="evaluate/words/k", within=config, default=None),
-        seed=config["seed"],
+        seed=seed_of,
     message:
         "Retrieval by words for the classes of {wildcards.dataset} with {wildcards.encoder}"
     script:
@@ -191,97 +206,127 @@ rule score_gap:
         run=config["run"],
         nomenclature=of_job(run.nomenclature),
         prompts=of_job(run.main_prompts),
-        seed=config["seed"],
+        seed=seed_of,
     message:
         "Modality gap of {wildcards.encoder} on {wildcards.dataset}"
     script:
         "../scripts/score_gap.py"
 
 
-rule score_probe:
-    """A linear probe on frozen embeddings."""
-    input:
-        train=of_job(run.encoded, split="train"),
-        val=of_job(run.encoded, split="val"),
-        test=of_job(run.encoded, split="test"),
-        store=paths.store("{dataset}"),
-    output:
-        metrics=paths.scores("{encoder}", "linear-probe", "{dataset}", "{nomenclature}"),
-    log:
-        paths.logs("metrics/{encoder}/linear-probe.{dataset}.{nomenclature}.log"),
-    conda:
-        "../../envs/torch.yaml"
-    threads: 2
-    resources:
-        **asks.of(sizes.probing),
-    params:
-        code=code_of("score_probe"),
-        run=config["run"],
-        recipe=without(
-            config["evaluate"]["linear_probe"], "datasets", "shots", "repeats"
-        ),
-        nomenclature="{nomenclature}",
-        bootstrap=lookup(dpath="evaluate/bootstrap", within=config),
-        seed=config["seed"],
-    message:
-        "Linear probe of {wildcards.encoder} on {wildcards.dataset}"
-    script:
-        "../scripts/score_probe.py"
+for each in rules_by_nomenclature(scores, scores.probed()):
+
+    rule:
+        name:
+            "_".join(filter(None, ["score_probe", each.name]))
+        input:
+            train=of_job(run.encoded, split="train", **each.of_dataset),
+            val=of_job(run.encoded, split="val", **each.of_dataset),
+            test=of_job(run.encoded, split="test", **each.of_dataset),
+            store=paths.store(each.dataset),
+        output:
+            metrics=[
+                paths.scores("{encoder}", "linear-probe", each.dataset, nomenclature)
+                for nomenclature in each.nomenclatures
+            ],
+        log:
+            paths.logs(
+                f"metrics/{{encoder}}/linear-probe.{each.dataset}.{each.nomenclatures[0]}.log"
+            ),
+        wildcard_constraints:
+            dataset=one_of(each.datasets),
+        conda:
+            "../../envs/torch.yaml"
+        threads: 2
+        resources:
+            **asks.of(sizes.probing, scores=len(each.parts)),
+        params:
+            code=code_of("score_probe"),
+            run=config["run"],
+            recipe=without(
+                config["evaluate"]["linear_probe"], "datasets", "shots", "repeats"
+            ),
+            nomenclatures=each.nomenclatures,
+            bootstrap=lookup(dpath="evaluate/bootstrap", within=config),
+            seed=seed_of,
+        message:
+            f"Linear probe of {{wildcards.encoder}} on {shown(each.dataset)}"
+        script:
+            "../scripts/score_probe.py"
 
 
-rule score_few_shot:
-    """Linear probes on a few samples of each class."""
-    input:
-        train=of_job(run.encoded, split="train"),
-        val=of_job(run.encoded, split="val"),
-        test=of_job(run.encoded, split="test"),
-        store=paths.store("{dataset}"),
-    output:
-        metrics=paths.scores("{encoder}", "few-shot", "{dataset}", "{nomenclature}"),
-    log:
-        paths.logs("metrics/{encoder}/few-shot.{dataset}.{nomenclature}.log"),
-    conda:
-        "../../envs/torch.yaml"
-    resources:
-        **asks.of(sizes.probing),
-    params:
-        code=code_of("score_few_shot"),
-        run=config["run"],
-        recipe=without(config["evaluate"]["linear_probe"], "datasets"),
-        nomenclature="{nomenclature}",
-        bootstrap=lookup(dpath="evaluate/bootstrap", within=config),
-        seed=config["seed"],
-    message:
-        "Probes of {wildcards.encoder} on a few samples of {wildcards.dataset}"
-    script:
-        "../scripts/score_few_shot.py"
+for each in rules_by_nomenclature(scores, scores.probed()):
+
+    rule:
+        name:
+            "_".join(filter(None, ["score_few_shot", each.name]))
+        input:
+            train=of_job(run.encoded, split="train", **each.of_dataset),
+            val=of_job(run.encoded, split="val", **each.of_dataset),
+            test=of_job(run.encoded, split="test", **each.of_dataset),
+            store=paths.store(each.dataset),
+        output:
+            metrics=[
+                paths.scores("{encoder}", "few-shot", each.dataset, nomenclature)
+                for nomenclature in each.nomenclatures
+            ],
+        log:
+            paths.logs(
+                f"metrics/{{encoder}}/few-shot.{each.dataset}.{each.nomenclatures[0]}.log"
+            ),
+        wildcard_constraints:
+            dataset=one_of(each.datasets),
+        conda:
+            "../../envs/torch.yaml"
+        resources:
+            **asks.of(sizes.probing, scores=len(each.parts)),
+        params:
+            code=code_of("score_few_shot"),
+            run=config["run"],
+            recipe=without(config["evaluate"]["linear_probe"], "datasets"),
+            nomenclatures=each.nomenclatures,
+            bootstrap=lookup(dpath="evaluate/bootstrap", within=config),
+            seed=seed_of,
+        message:
+            f"Probes of {{wildcards.encoder}} on a few samples of {shown(each.dataset)}"
+        script:
+            "../scripts/score_few_shot.py"
 
 
-rule score_knn:
-    """Classification by the nearest training samples."""
-    input:
-        train=of_job(run.encoded, split="train"),
-        test=of_job(run.encoded, split="test"),
-        store=paths.store("{dataset}"),
-    output:
-        metrics=paths.scores("{encoder}", "knn", "{dataset}", "{nomenclature}"),
-    log:
-        paths.logs("metrics/{encoder}/knn.{dataset}.{nomenclature}.log"),
-    conda:
-        "../../envs/data.yaml"
-    resources:
-        **asks.of(sizes.scoring),
-    params:
-        code=code_of("score_knn"),
-        run=config["run"],
-        recipe=lookup(dpath="evaluate/knn", within=config, default=None),
-        nomenclature="{nomenclature}",
-        bootstrap=lookup(dpath="evaluate/bootstrap", within=config),
-        seed=config["seed"],
-    message:
-        "Nearest neighbours of {wildcards.encoder} on {wildcards.dataset}"
-    script:
-        "../scripts/score_knn.py"
+for each in rules_by_nomenclature(scores, scores.probed()):
+
+    rule:
+        name:
+            "_".join(filter(None, ["score_knn", each.name]))
+        input:
+            train=of_job(run.encoded, split="train", **each.of_dataset),
+            test=of_job(run.encoded, split="test", **each.of_dataset),
+            store=paths.store(each.dataset),
+        output:
+            metrics=[
+                paths.scores("{encoder}", "knn", each.dataset, nomenclature)
+                for nomenclature in each.nomenclatures
+            ],
+        log:
+            paths.logs(
+                f"metrics/{{encoder}}/knn.{each.dataset}.{each.nomenclatures[0]}.log"
+            ),
+        wildcard_constraints:
+            dataset=one_of(each.datasets),
+        conda:
+            "../../envs/data.yaml"
+        resources:
+            **asks.of(sizes.scoring, scores=len(each.parts)),
+        params:
+            code=code_of("score_knn"),
+            run=config["run"],
+            recipe=lookup(dpath="evaluate/knn", within=config, default=None),
+            nomenclatures=each.nomenclatures,
+            bootstrap=lookup(dpath="evaluate/bootstrap", within=config),
+            seed=seed_of,
+        message:
+            f"Nearest neighbours of {{wildcards.encoder}} on {shown(each.dataset)}"
+        script:
+            "../scripts/score_knn.py"
 
 
 rule collect_metrics:

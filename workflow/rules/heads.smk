@@ -3,11 +3,11 @@ rule zero_shot_head:
     input:
         clip=of_job(run.text_model),
     output:
-        head=paths.head("{clip}", "{dataset}", "{nomenclature}", "{prompts}"),
+        head=run.clip_paths.head("{clip}", "{dataset}", "{nomenclature}", "{prompts}"),
     log:
-        paths.logs("heads/{clip}/{dataset}.{nomenclature}.{prompts}.log"),
+        run.clip_paths.logs("heads/{clip}/{dataset}.{nomenclature}.{prompts}.log"),
     benchmark:
-        paths.logs("heads/{clip}/{dataset}.{nomenclature}.{prompts}.tsv")
+        run.clip_paths.logs("heads/{clip}/{dataset}.{nomenclature}.{prompts}.tsv")
     conda:
         "../../envs/torch.yaml"
     resources:
@@ -27,11 +27,11 @@ rule words_head:
     input:
         clip=of_job(run.text_model),
     output:
-        head=paths.words_head("{clip}", "{dataset}", "{prompts}"),
+        head=run.clip_paths.words_head("{clip}", "{dataset}", "{prompts}"),
     log:
-        paths.logs("heads/{clip}/words/{dataset}.{prompts}.log"),
+        run.clip_paths.logs("heads/{clip}/words/{dataset}.{prompts}.log"),
     benchmark:
-        paths.logs("heads/{clip}/words/{dataset}.{prompts}.tsv")
+        run.clip_paths.logs("heads/{clip}/words/{dataset}.{prompts}.tsv")
     conda:
         "../../envs/torch.yaml"
     resources:

@@ -5,9 +5,9 @@ rule plan:
     output:
         plan=paths.plan("{dataset}"),
     log:
-        paths.logs("plan/{dataset}.log"),
+        shared.logs("plan/{dataset}.log"),
     benchmark:
-        paths.logs("plan/{dataset}.tsv")
+        shared.logs("plan/{dataset}.tsv")
     conda:
         "../../envs/data.yaml"
     resources:
@@ -31,9 +31,9 @@ rule convert:
     output:
         records=paths.converted("{dataset}", "{stream}", "{share}", "{shares}"),
     log:
-        paths.logs("convert/{dataset}.{stream}.{share}-of-{shares}.log"),
+        shared.logs("convert/{dataset}.{stream}.{share}-of-{shares}.log"),
     benchmark:
-        paths.logs("convert/{dataset}.{stream}.{share}-of-{shares}.tsv")
+        shared.logs("convert/{dataset}.{stream}.{share}-of-{shares}.tsv")
     conda:
         "../../envs/data.yaml"
     resources:
@@ -62,9 +62,9 @@ rule preprocess:
     output:
         store=paths.store("{dataset}"),
     log:
-        paths.logs("preprocess/{dataset}.log"),
+        shared.logs("preprocess/{dataset}.log"),
     benchmark:
-        paths.logs("preprocess/{dataset}.tsv")
+        shared.logs("preprocess/{dataset}.tsv")
     conda:
         "../../envs/data.yaml"
     resources:

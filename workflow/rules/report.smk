@@ -2,25 +2,20 @@
 
 
 rule tables:
-    """The tables of a paper, as CSV, Markdown and LaTeX."""
+    """The tables of a paper that have rows, as CSV, Markdown and LaTeX."""
     input:
         metrics=paths.metrics,
         curves=run.of_each_line("curve.csv"),
         selected=run.of_each_line("selected.json"),
     output:
-        tables=[
-            (
-                report(
-                    path,
-                    caption="../report/table.rst",
-                    category="Tables",
-                    labels={"table": Path(path).stem},
-                )
-                if path.endswith(".csv")
-                else path
-            )
-            for path in scores.tables()
-        ],
+        # A folder, because a table that has nothing to show has no file.
+        tables=report(
+            directory(paths.tables),
+            patterns=["{table}.csv"],
+            caption="../report/table.rst",
+            category="Tables",
+            labels={"table": "{table}"},
+        ),
     log:
         paths.logs("tables.log"),
     conda:
@@ -60,6 +55,35 @@ rule compare:
         "../scripts/compare.py"
 
 
+if seeds.several:
+
+    rule seeds:
+        """Mean and deviation over the seeds of a run, paired over the same test samples."""
+        input:
+            metrics=[one.run.paths.metrics for one in seeds.each.values()],
+            configurations=[one.run.paths.config for one in seeds.each.values()],
+            selected=[
+                choice
+                for one in seeds.each.values()
+                for choice in one.run.of_each_line("selected.json")
+            ],
+        output:
+            **seed_files(config),
+        log:
+            shared.logs("seeds.log"),
+        conda:
+            "../../envs/report.yaml"
+        resources:
+            **asks.of(sizes.small),
+        params:
+            code=code_of("compare", "report"),
+            runs=[one.run.paths.folder for one in seeds.each.values()],
+        message:
+            f"Computing mean and deviation over {len(seeds.each)} seeds"
+        script:
+            "../scripts/compare.py"
+
+
 rule gallery:
     """The samples nearest to an image, to the name of a class, and to words."""
     input:
@@ -80,7 +104,7 @@ rule gallery:
         code=code_of("gallery"),
         nomenclature=of_job(run.nomenclature),
         words=of_job(run.words_of),
-        seed=config["seed"],
+        seed=seed_of,
     message:
         "Drawing retrieval by {wildcards.subject} on {wildcards.dataset}"
     script:
@@ -106,7 +130,7 @@ rule projection:
     params:
         code=code_of("projection"),
         nomenclature=of_job(run.nomenclature),
-        seed=config["seed"],
+        seed=seed_of,
     message:
         "Projecting the embeddings of {wildcards.subject} on {wildcards.dataset}"
     script:
@@ -119,11 +143,11 @@ rule report:
         metrics=paths.metrics,
         curves=run.of_each_line("curve.csv"),
         selected=run.of_each_line("selected.json"),
-        clips=[paths.clip(clip) for clip in run.clips],
+        clips=[run.clip_paths.clip(clip) for clip in run.clips],
         samples=scores.samples(),
         histories=scores.histories(),
         stores=[paths.store(dataset) for dataset in run.datasets],
-        tables=scores.tables(),
+        tables=paths.tables,
         galleries=scores.report_parts("gallery"),
         projections=scores.report_parts("projection"),
         maps=applied.summaries(),
@@ -152,11 +176,13 @@ rule report:
         **asks.of(sizes.drawing),
     params:
         code=code_of("report", "published", "report"),
-        config=config,
+        config=config_of,
         notes=run_notes(config),
         quarantines=[paths.quarantine(dataset) for dataset in run.datasets],
-        benchmarks=paths.run_logs,
-        trainings=scores.trainings(),
+        benchmarks=(
+            [paths.run_logs, shared.run_logs] if seeds.several else paths.run_logs
+        ),
+        trainings=of_job(scores.trainings),
     message:
         "Writing the report"
     script:

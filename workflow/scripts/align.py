@@ -17,7 +17,7 @@ from bandbridge.training.recipes import AlignRecipe
 
 def main(
     clip: Path,
-    finetuned: Path,
+    finetuned: Path | None,
     alpha: float,
     head: Path,
     store: Path,

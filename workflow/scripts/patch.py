@@ -7,7 +7,7 @@ from bandbridge.models.clip import load_clip, save_clip
 from bandbridge.models.paint import patch
 
 
-def main(clip: Path, finetuned: Path, alpha: float, directory: Path) -> None:
+def main(clip: Path, finetuned: Path | None, alpha: float, directory: Path) -> None:
     save_clip(patch(load_clip(clip.parent), finetuned, alpha), directory.parent)
 
 

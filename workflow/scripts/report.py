@@ -9,6 +9,7 @@ from bandbridge.base import script as job
 from bandbridge.base.files import checksum, whole_file
 from bandbridge.reporting.page.write import RunFiles, write_report
 from bandbridge.reporting.tables.all import read_curves
+from bandbridge.reporting.tables.formats import table_files
 from bandbridge.scoring.rows import read_rows
 
 
@@ -19,7 +20,7 @@ def main(
     trainings: list,
     stores: list[Path],
     quarantines: list[Path],
-    tables: list[Path],
+    tables: Path,
     benchmarks: list[Path],
     config: dict[str, Any],
     report: Path,
@@ -41,7 +42,7 @@ def main(
         trainings=trainings,
         stores=[marker.parent for marker in stores],
         quarantines=quarantines,
-        tables=tables,
+        tables=table_files(tables),
         benchmarks=benchmarks,
         galleries=galleries,
         projections=projections,

@@ -16,14 +16,16 @@ def main(
     store: Path,
     recipe: dict,
     run: str,
-    nomenclature: str,
+    nomenclatures: list,
     bootstrap: dict,
     seed: int,
-    metrics: Path,
+    metrics: list[Path],
 ) -> None:
-    source = Store(store.parent, nomenclature)
-    parts = [labelled(marker.parent, source) for marker in (train, val, test)]
-    write_rows(metrics, few_shot_rows(*parts, recipe, run, nomenclature, Draws(**bootstrap, seed=seed)))
+    draws = Draws(**bootstrap, seed=seed)
+    for nomenclature, table in zip(nomenclatures, metrics, strict=True):
+        source = Store(store.parent, nomenclature)
+        parts = [labelled(marker.parent, source) for marker in (train, val, test)]
+        write_rows(table, few_shot_rows(*parts, recipe, run, nomenclature, draws))
 
 
 if __name__ == "__main__":

@@ -15,15 +15,17 @@ def main(
     store: Path,
     recipe: dict,
     run: str,
-    nomenclature: str,
+    nomenclatures: list,
     bootstrap: dict,
     seed: int,
-    metrics: Path,
+    metrics: list[Path],
     threads: int = 1,
 ) -> None:
-    source = Store(store.parent, nomenclature)
-    parts = [labelled(marker.parent, source) for marker in (train, test)]
-    write_rows(metrics, knn_rows(*parts, recipe, run, nomenclature, Draws(**bootstrap, seed=seed, threads=threads)))
+    draws = Draws(**bootstrap, seed=seed, threads=threads)
+    for nomenclature, table in zip(nomenclatures, metrics, strict=True):
+        source = Store(store.parent, nomenclature)
+        parts = [labelled(marker.parent, source) for marker in (train, test)]
+        write_rows(table, knn_rows(*parts, recipe, run, nomenclature, draws))
 
 
 if __name__ == "__main__":

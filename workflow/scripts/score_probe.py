@@ -16,16 +16,17 @@ def main(
     store: Path,
     recipe: dict,
     run: str,
-    nomenclature: str,
+    nomenclatures: list,
     bootstrap: dict,
     seed: int,
-    metrics: Path,
+    metrics: list[Path],
     threads: int = 1,
 ) -> None:
-    source = Store(store.parent, nomenclature)
-    parts = [labelled(marker.parent, source) for marker in (train, val, test)]
     draws = Draws(**bootstrap, seed=seed, threads=threads)
-    write_rows(metrics, probe_rows(*parts, recipe, run, nomenclature, draws))
+    for nomenclature, table in zip(nomenclatures, metrics, strict=True):
+        source = Store(store.parent, nomenclature)
+        parts = [labelled(marker.parent, source) for marker in (train, val, test)]
+        write_rows(table, probe_rows(*parts, recipe, run, nomenclature, draws))
 
 
 if __name__ == "__main__":

@@ -12,20 +12,21 @@ from bandbridge.store.heads import load_head
 
 def main(
     embeddings: Path,
-    head: Path,
+    heads: list[Path],
     store: Path,
-    nomenclature: str,
-    prompts: str,
+    nomenclatures: list,
+    prompts: list,
     ks: list,
     run: str,
     bootstrap: dict,
     seed: int,
-    metrics: Path,
+    metrics: list[Path],
     threads: int = 1,
 ) -> None:
-    part = labelled(embeddings.parent, Store(store.parent, nomenclature))
     draws = Draws(**bootstrap, seed=seed, threads=threads)
-    write_rows(metrics, text_retrieval_rows(part, load_head(head), ks, run, nomenclature, prompts, draws))
+    for head, nomenclature, name, table in zip(heads, nomenclatures, prompts, metrics, strict=True):
+        part = labelled(embeddings.parent, Store(store.parent, nomenclature))
+        write_rows(table, text_retrieval_rows(part, load_head(head), ks, run, nomenclature, name, draws))
 
 
 if __name__ == "__main__":

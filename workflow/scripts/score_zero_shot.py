@@ -1,4 +1,4 @@
-"""Score one encoder's zero-shot classification of a data set with one prompt set."""
+"""Score one encoder's zero-shot classification of a data set, in each nomenclature with each prompt set."""
 
 from pathlib import Path
 
@@ -12,23 +12,23 @@ from bandbridge.store.heads import load_head
 
 def main(
     embeddings: list[Path],
-    head: Path,
+    heads: list[Path],
     store: Path,
     run: str,
-    nomenclature: str,
-    prompts: str,
+    nomenclatures: list,
+    prompts: list,
     bootstrap: dict,
     seed: int,
-    metrics: Path,
-    draws: Path | None = None,
+    metrics: list[Path],
+    draws: list[Path],
     threads: int = 1,
 ) -> None:
-    source, resamples = Store(store.parent, nomenclature), Draws(**bootstrap, seed=seed, threads=threads)
-    parts = [labelled(marker.parent, source) for marker in embeddings]
-    rows, headline = zero_shot(parts, load_head(head), run, nomenclature, prompts, resamples)
-    if draws is not None:
-        save_draws(draws, headline)
-    write_rows(metrics, rows)
+    resamples = Draws(**bootstrap, seed=seed, threads=threads)
+    for head, nomenclature, name, table, drawn in zip(heads, nomenclatures, prompts, metrics, draws, strict=True):
+        parts = [labelled(marker.parent, Store(store.parent, nomenclature)) for marker in embeddings]
+        rows, headline = zero_shot(parts, load_head(head), run, nomenclature, name, resamples)
+        save_draws(drawn, headline)
+        write_rows(table, rows)
 
 
 if __name__ == "__main__":

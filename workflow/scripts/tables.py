@@ -1,10 +1,10 @@
-"""Write the run's tables, each as CSV, Markdown and LaTeX."""
+"""Write the run's tables that have rows, each as CSV, Markdown and LaTeX."""
 
 from pathlib import Path
 
 from bandbridge.base import script as job
 from bandbridge.reporting.tables.all import all_tables, read_curves
-from bandbridge.reporting.tables.formats import write_table
+from bandbridge.reporting.tables.formats import write_tables
 from bandbridge.scoring.rows import read_rows
 
 
@@ -12,7 +12,7 @@ def main(
     metrics: Path,
     curves: list[Path],
     selected: list[Path],
-    tables: list[Path],
+    tables: Path,
     students: dict | None = None,
     look: dict | None = None,
     words: dict | None = None,
@@ -21,8 +21,7 @@ def main(
 ) -> None:
     views = {"students": students, "words": words, "notes": notes or (), "patched": patched or (), **(look or {})}
     by_name = all_tables(read_rows([metrics]), read_curves(curves, selected), **views)
-    for path in tables:
-        write_table(by_name[path.stem], path)
+    write_tables(by_name.values(), tables)
 
 
 if __name__ == "__main__":

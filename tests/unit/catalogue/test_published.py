@@ -1,6 +1,7 @@
 """Published figures beside a run's own: which are shown where, and how they are told apart."""
 
 import csv
+import dataclasses
 import io
 
 import pydantic
@@ -10,7 +11,7 @@ from synthetic_run import make_run
 
 from bandbridge.catalogue.datasets import dataset_names, load_dataset, read_yaml
 from bandbridge.catalogue.file_models import PublishedFigure
-from bandbridge.catalogue.published import MARKS, all_figures, figures
+from bandbridge.catalogue.published import MARKS, all_figures, figures, marks_of
 from bandbridge.config.lines import patched_models
 from bandbridge.reporting.tables.all import all_tables
 from bandbridge.reporting.tables.formats import to_csv, to_markdown
@@ -24,8 +25,15 @@ ABSTRACT = {
 }
 
 
-def patched(clip="ViT-B-32", dataset="bigearthnet_v1", nomenclature="bigearthnet-19"):
-    return [{"clip": clip, "dataset": dataset, "nomenclature": nomenclature}]
+ALPHA = "at alpha = 0.5"
+INFERRED = "inferred: backbone, patching task"
+ABSTRACT_IN_WORDS = f"Zavras et al. 2025, abstract; {INFERRED}"
+SECOND_HAND = "Zavras et al. 2025, second hand, as quoted by others"
+
+
+def patched(clip="ViT-B-32", dataset="bigearthnet_v1", nomenclature="bigearthnet-19", line=None, teaches=True):
+    model = {"line": line or clip, "clip": clip, "dataset": dataset, "nomenclature": nomenclature, "teaches": teaches}
+    return [model]
 
 
 @pytest.fixture(scope="module")
@@ -38,13 +46,23 @@ def tables(metrics):
     return all_tables(metrics, [full_curve()], patched=patched())
 
 
-def published_lines(table):
+def lines_of_others(table):
     return {line.texts[0]: line for line in table.lines if line.source}
 
 
-def value(table, name, key):
-    cells = dict(zip([column.key for column in table.columns], published_lines(table)[name].cells, strict=True))
-    return cells[key]
+def cell(table, name, key):
+    (line,) = (line for line in table.lines if line.texts[0] == name)
+    return dict(zip([column.key for column in table.columns], line.cells, strict=True))[key]
+
+
+def quotes(table):
+    """(first text of the row, column) -> published values or gains, and their sources."""
+    return {
+        (line.texts[0], column.key): [(quote.value or quote.gain, quote.source) for quote in shown.quotes]
+        for line in table.lines
+        for column, shown in zip(table.columns, line.cells, strict=True)
+        if shown.quotes
+    }
 
 
 def test_the_gains_of_the_abstract_are_as_printed():
@@ -62,44 +80,99 @@ def test_every_figure_is_of_a_data_set_and_class_list_of_the_catalogue():
         assert (figure.value is None) != (figure.gain is None)
 
 
-def test_every_source_has_a_mark_of_its_own():
-    marks = {figure.origin: figure.mark for figure in all_figures()}
-    assert len(set(marks.values())) == len(marks) <= len(MARKS)
+def test_every_source_certainty_and_inference_has_a_mark_of_its_own():
+    marks = marks_of(all_figures())
+    assert set(marks) == {figure.provenance for figure in all_figures()}
+    assert len(set(marks.values())) == len(marks) > len(MARKS)
     assert read_yaml("published", "zavras2025-abstract")["source"] == "Zavras et al. 2025"
 
 
 def test_a_gain_without_a_score_is_shown_as_the_gain_alone(tables):
-    cell = value(
-        tables["classification"], "Patched, ViT-B-32 † (inferred)", "bigearthnet_v1/bigearthnet-19/satellite/map"
-    )
-    assert (cell.value, cell.gain) == (None, 56.86)
-    assert "| Patched, ViT-B-32 † (inferred) | (+39.8) |" in to_markdown(tables["classification"])
-
-
-def test_second_hand_figures_have_another_mark_and_the_note_names_both_sources(tables):
     table = tables["classification"]
-    assert value(table, "GeoRSCLIP ‡", "eurosat_ms/eurosat-10/satellite/accuracy").value == 74.83
-    assert "† Zavras et al. 2025, abstract." in table.note
-    assert "‡ Zavras et al. 2025, second hand" in table.note
+    own = cell(table, "Patched (α = 0.5)", "bigearthnet_v1/bigearthnet-19/satellite/map")
+    (quote,) = own.quotes
+    assert (quote.value, quote.gain, quote.source) == (None, 56.86, ABSTRACT_IN_WORDS)
+    (row,) = (line for line in to_markdown(table).splitlines() if line.startswith("| Patched"))
+    assert f" {quote.mark}\u00a0(+56.9) |" in row
 
 
-def test_csv_names_the_source_of_each_published_line_and_of_no_other(tables):
+def test_published_figures_stand_in_the_cells_of_the_models_that_they_are_of(tables):
+    bigearthnet = "bigearthnet_v1/bigearthnet"
+    shown = quotes(tables["classification"])
+    imagenet = "imagenet/imagenet-1k/imagenet-80/accuracy"
+    eurosat = "eurosat_ms/eurosat-10/satellite/accuracy"
+    assert shown == {
+        **{
+            ("Patched (α = 0.5)", f"{bigearthnet}-{classes}/{prompts}/map"): [(gain, ABSTRACT_IN_WORDS)]
+            for classes, gain in ((5, 39.76), (19, 56.86), (43, 28.43))
+            for prompts in ("plain", "satellite")
+        },
+        ("Patched (α = 0.5)", eurosat): [(5.98, ABSTRACT_IN_WORDS), (69.70, f"{SECOND_HAND}; {INFERRED}")],
+        ("Aligned (all-bands)", eurosat): [(42.11, f"{SECOND_HAND}; {INFERRED}")],
+        ("Aligned (rgb-labels-alone)", eurosat): [(42.11, f"{SECOND_HAND}; {INFERRED}")],
+        ("Zero-shot (α = 0)", imagenet): [(63.28, SECOND_HAND)],
+        ("Patched (α = 0.5)", imagenet): [(58.65, f"{SECOND_HAND}; at α = 0.5; inferred: patching task")],
+    }
+
+
+def test_the_note_names_the_source_of_every_mark(tables):
+    table = tables["classification"]
+    marks = {quote.mark: quote.source for line in table.lines for own in line.cells for quote in own.quotes}
+    assert len(marks) == 4
+    for mark, source in marks.items():
+        assert f"{mark} {source}." in table.note
+
+
+def test_models_of_others_have_rows_of_their_own(tables):
+    (name,) = lines_of_others(tables["classification"])
+    (quote,) = cell(tables["classification"], "Zero-shot (α = 0)", "imagenet/imagenet-1k/imagenet-80/accuracy").quotes
+    assert quote.source == SECOND_HAND
+    assert name == f"GeoRSCLIP {quote.mark}"
+    assert cell(tables["classification"], name, "eurosat_ms/eurosat-10/satellite/accuracy").value == 74.83
+
+
+def test_csv_has_published_figures_and_their_sources_in_columns_of_their_own(tables):
     records = list(csv.DictReader(io.StringIO(to_csv(tables["linear_probe"]))))
-    assert [record["source"] for record in records if record["model"].startswith("DOFA")] == [
-        "Zavras et al. 2025, second hand, as quoted by others"
-    ]
+    key = "bigearthnet_v1/bigearthnet-5/map"
+    assert {record["model"]: record[f"{key} published"] for record in records if record[f"{key} published"]} == {
+        "Aligned (all-bands)": "90.4",
+        "Aligned (rgb-labels-alone)": "90.4",
+    }
+    sources = {record["model"]: record[f"{key} published_source"] for record in records}
+    assert sources["Aligned (all-bands)"] == f"{SECOND_HAND}; with vit_small; {INFERRED}"
+    assert sources["Patched (alpha = 0.5)"] == ""
+    assert [record["source"] for record in records if record["model"].startswith("DOFA")] == [SECOND_HAND]
     assert {record["source"] for record in records if record["model"].startswith(("Zero-shot", "Patched"))} == {""}
-    (aligned,) = (record["source"] for record in records if record["model"].startswith("Aligned ViT-S"))
-    assert aligned == "Zavras et al. 2025, second hand, as quoted by others; inferred: backbone, patching task"
-
-
-def test_a_figure_of_a_backbone_is_shown_beside_that_backbone_alone(tables):
-    assert (
-        value(tables["classification"], "Zero-shot, ViT-B-32 ‡", "imagenet/imagenet-1k/imagenet-80/accuracy").value
-        == 63.28
+    (record,) = (
+        record
+        for record in csv.DictReader(io.StringIO(to_csv(tables["classification"])))
+        if record["model"].startswith("Patched")
     )
-    assert not [name for name in published_lines(tables["classification"]) if "ViT-L-14" in name]
-    assert not published_lines(tables["retrieval"])
+    assert ALPHA in record["imagenet/imagenet-1k/imagenet-80/accuracy published_source"]
+
+
+def test_a_student_of_another_network_has_no_figure_of_a_network(metrics):
+    facts = {"all-bands": {"Backbone": "vit_small_patch16_224"}, "rgb-labels-alone": {"Backbone": "resnet50"}}
+    table = all_tables(metrics, [full_curve()], patched=patched(), students=facts)["linear_probe"]
+    assert [name for name, _ in quotes(table)] == ["Aligned (all-bands)"]
+
+
+def test_a_student_that_another_line_teaches_has_no_figure(metrics):
+    shown = all_tables(metrics, [full_curve()], patched=patched(teaches=False))
+    assert {name for name, _ in quotes(shown["classification"])} == {"Zero-shot (α = 0)", "Patched (α = 0.5)"}
+    assert not quotes(shown["linear_probe"])
+
+
+def test_a_patched_model_of_another_line_has_no_figure(metrics):
+    shown = all_tables(metrics, [full_curve()], patched=patched(line="ViT-B-32-on-bigearthnet_v1"))["classification"]
+    assert not [name for name, _ in quotes(shown) if name.startswith("Patched")]
+
+
+def test_a_figure_of_a_backbone_is_shown_beside_that_backbone_alone(tables, tmp_path):
+    assert not quotes(tables["retrieval"])
+    rows = frame(full_rows(clip="ViT-L-14"), tmp_path)
+    large = all_tables(rows, [full_curve("ViT-L-14")], patched=patched("ViT-L-14"))["classification"]
+    assert [value for values in quotes(large).values() for value, _ in values] == [75.49, 74.22]
 
 
 @pytest.mark.parametrize(
@@ -136,14 +209,14 @@ def test_models_of_others_come_with_the_figures_that_their_source_sets_them_besi
 
 
 def test_the_note_says_what_is_inferred_and_only_where_something_is(tables, metrics, tmp_path):
-    assert "(inferred): backbone and patching task are those of the authors" in tables["classification"].note
+    assert "What is inferred is that of the authors" in tables["classification"].note
     rows = frame(full_rows(clip="ViT-L-14"), tmp_path)
     large = all_tables(rows, [full_curve("ViT-L-14")], patched=patched("ViT-L-14"))
-    assert "(inferred): patching task are" not in large["classification"].note
-    assert "(inferred): the patching task is" in large["classification"].note
+    assert "inferred: patching task." in large["classification"].note
+    assert "inferred: backbone" not in large["classification"].note
     other = all_tables(metrics, [full_curve()], patched=patched(dataset="eurosat_ms", nomenclature="eurosat-10"))
     assert "Zavras" in other["classification"].note
-    assert "(inferred)" not in other["classification"].note
+    assert "inferred" not in other["classification"].note
 
 
 @pytest.mark.parametrize(
@@ -177,8 +250,14 @@ def test_of_several_tasks_only_the_first_line_from_clip_itself_is_patched_on_one
         "paint": {"several": how},
         "tasks": {"patching": named, "supported": None},
     }
-    parallel = patched("ViT-B-32", "eurosat_ms", "eurosat-10") if how == "in_parallel" else []
-    assert patched_models(config) == [*patched(), *parallel]
+    expected = {
+        "sequentially": patched(teaches=False),
+        "in_parallel": [
+            *patched(line="ViT-B-32-on-bigearthnet_v1", teaches=False),
+            *patched("ViT-B-32", "eurosat_ms", "eurosat-10", "ViT-B-32-on-eurosat_ms", teaches=False),
+        ],
+    }
+    assert patched_models(config) == expected[how]
 
 
 @pytest.mark.parametrize(
@@ -199,28 +278,35 @@ def test_a_figure_without_what_tells_whose_it_is_is_refused(entry, lacking):
 def test_retrieval_has_its_figures_in_their_direction(tmp_path):
     rows = frame(full_rows(clip="ViT-L-14"), tmp_path)
     table = all_tables(rows, [full_curve("ViT-L-14")], patched=patched("ViT-L-14"))["retrieval"]
-    found = {line.texts[2]: line.cells[0].value for line in table.lines if line.source}
-    assert found == {"RGB\u00a0→\u00a0S2": 24.86, "S2\u00a0→\u00a0RGB": 6.14}
+    shown = {key: value for (_, key), ((value, _),) in quotes(table).items()}
+    assert shown == {"bigearthnet_v1/rgb->s2/recall@1": 24.86, "bigearthnet_v1/s2->rgb/recall@1": 6.14}
 
 
 def test_published_figures_do_not_take_part_in_what_is_best(metrics, tables):
     alone = all_tables(metrics, [full_curve()], published=False, patched=patched())["linear_probe"]
-    ours = [line for line in tables["linear_probe"].lines if not line.source]
+    ours = [
+        dataclasses.replace(line, cells=tuple(dataclasses.replace(shown, quotes=()) for shown in line.cells))
+        for line in tables["linear_probe"].lines
+        if not line.source
+    ]
     assert ours == list(alone.lines)
 
 
 def test_they_can_be_left_out(metrics):
     for table in all_tables(metrics, [full_curve()], published=False, patched=patched()).values():
-        assert not published_lines(table)
+        assert not lines_of_others(table)
+        assert not quotes(table)
         assert "Zavras" not in table.note
 
 
 def test_a_run_on_other_data_has_none(tmp_path):
     for table in all_tables(*make_run(tmp_path).read(), patched=patched("demo-vit", "demo_scene")).values():
-        assert not published_lines(table)
+        assert not lines_of_others(table)
+        assert not quotes(table)
 
 
 def test_a_figure_in_other_classes_is_not_shown(metrics):
     rows = metrics[metrics["nomenclature"] != "bigearthnet-5"]
     table = all_tables(rows, [full_curve()], patched=patched())["linear_probe"]
-    assert not published_lines(table)
+    assert not lines_of_others(table)
+    assert not quotes(table)

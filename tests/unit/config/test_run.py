@@ -6,6 +6,7 @@ import pytest
 from demo_runs import IN_PARALLEL, LOCAL, OTHERS, PUBLISHED, SCENE, SEQUENTIALLY, TWO_CLIPS, Choices, run_with
 
 from bandbridge.base.files import write_json
+from bandbridge.config.sweeps import sweep_batches, sweeps
 
 # --- data sets -------------------------------------------------------------------------------------------------------
 
@@ -184,10 +185,10 @@ def test_others_see_what_they_are_made_for():
 
 def test_what_is_encoded_already_is_one_job_and_what_is_new_another():
     run = run_with({"paint": {"alphas": [0, 0.5, 1]}})
-    assert run.sweep_batches("demo-clip", "digits", exists=lambda path: False) == {
+    assert sweep_batches(run, "demo-clip", "digits", exists=lambda path: False) == {
         "new": ["demo-clip@0", "demo-clip@0.5", "demo-clip@1"]
     }
-    assert run.sweep_batches("demo-clip", "digits", exists=lambda path: "@0.5" not in str(path)) == {
+    assert sweep_batches(run, "demo-clip", "digits", exists=lambda path: "@0.5" not in str(path)) == {
         "encoded": ["demo-clip@0", "demo-clip@1"],
         "new": ["demo-clip@0.5"],
     }
@@ -195,25 +196,25 @@ def test_what_is_encoded_already_is_one_job_and_what_is_new_another():
 
 def test_a_model_counts_as_encoded_when_every_scored_split_is():
     run = run_with({"paint": {"alphas": [0, 1]}})
-    batches = run.sweep_batches("demo-clip", "digits", exists=lambda path: "val" in str(path))
+    batches = sweep_batches(run, "demo-clip", "digits", exists=lambda path: "val" in str(path))
     assert batches == {"new": ["demo-clip@0", "demo-clip@1"]}
 
 
 def test_models_are_spread_over_jobs():
     run = run_with({"paint": {"alphas": [0, 0.25, 0.5, 0.75, 1]}, "embed": {"models_per_job": 2}})
-    batches = run.sweep_batches("demo-clip", "digits", exists=lambda path: False)
+    batches = sweep_batches(run, "demo-clip", "digits", exists=lambda path: False)
     assert {name: len(models) for name, models in batches.items()} == {"new_0": 2, "new_1": 2, "new_2": 1}
 
 
 def test_zero_shot_clip_has_a_job_of_its_own_where_a_line_is_made_of_others():
     run = run_with(IN_PARALLEL, {"paint": {"alphas": [0, 1]}})
-    batches = run.sweep_batches("demo-clip", "digits", exists=lambda path: False)
+    batches = sweep_batches(run, "demo-clip", "digits", exists=lambda path: False)
     assert batches == {"new": ["demo-clip@1"], "zero_shot": ["demo-clip@0"]}
 
 
 def test_every_line_sweeps_the_data_sets_that_it_is_scored_on(tmp_path: Path):
     run = run_with(IN_PARALLEL, {"paint": {"alphas": [0, 1]}, "results_root": str(tmp_path)})
-    assert [(line, dataset, batch) for line, dataset, batch, _ in run.sweeps()] == [
+    assert [(line, dataset, batch) for line, dataset, batch, _ in sweeps(run)] == [
         ("demo-clip-on-demo_land_cover", "demo_land_cover", "new"),
         ("demo-clip-on-digits", "digits", "new"),
         ("demo-clip", "demo_land_cover", "new"),

@@ -7,9 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import rasterio
-import yaml
 from own_scenes import (
-    CLASSES,
     CRS,
     L2A,
     LEFT,
@@ -28,8 +26,6 @@ from reading import read_all
 from small_store import convert_archives
 
 from bandbridge.base.errors import UserError
-from bandbridge.catalogue import datasets as catalogue
-from bandbridge.catalogue.datasets import load_dataset, read_yaml
 from bandbridge.catalogue.modalities import Modality
 from bandbridge.ingest.readers.scene import read_bands, read_grid, read_scene
 from bandbridge.store.dataset import Store
@@ -50,24 +46,6 @@ sources: []
 licence: Copernicus Sentinel data terms
 options: {polygons: "*.gpkg", class_field: cover, size: 16, stride: 16, block: 64, blocks: [tve]}
 """
-
-
-@pytest.fixture
-def described(tmp_path, monkeypatch):
-    """Data sets of the test's own, with a nomenclature of three classes: a function of a file's text and options."""
-    for folder in ("datasets", "nomenclatures"):
-        (tmp_path / "workflow" / folder).mkdir(parents=True)
-    (tmp_path / "workflow/nomenclatures/abc.yaml").write_text(f"name: abc\ntitle: Three\nclasses: {list(CLASSES)}\n")
-    monkeypatch.setattr(catalogue, "WORKFLOW", tmp_path / "workflow")
-
-    def load(text, **options):
-        name = yaml.safe_load(text)["name"]
-        (tmp_path / f"workflow/datasets/{name}.yaml").write_text(text)
-        read_yaml.cache_clear()
-        return load_dataset(name, options)
-
-    yield load
-    read_yaml.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -284,6 +262,77 @@ def test_band_files_in_capitals_are_found(tmp_path):
         (tmp_path / f"{band}.TIFF.aux.xml").write_text("<PAMDataset/>")
     found, _ = read_bands(tmp_path, "{band}.tif", FOUR, "nearest")
     np.testing.assert_array_equal(found[3], noise(1, 32, 3)[0])
+
+
+# --- tiles ---------------------------------------------------------------------------------------------------------
+
+
+def write_tiles(folder, pixels, parts, names=(), **facts):
+    """As Earth Engine names them: NAME-<first row>-<first column>.tif, of (rows, columns)."""
+    for rows, cols in parts:
+        name = f"export-{rows.start:010d}-{cols.start:010d}.tif"
+        left, top = LEFT + 10 * cols.start, TOP - 10 * rows.start
+        write_raster(folder / name, pixels[:, rows, cols], left=left, top=top, names=names, **facts)
+
+
+QUARTERS = [(rows, cols) for rows in (slice(0, 40), slice(40, 64)) for cols in (slice(0, 40), slice(40, 48))]
+
+
+def test_tiles_of_one_export_are_one_scene(tmp_path):
+    pixels = noise(4, 64, 3)[:, :, :48]
+    write_tiles(tmp_path, pixels, QUARTERS, names=("B2", "B3", "B4", "B8"), nodata=0)
+    found, grid = read_bands(tmp_path, "*.tif", FOUR, "nearest")
+    np.testing.assert_array_equal(found, pixels)
+    assert (grid.height, grid.width, grid.transform.c, grid.transform.f) == (64, 48, LEFT, TOP)
+
+
+def test_bands_may_be_tiles(tmp_path):
+    pixels = noise(4, 64, 4)[:, :, :48]
+    for number, band in enumerate(FOUR):
+        write_tiles(tmp_path / band, pixels[number : number + 1], QUARTERS)
+    found, _ = read_bands(tmp_path, "{band}/*.tif", FOUR, "nearest")
+    np.testing.assert_array_equal(found, pixels)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_where_no_tile_is_there_are_no_data(tmp_path, dtype):
+    pixels = noise(4, 64, 5, dtype)[:, :, :48]
+    write_tiles(tmp_path, pixels, QUARTERS[:3])
+    scene = read_scene(tmp_path, "*.tif", Modality("s2", None, None, FOUR), "nearest")
+    expected = np.ones((64, 48), bool)
+    expected[40:, 40:] = False
+    np.testing.assert_array_equal(scene.valid.all(axis=0), expected)
+    np.testing.assert_array_equal(scene.pixels[:, expected], pixels[:, expected])
+
+
+def test_what_tiles_state_of_their_numbers_holds_for_the_scene(tmp_path):
+    write_tiles(tmp_path, noise(4, 64, 6)[:, :, :48], QUARTERS)
+    for path in tmp_path.iterdir():
+        with rasterio.open(path, "r+") as file:
+            file.scales, file.offsets = [1e-4] * 4, [-0.1] * 4
+    modality = Modality("s2", "sentinel-2", "L2A", FOUR)
+    scene = read_scene(tmp_path, "*.tif", modality, "nearest")
+    np.testing.assert_array_equal(scene.pixels, noise(4, 64, 6)[:, :, :48] - 1000)
+    assert scene.radiometry
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"left": LEFT + 475}, "or tiles of one raster, but they have different grids"),
+        ({"left": LEFT + 470}, r"but a\.tif and b\.tif overlap"),
+        ({"left": LEFT + 480, "metres": 20}, "but they have different grids"),
+        ({"left": LEFT + 480, "crs": "EPSG:32632"}, "but they have different grids"),
+        ({"left": LEFT + 480, "names": ("a", "b", "c", "d")}, "but their bands differ"),
+        ({"left": LEFT + 480, "nodata": 0}, "but they state different no-data values"),
+        ({"left": LEFT + 480, "crs": None}, "but they "),
+    ],
+)
+def test_files_that_are_no_tiles_are_refused_with_the_reason(tmp_path, change, message):
+    write_raster(tmp_path / "a.tif", noise(4, 48, 1))
+    write_raster(tmp_path / "b.tif", noise(4, 48, 2), **change)
+    with pytest.raises(UserError, match=rf"finds 2 files \(a\.tif, b\.tif\), expected exactly one.*{message}"):
+        read_bands(tmp_path, "*.tif", FOUR, "nearest")
 
 
 # --- VRT -----------------------------------------------------------------------------------------------------------

@@ -21,7 +21,8 @@ from bandbridge.reporting.figures.datasets import band_values
 from bandbridge.reporting.figures.models import per_class
 from bandbridge.reporting.figures.style import Album
 from bandbridge.reporting.page.quarantine import read_quarantine
-from bandbridge.reporting.tables.formats import latex_escape, to_csv, to_latex, to_markdown
+from bandbridge.reporting.tables.formats import to_csv, to_markdown
+from bandbridge.reporting.tables.latex import latex_escape, to_latex
 from bandbridge.reporting.tables.model import Cell, Column, Line, Table
 from bandbridge.scoring.rows import read_rows
 

@@ -11,7 +11,8 @@ from small_store import load_script
 from synthetic_run import ALPHAS, SCENE, SELECTED, make_run
 
 from bandbridge.reporting.tables.all import all_tables, main_metric, number, shown_models
-from bandbridge.reporting.tables.formats import latex_escape, to_csv, to_latex, to_markdown, write_table
+from bandbridge.reporting.tables.formats import to_csv, to_markdown, write_table
+from bandbridge.reporting.tables.latex import latex_escape, to_latex
 from bandbridge.scoring.rows import LEFT_OUT, read_rows
 
 
@@ -27,12 +28,6 @@ def tables(run):
 
 def records(table):
     return list(csv.DictReader(io.StringIO(to_csv(table))))
-
-
-def latex_rows(text):
-    """The cells of each line of a tabular, commands stripped; the header's multicolumns count as they span."""
-    body = text[text.index(r"\midrule") : text.index(r"\bottomrule")]
-    return [line.strip().removesuffix(r"\\").split(" & ") for line in body.splitlines() if "&" in line]
 
 
 # --- what is shown ---------------------------------------------------------------------------------------------------
@@ -117,8 +112,7 @@ def test_what_is_left_out_stands_in_the_note_of_the_classification(run):
     row = metrics[(metrics["metric"] == "map") & (metrics["split"] == "test")].iloc[[0]]
     left_out = row.assign(metric=LEFT_OUT, value=1234.0)
     noted = all_tables(pd.concat([metrics, left_out]), curves, notes=["x is not scored on digits."])["classification"]
-    scene = "Demo scene (Sentinel-2 and OpenStreetMap)"
-    assert f"Left out, without a label in osm-landuse-8: {scene} 1,234 (test)." in noted.note
+    assert "Left out, without a label in osm-landuse-8: Demo scene 1,234 (test)." in noted.note
     assert noted.note.endswith("x is not scored on digits.")
     assert noted.lines == all_tables(metrics, curves)["classification"].lines
 
@@ -163,17 +157,19 @@ def test_the_linear_probe_shows_who_was_probed(tables):
     assert [number(line.cells[0].value) for line in lines] == ["44.3", "48.0", "56.0"]
 
 
-def test_retrieval_has_a_line_for_each_direction(tables):
-    lines = records(tables["retrieval"])
-    assert [line["query -> gallery"] for line in lines] == ["RGB -> S2", "S2 -> RGB"]
-    assert [line["median_rank"] for line in lines] == ["8.0", "9.5"]
-    assert [line["recall@1"] for line in lines] == ["12.0", "9.0"]
-    assert [column.key for column in tables["retrieval"].columns] == [
-        "recall@1",
-        "recall@5",
-        "recall@10",
-        "median_rank",
-    ]
+def test_retrieval_has_a_row_per_model_and_columns_by_data_set_and_direction(tables):
+    (line,) = records(tables["retrieval"])
+    assert line["model"] == "Aligned (ms-vit)"
+    measured = {key: value for key, value in line.items() if "ci_" not in key and key != "model"}
+    assert {key: measured[key] for key in measured if "median" in key} == {
+        "demo_scene/rgb->s2/median_rank": "8.0",
+        "demo_scene/s2->rgb/median_rank": "9.5",
+    }
+    assert [measured[f"demo_scene/{way}/recall@1"] for way in ("rgb->s2", "s2->rgb")] == ["12.0", "9.0"]
+    columns = tables["retrieval"].columns
+    assert [column.group for column in columns] == ["Demo scene"] * 8
+    assert [column.detail for column in columns] == ["R@1", "R@5", "R@10", "median rank"] * 2
+    assert [column.label for column in columns] == ["RGB\u00a0→\u00a0S2"] * 4 + ["S2\u00a0→\u00a0RGB"] * 4
 
 
 def test_a_lower_median_rank_is_better(run):
@@ -181,7 +177,8 @@ def test_a_lower_median_rank_is_better(run):
     other = metrics[metrics["task"] == "retrieval"].assign(encoder="other")
     other.loc[other["metric"] == "median_rank", "value"] = 30.0
     table = all_tables(read_like(metrics, other), curves)["retrieval"]
-    best = {line.texts[0]: line.cells[-1].strong for line in table.lines if line.texts[2].startswith("RGB")}
+    best = {line.texts[0]: line.cells[3].strong for line in table.lines}
+    assert table.columns[3].key == "demo_scene/rgb->s2/median_rank"
     assert best == {"Aligned (ms-vit)": True, "Aligned (other)": False}
 
 
@@ -258,14 +255,14 @@ def test_latex_names_are_escaped(run):
 @pytest.mark.parametrize("name", ["classification", "retrieval", "linear_probe", "paint"])
 def test_latex_lines_fill_the_tabular(tables, name):
     latex = to_latex(tables[name])
-    spec = re.search(r"\\begin\{tabular\}\{(.*)\}", latex)[1]
-    width = len(re.sub(r"@\{\\ \}", "", spec))
-    assert {len(cells) for cells in latex_rows(latex)} == {width}
-    for line in latex[: latex.index(r"\midrule")].splitlines():
-        if "&" in line:
+    for spec, body in re.findall(r"\\begin\{tabular\}\{([^\n]*)\}\n(.*?)\\end\{tabular\}", latex, re.DOTALL):
+        width = len(re.sub(r"@\{\\ \}", "", spec))
+        rows = [line for line in body.splitlines() if "&" in line]
+        assert len(rows) > 2
+        for line in rows:
             spans = [int(span) for span in re.findall(r"\\multicolumn\{(\d+)\}", line)]
             assert line.count(" & ") + 1 - len(spans) + sum(spans) == width
-    assert latex.count(r"\toprule") == latex.count(r"\midrule") == latex.count(r"\bottomrule") == 1
+        assert body.count(r"\toprule") == body.count(r"\midrule") == body.count(r"\bottomrule") == 1
 
 
 def test_stages_that_were_switched_off_leave_valid_empty_tables(tmp_path):
@@ -273,18 +270,25 @@ def test_stages_that_were_switched_off_leave_valid_empty_tables(tmp_path):
     for name in ("retrieval", "linear_probe"):
         assert records(tables[name]) == []
         assert "no such figures" in to_markdown(tables[name])
-        assert r"\multicolumn{" in to_latex(tables[name])
-        assert r"\midrule" not in to_latex(tables[name])
+        assert to_latex(tables[name]).startswith("% ")
     assert len(tables["classification"].lines) == 3
 
 
 def test_the_script_writes_every_table_with_the_same_bytes_each_time(run):
     script = load_script("tables")
     script.main(run.metrics, run.curves, run.selected, run.tables)
-    first = [path.read_bytes() for path in run.tables]
+    first = {path.name: path.read_bytes() for path in run.tables.iterdir()}
     script.main(run.metrics, run.curves, run.selected, run.tables)
-    assert [path.read_bytes() for path in run.tables] == first
-    assert all(first)
+    assert {path.name: path.read_bytes() for path in run.tables.iterdir()} == first
+    assert all(first.values())
+
+
+def test_a_table_that_has_nothing_to_show_has_no_file(tmp_path):
+    run = make_run(tmp_path, students=False, probe=False)
+    load_script("tables").main(run.metrics, run.curves, run.selected, run.tables)
+    names = ("classification", "details", "prompts", "paint")
+    files = {f"{name}.{ending}" for name in names for ending in ("csv", "md", "tex")}
+    assert {path.name for path in run.tables.iterdir()} == files
 
 
 def test_a_table_is_written_in_the_format_of_its_suffix(tables, tmp_path):

@@ -12,7 +12,7 @@ from bandbridge.reporting.compare.runs import compare_runs
 from bandbridge.reporting.compare.seed_tables import seed_tables
 from bandbridge.reporting.compare.seeds import recipes_of
 from bandbridge.reporting.tables.all import Cell, Column, Line, Table, all_tables
-from bandbridge.reporting.tables.formats import to_latex
+from bandbridge.reporting.tables.latex import FIT, to_latex
 
 FACTS = {
     "all-bands": {"Loss": "MSE + 0.05 labels", "Bands": "13 bands"},
@@ -25,7 +25,8 @@ HARD = r"a_b & 50 % of #1 {x} $ ~ ^ \ < > | α → − † ‡"
 @pytest.fixture(scope="module")
 def full(tmp_path_factory):
     metrics = frame(full_rows(), tmp_path_factory.mktemp("metrics"))
-    patched = [{"clip": "ViT-B-32", "dataset": "bigearthnet_v1", "nomenclature": "bigearthnet-19"}]
+    task = {"dataset": "bigearthnet_v1", "nomenclature": "bigearthnet-19"}
+    patched = [{"line": "ViT-B-32", "clip": "ViT-B-32", "teaches": True, **task}]
     return all_tables(metrics, [full_curve()], students=FACTS, patched=patched)
 
 
@@ -36,14 +37,16 @@ def small(tmp_path_factory):
 
 @pytest.fixture
 def compiled(tmp_path):
-    """Compile tables in an article, and return the log."""
+    """Compile tables in an article of one column or two, and return the log; whether `whole`, without shrinking."""
     if shutil.which("pdflatex") is None:
         pytest.skip("pdflatex is not installed")
 
-    def run(tables):
+    def run(tables, columns="onecolumn", whole=False):
         packages = r"\usepackage{booktabs}\usepackage{graphicx}"
         body = "\n\\clearpage\n".join(map(to_latex, tables))
-        document = f"\\documentclass{{article}}{packages}\\begin{{document}}\nText.\n{body}\n\\end{{document}}\n"
+        body = body.replace(FIT, r"\mbox{%") if whole else body
+        start = f"\\documentclass[{columns}]{{article}}{packages}\\begin{{document}}"
+        document = f"{start}\nText.\n{body}\n\\end{{document}}\n"
         (tmp_path / "tables.tex").write_text(document, encoding="utf-8")
         command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "tables.tex"]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", timeout=120)
@@ -54,14 +57,14 @@ def compiled(tmp_path):
     return run
 
 
-def test_all_tables_of_a_run_compile_and_fit_their_pages(compiled, full):
-    log = compiled(full.values())
+def test_all_tables_compile_and_fit_the_pages_of_an_article(compiled, full, small):
+    log = compiled([*full.values(), *small.values()])
     assert "Overfull" not in log
     assert "Float too large" not in log
 
 
-def test_all_tables_of_the_demo_compile_and_fit_their_pages(compiled, small):
-    log = compiled(small.values())
+def test_all_tables_fit_a_two_column_paper_without_being_shrunk(compiled, full, small):
+    log = compiled([*full.values(), *small.values()], "twocolumn", whole=True)
     assert "Overfull" not in log
     assert "Float too large" not in log
 
@@ -72,7 +75,7 @@ def test_tables_over_seeds_compile_and_fit_their_pages(compiled, tmp_path):
         for name, epochs in (("base", 5), ("longer", 10))
         for seed in range(2)
     ]
-    log = compiled(seed_tables(recipes_of(compare_runs(runs))))
+    log = compiled(seed_tables(recipes_of(compare_runs(runs))), "twocolumn", whole=True)
     assert "Overfull" not in log
     assert "Float too large" not in log
 
@@ -97,30 +100,41 @@ def test_every_number_of_a_table_that_is_cut_up_is_there_once():
     assert latex.count(r"\begin{tabular}") > 2
 
 
-def test_a_narrow_table_is_set_in_the_documents_own_size(small):
-    assert r"\normalsize" in to_latex(small["paint"]).split(r"\begin{tabular}")[0]
+def before_the_tabular(table):
+    return to_latex(table).split(r"\begin{tabular}")[0]
+
+
+@pytest.mark.parametrize(("columns", "environment"), [(3, "table"), (7, "table*")])
+def test_a_narrow_table_is_set_in_a_column_and_a_wide_one_over_the_page(columns, environment):
+    cells = tuple(Column("", "accuracy", str(index)) for index in range(columns))
+    start = before_the_tabular(Table("t", "c", ("Model",), cells, (Line(("m",), (Cell(1.0),) * columns),)))
+    assert rf"\begin{{{environment}}}" in start
+    assert r"\normalsize" in start
+
+
+def test_no_text_of_a_table_is_smaller_than_7_points(full, small):
+    for table in (*full.values(), *small.values()):
+        latex = to_latex(table)
+        sizes = set(re.findall(r"\\(?:tiny|scriptsize|footnotesize|small|normalsize|fontsize)", latex))
+        assert sizes <= {r"\scriptsize", r"\footnotesize", r"\small", r"\normalsize"}
 
 
 def test_a_wide_table_has_smaller_letters_and_intervals_under_its_numbers(full):
     latex = to_latex(full["classification"])
-    assert r"\scriptsize" in latex.split(r"\begin{tabular}")[0]
-    assert r"\\[-2pt]" in latex
+    assert r"\scriptsize" in before_the_tabular(full["classification"])
+    assert re.search(r"\n *& \\multicolumn\{2\}\{l\}\{\\scriptsize \{\}\[", latex)
 
 
-def test_data_sets_go_by_their_short_titles_where_they_stay_distinct():
-    columns = (
-        Column("EuroSAT (13 bands)", "a", "a"),
-        Column("EuroSAT (RGB)", "a", "b"),
-        Column("ImageNet (1k)", "a", "c"),
-    )
-    table = Table("t", "c", ("Model",), columns, (Line(("m",), (Cell(1), Cell(1), Cell(1))),))
-    latex = to_latex(table)
-    assert "EuroSAT (13 bands)" in latex
-    assert "EuroSAT (RGB)" in latex
-    assert "{ImageNet}" in latex
+def test_columns_of_one_measure_share_its_heading():
+    columns = (*(Column("G", "mAP", str(index), f"list-{index}") for index in range(3)), Column("", "rank", "rank"))
+    latex = to_latex(Table("t", "c", ("Model",), columns, (Line(("m",), (Cell(1),) * 4),)))
+    assert r"& \multicolumn{3}{c}{G} &" in latex
+    assert r"\cmidrule(lr){2-4}" in latex
+    assert r"Model & \multicolumn{3}{c}{mAP} & rank \\" in latex
 
 
-def test_published_figures_stand_below_a_rule(full):
+def test_models_of_others_stand_below_a_rule_and_published_figures_below_the_numbers(full):
     latex = to_latex(full["linear_probe"])
     assert latex.count(r"\midrule") > latex.count(r"\toprule")
-    assert r"DOFA ViT-L \ddag{}" in latex
+    assert re.search(r"DOFA ViT-L \\(dag|ddag)\{\}", latex)
+    assert re.search(r"\\multicolumn\{2\}\{l\}\{\\scriptsize \\(dag|ddag)\{\}~90\.4\}", latex)

@@ -153,9 +153,10 @@ class RunPaths:
         """Zero-shot scores; with the ending 'draws.npz' the headline on each half-sample."""
         return self.scores(encoder, "zero-shot", dataset, nomenclature, prompts, ending=ending)
 
-    def table(self, name: str, ending: str) -> str:
-        """A table of the paper."""
-        return self.results(f"tables/{name}.{ending}")
+    @property
+    def tables(self) -> str:
+        """The folder of a paper's tables, as CSV, Markdown and LaTeX."""
+        return self.results("tables")
 
     def report_part(self, kind: str, subject: str, dataset: str) -> str:
         """What the report shows of an encoder's embeddings of a data set: a gallery or a projection."""
@@ -169,22 +170,30 @@ class RunPaths:
 class Paths(RunPaths):
     """Every path of a run: of its own files, and of what it shares with other runs.
 
+    Where the configuration lists several seeds, they are the paths of the one in `seed`, below the run's own folders.
+
     Args:
-        config: a valid configuration, for its roots and the run's name.
+        config: a valid configuration, for its roots, the run's name and its seeds.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self._config = config
+        self._name = f"{config['run']}/seed-{config['seed']}" if config.get("seeds") else str(config["run"])
+
+    @cached_property
+    def shared(self) -> "Paths":
+        """The paths of what all seeds of the run share; the same paths where it has one seed."""
+        return Paths({**self._config, "seeds": []}) if self._config.get("seeds") else self
 
     @property
     def folder(self) -> str:
         """The folder of the run's results."""
-        return f"{self._config['results_root']}/{self._config['run']}"
+        return f"{self._config['results_root']}/{self._name}"
 
     @cached_property
     def run_logs(self) -> str:
         """The folder of its logs and benchmarks."""
-        return f"{self.log_root}/{self._config['run']}"
+        return f"{self.log_root}/{self._name}"
 
     @cached_property
     def log_root(self) -> str:

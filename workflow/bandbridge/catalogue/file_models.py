@@ -24,6 +24,7 @@ from bandbridge.base.model_types import (
 
 Line = Annotated[str, Field(min_length=1, pattern=r"^[^\x00-\x1f\x7f]*$"), Note("x-allowed", "write it on one line")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Alpha = Annotated[float, Field(ge=0, le=1)]
 Entries = Annotated[list[Text], Field(min_length=1)]
 
 
@@ -107,9 +108,11 @@ class PublishedFigure(Section):
     nomenclature: str = key("the nomenclature it is scored in", default="")
     modality: str = key("what the model saw", default="")
     metric: Text = key("its name in metrics.csv")
-    model: Text = key("what was scored, in words")
+    model: Text = key("what was scored: Zero-shot, Patched, Aligned, or the name of a model of others")
     clip: Text = key("the backbone, with OpenAI's weights; absent for a model of others", is_optional=True)
     patched_on: PatchedOn = key("the task that it was patched on; absent for a model that is not", is_optional=True)
+    alpha: Alpha | None = key("of a patched model, where the source states it", default=None)
+    network: str = key("the start of the timm name of a student's network, where the source states it", default="")
     inferred: list[Literal["clip", "patched_on"]] = key("what the source does not state", default=[])
     value: Percent | None = key("the score", default=None)
     gain: Percent | None = key("in points over zero-shot CLIP", default=None)

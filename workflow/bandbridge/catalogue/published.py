@@ -3,14 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 from bandbridge.base.locations import WORKFLOW
 from bandbridge.catalogue.datasets import read_yaml
 
 MARKS = ("†", "‡", "§", "¶")
-INFERRED = "(inferred)"
 CERTAINTY = {"printed": "", "code": "read off the authors' code", "second-hand": "second hand"}
 IN_WORDS = {"clip": "backbone", "patched_on": "patching task"}
+INFERRED = "What is inferred is that of the authors' configuration files; the source does not state it."
 DIFFERENT = "Published figures are not of this run: their splits, prompts and settings may differ from this run's."
 
 
@@ -19,9 +20,11 @@ class Figure:
     """One published number: as printed, in percent (a cosine as it is).
 
     Attributes:
-        model: what was scored, in words.
+        model: what was scored, in words: 'Zero-shot', 'Patched', 'Aligned', or a model of others.
         clip: the backbone, with OpenAI's weights; empty for a model that is not made from CLIP here.
         patched_on: data set and nomenclature of the task that its model was patched on; None for one that is not.
+        alpha: of a patched model, if the source states it.
+        network: the beginning of the timm name of a student's network, if the source states it.
         inferred: those of `clip` and `patched_on` that the source does not state.
         certainty: a key of CERTAINTY.
         value, gain: the score, or its gain in points over zero-shot CLIP; one of them may be None.
@@ -36,6 +39,8 @@ class Figure:
     model: str
     clip: str
     patched_on: tuple[str, str] | None
+    alpha: float | None
+    network: str
     inferred: tuple[str, ...]
     certainty: str
     value: float | None
@@ -44,27 +49,21 @@ class Figure:
     where: str
 
     @property
-    def name(self) -> str:
-        """'Patched, ViT-L-14 ‡ (inferred)'."""
-        what = f"{self.model}, {self.clip}" if self.clip else self.model
-        return " ".join(filter(None, [what, self.mark, INFERRED if self.inferred else ""]))
-
-    @property
-    def mark(self) -> str:
-        """The mark that refers to its source, one for each of workflow/published/."""
-        origins = list(dict.fromkeys(figure.origin for figure in all_figures()))
-        return MARKS[origins.index(self.origin) % len(MARKS)]
-
-    @property
     def origin(self) -> str:
         """'Zavras et al. 2025, abstract', 'Zavras et al. 2025, second hand, as quoted by others'."""
         return ", ".join(filter(None, [self.source, CERTAINTY[self.certainty], self.where]))
 
     @property
     def provenance(self) -> str:
-        """Its origin, and what is inferred: 'Zavras et al. 2025, abstract; inferred: backbone, patching task'."""
+        """Its origin, model and what is inferred: 'Zavras et al. 2025, abstract; inferred: backbone, patching task'."""
         inferred = ", ".join(IN_WORDS[key] for key in self.inferred)
-        return f"{self.origin}; inferred: {inferred}" if inferred else self.origin
+        parts = [
+            self.origin,
+            "" if self.alpha is None else f"at α = {self.alpha:g}",
+            f"with {self.network}" if self.network else "",
+            f"inferred: {inferred}" if inferred else "",
+        ]
+        return "; ".join(filter(None, parts))
 
     @property
     def column(self) -> tuple[str, ...]:
@@ -85,6 +84,8 @@ def all_figures() -> tuple[Figure, ...]:
             model=entry["model"],
             clip=entry.get("clip", ""),
             patched_on=_task(entry.get("patched_on")),
+            alpha=entry.get("alpha"),
+            network=entry.get("network", ""),
             inferred=tuple(entry.get("inferred", ())),
             certainty=content["certainty"],
             value=entry.get("value"),
@@ -102,7 +103,7 @@ def _task(stated: Mapping[str, str] | None) -> tuple[str, str] | None:
     return (stated["dataset"], stated["nomenclature"]) if stated else None
 
 
-def figures(task: str, patched: Sequence[Mapping[str, str]]) -> tuple[Figure, ...]:
+def figures(task: str, patched: Sequence[Mapping[str, Any]]) -> tuple[Figure, ...]:
     """The figures of a task for these models: with the same backbone, and patched on the same task.
 
     A figure of another model that the source compares with its own is included with those of the same data set and
@@ -129,22 +130,26 @@ def figures(task: str, patched: Sequence[Mapping[str, str]]) -> tuple[Figure, ..
     return tuple(figure for figure in of_task if figure in matching or (not figure.clip and figure.column in columns))
 
 
+def same_backbone(one: str, other: str) -> bool:
+    """Whether two names are of one architecture, whatever its activation."""
+    return _backbone(one) == _backbone(other)
+
+
 def _backbone(clip: str) -> str:
     """'vit-b-32' of 'ViT-B-32-quickgelu' and of 'ViT-B/32'."""
     return clip.lower().replace("/", "-").removesuffix("-quickgelu")
+
+
+def marks_of(figures_in_table: Sequence[Figure]) -> dict[str, str]:
+    """Provenance -> its mark in a table: †, ‡, §, ¶, then each twice."""
+    origins = dict.fromkeys(figure.provenance for figure in figures_in_table)
+    return {origin: MARKS[number % len(MARKS)] * (1 + number // len(MARKS)) for number, origin in enumerate(origins)}
 
 
 def published_note(figures_in_table: Sequence[Figure]) -> str:
     """The note that explains the marks of these figures; empty for none."""
     if not figures_in_table:
         return ""
-    origins = dict.fromkeys((figure.mark, figure.origin) for figure in figures_in_table)
-    sentences = [f"{mark} {origin}." for mark, origin in origins]
-    inferred = {key for figure in figures_in_table for key in figure.inferred}
-    if inferred:
-        what = {
-            frozenset({"clip"}): "the backbone is that",
-            frozenset({"patched_on"}): "the patching task is that",
-        }.get(frozenset(inferred), "backbone and patching task are those")
-        sentences.append(f"{INFERRED}: {what} of the authors' configuration files; the source does not say.")
-    return " ".join([*sentences, DIFFERENT])
+    sentences = [f"{mark} {origin}." for origin, mark in marks_of(figures_in_table).items()]
+    inferred = any(figure.inferred for figure in figures_in_table)
+    return " ".join([*sentences, *([INFERRED] if inferred else []), DIFFERENT])

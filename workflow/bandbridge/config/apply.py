@@ -71,7 +71,7 @@ class Applications:
         dataset = task["dataset"]
         files = {
             "weights": weights,
-            "text": run.paths.clip(clip),
+            "text": run.clip_paths.clip(clip),
             "head": run.task_head(clip, task),
             "store": run.paths.store(dataset),
         }

@@ -11,6 +11,7 @@ from bandbridge.catalogue.datasets import dataset_names, load_dataset
 from bandbridge.catalogue.file_models import ClipConfig
 from bandbridge.catalogue.text_towers import architecture_faults, load_text_tower, text_tower_names
 from bandbridge.config.clip_support import unsupported_clips
+from bandbridge.config.lines import tasks
 from bandbridge.config.networks import clips, locked_tower, uses_scratch
 from bandbridge.config.resources import clip_architecture, clip_architectures
 
@@ -20,6 +21,33 @@ def clip_faults(config: Mapping[str, Any]) -> Iterator[str]:
     faults = [*_name_faults(config), *_architecture_faults(config)]
     yield from faults or (*_tower_faults(config), *unsupported_clips(config))
     yield from _scratch_faults(config)
+    yield from _patched_faults(config)
+
+
+def _patched_faults(config: Mapping[str, Any]) -> Iterator[str]:
+    """A sentence for each reason why patched image encoders cannot stand in for a fine-tuning."""
+    patched, alphas = config["clip"].get("patched"), config["paint"]["alphas"]
+    if patched is None:
+        return
+    count, names = 1 if isinstance(patched, str) else len(patched), list(clips(config))
+    if count != len(names):
+        yield f"clip.patched lists {count} files for {len(names)} names in clip.name; list one for each."
+    if uses_scratch(config):
+        yield (
+            "clip.patched names a patched image encoder, but clip.pretrained is 'scratch', which trains another CLIP; "
+            "set clip.pretrained to the weights that it was patched from."
+        )
+    if not any(alphas):
+        yield (
+            f"clip.patched names a patched image encoder, but paint.alphas is {list(alphas)}; add the alpha that it "
+            "was patched at, or 1."
+        )
+    several = config["paint"]["several"]
+    if several != "jointly" and len(tasks(config, "patching")) > 1:
+        yield (
+            f"clip.patched names one patched image encoder per CLIP, but paint.several is '{several}', which makes one "
+            "per task; set it to 'jointly'."
+        )
 
 
 def _name_faults(config: Mapping[str, Any]) -> Iterator[str]:

@@ -13,7 +13,7 @@ from bandbridge.catalogue.sensors import SENSOR_BANDS, SENTINEL_1
 from bandbridge.config.clip_support import unsupported_encoder
 from bandbridge.config.data import configured
 from bandbridge.config.lines import align_task, lines
-from bandbridge.config.networks import clips, other_encoders, students, unpinned_encoders
+from bandbridge.config.networks import clips, first_weights, other_encoders, students, unpinned_encoders
 from bandbridge.config.resources import TIMM_WIDTHS
 
 # The largest sensible value of a network's options, lower for some.
@@ -49,7 +49,7 @@ def _input_faults(student: Mapping[str, Any]) -> Iterator[str]:
             f"scaling is 'reflectance', but {', '.join(radar)} are decibels, below zero almost everywhere: all would "
             "be clipped to zero. Set it to 'standardise'."
         )
-    if student.get("widen_rgb") and not student["pretrained"]:
+    if student.get("widen_rgb") and not student["pretrained"] and not student.get("weights"):
         yield "widen_rgb is true, but pretrained is null: there is no first layer to widen."
     if "in_chans" in student["options"] or "num_classes" in student["options"]:
         yield "options has in_chans or num_classes, which follow from the bands and the CLIP; leave them out."
@@ -134,9 +134,9 @@ def encoder_faults(config: Mapping[str, Any]) -> Iterator[str]:
         yield from _weight_faults(config, f"evaluate.encoders, {name}", name, checkpoint)
         if name in {*clips(config), *lines(config), *students(config), *config["align"]["students"]}:
             yield f"evaluate.encoders names '{name}', which is also a CLIP or a student of this run; rename that one."
-    for student, facts in config["align"]["students"].items():
-        if facts["pretrained"] in available:
-            yield from _weight_faults(config, f"align.students.{student}.pretrained", facts["pretrained"])
+    for student, pretrained in first_weights(config).items():
+        if pretrained in available:
+            yield from _weight_faults(config, f"align.students.{student}.pretrained", pretrained)
 
 
 def _weight_faults(config: Mapping[str, Any], where: str, encoder: str, checkpoint: str | None = None) -> Iterator[str]:

@@ -1,10 +1,11 @@
 """Which encoder is scored on what, and what the report shows of it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bandbridge.base.paths import EncoderName, chosen_on, zero_shot
 from bandbridge.config.lines import model_at
+from bandbridge.config.networks import fine_tunes, student_files
 from bandbridge.config.run import Chosen, Run
 from bandbridge.config.scored import neighbours_asked, shots_asked
 
@@ -22,7 +23,6 @@ TABLES = (
     "ablations",
     "paint",
 )
-ENDINGS = ("csv", "md", "tex")
 
 
 class Evaluation:
@@ -97,6 +97,10 @@ class Evaluation:
                 kinds.append(("words", dataset, nomenclatures[0], prompts))
         return kinds
 
+    def probed(self) -> list[str]:
+        """The data sets on which classifiers learn from frozen embeddings."""
+        return [dataset for dataset in self.run.evaluated if self._probe_scores(dataset)]
+
     def _probe_scores(self, dataset: str) -> list[tuple[str, ...]]:
         """(kind, data set, nomenclature) of each score of classifiers on frozen embeddings."""
         probe = self._settings["linear_probe"]
@@ -127,7 +131,7 @@ class Evaluation:
 
     def samples(self) -> list[str]:
         """The count of samples of every data set that is scored."""
-        return [self.paths.samples(dataset) for dataset in self.run.evaluated]
+        return [self.paths.shared.samples(dataset) for dataset in self.run.evaluated]
 
     def neighbours(self, dataset: str) -> list[dict[str, Any]]:
         """The settings that need a number of samples of a data set, see `neighbours_asked`."""
@@ -145,11 +149,22 @@ class Evaluation:
 
     def head(self, encoder: str, dataset: str, nomenclature: str, prompts: str) -> str:
         """The class vectors in an encoder's space."""
-        return self.paths.head(self.run.space_of(encoder), dataset, nomenclature, prompts)
+        return self.run.clip_paths.head(self.run.space_of(encoder), dataset, nomenclature, prompts)
+
+    def heads(
+        self,
+        encoder: str,
+        dataset: str,
+        nomenclature: str = "",
+        prompts: str = "",
+        parts: Sequence[tuple[str, str]] = (),
+    ) -> list[str]:
+        """The class vectors of each of `parts`, nomenclatures with prompt sets; of the one where there are none."""
+        return [self.head(encoder, dataset, *part) for part in parts or [(nomenclature, prompts)]]
 
     def words_head(self, encoder: str, dataset: str, prompts: str) -> str:
         """The vectors of words in an encoder's space."""
-        return self.paths.words_head(self.run.space_of(encoder), dataset, prompts)
+        return self.run.clip_paths.words_head(self.run.space_of(encoder), dataset, prompts)
 
     def teachers_embeddings(self, student: str, dataset: str, chosen: Chosen) -> str:
         """The embeddings of the test split by a student's teacher."""
@@ -170,7 +185,7 @@ class Evaluation:
             return {"rgb": self.teachers_embeddings(encoder, dataset, chosen), "multispectral": embeddings}
         sides = {"rgb": embeddings}
         if encoder not in run.others:
-            sides["zero_shot"] = self.paths.embeddings(zero_shot(run.clip_of(encoder)), dataset, "test")
+            sides["zero_shot"] = run.embeddings(zero_shot(run.clip_of(encoder)), dataset, "test")
         if run.has_text(encoder):
             sides["head"] = self.head(encoder, dataset, run.nomenclature(dataset), run.main_prompts(dataset))
         return sides
@@ -180,12 +195,17 @@ class Evaluation:
     def references(self) -> dict[str, dict[str, str]]:
         """Encoder -> kind of gain -> reference encoder; `<line>@selected` is the model that is chosen on a line."""
         run = self.run
+        # Where alpha is only 0, a line has one model, which is zero-shot CLIP.
+        moving = run.lines if any(run.alphas) else {}
         scored_students = {student for dataset in run.evaluated for student in run.students_of(dataset)}
         return {
-            **{model_at(line, 1): {"gain": zero_shot(line.clip)} for line in run.lines.values()},
-            **{chosen_on(name): {"gain": zero_shot(line.clip)} for name, line in run.lines.items()},
+            **{model_at(line, max(run.alphas)): {"gain": zero_shot(line.clip)} for line in moving.values()},
+            **{chosen_on(name): {"gain": zero_shot(line.clip)} for name, line in moving.items()},
             **{
-                student: {"gain": zero_shot(clip), "gain_over_patched": chosen_on(run.patched[clip])}
+                student: {
+                    "gain": zero_shot(clip),
+                    **({"gain_over_patched": chosen_on(run.patched[clip])} if moving else {}),
+                }
                 for student, (_, clip) in run.students.items()
                 if student in scored_students
             },
@@ -210,18 +230,14 @@ class Evaluation:
 
     # --- the report --------------------------------------------------------------------------------------------------
 
-    def tables(self) -> list[str]:
-        """The files of all tables."""
-        return [self.paths.table(name, ending) for name in TABLES for ending in ENDINGS]
-
     def trainings(self) -> list[dict[str, Any]]:
         """The trainings of a run in their order: `history`, `kind`, `name`, and `datasets` where it has several.
 
         `kind` is 'clip', 'finetune' or 'align'.
         """
-        run = self.run
+        run, by_file = self.run, student_files(self.run.config)
         scratch = [
-            {"kind": "clip", "name": clip, "history": self.paths.clip(clip, "history.jsonl")} for clip in run.clips
+            {"kind": "clip", "name": clip, "history": run.clip_paths.clip(clip, "history.jsonl")} for clip in run.clips
         ]
         finetunings = [
             {
@@ -231,11 +247,12 @@ class Evaluation:
                 "history": self.paths.finetuned(name, line.tag, "history.jsonl"),
             }
             for name, line in run.lines.items()
-            if not line.parts
+            if not line.parts and fine_tunes(run.config)
         ]
         alignments = [
             {"kind": "align", "name": student, "history": self.paths.aligned(student, "history.jsonl")}
-            for student in run.students
+            for student, (name, _) in run.students.items()
+            if name not in by_file
         ]
         return [*(scratch if run.scratch else []), *finetunings, *alignments]
 
@@ -271,7 +288,7 @@ class Evaluation:
     def pictured_zero_shot(self, subject: str, dataset: str) -> str:
         """The embeddings of zero-shot CLIP."""
         clip = self.run.lines[self.pictured_line(subject)].clip
-        return self.paths.embeddings(zero_shot(clip), dataset, "test")
+        return self.run.embeddings(zero_shot(clip), dataset, "test")
 
     def pictured_student(self, subject: str, dataset: str, chosen: Chosen) -> list[str]:
         """A student's embeddings; empty where the subject is a line."""
@@ -280,11 +297,11 @@ class Evaluation:
     def pictured_head(self, subject: str, dataset: str) -> str:
         """The vectors of the class names that are shown beside the embeddings."""
         clip = self.run.lines[self.pictured_line(subject)].clip
-        return self.paths.head(clip, dataset, self.run.nomenclature(dataset), self.run.main_prompts(dataset))
+        return self.run.clip_paths.head(clip, dataset, self.run.nomenclature(dataset), self.run.main_prompts(dataset))
 
     def pictured_words(self, subject: str, dataset: str) -> list[str]:
         """The vectors of the words that a gallery shows beside the class names; empty where there are none."""
         if dataset not in self.run.words:
             return []
         clip = self.run.lines[self.pictured_line(subject)].clip
-        return [self.paths.words_head(clip, dataset, self.run.main_prompts(dataset))]
+        return [self.run.clip_paths.words_head(clip, dataset, self.run.main_prompts(dataset))]

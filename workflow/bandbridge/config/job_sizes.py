@@ -53,6 +53,12 @@ class JobSizes:
         """Encoding with several models of a line."""
         return self._encoding(store, self.clip(self.run.lines[line].clip), splits, models)
 
+    def searching(self, stores: list[str], line: str) -> Ask:
+        """Encoding validation splits with one model after another."""
+        models = self.run.config["paint"].get("most_models", 1) + 1
+        asks = [self.sweeping(store, line, ["val"], models) for store in stores]
+        return Ask(max(ask.mem_mb for ask in asks), sum(ask.minutes for ask in asks))
+
     def encoding_by_student(self, store: str, student: str, splits: list[str]) -> Ask:
         return self._encoding(store, resources.student_network(self.run.student(student)), splits)
 
@@ -64,11 +70,12 @@ class JobSizes:
         batch_size = self.run.config["embed"]["batch_size"]
         return resources.encoding(stored(Path(store)), network, models, batch_size, splits)
 
-    def scoring(self, store: str) -> Ask:
-        return resources.scoring(stored(Path(store)), resamples=self.run.config["evaluate"]["bootstrap"]["resamples"])
+    def scoring(self, store: str, scores: int = 1) -> Ask:
+        resamples = self.run.config["evaluate"]["bootstrap"]["resamples"]
+        return resources.scoring(stored(Path(store)), resamples=resamples).repeated(scores)
 
-    def probing(self, store: str) -> Ask:
-        return resources.probing(stored(Path(store)), self.run.config["evaluate"]["linear_probe"])
+    def probing(self, store: str, scores: int = 1) -> Ask:
+        return resources.probing(stored(Path(store)), self.run.config["evaluate"]["linear_probe"]).repeated(scores)
 
     def converting(self, dataset: str) -> Ask:
         return resources.converting(resources.size_of(Path(self.run.archives(dataset))))

@@ -89,15 +89,22 @@ def lines(config: Mapping[str, Any]) -> dict[str, Line]:
     return {line.name: line for line in created}
 
 
-def patched_models(config: Mapping[str, Any]) -> list[dict[str, str]]:
+def patched_models(config: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The models of a run that published figures may be of: OpenAI's CLIPs, each patched on one task alone.
 
     Returns:
-        Per model its `clip` (the backbone's name), `dataset` and `nomenclature` (the patching task).
+        Per model its `line`, its `clip` (the backbone's name), `dataset` and `nomenclature` (the patching task), and
+        whether it `teaches` the students of its CLIP.
     """
-    sources = clips(config)
+    sources, final = clips(config), final_lines(config)
     return [
-        {"clip": line.clip, "dataset": line.datasets[0], "nomenclature": nomenclature_of(line.patching[0])}
+        {
+            "line": line.name,
+            "clip": line.clip,
+            "dataset": line.datasets[0],
+            "nomenclature": nomenclature_of(line.patching[0]),
+            "teaches": final[line.clip] == line.name,
+        }
         for line in lines(config).values()
         if sources[line.clip][1] == "openai" and line.start is None and len(line.patching) == 1 and not line.parts
     ]

@@ -7,7 +7,15 @@ from typing import Any
 from bandbridge.base.errors import UserError
 from bandbridge.base.file_kinds import weights_format
 from bandbridge.catalogue.datasets import read_yaml
-from bandbridge.config.networks import WEIGHTS_SUFFIXES, clips, other_encoders, published_weights
+from bandbridge.config.networks import (
+    WEIGHTS_SUFFIXES,
+    clips,
+    first_weights,
+    other_encoders,
+    patched_files,
+    published_weights,
+    student_files,
+)
 
 
 def absent_checkpoints(config: Mapping[str, Any]) -> list[str]:
@@ -22,12 +30,20 @@ def absent_checkpoints(config: Mapping[str, Any]) -> list[str]:
     checkpoints += [
         (
             f"align.students.{name}.pretrained",
-            student["pretrained"],
+            pretrained,
             "name an encoder of workflow/encoders/, or set it to null to start from random weights",
             False,
         )
-        for name, student in config["align"]["students"].items()
-        if student["pretrained"] and published_weights(config, student["pretrained"]) is None
+        for name, pretrained in first_weights(config).items()
+        if published_weights(config, pretrained) is None
+    ]
+    checkpoints += [
+        ("clip.patched", source, "or set it to null to patch the CLIP in this run", True)
+        for source in patched_files(config).values()
+    ]
+    checkpoints += [
+        (f"align.students.{name}.weights", source, "or set it to null to align the student in this run", True)
+        for name, source in student_files(config).items()
     ]
     checkpoints += [
         (
@@ -41,11 +57,7 @@ def absent_checkpoints(config: Mapping[str, Any]) -> list[str]:
     ]
     faults = [sentence for entry in checkpoints if (sentence := _checkpoint_fault(*entry))]
     fetched = {name: "evaluate.encoders" for name, path in other_encoders(config).items() if path is None}
-    fetched |= {
-        student["pretrained"]: f"align.students.{name}"
-        for name, student in config["align"]["students"].items()
-        if student["pretrained"]
-    }
+    fetched |= {pretrained: f"align.students.{name}" for name, pretrained in first_weights(config).items()}
     return faults + [sentence for name, key in fetched.items() if (sentence := _manual_fault(config, key, name))]
 
 

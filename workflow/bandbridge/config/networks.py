@@ -37,8 +37,12 @@ def unpinned_encoders(config: Mapping[str, Any]) -> set[str]:
 def configured_precisions(config: Mapping[str, Any]) -> set[str]:
     """The precisions that a run's stages are configured with."""
     scratch = [config["clip"]["scratch"]["precision"]] if uses_scratch(config) else []
-    aligned = [align_recipe(config, student)["precision"] for student in config["align"]["students"]]
-    return {config["finetune"]["precision"], config["embed"]["precision"], *scratch, *aligned}
+    by_file = student_files(config)
+    aligned = [
+        align_recipe(config, student)["precision"] for student in config["align"]["students"] if student not in by_file
+    ]
+    patched = [config["finetune"]["precision"]] if fine_tunes(config) else []
+    return {config["embed"]["precision"], *scratch, *patched, *aligned}
 
 
 def clip_id(name: str) -> str:
@@ -52,6 +56,33 @@ def clips(config: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
     names = [names] if isinstance(names, str) else list(names)
     sources = [pretrained] * len(names) if isinstance(pretrained, str) else list(pretrained)
     return {clip_id(name): (name, source) for name, source in zip(names, sources, strict=False)}
+
+
+def patched_files(config: Mapping[str, Any]) -> dict[str, str]:
+    """CLIP -> the file of its patched image encoder; empty where the run patches its CLIPs itself."""
+    patched = config["clip"].get("patched")
+    sources = [] if patched is None else [patched] if isinstance(patched, str) else list(patched)
+    return dict(zip(clips(config), sources, strict=False))
+
+
+def fine_tunes(config: Mapping[str, Any]) -> bool:
+    """Whether the run fine-tunes its CLIPs: not where they come patched, or where alpha is only 0."""
+    return not patched_files(config) and any(config["paint"]["alphas"])
+
+
+def student_files(config: Mapping[str, Any]) -> dict[str, str]:
+    """Student, by its name in the configuration -> the file of its weights, of those that are not aligned here."""
+    return {name: student["weights"] for name, student in config["align"]["students"].items() if student.get("weights")}
+
+
+def first_weights(config: Mapping[str, Any]) -> dict[str, str]:
+    """Student -> the weights that it starts from, of those that are aligned here and start from some."""
+    by_file = student_files(config)
+    return {
+        name: student["pretrained"]
+        for name, student in config["align"]["students"].items()
+        if student["pretrained"] and name not in by_file
+    }
 
 
 def students(config: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
@@ -71,11 +102,12 @@ def align_recipe(config: Mapping[str, Any], student: str) -> dict[str, Any]:
 
 
 def student_facts(config: Mapping[str, Any], student: str) -> dict[str, Any]:
-    """A student's keys in the configuration, without its alignment recipe.
+    """A student's keys in the configuration that describe its network and input.
 
     Where `pretrained` names a file of workflow/encoders, it is the path that those weights are downloaded to.
     """
-    stated = {key: value for key, value in config["align"]["students"][student].items() if key != "recipe"}
+    keys = config["align"]["students"][student].items()
+    stated = {key: value for key, value in keys if key not in ("recipe", "weights")}
     fetched = published_weights(config, stated.get("pretrained"))
     return stated if fetched is None else {**stated, "pretrained": str(fetched)}
 

@@ -40,6 +40,10 @@ class Ask:
     mem_mb: int
     minutes: int
 
+    def repeated(self, times: int) -> "Ask":
+        """What a job asks that does the same several times, one after the other."""
+        return Ask(self.mem_mb, self.minutes * times)
+
     def memory(self, attempt: int) -> int:
         return self.mem_mb * min(attempt, MOST_ATTEMPTS)
 

@@ -1,36 +1,37 @@
 """Everything that the rules ask of a valid configuration."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from bandbridge.base.alphas import alpha_name
 from bandbridge.base.files import read_json
-from bandbridge.base.paths import EncoderName, Paths, zero_shot
-from bandbridge.catalogue.datasets import Dataset, load_dataset, load_nomenclature
+from bandbridge.base.paths import EncoderName, zero_shot
 from bandbridge.catalogue.encoders import EncoderFacts, encoder_content, load_encoder_facts, sees
 from bandbridge.catalogue.text_towers import load_text_tower, tower_folder
-from bandbridge.config.lines import align_task, all_tasks, final_lines, lines, model_at, nomenclature_of
+from bandbridge.config.lines import align_task, final_lines, lines, model_at, nomenclature_of
 from bandbridge.config.networks import (
     clips,
+    first_weights,
     locked_tower,
     other_encoders,
+    patched_files,
     published_weights,
     student_facts,
+    student_files,
     students,
     unpinned_encoders,
-    uses_scratch,
 )
 from bandbridge.config.resources import clip_architecture
-from bandbridge.config.scored import evaluated, main_prompts, open_words, scored_nomenclatures
+from bandbridge.config.run_data import RunData
 
 # Line -> the encoder that was chosen on it. A rule that calls it waits for the choice.
 Chosen = Callable[[str], str]
 
 
-class Run:
-    """A run as its configuration describes it: its data sets, models and PAINT lines, and the files of each.
+class Run(RunData):
+    """A run as its configuration describes it: its data sets (`RunData`), models and PAINT lines, and their files.
 
     Encoders, lines, students and data sets are named by text, as wildcards are; paths are those of `Paths`. A method
     with a parameter `chosen` depends on the alpha that is chosen on a line.
@@ -44,111 +45,27 @@ class Run:
         patched: CLIP -> the line that its patched model is on.
         students: encoder -> name in the configuration, CLIP that it is aligned to.
         others: name -> facts of an encoder that the run does not train.
-        evaluated: data set -> prompt sets that it is scored with.
-        words: data set -> class -> words that should find its images.
         alphas: in ascending order.
         tower: the text tower that the CLIP is trained against, None for none.
-        scratch: the data set that the CLIP is trained on, None where it is loaded.
+        clip_paths: those of the CLIPs and heads: the seed's own, or shared by all seeds where the CLIP is loaded.
         taught: the data set that students are aligned on.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
-        self.config = config
-        self.paths = Paths(config)
+        super().__init__(config)
         self.clips = clips(config)
         self.lines = lines(config)
         self.patched = final_lines(config)
         self.students = students(config)
-        self.evaluated = evaluated(config)
-        self.words = open_words(config)
         self.alphas = sorted(config["paint"]["alphas"])
         self.tower = locked_tower(config)
-        self.scratch: str | None = config["clip"]["scratch"]["dataset"] if uses_scratch(config) else None
+        self.clip_paths = self.paths if self.scratch else self.paths.shared
         self.taught: str = align_task(config)["dataset"]
-        self._datasets: dict[str, Dataset] = {}
-        self._nomenclatures: dict[str, tuple[str, ...]] = {}
 
     @cached_property
     def others(self) -> dict[str, EncoderFacts]:
         checkpoints = other_encoders(self.config)
         return {name: load_encoder_facts(name, checkpoint) for name, checkpoint in checkpoints.items()}
-
-    # --- data sets ---------------------------------------------------------------------------------------------------
-
-    @cached_property
-    def datasets(self) -> list[str]:
-        """Every data set that the run needs, sorted."""
-        names = {*self.evaluated, *(task["dataset"] for task in all_tasks(self.config))}
-        return sorted({*names, self.scratch} if self.scratch else names)
-
-    def dataset(self, dataset: str) -> Dataset:
-        """A data set with the run's options."""
-        if dataset not in self._datasets:
-            self._datasets[dataset] = load_dataset(dataset, self.options(dataset))
-        return self._datasets[dataset]
-
-    def options(self, dataset: str) -> dict[str, Any]:
-        """The values of the configuration that override a data set's own."""
-        return dict(self.config["datasets"].get(dataset, {}))
-
-    def conversion_options(self, dataset: str) -> dict[str, Any]:
-        """The options that change what is converted, not by how many jobs."""
-        return {key: value for key, value in self.options(dataset).items() if key != "convert_jobs"}
-
-    def download_options(self, dataset: str) -> dict[str, Any]:
-        """The options that decide which files are downloaded."""
-        keys = ("archive", "modalities", "table")
-        return {key: value for key, value in self.options(dataset).items() if key in keys}
-
-    def archives(self, dataset: str) -> str:
-        """The folder of a data set's downloads."""
-        return self.paths.archives(self.dataset(dataset).archives)
-
-    def converted(self, dataset: str) -> list[str]:
-        """The outputs of the jobs that together convert a data set."""
-        facts = self.dataset(dataset)
-        shares = facts.convert_jobs
-        return [
-            self.paths.converted(dataset, stream, share, shares) for stream in facts.streams for share in range(shares)
-        ]
-
-    def class_names_and_maps(self, dataset: str) -> dict[str, list[Any]]:
-        """Nomenclature of a data set -> what decides its labels: class names and label maps."""
-        loaded = [load_nomenclature(name) for name in self.dataset(dataset).nomenclatures]
-        return {facts.name: [list(facts.classes), dict(facts.maps)] for facts in loaded}
-
-    def nomenclatures(self, dataset: str) -> list[str]:
-        """The nomenclatures that a data set is scored in, the main one first."""
-        if dataset not in self._nomenclatures:
-            self._nomenclatures[dataset] = scored_nomenclatures(self.config, dataset)
-        return list(self._nomenclatures[dataset])
-
-    def nomenclature(self, dataset: str) -> str:
-        """The main nomenclature of a data set."""
-        return self.nomenclatures(dataset)[0]
-
-    def main_prompts(self, dataset: str) -> str:
-        """The main prompt set of a data set."""
-        return main_prompts(self.config, dataset)
-
-    def words_of(self, dataset: str) -> dict[str, list[str]] | None:
-        """Class -> words that should find its images in a data set; None for no words."""
-        return self.words.get(dataset)
-
-    def scored_splits(self, dataset: str) -> list[str]:
-        """The splits that every encoder is scored on: alpha is chosen on val, figures are reported on test."""
-        return [split for split in self.splits(dataset) if split != "train"]
-
-    def splits(self, dataset: str) -> list[str]:
-        return list(self.dataset(dataset).splits)
-
-    def datasets_by_splits(self, datasets: Iterable[str]) -> dict[tuple[str, ...], list[str]]:
-        """Data sets that have the same splits, in their order."""
-        groups: dict[tuple[str, ...], list[str]] = {}
-        for dataset in datasets:
-            splits = tuple(split for split in ("train", "val", "test") if split in self.splits(dataset))
-            groups.setdefault(splits, []).append(dataset)
-        return groups
 
     # --- models ------------------------------------------------------------------------------------------------------
 
@@ -169,8 +86,8 @@ class Run:
     def text_model(self, clip: str) -> str:
         """The open_clip directory whose text encoder makes heads."""
         if clip in self.others:
-            return self.paths.encoder(clip, "open_clip_config.json")
-        return self.paths.clip(clip)
+            return self.paths.shared.encoder(clip, "open_clip_config.json")
+        return self.clip_paths.clip(clip)
 
     def architecture_name(self, clip: str) -> str:
         """The name of a CLIP's architecture."""
@@ -186,7 +103,7 @@ class Run:
 
     def fetched_clips(self) -> list[str]:
         """The CLIPs that are loaded rather than trained."""
-        return [] if self.scratch else [self.paths.clip(clip) for clip in self.clips]
+        return [] if self.scratch else [self.clip_paths.clip(clip) for clip in self.clips]
 
     def tower_files(self) -> list[str]:
         """The files of the text tower that a CLIP is trained against; empty without one."""
@@ -205,8 +122,7 @@ class Run:
 
     def pretrained(self, student: str) -> str | None:
         """The weights that a student starts from, as configured."""
-        pretrained: str | None = self.config["align"]["students"][self.student_name(student)]["pretrained"]
-        return pretrained
+        return first_weights(self.config).get(self.student_name(student))
 
     def first_weights(self, student: str) -> list[str]:
         """The file of a student's published weights; empty where it starts from no such weights."""
@@ -220,7 +136,7 @@ class Run:
     @cached_property
     def fetched_weights(self) -> dict[str, str]:
         """File of published weights that students start from -> its encoder."""
-        encoders = [student["pretrained"] for student in self.config["align"]["students"].values()]
+        encoders = first_weights(self.config).values()
         return {path.name: name for name in encoders if (path := published_weights(self.config, name))}
 
     def fetched_facts(self, file: str) -> dict[str, Any]:
@@ -231,6 +147,31 @@ class Run:
     def is_unpinned(self, encoder: str) -> bool:
         """Whether the user has agreed to weights without a published checksum."""
         return encoder in unpinned_encoders(self.config)
+
+    # --- models by file ----------------------------------------------------------------------------------------------
+
+    @property
+    def patched_files(self) -> dict[str, str]:
+        """CLIP -> the file of its patched image encoder; empty where CLIPs are fine-tuned here."""
+        return patched_files(self.config)
+
+    def patched_file(self, line: str) -> str:
+        """The file of a line's patched image encoder, where it is not fine-tuned here."""
+        return self.patched_files[self.lines[line].clip]
+
+    def student_file(self, student: str) -> str:
+        """The file of a student that is not aligned here."""
+        return student_files(self.config)[self.student_name(student)]
+
+    @property
+    def students_by_file(self) -> list[str]:
+        """The students that are not aligned here."""
+        return [student for student, (name, _) in self.students.items() if name in student_files(self.config)]
+
+    @property
+    def trained_students(self) -> list[str]:
+        """The students that are aligned here."""
+        return [student for student in self.students if student not in self.students_by_file]
 
     # --- PAINT lines -------------------------------------------------------------------------------------------------
 
@@ -251,6 +192,10 @@ class Run:
             return self.of_line(line, "sum.safetensors")
         return self.paths.finetuned(line, self.tag(line))
 
+    def ends(self, line: str) -> list[str]:
+        """The same as an input; empty where alpha is only 0, so that the line ends where it starts."""
+        return [self.finetuned(line)] if any(self.alphas) else []
+
     def finetuned_parts(self, line: str) -> list[str]:
         """The weights at the ends of a line's parts."""
         return [self.finetuned(part) for part in self.lines[line].parts]
@@ -259,13 +204,29 @@ class Run:
         """The choices of alpha on a line's parts."""
         return [self.of_line(part, "selected.json") for part in self.lines[line].parts]
 
+    def coefficients(self, line: str) -> list[str]:
+        """What the task vectors of a line's parts are multiplied by: their own alphas, or a joint search's."""
+        if self.config["paint"].get("coefficients") == "jointly":
+            return [self.of_line(line, "coefficients.json")]
+        return self.selected_parts(line)
+
+    def judging_tasks(self, line: str) -> list[dict[str, Any]]:
+        """The tasks that a joint search of coefficients is judged by: those of its parts, then the supported ones."""
+        return [*self.stated_patching(line), *self.stated_kept(line)]
+
+    def judging_heads(self, line: str) -> list[str]:
+        return [self.task_head(self.lines[line].clip, task) for task in self.judging_tasks(line)]
+
+    def judging_stores(self, line: str) -> list[str]:
+        return [self.paths.store(task["dataset"]) for task in self.judging_tasks(line)]
+
     def line_end(self, line: str, alpha: str) -> list[str]:
         """The weights at a line's end as an input of encoding at an alpha; empty at 0, where the line starts."""
         return [] if alpha == "0" else [self.finetuned(line)]
 
     def task_head(self, clip: str, task: Mapping[str, Any]) -> str:
         """The head that stays frozen while an image encoder learns a task."""
-        return self.paths.head(clip, task["dataset"], nomenclature_of(task), task["prompts"])
+        return self.clip_paths.head(clip, task["dataset"], nomenclature_of(task), task["prompts"])
 
     def patching_heads(self, line: str) -> list[str]:
         """The heads of a line's patching tasks."""
@@ -345,41 +306,20 @@ class Run:
         """The other encoders that can encode a data set."""
         return [name for name, facts in self.others.items() if sees(facts, self.dataset(dataset))]
 
-    def sweep_batches(
-        self, line: str, dataset: str, exists: Callable[[Path], bool] = Path.exists
-    ) -> dict[str, list[str]]:
-        """Name of a batch -> the models that its job encodes a data set with.
+    def embeddings(self, encoder: str, dataset: str, split: str) -> str:
+        """An encoder's embeddings of a split: the seed's own, or those that all seeds share."""
+        paths = self.paths.shared if encoder in self._of_all_seeds else self.paths
+        return paths.embeddings(encoder, dataset, split)
 
-        Models that are encoded already form one batch, whose job runs only when one of its inputs has changed, and new
-        ones another, so that adding an alpha encodes only that alpha; `embed.models_per_job` divides both further. The
-        zero-shot model of a line with parts has its own batch: the parts' alphas are chosen against it.
-        """
+    @property
+    def shares_zero_shot(self) -> bool:
+        """Whether several seeds share the embeddings of zero-shot CLIP: it is loaded, not trained."""
+        return self.paths.shared is not self.paths and self.scratch is None
 
-        def is_encoded(model: str) -> bool:
-            paths = (self.paths.embeddings(model, dataset, split) for split in self.scored_splits(dataset))
-            return all(exists(Path(path)) for path in paths)
-
-        zero_shot_models = [zero_shot(line)] if self.lines[line].parts else []
-        models = [model for model in self.models_of(line) if model not in zero_shot_models]
-        encoded = [model for model in models if is_encoded(model)]
-        new = [model for model in models if model not in encoded]
-        size = self.config["embed"]["models_per_job"] or len(self.alphas)
-        batches = {
-            "_".join([name, *([str(start // size)] * (len(group) > size))]): group[start : start + size]
-            for name, group in (("encoded", encoded), ("new", new))
-            for start in range(0, len(group), size)
-        }
-        return {**batches, **({"zero_shot": zero_shot_models} if zero_shot_models else {})}
-
-    def sweeps(self) -> list[tuple[str, str, str, list[str]]]:
-        """Every job that encodes with models of a line: (line, data set, name of the batch, models)."""
-        return [
-            (line, dataset, batch, models)
-            for line in self.lines
-            for dataset in self.evaluated
-            if dataset in self.datasets_of(line)
-            for batch, models in self.sweep_batches(line, dataset).items()
-        ]
+    @cached_property
+    def _of_all_seeds(self) -> frozenset[str]:
+        """The encoders that do not depend on the seed."""
+        return frozenset([*self.others, *(map(zero_shot, self.clips) if self.scratch is None else ())])
 
     def start_of(self, line: str, chosen: Chosen) -> dict[str, str]:
         """The open_clip directory of the model that a line starts at: CLIP, or the chosen model of another line."""
@@ -388,15 +328,15 @@ class Run:
             chosen(facts.start)
             config, weights = (self.of_line(facts.start, f"patched/{file}") for file in files)
         else:
-            config, weights = (self.paths.clip(facts.clip, file) for file in files)
+            config, weights = (self.clip_paths.clip(facts.clip, file) for file in files)
         return {"clip": config, "clip_weights": weights}
 
-    def ends_of(self, line: str, chosen: Chosen) -> dict[str, str]:
+    def ends_of(self, line: str, chosen: Chosen) -> dict[str, Any]:
         """Both ends of a line, once alpha is chosen on it: an unchanged choice reruns nothing that depends on it."""
         chosen(line)
-        return {**self.start_of(line, chosen), "finetuned": self.finetuned(line)}
+        return {**self.start_of(line, chosen), "finetuned": self.ends(line)}
 
-    def teachers_ends(self, student: str, chosen: Chosen) -> dict[str, str]:
+    def teachers_ends(self, student: str, chosen: Chosen) -> dict[str, Any]:
         """Both ends of the line that a student's teacher is on."""
         return self.ends_of(self.teacher(student), chosen)
 
@@ -413,4 +353,4 @@ class Run:
         """An encoder's embeddings of a split, as an input."""
         if encoder in self.students:
             chosen(self.teacher(encoder))  # for the reason stated in `aligned`
-        return self.paths.embeddings(encoder, dataset, split)
+        return self.embeddings(encoder, dataset, split)

@@ -4,14 +4,15 @@ from collections.abc import Iterator, Mapping
 from itertools import combinations
 from typing import Any
 
+from bandbridge.base.alphas import alpha_name
 from bandbridge.catalogue.datasets import Dataset, load_dataset, load_nomenclature, prompt_set
 from bandbridge.catalogue.encoders import EncoderFacts, blindness, load_encoder_facts
-from bandbridge.config.networks import other_encoders, student_facts, students
+from bandbridge.config.networks import other_encoders, patched_files, student_facts, student_files, students
 from bandbridge.config.scored import evaluated, prompts, scored_nomenclatures
 
 
 def run_notes(config: Mapping[str, Any]) -> list[str]:
-    """Models that are not scored on a data set, with the reason, and prompt sets that are the same.
+    """Models that were not trained in this run, models that are not scored on a data set, equal prompt sets.
 
     Args:
         config: a valid configuration.
@@ -19,10 +20,22 @@ def run_notes(config: Mapping[str, Any]) -> list[str]:
     datasets = [load_dataset(name, config["datasets"].get(name)) for name in evaluated(config)]
     others = [load_encoder_facts(name, checkpoint) for name, checkpoint in other_encoders(config).items()]
     return [
+        *_by_file(config),
         *_unseen_by_students(config, datasets),
         *(note for facts in others for note in _unseen_by(facts, datasets)),
         *_equal_prompts(config),
     ]
+
+
+def _by_file(config: Mapping[str, Any]) -> Iterator[str]:
+    if not any(config["paint"]["alphas"]):
+        yield "No CLIP is patched: paint.alphas has only 0."
+    for clip, path in patched_files(config).items():
+        yield f"{clip} at alpha {alpha_name(max(config['paint']['alphas']))} was not fine-tuned in this run: {path}."
+    files = student_files(config)
+    for encoder, (name, _) in students(config).items():
+        if name in files:
+            yield f"{encoder} was not aligned in this run: {files[name]}."
 
 
 def _unseen_by_students(config: Mapping[str, Any], datasets: list[Dataset]) -> Iterator[str]:

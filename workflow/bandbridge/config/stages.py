@@ -10,7 +10,14 @@ from bandbridge.base.paths import chosen_on
 from bandbridge.catalogue.datasets import dataset_names
 from bandbridge.config.data import configured
 from bandbridge.config.lines import align_task, lines, model_at, tasks
-from bandbridge.config.networks import align_recipe, other_encoders, students, uses_scratch
+from bandbridge.config.networks import (
+    align_recipe,
+    fine_tunes,
+    other_encoders,
+    student_files,
+    students,
+    uses_scratch,
+)
 from bandbridge.config.scored import evaluated
 from bandbridge.config.sizes import most_samples
 
@@ -21,9 +28,22 @@ ROLES = ("zero-shot", "patched", "fine-tuned", "aligned")
 def paint_faults(config: Mapping[str, Any]) -> Iterator[str]:
     """A sentence for each fault of the alphas and of the choice among them."""
     alphas, select = config["paint"]["alphas"], config["paint"]["select"]
-    for end, meaning in ((0, "the zero-shot model"), (1, "the fine-tuned model")):
-        if end not in alphas:
-            yield f"paint.alphas lacks {end}, {meaning}; both ends of the line are needed."
+    if 0 not in alphas:
+        yield "paint.alphas lacks 0, the zero-shot model; both ends of the line are needed."
+    if 1 not in alphas and fine_tunes(config):
+        yield "paint.alphas lacks 1, the fine-tuned model; both ends of the line are needed."
+    several = config["paint"]["several"]
+    if config["paint"].get("coefficients") == "jointly":
+        patching = tasks(config, "patching")
+        if several != "in_parallel" or len(patching) < 2:
+            yield (
+                f"paint.coefficients is 'jointly', a search over the sum of several tasks' fine-tunings, but "
+                f"paint.several is '{several}' with {len(patching)} patching task(s); set several to 'in_parallel' and "
+                "list the tasks, or coefficients to 'separately'."
+            )
+        for name in {task["dataset"] for role in ("patching", "supported") for task in tasks(config, role)}:
+            if name in dataset_names() and "val" not in configured(config, name).splits:
+                yield f"paint.coefficients is 'jointly', which needs the split val of every task; {name} has none."
     for number, alpha in enumerate(alphas):
         if 0 < alpha < SMALLEST:
             yield f"paint.alphas[{number}] is {alpha}; expected 0 or at least {SMALLEST}: less changes nothing."
@@ -42,13 +62,16 @@ def recipe_faults(config: Mapping[str, Any]) -> Iterator[str]:
     if uses_scratch(config) and "scratch" in config["clip"]:
         scratch = config["clip"]["scratch"]
         yield from _training_faults(config, "clip.scratch", scratch, [scratch["dataset"]])
-    patching = [task["dataset"] for task in tasks(config, "patching")]
-    trainings = [[name] for name in patching] if config["paint"]["several"] != "jointly" else [patching]
-    for datasets in trainings:
-        yield from _training_faults(config, "finetune", config["finetune"], datasets)
-    yield from _crop_faults("finetune.augmentation", config["finetune"]["augmentation"])
-    student_datasets = [align_task(config)["dataset"]]
+    if fine_tunes(config):
+        patching = [task["dataset"] for task in tasks(config, "patching")]
+        trainings = [[name] for name in patching] if config["paint"]["several"] != "jointly" else [patching]
+        for datasets in trainings:
+            yield from _training_faults(config, "finetune", config["finetune"], datasets)
+        yield from _crop_faults("finetune.augmentation", config["finetune"]["augmentation"])
+    student_datasets, by_file = [align_task(config)["dataset"]], student_files(config)
     for name, student in config["align"]["students"].items():
+        if name in by_file:
+            continue
         recipe = align_recipe(config, name)
         where = f"align.students.{name}.recipe" if student.get("recipe") else "align"
         yield from _training_faults(config, where, recipe, student_datasets)

@@ -5,7 +5,7 @@ from typing import Any
 
 from bandbridge.catalogue.titles import short_title
 from bandbridge.config.lines import tasks
-from bandbridge.config.networks import align_recipe, clips, student_facts, students
+from bandbridge.config.networks import align_recipe, clips, student_facts, student_files, students
 
 LOSSES = {"mse": "MSE", "cosine": "cosine", "infonce": "InfoNCE"}
 FEW_BANDS = 4
@@ -16,17 +16,20 @@ def ablation_facts(config: Mapping[str, Any]) -> dict[str, dict[str, str]]:
     several = len(clips(config)) > 1
     patched_on = ", ".join(short_title(task["dataset"]) for task in tasks(config, "patching"))
     facts = {}
+    by_file = student_files(config)
     for encoder, (student, clip) in students(config).items():
-        recipe = align_recipe(config, student)
-        values: dict[str, Any] = {"Loss": loss_terms(recipe)}
+        # How a student by file was aligned is not known.
+        recipe = {} if student in by_file else align_recipe(config, student)
+        values: dict[str, Any] = {"Loss": loss_terms(recipe)} if recipe else {"Weights": by_file[student]}
         if several:
             values["Teacher"] = clip
         values["Patched on"] = patched_on
         settings = student_facts(config, student)
         values["Bands"] = bands_text(settings["bands"])
-        values |= {key: settings[key] for key in settings if key != "bands"}
+        of_training = {"pretrained", "widen_rgb"} if student in by_file else set()
+        values |= {key: settings[key] for key in settings if key not in {"bands", *of_training}}
         in_loss_terms = {"loss", "distillation_weight", "label_weight"}
-        in_loss_terms |= set() if recipe["loss"] == "infonce" else {"temperature"}
+        in_loss_terms |= set() if recipe.get("loss") == "infonce" else {"temperature"}
         values |= {key: recipe[key] for key in recipe if key not in in_loss_terms}
         facts[encoder] = {_fact_name(key): _text(value) for key, value in values.items()}
     return facts

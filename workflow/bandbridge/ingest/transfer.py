@@ -284,12 +284,13 @@ def _begin(response: requests.Response, url: str, part: Part, expected: Expected
         if expected.size is not None and total != expected.size:
             raise MirrorError(f"it has {total:,} bytes, expected {expected.size:,}")
         whole = response.status_code == 200
-        _check_room(part, total if whole else total - part.size, part.size if whole else 0)
+        check_room(part, total if whole else total - part.size, part.size if whole else 0)
     if response.status_code == 200:
         part.restart({"url": url, "etag": etag, "date": response.headers.get("Last-Modified", ""), "total": total})
 
 
-def _check_room(part: Part, left: int | None, given_back: int) -> None:
+def check_room(part: Part, left: int | None, given_back: int) -> None:
+    """Raises a `UserError` if `left` more bytes have no room, once `given_back` bytes are deleted."""
     free = shutil.disk_usage(part.path.parent).free + given_back
     if left is not None and left > free:
         raise UserError(

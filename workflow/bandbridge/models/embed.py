@@ -18,7 +18,7 @@ from bandbridge.base.progress import progress
 from bandbridge.models import preprocessing as views
 from bandbridge.models.clip import WEIGHTS_FILE, load_clip
 from bandbridge.models.device import DTYPES, announce_precision, best_device, cast_layers
-from bandbridge.models.paint import interpolate_into
+from bandbridge.models.paint import end_alpha, interpolate_into
 from bandbridge.models.students import load_student
 from bandbridge.models.weights import load_metadata, load_weights
 from bandbridge.store.dataset import Samples, Store
@@ -54,7 +54,7 @@ def sweep(  # noqa: PLR0913 (half of them are keyword-only options)
     Args:
         clip_directory: of the zero-shot CLIP.
         fine_tuned: safetensors file of the fine-tuned image encoder; None if the only alpha is 0.
-        alphas: in 0..1.
+        alphas: from 0 to that of `fine_tuned`, which is 1 unless its metadata state another.
         store: whose samples are encoded.
         splits: of the store.
         batch_size: samples encoded at a time.
@@ -70,10 +70,10 @@ def sweep(  # noqa: PLR0913 (half of them are keyword-only options)
     device = best_device()
     visual = clip.visual.to(device).requires_grad_(False)
     zero_shot = {name: tensor.clone() for name, tensor in visual.state_dict().items()}
-    tuned, digest = zero_shot, {"zero_shot": checksum(clip_directory / WEIGHTS_FILE)}
+    tuned, digest, end = zero_shot, {"zero_shot": checksum(clip_directory / WEIGHTS_FILE)}, 1.0
     if fine_tuned is not None:
         tuned = {name: tensor.to(device) for name, tensor in load_weights(fine_tuned).items()}
-        digest["fine_tuned"] = checksum(fine_tuned)
+        digest["fine_tuned"], end = checksum(fine_tuned), end_alpha(fine_tuned)
     elif any(alphas):
         raise ValueError(f"alphas {list(alphas)} without fine-tuned weights; only 0 needs none")
 
@@ -82,7 +82,7 @@ def sweep(  # noqa: PLR0913 (half of them are keyword-only options)
 
     def at(alpha: float) -> Callable[[], Encode]:
         def ready() -> Encode:
-            interpolate_into(visual.state_dict(), zero_shot, tuned, alpha)
+            interpolate_into(visual.state_dict(), zero_shot, tuned, alpha / end)
             return visual
 
         return ready

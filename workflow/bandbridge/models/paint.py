@@ -8,7 +8,10 @@ from torch import Tensor
 
 from bandbridge.models.clip import Clip
 from bandbridge.models.state_dicts import differences
-from bandbridge.models.weights import Weights, load_weights
+from bandbridge.models.weights import Weights, load_metadata, load_weights
+
+# In the metadata of weights at another place of a line than its end.
+ALPHA = "alpha"
 
 
 def interpolate(zero_shot: Mapping[str, Tensor], fine_tuned: Mapping[str, Tensor], alpha: float) -> Weights:
@@ -51,11 +54,26 @@ def interpolate_into(
             target[name].copy_(start.add_(end).to(tensor.dtype))
 
 
-def patch(clip: Clip, fine_tuned: Path, alpha: float) -> Clip:
-    """Give `clip`'s image encoder the weights at `alpha` on the line to a fine-tuned file; returns `clip`."""
-    mixed = interpolate(clip.visual.state_dict(), load_weights(fine_tuned), alpha)
+def patch(clip: Clip, fine_tuned: Path | None, alpha: float) -> Clip:
+    """Give `clip`'s image encoder the weights at `alpha` on the line to a fine-tuned file; returns `clip`.
+
+    Args:
+        clip: the model at alpha 0.
+        fine_tuned: None if `alpha` is 0.
+        alpha: at most `end_alpha` of the file.
+    """
+    if fine_tuned is None:
+        if alpha:
+            raise ValueError(f"alpha {alpha} without fine-tuned weights; only 0 needs none")
+        return clip
+    mixed = interpolate(clip.visual.state_dict(), load_weights(fine_tuned), alpha / end_alpha(fine_tuned))
     clip.visual.load_state_dict(mixed)
     return clip
+
+
+def end_alpha(fine_tuned: Path) -> float:
+    """The alpha of the weights in a file: 1, or that at which a patched model that came by file was patched."""
+    return float(load_metadata(fine_tuned).get(ALPHA, 1))
 
 
 def add_task_vectors(

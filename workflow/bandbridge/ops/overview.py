@@ -1,46 +1,30 @@
-"""What a run prints at the terminal: its plan in words as it begins, its headline figures as it ends.
+"""What a run prints at the terminal as it begins: what it will do, stage by stage, in words.
 
-Neither can stop a run: `opening` and `closing` never raise, and print less where less is known. A dry run, which
-calls none of Snakemake's hooks, ends with the plan.
+It never stops a run, and prints less where less is known. Snakemake's own table has the jobs of each rule and, in a dry
+run, the reason of each job.
 """
 
 import atexit
-import csv
-import glob
 import json
-import statistics
+import logging
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bandbridge.base.alphas import alpha_name, parse_alpha
-from bandbridge.base.paths import EncoderName, Paths, zero_shot
-from bandbridge.base.progress import duration
-from bandbridge.catalogue.datasets import Source, load_dataset
+from bandbridge.base.paths import Paths
+from bandbridge.catalogue.datasets import Source
 from bandbridge.catalogue.text_towers import missing_tower_files
-from bandbridge.config.lines import all_tasks, lines, model_at, nomenclature_of, tasks
-from bandbridge.config.networks import clips, locked_tower, students
+from bandbridge.config.compared import seed_files
+from bandbridge.config.lines import all_tasks, tasks
+from bandbridge.config.networks import clips, fine_tunes, locked_tower, patched_files, student_files, students
 from bandbridge.config.run import Run
 from bandbridge.config.run_notes import run_notes
 from bandbridge.config.scored import evaluated
+from bandbridge.config.seeds import seeds_of
 from bandbridge.ingest.fetch import missing_manual, to_download
-
-# Snakemake's reasons to run a job, as attributes of its `Reason`: the first that holds is shown. A job whose
-# configuration changed may lack outputs as well, so missing outputs come late.
-REASONS = {
-    "forced": "forced by the user",
-    "_incomplete_output": "was interrupted",
-    "params_changed": "its configuration changed",
-    "code_changed": "its code changed",
-    "software_stack_changed": "its software changed",
-    "input_changed": "what it reads changed",
-    "_updated_input": "what it reads changed",
-    "_missing_output": "not made yet",
-    "_updated_input_run": "follows from the above",
-}
-NOT_MADE, FOLLOWS = REASONS["_missing_output"], REASONS["_updated_input_run"]
 
 # Rules by stage: a rule belongs to the first stage that lists the start of its name.
 STAGES = {
@@ -49,12 +33,18 @@ STAGES = {
     "Alignment": ("align", "fetch_weights", "check_first_weights"),
     "Patching": ("finetune", "embed_sweep", "select_alpha", "add_task_vectors", "patch"),
     "Use": ("apply",),
-    "Report": ("collect", "tables", "report", "compare"),
+    "Report": ("collect", "tables", "report", "compare", "seeds"),
     "Evaluation": ("",),
 }
 ORDER = ("Data", "CLIP", "Patching", "Alignment", "Evaluation", "Use", "Report")
-METRICS = {"map": "mAP", "accuracy": "accuracy", "balanced_accuracy": "balanced accuracy"}
-MOST_LINES = 4
+TARGETS = ("all", "fetch", "total")
+# In a dry run's log, an input that is known only after a choice of alpha.
+UNKNOWN = "<TBD>"
+
+
+def stage_of(rule: str) -> str:
+    """The stage that a rule belongs to."""
+    return next(stage for stage, starts in STAGES.items() if rule.startswith(starts))
 
 
 @dataclass(frozen=True)
@@ -62,41 +52,47 @@ class PlannedJob:
     """A job that Snakemake is about to run.
 
     Attributes:
-        benchmark: where its time will be written.
-        encoder: the model on a PAINT line that it makes or scores.
-        waits: for alpha to be chosen, which decides what it does and whether it has to.
+        seed: the seed that it is of; empty where all seeds share it, or there is one.
+        waits: for the choice of alpha, which decides what it does and whether it has to.
     """
 
     rule: str
-    reason: str = NOT_MADE
-    benchmark: Path | None = None
-    threads: int = 1
+    seed: str = ""
     waits: bool = False
-    encoder: EncoderName | None = None
-
-    @property
-    def stage(self) -> str:
-        return next(stage for stage, starts in STAGES.items() if self.rule.startswith(starts))
 
 
-def opening(config: Mapping[str, Any], workflow: Any) -> str:
-    """The plan of the run that Snakemake's `workflow` is about to start; empty where it is not known."""
-    try:
-        return plan_text(config, planned_jobs(workflow), _cores(workflow))
-    except Exception:
-        return ""
+class Overview(logging.Handler):
+    """Collects what Snakemake logs of its plan, in events that are documented for loggers, and prints it in words.
 
+    `RUN_INFO` has the number of jobs of each rule, before the first job of any run; in a dry run, `JOB_INFO` has the
+    files of each job.
+    """
 
-def plan_a_dry_run(config: Mapping[str, Any], workflow: Any) -> None:
-    """Print the plan after Snakemake's own, if what `workflow` is about to do turns out to be a dry run."""
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        super().__init__()
+        self._config = config
+        self._counts: dict[str, int] = {}
+        self._jobs: list[Mapping[str, Any]] = []
 
-    def print_plan() -> None:
-        # Only then is there an executor; --lint, --summary, --dag and the like have none.
-        if workflow.dryrun and planned_jobs(workflow):
-            print(f"\n{opening(config, workflow)}", flush=True)
+    def emit(self, record: logging.LogRecord) -> None:
+        event = getattr(getattr(record, "event", None), "name", None)
+        if event == "RUN_INFO":
+            self._counts = {rule: int(count) for rule, count in record.__dict__["stats"].items() if rule not in TARGETS}
+        elif event == "JOB_INFO":
+            self._jobs.append(record.__dict__)
 
-    if workflow.output_settings.dryrun and not is_quiet(workflow):
-        atexit.register(print_plan)
+    def text(self) -> str:
+        """The plan; empty where Snakemake has planned nothing."""
+        try:
+            jobs = planned_jobs(self._jobs)
+            counts = jobs or [PlannedJob(rule) for rule, count in self._counts.items() for _ in range(count)]
+            return plan_text(self._config, counts, knows_what_waits=bool(jobs)) if counts else ""
+        except Exception:
+            return ""
+
+    def after_a_dry_run(self) -> None:
+        """Print the plan when the process ends: a dry run calls none of Snakemake's hooks."""
+        atexit.register(lambda: (text := self.text()) and print(f"\n{text}", flush=True))
 
 
 def is_quiet(workflow: Any) -> bool:
@@ -104,107 +100,89 @@ def is_quiet(workflow: Any) -> bool:
     return "ALL" in {kind.name for kind in workflow.output_settings.quiet or ()}
 
 
-def closing(config: Mapping[str, Any], workflow: Any) -> str:
-    """The results and headline figures of a finished run, if the report was among its targets.
+def planned_jobs(logged: Sequence[Mapping[str, Any]]) -> list[PlannedJob]:
+    """The jobs of a dry run, from what Snakemake logged of each: those behind a choice of alpha wait for it."""
+    makers = {output: job for job in logged for output in job["output"]}
+    waits: dict[int, bool] = {}
 
-    For other targets, figures of an earlier run are not shown: they may be out of date.
-    """
-    report = Path(Paths(config).report)
-    if not _asks_for_the_report(workflow):
-        outdated = f" {report} is of an earlier run and may be out of date; `snakemake` updates it." * report.exists()
-        return f"Run '{config['run']}': the requested targets are done.{outdated}"
-    try:
-        return headline_text(config)
-    except Exception:
-        return f"Done. Report: {report}" if report.exists() else ""
-
-
-def _asks_for_the_report(workflow: Any) -> bool:
-    """Whether the report is among the requested jobs, whether or not it had to run."""
-    try:
-        return any(job.rule.name == "report" for job in workflow.dag.jobs)
-    except Exception:
-        return False
-
-
-# --- the plan --------------------------------------------------------------------------------------------------------
-
-
-def planned_jobs(workflow: Any) -> list[PlannedJob]:
-    """The jobs to do, from Snakemake's graph of jobs, an undocumented attribute; empty where it is not as expected."""
-    try:
-        jobs = list(workflow.dag.needrun_jobs(exclude_finished=False))
-        choices = [job for job in jobs if job.is_checkpoint]
-        waiting = {*workflow.dag.bfs(workflow.dag.depending, *choices)} - {*choices}
-        return [
-            PlannedJob(
-                job.rule.name,
-                _reason(workflow.dag.reason(job)),
-                Path(str(job.benchmark)) if job.benchmark else None,
-                int(job.threads),
-                job in waiting,
-                _encoder(job.wildcards_dict),
+    def is_waiting(job: Mapping[str, Any]) -> bool:
+        if job["jobid"] not in waits:
+            sources = [makers[path] for path in job["input"] if path in makers]
+            waits[job["jobid"]] = UNKNOWN in job["input"] or any(
+                source["is_checkpoint"] or is_waiting(source) for source in sources
             )
-            for job in jobs
-            if job.output
-        ]
-    except Exception:
-        return []
+        return waits[job["jobid"]]
+
+    return [
+        PlannedJob(job["rule_name"], _seed(job["rule_name"], job["wildcards"] or {}), is_waiting(job))
+        for job in logged
+        if job["output"]
+    ]
 
 
-def _encoder(wildcards: Mapping[str, str]) -> EncoderName | None:
-    if "alpha" in wildcards:
-        return EncoderName(wildcards["line"], parse_alpha(wildcards["alpha"]))
-    return EncoderName.if_on_a_line(wildcards.get("encoder", ""))
+def _seed(rule: str, wildcards: Mapping[str, str]) -> str:
+    in_name = re.match(r"embed_sweep_seed_(\d+)_", rule)
+    return str(wildcards.get("seed") or (in_name[1] if in_name else ""))
 
 
-def _reason(reason: Any) -> str:
-    return next((text for name, text in REASONS.items() if getattr(reason, name, None)), FOLLOWS)
-
-
-def _cores(workflow: Any) -> int | None:
-    """The number of cores that jobs share on this machine; None where they run elsewhere."""
-    try:
-        return int(workflow.cores)
-    except Exception:
-        return None
-
-
-def plan_text(config: Mapping[str, Any], jobs: Sequence[PlannedJob], cores: int | None = None) -> str:
-    """A few lines: what will be done stage by stage and why, and how long that took in earlier runs.
+def plan_text(config: Mapping[str, Any], jobs: Sequence[PlannedJob], knows_what_waits: bool = True) -> str:
+    """A few lines: what will be done stage by stage, and what of it depends on the alpha that is chosen.
 
     Args:
         config: a valid configuration.
-        jobs: those to do; if empty (they may be unknown), only the stages are named.
-        cores: number that the jobs share; None for no estimate of the time.
+        jobs: those to do.
+        knows_what_waits: whether their `waits` and `seed` are known.
     """
-    first = all(job.reason in (NOT_MADE, FOLLOWS) for job in jobs) and not Path(Paths(config).metrics).exists()
-    certain = [job for job in jobs if not job.waits]
+    seeds = seeds_of(config)
+    is_first = not any(Path(Paths({**config, "seed": seed}).metrics).exists() for seed in seeds)
+    named = f"seeds {_listed(seeds)}" if len(seeds) > 1 else f"seed {seeds[0]}"
     waiting = [job for job in jobs if job.waits]
-    plan = [f"Run '{config['run']}', seed {config['seed']}{' (nothing of it exists yet)' * (first and bool(jobs))}:"]
-    plan += _stage_lines(stages(config), certain, first) if jobs else _stage_lines(stages(config))
+    plan = [f"Run '{config['run']}', {named}{' (no results yet)' * is_first}:"]
+    plan += _stage_lines(stages(config), [job for job in jobs if not job.waits])
     if waiting:
         plan.append("Then, depending on the alpha that is chosen:")
-        plan += _stage_lines(stages(config) | after_the_choice(config), waiting, first)
+        plan += _stage_lines(stages(config) | after_the_choice(config), waiting)
     plan += [f"Note: {note}" for note in run_notes(config)]
-    if jobs:
-        depend = f", {len(waiting):,} of which depend on alpha; the choice may add more" * bool(waiting)
-        plan.append(f"{_counted(len(jobs), 'job')} in all{depend}. {_time(config, jobs, cores)}".rstrip())
-    return "\n".join(plan)
+    if len(seeds) > 1 and knows_what_waits:
+        plan.append(_by_seed(jobs))
+    depend = (
+        f", {len(waiting):,} of which depend on alpha; the choice may add more"
+        if waiting
+        else ""
+        if knows_what_waits
+        else "; those of students and chosen models wait for the choice of alpha"
+    )
+    return "\n".join([*plan, f"{_counted(len(jobs), 'job')} in all{depend}."])
 
 
-def _stage_lines(
-    texts: Mapping[str, str], jobs: Sequence[PlannedJob] | None = None, first: bool = False
-) -> Iterable[str]:
-    """A line for each stage that has jobs, or for each stage if the jobs are unknown."""
-    by_stage = {stage: [job for job in jobs or () if job.stage == stage] for stage in texts}
-    listed = [stage for stage in ORDER if stage in texts and (jobs is None or by_stage[stage])]
+def _by_seed(jobs: Sequence[PlannedJob]) -> str:
+    """'12 jobs are shared by all seeds; seeds 0 and 1 add 45 jobs each.'"""
+    counts = Counter(job.seed for job in jobs)
+    shared = counts.pop("", 0)
+    groups: dict[int, list[str]] = {}
+    for seed, count in sorted(counts.items(), key=lambda item: int(item[0])):
+        groups.setdefault(count, []).append(seed)
+    added = [
+        f"seed {seeds[0]} adds {_counted(count, 'job')}"
+        if len(seeds) == 1
+        else f"seeds {_listed(seeds)} add {_counted(count, 'job')} each"
+        for count, seeds in groups.items()
+    ]
+    return f"{_counted(shared, 'job')} shared by all seeds; {', '.join(added) or 'no seed adds any'}."
+
+
+def _listed(values: Sequence[Any]) -> str:
+    *first, last = map(str, values)
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def _stage_lines(texts: Mapping[str, str], jobs: Sequence[PlannedJob]) -> Iterator[str]:
+    """A line for each stage that has jobs."""
+    counts = Counter(stage_of(job.rule) for job in jobs)
+    listed = [stage for stage in ORDER if counts[stage] and stage in texts]
     width = max((len(texts[stage]) for stage in listed), default=0)
     for stage in listed:
-        line = f"  {stage:<11} {texts[stage]:<{width}}"
-        if by_stage[stage]:
-            line += f"  {_counted(len(by_stage[stage]), 'job')}{'' if first else f': {_why(by_stage[stage])}'}"
-        yield line.rstrip()
+        yield f"  {stage:<11} {texts[stage]:<{width}}  {_counted(counts[stage], 'job')}"
 
 
 def stages(config: Mapping[str, Any]) -> dict[str, str]:
@@ -213,16 +191,34 @@ def stages(config: Mapping[str, Any]) -> dict[str, str]:
     texts = {
         "Data": _data(config),
         "CLIP": ", ".join(_clip(config, name, source) for name, source in clips(config).values()),
-        "Patching": f"fine-tune on {patching} for {_counted(config['finetune']['epochs'], 'epoch')}, "
-        f"encode at {len(config['paint']['alphas'])} alphas, choose alpha",
+        "Patching": f"{_patched_by(config, patching)}, "
+        f"encode at {_counted(len(config['paint']['alphas']), 'alpha')}, choose alpha",
     }
     if aligned := students(config):
-        texts["Alignment"] = f"align {', '.join(aligned)} for {_counted(config['align']['epochs'], 'epoch')}"
+        texts["Alignment"] = _aligned_by(config, aligned)
     texts["Evaluation"] = f"score on {', '.join(_with_samples(config, name) for name in evaluated(config))}"
     if config.get("apply"):
         texts["Use"] = f"map or embed {', '.join(config['apply'])}"
-    texts["Report"] = f"{Paths(config).report}, and tables"
+    reports = [Paths({**config, "seed": seed}).report for seed in seeds_of(config)]
+    texts["Report"] = f"{reports[0]}, and tables"
+    if len(reports) > 1:
+        texts["Report"] = f"{reports[0]} and those of the other seeds; {seed_files(config)['page']}"
     return texts
+
+
+def _patched_by(config: Mapping[str, Any], patching: str) -> str:
+    if files := patched_files(config):
+        return f"load {' and '.join(files.values())}"
+    if not fine_tunes(config):
+        return "no fine-tuning"
+    return f"fine-tune on {patching} for {_counted(config['finetune']['epochs'], 'epoch')}"
+
+
+def _aligned_by(config: Mapping[str, Any], aligned: Mapping[str, tuple[str, str]]) -> str:
+    files = student_files(config)
+    trained = [encoder for encoder, (name, _) in aligned.items() if name not in files]
+    parts = [f"align {', '.join(trained)} for {_counted(config['align']['epochs'], 'epoch')}"] if trained else []
+    return ", ".join([*parts, *(f"load {path}" for path in files.values())])
 
 
 def after_the_choice(config: Mapping[str, Any]) -> dict[str, str]:
@@ -272,112 +268,5 @@ def _with_samples(config: Mapping[str, Any], dataset: str) -> str:
         return dataset
 
 
-def _why(jobs: Iterable[PlannedJob]) -> str:
-    """The reasons of a stage's jobs, those that start something before those that follow."""
-    counts = Counter(job.reason for job in jobs)
-    causes = [reason for reason, _ in counts.most_common() if reason != FOLLOWS]
-    return ", ".join(causes) or FOLLOWS
-
-
-def _time(config: Mapping[str, Any], jobs: Sequence[PlannedJob], cores: int | None) -> str:
-    if not cores:
-        return ""
-    measured = [(job, seconds) for job in jobs if (seconds := _seconds(config, job)) is not None]
-    if not measured:
-        return ""
-    # A job with as many threads as cores has the machine to itself; others share it.
-    wall = sum(seconds * min(job.threads, cores) / cores for job, seconds in measured)
-    coverage = "" if len(measured) == len(jobs) else f", which are known for {len(measured)} of the jobs"
-    return f"About {duration(wall)} on {_counted(cores, 'core')} by the times of earlier runs{coverage}."
-
-
-def _seconds(config: Mapping[str, Any], job: PlannedJob) -> float | None:
-    """Seconds of the same job before, in this run or else the median of others; None where it never ran."""
-    paths = Paths(config)
-    if job.benchmark is None or not job.benchmark.is_relative_to(paths.run_logs):
-        return None
-    if (seconds := _measured(job.benchmark)) is not None:
-        return seconds
-    pattern = glob.escape(str(job.benchmark.relative_to(paths.run_logs)))
-    if job.encoder is not None:
-        # Which alpha is chosen differs between runs, and takes the same time.
-        pattern = pattern.replace(str(job.encoder), f"{job.encoder.line}@*")
-    others = Path(paths.log_root).glob(f"*/{pattern}")
-    times = [seconds for path in others if (seconds := _measured(path)) is not None]
-    return statistics.median(times) if times else None
-
-
-def _measured(path: Path) -> float | None:
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return sum(float(row["s"]) for row in csv.DictReader(file, delimiter="\t")) or None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
 def _counted(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
-# --- the headline ----------------------------------------------------------------------------------------------------
-
-
-def headline_text(config: Mapping[str, Any]) -> str:
-    """Where report and tables are, and for each task the score of zero-shot, patched and aligned models, with gains.
-
-    Empty if there is no report: another target was requested.
-    """
-    paths = Paths(config)
-    if not Path(paths.report).exists():
-        return ""
-    headlines = list(_headlines(config, _rows(Path(paths.metrics)), _selected(config)))
-    if len(headlines) > MOST_LINES:
-        headlines[MOST_LINES:] = [f"  and {len(headlines) - MOST_LINES} more in the report"]
-    places = [f"Report: {paths.report}", f"Tables: {paths.results('tables')}/"]
-    return "\n".join([f"Run '{config['run']}' is done.", *headlines, *places])
-
-
-def _selected(config: Mapping[str, Any]) -> dict[str, float]:
-    """The alpha that was chosen on each CLIP's last line, by the line's name."""
-    run = Run(config)
-    alphas = {name: run.alpha_if_chosen(name) for name in run.patched.values()}
-    return {name: float(alpha) for name, alpha in alphas.items() if alpha is not None}
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    """The rows of metrics.csv that headlines are made of: zero-shot, of all classes together."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return [row for row in csv.DictReader(file) if row["task"] == "zero-shot" and not row["class"]]
-
-
-def _headlines(
-    config: Mapping[str, Any], rows: Sequence[Mapping[str, str]], selected: Mapping[str, float]
-) -> Iterable[str]:
-    for name, alpha in selected.items():
-        line = lines(config)[name]
-        aligned = [student for student, (_, teacher) in students(config).items() if teacher == line.clip]
-        encoders = {"zero-shot": zero_shot(line.clip), f"patched (alpha {alpha_name(alpha)})": model_at(line, alpha)}
-        for role in ("patching", "supported"):
-            compared = {**encoders, **{student: student for student in aligned}} if role == "patching" else encoders
-            for task in tasks(config, role):
-                if headline := _headline(task, rows, compared):
-                    yield f"  {f'{line.clip}: ' if len(selected) > 1 else ''}{headline}"
-
-
-def _headline(task: Mapping[str, Any], rows: Sequence[Mapping[str, str]], compared: Mapping[str, str]) -> str:
-    """'digits, accuracy in %: zero-shot 99.3, patched (alpha 0.9) 97.8 (-1.5)'; each gain is over the one before."""
-    dataset = load_dataset(task["dataset"])
-    split = "test" if "test" in dataset.splits else "val"
-    scored_on = (dataset.name, nomenclature_of(task), task["prompts"], dataset.headline, split)
-    keys = ("dataset", "nomenclature", "prompts", "metric", "split")
-    scores = {row["encoder"]: float(row["value"]) for row in rows if tuple(row[key] for key in keys) == scored_on}
-    parts, previous = [], None
-    for number, (label, encoder) in enumerate(compared.items()):
-        if encoder not in scores:
-            continue
-        score = 100 * scores[encoder]
-        parts.append(f"{label} {score:.1f}" + (f" ({score - previous:+.1f})" if previous is not None else ""))
-        # Every student is measured against the patched model, which comes second.
-        previous = score if number < 2 else previous
-    where = "" if split == "test" else " (val)"
-    return f"{dataset.name}{where}, {METRICS[dataset.headline]} in %: {', '.join(parts)}" if parts else ""

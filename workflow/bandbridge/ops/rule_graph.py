@@ -11,11 +11,14 @@ import re
 import sys
 from collections.abc import Mapping
 
-from bandbridge.ops.overview import ORDER, PlannedJob
+from bandbridge.ops.overview import ORDER, stage_of
 
 # Rules that are made for each data set, batch of alphas or encoder: their names begin so.
 CHOICE = "select_alpha"
-FAMILIES = ("embed_sweep", "embed_student", "embed_other", "fetch_encoder")
+FAMILIES = (
+    *("embed_sweep", "embed_student", "embed_other", "fetch_encoder"),
+    *("score_zero_shot", "score_text_retrieval", "score_probe", "score_few_shot", "score_knn"),
+)
 _NODE = re.compile(r"^\s*(id\d+)\[(.+)\]$")
 _ARROW = re.compile(r"^\s*(id\d+) --> (id\d+)$")
 
@@ -80,7 +83,7 @@ def as_mermaid(graph: Graph) -> str:
     arrows = without_redundant(without_circles(graph))
     lines = ["flowchart LR"]
     for stage in ORDER:
-        rules = sorted(rule for rule in graph if PlannedJob(rule).stage == stage)
+        rules = sorted(rule for rule in graph if stage_of(rule) == stage)
         if rules:
             lines += [f"  subgraph {stage}", *(f"    {rule}" for rule in rules), "  end"]
     lines += [f"  {source} --> {rule}" for rule in sorted(arrows) for source in sorted(arrows[rule])]

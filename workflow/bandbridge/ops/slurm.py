@@ -1,13 +1,9 @@
-"""Additions to Snakemake's SLURM plugin: the final state of jobs, and advice on errors."""
+"""Advice on errors of SLURM and of Snakemake's SLURM plugin."""
 
 import re
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-PLUGIN = "snakemake_executor_plugin_slurm"
 PROFILE = "profiles/slurm/config.yaml"
 
 # Parts of error messages of sbatch and the plugin -> what to do.
@@ -45,39 +41,3 @@ def cures_of(logs: str | Sequence[str]) -> list[str]:
 
 def _read(path: str) -> str:
     return Path(path).read_text(encoding="utf-8", errors="replace") if Path(path).is_file() else ""
-
-
-def fix_status_query() -> None:
-    """Make the plugin recognise the end of cancelled and preempted jobs, for which it would wait for ever.
-
-    SLURM's accounting reports 'CANCELLED by <user>', and PREEMPTED whether a job is queued again or not.
-    """
-    plugin = sys.modules.get(PLUGIN)
-    if plugin is None or getattr(plugin, "fixed_by_bandbridge", False):
-        return
-    query = plugin.query_job_status
-
-    async def fixed(*arguments: Any, **named: Any) -> Any:
-        states, seconds = await query(*arguments, **named)
-        return (states and {job: final_state(job, state) for job, state in states.items()}), seconds
-
-    plugin.query_job_status = fixed  # type: ignore[attr-defined]
-    plugin.fixed_by_bandbridge = True  # type: ignore[attr-defined]
-
-
-def final_state(job: str, state: str) -> str:
-    """A job's state in one word; FAILED if it was preempted and is not queued again."""
-    word = state.split()[0] if state.strip() else state
-    return "FAILED" if word == "PREEMPTED" and not _is_queued(job) else word
-
-
-def _is_queued(job: str) -> bool:
-    try:
-        answer = subprocess.run(
-            ["squeue", "--noheader", f"--jobs={job}", "--states=all", "--format=%T"], capture_output=True, text=True
-        )
-    except OSError:
-        return True
-    if answer.returncode:
-        return "Invalid job id" not in answer.stderr  # an unknown job has ended; otherwise the scheduler is busy
-    return answer.stdout.strip() not in ("", "PREEMPTED")

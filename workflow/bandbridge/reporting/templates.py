@@ -4,8 +4,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from bandbridge.base.locations import WORKFLOW
-from bandbridge.reporting.tables.formats import column_groups, used_extras
+from bandbridge.reporting.tables.html import to_html
 from bandbridge.reporting.tables.model import number
+from bandbridge.reporting.tables.texts import column_groups
 
 FOLDER = WORKFLOW / "report"
 
@@ -19,7 +20,7 @@ def template(name: str) -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(number=number, groups=column_groups, extras=used_extras)
+    environment.filters.update(number=number, groups=column_groups, table=to_html)
     return environment.get_template(name)
 
 

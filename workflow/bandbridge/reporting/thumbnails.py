@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from bandbridge.base.data_uris import data_uri
+
 # Pixels: thumbnails of data sets are enlarged to the first edge at least and reduced to the second.
 SMALLEST_EDGE, LARGEST_EDGE = 64, 160
 # Of galleries, images up to the first edge are kept as they are, larger ones are reduced to the second.
@@ -14,7 +16,7 @@ KEPT_EDGE, GALLERY_EDGE = 64, 96
 QUALITY = 82
 
 
-def data_uri(image: Image.Image, kind: str, quality: int = 100) -> str:
+def image_uri(image: Image.Image, kind: str, quality: int = 100) -> str:
     """An image as a data URI.
 
     Args:
@@ -24,7 +26,7 @@ def data_uri(image: Image.Image, kind: str, quality: int = 100) -> str:
     """
     buffer = io.BytesIO()
     image.save(buffer, format=kind.upper(), optimize=True, **({"quality": quality} if kind == "jpeg" else {}))
-    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return data_uri(buffer.getvalue(), f"image/{kind}")
 
 
 def png_uri(pixels: NDArray[np.uint8]) -> str:
@@ -35,16 +37,16 @@ def png_uri(pixels: NDArray[np.uint8]) -> str:
         factor = -(-SMALLEST_EDGE // edge)
         image = image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
     image.thumbnail((LARGEST_EDGE, LARGEST_EDGE), Image.Resampling.LANCZOS)
-    return data_uri(image, "png")
+    return image_uri(image, "png")
 
 
 def gallery_uri(pixels: NDArray[np.uint8]) -> str:
     """An image (y, x, 3) as a small data URI: a PNG of its pixels if there are few, otherwise a reduced JPEG."""
     image = Image.fromarray(pixels)
     if max(image.size) <= KEPT_EDGE:
-        return data_uri(image, "png")
+        return image_uri(image, "png")
     image.thumbnail((GALLERY_EDGE, GALLERY_EDGE), Image.Resampling.LANCZOS)
-    return data_uri(image, "jpeg", QUALITY)
+    return image_uri(image, "jpeg", QUALITY)
 
 
 def decoded(uri: str) -> Image.Image:

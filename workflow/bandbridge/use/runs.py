@@ -89,6 +89,17 @@ def model_of(folder: Path) -> RunModel | None:
     return None
 
 
+def seeds_in(folder: Path) -> list[Path]:
+    """The folders of the seeds of a run with several."""
+    return [seed for seed in sorted(folder.glob("seed-*")) if is_run(seed)]
+
+
+def part_of(run: Path, part: str) -> Path:
+    """A folder of a run, which the seeds of a run with several may share."""
+    is_shared = run.name.startswith("seed-") and not (run / part).is_dir()
+    return (run.parent if is_shared else run) / part
+
+
 def settings_of(run: Path) -> dict[str, Any] | None:
     """The configuration that a run wrote beside its report; None if it has no report yet."""
     path = run / SETTINGS
@@ -166,7 +177,7 @@ def _templates(settings: Mapping[str, Any], name: str) -> tuple[str, ...]:
 def _head(run: Path, clip: str, task: Mapping[str, Any]) -> tuple[Head | None, str | None]:
     """The head that a model was trained under, and its nomenclature, which the data set's file may decide."""
     stated = task.get("nomenclature") or "*"
-    heads = sorted((run / "heads" / clip).glob(f"{task['dataset']}.{stated}.{task['prompts']}.npz"))
+    heads = sorted((part_of(run, "heads") / clip).glob(f"{task['dataset']}.{stated}.{task['prompts']}.npz"))
     if len(heads) > 1:
         # The run belongs to this installation, whose file of the data set states which.
         heads = [path for path in heads if path.name.split(".")[1] == nomenclature_of(task)]

@@ -200,6 +200,8 @@ def _folder(path: Path, settings: Mapping[str, Any] | None) -> _Loaded:
         return _open_clip(path)
     if runs.is_run(path):
         return _of_run(runs.only_model(path), settings)
+    if seeds := runs.seeds_in(path):
+        raise UserError(f"{path} is a run with several seeds; name one of {', '.join(map(str, seeds))}.")
     contents = ", ".join(sorted(item.name for item in path.iterdir())[:8]) or "nothing"
     raise UserError(
         f"{path} is no model: it has none of bandbridge.json (exported), {CONFIG_FILE} (open_clip), {MARKER}, align/ "
@@ -224,7 +226,7 @@ def _of_run(model: runs.RunModel, settings: Mapping[str, Any] | None) -> _Loaded
     student, metadata = load_student(weights), load_metadata(weights)
     facts = {"bands": student.spec.bands, "clip": metadata.get("clip"), "precision": metadata.get("precision")}
     card = runs.describe(model, facts, settings)
-    folder = model.run / "clip" / str(metadata.get("clip"))
+    folder = runs.part_of(model.run, "clip") / str(metadata.get("clip"))
     return _Loaded(Parts(student=student), card, checksum(weights), lambda: load_clip(folder))
 
 
@@ -343,7 +345,7 @@ def _rgb_input(
     """How bands become the input of an RGB encoder: by the composite, if one is known."""
     if card.composite is None:
         return lambda pixels, bands: inputs(pixels), (PICTURE,)
-    composite = Composite(tuple(card.composite["bands"]), float(card.composite["divisor"]))
+    composite = Composite.from_facts(card.composite)
 
     def prepare(pixels: Tensor, bands: tuple[str, ...]) -> Tensor:
         return inputs(pixels if bands == RGB else views.rgb_composite(pixels, bands, composite))

@@ -39,6 +39,12 @@ class Clip(Section):
     pretrained: WeightSources = key(
         "scratch | a tag open_clip lists for `name` | a local checkpoint | an open_clip or transformers folder"
     )
+    patched: WeightSources | None = key(
+        "null: patched in this run | the patched image encoder of each name by file, at the largest of paint.alphas; "
+        "then nothing is fine-tuned, and `finetune` is not read (docs/reproduce-paper.md)",
+        default=None,
+        reruns="the encodings by patched models and what follows",
+    )
     quick_gelu: bool | None = key(
         "null: the activation that the weights' origin demands (OpenAI's: QuickGELU) | true | false", default=None
     )

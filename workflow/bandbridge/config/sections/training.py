@@ -89,9 +89,17 @@ class Paint(Section):
         "how several patching tasks are patched: jointly | sequentially | in_parallel",
         reruns="the fine-tuning and all that follows",
     )
-    alphas: Annotated[list[Share], Field(min_length=2), UNIQUE] = key(
-        "0 is zero-shot CLIP and 1 the fine-tuned model: both are needed",
+    alphas: Annotated[list[Share], Field(min_length=1), UNIQUE] = key(
+        "0 is zero-shot CLIP and 1 the fine-tuned model: both are needed; [0] alone: nothing is patched",
         reruns="the new alphas' embeddings and scores, the choice",
+    )
+    coefficients: Literal["separately", "jointly"] = key(
+        "of tasks patched in parallel: separately, each task's own alpha | jointly, searched over the sum on val",
+        default="separately",
+        reruns="the sum of the task vectors and all that follows",
+    )
+    most_models: Annotated[int, Field(ge=2, le=100_000)] = key(
+        "of a joint search of coefficients; each is scored on val of every task", default=50, reruns="that search"
     )
     select: Select = key(
         "how one of them is chosen on val", reruns="the choice; what follows, if another alpha is chosen"
@@ -154,6 +162,11 @@ class Student(Section):
     )
     pretrained: UserPath | None = key(
         "a local checkpoint of the backbone | a name of workflow/encoders/, fetched | null: random weights"
+    )
+    weights: UserPath | None = key(
+        "null: aligned in this run | the aligned student by file (docs/reproduce-paper.md); then nothing is trained, "
+        "and `pretrained` and `recipe` are not read",
+        default=None,
     )
     modality: str | None = key(
         "null: the data set's first | s1, say, for a student of Sentinel-1; the teacher sees RGB all the same",

@@ -19,7 +19,7 @@ class Tables(Section):
     """What the tables show."""
 
     decimals: Annotated[int, Field(ge=0, le=4)] = key("of percentages")
-    published: bool = key("published figures as rows of their own, beside a run of their backbone and patching task")
+    published: bool = key("published figures in the cells of the models that they are of (backbone, patching task)")
     models: list[str] | None = key(
         "those shown, in this order: zero-shot, patched, fine-tuned, aligned, or encoders' names; null: all"
     )
@@ -43,6 +43,12 @@ class Config(Section):
     seed: Annotated[int, Field(ge=0, le=4_294_967_295)] = key(
         "the one seed: initialisation, order, augmentation, half-samples. Same seed, same metrics.csv",
         reruns="everything that draws: trainings, scores",
+    )
+    seeds: list[Annotated[int, Field(ge=0, le=4_294_967_295)]] = key(
+        "several seeds in place of the one, such as [0, 1, 2]: what depends on the seed runs for each, in "
+        "results/<run>/seed-<n>/, and the run ends in mean and deviation; []: `seed` alone",
+        reruns="a seed that is added: what draws, with that seed alone",
+        default=[],
     )
     data_root: UserPath = key(
         "downloads are in archives/ below it, shared by all runs; read-only if they are all there. "

@@ -2,7 +2,7 @@
 
 import posixpath
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
@@ -21,6 +21,7 @@ from bandbridge.ingest.names import folded, has_image_ending, matches
 from bandbridge.ingest.other_formats import OtherFormats, as_tiff
 from bandbridge.ingest.rasters import RasterError, blocks_must_fit, opened
 from bandbridge.ingest.readers import safe, virtual
+from bandbridge.ingest.readers.tiles import NotTilesError, as_tiles
 from bandbridge.ingest.scene_bands import ProductFacts
 
 BAND = "{band}"
@@ -29,6 +30,8 @@ RESOLUTION = re.compile(r"(?<![A-Za-z0-9])R?(\d{1,4})m(?![A-Za-z0-9])")
 # A product as the Copernicus Data Space delivers it.
 PACKED = re.compile(r"(^|/)S2\w_[^/]*MSIL?(1C|2A)[^/]*\.zip$", re.IGNORECASE)
 MOST_SHOWN = 3
+# Files of one raster; more are rather the samples of another reader.
+MOST_TILES = 1000
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ def find_files(path: Path, pattern: str | None, modality: Modality) -> SceneFile
         path: an archive or a folder.
         pattern: shell pattern of the band files, with `{band}` in place of the band's name; or of one file of all
             bands, whose descriptions say which is which, or which has as many bands in the same order; or of a
-            Sentinel-2 product's .SAFE folder. None for the only product.
+            Sentinel-2 product's .SAFE folder. None for the only product. Several files may be tiles of one raster.
 
     Raises:
         UserError: a file is missing, occurs twice, or has other bands.
@@ -98,9 +101,11 @@ def find_files(path: Path, pattern: str | None, modality: Modality) -> SceneFile
     if pattern is None or (pattern.upper().endswith((safe.ENDING, ".ZIP")) and BAND not in pattern):
         pattern = None if pattern is not None and not path.is_dir() else pattern
         return _of_product(path, names, pattern, bands)
+    contents: dict[str, bytes] = {}
     if BAND in pattern:
-        return SceneFiles({band: BandFile(band_file(path, names, pattern, band)) for band in bands})
-    return _of_one_file(path, names, one_file(path, names, pattern), modality)
+        files = {band: BandFile(band_file(path, names, pattern, band, contents)) for band in bands}
+        return SceneFiles(files, contents=contents)
+    return _of_one_file(path, names, one_file(path, names, pattern, contents), modality, contents)
 
 
 @contextmanager
@@ -127,8 +132,11 @@ def _open(path: Path, file: str, made: bytes | None, formats: OtherFormats, stac
     return raster
 
 
-def band_file(path: Path, names: Sequence[str], pattern: str, band: str) -> str:
-    """The one file of a band; of several that differ only in their resolution, the finest.
+def band_file(path: Path, names: Sequence[str], pattern: str, band: str, contents: dict[str, bytes]) -> str:
+    """The one file of a band; of several that differ only in their resolution, the finest; or its tiles as one.
+
+    Args:
+        contents: where a file that is made of tiles is put.
 
     Raises:
         UserError: none or several match; the message lists candidates.
@@ -137,25 +145,45 @@ def band_file(path: Path, names: Sequence[str], pattern: str, band: str) -> str:
     matching = _matching(names, band_pattern)
     if len(matching) > 1:
         matching = _finest(matching)
-    return _only(path, names, band_pattern, matching, band)
+    return _only(path, names, band_pattern, matching, contents, band)
 
 
-def one_file(path: Path, names: Sequence[str], pattern: str) -> str:
-    """The one file that matches a pattern without a band's name."""
-    return _only(path, names, pattern, _matching(names, pattern))
+def one_file(path: Path, names: Sequence[str], pattern: str, contents: dict[str, bytes]) -> str:
+    """The one file that matches a pattern without a band's name, or its tiles as one."""
+    return _only(path, names, pattern, _matching(names, pattern), contents)
 
 
-def _only(path: Path, names: Sequence[str], pattern: str, matching: Sequence[str], band: str = "") -> str:
+def _only(
+    path: Path,
+    names: Sequence[str],
+    pattern: str,
+    matching: Sequence[str],
+    contents: dict[str, bytes],
+    band: str = "",
+) -> str:
     if len(matching) == 1:
         return matching[0]
     expected = f"the pattern '{pattern}' finds {{}}, expected exactly one"
     if matching:
-        advice = "change the pattern" if band else "change the pattern, or write {band} in place of the band's name"
-        raise UserError(f"{path}: {expected.format(f'{len(matching)} files ({_first(matching)})')}; {advice}")
+        try:
+            contents[pattern] = _mosaic_of_tiles(path, matching)
+        except NotTilesError as reason:
+            advice = "change the pattern" if band else "change the pattern, or write {band} in place of the band's name"
+            several = expected.format(f"{len(matching)} files ({_first(matching)})")
+            raise UserError(f"{path}: {several}, or tiles of one raster, but {reason}; {advice}") from None
+        return pattern
     images = [name for name in names if has_image_ending(name) and not is_junk(name)]
     near = [name for name in images if band and band in posixpath.basename(name)]
     present = f"there are: {_first(near or images)}" if images else "there is no raster"
     raise UserError(f"{path}: {expected.format('no file')}; {present}; change the pattern")
+
+
+def _mosaic_of_tiles(path: Path, files: Sequence[str]) -> bytes:
+    if len(files) > MOST_TILES or any(file.lower().endswith(virtual.ENDING) for file in files):
+        raise NotTilesError("they are too many" if len(files) > MOST_TILES else "VRT files are read one at a time")
+    with ExitStack() as stack:
+        rasters = {file: open_file(path, file, stack) for file in files}
+        return _put_together(as_tiles(rasters), rasters.__getitem__)
 
 
 def _first(names: Sequence[str]) -> str:
@@ -196,8 +224,10 @@ def _of_product(path: Path, names: Sequence[str], pattern: str | None, bands: Se
     return SceneFiles(files, product.images.get(safe.SCENE_CLASSES), product.date)
 
 
-def _of_one_file(path: Path, names: Sequence[str], file: str, modality: Modality) -> SceneFiles:
-    content, contents = read_member(path, file), dict[str, bytes]()
+def _of_one_file(
+    path: Path, names: Sequence[str], file: str, modality: Modality, contents: dict[str, bytes]
+) -> SceneFiles:
+    content = contents.get(file) or read_member(path, file)
     if file.lower().endswith(virtual.ENDING) or content.lstrip().startswith(virtual.BEGINNING):
         vrt = virtual.read_virtual(path, file, content, names)
         if (whole := vrt.whole_files) is not None:
@@ -220,10 +250,14 @@ def _mosaic(path: Path, vrt: virtual.Virtual) -> bytes:
                 rasters[name] = open_file(path, name, stack)
             return rasters[name]
 
-        pixels = virtual.put_together(vrt, opened_once)
-        first = opened_once(vrt.bands[0][0].file)
-        fill = vrt.fills[0] if vrt.fills[0] is not None else first.nodata
-        return as_tiff(pixels, vrt.crs or first.crs, vrt.transform or first.transform, fill, vrt.names)
+        return _put_together(vrt, opened_once)
+
+
+def _put_together(vrt: virtual.Virtual, opened_once: Callable[[str], DatasetReader]) -> bytes:
+    pixels = virtual.put_together(vrt, opened_once)
+    first = opened_once(vrt.bands[0][0].file)
+    fill = vrt.fills[0] if vrt.fills[0] is not None else first.nodata
+    return as_tiff(pixels, vrt.crs or first.crs, vrt.transform or first.transform, fill, vrt.names, first)
 
 
 def _indices(path: Path, file: str, modality: Modality, stated: Declarations, count: int) -> list[int]:

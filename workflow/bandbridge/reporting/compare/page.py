@@ -15,7 +15,7 @@ from bandbridge.metrics.intervals import FEWEST
 from bandbridge.reporting.compare.runs import TASKS, Change, Comparison, Key, Score, tally
 from bandbridge.reporting.compare.seed_tables import seed_sentences, seed_tables, write_seeds
 from bandbridge.reporting.compare.seeds import recipes_of
-from bandbridge.reporting.tables.formats import gain, markdown_text, shown_value, to_markdown
+from bandbridge.reporting.tables.formats import markdown_text, to_markdown
 from bandbridge.reporting.tables.model import (
     SIGNIFICANT,
     STAR,
@@ -32,7 +32,7 @@ from bandbridge.reporting.templates import asset, template
 from bandbridge.scoring.rows import format_cell
 
 # Keys that do not affect a run's results.
-NOT_COMPARED = ("run", "report", "results_root", "log_root")
+NOT_COMPARED = ("run", "seeds", "report", "results_root", "log_root")
 NOT_PAIRED = "°"
 
 
@@ -251,8 +251,6 @@ def write_page(comparison: Comparison, path: Path) -> None:
         runs_table=runs_table(comparison),
         seed_sentences=seed_sentences(recipes),
         seed_tables=seed_tables(recipes),
-        shown_value=shown_value,
-        gain=gain,
         sections=[(titles[table.name], table, bars(table, len(comparison.runs))) for table in tables],
         config=config_table(comparison),
     )

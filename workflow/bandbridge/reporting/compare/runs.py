@@ -14,17 +14,9 @@ from bandbridge.base.files import read_json
 from bandbridge.base.paths import RunPaths, is_on_a_line
 from bandbridge.config.lines import lines
 from bandbridge.metrics.intervals import paired_difference, unpaired_difference
-from bandbridge.reporting.tables.model import (
-    SIGNIFICANT,
-    Curve,
-    encoder_roles,
-    headline,
-    line_of,
-    metric_name,
-    modality_name,
-    read_curve,
-    read_curves,
-)
+from bandbridge.reporting.tables.curves import Curve, read_curve, read_curves
+from bandbridge.reporting.tables.model import SIGNIFICANT, metric_name, modality_name
+from bandbridge.reporting.tables.view import encoder_roles, headline, line_of
 from bandbridge.scoring.draws import HeadlineDraws, load_draws
 from bandbridge.scoring.rows import read_rows
 
@@ -149,10 +141,16 @@ def compare_runs(folders: Sequence[Path]) -> Comparison:
 
 
 def _read_runs(folders: Sequence[Path]) -> list[Run]:
-    names = [folder.name for folder in folders]
+    names = [_name(folder) for folder in folders]
     if len(set(names)) < len(names):
         names = [str(folder) for folder in folders]
     return [_read_run(folder, name) for folder, name in zip(folders, names, strict=True)]
+
+
+def _name(folder: Path) -> str:
+    """A run's name; 'paper-1' for the folder paper/seed-1 of a run with several seeds."""
+    seed = folder.name.removeprefix("seed-")
+    return f"{folder.parent.name}-{seed}" if seed != folder.name and seed.isdecimal() else folder.name
 
 
 def _read_run(folder: Path, name: str) -> Run:

@@ -8,7 +8,8 @@ from bandbridge.base.files import whole_file
 from bandbridge.base.untrusted import as_cell
 from bandbridge.reporting.compare.runs import TASKS, Key
 from bandbridge.reporting.compare.seeds import Recipe, Spread
-from bandbridge.reporting.tables.formats import markdown_text, to_latex, to_markdown
+from bandbridge.reporting.tables.formats import markdown_text, to_markdown
+from bandbridge.reporting.tables.latex import to_latex
 from bandbridge.reporting.tables.model import (
     Cell,
     Column,

@@ -13,7 +13,7 @@ from bandbridge.reporting.compare.runs import Comparison, Key, Run, Score
 from bandbridge.scoring.draws import load_draws
 
 # Sections and keys that do not affect a run's scores, besides the seed itself.
-NO_RECIPE = ("run", "seed", "report", "tables", "compare", "apply", "results_root", "log_root")
+NO_RECIPE = ("run", "seed", "seeds", "report", "tables", "compare", "apply", "results_root", "log_root")
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from bandbridge.config.lines import lines, model_at, nomenclature_of, tasks
 from bandbridge.reporting.figures import run as plots
 from bandbridge.reporting.figures.run import Intervals
 from bandbridge.reporting.figures.style import Album, Plot
-from bandbridge.reporting.page.summary import percent
 from bandbridge.reporting.tables.all import Curve, main_metric, short_title
+from bandbridge.reporting.tables.model import percent
 
 
 def short_titles(datasets: str) -> str:
@@ -32,7 +32,7 @@ def paint_plots(curve: Curve, config: Mapping[str, Any], metrics: pd.DataFrame, 
     kept = list(line.kept) if line else tasks(config, "supported")
     supported = " and ".join(short_title(task["dataset"]) for task in kept) if curve.has_supported else ""
     spans = _intervals(curve, config, metrics)
-    ends = [_spoken_point(curve, alpha) for alpha in dict.fromkeys([0.0, curve.selected, 1.0])]
+    ends = [_spoken_point(curve, alpha) for alpha in dict.fromkeys([0.0, curve.selected, curve.points["alpha"].max()])]
     name = f"paint-{curve.clip}-{curve.dataset}"
     data = _curve_data(curve, spans)
     result = []

@@ -8,9 +8,8 @@ import pandas as pd
 from bandbridge.reporting.figures import models as plots_models
 from bandbridge.reporting.figures.style import Album, Plot
 from bandbridge.reporting.page.models import drawn_models, prompts_of_tasks
-from bandbridge.reporting.page.summary import percent
 from bandbridge.reporting.tables.all import Curve, headline, metric_name, short_title, shown_models
-from bandbridge.reporting.tables.model import distinct_titles
+from bandbridge.reporting.tables.model import distinct_titles, percent
 
 MOST_MODELS = 24
 PROBED = ("zero-shot", "knn", "linear-probe")

@@ -121,7 +121,7 @@ def total_cost(stages: Sequence[Cost]) -> Cost:
 def _by_stage(folder: Path) -> Iterator[tuple[str, Path]]:
     """Each benchmark in a folder of logs, with its stage: the folder that it is in, or itself."""
     for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if entry.is_dir():
+        if entry.is_dir() and not entry.name.startswith("seed-"):  # of each seed, where a run has several
             yield from ((entry.name, file) for file in sorted(entry.rglob("*.tsv")))
         elif entry.suffix == ".tsv":
             yield entry.stem, entry

@@ -12,7 +12,7 @@ from bandbridge.catalogue.text_towers import load_text_tower
 from bandbridge.config.lines import final_lines, lines, model_at, nomenclature_of, tasks
 from bandbridge.config.networks import clips, locked_tower, students, uses_scratch
 from bandbridge.reporting.tables.all import Curve, dataset_title, headline, metric_name, number, short_title
-from bandbridge.reporting.tables.model import SIGNIFICANT, rank_value
+from bandbridge.reporting.tables.model import SIGNIFICANT, percent, rank_value
 
 OVER_ZERO_SHOT, OVER_PATCHED = "gain", "gain_over_patched"
 MOST_STUDENTS = 6
@@ -201,11 +201,6 @@ def _aside(gain: Gain, level: str = "", change: bool = True) -> str:
     if gain.p is not None and gain.p >= SIGNIFICANT:
         parts.append("which chance could do")
     return f" ({', '.join(parts)})"
-
-
-def percent(value: float) -> str:
-    """'38.0 %' of 0.38, with a space that does not break."""
-    return f"{number(100 * value)}\N{NO-BREAK SPACE}%"
 
 
 def p_text(p: float) -> str:

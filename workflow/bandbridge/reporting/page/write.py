@@ -1,6 +1,5 @@
 """The report: one self-contained HTML page, a view of metrics.csv and of the run's other files."""
 
-import base64
 import multiprocessing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -13,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from bandbridge import __version__
+from bandbridge.base.data_uris import data_uri
 from bandbridge.base.files import whole_directory, whole_file
 from bandbridge.catalogue.text_towers import load_text_tower
 from bandbridge.config.lines import patched_models, tasks
@@ -233,7 +233,6 @@ def downloads(tables: Sequence[Path]) -> dict[str, list[tuple[str, str]]]:
     """Table name -> (file name, data URI) of its files, which are embedded in the page."""
     result: dict[str, list[tuple[str, str]]] = {}
     for path in tables:
-        content = base64.b64encode(path.read_bytes()).decode()
-        uri = f"data:{MEDIA_TYPES[path.suffix]};charset=utf-8;base64,{content}"
+        uri = data_uri(path.read_bytes(), f"{MEDIA_TYPES[path.suffix]};charset=utf-8")
         result.setdefault(path.stem, []).append((path.name, uri))
     return result

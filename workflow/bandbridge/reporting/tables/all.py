@@ -1,6 +1,7 @@
 """Tables for a paper, as views of metrics.csv and of the PAINT curve; only differences are computed here."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -9,27 +10,25 @@ from bandbridge.catalogue.titles import dataset_title, short_title
 from bandbridge.config.evaluation import TABLES
 from bandbridge.config.students_in_words import ablation_facts
 from bandbridge.metrics.intervals import FEWEST
+from bandbridge.reporting.tables.curves import Curve, read_curves
 from bandbridge.reporting.tables.model import (
     NOTHING,
     PER_CLASS,
     Cell,
     Column,
-    Curve,
     Line,
     Table,
-    View,
-    headline,
+    distinct_titles,
     main_metric,
     metric_name,
     number,
-    read_curves,
     scaled,
-    shown_models,
     with_marks_explained,
 )
 from bandbridge.reporting.tables.scores import classification_table, details_table, few_shot_table, linear_probe_table
 from bandbridge.reporting.tables.spaces import gap_table, retrieval_table, text_retrieval_table, words_table
 from bandbridge.reporting.tables.study import Facts, ablations_table, prompts_table
+from bandbridge.reporting.tables.view import View, headline, shown_models
 
 __all__ = [
     "NOTHING",
@@ -65,7 +64,7 @@ def all_tables(  # noqa: PLR0913 (keyword-only options: the keys of the section 
     datasets: Sequence[str] | None = None,
     decimals: int = 1,
     published: bool = True,
-    patched: Sequence[Mapping[str, str]] = (),
+    patched: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Table]:
     """Every table of a run by name. The table of a stage that was switched off has no rows.
 
@@ -79,13 +78,13 @@ def all_tables(  # noqa: PLR0913 (keyword-only options: the keys of the section 
             'fine-tuned', 'aligned'); None for all.
         datasets: to show, in this order; None for all.
         decimals: of percentages.
-        published: whether to add published figures below those of the run.
+        published: whether to add published figures, in the cells of the models that they are of.
         patched: the models that published figures may be of, as from `patched_models`.
 
     Raises:
         UserError: `models` or `datasets` has a name that is missing from the run.
     """
-    view = View(metrics, curves, models, datasets, decimals, patched)
+    view = View(metrics, curves, models, datasets, decimals, patched, students or {})
     tables = (
         classification_table(view, published, notes),
         details_table(view),
@@ -114,12 +113,13 @@ def paint_table(curves: Sequence[Curve], decimals: int = 1) -> Table:
     if len(tasks) > 1:
         columns.append(Column("", "mean, val", "mean_val", decimals=decimals))
     several_clips, several = len({curve.clip for curve in curves}) > 1, len(curves) > 1
+    titles = distinct_titles(curve.dataset for curve in curves)
     headings = (*(["CLIP"] if several_clips else []), *(["Patched on"] if several else []), "α")
     lines = [
         Line(
             (
                 *([curve.clip] if several_clips else []),
-                *([dataset_title(curve.dataset)] if several else []),
+                *([titles[curve.dataset]] if several else []),
                 alpha_name(point["alpha"]),
             ),
             tuple(_curve_cell(point, column.key) for column in columns),

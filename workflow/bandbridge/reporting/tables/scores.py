@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from bandbridge.base.paths import zero_shot
-from bandbridge.catalogue.published import Figure, figures, published_note
-from bandbridge.catalogue.titles import dataset_title
+from bandbridge.catalogue.published import Figure, published_note
 from bandbridge.reporting.tables.model import (
     SIGNIFICANT,
     STAR,
@@ -15,17 +14,20 @@ from bandbridge.reporting.tables.model import (
     Column,
     Line,
     Table,
-    View,
-    grouped,
-    headline,
-    left_out_counts,
     main_metric,
     metric_name,
-    percent_cell,
-    sample_counts,
     scaled,
+    score_cell,
     with_best,
 )
+from bandbridge.reporting.tables.quotes import (
+    figures_of,
+    published_cell,
+    quoted_encoders,
+    quotes_by_place,
+    shown_figures,
+)
+from bandbridge.reporting.tables.view import View, grouped, headline, left_out_counts, sample_counts
 
 DETAILS = {
     "top5_accuracy": "top-5",
@@ -53,6 +55,7 @@ class Scores:
     metric: str
     rows: pd.DataFrame
     tested: Mapping[str, tuple[float | None, float | None]]
+    modality: str = ""
 
 
 def classification_table(view: View, published: bool = True, notes: Sequence[str] = ()) -> Table:
@@ -63,7 +66,7 @@ def classification_table(view: View, published: bool = True, notes: Sequence[str
         published: whether to add published figures.
         notes: what the run leaves out, in sentences.
     """
-    return _model_table(
+    return model_table(
         "classification",
         "Zero-shot classification, in %, with intervals and, signed, the gain over zero-shot CLIP in points.",
         view,
@@ -79,7 +82,7 @@ def linear_probe_table(view: View, published: bool = True) -> Table:
     both = len({part.task for part in scores}) > 1
     datasets = [part.dataset for part in scores]
     scores.sort(key=lambda part: datasets.index(part.dataset))
-    return _model_table(
+    return model_table(
         "linear_probe",
         f"Linear probe{' and k-NN' if both else ''} on frozen embeddings, in %, with intervals and, signed, "
         "the gain over zero-shot CLIP's embeddings in points.",
@@ -97,14 +100,14 @@ def few_shot_table(view: View) -> Table:
         base, _, k = metric.partition("@")
         key = "/".join(filter(None, [dataset, nomenclature, metric]))
         detail = ", ".join(filter(None, [metric_name(base), nomenclature]))
-        column = Column(dataset_title(dataset), f"k = {k}", key, detail, decimals=view.decimals)
+        column = Column(view.titles[dataset], f"k = {k}", key, detail, decimals=view.decimals)
         chosen = groups[dataset, nomenclature, metric]
         scores.append(Scores(column, "few-shot", dataset, nomenclature, metric, chosen, {}))
     caption = (
         "Linear probe on k samples per class, in %: the mean and the interval over repeated draws and, signed, the "
         "gain over zero-shot CLIP's embeddings in points."
     )
-    return _model_table("few_shot", caption, view, scores, published=False)
+    return model_table("few_shot", caption, view, scores, published=False)
 
 
 def details_table(view: View) -> Table:
@@ -126,7 +129,7 @@ def details_table(view: View) -> Table:
     for (dataset, nomenclature, prompts), group in grouped(rows, "dataset", "nomenclature", "prompts").items():
         scored = set(group["encoder"])
         encoders = [encoder for encoder in names if encoder in scored]
-        texts = [(names[encoder], dataset_title(dataset), nomenclature, prompts) for encoder in encoders]
+        texts = [(names[encoder], view.titles[dataset], nomenclature, prompts) for encoder in encoders]
         lines += grid_lines(group, encoders, columns, texts)
     return Table(
         "details",
@@ -150,7 +153,7 @@ def zero_shot_scores(view: View) -> list[Scores]:
     for (dataset, nomenclature, prompts, metric), chosen in grouped(rows, *same, "metric").items():
         key = "/".join(filter(None, [dataset, nomenclature, prompts, metric]))
         detail = ", ".join(filter(None, [nomenclature, prompts]))
-        column = Column(dataset_title(dataset), metric_name(metric), key, detail, decimals=view.decimals)
+        column = Column(view.titles[dataset], metric_name(metric), key, detail, decimals=view.decimals)
         of_column = tested_gains(tested.get((dataset, nomenclature, prompts), gains.iloc[:0]), f"{metric}_gain")
         parts.append(Scores(column, "zero-shot", dataset, nomenclature, metric, chosen, of_column))
     return parts
@@ -163,7 +166,7 @@ def probe_scores(view: View, task: str, label: str = "") -> list[Scores]:
     for (dataset, nomenclature, metric), chosen in grouped(rows, "dataset", "nomenclature", "metric").items():
         key = "/".join(filter(None, [dataset, nomenclature, metric, "knn" if task == "knn" else ""]))
         column = Column(
-            dataset_title(dataset), f"{label}{metric_name(metric)}", key, nomenclature, decimals=view.decimals
+            view.titles[dataset], f"{label}{metric_name(metric)}", key, nomenclature, decimals=view.decimals
         )
         parts.append(Scores(column, task, dataset, nomenclature, metric, chosen, {}))
     return parts
@@ -198,7 +201,7 @@ def score_cells(scores: Scores, encoders: Sequence[str]) -> list[Cell]:
         base = bases.get(row["clip"], only_base)
         if gain is None and base is not None and encoder != zero_shot(row["clip"]):
             gain = row["value"] - base
-        cells.append(replace(percent_cell(row), gain=scaled(gain), p=p))
+        cells.append(replace(score_cell(row), gain=scaled(gain), p=p))
     return cells
 
 
@@ -206,26 +209,53 @@ def grid_lines(
     rows: pd.DataFrame, encoders: Sequence[str], columns: Sequence[Column], texts: Sequence[tuple[str, ...]]
 ) -> list[Line]:
     """One row per encoder with the columns' metrics in percent, the best of each in bold."""
-    values = {(row["encoder"], row["metric"]): percent_cell(row) for row in rows.to_dict("records")}
+    values = {(row["encoder"], row["metric"]): score_cell(row) for row in rows.to_dict("records")}
     grid = [
         with_best([values.get((encoder, column.key), Cell()) for encoder in encoders], column) for column in columns
     ]
     return [Line(text, tuple(cells[index] for cells in grid)) for index, text in enumerate(texts)]
 
 
-def _model_table(
+def model_table(
     name: str, caption: str, view: View, scores: Sequence[Scores], published: bool, further: Sequence[str] = ()
 ) -> Table:
+    """One row per model and one column per element of `scores`, with gains and published figures in their cells.
+
+    Args:
+        name: of the table.
+        caption: its caption.
+        view: the data, and how to display it.
+        scores: the columns.
+        published: whether to add published figures.
+        further: sentences for the end of the note.
+    """
     rows = pd.concat([part.rows for part in scores], ignore_index=True) if scores else view.metrics.iloc[:0]
     names = view.of(rows)
     grid = [with_best(score_cells(part, list(names)), part.column) for part in scores]
-    lines = [Line((model,), tuple(column[index] for column in grid)) for index, model in enumerate(names.values())]
-    figures_below = figures_of_columns(view, scores) if published and lines else []
+    figures = figures_of(view, [part.task for part in scores]) if published and names else []
+    places = [
+        (figure, (encoder, index))
+        for index, part in enumerate(scores)
+        for figure in figures
+        if _belongs(figure, part)
+        for encoder in quoted_encoders(view, figure)
+        if encoder in set(part.rows["encoder"])
+    ]
+    others = [figure for figure in figures if not figure.clip and any(_belongs(figure, part) for part in scores)]
+    shown, marks = shown_figures(places, others)
+    quotes = quotes_by_place(places, marks)
+    lines = [
+        Line(
+            (model,),
+            tuple(replace(cells[row], quotes=quotes.get((encoder, index), ())) for index, cells in enumerate(grid)),
+        )
+        for row, (encoder, model) in enumerate(names.items())
+    ]
     notes = [
         SIGNIFICANCE if any(cell.mark for line in lines for cell in line.cells) else "",
-        sample_counts(rows),
-        left_out_counts(view.metrics, rows),
-        published_note(figures_below),
+        sample_counts(view, rows),
+        left_out_counts(view, rows),
+        published_note(shown),
         *(further if lines else ()),
     ]
     return Table(
@@ -233,38 +263,21 @@ def _model_table(
         caption,
         ("Model",),
         tuple(part.column for part in scores) if lines else (),
-        (*lines, *_published_lines(figures_below, scores)),
+        (*lines, *_lines_of_others(others, scores, marks)),
         " ".join(filter(None, notes)),
     )
 
 
-def figures_of_columns(view: View, scores: Sequence[Scores]) -> list[Figure]:
-    """The published figures that belong to one of the columns."""
-    tasks = dict.fromkeys(part.task for part in scores)
-    every = [figure for task in tasks for figure in figures(task, view.patched)]
-    return [figure for figure in every if any(_belongs(figure, part) for part in scores)]
-
-
 def _belongs(figure: Figure, part: Scores) -> bool:
-    return (figure.task, figure.dataset, figure.nomenclature, figure.metric) == (
-        part.task,
-        part.dataset,
-        part.nomenclature,
-        part.metric,
-    )
+    return figure.column == (part.task, part.dataset, part.nomenclature, part.modality, part.metric)
 
 
-def published_cell(figure: Figure) -> Cell:
-    """A published figure: a score, or only a gain."""
-    return Cell(figure.value, gain=figure.gain)
-
-
-def _published_lines(published: Sequence[Figure], scores: Sequence[Scores]) -> list[Line]:
+def _lines_of_others(others: Sequence[Figure], scores: Sequence[Scores], marks: Mapping[str, str]) -> list[Line]:
     lines = []
-    for name, provenance in dict.fromkeys((figure.name, figure.provenance) for figure in published):
-        of_model = [figure for figure in published if (figure.name, figure.provenance) == (name, provenance)]
+    for model, provenance in dict.fromkeys((figure.model, figure.provenance) for figure in others):
+        of_model = [figure for figure in others if (figure.model, figure.provenance) == (model, provenance)]
         cells = [
             next((published_cell(figure) for figure in of_model if _belongs(figure, part)), Cell()) for part in scores
         ]
-        lines.append(Line((name,), tuple(cells), source=provenance))
+        lines.append(Line((f"{model} {marks[provenance]}",), tuple(cells), source=provenance))
     return lines

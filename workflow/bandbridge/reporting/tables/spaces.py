@@ -1,28 +1,32 @@
 """Tables of the embedding space: retrieval across modalities, by text and by words, and the modality gap."""
 
 import statistics
-from collections.abc import Hashable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import pandas as pd
 
-from bandbridge.catalogue.published import Figure, figures, published_note
-from bandbridge.catalogue.titles import dataset_title
+from bandbridge.catalogue.published import published_note
 from bandbridge.reporting.tables.model import (
     Cell,
     Column,
     Line,
     Table,
-    View,
-    distinct,
     metric_name,
     modality_name,
-    percent_cell,
-    sample_counts,
     scaled,
+    score_cell,
     with_best,
 )
-from bandbridge.reporting.tables.scores import published_cell
+from bandbridge.reporting.tables.quotes import (
+    figures_of,
+    published_cell,
+    quoted_encoders,
+    quotes_by_place,
+    shown_figures,
+)
+from bandbridge.reporting.tables.scores import Scores, model_table
+from bandbridge.reporting.tables.view import View, distinct, grouped, sample_counts
 
 RANKED = {"recall@": "Recall, %", "precision@": "Precision, %", "label_map@": "Shared labels, %"}
 GAP_GROUPS = {
@@ -37,30 +41,33 @@ GAP_GROUPS = {
 
 
 def retrieval_table(view: View, published: bool = True) -> Table:
-    """Retrieval between an RGB composite and all bands: one row per model, data set and direction."""
+    """Retrieval between an RGB composite and all bands: one row per model; columns by data set, direction, measure."""
     rows = view.task("retrieval")
     rows = rows[rows["split"] == "test"]
-    columns = _ranked_columns(rows, view.decimals)
-    columns.append(Column("", metric_name("median_rank"), "median_rank", smaller_is_better=True))
-    lines = _ranked_lines(view, rows, columns, ("dataset", "modality"))
-    of_others = _figures_of(view, rows) if published and lines else []
-    cells = {_key(figure): published_cell(figure) for figure in reversed(of_others)}
-    lines += [
-        Line(
-            (name, dataset_title(dataset), modality_name(modality)),
-            tuple(cells.get((name, dataset, modality, column.key), Cell()) for column in columns),
-            source=provenance,
-        )
-        for name, dataset, modality, provenance in dict.fromkeys((*_key(f)[:3], f.provenance) for f in of_others)
-    ]
+    measures = _ranked_columns(rows, view.decimals)
+    measures.append(Column("", metric_name("median_rank"), "median_rank", smaller_is_better=True))
+    groups = grouped(rows, "dataset", "modality", "metric")
+    scores = []
+    for dataset, modality in distinct(rows, "dataset", "modality"):
+        for measure in measures:
+            chosen = groups.get((dataset, modality, measure.key))
+            if chosen is None:
+                continue
+            column = replace(
+                measure,
+                group=view.titles[dataset],
+                label=modality_name(modality),
+                detail=measure.label,
+                key=f"{dataset}/{modality}/{measure.key}",
+            )
+            scores.append(Scores(column, "retrieval", dataset, "", measure.key, chosen, {}, modality))
     caption = (
-        "Retrieval of a sample's counterpart in the other modality among the whole test split, by cosine similarity."
+        "Retrieval of a sample's counterpart in the other modality among the whole test split, by cosine similarity: "
+        "recall in %."
     )
-    if any(column.key.startswith("label_map@") for column in columns):
+    if any(column.key.startswith("label_map@") for column in measures):
         caption += " mAP@k: mean average precision within the k nearest, of samples that share a label with the query."
-    note = " ".join(filter(None, [sample_counts(rows), published_note(of_others)]))
-    headings = ("Model", "Data set", "Query → gallery")
-    return Table("retrieval", caption, headings, tuple(columns) if lines else (), tuple(lines), note)
+    return model_table("retrieval", caption, view, scores, published)
 
 
 def text_retrieval_table(view: View) -> Table:
@@ -77,7 +84,7 @@ def text_retrieval_table(view: View) -> Table:
     )
     headings = ("Model", "Data set", "Classes", "Prompts", "Query → gallery")
     return Table(
-        "text_retrieval", caption, headings, tuple(columns) if lines else (), tuple(lines), sample_counts(rows)
+        "text_retrieval", caption, headings, tuple(columns) if lines else (), tuple(lines), sample_counts(view, rows)
     )
 
 
@@ -110,7 +117,7 @@ def words_table(view: View, words: Mapping[str, Mapping[str, Sequence[str]]]) ->
 
     lines: list[Line] = []
     for dataset in datasets:
-        title, total = dataset_title(dataset), carriers[dataset, ""]
+        title, total = view.titles[dataset], carriers[dataset, ""]
         of_words = [
             line((title, name, word), Cell(scaled(carriers[dataset, word] / total)), dataset, word, "precision")
             for name, listed in words.get(dataset, {}).items()
@@ -130,7 +137,7 @@ def words_table(view: View, words: Mapping[str, Mapping[str, Sequence[str]]]) ->
         "the precision of random images; lift is precision over that share, its mean over the words."
     )
     headings = ("Data set", "Class", "Word")
-    return Table("words", caption, headings, tuple(columns) if lines else (), tuple(lines), sample_counts(means))
+    return Table("words", caption, headings, tuple(columns) if lines else (), tuple(lines), sample_counts(view, means))
 
 
 def _ranked_columns(rows: pd.DataFrame, decimals: int) -> list[Column]:
@@ -151,8 +158,7 @@ def _ranked_lines(
     """One row per model in each group of `keys`; the best is bold among those that share the first `together` keys."""
     names = view.of(rows)
     values = {
-        (*(row[key] for key in keys), row["encoder"], row["metric"]): _ranked_cell(row)
-        for row in rows.to_dict("records")
+        (*(row[key] for key in keys), row["encoder"], row["metric"]): score_cell(row) for row in rows.to_dict("records")
     }
     lines: list[Line] = []
     for group in distinct(rows, *keys[:together]):
@@ -168,23 +174,9 @@ def _ranked_lines(
             for column in columns
         ]
         for index, (encoder, end) in enumerate(scored):
-            texts = (names[encoder], dataset_title(end[0]), *end[1:-1], modality_name(end[-1]))
+            texts = (names[encoder], view.titles[end[0]], *end[1:-1], modality_name(end[-1]))
             lines.append(Line(texts, tuple(cells[index] for cells in grid)))
     return lines
-
-
-def _ranked_cell(row: Mapping[Hashable, Any]) -> Cell:
-    return Cell(float(row["value"])) if row["metric"] == "median_rank" else percent_cell(row)
-
-
-def _key(figure: Figure) -> tuple[str, str, str, str]:
-    return figure.name, figure.dataset, figure.modality, figure.metric
-
-
-def _figures_of(view: View, rows: pd.DataFrame) -> list[Figure]:
-    measured = set(distinct(rows, "dataset", "modality", "metric"))
-    task = str(rows["task"].iloc[0])
-    return [figure for figure in figures(task, view.patched) if _key(figure)[1:] in measured]
 
 
 def gap_table(view: View, published: bool = True) -> Table:
@@ -204,25 +196,37 @@ def gap_table(view: View, published: bool = True) -> Table:
         )
         for row in rows.to_dict("records")
     }
+    figures = figures_of(view, ["gap"]) if published else []
+    places = [
+        (figure, place)
+        for figure in figures
+        for encoder in quoted_encoders(view, figure)
+        if (place := (figure.dataset, encoder, figure.modality, figure.metric)) in values
+    ]
+    others = [figure for figure in figures if not figure.clip and (figure.modality, figure.metric) in measured]
+    shown, marks = shown_figures(places, others)
+    quotes = quotes_by_place(places, marks)
     lines = []
     for (dataset,) in distinct(rows, "dataset"):
         for encoder, name in names.items():
-            cells = tuple(values.get((dataset, encoder, *key), Cell()) for key in measured)
+            cells = tuple(
+                replace(values.get(place, Cell()), quotes=quotes.get(place, ()))
+                for place in ((dataset, encoder, *key) for key in measured)
+            )
             if any(cell.value is not None for cell in cells):
-                lines.append(Line((name, dataset_title(dataset)), cells))
-    of_others = _figures_of(view, rows) if published and lines else []
+                lines.append(Line((name, view.titles[dataset]), cells))
     lines += [
         Line(
-            (figure.name, dataset_title(figure.dataset)),
+            (f"{figure.model} {marks[figure.provenance]}", view.titles[figure.dataset]),
             tuple(published_cell(figure) if key == (figure.modality, figure.metric) else Cell() for key in measured),
             source=figure.provenance,
         )
-        for figure in of_others
+        for figure in others
     ]
     caption = (
         "The modality gap on the test splits: distance between the centroids, alignment and uniformity of unit-length "
         "embeddings (Wang and Isola 2020; lower is closer, and more evenly spread), mean cosine of pairs; and the mean "
         "cosine of an image's embedding before and after patching."
     )
-    note = " ".join(filter(None, [sample_counts(rows), published_note(of_others)]))
+    note = " ".join(filter(None, [sample_counts(view, rows), published_note(shown)]))
     return Table("gap", caption, ("Model", "Data set"), columns if lines else (), tuple(lines), note)

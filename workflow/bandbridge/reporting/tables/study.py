@@ -5,7 +5,6 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from bandbridge.catalogue.titles import dataset_title
 from bandbridge.reporting.tables.model import (
     SIGNIFICANT,
     STAR,
@@ -13,17 +12,14 @@ from bandbridge.reporting.tables.model import (
     Column,
     Line,
     Table,
-    View,
-    distinct,
-    headline,
     metric_name,
     modality_name,
-    percent_cell,
-    sample_counts,
     scaled,
+    score_cell,
     with_best,
 )
 from bandbridge.reporting.tables.scores import Scores, probe_scores, tested_gains, zero_shot_scores
+from bandbridge.reporting.tables.view import View, distinct, headline, sample_counts
 
 Facts = Mapping[str, Mapping[str, str]]
 OVER_PATCHED = (
@@ -53,7 +49,7 @@ def prompts_table(view: View) -> Table:
             best, worst = max(values, key=values.__getitem__), min(values, key=values.__getitem__)
             numbers = (statistics.mean(values.values()), statistics.stdev(values.values()), values[best], values[worst])
             what = f"{metric_name(metric)}, {nomenclature}"
-            texts = (name, dataset_title(dataset), what, str(len(values)), best, worst)
+            texts = (name, view.titles[dataset], what, str(len(values)), best, worst)
             lines.append(Line(texts, tuple(Cell(scaled(value)) for value in numbers)))
     return Table(
         "prompts",
@@ -61,7 +57,7 @@ def prompts_table(view: View) -> Table:
         ("Model", "Data set", "Measure", "Sets", "Best set", "Worst set"),
         columns if lines else (),
         tuple(lines),
-        sample_counts(rows) if lines else "",
+        sample_counts(view, rows) if lines else "",
     )
 
 
@@ -114,7 +110,7 @@ def _over_patched(view: View, part: Scores, encoders: Sequence[str]) -> list[Cel
             cells.append(Cell())
             continue
         gain, p = tested.get(encoder, (None, None))
-        cells.append(replace(percent_cell(by_encoder[encoder]), gain=scaled(gain), p=p))
+        cells.append(replace(score_cell(by_encoder[encoder]), gain=scaled(gain), p=p))
     return cells
 
 
@@ -129,10 +125,8 @@ def _recalls(view: View, encoders: Sequence[str]) -> list[tuple[Column, list[Cel
     result = []
     for dataset, modality in distinct(rows, "dataset", "modality"):
         group = rows[(rows["dataset"] == dataset) & (rows["modality"] == modality)]
-        values = {str(row["encoder"]): percent_cell(row) for row in group.to_dict("records")}
+        values = {str(row["encoder"]): score_cell(row) for row in group.to_dict("records")}
         key = f"{dataset}/{modality}/{metric}"
-        column = Column(
-            dataset_title(dataset), metric_name(metric), key, modality_name(modality), decimals=view.decimals
-        )
+        column = Column(view.titles[dataset], metric_name(metric), key, modality_name(modality), decimals=view.decimals)
         result.append((column, [values.get(encoder, Cell()) for encoder in encoders]))
     return result

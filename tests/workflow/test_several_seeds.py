@@ -1,0 +1,36 @@
+"""A run with several seeds, from nothing to its mean and deviation."""
+
+import csv
+
+import pytest
+from clones import Clone
+
+
+@pytest.mark.slow
+def test_seeds_end_in_their_mean_and_each_is_the_run_of_this_seed_alone(finished_run: Clone, copied_run: Clone):
+    alone = (finished_run.root / "results/small/metrics.csv").read_bytes()
+    copied_run.configure({"seeds": [0, 1]})
+    ran = copied_run.run()
+    assert not {"download", "plan", "convert", "preprocess"} & set(ran)
+    results = copied_run.root / "results/small"
+    assert (results / "seed-0/metrics.csv").read_bytes() == alone
+    assert (results / "seed-1/metrics.csv").read_bytes() != alone
+    with (results / "seeds/seeds.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    values = {}
+    for seed in (0, 1):
+        with (results / f"seed-{seed}/metrics.csv").open(newline="") as file:
+            for row in csv.DictReader(file):
+                if row["encoder"] == "ms-vit" and row["task"] == "linear-probe" and not row["class"]:
+                    values.setdefault(row["metric"], []).append(float(row["value"]))
+    probes = [row for row in rows if row["model"] == "Aligned (ms-vit)" and row["task"] == "linear-probe"]
+    assert probes
+    for row in probes:
+        assert row["seeds"] == "0 1"
+        assert float(row["mean"]) == pytest.approx(sum(values[row["metric"]]) / 2)
+    assert {"index.html", "seeds.md", "seeds.tex"} <= {path.name for path in (results / "seeds").iterdir()}
+    assert copied_run.jobs() == []
+    copied_run.configure({"seeds": [0, 1, 2]})
+    added = copied_run.snakemake("--dry-run").stdout
+    assert "seeds 0" not in added.split("shared by all seeds; ")[1]
+    assert "seed 2 adds" in added
