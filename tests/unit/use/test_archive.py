@@ -156,6 +156,8 @@ def test_what_is_no_archive_is_refused(tmp_path):
 def test_queries_that_ask_for_nothing_are_refused(model):
     with pytest.raises(UserError, match=r"nothing to search for"):
         query_vector(model, Query(not_texts=("a lake",)))
+    with pytest.raises(UserError, match=r"has no words"):
+        query_vector(model, Query(("a lake", " ")))
     with pytest.raises(UserError, match=r"cancels out"):
         query_vector(model, Query(("a lake",), not_texts=("a lake",)))
 
