@@ -193,7 +193,7 @@ def test_a_changed_image_of_one_s_own_reruns_its_data_set_and_no_other(copied_ru
 def test_what_a_file_manager_leaves_beside_images_reruns_nothing(copied_run: Clone):
     folder = _image(copied_run).parent
     for name in (".DS_Store", "Thumbs.db", "desktop.ini", "scene_B04.jp2.aux.xml"):
-        (folder / name).write_text("seen")
+        (folder / name).write_text('<PAMDataset><PAMRasterBand band="1"><Histograms/></PAMRasterBand></PAMDataset>')
     assert copied_run.jobs() == []
 
 

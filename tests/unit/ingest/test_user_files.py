@@ -85,7 +85,7 @@ def test_what_programs_leave_behind_is_no_image(described, tmp_path):
     write_folders(tmp_path / "d")
     for name in CLASSES:
         for trace in ("Thumbs.db", "desktop.ini", ".DS_Store", "._p0.tif", "p0.tif.aux.xml", "p0.tif.ovr", "p0.tfw"):
-            (tmp_path / "d" / name / trace).write_bytes(b"\0\5\x16\7")
+            (tmp_path / "d" / name / trace).write_bytes(b"<PAMDataset/>" if ".aux" in trace else b"\0\5\x16\7")
     (tmp_path / "d/@eaDir").mkdir()
     (tmp_path / "d/@eaDir/p0.tif").write_bytes(b"x")
     must_be_all(read_all(described("folder", "{shares: {val: 0.3, test: 0.3}}"), tmp_path / "d")[1])
