@@ -16,8 +16,11 @@ from http_server import serving
 
 import bandbridge
 from bandbridge.base.errors import UserError
+from bandbridge.catalogue.modalities import Composite
+from bandbridge.catalogue.sensors import composite
 from bandbridge.use import transformers_copy
 from bandbridge.use.export import export, push
+from bandbridge.use.summary import as_text
 
 # Nothing of this package can be imported in it.
 WITHOUT_US = """
@@ -132,6 +135,22 @@ def test_an_exported_clip_loads_in_open_clip_and_transformers(run_folder, tmp_pa
     torch.testing.assert_close(text, expected[1], atol=1e-5, rtol=1e-4)
     again = bandbridge.load(tmp_path / "m", device="cpu")
     assert again.bands == ("B04", "B03", "B02")
+
+
+def test_a_clip_patched_on_stretched_composites_is_used_with_them(run_folder, tmp_path):
+    stretch = {"bands": ["B04", "B03", "B02"], "ranges": [[500, 2500], [400, 2000], [300, 1500]], "gamma": 1.5}
+    clip = bandbridge.load(run_folder / "clip" / "tiny", device="cpu", precision="float32")
+    clip.card = replace(clip.card, composite={**stretch, "percentiles": [2, 98]})
+    export(clip, tmp_path / "m")
+    again = bandbridge.load(tmp_path / "m", device="cpu", precision="float32")
+    pixels = random_pixels(height=16, width=16)
+    picture = composite(pixels, BANDS, Composite.from_facts(stretch))
+    expected = again.encode_images(np.moveaxis(picture, 0, -1))
+    np.testing.assert_allclose(again.encode_images(pixels, bands=BANDS), expected, atol=0.02)
+    white = {**stretch, "ranges": [[0, 9000]] * 3}
+    other = again.encode_images(np.moveaxis(composite(pixels, BANDS, Composite.from_facts(white)), 0, -1))
+    assert np.abs(other - expected).max() > 0.1
+    assert "B04, B03, B02, black to white: 500 to 2500, 400 to 2000, 300 to 1500, gamma 1.5" in as_text(again)
 
 
 def test_a_clip_that_transformers_has_not_is_named(run_folder):
