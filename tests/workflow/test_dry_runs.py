@@ -154,6 +154,17 @@ def test_two_tasks_are_patched_in_parallel_and_their_task_vectors_added(clone: C
     assert "embed_sweep_demo-vit-on-digits_scene_crop_new" not in jobs
     encoders = {"demo-vit": 3 * 3, "demo-vit-on-scene_crop": 2 * 2, "demo-vit-on-digits": 2, "ms-vit": 2}
     assert jobs.count("score_zero_shot") == sum(encoders.values())
+    clone.configure({**TWO_TASKS, "paint": {"several": "in_parallel", "coefficients": "jointly"}})
+    assert sorted([*jobs, "search_coefficients"]) == clone.jobs()
+
+
+def test_a_run_of_zero_shot_models_alone_plans_no_training(clone: Clone):
+    """Beyond the CLIP's own, which stands in for published weights."""
+    fixed = {"alphas": [0], "select": {"criterion": "fixed", "alpha": 0}}
+    clone.configure({"paint": fixed, "align": {"students": {"ms-vit": None}}})
+    jobs = clone.jobs()
+    assert not {"finetune", "align", "patched_clip"} & set(jobs)
+    assert {"select_alpha", "score_zero_shot", "tables", "report"} <= set(jobs)
 
 
 def test_a_student_may_be_aligned_on_another_task_than_clip_is_patched_on(clone: Clone):
@@ -304,17 +315,6 @@ def test_every_param_of_every_job_is_plain_data_that_snakemake_records(
 def test_a_value_that_is_no_plain_data_is_found():
     told = list(unrecorded({"classes": [load_nomenclature("digits-10")], "path": Path(), "k": [1, (2.5, None)]}, "p"))
     assert told == ["p.classes[0]: Nomenclature", "p.path: PosixPath"]
-
-
-def test_planning_imports_no_torch():
-    code = (
-        "import sys, bandbridge.config.checks, bandbridge.catalogue.datasets, bandbridge.ingest.fetch; "
-        "import bandbridge.base.runlock; "
-        "print([name for name in ('torch', 'pandas', 'zarr', 'sklearn') if name in sys.modules])"
-    )
-    environment = {"PYTHONPATH": str(ROOT / "workflow")}
-    called = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
-    assert called.stdout.strip() == "[]"
 
 
 def test_every_rule_has_its_script():

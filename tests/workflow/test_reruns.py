@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from changes import ALPHA, ALPHAS, CHANGES, EACH_SHOWN, PROBES, PROMPT_SETS, SHOWN, STORE, VIEWS
+from changes import ALPHA, ALPHAS, CHANGES, EACH_SHOWN, PROBES, PROMPT_SETS, SEVERAL, SHOWN, STORE, VIEWS
 from clones import Clone
 
 
@@ -19,6 +19,11 @@ def after(run: Clone, changes: dict[str, Any]) -> list[str]:
 def test_a_change_reruns_what_uses_it_and_nothing_else(copied_run: Clone, name: str):
     CHANGES[name].make(copied_run)
     assert copied_run.jobs() == CHANGES[name].jobs
+
+
+def test_changes_at_once_rerun_what_each_of_them_does(copied_run: Clone):
+    SEVERAL.make(copied_run)
+    assert copied_run.jobs() == SEVERAL.jobs
 
 
 def test_a_students_value_reruns_the_student_alone(copied_run: Clone):

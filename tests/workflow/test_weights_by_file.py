@@ -71,15 +71,19 @@ def test_checkpoints_in_the_authors_form_end_in_the_tables(finished_run: Clone, 
         assert f"{key} not found; copy the checkpoint there" in called.stdout + called.stderr
 
     torch.manual_seed(0)
-    visual = load_clip(clone.root / "weights" / "clip" / "demo-vit").visual.state_dict()
-    patched = {f"visual.{name}": value + 0.01 * torch.randn_like(value) for name, value in visual.items()}
-    spec = StudentSpec(facts["backbone"], options, STUDENT_BANDS, "reflectance", 32)
-    aligned = {
-        name.replace("projection.", "head.proj."): value for name, value in Student(spec, 128).state_dict().items()
+    clip = load_clip(clone.root / "weights" / "clip" / "demo-vit").model.state_dict()
+    patched = {
+        name: value + 0.01 * torch.randn_like(value)
+        for name, value in clip.items()
+        if not name.startswith("transformer.")
     }
+    student = Student(StudentSpec(facts["backbone"], options, STUDENT_BANDS, "reflectance", 32), 128).state_dict()
+    aligned = {f"visual.{name.replace('projection.', 'head.')}": value for name, value in student.items()}
+    rest = {"classification_head.weight": torch.ones(3, 128), "token_embedding.weight": torch.ones(9, 64)}
+    optimiser = {"state": {0: {"exp_avg": torch.zeros(2)}}, "param_groups": [{"lr": 1e-5, "params": [0]}]}
     (clone.root / "theirs").mkdir()
-    torch.save({"model": {**patched, "logit_scale": torch.tensor(4.6)}}, clone.root / "theirs/patched.pt")
-    torch.save({"model": aligned}, clone.root / "theirs/aligned.pt")
+    torch.save({"model": patched, "optimizer": optimiser}, clone.root / "theirs/patched.pt")
+    torch.save({"model": aligned | rest, "optimizer": optimiser}, clone.root / "theirs/aligned.pt")
     assert not TRAININGS & set(clone.run())
     table = pandas.read_csv(clone.root / "results/again/tables/classification.csv")
     assert {"demo-vit@0", "demo-vit@1", "ms-vit"} <= set(table["encoder"])

@@ -27,12 +27,43 @@ checkpoint select_alpha:
         "../scripts/select_alpha.py"
 
 
+rule search_coefficients:
+    """Search one coefficient per task that is patched in parallel, on validation data, from the tasks' own alphas on."""
+    input:
+        unpack(of_job(run.start_of)),
+        finetuned=of_job(run.finetuned_parts),
+        selected=of_job(run.selected_parts),
+        heads=of_job(run.judging_heads),
+        stores=of_job(run.judging_stores),
+    output:
+        coefficients=paths.paint("{line}", "{tag}", "coefficients.json"),
+    log:
+        paths.logs("paint/{line}.{tag}.coefficients.log"),
+    benchmark:
+        paths.logs("paint/{line}.{tag}.coefficients.tsv")
+    conda:
+        "../../envs/torch.yaml"
+    threads: 8
+    resources:
+        **asks.on_gpu(sizes.searching),
+    params:
+        tasks=of_job(run.judging_tasks),
+        alphas=run.alpha_names,
+        select=lookup(dpath="paint/select", within=config),
+        most=config["paint"].get("most_models"),
+        recipe=without(config["embed"], "models_per_job"),
+    message:
+        "Searching coefficients of {wildcards.tag}"
+    script:
+        "../scripts/search_coefficients.py"
+
+
 rule add_task_vectors:
     """The end of a line whose tasks are patched in parallel: CLIP and the task vectors of the tasks' own lines."""
     input:
         unpack(of_job(run.start_of)),
         finetuned=of_job(run.finetuned_parts),
-        selected=of_job(run.selected_parts),
+        selected=of_job(run.coefficients),
     output:
         weights=paths.paint("{line}", "{tag}", "sum.safetensors"),
     log:

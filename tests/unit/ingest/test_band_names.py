@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 import rasterio
-from own_files import CLASSES, SPLITS, noise, samples_of, workshop, write
+from own_files import CLASSES, SPLITS, noise, samples_of, write
 from rasterio.enums import ColorInterp
 
 from bandbridge.base.errors import UserError
@@ -16,11 +16,6 @@ from bandbridge.ingest.readers import reader
 
 BANDS = ("B02", "B03", "B04", "B08")
 S2 = Modality("s2", "sentinel-2", "L2A", BANDS)
-
-
-@pytest.fixture
-def own(tmp_path, monkeypatch):
-    return workshop(tmp_path, monkeypatch)
 
 
 def images(own, names, reverse=(1,)):

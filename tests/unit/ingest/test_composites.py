@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from own_files import CLASSES, noise, workshop, write
+from own_files import CLASSES, noise, write
 
 from bandbridge.base.errors import UserError
 from bandbridge.catalogue.datasets import Composite, conversion_facts
@@ -13,11 +13,6 @@ from bandbridge.store.dataset import Store
 
 BANDS = ("B02", "B03", "B04")
 COLOURS = ("B04", "B03", "B02")
-
-
-@pytest.fixture
-def own(tmp_path, monkeypatch):
-    return workshop(tmp_path, monkeypatch)
 
 
 def described(own, recipe):

@@ -7,17 +7,15 @@ import os
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from disks import disk, remount
-from http_server import FileServer, running_server
+from http_server import FileServer
 
 from bandbridge.base.errors import UserError
 from bandbridge.catalogue.datasets import Dataset, Source, load_dataset
 from bandbridge.ingest import fetch as download
-from bandbridge.ingest import transfer
 from bandbridge.ingest.archives import members
 from bandbridge.ingest.fetch import doing, fetch, fetch_all, missing_manual, own_files, to_download
 
@@ -28,13 +26,10 @@ WHEEL = "tinyscene-1.0-py3-none-any.whl"
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(transfer, "sleep", lambda seconds: None)
-    with running_server() as running:
-        for path in ("good", "a", "b"):
-            running.serve(path, CONTENT)
-        yield running
+def server(server: FileServer) -> FileServer:
+    for path in ("good", "a", "b"):
+        server.serve(path, CONTENT)
+    return server
 
 
 def source(server: FileServer, *paths: str, file: str = "scene.zip", **facts: object) -> Source:

@@ -14,6 +14,7 @@ import pytest
 import rasterio
 import timm
 from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES, OPENAI_IMAGENET_TEMPLATES
+from own_files import write_tif
 from PIL import Image
 from rasterio.warp import transform_bounds
 from reading import read_all
@@ -399,14 +400,6 @@ def test_pictures_of_8_bits_become_rgb_and_others_are_rejected(tmp_path, name):
         np.testing.assert_array_equal(found.pixels, np.asarray(Image.open(io.BytesIO(content)).convert("RGB")))
     else:
         assert found.reason.startswith(expected)
-
-
-def write_tif(path, pixels, **profile):
-    count, height, width = pixels.shape
-    path.parent.mkdir(parents=True, exist_ok=True)
-    facts = {"driver": "GTiff", "dtype": pixels.dtype, "count": count, "height": height, "width": width}
-    with rasterio.open(path, "w", **facts, **profile) as raster:
-        raster.write(pixels)
 
 
 @pytest.mark.parametrize("interleave", ["band", "pixel"])

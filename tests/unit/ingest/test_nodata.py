@@ -8,7 +8,7 @@ import rasterio
 import xarray
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from own_files import CLASSES, PLACE, SPLITS, noise, samples_of, workshop, write
+from own_files import CLASSES, PLACE, SPLITS, noise, samples_of, write
 from PIL import Image
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.io import MemoryFile
@@ -21,11 +21,6 @@ from bandbridge.ingest.readers import reader
 from bandbridge.models.students import band_statistics
 from bandbridge.reporting.page.datasets import dataset_page
 from bandbridge.store.dataset import Store
-
-
-@pytest.fixture
-def own(tmp_path, monkeypatch):
-    return workshop(tmp_path, monkeypatch)
 
 
 def patches(own, dtype, fill, state=None, bands=4, **more):

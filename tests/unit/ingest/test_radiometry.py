@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import xarray
-from own_files import CLASSES, SPLITS, noise, samples_of, workshop, write
+from own_files import CLASSES, SPLITS, noise, samples_of, write
 
 from bandbridge.base.errors import UserError
 from bandbridge.ingest.declarations import Declarations
@@ -11,11 +11,6 @@ from bandbridge.ingest.radiometry import per_reflectance, radiometry_of
 
 OLD = "S2A_MSIL2A_20210126T102311_N0214_R065_T33UUU_20210126T120000"
 NEW = "S2A_MSIL2A_20220126T102311_N0400_R065_T33UUU_20220126T120000"
-
-
-@pytest.fixture
-def own(tmp_path, monkeypatch):
-    return workshop(tmp_path, monkeypatch)
 
 
 def images(own, change=lambda pixels, i: pixels, name="{cover}_{i}", count=6, bands=4, **facts):

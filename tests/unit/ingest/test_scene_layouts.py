@@ -7,9 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import rasterio
-import yaml
 from own_scenes import (
-    CLASSES,
     CRS,
     L2A,
     LEFT,
@@ -28,8 +26,6 @@ from reading import read_all
 from small_store import convert_archives
 
 from bandbridge.base.errors import UserError
-from bandbridge.catalogue import datasets as catalogue
-from bandbridge.catalogue.datasets import load_dataset, read_yaml
 from bandbridge.catalogue.modalities import Modality
 from bandbridge.ingest.readers.scene import read_bands, read_grid, read_scene
 from bandbridge.store.dataset import Store
@@ -50,24 +46,6 @@ sources: []
 licence: Copernicus Sentinel data terms
 options: {polygons: "*.gpkg", class_field: cover, size: 16, stride: 16, block: 64, blocks: [tve]}
 """
-
-
-@pytest.fixture
-def described(tmp_path, monkeypatch):
-    """Data sets of the test's own, with a nomenclature of three classes: a function of a file's text and options."""
-    for folder in ("datasets", "nomenclatures"):
-        (tmp_path / "workflow" / folder).mkdir(parents=True)
-    (tmp_path / "workflow/nomenclatures/abc.yaml").write_text(f"name: abc\ntitle: Three\nclasses: {list(CLASSES)}\n")
-    monkeypatch.setattr(catalogue, "WORKFLOW", tmp_path / "workflow")
-
-    def load(text, **options):
-        name = yaml.safe_load(text)["name"]
-        (tmp_path / f"workflow/datasets/{name}.yaml").write_text(text)
-        read_yaml.cache_clear()
-        return load_dataset(name, options)
-
-    yield load
-    read_yaml.cache_clear()
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import numpy as np
 import pandas
 import pytest
 import rasterio
+from own_files import write_tif
 from PIL import Image
 from rasterio.enums import Resampling
 from reading import read_all
@@ -53,14 +54,6 @@ def described(*modalities, kind="single", sources=(), **options):
 def pixels(bands, size=8, seed=0, dtype=np.uint16):
     shape = (bands, size, size) if np.isscalar(size) else (bands, *size)
     return np.random.default_rng(seed).integers(1, 200, shape).astype(dtype)
-
-
-def write_tif(path, values, **profile):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    count, height, width = values.shape
-    facts = {"driver": "GTiff", "dtype": values.dtype, "count": count, "height": height, "width": width}
-    with rasterio.open(path, "w", **facts, **profile) as raster:
-        raster.write(values)
 
 
 @pytest.fixture

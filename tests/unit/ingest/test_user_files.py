@@ -16,7 +16,6 @@ import pyarrow.parquet
 import pytest
 import rasterio
 import tifffile
-import yaml
 from own_scenes import CLASSES, LEFT, noise, write_raster
 from PIL import Image
 from reading import read_all
@@ -24,8 +23,6 @@ from shapely.geometry import Point, box
 from small_store import convert_archives
 
 from bandbridge.base.errors import UserError
-from bandbridge.catalogue import datasets as catalogue
-from bandbridge.catalogue.datasets import load_dataset, read_yaml
 from bandbridge.ingest.convert import convert_share
 from bandbridge.ingest.divide import block_of
 from bandbridge.ingest.plan import make_plan
@@ -38,25 +35,16 @@ SPLITS = ("train", "val", "test")
 
 
 @pytest.fixture
-def described(tmp_path, monkeypatch):
+def described(described):
     """A function that makes a data set of the test's own, with three classes."""
-    for folder in ("datasets", "nomenclatures"):
-        (tmp_path / "workflow" / folder).mkdir(parents=True)
-    (tmp_path / "workflow/nomenclatures/abc.yaml").write_text(f"name: abc\ntitle: Three\nclasses: {list(CLASSES)}\n")
-    monkeypatch.setattr(catalogue, "WORKFLOW", tmp_path / "workflow")
 
     def load(reader, options, kind="single", modalities=BANDS):
-        text = (
+        return described(
             f"name: mine\ntitle: Mine\nreader: {reader}\nmodalities: {modalities}\n"
             f"labels: {{kind: {kind}, nomenclatures: [abc]}}\nsources: []\nlicence: mine\noptions: {options}\n"
         )
-        assert yaml.safe_load(text)
-        (tmp_path / "workflow/datasets/mine.yaml").write_text(text)
-        read_yaml.cache_clear()
-        return load_dataset("mine")
 
-    yield load
-    read_yaml.cache_clear()
+    return load
 
 
 def pixels_of(number):

@@ -5,7 +5,7 @@ import pytest
 from probe_samples import clusters, tags
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import StandardScaler, normalize
 
 from bandbridge.metrics.probe import GRADIENT, fit_probe
 
@@ -91,3 +91,26 @@ def test_the_same_data_give_the_same_probe(kind):
     first, second = (fit_probe(train, train, kind, [0.1, 1.0], 200) for _ in range(2))
     np.testing.assert_array_equal(first.weights, second.weights)
     np.testing.assert_array_equal(first.bias, second.bias)
+
+
+@pytest.mark.parametrize("kind", ["single", "multi"])
+def test_a_probe_on_unit_features_refitted_on_both_splits_is_that_of_scikit_learn(kind):
+    train, validation = (clusters(3), clusters(3, seed=1)) if kind == "single" else (tags(), tags(seed=1))
+    chosen = fit_probe(train, validation, kind, [0.1, 10.0], 500, unit=True)
+    probe = fit_probe(train, validation, kind, [0.1, 10.0], 500, unit=True, refit=True)
+    assert (probe.C, probe.validation) == (chosen.C, chosen.validation)
+    features, labels = (np.concatenate(parts) for parts in zip(train, validation, strict=True))
+    features = normalize(features.astype(np.float64))
+    columns = [labels.argmax(axis=1)] if kind == "single" else labels.T
+    model = LogisticRegression(C=probe.C, max_iter=500, tol=GRADIENT)
+    expected = np.concatenate([model.fit(features, column).coef_ for column in columns])
+    np.testing.assert_allclose(probe.weights, expected, atol=1e-6)
+    held_out = clusters(3, seed=2)[0] if kind == "single" else tags(seed=2)[0]
+    np.testing.assert_allclose(
+        probe.scores(held_out), normalize(held_out.astype(np.float64)) @ probe.weights.T + probe.bias, atol=1e-9
+    )
+
+
+def test_an_embedding_of_zeros_has_a_unit_probes_bias_as_its_score():
+    probe = fit_probe(tags(), tags(seed=1), "multi", [1.0], 500, unit=True)
+    np.testing.assert_array_equal(probe.scores(np.zeros((1, 6)))[0], probe.bias)

@@ -20,14 +20,6 @@ from bandbridge.store.embeddings import load_embeddings
 BATCH = 5  # does not divide the splits
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory):
     return make_store(tmp_path_factory.mktemp("zarr"), "demo_scene")

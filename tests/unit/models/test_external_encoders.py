@@ -1,7 +1,6 @@
 """Encoders other than our own: loaded, fed, and run over stores."""
 
 import copy
-import json
 
 import numpy as np
 import open_clip
@@ -9,7 +8,7 @@ import pytest
 import timm
 import torch
 from small_store import COUNTS, load_script, make_store
-from tiny import MODEL_CFG, tiny_clip
+from tiny import tiny_clip
 from torch import nn
 from torchvision import transforms
 from torchvision.transforms import functional as F
@@ -34,24 +33,7 @@ TINY_VIT = {"img_size": 16, "patch_size": 8, "depth": 1, "embed_dim": 16, "num_h
 RECIPE = {"batch_size": 5, "precision": "float32"}
 
 
-@pytest.fixture(autouse=True)
-def tiny_architecture(tmp_path_factory, monkeypatch):
-    """workflow/clip_configs with 'tiny' in it."""
-    directory = tmp_path_factory.mktemp("workflow")
-    (directory / "clip_configs").mkdir()
-    (directory / "clip_configs" / "tiny.json").write_text(json.dumps(MODEL_CFG))
-    monkeypatch.setattr(clips, "WORKFLOW", directory)
-    clips._open_clip.cache_clear()
-    yield
-    clips._open_clip.cache_clear()
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("tiny_architectures")
 
 
 @pytest.fixture(scope="module")

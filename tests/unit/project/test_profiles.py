@@ -2,10 +2,10 @@
 
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import snakemake_starts
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[3]
@@ -28,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "snakemake", *arguments], cwd=folder, capture_output=True, text=True)
+    return snakemake_starts.snakemake(*arguments, cwd=folder)
 
 
 @pytest.mark.parametrize("gpus", [1, 2])

@@ -85,14 +85,6 @@ def test_wrong_input_gets_a_sentence(command, tmp_path, scene, arguments, messag
 
 
 @pytest.mark.slow
-def test_help_loads_nothing_heavy():
-    code = "import sys, bandbridge.use.cli; print(sorted(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    for name in ("torch", "pandas", "rasterio", "pyarrow", "scipy", "zarr"):
-        assert f"'{name}'" not in done.stdout, name
-
-
-@pytest.mark.slow
 def test_an_error_is_one_paragraph_and_an_exit_code(tmp_path):
     arguments = [sys.executable, "-m", "bandbridge.use", "info", "nothing-there"]
     done = subprocess.run(arguments, capture_output=True, text=True, cwd=tmp_path)

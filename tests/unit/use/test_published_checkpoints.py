@@ -13,11 +13,12 @@ from bandbridge.models.students import Student, StudentSpec
 from bandbridge.use import published
 
 
-def test_the_student_is_known_by_its_tensors(tmp_path):
+@pytest.mark.parametrize(("prefix", "layer"), [("", "head.proj."), ("visual.", "head.")])
+def test_the_student_is_known_by_its_tensors(tmp_path, prefix, layer):
     spec = StudentSpec("vit_tiny_patch16_224", {}, STUDENT_BANDS, "reflectance", 224)
     student = Student(spec, 8).eval()
-    named = {name.replace("projection.", "head.proj."): value for name, value in student.state_dict().items()}
-    torch.save({"model": named}, tmp_path / "aligned.pth")
+    named = {f"{prefix}{name.replace('projection.', layer)}": value for name, value in student.state_dict().items()}
+    torch.save({"model": named, "optimizer": {"state": {}}}, tmp_path / "aligned.pth")
     model = bandbridge.load(tmp_path / "aligned.pth", device="cpu", precision="float32")
     assert model.bands == STUDENT_BANDS
     pixels = np.random.default_rng(0).integers(0, 4000, (1, 13, 32, 32)).astype(np.float32)
@@ -52,6 +53,7 @@ def test_the_clip_is_known_without_its_text_encoder(tmp_path, monkeypatch):
         ({"something": torch.ones(2)}, "neither a CLIP .* nor an aligned student"),
         ({"visual.conv1.weight": torch.ones(7, 3, 5, 5)}, "none of ViT-B-32, ViT-B-16"),
         ({"head.proj.weight": torch.ones(8, 4)}, "trunk.patch_embed.proj.weight is missing"),
+        ({"trunk.patch_embed.proj.weight": torch.ones(192, 13, 16, 16)}, "linear layer, is missing"),
     ],
 )
 def test_a_file_of_something_else_is_refused(tmp_path, state, message):

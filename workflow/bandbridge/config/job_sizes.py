@@ -53,6 +53,12 @@ class JobSizes:
         """Encoding with several models of a line."""
         return self._encoding(store, self.clip(self.run.lines[line].clip), splits, models)
 
+    def searching(self, stores: list[str], line: str) -> Ask:
+        """Encoding validation splits with one model after another."""
+        models = self.run.config["paint"].get("most_models", 1) + 1
+        asks = [self.sweeping(store, line, ["val"], models) for store in stores]
+        return Ask(max(ask.mem_mb for ask in asks), sum(ask.minutes for ask in asks))
+
     def encoding_by_student(self, store: str, student: str, splits: list[str]) -> Ask:
         return self._encoding(store, resources.student_network(self.run.student(student)), splits)
 

@@ -204,6 +204,22 @@ class Run(RunData):
         """The choices of alpha on a line's parts."""
         return [self.of_line(part, "selected.json") for part in self.lines[line].parts]
 
+    def coefficients(self, line: str) -> list[str]:
+        """What the task vectors of a line's parts are multiplied by: their own alphas, or a joint search's."""
+        if self.config["paint"].get("coefficients") == "jointly":
+            return [self.of_line(line, "coefficients.json")]
+        return self.selected_parts(line)
+
+    def judging_tasks(self, line: str) -> list[dict[str, Any]]:
+        """The tasks that a joint search of coefficients is judged by: those of its parts, then the supported ones."""
+        return [*self.stated_patching(line), *self.stated_kept(line)]
+
+    def judging_heads(self, line: str) -> list[str]:
+        return [self.task_head(self.lines[line].clip, task) for task in self.judging_tasks(line)]
+
+    def judging_stores(self, line: str) -> list[str]:
+        return [self.paths.store(task["dataset"]) for task in self.judging_tasks(line)]
+
     def line_end(self, line: str, alpha: str) -> list[str]:
         """The weights at a line's end as an input of encoding at an alpha; empty at 0, where the line starts."""
         return [] if alpha == "0" else [self.finetuned(line)]

@@ -32,6 +32,18 @@ def paint_faults(config: Mapping[str, Any]) -> Iterator[str]:
         yield "paint.alphas lacks 0, the zero-shot model; both ends of the line are needed."
     if 1 not in alphas and fine_tunes(config):
         yield "paint.alphas lacks 1, the fine-tuned model; both ends of the line are needed."
+    several = config["paint"]["several"]
+    if config["paint"].get("coefficients") == "jointly":
+        patching = tasks(config, "patching")
+        if several != "in_parallel" or len(patching) < 2:
+            yield (
+                f"paint.coefficients is 'jointly', a search over the sum of several tasks' fine-tunings, but "
+                f"paint.several is '{several}' with {len(patching)} patching task(s); set several to 'in_parallel' and "
+                "list the tasks, or coefficients to 'separately'."
+            )
+        for name in {task["dataset"] for role in ("patching", "supported") for task in tasks(config, role)}:
+            if name in dataset_names() and "val" not in configured(config, name).splits:
+                yield f"paint.coefficients is 'jointly', which needs the split val of every task; {name} has none."
     for number, alpha in enumerate(alphas):
         if 0 < alpha < SMALLEST:
             yield f"paint.alphas[{number}] is {alpha}; expected 0 or at least {SMALLEST}: less changes nothing."

@@ -22,12 +22,14 @@ class FewShot:
         repeats: draws per k.
         grid: values of C.
         max_iterations: of the solver.
+        unit: of the features, see `fit_probe`.
     """
 
     shots: Sequence[int]
     repeats: int
     grid: Sequence[float]
     max_iterations: int
+    unit: bool = False
 
 
 def shots_of(labels: ArrayLike, k: int, order: Integers) -> NDArray[np.integer]:
@@ -68,8 +70,8 @@ def few_shot(
 ) -> dict[int, NDArray[np.float64]]:
     """The headline on `test` of probes fitted on k samples per class of `train`.
 
-    Each is a linear probe as of `fit_probe`, standardised by its few training samples; its C is the best on all of
-    `validation`.
+    Each is a linear probe as of `fit_probe`, standardised by its few training samples if at all; its C is the best on
+    all of `validation`.
 
     Args:
         train: embeddings (n, d) and labels (n, class) of 0 and 1.
@@ -94,7 +96,8 @@ def few_shot(
         for k in recipe.shots:
             rows = shots_of(labels, k, order)
             few = (embedding[rows], labels[rows])
-            probe = fit_probe(few, validation, kind, recipe.grid, recipe.max_iterations, solver_for(few), metric)
+            how = (recipe.grid, recipe.max_iterations, solver_for(few), metric)
+            probe = fit_probe(few, validation, kind, *how, unit=recipe.unit)
             values[k].append(headline_score(metric, test[1], probe.scores(test[0])))
     return {k: np.array(of_repeats) for k, of_repeats in values.items()}
 

@@ -61,10 +61,11 @@ class Probe:
     Attributes:
         C: inverse strength of the L2 penalty, the best of the grid on validation.
         validation: the headline on validation that C was chosen by, 0..1.
-        mean: (d,) of the features in train.
-        deviation: (d,) standard deviation of the features in train.
-        weights: (class, d), on standardised features.
+        mean: (d,) subtracted from the features.
+        deviation: (d,) that they are divided by.
+        weights: (class, d), on these features.
         bias: (class,).
+        unit: whether embeddings are divided by their length first.
     """
 
     C: float
@@ -73,6 +74,7 @@ class Probe:
     deviation: Floats
     weights: Floats
     bias: Floats
+    unit: bool = False
 
     def scores(self, embedding: Floats) -> Floats:
         """Logits (n, class) of embeddings (n, d).
@@ -82,7 +84,8 @@ class Probe:
         """
         scores = np.empty((len(embedding), len(self.weights)))
         for rows in _blocks(len(embedding)):
-            scores[rows] = (_double(embedding[rows]) - self.mean) / self.deviation @ self.weights.T + self.bias
+            values = (_double(embedding[rows], self.unit) - self.mean) / self.deviation
+            scores[rows] = values @ self.weights.T + self.bias
         return scores
 
 
@@ -92,7 +95,7 @@ def is_large(train: Part) -> bool:
     return values > LARGE
 
 
-def fit_probe(
+def fit_probe(  # noqa: PLR0913 (the last two are keyword-only options)
     train: Part,
     validation: Part,
     kind: str,
@@ -100,11 +103,15 @@ def fit_probe(
     max_iterations: int,
     solver: Solver = SCIKIT_LEARN,
     metric: str | None = None,
+    *,
+    unit: bool = False,
+    refit: bool = False,
 ) -> Probe:
     """Fit a logistic regression on `train` for each C of the grid and keep the best one on `validation`.
 
-    Features are standardised with the mean and deviation of `train`. Single label: multinomial, binary for two
-    classes; multi-label: one binary regression per class, with one C for all. Ties go to the smallest C. Deterministic.
+    Features are standardised with the mean and deviation of what the regression is fitted on. Single label:
+    multinomial, binary for two classes; multi-label: one binary regression per class, with one C for all. Ties go to
+    the smallest C. Deterministic.
 
     Args:
         train: embeddings (n, d) and labels (n, class) of 0 and 1.
@@ -114,24 +121,44 @@ def fit_probe(
         max_iterations: of the solver.
         solver: how the regressions are fitted.
         metric: by which C is chosen; None for the headline of the kind.
+        unit: divide embeddings by their length in place of standardising them.
+        refit: fit once more with the chosen C, on `train` and `validation` together; `Probe.validation` is that of
+            the choice. With both options the features and the data are those of LAION's CLIP_benchmark.
 
     Raises:
         ValueError: train has fewer than two classes (single label), or a sample without exactly one.
     """
-    mean, deviation = _moments(train[0])
+    metric = metric or headline_metric(kind)
+    probes = [
+        replace(probe, validation=headline_score(metric, validation[1], probe.scores(validation[0])))
+        for probe in _probes(train, kind, sorted(grid), max_iterations, solver, unit)
+    ]
+    best = max(probes, key=lambda probe: np.nan_to_num(probe.validation, nan=-1))
+    if not refit:
+        return best
+    both = (np.concatenate([train[0], validation[0]]), np.concatenate([train[1], validation[1]]))
+    (again,) = _probes(both, kind, [best.C], max_iterations, solver, unit)
+    return replace(again, validation=best.validation)
+
+
+def _probes(
+    train: Part, kind: str, grid: Sequence[float], max_iterations: int, solver: Solver, unit: bool
+) -> Iterator[Probe]:
+    """A probe for each C, its validation still unknown."""
+    dim = train[0].shape[1]
+    mean, deviation = (np.zeros(dim), np.ones(dim)) if unit else _moments(train[0])
     features = np.empty(train[0].shape, dtype=solver.dtype)
     for rows in _blocks(len(features)):
-        features[rows] = (_double(train[0][rows]) - mean) / deviation
+        features[rows] = (_double(train[0][rows], unit) - mean) / deviation
     fit = _fit_single if kind == "single" else _fit_multi
-    grid, probes, metric = sorted(grid), [], metric or headline_metric(kind)
     for C, (weights, bias) in zip(grid, fit(features, train[1], grid, max_iterations, solver), strict=True):
-        probe = Probe(C, float("nan"), mean, deviation, weights, bias)
-        probes.append(replace(probe, validation=headline_score(metric, validation[1], probe.scores(validation[0]))))
-    return max(probes, key=lambda probe: np.nan_to_num(probe.validation, nan=-1))
+        yield Probe(C, float("nan"), mean, deviation, weights, bias, unit)
 
 
-def _double(array: Floats) -> NDArray[np.float64]:
-    return np.asarray(array, dtype=np.float64)
+def _double(array: Floats, unit: bool = False) -> NDArray[np.float64]:
+    values = np.asarray(array, dtype=np.float64)
+    # An embedding of zeros has no direction and stays as it is.
+    return values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), np.finfo(float).tiny) if unit else values
 
 
 def _blocks(n: int) -> list[slice]:

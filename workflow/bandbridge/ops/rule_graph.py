@@ -15,8 +15,10 @@ from bandbridge.ops.overview import ORDER, stage_of
 
 # Rules that are made for each data set, batch of alphas or encoder: their names begin so.
 CHOICE = "select_alpha"
-FAMILIES = ("embed_sweep", "embed_student", "embed_other", "fetch_encoder")
-FAMILIES += ("score_zero_shot", "score_text_retrieval", "score_probe", "score_few_shot", "score_knn")
+FAMILIES = (
+    *("embed_sweep", "embed_student", "embed_other", "fetch_encoder"),
+    *("score_zero_shot", "score_text_retrieval", "score_probe", "score_few_shot", "score_knn"),
+)
 _NODE = re.compile(r"^\s*(id\d+)\[(.+)\]$")
 _ARROW = re.compile(r"^\s*(id\d+) --> (id\d+)$")
 

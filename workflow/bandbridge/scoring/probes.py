@@ -26,7 +26,7 @@ def probe_rows(
         train: what the probe is fitted on.
         val: what C is chosen on.
         test: what it is scored on.
-        recipe: `C`, the grid, and `max_iterations`; other keys are ignored.
+        recipe: `C`, the grid, `max_iterations`, `features` and `refit`; other keys are ignored.
         run: name of the run.
         nomenclature: of the labels.
         draws: half-samples of the intervals.
@@ -37,10 +37,9 @@ def probe_rows(
     from bandbridge.metrics.probe import fit_probe
 
     _check_classes(train)
-    solver = solver_for(_part(train))
-    probe = fit_probe(
-        _part(train), _part(val), train.kind, recipe["C"], recipe["max_iterations"], solver, train.headline
-    )
+    solver, parts = solver_for(_part(train)), (_part(train), _part(val))
+    options = {"unit": _is_unit(recipe), "refit": recipe.get("refit", False)}
+    probe = fit_probe(*parts, train.kind, recipe["C"], recipe["max_iterations"], solver, train.headline, **options)
     print(f"Probe of {train.embeddings.attrs['encoder']}: solved with {solver.name}, C = {probe.C:g}")
     if math.isnan(probe.validation):
         attrs = val.embeddings.attrs
@@ -81,7 +80,7 @@ def few_shot_rows(
         _part(val),
         _part(test),
         kind=train.kind,
-        recipe=FewShot(recipe["shots"], recipe["repeats"], recipe["C"], recipe["max_iterations"]),
+        recipe=FewShot(recipe["shots"], recipe["repeats"], recipe["C"], recipe["max_iterations"], _is_unit(recipe)),
         seed=draws.seed,
         solver_for=solver_for,
         metric=test.headline,
@@ -104,6 +103,10 @@ def solver_for(train: "Part") -> "Solver":
     from bandbridge.scoring.probe_solver import TORCH
 
     return TORCH
+
+
+def _is_unit(recipe: Mapping[str, Any]) -> bool:
+    return bool(recipe.get("features") == "unit")
 
 
 def _part(split: Labelled) -> "Part":

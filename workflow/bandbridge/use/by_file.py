@@ -20,7 +20,7 @@ from bandbridge.models.state_dicts import choose, must_fit, must_hold_numbers
 from bandbridge.models.students import Student, StudentSpec, load_student
 from bandbridge.models.weights import Weights, load_metadata
 from bandbridge.use.exported import INPUT_FILE, TRUNK_FILE, load_exported_student
-from bandbridge.use.published import STUDENT_HEAD, with_our_names
+from bandbridge.use.published import STUDENT_HEADS, with_our_names
 
 # What open_clip's description of a CLIP says of how images become its input, and its default.
 PREPARATION = {"size": None, "mean": None, "std": None, "interpolation": "bicubic", "resize_mode": "shortest"}
@@ -98,8 +98,8 @@ def student_by_file(path: Path, spec: StudentSpec, embed_dim: int, key: str) -> 
 
     Args:
         path: an exported model's folder, a run's `align/<student>` or the `model.safetensors` in it; or a checkpoint
-            that `read_checkpoint` reads with the backbone under `trunk.` and the linear layer under `head.proj.`, as
-            the method's authors publish theirs.
+            that `read_checkpoint` reads with the backbone under `trunk.` and the linear layer under `head.` or
+            `head.proj.`, as the method's authors publish theirs.
         spec: of the configuration; what the file states must agree with it.
         embed_dim: width of the CLIP's embeddings.
         key: of the configuration that has `spec`, for messages.
@@ -145,7 +145,7 @@ def _undescribed(path: Path, spec: StudentSpec, embed_dim: int) -> Student:
         )
     student = Student(spec, embed_dim)
     expected = student.state_dict()
-    theirs = (STUDENT_HEAD, STUDENT_HEAD.replace("weight", "bias"))
+    theirs = [name.replace("weight", part) for name in STUDENT_HEADS for part in ("weight", "bias")]
     state = with_our_names(choose(read_checkpoint(path), expected, path, also=theirs).tensors)
     if "projection.weight" in state and state["projection.weight"].shape[0] != embed_dim:
         student = Student(spec, state["projection.weight"].shape[0])  # whose width `student_by_file` refuses

@@ -4,6 +4,7 @@ Both are `{"model": state dict}` (Zavras et al. 2025, copied manually from the p
 network is recognised by the names and shapes of the tensors.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from bandbridge.models.state_dicts import flat, must_fit, must_hold_numbers
 from bandbridge.models.students import Student, StudentSpec
 from bandbridge.use.card import Card
 
-STUDENT_HEAD = "head.proj.weight"
+# The linear layer replaces the head of open_clip's TimmModel, or is the layer in it.
+STUDENT_HEADS = ("head.weight", "head.proj.weight")
 STUDENT_PATCHES = "trunk.patch_embed.proj.weight"
 CLIP_PATCHES = "visual.conv1.weight"
 # (width, patch, tokens beside the class token) of OpenAI's ViTs -> their architecture in open_clip, with QuickGELU.
@@ -41,26 +43,27 @@ def load_checkpoint(path: Path) -> tuple[tuple[Student | None, Clip | None, Enco
         UserError: the file is not a checkpoint, or of another model.
     """
     state = flat(read_checkpoint(path))
-    for marker, load in ((STUDENT_HEAD, _student), (CLIP_PATCHES, _clip)):
+    students = [(marker, _student) for marker in (STUDENT_PATCHES, "head.proj.weight")]
+    for marker, load in (*students, (CLIP_PATCHES, _clip)):
         prefix = next((name[: -len(marker)] for name in state if f".{name}".endswith(f".{marker}")), None)
         if prefix is not None:
             return load({name[len(prefix) :]: value for name, value in state.items() if name.startswith(prefix)}, path)
     raise UserError(
-        f"{path}: neither a CLIP ({CLIP_PATCHES} is missing) nor an aligned student ({STUDENT_HEAD} is missing). "
+        f"{path}: neither a CLIP ({CLIP_PATCHES} is missing) nor an aligned student ({STUDENT_PATCHES} is missing). "
         "Weights of another encoder need a file in workflow/encoders (docs/encoders.md), whose name is then a MODEL."
     )
 
 
 def with_our_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of an aligned student (trunk.*, head.proj.*) by our names."""
-    weights = {name.replace("head.proj.", "projection.", 1): value for name, value in state.items()}
+    """The tensors of an aligned student (trunk.*, and head.* or head.proj.*) by our names."""
+    weights = {re.sub(r"^head\.(proj\.)?(?=weight|bias)", "projection.", name): state[name] for name in state}
     if "projection.weight" in weights and "projection.bias" not in weights:  # none by default in open_clip's head
         weights["projection.bias"] = weights["projection.weight"].new_zeros(len(weights["projection.weight"]))
     return weights
 
 
 def _student(state: Mapping[str, Tensor], path: Path) -> tuple[tuple[Student, None, None], Card]:
-    projection, patches = state[STUDENT_HEAD], state.get(STUDENT_PATCHES)
+    patches = state.get(STUDENT_PATCHES)
     sizes = None if patches is None else (patches.shape[0], patches.shape[-1])
     if sizes not in BACKBONES or patches is None or patches.shape[1] != len(STUDENT_BANDS):
         shape = "missing" if patches is None else tuple(patches.shape)
@@ -70,8 +73,10 @@ def _student(state: Mapping[str, Tensor], path: Path) -> tuple[tuple[Student, No
             f"{', '.join(str(w) for w, _ in BACKBONES)}."
         )
     spec = StudentSpec(BACKBONES[sizes], {}, STUDENT_BANDS, "reflectance", 224)
-    student = Student(spec, projection.shape[0])
     weights = with_our_names(state)
+    if "projection.weight" not in weights:
+        raise UserError(f"{path}: {' or '.join(STUDENT_HEADS)}, the student's linear layer, is missing.")
+    student = Student(spec, weights["projection.weight"].shape[0])
     must_fit(weights, student.state_dict(), path, f"the student ({spec.backbone} and a linear layer)")
     must_hold_numbers(weights, student.state_dict(), path)
     student.load_state_dict({name: value.float() for name, value in weights.items()})

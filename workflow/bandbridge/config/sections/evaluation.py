@@ -1,6 +1,6 @@
 """`embed` and `evaluate`: what is encoded and scored. Every metric reads embeddings."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -78,6 +78,13 @@ class LinearProbe(Section):
         "inverse regularisation, chosen on the validation split"
     )
     max_iterations: Count = key("of the solver")
+    features: Literal["standardised", "unit"] = key(
+        "standardised: by the training samples | unit: of length 1, as in CLIP_benchmark", default="standardised"
+    )
+    refit: bool = key(
+        "fit again with the chosen C on train and val together, as in CLIP_benchmark; not the probes on few samples",
+        default=False,
+    )
     shots: Annotated[list[Count], UNIQUE] = key("probes on so many samples per class as well; [] for none")
     repeats: Annotated[int, Field(ge=2, le=10_000)] = key("draws of these samples")
 

@@ -93,6 +93,14 @@ class Paint(Section):
         "0 is zero-shot CLIP and 1 the fine-tuned model: both are needed; [0] alone: nothing is patched",
         reruns="the new alphas' embeddings and scores, the choice",
     )
+    coefficients: Literal["separately", "jointly"] = key(
+        "of tasks patched in parallel: separately, each task's own alpha | jointly, searched over the sum on val",
+        default="separately",
+        reruns="the sum of the task vectors and all that follows",
+    )
+    most_models: Annotated[int, Field(ge=2, le=100_000)] = key(
+        "of a joint search of coefficients; each is scored on val of every task", default=50, reruns="that search"
+    )
     select: Select = key(
         "how one of them is chosen on val", reruns="the choice; what follows, if another alpha is chosen"
     )
