@@ -15,7 +15,7 @@ import bandbridge
 ROOT = Path(__file__).parents[3]
 WORKFLOW = ROOT / "workflow"
 # Of a clone alone: what Snakemake runs.
-NOT_INSTALLED = {"bandbridge", "rules", "scripts"}
+NOT_INSTALLED = {"bandbridge", "rules", "scripts", "snakemake_executor_plugin_slurm_bandbridge"}
 
 
 # --- the wheel --------------------------------------------------------------------------------------------------------
