@@ -185,9 +185,9 @@ def test_strips_hold_the_same_pixels_as_one_reading(tmp_path, monkeypatch):
     write_raster(tmp_path / "s" / "B09.tif", small, transform=coarse, blockysize=1)
     with open_scene(tmp_path / "s", (BandSet(("B02", "B09")),)) as scene:
         expected, _ = scene.read(0, 0, 96, 60)
-        found = list(strips(scene, 8, 4))
-        assert len(found) > 5
-        for strip in found:
+        windows = list(strips(scene, 8, 4))
+        assert len(windows) > 5
+        for strip in windows:
             for at, row in enumerate(strip.rows):
                 pixels, _ = strip.windows(at, [0, 4, 52], 8)
                 for window, col in zip(pixels, (0, 4, 52), strict=True):

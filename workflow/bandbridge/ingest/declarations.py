@@ -13,6 +13,8 @@ from bandbridge.ingest.places import Grid, short_system
 
 # Tags of a file that state how its numbers are to be interpreted.
 TAGS = ("BOA_ADD_OFFSET", "RADIO_ADD_OFFSET", "PROCESSING_BASELINE")
+# Red, green and blue, and an alpha channel.
+PICTURE_BANDS = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +28,8 @@ class Declarations:
         scales, offsets: physical value = scale * number + offset.
         names: descriptions of the bands.
         colours: 'red', 'green', 'blue' ..., empty for a band that is none.
+        is_picture: whether its colours are those of any image of three bands, or four: writers call them red, green
+            and blue whatever they are, so that it is no claim.
         wavelengths: centres in nanometres.
         tags: metadata of `TAGS` by name.
         grid: where the file lies, None where the file states none.
@@ -38,6 +42,7 @@ class Declarations:
     offsets: tuple[float, ...] = ()
     names: tuple[str, ...] = ()
     colours: tuple[str, ...] = ()
+    is_picture: bool = False
     wavelengths: tuple[float | None, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
     grid: Grid | None = None
@@ -58,7 +63,7 @@ class Declarations:
 
         return Declarations(
             pick(self.nodata), self.mask, None, pick(self.scales), pick(self.offsets), pick(self.names),
-            pick(self.colours), pick(self.wavelengths), self.tags, self.grid,
+            pick(self.colours), self.is_picture, pick(self.wavelengths), self.tags, self.grid,
         )  # fmt: skip
 
 
@@ -81,6 +86,7 @@ def declarations_of(file: DatasetReader, reads_mask: bool = True) -> Declaration
         offsets=tuple(file.offsets),
         names=tuple(name or "" for name in file.descriptions),
         colours=tuple(name if name in ("red", "green", "blue") else "" for name in colours),
+        is_picture=file.count <= PICTURE_BANDS and colours[:3] == ["red", "green", "blue"],
         wavelengths=tuple(_wavelength(file, band) for band in file.indexes),
         tags={name: tags[name] for name in TAGS if name in tags},
         grid=grid_of(file),
