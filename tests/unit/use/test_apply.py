@@ -13,6 +13,7 @@ from small_store import load_script
 from bandbridge.base.errors import UserError
 from bandbridge.config.apply import DEFAULTS, applications, apply_faults, apply_settings, made_by
 from bandbridge.reporting.page.maps import map_view
+from bandbridge.reporting.tables.model import percent
 from bandbridge.use.agreement import compare_with_polygons
 
 CONFIG = {
@@ -124,7 +125,7 @@ def test_the_report_has_both_agreements_per_class(run_folder, scene, polygons, s
     about = json.loads((tmp_path / "apply/a.json").read_text())
     view = map_view(tmp_path / "apply/a.json")
     assert view["has_test"]
-    assert view["rows"][0]["test_agreement"] == f"{about['test_agreement']['per_class']['forest']:.1%}"
+    assert view["rows"][0]["test_agreement"] == percent(about["test_agreement"]["per_class"]["forest"])
     assert view["rows"][1]["test_agreement"] == "–"
     assert "of 640 pixels" in view["agreement"]
     assert "of 1,320 pixels" in view["agreement"]

@@ -51,6 +51,18 @@ def test_images_without_a_place_are_refused_before_the_rest_is_read(model, tmp_p
     assert sum(counts) <= model.batch_size
 
 
+def test_ctrl_c_says_what_can_be_resumed(scene, tmp_path, monkeypatch, capsys):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_load", interrupted)
+    monkeypatch.setattr("sys.argv", ["bandbridge", "map", "model", str(scene), "--out", str(tmp_path / "x.tif")])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 130
+    assert "Interrupted. map and embed resume" in capsys.readouterr().err
+
+
 def test_windows_that_are_all_left_out_are_an_error(model, tmp_path):
     path = write_raster(tmp_path / "x.tif", zeros_like(random_pixels()), BANDS, nodata=0)
     for out, make in (

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bandbridge.use.model import Model
     from bandbridge.use.scenes import Reading
 
+INTERRUPTED = 130  # exit status after Ctrl-C
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -71,6 +72,10 @@ def main() -> None:
     try:
         with progress.reporting("bandbridge", None):
             app(prog_name="bandbridge")
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            print("Interrupted. map and embed resume when the same command is repeated.", file=sys.stderr)
+        raise
     except UserError as error:
         _stop(str(error))
     except Exception as error:

@@ -11,13 +11,14 @@ import torch
 from bandbridge.base.errors import UserError
 from bandbridge.catalogue.modalities import Composite
 from bandbridge.use.card import Card
+from bandbridge.use.mlm_fields import fitting_name, must_be_a_model
 from bandbridge.use.model import Model
 
 ITEM_FILE = "item.json"
 
 
 def write_item(folder: Path, model: Model, card: Card) -> str:
-    """Write `item.json`, checked against STAC's own schema.
+    """Write `item.json`, checked against STAC's own schema and against the extension's specification.
 
     Returns:
         Why it was not written, if pystac is not installed; else ''.
@@ -41,7 +42,7 @@ def model_item(model: Model, card: Card, weights: str) -> dict[str, Any]:
     """The item as plain data.
 
     Raises:
-        UserError: it breaks STAC's schema.
+        UserError: it breaks STAC's schema, or the extension's specification.
     """
     import pystac
     from pystac.extensions import mlm, raster
@@ -53,12 +54,12 @@ def model_item(model: Model, card: Card, weights: str) -> dict[str, Any]:
         geometry=None,
         bbox=None,
         datetime=datetime.now(UTC).replace(microsecond=0),
-        properties={"title": card.title or card.name},
+        properties={"title": card.title or card.name, "bands": [_band(card, name) for name in bands]},
     )
     item.common_metadata.license = "other"
     described = mlm.ItemMLMExtension.ext(item, add_if_missing=True)
     described.apply(
-        name=card.name,
+        name=fitting_name(card.name),
         architecture=_architecture(model),
         tasks=[mlm.TaskType.SCENE_CLASSIFICATION, mlm.TaskType.SIMILARITY_SEARCH],
         framework="pytorch",
@@ -90,6 +91,7 @@ def model_item(model: Model, card: Card, weights: str) -> dict[str, Any]:
         title="Weights",
         media_type="application/octet-stream; application=safetensors",
         roles=["mlm:model", "mlm:weights", "data"],
+        # Here as well: STAC allows an item bands only if one of its assets has some.
         extra_fields={"bands": [_band(card, name) for name in bands]},
     )
     item.add_asset("model", asset)
@@ -99,6 +101,7 @@ def model_item(model: Model, card: Card, weights: str) -> dict[str, Any]:
         JsonSchemaSTACValidator().validate_core(content, pystac.STACObjectType.ITEM, pystac.get_stac_version())
     except pystac.STACValidationError as error:
         raise UserError(f"{ITEM_FILE} of {card.name} breaks STAC's schema: {error}") from error
+    must_be_a_model(content, f"{ITEM_FILE} of {card.name}")
     return content
 
 
