@@ -26,7 +26,7 @@ $(INSTALLED): requirements.lock
 
 doctor: ## check this machine (packages, GPU, disk, network) and the configuration; report what is missing
 	@# It also works before anything is installed.
-	@PYTHONPATH=workflow "$$(command -v $(BIN)/python || sh envs/find_python.sh 2>/dev/null || echo python3)" -m bandbridge.ops.doctor $(if $(PRESET),--configfile $(PRESET))
+	@PYTHONPATH=workflow "$$(command -v $(BIN)/python || sh envs/find_python.sh 2>/dev/null || echo python3)" -m bandbridge.ops.doctor $(if $(PRESET),--configfile $(PRESET)) $(if $(GPU),--gpu "$(GPU)")
 
 demo: $(INSTALLED) ## run the embedded demo from download to report
 	@echo "Running the demo: patch a small CLIP on a Sentinel-2 scene, align a 13-band student, evaluate, report."

@@ -240,7 +240,7 @@ def test_a_stated_precision_reruns_the_stage_it_is_stated_for(copied_run: Clone)
 
 def test_a_run_for_one_target_shows_no_scores_of_an_earlier_run(copied_run: Clone):
     copied_run.configure({"evaluate": {"retrieval": {"ks": [1, 2]}}})
-    called = copied_run.snakemake("--cores", "1", "--", "results/small/metrics/ms-vit/retrieval.scene_crop.csv")
-    assert called.returncode == 0, called.stderr
-    assert "is done." not in called.stderr
-    assert "may be out of date; `snakemake` updates it." in called.stderr
+    completed = copied_run.snakemake("--cores", "1", "--", "results/small/metrics/ms-vit/retrieval.scene_crop.csv")
+    assert completed.returncode == 0, completed.stderr
+    assert "is done." not in completed.stderr
+    assert "may be out of date; `snakemake` updates it." in completed.stderr

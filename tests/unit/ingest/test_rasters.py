@@ -121,11 +121,11 @@ def test_grids_are_gdals(dtype, shape, target):
         nearest = file.read(1, out_shape=target, resampling=Resampling.nearest)
         bilinear = file.read(1, out_shape=target, resampling=Resampling.bilinear)
     np.testing.assert_array_equal(to_grid(band, *target, "nearest"), nearest)
-    found = to_grid(band, *target, "bilinear")
-    assert found.dtype == band.dtype
+    resampled = to_grid(band, *target, "bilinear")
+    assert resampled.dtype == band.dtype
     # Where the mean lies just between two whole numbers, GDAL's arithmetic in single precision may take the other.
-    np.testing.assert_allclose(found, bilinear, rtol=1e-5, atol=1e-2 if dtype == np.float32 else 1)
-    assert (found != bilinear).mean() < 0.02 or dtype == np.float32
+    np.testing.assert_allclose(resampled, bilinear, rtol=1e-5, atol=1e-2 if dtype == np.float32 else 1)
+    assert (resampled != bilinear).mean() < 0.02 or dtype == np.float32
 
 
 def test_a_finer_band_and_another_way_are_refused():

@@ -76,10 +76,10 @@ def test_it_reads_what_zarr_python_reads(data):
             **(CHECKED if checked else {}),
         )
         reader = ShardReader(path)
-        found = reader.read(indices)
+        samples = reader.read(indices)
         expected = zarr.open_array(path, mode="r")[:][indices]
-    assert (reader.shape, found.dtype, len(reader)) == (values.shape, values.dtype, n)
-    np.testing.assert_array_equal(found, expected)
+    assert (reader.shape, samples.dtype, len(reader)) == (values.shape, values.dtype, n)
+    np.testing.assert_array_equal(samples, expected)
 
 
 def test_it_reads_what_xarray_reads(tmp_path):
@@ -136,8 +136,8 @@ def test_several_threads_may_read_at_once(path, values):
     reader = ShardReader(path)
     orders = [np.random.default_rng(seed).permutation(10) for seed in range(40)]
     with ThreadPoolExecutor(8) as threads:
-        for order, found in zip(orders, threads.map(reader.read, orders), strict=True):
-            np.testing.assert_array_equal(found, values[order])
+        for order, samples in zip(orders, threads.map(reader.read, orders), strict=True):
+            np.testing.assert_array_equal(samples, values[order])
 
 
 def test_a_pickled_reader_reads(path, values):

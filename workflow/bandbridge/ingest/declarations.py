@@ -70,13 +70,13 @@ class Declarations:
 NOTHING = Declarations()
 
 
-def declarations_of(file: DatasetReader) -> Declarations:
-    """What an open file states. Only the pixels of its mask are read, if it has one."""
+def declarations_of(file: DatasetReader, reads_mask: bool = True) -> Declarations:
+    """What an open file states. Only the pixels of its mask are read, if it has one, and if `reads_mask`."""
     # JPEG within a TIFF needs three bands to be red, green and blue, whatever they are: that states nothing.
     is_by_compression = file.photometric is PhotometricInterp.ycbcr
     colours = ["" if is_by_compression else colour.name for colour in file.colorinterp]
     alpha = file.colorinterp.index(ColorInterp.alpha) if ColorInterp.alpha in file.colorinterp else None
-    has_mask = alpha is None and any(MaskFlags.per_dataset in flags for flags in file.mask_flag_enums)
+    has_mask = reads_mask and alpha is None and any(MaskFlags.per_dataset in flags for flags in file.mask_flag_enums)
     tags = file.tags()
     return Declarations(
         nodata=tuple(file.nodatavals),
