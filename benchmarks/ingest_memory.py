@@ -39,9 +39,9 @@ TILE = "S2A_MSIL2A_20170216T102101_N9999_R065_T33UUU"
 def main(sizes: list[int]) -> None:
     rows = []
     for samples in sizes:
-        command = [sys.executable, __file__, "--one", str(samples)]
-        output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        rows.append((samples, *map(float, output.split())))
+        with tempfile.TemporaryDirectory() as folder:
+            step(["--make", str(samples), folder])
+            rows.append((samples, *map(float, step(["--one", str(samples), folder]).split())))
     print("| samples | peak memory, MB | before the first sample, MB | processor, s |\n|--:|--:|--:|--:|")
     for samples, peak, start, seconds in rows:
         print(f"| {samples:,} | {peak:,.0f} | {start:,.0f} | {seconds:,.1f} |")
@@ -50,15 +50,21 @@ def main(sizes: list[int]) -> None:
     print(f"\nPeak memory = {base:,.0f} MB + {2**20 * slope:,.0f} bytes per sample, whose pixels have {pixels:,}.")
 
 
-def measure(samples: int) -> None:
+def step(arguments: list[str]) -> str:
+    """Standard output of a process of its own, so that no step's memory counts for another's."""
+    return subprocess.run([sys.executable, __file__, *arguments], stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+def measure(work: Path) -> None:
     """Print peak memory, that at the start (MB), and processor time (s) of ingest."""
+    start, clock = memory(), time.process_time()
+    ingest(work, small_dataset())
+    print(memory(), start, time.process_time() - clock)
+
+
+def small_dataset() -> Dataset:
     dataset = load_dataset("bigearthnet_v2")
-    dataset = replace(dataset, modalities=(replace(dataset.primary, size=(SIDE, SIDE)),))
-    with tempfile.TemporaryDirectory() as folder:
-        make_archive(Path(folder), dataset, samples)
-        start, clock = memory(), time.process_time()
-        ingest(Path(folder), dataset)
-        print(memory(), start, time.process_time() - clock)
+    return replace(dataset, modalities=(replace(dataset.primary, size=(SIDE, SIDE)),))
 
 
 def memory() -> float:
@@ -104,6 +110,8 @@ def ingest(work: Path, dataset: Dataset) -> None:
 if __name__ == "__main__":
     arguments = sys.argv[1:]
     if arguments[:1] == ["--one"]:
-        measure(int(arguments[1]))
+        measure(Path(arguments[2]))
+    elif arguments[:1] == ["--make"]:
+        make_archive(Path(arguments[2]), small_dataset(), int(arguments[1]))
     else:
         main([int(argument) for argument in arguments] or list(SIZES))

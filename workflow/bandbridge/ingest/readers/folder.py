@@ -151,9 +151,11 @@ def _places(dataset: Dataset, path: Path, names: Sequence[str]) -> list[tuple[fl
     """Where each image states that it lies; this reads all of them."""
     places: dict[str, tuple[float, float] | None] = {}
     images, formats, modality = set(names), OtherFormats(path), dataset.primary
+    beside = side_files_of(path, images.__contains__)
     for member, content in members(path, accepts=images.__contains__):
         try:
-            places[member] = read_image(formats.readable(member, content, len(modality.bands)), modality).centre
+            content = formats.readable(member, content, len(modality.bands))
+            places[member] = read_image(content, modality, beside=beside.get(member)).centre
         except RasterError:  # it will be set aside when it is converted
             places[member] = None
     return [places[name] for name in names]
