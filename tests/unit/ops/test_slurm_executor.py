@@ -89,6 +89,7 @@ def test_the_patch_in_the_documentation_applies_to_the_plugin(tmp_path):
     assert "await is_queued(job_id)" in source
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("state", ["CANCELLED by 1000", "PREEMPTED"])
 def test_snakemake_ends_with_the_failure_of_such_a_job(scheduler, tmp_path, state):
     scheduler(
