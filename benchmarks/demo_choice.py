@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from bandbridge.base.alphas import alpha_name
 from bandbridge.catalogue.datasets import Composite, load_nomenclature, merged, prompt_set
-from bandbridge.metrics.classification import accuracy
+from bandbridge.metrics.classification import accuracy, unit_rows
 from bandbridge.metrics.resampled import headline_score
 from bandbridge.metrics.text_retrieval import retrieval_by_words
 from bandbridge.models.clip import Clip, new_clip
@@ -114,7 +114,7 @@ def embedded(clip: Clip, store: Store) -> NDArray[np.float32]:
         return clip.inputs(rgb_image(pixels, store.modality, store.bands, store.composite))
 
     (vectors,) = encode_split(store, "val", prepare, [lambda: clip.visual], 128, "float32", CPU)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    return unit_rows(vectors)
 
 
 if __name__ == "__main__":

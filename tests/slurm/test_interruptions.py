@@ -52,8 +52,8 @@ def ended_as(undisturbed: Run, run: Run, process: "subprocess.Popen[bytes]") -> 
     assert code == 0, run.log()
     for path in (WEIGHTS, HISTORY):
         assert (run.root / path).read_bytes() == (undisturbed.root / path).read_bytes()
-    said = next((run.root / "logs/small/finetune").glob("*.log")).read_text()
-    assert "resumes after step" in said
+    log = next((run.root / "logs/small/finetune").glob("*.log")).read_text()
+    assert "resumes after step" in log
     assert not (run.root / FINETUNED / "checkpoints").exists()
 
 

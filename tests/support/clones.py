@@ -55,17 +55,17 @@ class Clone:
 
     def jobs(self, *arguments: str) -> list[str]:
         """The rules that a dry run would run, one entry per job, sorted; without the targets."""
-        called = self.snakemake(*arguments, "--dry-run")
-        assert called.returncode == 0, called.stdout + called.stderr
-        table = re.search(r"^Job stats:\n.*?\n-.*?\n(.*?)^total ", called.stdout, re.MULTILINE | re.DOTALL)
+        completed = self.snakemake(*arguments, "--dry-run")
+        assert completed.returncode == 0, completed.stdout + completed.stderr
+        table = re.search(r"^Job stats:\n.*?\n-.*?\n(.*?)^total ", completed.stdout, re.MULTILINE | re.DOTALL)
         rows = [line.split() for line in table[1].splitlines()] if table else []
         return sorted(rule for rule, count in rows for _ in range(int(count)) if rule not in TARGETS)
 
     def run(self, *arguments: str) -> list[str]:
         """The rules that ran, one entry per job, sorted; without the targets."""
-        called = self.snakemake(*arguments, "--cores", "2")
-        assert called.returncode == 0, called.stdout + called.stderr
-        ran = re.findall(r"^Finished jobid: \d+ \(Rule: (\w+)\)", called.stdout + called.stderr, re.MULTILINE)
+        completed = self.snakemake(*arguments, "--cores", "2")
+        assert completed.returncode == 0, completed.stdout + completed.stderr
+        ran = re.findall(r"^Finished jobid: \d+ \(Rule: (\w+)\)", completed.stdout + completed.stderr, re.MULTILINE)
         return sorted(rule for rule in ran if rule not in TARGETS)
 
     def copy(self, folder: Path) -> "Clone":

@@ -30,7 +30,7 @@ def snakemake(*arguments: str, cwd: Path, env: Mapping[str, str] | None = None) 
 
 @cache
 def _server() -> subprocess.Popen[str]:
-    """The process that imports Snakemake, and nothing of this project: a clone has a package of its own."""
+    """The process that imports Snakemake; a start forgets what that has imported of this project, which a clone has."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     server = subprocess.Popen([sys.executable, __file__], env=environment, **pipes)
@@ -49,7 +49,12 @@ def _become(arguments: list[str], folder: str, environment: Mapping[str, str], o
     paths = [os.path.abspath(path) for path in environment.get("PYTHONPATH", "").split(os.pathsep) if path]
     sys.path[:1] = [folder, *paths]
     from snakemake import cli
+    from snakemake_interface_executor_plugins.registry import ExecutorPluginRegistry
 
+    # Snakemake has looked for plugins and found the one of this project, of another checkout than the clone.
+    for name in [name for name in sys.modules if "bandbridge" in name]:
+        del sys.modules[name]
+    ExecutorPluginRegistry._instance = None
     sys.argv = [str(Path(cli.__file__).with_name("__main__.py")), *arguments]
     cli.main(arguments)
 

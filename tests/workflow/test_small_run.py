@@ -81,11 +81,11 @@ def test_zero_shot_scores_agree_with_scikit_learn_on_the_files(results: Path, fi
     present = labels.any(axis=0)
     expected = average_precision_score(labels[:, present], scores[:, present], average="macro")
     metrics = pandas.read_csv(results / "metrics.csv")
-    found = metrics.query(
+    rows = metrics.query(
         "encoder == 'demo-vit@0.5' and dataset == 'scene_crop' and split == 'test' and prompts == 'plain' "
         "and task == 'zero-shot' and metric == 'map'"
     )
-    assert found.value.item() == pytest.approx(expected, abs=1e-6)
+    assert rows.value.item() == pytest.approx(expected, abs=1e-6)
 
 
 def test_the_patched_model_is_one_that_open_clip_loads(results: Path):
@@ -133,6 +133,6 @@ def test_a_second_process_on_the_same_run_is_refused(clone: Clone):
     from bandbridge.base import runlock
 
     runlock.hold(clone.root / ".snakemake" / "bandbridge-small.lock", "small")
-    called = clone.snakemake("--cores", "1")
-    assert called.returncode != 0
-    assert "another process is working on run 'small'" in called.stdout + called.stderr
+    completed = clone.snakemake("--cores", "1")
+    assert completed.returncode != 0
+    assert "another process is working on run 'small'" in completed.stdout + completed.stderr

@@ -40,7 +40,9 @@ def test_a_run_from_exported_weights_has_the_metrics_of_the_run_that_trained_the
     for name, model in (("patched", "paint/demo-vit.scene_crop"), ("aligned", "align/ms-vit")):
         source = finished_run.root / "results" / "small" / model
         export(bandbridge.load(source, device="cpu", precision="float32"), clone.root / "exported" / name)
-    assert not TRAININGS & set(clone.jobs())
+    planned = clone.jobs()
+    assert not TRAININGS & set(planned)
+    assert {"patched_by_file", "aligned_by_file"} <= set(planned)  # before alpha is chosen
     ran = clone.run()
     assert {"patched_by_file", "aligned_by_file", "report"} <= set(ran)
     trained = pandas.read_csv(clone.root / "weights" / "metrics.csv")
@@ -65,10 +67,10 @@ def test_checkpoints_in_the_authors_form_end_in_the_tables(finished_run: Clone, 
         "evaluate": {"linear_probe": None, "knn": None, "words": None},
     }
     clone = clone_with(finished_run, tmp_path / "clone", changes)
-    called = clone.snakemake("--cores", "1")
-    assert called.returncode
+    completed = clone.snakemake("--cores", "1")
+    assert completed.returncode
     for key in ("clip.patched: theirs/patched.pt", "align.students.ms-vit.weights: theirs/aligned.pt"):
-        assert f"{key} not found; copy the checkpoint there" in called.stdout + called.stderr
+        assert f"{key} not found; copy the checkpoint there" in completed.stdout + completed.stderr
 
     torch.manual_seed(0)
     clip = load_clip(clone.root / "weights" / "clip" / "demo-vit").model.state_dict()

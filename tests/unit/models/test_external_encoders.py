@@ -146,9 +146,9 @@ def test_dofa_sees_digital_numbers_as_eight_bit_pictures():
 @pytest.mark.parametrize(("name", "band"), [("ssl4eo-moco-vit-s-16", "B10"), ("llama3-ms-clip-base", "B08")])
 def test_a_band_that_the_data_lack_is_zero_after_normalisation(bands_store, name, band):
     facts = load_encoder_facts(name)
-    there = [other for other in bands_store.bands if other != band]
-    kept = [bands_store.bands.index(other) for other in there]
-    values = band_input(facts, stored(bands_store)[:, kept], there)
+    delivered = [other for other in bands_store.bands if other != band]
+    kept = [bands_store.bands.index(other) for other in delivered]
+    values = band_input(facts, stored(bands_store)[:, kept], delivered)
     at = facts.bands.index(band)
     assert not values[:, at].any()
     everything = band_input(facts, stored(bands_store), bands_store.bands)
@@ -295,15 +295,15 @@ def test_satmaes_groups_see_their_own_bands_and_places():
     values = torch.randn(1, 10, 96, 96)
     seen = []
     for number, embed in enumerate(model.patch_embed):
-        embed.register_forward_hook(lambda _, given, __, number=number: seen.append((number, given[0])))
+        embed.register_forward_hook(lambda _, group, __, number=number: seen.append((number, group[0])))
     tokens = []
-    model.blocks.register_forward_pre_hook(lambda _, given: tokens.append(given[0]))
+    model.blocks.register_forward_pre_hook(lambda _, group: tokens.append(group[0]))
     last = []
-    model.norm.register_forward_hook(lambda _, __, given: last.append(given))
+    model.norm.register_forward_hook(lambda _, __, group: last.append(group))
     with torch.inference_mode():
         output = model(values)
         expected = [[0, 1, 2, 6], [3, 4, 5, 7], [8, 9]]
-        assert all(torch.equal(given, values[:, expected[number]]) for number, given in seen)
+        assert all(torch.equal(group, values[:, expected[number]]) for number, group in seen)
         assert tokens[0].shape == (1, 1 + 3 * 144, 1024)
         # The third group's token of the fifth place, after the class token and two groups of 144.
         place = torch.cat([model.pos_embed[0, 5], model.channel_embed[0, 2]])

@@ -35,10 +35,10 @@ def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
 def test_on_a_workstation_two_gpu_jobs_never_meet(folder: Path, gpus: int):
     """Nor does a training in two processes, which a machine with one GPU, or with none, runs all the same."""
     (folder / "Snakefile").write_text(SNAKEFILE.replace("GPUS", str(gpus)))
-    called = snakemake(folder, "--cores", "4", "--resources", "gpu=1")
-    assert called.returncode == 0, called.stdout + called.stderr
-    called = snakemake(folder, "--forceall", "--dry-run")  # the profile's own values are good ones
-    assert called.returncode == 0, called.stdout + called.stderr
+    completed = snakemake(folder, "--cores", "4", "--resources", "gpu=1")
+    assert completed.returncode == 0, completed.stdout + completed.stderr
+    completed = snakemake(folder, "--forceall", "--dry-run")  # the profile's own values are good ones
+    assert completed.returncode == 0, completed.stdout + completed.stderr
 
 
 def test_the_workstations_gpus_do_not_bound_the_clusters(folder: Path):

@@ -354,8 +354,8 @@ def test_cost_sums_the_jobs_of_a_stage(tmp_path):
     write_benchmark(logs / "embed" / "a.tsv", 10, "100.0")
     write_benchmark(logs / "embed" / "b" / "c.tsv", 20, "300.0")
     write_benchmark(logs / "tables.tsv", 1, "-")
-    found = costs([logs])
-    assert [(cost.stage, cost.jobs, cost.seconds, cost.longest, cost.peak) for cost in found] == [
+    stages = costs([logs])
+    assert [(cost.stage, cost.jobs, cost.seconds, cost.longest, cost.peak) for cost in stages] == [
         ("embed", 2, 30, 20, "300 MB"),
         ("tables", 1, 1, 1, "–"),
     ]

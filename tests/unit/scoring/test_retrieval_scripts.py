@@ -337,7 +337,9 @@ def test_neighbours_in_train_classify_test(tmp_path, request, name):
 
 
 def test_a_temperature_of_the_recipe_weighs_the_neighbours(tmp_path, scene):
-    values = {score_knn(tmp_path, scene, {"k": 20} | given)[0].iloc[0]["value"] for given in ({}, {"temperature": 10})}
+    values = {
+        score_knn(tmp_path, scene, {"k": 20} | options)[0].iloc[0]["value"] for options in ({}, {"temperature": 10})
+    }
     assert len(values) == 2
 
 

@@ -113,8 +113,8 @@ def test_samples_without_a_class_are_scored_or_counted_as_left_out(tmp_path, cap
     assert set(rows.loc[(rows["metric"] == "map") & (rows["split"] == "test"), "n"]) == {scored}
     left_out = rows[rows["metric"] == LEFT_OUT]
     assert left_out[["split", "value", "n"]].to_numpy().tolist() == ([["test", 3.0, 14]] if scored == 14 else [])
-    told = "demo_scene, test: 3 of 17 samples have no label in osm-landuse-8 and are left out."
-    assert (told in capsys.readouterr().out) is (scored == 14)
+    remark = "demo_scene, test: 3 of 17 samples have no label in osm-landuse-8 and are left out."
+    assert (remark in capsys.readouterr().out) is (scored == 14)
 
 
 def test_f1_on_test_is_at_the_thresholds_that_are_best_on_val(tmp_path, scene):
@@ -152,8 +152,8 @@ def test_a_single_label_set_is_scored_by_accuracy(tmp_path, digits):
     assert value(frame, metric="ece") == pytest.approx(single_label_ece(truth, 100 * scores), abs=1e-4)
     per_class = [(predicted[truth == index] == index).mean() for index in range(10)]
     assert value(frame, metric="balanced_accuracy") == pytest.approx(np.mean(per_class))
-    found = frame[frame["metric"] == "class_accuracy"].set_index("class")["value"]
-    np.testing.assert_allclose(found[list(digits.classes)], per_class)
+    accuracies = frame[frame["metric"] == "class_accuracy"].set_index("class")["value"]
+    np.testing.assert_allclose(accuracies[list(digits.classes)], per_class)
     assert frame[frame["ci_low"].notna()]["metric"].tolist() == ["accuracy", "balanced_accuracy", "top5_accuracy"]
 
 
@@ -170,8 +170,8 @@ def test_a_set_whose_headline_is_balanced_accuracy_has_both_accuracies(tmp_path,
 def test_the_confusion_matrix_of_test_has_a_row_for_each_pair_of_classes_that_occurs(tmp_path, digits):
     parts = {split: embeddings_of(digits, split, noise=3.0) for split in ("val", "test")}
     frame = score_zero_shot(tmp_path, digits, [saved(tmp_path, part) for part in parts.values()])
-    found = frame[frame["metric"] == "confusion"]
-    assert set(found["split"]) == {"test"}
+    confused = frame[frame["metric"] == "confusion"]
+    assert set(confused["split"]) == {"test"}
     truth, predicted = (
         array.argmax(axis=1)
         for array in (digits.split("test").labels, cosines(parts["test"].embedding, class_vectors(digits)))
@@ -181,7 +181,7 @@ def test_the_confusion_matrix_of_test_has_a_row_for_each_pair_of_classes_that_oc
         f"{digits.classes[i]} -> {digits.classes[j]}": (shares[i, j], np.sum(truth == i))
         for i, j in np.argwhere(shares)
     }
-    assert {row["class"]: (pytest.approx(row["value"]), row["n"]) for _, row in found.iterrows()} == cells
+    assert {row["class"]: (pytest.approx(row["value"]), row["n"]) for _, row in confused.iterrows()} == cells
 
 
 @pytest.mark.parametrize(

@@ -58,11 +58,11 @@ def plain_training(module, loss_of_step, base, weight_decay):
 def assert_same(trained, plain, history, losses):
     """Losses agree to the digits of the history, and weights to 1e-6, but for one in a million.
 
-    Those that differ more have a gradient that is rounding alone, which AdamW turns into a step like any other: they
-    stay within a tenth of one.
+    Those that differ more have a gradient of rounding alone, which AdamW turns into a step like any other: they stay
+    within a tenth of one.
     """
-    found = [record["loss"] for record in history if "loss" in record]  # of each epoch, to six digits
-    assert found == pytest.approx(np.mean(np.split(np.array(losses), len(found)), axis=1), rel=6e-6)
+    epoch_losses = [record["loss"] for record in history if "loss" in record]  # of each epoch, to six digits
+    assert epoch_losses == pytest.approx(np.mean(np.split(np.array(losses), len(epoch_losses)), axis=1), rel=6e-6)
     differing, count = 0, 0
     for (name, weight), expected in zip(trained.named_parameters(), plain.parameters(), strict=True):
         off = (weight.detach() - expected.detach()).abs()

@@ -36,8 +36,8 @@ def test_an_archive_opens_in_geopandas_and_duckdb(archive, model, scene):
     assert frame.crs.to_epsg() == 4326 or frame.crs.to_string() == "OGC:CRS84"
     metres = frame.to_crs(32633).geometry.iloc[0].bounds
     np.testing.assert_allclose(metres, (300_000, 5_799_840, 300_160, 5_800_000), atol=0.01)
-    told = duckdb.sql(f"SELECT count(*), min(len(embedding)) FROM '{archive.path}'").fetchall()
-    assert told == [(24, 8)]
+    counted = duckdb.sql(f"SELECT count(*), min(len(embedding)) FROM '{archive.path}'").fetchall()
+    assert counted == [(24, 8)]
     query = f"SELECT embedding FROM '{archive.path}' WHERE row = 24 AND col = 40"
     ((with_duckdb,),) = duckdb.sql(query).fetchall()
     pixels = _pixels(scene)[:, 24:40, 40:56]
@@ -156,6 +156,8 @@ def test_what_is_no_archive_is_refused(tmp_path):
 def test_queries_that_ask_for_nothing_are_refused(model):
     with pytest.raises(UserError, match=r"nothing to search for"):
         query_vector(model, Query(not_texts=("a lake",)))
+    with pytest.raises(UserError, match=r"has no words"):
+        query_vector(model, Query(("a lake", " ")))
     with pytest.raises(UserError, match=r"cancels out"):
         query_vector(model, Query(("a lake",), not_texts=("a lake",)))
 

@@ -120,7 +120,7 @@ def explored(
             embed_images(model, [source], out, size=size, stride=stride or size, reading=reading)
             archive = open_archive(out)
         if not archive.rows:
-            raise UserError(f"{source}: no window has values in at least half of its pixels; there is nothing to show.")
+            raise UserError(f"{source} holds no embeddings; make it again from images that can be used.")
         yield Explored(model, archive, source.name, overview(model, archive), _places(archive))
 
 
