@@ -66,11 +66,12 @@ def run_demo(precision: str, seed: int, cores: int) -> pd.DataFrame:
 
 
 def headlines(runs: dict[tuple[str, int], pd.DataFrame], config: dict[str, Any]) -> str:
-    """One row per run: alpha, scores and gains in percent, with the p values of the gains."""
+    """One row per run: alpha, scores and gains in percent, p values of the gains, words before and after."""
     patching, supported = (config["tasks"][role] for role in ("patching", "supported"))
     lines = [
-        "| precision | seed | alpha | digits | change | scene, zero-shot | patched | gain, p | student | gain, p |",
-        "|---|--:|--:|--:|--:|--:|--:|---|--:|---|",
+        "| precision | seed | alpha | digits | change | scene, zero-shot | patched | gain, p | student | gain, p "
+        "| words: zero-shot, patched, student |",
+        "|---|--:|--:|--:|--:|--:|--:|---|--:|---|---|",
     ]
     for (precision, seed), rows in runs.items():
         scores = rows[(rows["task"] == "zero-shot") & (rows["split"] == "test") & (rows["class"] == "")]
@@ -86,6 +87,7 @@ def headlines(runs: dict[tuple[str, int], pd.DataFrame], config: dict[str, Any])
         cells += [f"{value(scene, f'{clip}@0', metric):.1f}", f"{value(scene, patched, metric):.1f}"]
         cells += [gain(scene, patched, f"{metric}_gain"), f"{value(scene, student, metric):.1f}"]
         cells += [gain(scene, student, f"{metric}_gain_over_patched")]
+        cells += [", ".join(f"{lift(rows, encoder, config):.1f}" for encoder in (f"{clip}@0", patched, student))]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines) + "\n"
 
@@ -106,6 +108,15 @@ def gain(rows: pd.DataFrame, encoder: str, metric: str) -> str:
     return f"{value(rows, encoder, metric):+.1f}, {p:.4f}"
 
 
+def lift(rows: pd.DataFrame, encoder: str, config: dict[str, Any]) -> float:
+    """Precision of words among their nearest images, over the share of the class; NaN where none was scored."""
+    asked = config["evaluate"]["words"]
+    of_dataset = rows[(rows["task"] == "words") & (rows["dataset"] == next(iter(asked["datasets"])))]
+    means = of_dataset[(of_dataset["encoder"] == encoder) & (of_dataset["class"] == "")]
+    means = means[means["metric"] == f"lift@{asked['k']}"]
+    return float(means["value"].iloc[0]) if len(means) else float("nan")
+
+
 def words(runs: dict[tuple[str, int], pd.DataFrame], config: dict[str, Any]) -> str:
     """Precision among the images nearest to words other than class names, patched CLIP and student; means over runs."""
     asked = config["evaluate"]["words"]
@@ -122,7 +133,7 @@ def words(runs: dict[tuple[str, int], pd.DataFrame], config: dict[str, Any]) -> 
             of_words = scores[(scores["metric"] == f"precision@{k}") & (scores["class"] != "")]
             for word, number in zip(of_words["class"], of_words["value"], strict=True):
                 precisions.setdefault((label, str(word)), []).append(float(number))
-            lifts[label].append(value(scores[scores["class"] == ""], encoder, f"lift@{k}") / 100)
+            lifts[label].append(lift(rows, encoder, config))
     for name, own_words in by_class.items():
         for word in own_words:
             cells = [f"{np.mean(precisions[label, word]):.2f}" for label in ("patched", student)]

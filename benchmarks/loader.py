@@ -31,12 +31,11 @@ from bandbridge.store.shard_writer import BLOCK
 
 try:
     import lmdb
-    import tensorstore
     import torch
     import webdataset
     from safetensors.numpy import load, save
 except ImportError as error:
-    sys.exit(f"{error.name} is missing; the other ways of reading need: pip install lmdb webdataset tensorstore")
+    sys.exit(f"{error.name} is missing; the other ways of reading need: pip install lmdb webdataset")
 
 CORES = 2
 BATCH = 256
@@ -90,13 +89,6 @@ def sharded(path: Path, pixels: np.ndarray, level: int) -> Path:
     )
     array[:] = pixels
     return path
-
-
-def by_tensorstore(path: Path) -> Way:
-    kvstore = {"driver": "file", "path": str(path.resolve())}
-    limit = {"data_copy_concurrency": {"limit": CORES}}
-    array = tensorstore.open({"driver": "zarr3", "kvstore": kvstore, "context": limit}, read=True).result()
-    return by_index(path, lambda indices: array[indices].read().result())
 
 
 def by_memory_map(path: Path, pixels: np.ndarray) -> Way:
@@ -182,7 +174,6 @@ def measure(pixels: np.ndarray, folder: Path, rounds: int, seconds: float, level
         plain = zarr.open_array(path, mode="r")
         ways = {
             OURS: by_index(path, ShardReader(path).read),
-            "TensorStore": by_tensorstore(path),
             SLOW: by_index(path, lambda indices: plain.oindex[indices]),
             "webdataset, tar.gz of tensors": by_webdataset(folder / "webdataset", pixels, threads),
             "LMDB of safetensors": by_lmdb(folder / "lmdb", pixels, threads),

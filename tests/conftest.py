@@ -14,6 +14,9 @@ os.environ["OMP_NUM_THREADS"] = "1"
 # Clones in which the workflow is planned or run, the report's page with all its figures, the built wheel.
 SLOW_FIXTURES = {"clone", "finished_run", "html", "wheel"}
 
+# No file of a test need survive a power cut, and tests would wait for the disk some ten thousand times.
+os.fsync = lambda _: None
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark every test as slow that needs what takes seconds to make."""

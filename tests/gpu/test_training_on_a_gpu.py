@@ -42,16 +42,16 @@ def losses(history, key="loss"):
 def test_a_gpu_trains_as_the_cpu_does(gpu):
     torch.set_float32_matmul_precision("highest")
     _, expected = finetune(CPU)
-    _, found = finetune(gpu)
-    assert losses(found) == pytest.approx(losses(expected), rel=1e-3)
-    assert losses(found, "val_loss") == pytest.approx(losses(expected, "val_loss"), rel=1e-3)
+    _, history_on_gpu = finetune(gpu)
+    assert losses(history_on_gpu) == pytest.approx(losses(expected), rel=1e-3)
+    assert losses(history_on_gpu, "val_loss") == pytest.approx(losses(expected, "val_loss"), rel=1e-3)
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_half_precision_trains_as_float32_does_within_its_rounding(gpu, precision):
     _, expected = finetune(gpu)
-    model, found = finetune(gpu, precision=precision)
-    assert losses(found) == pytest.approx(losses(expected), rel=0.05)
+    model, history_in_half = finetune(gpu, precision=precision)
+    assert losses(history_in_half) == pytest.approx(losses(expected), rel=0.05)
     assert all(parameter.dtype == torch.float32 for parameter in model.parameters())
     assert all(parameter.isfinite().all() for parameter in model.parameters())
 
@@ -59,8 +59,8 @@ def test_half_precision_trains_as_float32_does_within_its_rounding(gpu, precisio
 @pytest.mark.parametrize("changes", [{"compile": True}, {"checkpoint_gradients": True}, {"accumulate": 2}], ids=str)
 def test_ways_to_save_time_or_memory_change_the_loss_by_rounding_alone(gpu, changes):
     _, expected = finetune(gpu)
-    _, found = finetune(gpu, **changes)
-    assert losses(found) == pytest.approx(losses(expected), rel=1e-2)
+    _, changed_history = finetune(gpu, **changes)
+    assert losses(changed_history) == pytest.approx(losses(expected), rel=1e-2)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
@@ -76,9 +76,9 @@ def test_a_stopped_run_ends_with_the_same_weights(gpu, tmp_path, precision):
     whole, history = finetune(gpu, precision=precision)
     with pytest.raises(Requeue):
         finetune(gpu, how, stop, precision=precision)
-    resumed, found = finetune(gpu, how, precision=precision)
+    resumed, resumed_history = finetune(gpu, how, precision=precision)
     assert all(torch.equal(one, other) for one, other in zip(whole.parameters(), resumed.parameters(), strict=True))
-    assert found == history
+    assert resumed_history == history
 
 
 def test_batches_come_from_pinned_memory_to_the_gpu(gpu):

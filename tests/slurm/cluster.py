@@ -208,13 +208,19 @@ class Cluster:
         return (self._says("sinfo", "-h", "-N", "-p", "cpu", "-o", "%T") or "").split()
 
     def _says(self, *command: str) -> str | None:
-        found = subprocess.run([_found(command[0]), *command[1:]], env=self.environment, capture_output=True, text=True)
-        return found.stdout if found.returncode == 0 else None
+        completed = subprocess.run(
+            [_found(command[0]), *command[1:]], env=self.environment, capture_output=True, text=True
+        )
+        return completed.stdout if completed.returncode == 0 else None
 
     def _call(self, *command: str) -> None:
-        found = subprocess.run([_found(command[0]), *command[1:]], env=self.environment, capture_output=True, text=True)
-        if found.returncode:
-            raise ProblemError(f"the test cluster did not start: {' '.join(command)}: {found.stdout}{found.stderr}")
+        completed = subprocess.run(
+            [_found(command[0]), *command[1:]], env=self.environment, capture_output=True, text=True
+        )
+        if completed.returncode:
+            raise ProblemError(
+                f"the test cluster did not start: {' '.join(command)}: {completed.stdout}{completed.stderr}"
+            )
 
     @staticmethod
     def _end(process: subprocess.Popen[bytes]) -> None:
@@ -232,12 +238,12 @@ def cluster() -> Iterator[Cluster]:
     _check_machine()
     folder = Path(tempfile.mkdtemp(prefix="bandbridge-slurm-"))
     folder.chmod(0o755)
-    found = Cluster(folder)
+    new_cluster = Cluster(folder)
     try:
-        found.start()
-        yield found
+        new_cluster.start()
+        yield new_cluster
     finally:
-        found.stop()
+        new_cluster.stop()
         if "BANDBRIDGE_KEEP_CLUSTER" in os.environ:
             print(f"kept: {folder}", file=sys.stderr)
         else:
@@ -283,20 +289,20 @@ def _found(program: str) -> str:
 
 def _free_ports(count: int) -> list[int]:
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [found.getsockname()[1] for found in sockets]
-    for found in sockets:
-        found.close()
+    ports = [listener.getsockname()[1] for listener in sockets]
+    for listener in sockets:
+        listener.close()
     return ports
 
 
 def _processes_under(folder: Path) -> list[int]:
     """Processes whose command line or environment names the cluster's folder."""
-    found = []
+    processes = []
     for entry in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             if entry.name != str(os.getpid()) and str(folder).encode() in (entry / "environ").read_bytes():
-                found.append(int(entry.name))
-    return found
+                processes.append(int(entry.name))
+    return processes
 
 
 def _tail(path: Path) -> str:
@@ -307,7 +313,7 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):  # the daemons must go, whoever ends this
         signal.signal(number, lambda *_: sys.exit(1))
     try:
-        with cluster() as found, subprocess.Popen(sys.argv[1:], env=found.environment) as command:
+        with cluster() as test_cluster, subprocess.Popen(sys.argv[1:], env=test_cluster.environment) as command:
             try:
                 return command.wait()
             finally:

@@ -73,10 +73,10 @@ def wait_for(what: Callable[[], object], seconds: float = 180) -> None:
 def sacct(*jobs: str) -> list[dict[str, str]]:
     """What the accounting knows of jobs, a row for each time that one was started."""
     fields = "JobID,Comment,Partition,ReqTRES,ReqMem,TimelimitRaw,State,ExitCode,NodeList,AllocCPUS"
-    said = slurm(
+    table = slurm(
         "sacct", "--allocations", "--duplicates", "--parsable2", f"--format={fields}", f"--jobs={','.join(jobs)}"
     )
-    return list(csv.DictReader(said.splitlines(), delimiter="|"))
+    return list(csv.DictReader(table.splitlines(), delimiter="|"))
 
 
 def slurm(*command: str) -> str:
@@ -85,15 +85,15 @@ def slurm(*command: str) -> str:
 
 def processes_of(folder: Path, word: str) -> list[int]:
     """Processes whose command line names a folder and a word."""
-    found = []
+    processes = []
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             line = (entry / "cmdline").read_bytes().decode(errors="replace")
         except OSError:
             continue
         if str(folder) in line and word in line and int(entry.name) != os.getpid():
-            found.append(int(entry.name))
-    return found
+            processes.append(int(entry.name))
+    return processes
 
 
 def _patient(arguments: tuple[str, ...]) -> list[str]:

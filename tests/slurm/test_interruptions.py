@@ -12,7 +12,7 @@ from runs import FINETUNED, Run, finished, processes_of, sacct, slurm, wait_for
 WEIGHTS = f"{FINETUNED}/model.safetensors"
 HISTORY = f"{FINETUNED}/history.jsonl"
 # Long enough that a checkpoint is seen, however fast the machine.
-LONG = {"finetune": {"epochs": 20}, "train": {"checkpoint_minutes": 0.02}}
+LONG = {"finetune": {"epochs": 14}, "train": {"checkpoint_minutes": 0.02}}
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +52,8 @@ def ended_as(undisturbed: Run, run: Run, process: "subprocess.Popen[bytes]") -> 
     assert code == 0, run.log()
     for path in (WEIGHTS, HISTORY):
         assert (run.root / path).read_bytes() == (undisturbed.root / path).read_bytes()
-    said = next((run.root / "logs/small/finetune").glob("*.log")).read_text()
-    assert "resumes after step" in said
+    log = next((run.root / "logs/small/finetune").glob("*.log")).read_text()
+    assert "resumes after step" in log
     assert not (run.root / FINETUNED / "checkpoints").exists()
 
 

@@ -18,19 +18,19 @@ def failed(run: Run, *edits: tuple[str, str], target: str = HEAD) -> str:
 
 
 def test_a_wrong_partition(heads_done: Run):
-    said = failed(heads_done, ("cpu_partition: cpu ", "cpu_partition: cpus "))
-    assert f"the cluster has no such partition: set cpu_partition and gpu_partition in {PROFILE}" in said
+    log = failed(heads_done, ("cpu_partition: cpu ", "cpu_partition: cpus "))
+    assert f"the cluster has no such partition: set cpu_partition and gpu_partition in {PROFILE}" in log
 
 
 def test_a_wrong_account(heads_done: Run):
-    said = failed(heads_done, ("account: null ", "account: other "))
-    assert f"you may not use this account: set account in {PROFILE}" in said
+    log = failed(heads_done, ("account: null ", "account: other "))
+    assert f"you may not use this account: set account in {PROFILE}" in log
 
 
 def test_a_gpu_that_is_not_there(heads_done: Run):
     target = "results/small/finetune/demo-vit.scene_crop/model.safetensors"
-    said = failed(heads_done, ("gpu_model: null ", "gpu_model: h100 "), target=target)
-    assert "gpu_model" in said.split("SLURM: ")[-1]
+    log = failed(heads_done, ("gpu_model: null ", "gpu_model: h100 "), target=target)
+    assert "gpu_model" in log.split("SLURM: ")[-1]
 
 
 def test_a_node_without_the_environment(heads_done: Run):

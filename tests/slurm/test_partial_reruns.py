@@ -4,10 +4,17 @@ import re
 from pathlib import Path
 
 import pytest
-from changes import ALPHA, CHANGES
+from changes import ALPHA, CHANGES, SEVERAL
 from runs import Run, finished
 
-CHANGED = {**CHANGES, "an alpha": ALPHA}
+CHANGED = {
+    "nothing": CHANGES["nothing"],
+    "a title, a k and a word": SEVERAL,
+    "a template": CHANGES["a template"],
+    "the alignment's learning rate": CHANGES["the alignment's learning rate"],
+    "an evaluation data set": CHANGES["an evaluation data set"],
+    "an alpha": ALPHA,
+}
 
 
 @pytest.mark.parametrize("name", CHANGED)

@@ -26,7 +26,7 @@ def test_the_same_loss_curve(heads_done: Run, one_process: Run, gpus: int, nodes
     finished(heads_done, "--profile", "slurm", "--", f"{FINETUNED}/model.safetensors")
     assert losses(heads_done) == pytest.approx(losses(one_process), rel=1e-5)
     (job,) = sacct(*heads_done.submitted())
-    given = dict(item.split("=", 1) for item in job["ReqTRES"].split(","))
-    assert (given["gres/gpu"], given["node"]) == (str(gpus * nodes), str(nodes))
+    granted = dict(item.split("=", 1) for item in job["ReqTRES"].split(","))
+    assert (granted["gres/gpu"], granted["node"]) == (str(gpus * nodes), str(nodes))
     assert len(job["NodeList"].split(",")) == 1
     assert (job["NodeList"] == "node[1-2]") == (nodes == 2)

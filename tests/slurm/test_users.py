@@ -3,7 +3,10 @@
 import shutil
 from pathlib import Path
 
-from runs import Run, sacct
+from clones import FEW_SCORES
+from runs import Run, finished, sacct
+
+METRICS = "results/small/metrics.csv"
 
 
 def listed(folder: Path) -> dict[str, tuple[int, int]]:
@@ -17,17 +20,20 @@ def test_their_runs_do_not_disturb_each_other(local_run: Run, tmp_path: Path):
     shared = tmp_path / "shared"
     shutil.copytree(local_run.root / "data", shared)
     before = listed(shared)
+    alone = local_run.copy(tmp_path / "alone")
+    alone.configure({"evaluate": FEW_SCORES})
+    finished(alone, "--cores", "2", "--", METRICS)
     runs, processes = [], []
     for user in ("ann", "bob"):
-        run = local_run.copy(tmp_path / user).without("metrics")
+        run = alone.copy(tmp_path / user).without("metrics")
         shutil.rmtree(run.root / "data")
         (run.root / "data").symlink_to(shared)
         runs.append(run)
-        processes.append(run.start("--profile", "slurm", "--", "results/small/metrics.csv"))
+        processes.append(run.start("--profile", "slurm", "--", METRICS))
     assert [process.wait(300) for process in processes] == [0, 0], runs[0].log() + runs[1].log()
     assert listed(shared) == before
-    expected = (local_run.root / "results/small/metrics.csv").read_bytes()
+    expected = (alone.root / METRICS).read_bytes()
     jobs = [run.submitted() for run in runs]
     assert not set(jobs[0]) & set(jobs[1])
     assert {row["State"] for row in sacct(*jobs[0], *jobs[1])} == {"COMPLETED"}
-    assert all((run.root / "results/small/metrics.csv").read_bytes() == expected for run in runs)
+    assert all((run.root / METRICS).read_bytes() == expected for run in runs)

@@ -14,7 +14,7 @@ def test_the_metrics_are_those_of_a_local_run(slurm_run: Run, local_run: Run):
 def test_every_job_got_what_its_rule_asks_for(slurm_run: Run):
     """Training and encoding a GPU and eight cores, the rest one core; memory and time as sbatch was told."""
     calls = [shlex.split(call) for call in re.findall(r"sbatch call: (sbatch .*?) --wrap", slurm_run.output)]
-    told = {call[call.index("--comment") + 1]: call for call in calls}
+    submitted = {call[call.index("--comment") + 1]: call for call in calls}
     rows = sacct(*slurm_run.submitted())
     on_gpus = ("scratch_clip", "finetune", "align", "embed_")
     rules = set()
@@ -22,12 +22,12 @@ def test_every_job_got_what_its_rule_asks_for(slurm_run: Run):
         assert row["State"] == "COMPLETED", row
         rule = row["Comment"].removeprefix("rule_").partition("_wildcards_")[0]
         rules.add(rule)
-        given = dict(item.split("=", 1) for item in row["ReqTRES"].split(","))
+        granted = dict(item.split("=", 1) for item in row["ReqTRES"].split(","))
         needs_gpu = rule.startswith(on_gpus)
-        assert (row["Partition"], given.get("gres/gpu", "0")) == (("gpu", "1") if needs_gpu else ("cpu", "0")), row
+        assert (row["Partition"], granted.get("gres/gpu", "0")) == (("gpu", "1") if needs_gpu else ("cpu", "0")), row
         if needs_gpu:
             assert row["AllocCPUS"] == "8", row
-        call = told[row["Comment"]]
+        call = submitted[row["Comment"]]
         assert row["TimelimitRaw"] == call[call.index("-t") + 1], row
         assert row["ReqMem"] == f"{call[call.index('--mem') + 1]}M", row
     assert {"convert", "scratch_clip", "zero_shot_head", "finetune", "embed_train", "align", "select_alpha"} <= rules

@@ -1,11 +1,14 @@
 """Changes of the small configuration, each with the jobs that must run after it."""
 
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from clones import SMALL, Clone
+
+from bandbridge.catalogue.datasets import merged
 
 VIEWS = ["collect_metrics", "report", "tables"]
 STORE = ["download", "plan", "convert", "preprocess"]
@@ -76,6 +79,19 @@ CHANGES = {
         _bring_another_crop,
     ),
 }
+
+
+def together(*names: str) -> Change:
+    """Some of `CHANGES` at once, none of which has files and no two of which run jobs of one rule, but for views."""
+    config: dict[str, Any] = {}
+    jobs: Counter[str] = Counter()
+    for name in names:
+        config = merged(config, CHANGES[name].config)
+        jobs |= Counter(CHANGES[name].jobs)
+    return Change(config, sorted(jobs.elements()))
+
+
+SEVERAL = together("a title", "a retrieval k", "a word")
 
 # A plan also lists what may follow from a selection that has yet to run, so these are known after a run.
 ALPHA = Change(

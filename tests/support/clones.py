@@ -4,11 +4,11 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import snakemake_starts
 import yaml
 
 from bandbridge.catalogue.datasets import merged
@@ -21,18 +21,16 @@ TARGETS = {"all", "fetch"}
 # The demo, small: the same stages on a crop of its scene.
 SMALL = yaml.safe_load((Path(__file__).parent / "small.yaml").read_text())
 
+# Of the scores, zero-shot classification and retrieval alone.
+FEW_SCORES = {**dict.fromkeys(["linear_probe", "words", "text_retrieval", "knn"]), "gap": False}
+
 # What makes it smaller still, for scripts that run it again and again: few steps, two alphas, one score per encoder.
 FEW_STEPS = {
-    "clip": {"scratch": {"epochs": 1, "batch_size": 256, "warmup_steps": 1, "precision": "float32"}},
     "prompts": {"mine": None},
     "finetune": {"batch_size": 64, "precision": "float32"},
     "paint": {"alphas": [0, 1], "select": {"criterion": "fixed", "alpha": 1}},
     "align": {"batch_size": 64, "precision": "float32"},
-    "evaluate": {
-        "datasets": {"scene_crop": ["plain"]},
-        **dict.fromkeys(["linear_probe", "words", "text_retrieval", "knn"]),
-        "gap": False,
-    },
+    "evaluate": {"datasets": {"scene_crop": ["plain"]}, **FEW_SCORES},
 }
 
 
@@ -53,26 +51,31 @@ class Clone:
         return os.environ | {"PYTHONPATH": str(self.root / "workflow")}
 
     def snakemake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "snakemake", *arguments]
-        return subprocess.run(command, cwd=self.root, env=self.environment, capture_output=True, text=True)
+        return snakemake_starts.snakemake(*arguments, cwd=self.root, env=self.environment)
 
     def jobs(self, *arguments: str) -> list[str]:
         """The rules that a dry run would run, one entry per job, sorted; without the targets."""
-        called = self.snakemake(*arguments, "--dry-run")
-        assert called.returncode == 0, called.stdout + called.stderr
-        table = re.search(r"^Job stats:\n.*?\n-.*?\n(.*?)^total ", called.stdout, re.MULTILINE | re.DOTALL)
+        completed = self.snakemake(*arguments, "--dry-run")
+        assert completed.returncode == 0, completed.stdout + completed.stderr
+        table = re.search(r"^Job stats:\n.*?\n-.*?\n(.*?)^total ", completed.stdout, re.MULTILINE | re.DOTALL)
         rows = [line.split() for line in table[1].splitlines()] if table else []
         return sorted(rule for rule, count in rows for _ in range(int(count)) if rule not in TARGETS)
 
     def run(self, *arguments: str) -> list[str]:
         """The rules that ran, one entry per job, sorted; without the targets."""
-        called = self.snakemake(*arguments, "--cores", "2")
-        assert called.returncode == 0, called.stdout + called.stderr
-        ran = re.findall(r"^Finished jobid: \d+ \(Rule: (\w+)\)", called.stdout + called.stderr, re.MULTILINE)
+        completed = self.snakemake(*arguments, "--cores", "2")
+        assert completed.returncode == 0, completed.stdout + completed.stderr
+        ran = re.findall(r"^Finished jobid: \d+ \(Rule: (\w+)\)", completed.stdout + completed.stderr, re.MULTILINE)
         return sorted(rule for rule in ran if rule not in TARGETS)
 
     def copy(self, folder: Path) -> "Clone":
-        return Clone(shutil.copytree(self.root, folder))
+        """A copy; its results are links to files that a run replaces and never changes."""
+
+        def copied(source: str, target: str) -> None:
+            copy = os.link if Path(source).is_relative_to(self.root / "results") else shutil.copy2
+            copy(source, target)
+
+        return Clone(shutil.copytree(self.root, folder, copy_function=copied))
 
 
 def make_clone(folder: Path) -> Clone:

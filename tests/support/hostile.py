@@ -197,7 +197,7 @@ def run(case: Case, folder: Path, whole: bool) -> tuple[str, bool]:
         before = case.prepare(clone, stack)
 
         def call(before: list[str]) -> tuple[int, str]:
-            called = subprocess.run(
+            completed = subprocess.run(
                 [*before, *arguments],
                 cwd=clone.root,
                 env=clone.environment,
@@ -205,7 +205,7 @@ def run(case: Case, folder: Path, whole: bool) -> tuple[str, bool]:
                 text=True,
                 check=False,
             )
-            return called.returncode, called.stdout + called.stderr
+            return completed.returncode, completed.stdout + completed.stderr
 
         code, text = call(before)
         (folder / "output.txt").write_text(text)

@@ -155,9 +155,9 @@ def main() -> None:
     if not (undisturbed.root / RESULTS / "report/index.html").exists():
         undisturbed = make_clone(undisturbed.root)
         undisturbed.configure(FEW_STEPS)
-        called = undisturbed.snakemake(*HOW)
-        if called.returncode:
-            raise SystemExit(called.stdout + called.stderr)
+        completed = undisturbed.snakemake(*HOW)
+        if completed.returncode:
+            raise SystemExit(completed.stdout + completed.stderr)
     expected = digests(undisturbed)
     kills: Counter[tuple[str, str]] = Counter()
     different: list[str] = []

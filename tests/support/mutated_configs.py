@@ -57,14 +57,16 @@ class Mutant:
     config: Any
 
 
-def mutant(random: Random) -> Mutant:
-    """One of the bases with one mistake, seldom two."""
+def mutant(random: Random, kind: str | None = None) -> Mutant:
+    """One of the bases with one mistake, which is of a kind if one is given, seldom two."""
     config = copy.deepcopy(random.choice(BASES))
     kinds = [random.choice(sorted(CHANGES)) for _ in range(random.choice((1, 1, 1, 2)))]
-    for kind in kinds:
-        CHANGES[kind](random, config)
+    if kind is not None:
+        kinds[0] = kind
+    for name in kinds:
+        CHANGES[name](random, config)
     # As a file and YAML's reader would hand it on.
-    return Mutant(tuple(kinds), yaml.safe_load(yaml.safe_dump(config)))
+    return Mutant(tuple(kinds), yaml.load(yaml.dump(config, Dumper=yaml.CSafeDumper), Loader=yaml.CSafeLoader))
 
 
 # --- mistakes ---------------------------------------------------------------------------------------------------------

@@ -25,6 +25,15 @@ def noise(bands, height, width, dtype="uint16", low=200, high=3000, seed=0):
     return np.random.default_rng(seed).integers(low, high, (bands, height, width)).astype(dtype)
 
 
+def write_tif(path, pixels, **profile):
+    """A raster (GeoTIFF unless a driver is named) without a place or other metadata."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    count, height, width = pixels.shape
+    facts = {"driver": "GTiff", "dtype": pixels.dtype, "count": count, "height": height, "width": width}
+    with rasterio.open(path, "w", **facts, **profile) as file:
+        file.write(pixels)
+
+
 def write(path, pixels, scales=None, offsets=None, names=None, mask=None, colours=None, tags=None, **profile):
     """A raster (GeoTIFF unless a driver is named) with its metadata."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -302,6 +302,7 @@ def make_report(root, *, parts=True, **options):
     stores, quarantines = make_data(root / "data")
     run = make_run(root / "run", **options)
     load_script("tables").main(run.metrics, run.curves, run.selected, run.tables)
+    (run.tables / ".snakemake_timestamp").touch()  # Snakemake's, in every folder that a rule makes
     history = write_history(run.root / "finetune" / "demo-vit.demo_scene" / "history.jsonl")
     trainings = [{"kind": "finetune", "name": "demo-vit", "datasets": ["demo_scene"], "history": str(history)}]
     if run.config["align"]["students"]:

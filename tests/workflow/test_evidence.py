@@ -36,11 +36,11 @@ def test_the_quarantine_list_of_a_failed_run_is_there_and_the_error_gives_every_
     nomenclature = {"name": "own-3", "title": "Three", "classes": list(CLASSES)}
     (workflow / "nomenclatures" / "own-3.yaml").write_text(yaml.safe_dump(nomenclature))
     clone.configure({"evaluate": {"datasets": {"own": ["plain"]}}})
-    called = clone.snakemake("--cores", "1", "data/zarr/own.zarr/zarr.json")
-    assert called.returncode != 0
-    assert "3 of 24 samples are in quarantine" in called.stderr, called.stderr
-    assert re.search(r"^ +2 +every pixel is 0 \(for example farm_[23]\)$", called.stderr, re.MULTILINE)
+    completed = clone.snakemake("--cores", "1", "data/zarr/own.zarr/zarr.json")
+    assert completed.returncode != 0
+    assert "3 of 24 samples are in quarantine" in completed.stderr, completed.stderr
+    assert re.search(r"^ +2 +every pixel is 0 \(for example farm_[23]\)$", completed.stderr, re.MULTILINE)
     unreadable = r"^ +1 +cannot be read as an image: it is none of [A-Z0-9, ]+ \(for example forest_1\)$"
-    assert re.search(unreadable, called.stderr, re.MULTILINE)
-    listed = Path(re.search(r"All of them: (\S+)\. ", called.stderr)[1])
+    assert re.search(unreadable, completed.stderr, re.MULTILINE)
+    listed = Path(re.search(r"All of them: (\S+)\. ", completed.stderr)[1])
     assert len((clone.root / listed).read_text().splitlines()) == 1 + 3

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from changes import ALPHA, ALPHAS, CHANGES, EACH_SHOWN, PROBES, PROMPT_SETS, SHOWN, STORE, VIEWS
+from changes import ALPHA, ALPHAS, CHANGES, EACH_SHOWN, PROBES, PROMPT_SETS, SEVERAL, SHOWN, STORE, VIEWS
 from clones import Clone
 
 
@@ -19,6 +19,11 @@ def after(run: Clone, changes: dict[str, Any]) -> list[str]:
 def test_a_change_reruns_what_uses_it_and_nothing_else(copied_run: Clone, name: str):
     CHANGES[name].make(copied_run)
     assert copied_run.jobs() == CHANGES[name].jobs
+
+
+def test_changes_at_once_rerun_what_each_of_them_does(copied_run: Clone):
+    SEVERAL.make(copied_run)
+    assert copied_run.jobs() == SEVERAL.jobs
 
 
 def test_a_students_value_reruns_the_student_alone(copied_run: Clone):
@@ -188,7 +193,7 @@ def test_a_changed_image_of_one_s_own_reruns_its_data_set_and_no_other(copied_ru
 def test_what_a_file_manager_leaves_beside_images_reruns_nothing(copied_run: Clone):
     folder = _image(copied_run).parent
     for name in (".DS_Store", "Thumbs.db", "desktop.ini", "scene_B04.jp2.aux.xml"):
-        (folder / name).write_text("seen")
+        (folder / name).write_text('<PAMDataset><PAMRasterBand band="1"><Histograms/></PAMRasterBand></PAMDataset>')
     assert copied_run.jobs() == []
 
 
@@ -235,7 +240,7 @@ def test_a_stated_precision_reruns_the_stage_it_is_stated_for(copied_run: Clone)
 
 def test_a_run_for_one_target_shows_no_scores_of_an_earlier_run(copied_run: Clone):
     copied_run.configure({"evaluate": {"retrieval": {"ks": [1, 2]}}})
-    called = copied_run.snakemake("--cores", "1", "--", "results/small/metrics/ms-vit/retrieval.scene_crop.csv")
-    assert called.returncode == 0, called.stderr
-    assert "is done." not in called.stderr
-    assert "may be out of date; `snakemake` updates it." in called.stderr
+    completed = copied_run.snakemake("--cores", "1", "--", "results/small/metrics/ms-vit/retrieval.scene_crop.csv")
+    assert completed.returncode == 0, completed.stderr
+    assert "is done." not in completed.stderr
+    assert "may be out of date; `snakemake` updates it." in completed.stderr

@@ -12,11 +12,12 @@ from pathlib import Path
 import pandas
 import pytest
 import xarray
-from clones import SMALL, Clone
+from clones import FEW_SCORES, SMALL, Clone
 
 from bandbridge.scoring.rows import COLUMNS
 
 ALPHAS = [f"{alpha:g}" for alpha in SMALL["paint"]["alphas"]]
+METRICS = "results/small/metrics.csv"
 
 
 @pytest.fixture
@@ -80,11 +81,11 @@ def test_zero_shot_scores_agree_with_scikit_learn_on_the_files(results: Path, fi
     present = labels.any(axis=0)
     expected = average_precision_score(labels[:, present], scores[:, present], average="macro")
     metrics = pandas.read_csv(results / "metrics.csv")
-    found = metrics.query(
+    rows = metrics.query(
         "encoder == 'demo-vit@0.5' and dataset == 'scene_crop' and split == 'test' and prompts == 'plain' "
         "and task == 'zero-shot' and metric == 'map'"
     )
-    assert found.value.item() == pytest.approx(expected, abs=1e-6)
+    assert rows.value.item() == pytest.approx(expected, abs=1e-6)
 
 
 def test_the_patched_model_is_one_that_open_clip_loads(results: Path):
@@ -104,14 +105,15 @@ def test_jobs_that_need_no_torch_have_little_memory(finished_run: Clone):
 def test_a_killed_run_continues_to_the_same_bytes(copied_run: Clone):
     """Killed with everything it started, in the middle of the fine-tuning; no unlocking, no cleaning up."""
     clone = copied_run
-    metrics = clone.root / "results/small/metrics.csv"
+    clone.configure({"evaluate": FEW_SCORES})
+    clone.run(METRICS)
+    expected = (clone.root / METRICS).read_bytes()
     log = clone.root / "logs/small/finetune/demo-vit.scene_crop.log"
-    expected = metrics.read_bytes()
     for path in (clone.root / "results/small").iterdir():  # as if nothing after the heads had been done yet
         if path.name not in ("clip", "heads"):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     log.unlink()
-    command = [sys.executable, "-m", "snakemake", "--cores", "2"]
+    command = [sys.executable, "-m", "snakemake", METRICS, "--cores", "2"]
     with (clone.root / "run.log").open("w") as output:
         run = subprocess.Popen(
             command, cwd=clone.root, env=clone.environment, stdout=output, stderr=output, start_new_session=True
@@ -121,16 +123,16 @@ def test_a_killed_run_continues_to_the_same_bytes(copied_run: Clone):
     assert run.poll() is None, (clone.root / "run.log").read_text()
     os.killpg(run.pid, signal.SIGKILL)
     run.wait()
-    ran = clone.run()
+    ran = clone.run(METRICS)
     assert {"finetune", "embed_sweep_scene_crop_new", "collect_metrics"} <= set(ran)
     assert "scratch_clip" not in ran
-    assert metrics.read_bytes() == expected
+    assert (clone.root / METRICS).read_bytes() == expected
 
 
 def test_a_second_process_on_the_same_run_is_refused(clone: Clone):
     from bandbridge.base import runlock
 
     runlock.hold(clone.root / ".snakemake" / "bandbridge-small.lock", "small")
-    called = clone.snakemake("--cores", "1")
-    assert called.returncode != 0
-    assert "another process is working on run 'small'" in called.stdout + called.stderr
+    completed = clone.snakemake("--cores", "1")
+    assert completed.returncode != 0
+    assert "another process is working on run 'small'" in completed.stdout + completed.stderr

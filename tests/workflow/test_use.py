@@ -18,8 +18,8 @@ def test_a_runs_models_classify_as_its_table_says(finished_run, model, encoder):
     loaded = bandbridge.load(run / model, device="cpu", precision="float32")
     store = Store(finished_run.root / "data/zarr/scene_crop.zarr")
     test = store.split("test")
-    found = loaded.classify(test.read(np.arange(len(test))), bands=store.bands)
-    assert (found.names, found.measure) == (store.classes, "probability")
+    labelled = loaded.classify(test.read(np.arange(len(test))), bands=store.bands)
+    assert (labelled.names, labelled.measure) == (store.classes, "probability")
     with (run / "metrics.csv").open() as file:
         (stated,) = [
             float(row["value"])
@@ -29,7 +29,7 @@ def test_a_runs_models_classify_as_its_table_says(finished_run, model, encoder):
             and (row["prompts"], row["metric"], row["class"]) == ("plain", "map", "")
         ]
     # The run's embeddings are rounded to half precision on machines that compute in it; rare classes have few samples.
-    assert mean_of_defined(average_precision(test.labels, found.scores)) == pytest.approx(stated, abs=0.03)
+    assert mean_of_defined(average_precision(test.labels, labelled.scores)) == pytest.approx(stated, abs=0.03)
     card = loaded.card
     assert (card.units, card.resolution, card.alpha) == ("reflectance x 10000", 10, 0.5)
     assert card.data["dataset"] == "scene_crop"

@@ -67,10 +67,10 @@ def test_checkpoints_in_the_authors_form_end_in_the_tables(finished_run: Clone, 
         "evaluate": {"linear_probe": None, "knn": None, "words": None},
     }
     clone = clone_with(finished_run, tmp_path / "clone", changes)
-    called = clone.snakemake("--cores", "1")
-    assert called.returncode
+    completed = clone.snakemake("--cores", "1")
+    assert completed.returncode
     for key in ("clip.patched: theirs/patched.pt", "align.students.ms-vit.weights: theirs/aligned.pt"):
-        assert f"{key} not found; copy the checkpoint there" in called.stdout + called.stderr
+        assert f"{key} not found; copy the checkpoint there" in completed.stdout + completed.stderr
 
     torch.manual_seed(0)
     clip = load_clip(clone.root / "weights" / "clip" / "demo-vit").model.state_dict()

@@ -61,7 +61,7 @@ rule align:
 rule aligned_by_file:
     """Take an aligned student from a file, in place of an alignment."""
     input:
-        clip=lambda w: paths.clip(run.clip_of(w.student)),
+        clip=lambda w: run.clip_paths.clip(run.clip_of(w.student)),
     output:
         weights=paths.aligned("{student}"),
     log:

@@ -18,12 +18,13 @@ def main(
     cover: Path | None = None,
     summary: Path | None = None,
     archive: Path | None = None,
+    store: Path | None = None,
 ) -> None:
     torch.set_num_threads(threads)
     if archive is not None:
         apply_archive(weights.parent, settings, entry, embed, archive)
     else:
-        apply_map(weights.parent, settings, entry, embed, cover, summary)
+        apply_map(weights.parent, settings, entry, embed, cover, summary, store)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from bandbridge.base import script as job
 from bandbridge.base.files import checksum, whole_file
 from bandbridge.reporting.page.write import RunFiles, write_report
 from bandbridge.reporting.tables.all import read_curves
+from bandbridge.reporting.tables.formats import table_files
 from bandbridge.scoring.rows import read_rows
 
 
@@ -41,7 +42,7 @@ def main(
         trainings=trainings,
         stores=[marker.parent for marker in stores],
         quarantines=quarantines,
-        tables=sorted(tables.iterdir()),
+        tables=table_files(tables),
         benchmarks=benchmarks,
         galleries=galleries,
         projections=projections,

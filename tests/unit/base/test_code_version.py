@@ -21,8 +21,8 @@ def copy(tmp_path: Path) -> Path:
 def version(workflow: Path, *arguments: str) -> str:
     code = "import sys; from bandbridge.base.code_version import code_version; print(code_version(*sys.argv[1:]))"
     command = [sys.executable, "-c", code, *arguments]
-    called = subprocess.run(command, env={"PYTHONPATH": str(workflow)}, capture_output=True, text=True, check=True)
-    return called.stdout
+    completed = subprocess.run(command, env={"PYTHONPATH": str(workflow)}, capture_output=True, text=True, check=True)
+    return completed.stdout
 
 
 @pytest.mark.parametrize(

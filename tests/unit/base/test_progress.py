@@ -179,10 +179,10 @@ def test_a_job_with_a_log_is_live_on_a_terminal_of_any_size(tmp_path: Path):
 @pytest.mark.slow
 def test_what_is_no_terminal_is_told_as_often_as_the_log(tmp_path: Path):
     run = command(on_a_terminal=1000, in_a_file=0.2)
-    called = subprocess.run(run, cwd=tmp_path, env=os.environ | PACKAGE, stderr=subprocess.PIPE, text=True)
-    told = called.stderr.splitlines()
+    completed = subprocess.run(run, cwd=tmp_path, env=os.environ | PACKAGE, stderr=subprocess.PIPE, text=True)
+    lines = completed.stderr.splitlines()
     *logged, _ = (tmp_path / "job.log").read_text().splitlines()
-    assert told[0].endswith("(log: job.log)")
-    assert len(told) >= 2
+    assert lines[0].endswith("(log: job.log)")
+    assert len(lines) >= 2
     assert len(logged) >= 2
-    assert all(line.startswith("Working: ") for line in [*told, *logged])
+    assert all(line.startswith("Working: ") for line in [*lines, *logged])

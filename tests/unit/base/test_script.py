@@ -42,22 +42,22 @@ def call(script: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_arguments_come_from_the_command_line(script: Path, tmp_path: Path):
     result = tmp_path / "result"
-    called = call(script, "--number", "4", "--parts", "a", "b", "--recipe", '{"x": 1}', "--result", str(result))
-    assert called.returncode == 0, called.stderr
+    completed = call(script, "--number", "4", "--parts", "a", "b", "--recipe", '{"x": 1}', "--result", str(result))
+    assert completed.returncode == 0, completed.stderr
     assert result.read_text() == "8 ['a', 'b'] {'x': 1} 1"
 
 
 def test_a_user_error_is_one_paragraph_without_a_traceback(script: Path, tmp_path: Path):
-    called = call(script, "--number", "-1", "--parts", "a", "--recipe", "{}", "--result", str(tmp_path / "result"))
-    assert called.returncode == 1
-    assert called.stderr.strip() == "Error: number is -1; give one that is not negative"
+    completed = call(script, "--number", "-1", "--parts", "a", "--recipe", "{}", "--result", str(tmp_path / "result"))
+    assert completed.returncode == 1
+    assert completed.stderr.strip() == "Error: number is -1; give one that is not negative"
 
 
 @pytest.mark.attack("names")
 def test_names_in_an_error_do_not_steer_the_terminal(script: Path, tmp_path: Path):
     script.write_text(SCRIPT.replace("number is -1; give", "\\x1b[2Jnumber is\\n-1;\\tgive"))
-    called = call(script, "--number", "-1", "--parts", "a", "--recipe", "{}", "--result", str(tmp_path / "result"))
-    assert called.stderr.strip() == "Error: ?[2Jnumber is\n-1;     give one that is not negative"
+    completed = call(script, "--number", "-1", "--parts", "a", "--recipe", "{}", "--result", str(tmp_path / "result"))
+    assert completed.stderr.strip() == "Error: ?[2Jnumber is\n-1;     give one that is not negative"
 
 
 class Named(list):
@@ -132,18 +132,18 @@ def run_under_snakemake(tmp_path: Path, body: str) -> subprocess.CompletedProces
 
 
 def test_an_error_nobody_foresaw_is_named_on_the_terminal_and_its_traceback_is_in_the_log(tmp_path: Path):
-    called = run_under_snakemake(tmp_path, "raise ZeroDivisionError('by nought')")
-    assert called.returncode != 0
-    assert "Unexpected ZeroDivisionError: by nought" in called.stderr
-    assert str(tmp_path / "job.log") in called.stderr
-    assert "Traceback" not in called.stderr
+    completed = run_under_snakemake(tmp_path, "raise ZeroDivisionError('by nought')")
+    assert completed.returncode != 0
+    assert "Unexpected ZeroDivisionError: by nought" in completed.stderr
+    assert str(tmp_path / "job.log") in completed.stderr
+    assert "Traceback" not in completed.stderr
     assert "Traceback" in (tmp_path / "job.log").read_text()
 
 
 def test_a_full_disk_is_told_as_such(tmp_path: Path):
-    called = run_under_snakemake(tmp_path, "raise OSError(28, 'No space left on device', 'model.safetensors')")
-    assert called.returncode == 1
-    assert "the disk or the quota is full (model.safetensors); make room and run again" in called.stderr
+    completed = run_under_snakemake(tmp_path, "raise OSError(28, 'No space left on device', 'model.safetensors')")
+    assert completed.returncode == 1
+    assert "the disk or the quota is full (model.safetensors); make room and run again" in completed.stderr
 
 
 ONE_AT_A_TIME = """

@@ -51,11 +51,11 @@ def test_every_writer_leaves_what_the_umask_leaves(tmp_path, value):
     with umask(value):
         folder.mkdir()
         write_everything(folder)
-    found = modes(folder)
-    assert len(found) > 100
-    files = {name: mode for name, mode in found.items() if (folder / name).is_file()}
+    created_modes = modes(folder)
+    assert len(created_modes) > 100
+    files = {name: mode for name, mode in created_modes.items() if (folder / name).is_file()}
     assert {name: oct(mode) for name, mode in files.items() if mode != 0o666 & ~value} == {}
-    assert {name for name in found if name not in files and found[name] != 0o777 & ~value} == set()
+    assert {name for name in created_modes if name not in files and created_modes[name] != 0o777 & ~value} == set()
 
 
 @pytest.mark.parametrize("value", [0o002, 0o077])

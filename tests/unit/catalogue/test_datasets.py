@@ -205,8 +205,12 @@ def test_an_unknown_name_lists_what_there_is():
 def test_a_prompt_set_may_have_names_and_sentences_of_a_class_s_own():
     nomenclature = load_nomenclature("digits-10")
     first, second, *_ = nomenclature.classes
-    given = {"templates": ["the digit {}."], "names": {first: "nought"}, "classes": {second: ["a stroke", "it is {}"]}}
-    sentences = prompt_set(given).sentences(nomenclature)
+    prompts = {
+        "templates": ["the digit {}."],
+        "names": {first: "nought"},
+        "classes": {second: ["a stroke", "it is {}"]},
+    }
+    sentences = prompt_set(prompts).sentences(nomenclature)
     assert sentences[0] == ("the digit nought.",)
     assert sentences[1] == ("a stroke", f"it is {nomenclature.prompt_names[1]}")
     assert sentences[2] == (f"the digit {nomenclature.prompt_names[2]}.",)

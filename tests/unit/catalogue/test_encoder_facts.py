@@ -104,7 +104,7 @@ def test_a_band_that_no_sensor_has_cannot_be_filled():
 
 
 def modalities(**bands):
-    return {name: {"bands": list(found)} for name, found in bands.items()}
+    return {name: {"bands": list(names)} for name, names in bands.items()}
 
 
 def test_an_encoder_of_pictures_sees_the_modality_that_composites_are_made_of():
@@ -123,19 +123,19 @@ def test_a_modality_with_all_bands_comes_before_one_with_some():
 
 
 def test_absent_bands_are_filled_or_an_error_as_the_file_says():
-    there = modalities(s1=("VV", "VH"), s2=ALL[:8])
-    assert chosen_modality(load_encoder_facts(BANDS), there, "mine") == "s2"
+    available = modalities(s1=("VV", "VH"), s2=ALL[:8])
+    assert chosen_modality(load_encoder_facts(BANDS), available, "mine") == "s2"
     with pytest.raises(UserError, match=r"sees B8A, B11, B12, which mine lacks.*fill: zero"):
-        chosen_modality(facts_of(changed(BANDS, input__fill="error")), there, "mine")
+        chosen_modality(facts_of(changed(BANDS, input__fill="error")), available, "mine")
 
 
 @pytest.mark.slow
 @given(st.lists(st.sets(st.sampled_from(ALL)), min_size=1, max_size=4))
 def test_the_chosen_modality_has_no_fewer_of_the_bands_than_any_complete_one(found):
     facts = load_encoder_facts(BANDS)
-    there = {f"m{number}": {"bands": sorted(bands)} for number, bands in enumerate(found)}
+    available = {f"m{number}": {"bands": sorted(bands)} for number, bands in enumerate(found)}
     try:
-        chosen = set(there[chosen_modality(facts, there, "mine")]["bands"])
+        chosen = set(available[chosen_modality(facts, available, "mine")]["bands"])
     except UserError:
         assert not any(bands & set(facts.bands) for bands in found)
     else:
@@ -146,8 +146,8 @@ def test_the_chosen_modality_has_no_fewer_of_the_bands_than_any_complete_one(fou
 @pytest.mark.parametrize("dataset", dataset_names())
 def test_every_data_set_serves_an_encoder_of_pictures(dataset):
     about = load_dataset(dataset)
-    there = {modality.name: {"bands": list(modality.bands)} for modality in about.modalities}
-    assert chosen_modality(load_encoder_facts(PICTURES), there, dataset) == about.primary.name
+    available = {modality.name: {"bands": list(modality.bands)} for modality in about.modalities}
+    assert chosen_modality(load_encoder_facts(PICTURES), available, dataset) == about.primary.name
     assert sees(load_encoder_facts(PICTURES), about)
 
 

@@ -53,9 +53,9 @@ def test_the_43_become_the_19_as_published(published):
 
 
 def test_the_43_become_the_5_as_published(published):
-    found = mapped("bigearthnet-43", "bigearthnet-5")
-    assert found == {row["level_3"]: [LEVEL_1[row["level_1"]]] for row in published}
-    numbers = [load_nomenclature("bigearthnet-5").classes.index(*found[row["level_3"]]) for row in published]
+    classes_of_43 = mapped("bigearthnet-43", "bigearthnet-5")
+    assert classes_of_43 == {row["level_3"]: [LEVEL_1[row["level_1"]]] for row in published}
+    numbers = [load_nomenclature("bigearthnet-5").classes.index(*classes_of_43[row["level_3"]]) for row in published]
     assert numbers == [0] * 11 + [1] * 11 + [2] * 11 + [3] * 5 + [4] * 5
 
 

@@ -66,8 +66,8 @@ def quotes(table):
 
 
 def test_the_gains_of_the_abstract_are_as_printed():
-    found = {(f.dataset, f.nomenclature, f.metric): f.gain for f in all_figures() if f.where == "abstract"}
-    assert found == ABSTRACT
+    gains = {(f.dataset, f.nomenclature, f.metric): f.gain for f in all_figures() if f.where == "abstract"}
+    assert gains == ABSTRACT
     assert all(figure.value is None for figure in all_figures() if figure.where == "abstract")
 
 

@@ -22,9 +22,9 @@ def test_the_default_configuration_is_valid():
 @pytest.mark.parametrize("preset", sorted((ROOT / "workflow/presets").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_preset_is_valid(preset: Path):
     # A preset may be laid over another, which its first lines name.
-    called = next(line for line in preset.read_text().splitlines() if "--configfile" in line)
+    command = next(line for line in preset.read_text().splitlines() if "--configfile" in line)
     config = DEMO
-    for name in called.split("--configfile")[1].split():
+    for name in command.split("--configfile")[1].split():
         config = merged(config, yaml.safe_load((ROOT / name).read_text()))
     validate(config)
 
@@ -169,8 +169,8 @@ def test_weights_that_are_no_file_are_not_looked_for(source: str):
 @pytest.mark.parametrize("name", ["weights.pt", "folder/clip"])
 def test_a_checkpoint_that_is_not_there_is_found_out_before_the_first_job(tmp_path: Path, name: str):
     path = tmp_path / name
-    (said,) = absent_checkpoints(changed("clip/pretrained", str(path)))
-    assert said.startswith(f"clip.pretrained: {path} not found")
+    (fault,) = absent_checkpoints(changed("clip/pretrained", str(path)))
+    assert fault.startswith(f"clip.pretrained: {path} not found")
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(b"\x10" + bytes(7) + b"{}")
     assert absent_checkpoints(changed("clip/pretrained", str(path))) == []

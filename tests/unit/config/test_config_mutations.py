@@ -1,7 +1,5 @@
 """Whatever is wrong in a configuration: it is refused with a sentence, or a run can follow it."""
 
-import subprocess
-import sys
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -12,6 +10,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mutated_configs import CannotRunError, Mutant, mutant, run_in_small, students_can_be_built
+from snakemake_starts import snakemake
 
 from bandbridge.base.errors import UserError
 from bandbridge.catalogue.datasets import merged
@@ -34,14 +33,9 @@ def judge(changed: Mutant) -> None:
 
 @pytest.mark.parametrize("kind", sorted(mutated_configs.CHANGES))
 def test_a_mistake_is_refused_or_a_run_can_follow_it(kind: str):
-    # The same ones each time, so that every kind has its share.
-    random = Random(kind)
-    judged_of_kind = 0
-    while judged_of_kind < 2:
-        changed = mutant(random)
-        if kind in changed.kinds:
-            judge(changed)
-            judged_of_kind += 1
+    random = Random(kind)  # the same ones each time
+    for _ in range(2):
+        judge(mutant(random, kind))
 
 
 @settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
@@ -63,8 +57,7 @@ def test_snakemake_plans_what_is_accepted_and_shows_no_traceback_for_the_rest(se
     changed = mutant(Random(f"dry run {seed}"))
     file = tmp_path / "mutant.yaml"
     file.write_text(yaml.safe_dump(changed.config), encoding="utf-8")
-    command = [sys.executable, "-m", "snakemake", "--dry-run", "--nolock", "--configfile", str(file)]
-    done = subprocess.run(command, cwd=mutated_configs.ROOT, capture_output=True, text=True)
+    done = snakemake("--dry-run", "--nolock", "--configfile", str(file), cwd=mutated_configs.ROOT)
     output = done.stdout + done.stderr
     # Snakemake lays the file over config.yaml.
     config, faults = judged(merged(mutated_configs.DEMO, changed.config))

@@ -50,6 +50,6 @@ def test_in_parallel_each_task_has_a_line_and_one_adds_them_up():
 
 
 def test_every_clip_has_its_own_lines():
-    found = lines(config([SCENE, EUROSAT], DIGITS, "in_parallel", ["ViT-B-32", "ViT-L-14"]))
-    assert len(found) == 6
-    assert {line.clip for line in found.values()} == {"ViT-B-32", "ViT-L-14"}
+    named_lines = lines(config([SCENE, EUROSAT], DIGITS, "in_parallel", ["ViT-B-32", "ViT-L-14"]))
+    assert len(named_lines) == 6
+    assert {line.clip for line in named_lines.values()} == {"ViT-B-32", "ViT-L-14"}

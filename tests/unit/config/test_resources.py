@@ -18,9 +18,9 @@ STUDENT = {"backbone": "vit_small_patch16_224", "image_size": 224, "options": {}
 def test_a_store_tells_its_size(tmp_path):
     dataset = load_dataset("eurosat_ms")
     write_store(tmp_path / "small.zarr", dataset, random_samples(dataset, COUNTS, 64, 0))
-    found = resources.stored(tmp_path / "small.zarr" / "zarr.json")
-    assert found == Stored(COUNTS, 13 * 64 * 64 * 2, 10)
-    assert found.total == sum(COUNTS.values())
+    size = resources.stored(tmp_path / "small.zarr" / "zarr.json")
+    assert size == Stored(COUNTS, 13 * 64 * 64 * 2, 10)
+    assert size.total == sum(COUNTS.values())
 
 
 def test_a_store_that_is_not_made_yet_is_asked_for_again(tmp_path):
@@ -34,9 +34,9 @@ def test_a_store_that_is_not_made_yet_is_asked_for_again(tmp_path):
     [("ViT-B-32", 4.4, 85), ("ViT-B-16", 17.6, 85), ("ViT-L-14", 81, 302), ("ViT-L-14-336", 191, 302)],
 )
 def test_a_clip_costs_what_open_clip_says(name, giga, millions):
-    found = resources.clip_network(name)
-    assert found.operations / 1e9 == pytest.approx(giga, rel=0.05)
-    assert found.weights / 1e6 == pytest.approx(millions, rel=0.05)
+    network = resources.clip_network(name)
+    assert network.operations / 1e9 == pytest.approx(giga, rel=0.05)
+    assert network.weights / 1e6 == pytest.approx(millions, rel=0.05)
 
 
 def test_an_own_architecture_is_known_and_a_strange_one_taken_for_large():
@@ -55,15 +55,15 @@ def test_a_students_options_count():
 
 
 def alignment(**changes):
-    given = {"gpus": 1, "nodes": 1} | changes
+    processes = {"gpus": 1, "nodes": 1} | changes
     network, teacher = resources.student_network(STUDENT), resources.clip_network("ViT-B-32")
-    return resources.training([BIGEARTHNET], network, PAPER, teacher=teacher, **given)
+    return resources.training([BIGEARTHNET], network, PAPER, teacher=teacher, **processes)
 
 
 def test_the_papers_alignment_fits_a_day_and_a_node():
-    found = alignment()
-    assert 60 < found.minutes < 24 * 60
-    assert found.mem_mb < 64_000
+    job = alignment()
+    assert 60 < job.minutes < 24 * 60
+    assert job.mem_mb < 64_000
 
 
 def test_more_gpus_take_less_time_and_more_memory():
@@ -78,9 +78,9 @@ def test_the_demo_asks_for_little():
     demo = Stored({"train": 595, "val": 128, "test": 180}, 13 * 32 * 32 * 2, 8)
     network = resources.clip_network("demo-vit")
     train = resources.training([demo], network, {"epochs": 20, "batch_size": 32})
-    for found in (train, resources.encoding(demo, network, 11, 128, ["val", "test"]), resources.scoring(demo)):
-        assert found.mem_mb <= 8_000
-        assert found.minutes <= 40
+    for job in (train, resources.encoding(demo, network, 11, 128, ["val", "test"]), resources.scoring(demo)):
+        assert job.mem_mb <= 8_000
+        assert job.minutes <= 40
 
 
 def test_scores_of_a_thousand_classes_hold_them_all():
@@ -88,16 +88,16 @@ def test_scores_of_a_thousand_classes_hold_them_all():
 
 
 def test_a_probe_of_bigearthnet_has_its_embeddings_in_memory():
-    found = resources.probing(BIGEARTHNET, {"C": [0.01, 0.1, 1, 10], "max_iterations": 1000})
-    assert found.mem_mb > BIGEARTHNET.total * 512 * 4 / 1e6
-    assert found.minutes < 24 * 60
+    job = resources.probing(BIGEARTHNET, {"C": [0.01, 0.1, 1, 10], "max_iterations": 1000})
+    assert job.mem_mb > BIGEARTHNET.total * 512 * 4 / 1e6
+    assert job.minutes < 24 * 60
 
 
 def test_converting_bigearthnet_has_three_times_what_was_measured():
     """40 MB a second and 0.9 GB, on one core (benchmarks/README.md)."""
-    found = resources.converting(66e9)
-    assert found.minutes > 66e9 / 40e6 / 60 * 3
-    assert found.mem_mb > 2 * 890
+    job = resources.converting(66e9)
+    assert job.minutes > 66e9 / 40e6 / 60 * 3
+    assert job.mem_mb > 2 * 890
 
 
 def test_a_folder_is_as_large_as_its_files(tmp_path):

@@ -105,7 +105,11 @@ def test_a_seed_is_listed_once_and_not_alone(listed, fault):
     assert (fault in faults[0]) if fault else not faults
 
 
-@pytest.mark.parametrize("listed", [[0, -1], ["one", 2], 3])
+def test_seeds_of_the_command_line_arrive_as_text():
+    assert validate({**DEMO, "seeds": ["0", "12"]})["seeds"] == [0, 12]
+
+
+@pytest.mark.parametrize("listed", [[0, -1], ["one", 2], 3, ["01", 2]])
 def test_what_is_no_list_of_seeds_is_refused(listed):
     with pytest.raises(UserError, match="seeds"):
         validate({**DEMO, "seeds": listed})

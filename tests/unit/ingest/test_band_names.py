@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 import rasterio
-from own_files import CLASSES, SPLITS, noise, samples_of, workshop, write
+from own_files import CLASSES, SPLITS, noise, samples_of, write
 from rasterio.enums import ColorInterp
 
 from bandbridge.base.errors import UserError
@@ -16,11 +16,6 @@ from bandbridge.ingest.readers import reader
 
 BANDS = ("B02", "B03", "B04", "B08")
 S2 = Modality("s2", "sentinel-2", "L2A", BANDS)
-
-
-@pytest.fixture
-def own(tmp_path, monkeypatch):
-    return workshop(tmp_path, monkeypatch)
 
 
 def images(own, names, reverse=(1,)):
@@ -127,13 +122,41 @@ def test_keys_of_names(name, expected):
     assert key(name) == expected
 
 
-def test_red_green_blue_of_a_picture_agree_with_bands_in_that_order(own):
+def images_of_three(own, order, **options):
     for cover in CLASSES:
         for i in range(3):
-            write(own.files / cover / f"{cover}_{i}.tif", noise(3, 16, 16, "uint8", 20, 200, seed=i), photometric="RGB")
-    assert len(samples_of(own.store(own.folder(bands=("B04", "B03", "B02"))))) == 9
-    with pytest.raises(UserError, match="names its bands red green blue, the data set's file B02 B03 B04"):
-        own.store(own.folder(bands=("B02", "B03", "B04")))
+            pixels = noise(3, 16, 16, "uint8", 20, 200, seed=i)
+            write(own.files / cover / f"{cover}_{i}.tif", pixels, colours=order, **options)
+
+
+BGR = [ColorInterp.blue, ColorInterp.green, ColorInterp.red]
+
+
+@pytest.mark.parametrize("bands", [("B04", "B03", "B02"), ("B02", "B03", "B04"), ("B08", "B11", "B12")])
+@pytest.mark.parametrize("interleave", ["pixel", "band"])
+def test_that_a_file_is_written_as_an_rgb_image_is_no_claim_about_its_bands(own, bands, interleave):
+    images_of_three(own, None, photometric="RGB", interleave=interleave)
+    assert len(samples_of(own.store(own.folder(bands=bands)))) == 9
+
+
+@pytest.mark.parametrize(
+    "order",
+    [BGR, [BGR[1], BGR[2], BGR[0]]],
+)
+def test_colours_in_an_order_that_was_set_are_compared_with_bands(own, order):
+    images_of_three(own, order, photometric="minisblack")
+    bands = {"red": "B04", "green": "B03", "blue": "B02"}
+    names = [kind.name for kind in order]
+    assert len(samples_of(own.store(own.folder(bands=tuple(bands[name] for name in names))))) == 9
+    with pytest.raises(UserError, match=f"names its bands {' '.join(names)}, the data set's file"):
+        own.store(own.folder(bands=tuple(bands[name] for name in reversed(names))))
+
+
+def test_the_colours_of_an_rgb_image_are_taken_where_that_is_stated(own):
+    images_of_three(own, None, photometric="RGB")
+    store = own.store(own.folder(bands=("B02", "B03", "B04"), modality={"band_names": "take"}))
+    own.store(own.folder(bands=("B04", "B03", "B02"), modality={"band_names": "take"}))
+    assert len(samples_of(store)) == 9
 
 
 # --- further bands, mixed types ------------------------------------------------------------------------------------

@@ -43,9 +43,9 @@ def read(dataset, archives, stream="s2", wanted=None):
     """Id -> what the reader gives for it; every sample once."""
     if wanted is None:
         wanted = {sample.id for sample in reader(dataset).plan(dataset, archives)}
-    found = list(reader(dataset).read(dataset, archives, stream, wanted))
-    by_id = {sample.id: sample for sample in found}
-    assert len(by_id) == len(found)
+    samples = list(reader(dataset).read(dataset, archives, stream, wanted))
+    by_id = {sample.id: sample for sample in samples}
+    assert len(by_id) == len(samples)
     return by_id
 
 
@@ -91,8 +91,8 @@ def test_every_band_of_v1_is_what_rasterio_reads(tmp_path, name):
 
 
 def test_the_date_is_read_from_names_with_short_times_too(tmp_path):
-    found = read(load(), write_v1(tmp_path))
-    assert {name: sample.date for name, sample in found.items()} == {FIELDS: "2017-06-13", FOREST: "2017-09-24"}
+    samples = read(load(), write_v1(tmp_path))
+    assert {name: sample.date for name, sample in samples.items()} == {FIELDS: "2017-06-13", FOREST: "2017-09-24"}
 
 
 def test_every_band_of_v2_is_what_rasterio_reads(tmp_path):
@@ -115,17 +115,17 @@ def test_bilinear_resampling_is_rasterios_but_for_rounding(tmp_path):
 
 def test_sentinel_1_carries_the_id_of_its_sentinel_2_partner(tmp_path):
     dataset = load(modalities=["s2", "s1"])
-    found = read(dataset, write_v1(tmp_path), "s1")
-    assert found.keys() == PAIRS.keys()
+    samples = read(dataset, write_v1(tmp_path), "s1")
+    assert samples.keys() == PAIRS.keys()
     for name, partner in PAIRS.items():
-        np.testing.assert_array_equal(found[name].pixels, rasterio_pixels(V1, partner, ("VV", "VH")))
-        assert found[name].pixels.dtype == np.float32
-        assert (found[name].labels, found[name].lat, found[name].date) == (None, None, None)
+        np.testing.assert_array_equal(samples[name].pixels, rasterio_pixels(V1, partner, ("VV", "VH")))
+        assert samples[name].pixels.dtype == np.float32
+        assert (samples[name].labels, samples[name].lat, samples[name].date) == (None, None, None)
 
 
 def test_sentinel_1_of_v2_is_paired_by_the_metadata(tmp_path):
-    found = read(load("bigearthnet_v2", modalities=["s2", "s1"]), write_v2(tmp_path), "s1")
-    np.testing.assert_array_equal(found[V2_S2].pixels, rasterio_pixels(V2, V2_S1, ("VV", "VH")))
+    samples = read(load("bigearthnet_v2", modalities=["s2", "s1"]), write_v2(tmp_path), "s1")
+    np.testing.assert_array_equal(samples[V2_S2].pixels, rasterio_pixels(V2, V2_S1, ("VV", "VH")))
 
 
 @pytest.mark.parametrize("version", ["bigearthnet_v1", "bigearthnet_v2"])
@@ -133,14 +133,14 @@ def test_sentinel_1_alone_has_labels_place_and_date_of_its_own(tmp_path, version
     dataset = load(version, modalities=["s1"])
     with_s2 = load(version)
     write = {"bigearthnet_v1": write_v1, "bigearthnet_v2": write_v2}[version]
-    found, partners = read(dataset, write(tmp_path), "s1"), read(with_s2, tmp_path)
-    assert {name: sample.labels for name, sample in found.items()} == {
+    samples, partners = read(dataset, write(tmp_path), "s1"), read(with_s2, tmp_path)
+    assert {name: sample.labels for name, sample in samples.items()} == {
         name: sample.labels for name, sample in partners.items()
     }
-    assert all(sample.lat is not None and sample.date is not None for sample in found.values())
+    assert all(sample.lat is not None and sample.date is not None for sample in samples.values())
     if version == "bigearthnet_v1":
-        assert found[FOREST].date == "2017-09-25"
-        assert found[FOREST].lat == pytest.approx(partners[FOREST].lat, abs=1e-3)
+        assert samples[FOREST].date == "2017-09-25"
+        assert samples[FOREST].lat == pytest.approx(partners[FOREST].lat, abs=1e-3)
 
 
 # --- archives ------------------------------------------------------------------------------------------------------
@@ -159,13 +159,13 @@ def test_v1_reads_the_same_packed_and_unpacked(tmp_path, stream):
 @pytest.mark.parametrize("stream", ["s2", "s1"])
 def test_v2_reads_the_same_in_every_form(tmp_path, stream):
     dataset = load("bigearthnet_v2", modalities=["s2", "s1"])
-    found = {}
+    samples_of_form = {}
     for form in ("parts", "zst", "folder"):
         (tmp_path / form).mkdir()
-        found[form] = read(dataset, write_v2(tmp_path / form, form), stream)
-    assert found["parts"].keys() == {V2_S2}
-    assert_same(found["zst"], found["parts"])
-    assert_same(found["folder"], found["parts"])
+        samples_of_form[form] = read(dataset, write_v2(tmp_path / form, form), stream)
+    assert samples_of_form["parts"].keys() == {V2_S2}
+    assert_same(samples_of_form["zst"], samples_of_form["parts"])
+    assert_same(samples_of_form["folder"], samples_of_form["parts"])
 
 
 def test_files_are_found_whatever_their_folders_and_bare_band_names_by_their_folder(tmp_path):
@@ -218,9 +218,9 @@ def change_band(name, band, change):
 
 
 def test_a_sample_that_lacks_bands_is_rejected_at_the_end(tmp_path):
-    found = read(load(), write_v1(tmp_path, change_band(FIELDS, "B8A", lambda content: None)))
-    assert found[FIELDS] == Rejected(FIELDS, "lacks band B8A (found 11 of 12)")
-    assert isinstance(found[FOREST], Sample)
+    samples = read(load(), write_v1(tmp_path, change_band(FIELDS, "B8A", lambda content: None)))
+    assert samples[FIELDS] == Rejected(FIELDS, "lacks band B8A (found 11 of 12)")
+    assert isinstance(samples[FOREST], Sample)
 
 
 def test_a_sample_without_its_file_of_labels_is_rejected(tmp_path):
@@ -244,9 +244,9 @@ def test_damaged_labels_are_told(tmp_path):
 
 @pytest.mark.parametrize("band", ["B01", "B08", "B12"])
 def test_a_truncated_band_is_rejected_and_named(tmp_path, band):
-    found = read(load(), write_v1(tmp_path, change_band(FOREST, band, lambda content: content[: len(content) // 2])))
-    assert found[FOREST].reason.startswith(f"band {band} is truncated")
-    assert isinstance(found[FIELDS], Sample)
+    samples = read(load(), write_v1(tmp_path, change_band(FOREST, band, lambda content: content[: len(content) // 2])))
+    assert samples[FOREST].reason.startswith(f"band {band} is truncated")
+    assert isinstance(samples[FIELDS], Sample)
 
 
 def raster(tmp_path, *shape):
@@ -266,16 +266,16 @@ def raster(tmp_path, *shape):
 )
 def test_a_band_of_another_shape_is_rejected(tmp_path, shape, reason):
     content = raster(tmp_path, *shape)
-    found = read(load(), write_v1(tmp_path, change_band(FOREST, "B05", lambda _: content)))
-    assert found[FOREST] == Rejected(FOREST, reason)
+    samples = read(load(), write_v1(tmp_path, change_band(FOREST, "B05", lambda _: content)))
+    assert samples[FOREST] == Rejected(FOREST, reason)
 
 
 def test_a_sample_that_comes_twice_is_yielded_twice(tmp_path):
     def again(files):
         files |= {f"again/{name}": content for name, content in files.items()}
 
-    found = list(reader(load()).read(load(), write_v1(tmp_path, again), "s2", {FIELDS}))
-    assert [sample.id for sample in found] == [FIELDS, FIELDS]
+    samples = list(reader(load()).read(load(), write_v1(tmp_path, again), "s2", {FIELDS}))
+    assert [sample.id for sample in samples] == [FIELDS, FIELDS]
 
 
 def test_a_sample_with_one_band_twice_is_rejected_once(tmp_path):
@@ -286,8 +286,8 @@ def test_a_sample_with_one_band_twice_is_rejected_once(tmp_path):
         files.clear()
         files |= doubled
 
-    found = read(load(), write_v1(tmp_path, between), wanted={FIELDS})
-    assert found[FIELDS].reason.endswith("twice")
+    samples = read(load(), write_v1(tmp_path, between), wanted={FIELDS})
+    assert samples[FIELDS].reason.endswith("twice")
 
 
 def test_a_planned_sample_that_is_not_in_the_archive_is_not_yielded(tmp_path):

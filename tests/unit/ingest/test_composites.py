@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from own_files import CLASSES, noise, workshop, write
+from own_files import CLASSES, noise, write
 
 from bandbridge.base.errors import UserError
 from bandbridge.catalogue.datasets import Composite, conversion_facts
@@ -13,11 +13,6 @@ from bandbridge.store.dataset import Store
 
 BANDS = ("B02", "B03", "B04")
 COLOURS = ("B04", "B03", "B02")
-
-
-@pytest.fixture
-def own(tmp_path, monkeypatch):
-    return workshop(tmp_path, monkeypatch)
 
 
 def described(own, recipe):
@@ -50,8 +45,8 @@ def test_ranges_and_gamma_are_what_they_say():
     values = np.array([10, 250, 125], np.float32).reshape(3, 1, 1)
     expected = [int(255 * np.sqrt(0.25)), int(255 * np.sqrt(0.25)), 255]
     assert composite(values, BANDS, recipe).ravel().tolist() == expected
-    found = views.rgb_composite(torch.from_numpy(values)[None], BANDS, recipe)
-    assert found.numpy().ravel().tolist() == expected
+    picture = views.rgb_composite(torch.from_numpy(values)[None], BANDS, recipe)
+    assert picture.numpy().ravel().tolist() == expected
 
 
 def test_the_papers_divisor_gives_the_papers_pictures():
@@ -59,8 +54,8 @@ def test_the_papers_divisor_gives_the_papers_pictures():
     recipe = Composite(COLOURS, 3558.0)
     expected = np.clip(pixels[::-1].astype(np.float32) / np.float32(3558) * np.float32(255), 0, 255).astype(np.uint8)
     np.testing.assert_array_equal(composite(pixels, BANDS, recipe), expected)
-    found = views.rgb_composite(torch.from_numpy(pixels.astype(np.int32))[None], BANDS, recipe)[0]
-    np.testing.assert_array_equal(found.numpy(), expected)
+    picture = views.rgb_composite(torch.from_numpy(pixels.astype(np.int32))[None], BANDS, recipe)[0]
+    np.testing.assert_array_equal(picture.numpy(), expected)
 
 
 def test_percentiles_without_a_store_say_so():

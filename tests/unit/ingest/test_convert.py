@@ -89,9 +89,9 @@ def test_a_store_with_gaps_is_the_store_of_what_remains(tmp_path_factory, faulty
     assert gaps.digest == remains.digest
     assert gaps.attrs["quarantined"] == len(faulty)
     for split in COUNTS:
-        found, expected = gaps.split(split), remains.split(split)
-        assert found.ids.tolist() == expected.ids.tolist()
-        np.testing.assert_array_equal(found.read(range(len(found))), expected.read(range(len(expected))))
+        with_gaps, expected = gaps.split(split), remains.split(split)
+        assert with_gaps.ids.tolist() == expected.ids.tolist()
+        np.testing.assert_array_equal(with_gaps.read(range(len(with_gaps))), expected.read(range(len(expected))))
 
 
 def test_the_stores_pixels_are_the_converted_files_themselves(tmp_path):

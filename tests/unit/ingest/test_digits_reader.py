@@ -55,8 +55,8 @@ def test_the_seed_alone_decides_who_is_where():
 
 def test_only_the_wanted_digits_are_read():
     dataset = load_dataset("digits")
-    found = list(reader(dataset).read(dataset, Path("unused"), "rgb", {"digits_0007", "digits_1000"}))
-    assert [sample.id for sample in found] == ["digits_0007", "digits_1000"]
+    samples = list(reader(dataset).read(dataset, Path("unused"), "rgb", {"digits_0007", "digits_1000"}))
+    assert [sample.id for sample in samples] == ["digits_0007", "digits_1000"]
 
 
 def test_splits_do_not_depend_on_other_classes():

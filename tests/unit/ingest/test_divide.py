@@ -83,7 +83,7 @@ def test_samples_of_a_square_are_in_one_split():
     of_square = {}
     for place, split in zip(places, splits, strict=True):
         of_square.setdefault(block_of(*place, 10_000.0), set()).add(split)
-    assert all(len(found) == 1 for found in of_square.values())
+    assert all(len(splits_in_square) == 1 for splits_in_square in of_square.values())
     assert len(of_square) > 100
     assert set(splits) == {"train", "val", "test"}
 

@@ -7,17 +7,15 @@ import os
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from disks import disk, remount
-from http_server import FileServer, running_server
+from http_server import FileServer
 
 from bandbridge.base.errors import UserError
 from bandbridge.catalogue.datasets import Dataset, Source, load_dataset
 from bandbridge.ingest import fetch as download
-from bandbridge.ingest import transfer
 from bandbridge.ingest.archives import members
 from bandbridge.ingest.fetch import doing, fetch, fetch_all, missing_manual, own_files, to_download
 
@@ -28,13 +26,10 @@ WHEEL = "tinyscene-1.0-py3-none-any.whl"
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(transfer, "sleep", lambda seconds: None)
-    with running_server() as running:
-        for path in ("good", "a", "b"):
-            running.serve(path, CONTENT)
-        yield running
+def server(server: FileServer) -> FileServer:
+    for path in ("good", "a", "b"):
+        server.serve(path, CONTENT)
+    return server
 
 
 def source(server: FileServer, *paths: str, file: str = "scene.zip", **facts: object) -> Source:
@@ -94,8 +89,10 @@ def test_a_file_that_is_there_is_kept(server: FileServer, tmp_path: Path):
 def test_a_wrong_file_that_is_there_is_left_alone_and_explained(server: FileServer, tmp_path: Path):
     path = tmp_path / "scene.zip"
     path.write_bytes(b"wrong")
-    found = hashlib.sha256(b"wrong").hexdigest()
-    with pytest.raises(UserError, match=rf"scene.zip: sha256 is {found}, expected {SHA256}. Delete it .*{path}"):
+    actual_sha256 = hashlib.sha256(b"wrong").hexdigest()
+    with pytest.raises(
+        UserError, match=rf"scene.zip: sha256 is {actual_sha256}, expected {SHA256}. Delete it .*{path}"
+    ):
         fetch(source(server, "good"), tmp_path)
     assert path.read_bytes() == b"wrong"
     assert not (tmp_path / ".scene.zip.verified").exists()
@@ -140,8 +137,8 @@ def test_a_read_only_directory_is_enough_when_all_is_there(tmp_path: Path, serve
         (place / "list.txt").write_bytes(b"1")
         (place / "other.tar").write_bytes(b"repacked")
         remount(place, "ro")
-        found = fetch_all(dataset(source(server, "good"), Source("list.txt"), Source("other.tar.gz")), place)
-        assert [item["file"] for item in found] == ["scene.zip", "list.txt", "other.tar"]
+        files = fetch_all(dataset(source(server, "good"), Source("list.txt"), Source("other.tar.gz")), place)
+        assert [item["file"] for item in files] == ["scene.zip", "list.txt", "other.tar"]
         with pytest.raises(UserError, match=r"absent.zip not found, and it cannot be written .*Read-only"):
             fetch(source(server, "good", file="absent.zip"), place)
     assert server.asked == []
@@ -235,9 +232,9 @@ def test_the_whole_file_takes_the_place_of_parts(server: FileServer, in_parts: S
 def test_another_layout_is_taken_and_noted_as_the_users(server: FileServer, tmp_path: Path, hashed: list[str]):
     archive = dataset(source(server, "good", file="scene.tar.gz"))
     (tmp_path / "scene.zip").write_bytes(b"repacked")
-    given = {"file": "scene.zip", "sha256": sha256(tmp_path / "scene.zip"), "instead_of": "scene.tar.gz"}
+    record = {"file": "scene.zip", "sha256": sha256(tmp_path / "scene.zip"), "instead_of": "scene.tar.gz"}
     for _ in range(2):
-        assert fetch_all(archive, tmp_path) == [given]
+        assert fetch_all(archive, tmp_path) == [record]
     assert hashed == ["scene.zip"]
     assert fetch(archive.sources[0], tmp_path) == tmp_path / "scene.zip"
     assert server.asked == []
@@ -260,8 +257,8 @@ def test_an_unpacked_folder_is_taken_without_reading_it(server: FileServer, tmp_
     (tmp_path / "scene" / "deep").mkdir(parents=True)
     (tmp_path / "scene" / "a.tif").write_bytes(b"12")
     (tmp_path / "scene" / "deep" / "b.tif").write_bytes(b"345")
-    given = {"file": "scene", "files": "2", "bytes": "5", "instead_of": "scene.zip"}
-    assert fetch_all(dataset(source(server, "good")), tmp_path) == [given]
+    record = {"file": "scene", "files": "2", "bytes": "5", "instead_of": "scene.zip"}
+    assert fetch_all(dataset(source(server, "good")), tmp_path) == [record]
     assert hashed == server.asked == []
 
 
@@ -308,11 +305,11 @@ def test_steps_for_files_that_are_fetched_by_hand_are_told(server: FileServer, t
     steps = "Sign the licence at the publisher's, then download the file."
     by_hand = Source("labels.zip", manual=steps)
     facts = dataset(source(server, "a"), by_hand, Source("radar.zip", manual=steps, stream="radar"))
-    told = f"labels.zip has to be copied manually. {steps}\nTo: {tmp_path / 'labels.zip'}"
-    assert missing_manual(facts, tmp_path) == [told]
+    message = f"labels.zip has to be copied manually. {steps}\nTo: {tmp_path / 'labels.zip'}"
+    assert missing_manual(facts, tmp_path) == [message]
     with pytest.raises(UserError) as caught:
         fetch(by_hand, tmp_path)
-    assert str(caught.value) == told
+    assert str(caught.value) == message
     (tmp_path / "labels").mkdir()
     (tmp_path / "labels" / "1.tif").write_bytes(b"")
     assert missing_manual(facts, tmp_path) == []

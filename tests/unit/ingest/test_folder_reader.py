@@ -14,6 +14,7 @@ import pytest
 import rasterio
 import timm
 from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES, OPENAI_IMAGENET_TEMPLATES
+from own_files import write_tif
 from PIL import Image
 from rasterio.warp import transform_bounds
 from reading import read_all
@@ -133,8 +134,8 @@ def test_a_folder_reads_like_the_archive(archives):
 
 def test_only_the_wanted_samples_are_read(archives):
     dataset = load_dataset("eurosat_100")
-    found = list(reader(dataset).read(dataset, archives, "s2", {"Pasture_300"}))
-    assert [sample.id for sample in found] == ["Pasture_300"]
+    samples = list(reader(dataset).read(dataset, archives, "s2", {"Pasture_300"}))
+    assert [sample.id for sample in samples] == ["Pasture_300"]
 
 
 def test_an_image_in_no_list_is_left_out_and_counted(archives, capsys):
@@ -176,10 +177,10 @@ def test_damaged_files_and_missing_bands_are_rejected(archives, tmp_path):
         profile, pixels = raster.profile | {"count": 12}, raster.read()[:12]
     with rasterio.open(crop, "w", **profile) as raster:
         raster.write(pixels)
-    found = read(archives, archive=str(copy))[1]
-    assert found["AnnualCrop_1"] == Rejected("AnnualCrop_1", "has 12 bands, expected 13")
-    assert "truncated" in found["Pasture_300"].reason
-    assert found["SeaLake_3000"].reason.startswith("cannot be read as a raster")
+    samples = read(archives, archive=str(copy))[1]
+    assert samples["AnnualCrop_1"] == Rejected("AnnualCrop_1", "has 12 bands, expected 13")
+    assert "truncated" in samples["Pasture_300"].reason
+    assert samples["SeaLake_3000"].reason.startswith("cannot be read as a raster")
 
 
 def test_eurosats_rgb_archive_holds_the_pictures_of_the_same_places(archives):
@@ -352,20 +353,20 @@ def test_pictures_are_resized_and_cut_as_torchvision_does(tmp_path, size):
     (tmp_path / "Forest").mkdir()
     content = encoded(Image.fromarray(noise(size[1], size[0], 3)), "JPEG")
     (tmp_path / "Forest" / "1.jpg").write_bytes(content)
-    found = own(tmp_path, picture_size=224)[1]["1"].pixels
+    resized = own(tmp_path, picture_size=224)[1]["1"].pixels
     picture = Image.open(io.BytesIO(content)).convert("RGB")
     expected = Compose([Resize(224, InterpolationMode.BICUBIC), CenterCrop(224)])(picture)
-    np.testing.assert_array_equal(found, np.asarray(expected))
+    np.testing.assert_array_equal(resized, np.asarray(expected))
 
 
 def test_pictures_are_what_open_clips_preprocessing_sees(tmp_path):
     (tmp_path / "Forest").mkdir()
     content = encoded(Image.fromarray(noise(180, 333, 3)))
     (tmp_path / "Forest" / "1.png").write_bytes(content)
-    found = own(tmp_path, picture_size=224)[1]["1"].pixels
+    resized = own(tmp_path, picture_size=224)[1]["1"].pixels
     preprocess = open_clip.image_transform(224, is_train=False, mean=(0, 0, 0), std=(1, 1, 1))
     expected = preprocess(Image.open(io.BytesIO(content))).permute(1, 2, 0).numpy()
-    np.testing.assert_array_equal(found, np.round(expected * 255))
+    np.testing.assert_array_equal(resized, np.round(expected * 255))
 
 
 def pictures():
@@ -392,21 +393,13 @@ def test_pictures_of_8_bits_become_rgb_and_others_are_rejected(tmp_path, name):
     content, expected = pictures()[name]
     (tmp_path / "Forest").mkdir()
     (tmp_path / "Forest" / name).write_bytes(content)
-    (found,) = own(tmp_path)[1].values()
+    (item,) = own(tmp_path)[1].values()
     if isinstance(expected, np.ndarray):
-        np.testing.assert_array_equal(found.pixels, expected)
+        np.testing.assert_array_equal(item.pixels, expected)
     elif expected == "RGB":
-        np.testing.assert_array_equal(found.pixels, np.asarray(Image.open(io.BytesIO(content)).convert("RGB")))
+        np.testing.assert_array_equal(item.pixels, np.asarray(Image.open(io.BytesIO(content)).convert("RGB")))
     else:
-        assert found.reason.startswith(expected)
-
-
-def write_tif(path, pixels, **profile):
-    count, height, width = pixels.shape
-    path.parent.mkdir(parents=True, exist_ok=True)
-    facts = {"driver": "GTiff", "dtype": pixels.dtype, "count": count, "height": height, "width": width}
-    with rasterio.open(path, "w", **facts, **profile) as raster:
-        raster.write(pixels)
+        assert item.reason.startswith(expected)
 
 
 @pytest.mark.parametrize("interleave", ["band", "pixel"])

@@ -12,7 +12,6 @@ import zlib
 import geopandas
 import numpy as np
 import pytest
-from http_server import running_server
 from PIL import Image
 from rasterio.io import MemoryFile
 from rasterio.transform import from_bounds
@@ -35,11 +34,9 @@ SECRET = b"root:x:0:0:top secret:/root:/bin/sh\n" * 10
 
 
 @pytest.fixture
-def server(monkeypatch):
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with running_server() as running:
-        running.serve("x.tif", b"")
-        yield running
+def server(server):
+    server.serve("x.tif", b"")
+    return server
 
 
 @pytest.fixture

@@ -6,11 +6,10 @@ import socket
 import ssl
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from http_server import Answer, FileServer, answering, running_server
+from http_server import Answer, FileServer, answering
 
 from bandbridge.base.errors import UserError
 from bandbridge.catalogue.datasets import Source
@@ -22,14 +21,6 @@ pytestmark = pytest.mark.attack("servers and downloads")
 CONTENT = b"a band of the scene " * 5_000
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 HEAD = b"HTTP/1.1 200 OK\r\n"
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(transfer, "sleep", lambda seconds: None)
-    with running_server() as running:
-        yield running
 
 
 def source(*urls: str, **facts: object) -> Source:

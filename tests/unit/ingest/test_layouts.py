@@ -63,13 +63,13 @@ def test_bigearthnet_v1_from_its_archives_and_from_folders(tmp_path):
     (name,) = store.split("test").ids
     (s2,) = store.split("test").read([0])
     (s1,) = Store(store.path, modality="s1").split("test").read([0])
-    for band, found in zip(store.bands, s2, strict=True):
+    for band, values in zip(store.bands, s2, strict=True):
         with rasterio.open(DATA / f"bigearthnet_v1/BigEarthNet-v1.0/{name}/{name}_{band}.tif") as file:
-            np.testing.assert_array_equal(found, file.read(1, out_shape=(120, 120), resampling=Resampling.nearest))
+            np.testing.assert_array_equal(values, file.read(1, out_shape=(120, 120), resampling=Resampling.nearest))
     partner = bigearthnet.PAIRS[name]
-    for band, found in zip(("VV", "VH"), s1, strict=True):
+    for band, values in zip(("VV", "VH"), s1, strict=True):
         with rasterio.open(DATA / f"bigearthnet_v1/BigEarthNet-S1-v1.0/{partner}/{partner}_{band}.tif") as file:
-            np.testing.assert_array_equal(found, file.read(1))
+            np.testing.assert_array_equal(values, file.read(1))
 
 
 def test_two_modalities_open_together_in_xarray(tmp_path):

@@ -77,7 +77,8 @@ def test_what_programs_leave_behind_does_not_count(images: Path, fresh):
         if name == "broken":
             (images / name).symlink_to(images / "nowhere")
         else:
-            (images / name).write_bytes(b"x")
+            statistics = b'<PAMDataset><PAMRasterBand band="1"><Histograms/></PAMRasterBand></PAMDataset>'
+            (images / name).write_bytes(statistics)
     assert fresh(images, "times") == before
 
 

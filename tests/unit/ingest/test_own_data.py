@@ -9,8 +9,8 @@ import geopandas
 import numpy as np
 import pandas
 import pytest
-import rasterio
 import yaml
+from own_files import write_tif
 from own_scenes import thirds, write_l2a
 from PIL import Image
 from rasterio.transform import from_origin
@@ -31,9 +31,9 @@ OPTIONS = {"folder": FolderOptions, "scene": SceneOptions, "table": TableOptions
 def blocks(language):
     """The contents of the document's code blocks, without the indentation of the list they may stand in."""
     # All fences in their order: the end of one block would pass for the beginning of the next.
-    found = re.findall(r"^( *)```(\w*)\n(.*?)^ *```$", TEXT, re.DOTALL | re.MULTILINE)
+    fenced = re.findall(r"^( *)```(\w*)\n(.*?)^ *```$", TEXT, re.DOTALL | re.MULTILINE)
     return [
-        re.sub(rf"^{indent}", "", content, flags=re.MULTILINE) for indent, name, content in found if name == language
+        re.sub(rf"^{indent}", "", content, flags=re.MULTILINE) for indent, name, content in fenced if name == language
     ]
 
 
@@ -52,14 +52,6 @@ def described(tmp_path, monkeypatch):
     read_yaml.cache_clear()
     yield tmp_path / "archives"
     read_yaml.cache_clear()
-
-
-def write_tif(path, pixels, **profile):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    count, height, width = pixels.shape
-    facts = {"driver": "GTiff", "dtype": pixels.dtype, "count": count, "height": height, "width": width}
-    with rasterio.open(path, "w", **facts, **profile) as raster:
-        raster.write(pixels)
 
 
 def noise(*shape, dtype=np.uint16):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import xarray
-from own_files import CLASSES, LEFT, PLACE, SPLITS, TOP, noise, samples_of, workshop, write
+from own_files import CLASSES, LEFT, PLACE, SPLITS, TOP, noise, samples_of, write
 from rasterio.crs import CRS
 from rasterio.transform import from_origin
 from rasterio.warp import transform
@@ -19,11 +19,6 @@ ESRI = (
     'PARAMETER["False_Easting",500000.0],PARAMETER["False_Northing",0.0],PARAMETER["Central_Meridian",15.0],'
     'PARAMETER["Scale_Factor",0.9996],PARAMETER["Latitude_Of_Origin",0.0],UNIT["Meter",1.0]]'
 )
-
-
-@pytest.fixture
-def own(tmp_path, monkeypatch):
-    return workshop(tmp_path, monkeypatch)
 
 
 def ramp(place, height, width):

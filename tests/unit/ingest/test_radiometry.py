@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import xarray
-from own_files import CLASSES, SPLITS, noise, samples_of, workshop, write
+from own_files import CLASSES, SPLITS, noise, samples_of, write
 
 from bandbridge.base.errors import UserError
 from bandbridge.ingest.declarations import Declarations
@@ -11,11 +11,6 @@ from bandbridge.ingest.radiometry import per_reflectance, radiometry_of
 
 OLD = "S2A_MSIL2A_20210126T102311_N0214_R065_T33UUU_20210126T120000"
 NEW = "S2A_MSIL2A_20220126T102311_N0400_R065_T33UUU_20220126T120000"
-
-
-@pytest.fixture
-def own(tmp_path, monkeypatch):
-    return workshop(tmp_path, monkeypatch)
 
 
 def images(own, change=lambda pixels, i: pixels, name="{cover}_{i}", count=6, bands=4, **facts):
@@ -179,9 +174,9 @@ def test_a_scene_with_offsets_is_brought_to_the_sensors_unit(own):
     for band, values in zip(("B02", "B03", "B04"), pixels, strict=True):
         write(own.files / f"{NEW}_{band}.tif", (values[None] + 1000).astype("uint16"))
     store = own.store(own.scene(options={"rasters": "*_{band}.tif"}))
-    for name, found in samples_of(store).items():
+    for name, converted in samples_of(store).items():
         row, col = (int(part) for part in name.split("_")[-2:])
-        np.testing.assert_array_equal(found, pixels[:, row : row + 16, col : col + 16])
+        np.testing.assert_array_equal(converted, pixels[:, row : row + 16, col : col + 16])
     assert list(store.facts["radiometry"]) == ["1 x number + -1000: processing baseline 04.00 or later"]
 
 
@@ -224,8 +219,8 @@ def test_tags_go_before_the_name():
 
 @pytest.mark.parametrize(("scale", "offset", "shift"), [(1.0, -1000.0, -1000.0), (1.0, -0.1, -1000.0)])
 def test_an_offset_alone_shows_its_unit_by_its_size(scale, offset, shift):
-    found = radiometry(Declarations(scales=(scale,), offsets=(offset,)))
-    assert found.shifts == (shift,)
+    inferred = radiometry(Declarations(scales=(scale,), offsets=(offset,)))
+    assert inferred.shifts == (shift,)
 
 
 def test_a_scale_that_fits_no_unit_is_refused():

@@ -7,9 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import rasterio
-import yaml
 from own_scenes import (
-    CLASSES,
     CRS,
     L2A,
     LEFT,
@@ -28,8 +26,6 @@ from reading import read_all
 from small_store import convert_archives
 
 from bandbridge.base.errors import UserError
-from bandbridge.catalogue import datasets as catalogue
-from bandbridge.catalogue.datasets import load_dataset, read_yaml
 from bandbridge.catalogue.modalities import Modality
 from bandbridge.ingest.readers.scene import read_bands, read_grid, read_scene
 from bandbridge.store.dataset import Store
@@ -50,24 +46,6 @@ sources: []
 licence: Copernicus Sentinel data terms
 options: {polygons: "*.gpkg", class_field: cover, size: 16, stride: 16, block: 64, blocks: [tve]}
 """
-
-
-@pytest.fixture
-def described(tmp_path, monkeypatch):
-    """Data sets of the test's own, with a nomenclature of three classes: a function of a file's text and options."""
-    for folder in ("datasets", "nomenclatures"):
-        (tmp_path / "workflow" / folder).mkdir(parents=True)
-    (tmp_path / "workflow/nomenclatures/abc.yaml").write_text(f"name: abc\ntitle: Three\nclasses: {list(CLASSES)}\n")
-    monkeypatch.setattr(catalogue, "WORKFLOW", tmp_path / "workflow")
-
-    def load(text, **options):
-        name = yaml.safe_load(text)["name"]
-        (tmp_path / f"workflow/datasets/{name}.yaml").write_text(text)
-        read_yaml.cache_clear()
-        return load_dataset(name, options)
-
-    yield load
-    read_yaml.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -123,9 +101,9 @@ def test_bands_come_from_their_finest_resolution(product):
     folder, finest = product
     pixels, grid = bands_of(folder, None, ["B02", "B05", "B01"])
     assert grid.transform.a == 10
-    for band, found in zip(("B02", "B05", "B01"), pixels, strict=True):
+    for band, read_band in zip(("B02", "B05", "B01"), pixels, strict=True):
         expected = on_ten_metres(finest[band], NATIVE[band], "nearest")
-        np.testing.assert_array_equal(found[INSIDE], expected[INSIDE])
+        np.testing.assert_array_equal(read_band[INSIDE], expected[INSIDE])
 
 
 def test_beyond_the_swath_there_are_no_data(product):
@@ -252,16 +230,16 @@ def test_a_scene_in_one_file_is_read_band_by_band(tmp_path, form):
     else:
         write_raster(tmp_path / name[form], pixels, **({"driver": "ENVI"} if form.startswith("envi") else {}))
     pattern = {"vrt": "*.vrt", "envi": "*.img", "envi without an ending": "cube"}.get(form, "*.tif")
-    found, grid = read_bands(tmp_path, pattern, FOUR, "bilinear")
-    np.testing.assert_array_equal(found, pixels)
+    values, grid = read_bands(tmp_path, pattern, FOUR, "bilinear")
+    np.testing.assert_array_equal(values, pixels)
     assert (grid.crs.to_epsg(), grid.transform.c, grid.transform.f) == (32633, LEFT, TOP)
 
 
 def test_descriptions_say_which_band_is_which(tmp_path):
     pixels = noise(6, 32, 2)
     write_raster(tmp_path / "a.tif", pixels, names=["B08", "QA60", "b04", "B03", "B02", "NDVI"])
-    found, _ = read_bands(tmp_path, "a.tif", FOUR, "nearest")
-    np.testing.assert_array_equal(found, pixels[[4, 3, 2, 0]])
+    values, _ = read_bands(tmp_path, "a.tif", FOUR, "nearest")
+    np.testing.assert_array_equal(values, pixels[[4, 3, 2, 0]])
 
 
 def test_another_number_of_bands_is_refused_by_name(tmp_path):
@@ -282,8 +260,8 @@ def test_band_files_in_capitals_are_found(tmp_path):
         write_raster(tmp_path / f"{band}.TIFF", noise(1, 32, number))
         (tmp_path / f"._{band}.TIFF").write_bytes(b"\0\5\x16\7")
         (tmp_path / f"{band}.TIFF.aux.xml").write_text("<PAMDataset/>")
-    found, _ = read_bands(tmp_path, "{band}.tif", FOUR, "nearest")
-    np.testing.assert_array_equal(found[3], noise(1, 32, 3)[0])
+    values, _ = read_bands(tmp_path, "{band}.tif", FOUR, "nearest")
+    np.testing.assert_array_equal(values[3], noise(1, 32, 3)[0])
 
 
 # --- tiles ---------------------------------------------------------------------------------------------------------
@@ -303,8 +281,8 @@ QUARTERS = [(rows, cols) for rows in (slice(0, 40), slice(40, 64)) for cols in (
 def test_tiles_of_one_export_are_one_scene(tmp_path):
     pixels = noise(4, 64, 3)[:, :, :48]
     write_tiles(tmp_path, pixels, QUARTERS, names=("B2", "B3", "B4", "B8"), nodata=0)
-    found, grid = read_bands(tmp_path, "*.tif", FOUR, "nearest")
-    np.testing.assert_array_equal(found, pixels)
+    values, grid = read_bands(tmp_path, "*.tif", FOUR, "nearest")
+    np.testing.assert_array_equal(values, pixels)
     assert (grid.height, grid.width, grid.transform.c, grid.transform.f) == (64, 48, LEFT, TOP)
 
 
@@ -312,8 +290,8 @@ def test_bands_may_be_tiles(tmp_path):
     pixels = noise(4, 64, 4)[:, :, :48]
     for number, band in enumerate(FOUR):
         write_tiles(tmp_path / band, pixels[number : number + 1], QUARTERS)
-    found, _ = read_bands(tmp_path, "{band}/*.tif", FOUR, "nearest")
-    np.testing.assert_array_equal(found, pixels)
+    values, _ = read_bands(tmp_path, "{band}/*.tif", FOUR, "nearest")
+    np.testing.assert_array_equal(values, pixels)
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.float32])
@@ -386,8 +364,8 @@ def test_a_vrt_of_band_files_reads_them(tmp_path):
         write_raster(tmp_path / f"bands/{band}.tif", noise(1, 48, number))
     sources = [(number + 1, f"bands/{band}.tif", 1) for number, band in enumerate(FOUR)]
     (tmp_path / "stack.vrt").write_text(vrt(4, sources))
-    found, _ = read_bands(tmp_path, "stack.vrt", FOUR, "nearest")
-    np.testing.assert_array_equal(found[2], noise(1, 48, 2)[0])
+    values, _ = read_bands(tmp_path, "stack.vrt", FOUR, "nearest")
+    np.testing.assert_array_equal(values[2], noise(1, 48, 2)[0])
 
 
 def test_a_vrt_of_tiles_is_put_together(tmp_path):
@@ -396,9 +374,9 @@ def test_a_vrt_of_tiles_is_put_together(tmp_path):
     write_raster(tmp_path / "east.tif", east, left=LEFT + 480)
     tiles = [(band, f"{name}.tif", band, (x, 0, 48, 48)) for band in (1, 2) for name, x in (("west", 0), ("east", 48))]
     (tmp_path / "mosaic.vrt").write_text(vrt(2, tiles, side=96))
-    found, grid = read_bands(tmp_path, "mosaic.vrt", ("B02", "B03"), "nearest")
-    np.testing.assert_array_equal(found[:, :48], np.concatenate([west, east], axis=2))
-    assert (found[:, 48:] == 0).all()
+    values, grid = read_bands(tmp_path, "mosaic.vrt", ("B02", "B03"), "nearest")
+    np.testing.assert_array_equal(values[:, :48], np.concatenate([west, east], axis=2))
+    assert (values[:, 48:] == 0).all()
     assert (grid.height, grid.width, grid.transform.c) == (96, 96, LEFT)
 
 

@@ -145,11 +145,11 @@ def test_a_plan_reads_no_pixels(copy):
 
 
 def test_what_was_left_out_is_told_with_the_reason(capsys):
-    found = plan(labelled_share=0.9)
-    told = capsys.readouterr().err
-    assert f"{len(found)} samples of 391 places" in told
-    assert "left out: labelled on less than 0.9 of the area" in told
-    assert "left out: not inside blocks of one split" in told
+    planned = plan(labelled_share=0.9)
+    printed = capsys.readouterr().err
+    assert f"{len(planned)} samples of 391 places" in printed
+    assert "left out: labelled on less than 0.9 of the area" in printed
+    assert "left out: not inside blocks of one split" in printed
 
 
 def test_a_zip_and_a_folder_give_the_same_samples(samples, tmp_path):
@@ -244,20 +244,20 @@ LAND_COVER = {name: OPTIONS[name] for name in ("archive", "polygons", "resamplin
 
 def test_the_land_cover_of_a_scene_is_its_polygons_joined_and_left_out(polygons, bands, capsys):
     dataset = load_dataset("demo_land_cover", LAND_COVER | {"stride": 8})
-    splits, found = read_all(dataset, CROP)
-    told = capsys.readouterr().err
-    assert "left out: a class left out on 0.6 of the area" in told
+    splits, items = read_all(dataset, CROP)
+    printed = capsys.readouterr().err
+    assert "left out: a class left out on 0.6 of the area" in printed
     names = load_nomenclature("demo-land-cover-5").classes
     joined = dataset.options["class_map"]
     labels = label_map(polygons, "fclass", joined, names, bands[1])
-    assert len(found) == len(splits) > 100
-    for sample in found.values():
+    assert len(items) == len(splits) > 100
+    for sample in items.values():
         row, col = (int(part) for part in sample.id.split("_")[-2:])
         area = labels[row : row + 16, col : col + 16]
         assert sample.pixels.shape == (len(BANDS), 16, 16)
         (label,) = sample.labels
         assert (area == names.index(label) + 1).mean() >= 0.6
-    assert {sample.labels[0] for sample in found.values()} <= set(names)
+    assert {sample.labels[0] for sample in items.values()} <= set(names)
 
 
 @pytest.mark.parametrize(
@@ -383,21 +383,21 @@ def squares(*places, field="fclass", crs=32633):
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 def test_the_smaller_of_overlapping_polygons_counts(order):
     places = [("meadow", 0, 0, 8, 8), ("water", 2, 2, 4, 4)]
-    found = label_map(squares(*(places[at] for at in order)), "fclass", {}, CLASSES, SMALL)
-    assert (found == CLASSES.index("water") + 1).sum() == 4
-    assert (found == CLASSES.index("meadow") + 1).sum() == 60
-    assert (found == 0).sum() == 36
+    burnt = label_map(squares(*(places[at] for at in order)), "fclass", {}, CLASSES, SMALL)
+    assert (burnt == CLASSES.index("water") + 1).sum() == 4
+    assert (burnt == CLASSES.index("meadow") + 1).sum() == 60
+    assert (burnt == 0).sum() == 36
 
 
 def test_the_later_of_equal_overlapping_polygons_counts():
-    found = label_map(squares(("meadow", 0, 0, 4, 4), ("water", 0, 0, 4, 4)), "fclass", {}, CLASSES, SMALL)
-    assert (found == CLASSES.index("water") + 1).sum() == 16
+    burnt = label_map(squares(("meadow", 0, 0, 4, 4), ("water", 0, 0, 4, 4)), "fclass", {}, CLASSES, SMALL)
+    assert (burnt == CLASSES.index("water") + 1).sum() == 16
 
 
 def test_polygons_are_brought_to_the_rasters_reference_system():
     places = [("forest", 1, 2, 7, 9)]
-    there, here = (label_map(squares(*places, crs=crs), "fclass", {}, CLASSES, SMALL) for crs in (4326, 32633))
-    np.testing.assert_array_equal(there, here)
+    reprojected, here = (label_map(squares(*places, crs=crs), "fclass", {}, CLASSES, SMALL) for crs in (4326, 32633))
+    np.testing.assert_array_equal(reprojected, here)
     assert (here[2:9, 1:7] == CLASSES.index("forest") + 1).all()
 
 
@@ -409,8 +409,8 @@ def test_values_outside_the_nomenclature_are_listed():
 
 def test_a_class_map_translates_and_leaves_out(capsys):
     frame = squares((7, 0, 0, 2, 2), (8, 4, 4, 6, 6), (9, 0, 8, 1, 9), field="code")
-    found = label_map(frame, "code", {7: "forest", "8": None, "9": "water"}, CLASSES, SMALL)
-    assert dict(zip(*np.unique(found, return_counts=True), strict=True)) == {
+    burnt = label_map(frame, "code", {7: "forest", "8": None, "9": "water"}, CLASSES, SMALL)
+    assert dict(zip(*np.unique(burnt, return_counts=True), strict=True)) == {
         0: 91,
         len(CLASSES) + 1: 4,
         CLASSES.index("forest") + 1: 4,
@@ -421,15 +421,15 @@ def test_a_class_map_translates_and_leaves_out(capsys):
 
 def test_a_polygon_left_out_lies_beneath_all_others_whatever_its_size():
     frame = squares(("wetland", 0, 0, 2, 2), ("meadow", 0, 0, 5, 5), ("wetland", 4, 4, 8, 8))
-    found = label_map(frame, "fclass", {"wetland": None}, ["meadow"], SMALL)
-    assert (found[:5, :5] == 1).all()
-    assert (found == 2).sum() == 15
-    assert (found == 0).sum() == 100 - 25 - 15
+    burnt = label_map(frame, "fclass", {"wetland": None}, ["meadow"], SMALL)
+    assert (burnt[:5, :5] == 1).all()
+    assert (burnt == 2).sum() == 15
+    assert (burnt == 0).sum() == 100 - 25 - 15
 
 
 def test_polygons_without_a_value_are_counted(capsys):
-    found = label_map(squares((None, 0, 0, 5, 5), ("water", 0, 0, 1, 1)), "fclass", {}, CLASSES, SMALL)
-    assert (found > 0).sum() == 1
+    burnt = label_map(squares((None, 0, 0, 5, 5), ("water", 0, 0, 1, 1)), "fclass", {}, CLASSES, SMALL)
+    assert (burnt > 0).sum() == 1
     assert "of 2 polygons 1 have no class" in capsys.readouterr().err
 
 
@@ -449,9 +449,9 @@ def test_a_shapefile_is_read_with_its_side_files(polygons, tmp_path):
     (tmp_path / "land").mkdir()
     polygons.to_file(tmp_path / "land" / "use.shp")
     shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path / "land")
-    found = read_polygons(tmp_path / "packed.zip", "*.shp")
-    assert found.fclass.tolist() == polygons.fclass.tolist()
-    assert found.crs == polygons.crs
+    frame = read_polygons(tmp_path / "packed.zip", "*.shp")
+    assert frame.fclass.tolist() == polygons.fclass.tolist()
+    assert frame.crs == polygons.crs
 
 
 # --- options -------------------------------------------------------------------------------------------------------

@@ -103,9 +103,9 @@ def load(name="sen12ms", **options):
 
 
 def read(dataset, archives, stream, wanted=(SUMMER, WINTER)):
-    found = list(reader(dataset).read(dataset, archives, stream, set(wanted)))
-    assert len({sample.id for sample in found}) == len(found)
-    return {sample.id: sample for sample in found}
+    items = list(reader(dataset).read(dataset, archives, stream, set(wanted)))
+    assert len({sample.id for sample in items}) == len(items)
+    return {sample.id: sample for sample in items}
 
 
 @pytest.fixture(scope="module")
@@ -118,9 +118,9 @@ def archives(tmp_path_factory):
 
 @pytest.mark.parametrize("stream", ["s2", "s1"])
 def test_pixels_are_those_of_the_files_of_all_seasons(archives, stream):
-    found = read(load(modalities=["s2", "s1"]), archives, stream)
-    assert found.keys() == {SUMMER, WINTER}
-    for sample_id, sample in found.items():
+    samples = read(load(modalities=["s2", "s1"]), archives, stream)
+    assert samples.keys() == {SUMMER, WINTER}
+    for sample_id, sample in samples.items():
         expected = pixels_of(sample_id, stream)
         np.testing.assert_array_equal(sample.pixels, expected)
         assert sample.pixels.dtype == expected.dtype
@@ -133,11 +133,11 @@ def test_unpacked_folders_read_like_the_archives(archives, tmp_path):
     dataset = load(modalities=["s2", "s1"])
     write(tmp_path, unpacked=True)
     for stream in ("s2", "s1", "lc"):
-        expected, found = read(dataset, archives, stream), read(dataset, tmp_path, stream)
-        assert found.keys() == expected.keys()
+        expected, samples = read(dataset, archives, stream), read(dataset, tmp_path, stream)
+        assert samples.keys() == expected.keys()
         for name, sample in expected.items():
-            np.testing.assert_array_equal(found[name].pixels, sample.pixels)
-            assert (found[name].labels, found[name].lat) == (sample.labels, sample.lat)
+            np.testing.assert_array_equal(samples[name].pixels, sample.pixels)
+            assert (samples[name].labels, samples[name].lat) == (sample.labels, sample.lat)
 
 
 def test_only_the_archives_of_wanted_seasons_are_opened(archives, tmp_path):
@@ -152,17 +152,17 @@ def test_a_folder_of_all_streams_gives_each_stream_its_own_files(archives, tmp_p
     everything = {member(SUMMER, stream): geotiff(pixels_of(SUMMER, stream)) for stream in PROFILES}
     for stream in PROFILES:
         write_archive(tmp_path, f"ROIs1868_summer_{stream}", everything, unpacked=True)
-    found = read(load(modalities=["s2", "s1"]), tmp_path, "s1", [SUMMER])
-    np.testing.assert_array_equal(found[SUMMER].pixels, pixels_of(SUMMER, "s1"))
+    samples = read(load(modalities=["s2", "s1"]), tmp_path, "s1", [SUMMER])
+    np.testing.assert_array_equal(samples[SUMMER].pixels, pixels_of(SUMMER, "s1"))
 
 
 def test_damaged_and_incomplete_files_are_rejected(tmp_path):
     cut = geotiff(pixels_of(SUMMER, "s2"))[:200_000]
     fewer = geotiff(pixels_of(WINTER, "s2")[:12])
     write(tmp_path, replaced={(SUMMER, "s2"): cut, (WINTER, "s2"): fewer})
-    found = read(load(), tmp_path, "s2")
-    assert found[SUMMER].reason.startswith("is truncated")
-    assert found[WINTER] == Rejected(WINTER, "has 12 bands, expected 13")
+    samples = read(load(), tmp_path, "s2")
+    assert samples[SUMMER].reason.startswith("is truncated")
+    assert samples[WINTER] == Rejected(WINTER, "has 12 bands, expected 13")
 
 
 def test_a_sample_that_is_not_in_the_archive_is_not_yielded(tmp_path):
@@ -208,10 +208,10 @@ def test_land_without_a_class_has_no_label(tmp_path):
 @given(st.lists(st.integers(0, 20), min_size=1, max_size=40), st.floats(0, 0.99))
 def test_labels_are_exactly_the_classes_with_the_share(values, share):
     cover = np.array([values], np.uint16)
-    found = _classes(cover, load(), Sen12msOptions(label_share=share))
+    labels = _classes(cover, load(), Sen12msOptions(label_share=share))
     for index in range(len(load_nomenclature("igbp-simplified-10").classes)):
         count = sum(SIMPLIFIED.get(value) == index for value in values)
-        assert (index in found) == (count > 0 and count >= share * len(values))
+        assert (index in labels) == (count > 0 and count >= share * len(values))
 
 
 # --- splits --------------------------------------------------------------------------------------------------------
@@ -262,8 +262,8 @@ def test_both_label_kinds_have_the_same_samples_in_the_same_splits(tmp_path):
 
 def test_a_sample_that_is_listed_twice_is_planned_twice(tmp_path):
     write_lists(tmp_path, [SUMMER, SUMMER], [SUMMER])
-    found = [sample.id for sample in reader(load()).plan(load(), tmp_path)]
-    assert found == [SUMMER] * 3
+    planned_ids = [sample.id for sample in reader(load()).plan(load(), tmp_path)]
+    assert planned_ids == [SUMMER] * 3
 
 
 def test_lists_that_are_absent_or_hold_something_else_are_explained(tmp_path):

@@ -10,6 +10,7 @@ import numpy as np
 import pandas
 import pytest
 import rasterio
+from own_files import write_tif
 from PIL import Image
 from rasterio.enums import Resampling
 from reading import read_all
@@ -53,14 +54,6 @@ def described(*modalities, kind="single", sources=(), **options):
 def pixels(bands, size=8, seed=0, dtype=np.uint16):
     shape = (bands, size, size) if np.isscalar(size) else (bands, *size)
     return np.random.default_rng(seed).integers(1, 200, shape).astype(dtype)
-
-
-def write_tif(path, values, **profile):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    count, height, width = values.shape
-    facts = {"driver": "GTiff", "dtype": values.dtype, "count": count, "height": height, "width": width}
-    with rasterio.open(path, "w", **facts, **profile) as raster:
-        raster.write(values)
 
 
 @pytest.fixture
@@ -124,10 +117,10 @@ def test_an_archive_reads_like_the_folder(folder, suffix):
     from_folder = read_all(described(label="label", split="split"), folder)
     form = {".zip": "zip", ".tar.gz": "gztar"}[suffix]
     shutil.make_archive(str(folder / "packed"), form, folder, "images")
-    given = described(label="label", split="split", archive=str(folder / f"packed{suffix}"))
+    packed = described(label="label", split="split", archive=str(folder / f"packed{suffix}"))
     fetched = described(label="label", split="split", sources=[(f"packed{suffix}", None)])
     shutil.rmtree(folder / "images")
-    for dataset in (given, fetched):
+    for dataset in (packed, fetched):
         splits, samples = read_all(dataset, folder)
         assert splits == from_folder[0]
         assert same(samples, from_folder[1])
@@ -144,8 +137,8 @@ def test_the_table_may_lie_with_the_images_or_anywhere(folder, tmp_path):
 
 def test_only_the_wanted_rows_are_read(folder):
     dataset = described(label="label", split="split")
-    found = list(reader(dataset).read(dataset, folder, "s2", {"images/03", "images/05"}))
-    assert [sample.id for sample in found] == ["images/03", "images/05"]
+    samples = list(reader(dataset).read(dataset, folder, "s2", {"images/03", "images/05"}))
+    assert [sample.id for sample in samples] == ["images/03", "images/05"]
 
 
 def test_a_listed_image_that_is_absent_is_planned_but_not_read(folder):
@@ -295,9 +288,9 @@ def test_files_of_one_band_come_to_the_grid_of_the_finest(bands, resampling):
         with rasterio.open(bands / "tiles" / f"{band}_b.tif") as raster:
             expected = raster.read(1, out_shape=(8, 8), resampling=Resampling[resampling])
             own = raster.read(1)
-        found = samples["b"].pixels[number]
-        np.testing.assert_array_equal(found, to_grid(own, 8, 8, resampling))
-        assert abs(found.astype(int) - expected).max() <= (0 if resampling == "nearest" else 1)
+        values = samples["b"].pixels[number]
+        np.testing.assert_array_equal(values, to_grid(own, 8, 8, resampling))
+        assert abs(values.astype(int) - expected).max() <= (0 if resampling == "nearest" else 1)
     assert samples["b"].pixels.shape == (4, 8, 8)
 
 

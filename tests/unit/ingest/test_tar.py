@@ -87,8 +87,8 @@ def test_a_member_may_be_left_unread(tmp_path: Path):
     files = {f"{number}": bytes([number]) * 100_000 for number in range(9)}
     for data in (tar(files), gzip.compress(tar(files))):
         archive = TarReader(unpacked(io.BytesIO(data)))
-        found = [(member.name, archive.read()) for member in archive if int(member.name) % 3 == 1]
-        assert found == [(name, files[name]) for name in "147"]
+        read_members = [(member.name, archive.read()) for member in archive if int(member.name) % 3 == 1]
+        assert read_members == [(name, files[name]) for name in "147"]
 
 
 def test_fields_for_all_members_hold_until_one_has_its_own():

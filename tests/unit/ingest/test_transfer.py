@@ -286,8 +286,10 @@ def test_when_all_mirrors_are_wrong_it_says_so_and_keeps_nothing(server: FileSer
     with pytest.raises(UserError) as caught:
         fetch(pinned(*urls), tmp_path)
     for number, url in enumerate(urls):
-        found = hashlib.sha256(bytes([number]) * 1_000).hexdigest()
-        assert f"{url}: it serves a damaged or another file: sha256 is {found}, expected {SHA256}" in str(caught.value)
+        actual_sha256 = hashlib.sha256(bytes([number]) * 1_000).hexdigest()
+        assert f"{url}: it serves a damaged or another file: sha256 is {actual_sha256}, expected {SHA256}" in str(
+            caught.value
+        )
     assert visible(tmp_path) == []
     assert len(server.asked) == 2
 
@@ -321,10 +323,10 @@ def test_an_empty_file_is_a_file(server: FileServer, tmp_path: Path):
 
 def test_a_login_page_is_no_archive(server: FileServer, tmp_path: Path):
     page = b"<!DOCTYPE html><html>Please log in</html>"
-    told = server.serve("told", page, Answer(headers={"Content-Type": "text/html; charset=utf-8"}))
+    stated_url = server.serve("told", page, Answer(headers={"Content-Type": "text/html; charset=utf-8"}))
     untold = server.serve("untold", page)
     with pytest.raises(UserError) as caught:
-        fetch(Source("scene.zip", urls=(told, untold)), tmp_path)
+        fetch(Source("scene.zip", urls=(stated_url, untold)), tmp_path)
     assert "it sends a web page instead of the file, perhaps one to log in" in str(caught.value)
     assert "what it serves is no .zip file, it begins with b'<!DOCTYPE html>" in str(caught.value)
     assert visible(tmp_path) == []

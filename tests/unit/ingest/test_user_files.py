@@ -16,7 +16,6 @@ import pyarrow.parquet
 import pytest
 import rasterio
 import tifffile
-import yaml
 from own_scenes import CLASSES, LEFT, noise, write_raster
 from PIL import Image
 from reading import read_all
@@ -24,8 +23,6 @@ from shapely.geometry import Point, box
 from small_store import convert_archives
 
 from bandbridge.base.errors import UserError
-from bandbridge.catalogue import datasets as catalogue
-from bandbridge.catalogue.datasets import load_dataset, read_yaml
 from bandbridge.ingest.convert import convert_share
 from bandbridge.ingest.divide import block_of
 from bandbridge.ingest.plan import make_plan
@@ -38,25 +35,16 @@ SPLITS = ("train", "val", "test")
 
 
 @pytest.fixture
-def described(tmp_path, monkeypatch):
+def described(described):
     """A function that makes a data set of the test's own, with three classes."""
-    for folder in ("datasets", "nomenclatures"):
-        (tmp_path / "workflow" / folder).mkdir(parents=True)
-    (tmp_path / "workflow/nomenclatures/abc.yaml").write_text(f"name: abc\ntitle: Three\nclasses: {list(CLASSES)}\n")
-    monkeypatch.setattr(catalogue, "WORKFLOW", tmp_path / "workflow")
 
     def load(reader, options, kind="single", modalities=BANDS):
-        text = (
+        return described(
             f"name: mine\ntitle: Mine\nreader: {reader}\nmodalities: {modalities}\n"
             f"labels: {{kind: {kind}, nomenclatures: [abc]}}\nsources: []\nlicence: mine\noptions: {options}\n"
         )
-        assert yaml.safe_load(text)
-        (tmp_path / "workflow/datasets/mine.yaml").write_text(text)
-        read_yaml.cache_clear()
-        return load_dataset("mine")
 
-    yield load
-    read_yaml.cache_clear()
+    return load
 
 
 def pixels_of(number):
@@ -97,7 +85,7 @@ def test_what_programs_leave_behind_is_no_image(described, tmp_path):
     write_folders(tmp_path / "d")
     for name in CLASSES:
         for trace in ("Thumbs.db", "desktop.ini", ".DS_Store", "._p0.tif", "p0.tif.aux.xml", "p0.tif.ovr", "p0.tfw"):
-            (tmp_path / "d" / name / trace).write_bytes(b"\0\5\x16\7")
+            (tmp_path / "d" / name / trace).write_bytes(b"<PAMDataset/>" if ".aux" in trace else b"\0\5\x16\7")
     (tmp_path / "d/@eaDir").mkdir()
     (tmp_path / "d/@eaDir/p0.tif").write_bytes(b"x")
     must_be_all(read_all(described("folder", "{shares: {val: 0.3, test: 0.3}}"), tmp_path / "d")[1])
@@ -177,7 +165,7 @@ def test_neighbours_stay_together_in_spatial_blocks(described, tmp_path):
     for name, sample in samples.items():
         of_square.setdefault(block_of(sample.lat, sample.lon, 1000), set()).add(splits[name])
     assert 10 <= len(of_square) <= 25
-    assert all(len(found) == 1 for found in of_square.values())
+    assert all(len(splits_in_square) == 1 for splits_in_square in of_square.values())
     assert set(splits.values()) == set(SPLITS)
     write_raster(tmp_path / "d/forest/99.tif", pixels_of(0), crs=None)
     with pytest.raises(UserError, match="place of every sample, and 1 of 41 have none: forest/99"):
@@ -297,24 +285,24 @@ def test_arrays_that_are_no_rasters_are_set_aside(described, tmp_path, content, 
         np.save(stream, content)
         content = stream.getvalue()
     (tmp_path / "d/forest/q.npy").write_bytes(content)
-    found = read_all(described("folder", "{shares: {val: 0.3, test: 0.3}}"), tmp_path / "d")[1]["q"]
-    assert isinstance(found, Rejected)
-    assert re.search(reason, found.reason)
+    item = read_all(described("folder", "{shares: {val: 0.3, test: 0.3}}"), tmp_path / "d")[1]["q"]
+    assert isinstance(item, Rejected)
+    assert re.search(reason, item.reason)
 
 
 def test_an_array_of_objects_is_never_unpickled(described, tmp_path):
     write_folders(tmp_path / "d")
     np.save(tmp_path / "d/forest/q.npy", np.array([{"a": 1}]), allow_pickle=True)
-    found = read_all(described("folder", "{shares: {val: 0.3, test: 0.3}}"), tmp_path / "d")[1]["q"]
-    assert isinstance(found, Rejected)
+    item = read_all(described("folder", "{shares: {val: 0.3, test: 0.3}}"), tmp_path / "d")[1]["q"]
+    assert isinstance(item, Rejected)
 
 
 def test_envi_data_that_do_not_fit_their_header_are_set_aside(described, tmp_path):
     write_folders(tmp_path / "d")
     write_raster(tmp_path / "d/forest/q.img", pixels_of(0), driver="ENVI")
     (tmp_path / "d/forest/q.img").write_bytes(b"short")
-    found = read_all(described("folder", "{shares: {val: 0.3, test: 0.3}}"), tmp_path / "d")[1]["q"]
-    assert found == Rejected("q", "does not fit its ENVI header: Image file is too small")
+    item = read_all(described("folder", "{shares: {val: 0.3, test: 0.3}}"), tmp_path / "d")[1]["q"]
+    assert item == Rejected("q", "does not fit its ENVI header: Image file is too small")
 
 
 def test_colours_that_jpeg_needs_contradict_no_bands(described, tmp_path):
@@ -344,8 +332,8 @@ def test_tiff_pictures_of_every_kind_are_pictures(described, tmp_path, mode, com
 def test_pages_that_are_no_bands_are_counted_in_the_reason(described, tmp_path):
     (tmp_path / "d/forest").mkdir(parents=True)
     tifffile.imwrite(tmp_path / "d/forest/p.tif", noise(5, 16, 1), photometric="minisblack")
-    found = read_all(described("folder", "{shares: {val: 0.3, test: 0.3}}"), tmp_path / "d")[1]["p"]
-    assert found == Rejected("p", "has 5 pages, the first of 1 bands; expected 3 bands in one image")
+    item = read_all(described("folder", "{shares: {val: 0.3, test: 0.3}}"), tmp_path / "d")[1]["p"]
+    assert item == Rejected("p", "has 5 pages, the first of 1 bands; expected 3 bands in one image")
 
 
 # --- tables --------------------------------------------------------------------------------------------------------

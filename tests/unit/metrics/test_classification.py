@@ -52,13 +52,15 @@ def defined(labels):
 @given(seed=seeds, n=st.integers(1, 40), classes=st.integers(1, 5), levels=st.sampled_from([1, 2, 5, 10**6]))
 def test_average_precision_is_that_of_scikit_learn_and_undefined_classes_are_nan(seed, n, classes, levels):
     labels, scores = labels_and_scores(seed, n, classes, levels)
-    found = average_precision(labels, scores)
-    assert found.shape == (classes,)
+    precisions = average_precision(labels, scores)
+    assert precisions.shape == (classes,)
     for index in range(classes):
         if defined(labels)[index]:
-            assert found[index] == pytest.approx(average_precision_score(labels[:, index], scores[:, index]), abs=1e-6)
+            assert precisions[index] == pytest.approx(
+                average_precision_score(labels[:, index], scores[:, index]), abs=1e-6
+            )
         else:
-            assert np.isnan(found[index])
+            assert np.isnan(precisions[index])
 
 
 @quick
@@ -164,8 +166,8 @@ def test_scores_agree_with_torchmetrics():
     np.testing.assert_allclose(average_precision(labels, scores), per_class.numpy(), atol=1e-6)
     assert micro_average_precision(labels, scores) == pytest.approx(float(micro), abs=1e-6)
     truth = np.random.default_rng(0).integers(0, 6, size=200)
-    found = functional.multiclass_accuracy(s, torch.from_numpy(truth), num_classes=6, average="none").numpy()
-    np.testing.assert_allclose(class_accuracy(truth, scores.argmax(axis=1), 6), found, atol=1e-6)
+    accuracies = functional.multiclass_accuracy(s, torch.from_numpy(truth), num_classes=6, average="none").numpy()
+    np.testing.assert_allclose(class_accuracy(truth, scores.argmax(axis=1), 6), accuracies, atol=1e-6)
     distinct = np.random.default_rng(1).normal(size=(200, 6)).astype(np.float32)
     top3 = functional.multiclass_accuracy(
         torch.from_numpy(distinct), torch.from_numpy(truth), num_classes=6, average="micro", top_k=3

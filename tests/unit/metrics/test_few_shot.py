@@ -94,8 +94,8 @@ def test_repeats_differ_and_more_of_them_keep_the_first():
 
 def test_a_repeat_is_a_probe_on_its_draw_with_c_chosen_on_validation():
     train, validation, test = clusters(4, n=80, spread=5), clusters(4, seed=1, spread=5), clusters(4, seed=2, spread=5)
-    found = run(train, validation, test, "single", shots=[3], seed=7)[3]
-    for accuracy, order in zip(found, orders(80, 3, seed=7), strict=True):
+    outcome = run(train, validation, test, "single", shots=[3], seed=7)[3]
+    for accuracy, order in zip(outcome, orders(80, 3, seed=7), strict=True):
         rows = shots_of(train[1], 3, order)
         models = [
             make_pipeline(StandardScaler(), LogisticRegression(C=C, max_iter=500, tol=GRADIENT)).fit(
@@ -111,9 +111,9 @@ def test_by_another_metric_c_is_chosen_and_the_repeat_is_scored():
     """Of classes of very unequal size, against scikit-learn."""
     parts = [unequal_clusters(seed) for seed in range(3)]
     train, validation, test = parts
-    found = run(*parts, "single", shots=[3], metric="balanced_accuracy", grid=[0.001, 0.1, 10])[3]
+    outcome = run(*parts, "single", shots=[3], metric="balanced_accuracy", grid=[0.001, 0.1, 10])[3]
     differs = False
-    for value, order in zip(found, orders(len(train[1]), 3, seed=0), strict=True):
+    for value, order in zip(outcome, orders(len(train[1]), 3, seed=0), strict=True):
         rows = shots_of(train[1], 3, order)
         probes = [fit_probe((train[0][rows], train[1][rows]), validation, "single", [C], 500) for C in (0.001, 0.1, 10)]
         predicted = [[probe.scores(part[0]).argmax(axis=1) for part in (validation, test)] for probe in probes]
@@ -137,18 +137,18 @@ def test_with_shots_enough_it_is_the_probe_on_all_of_train(kind):
     labelled = train[1].any(axis=1)  # a sample without a label is nobody's shot
     train = (train[0][labelled], train[1][labelled])
     full = fit_probe(train, validation, kind, [0.1, 1.0], 500)
-    found = run(train, validation, test, kind, shots=[1000])[1000]
+    outcome = run(train, validation, test, kind, shots=[1000])[1000]
     metric = headline_metric(kind)
-    np.testing.assert_array_equal(found, headline_score(metric, test[1], full.scores(test[0])))
+    np.testing.assert_array_equal(outcome, headline_score(metric, test[1], full.scores(test[0])))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["single", "multi"])
 def test_the_same_seed_gives_the_same_values_whatever_other_shots_are_asked(kind):
     parts = [clusters(3, seed=s, spread=5) if kind == "single" else tags(seed=s) for s in range(3)]
-    found = run(*parts, kind)
-    np.testing.assert_array_equal(found[4], run(*parts, kind, shots=[16, 4])[4])
-    assert not np.array_equal(found[1], run(*parts, kind, seed=1)[1])
+    outcomes = run(*parts, kind)
+    np.testing.assert_array_equal(outcomes[4], run(*parts, kind, shots=[16, 4])[4])
+    assert not np.array_equal(outcomes[1], run(*parts, kind, seed=1)[1])
 
 
 def test_a_class_of_fewer_samples_than_k_gives_them_all_and_one_without_any_is_never_predicted():
@@ -166,9 +166,9 @@ def test_a_class_that_no_draw_shows_is_left_out_of_the_mean():
     train, validation, test = (tags(seed=s) for s in range(3))
     train[1][:, 2] = 0
     others = [0, 1, 3]
-    found = run(train, validation, test, "multi")
+    outcomes = run(train, validation, test, "multi")
     without = run(*((part[0], part[1][:, others]) for part in (train, validation, test)), "multi")
-    np.testing.assert_array_equal(found[4], without[4])
+    np.testing.assert_array_equal(outcomes[4], without[4])
 
 
 # --- the interval ----------------------------------------------------------------------------------------------------

@@ -97,8 +97,8 @@ def test_memory_of_counts_is_bounded(monkeypatch):
 def test_means_are_those_of_a_plain_loop(seed, n, resamples, is_hit):
     values = np.random.default_rng(seed).random(n)
     values = values < 0.4 if is_hit else values
-    found = on_halves({"mean": mean_of(values)}, n, resamples, seed)["mean"]
-    np.testing.assert_allclose(found, [values[row].mean() for row in halves_of(n, resamples, seed)], atol=1e-6)
+    draws = on_halves({"mean": mean_of(values)}, n, resamples, seed)["mean"]
+    np.testing.assert_allclose(draws, [values[row].mean() for row in halves_of(n, resamples, seed)], atol=1e-6)
     assert on_all_samples(mean_of(values), n) == pytest.approx(values.mean())
 
 
@@ -108,10 +108,10 @@ def test_means_are_those_of_a_plain_loop(seed, n, resamples, is_hit):
 def test_balanced_accuracies_are_those_of_scikit_learn(seed, n, classes):
     truth, predicted = np.random.default_rng(seed).integers(0, classes, size=(2, n))
     statistic = balanced_accuracy(truth, truth == predicted, classes)
-    found = on_halves({"mean": statistic}, n, RESAMPLES, seed)["mean"]
+    draws = on_halves({"mean": statistic}, n, RESAMPLES, seed)["mean"]
     rows = halves_of(n, RESAMPLES, seed)
     expected = [quiet(balanced_accuracy_score, truth[row], predicted[row]) for row in rows]
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    np.testing.assert_allclose(draws, expected, atol=1e-6)
 
 
 @pytest.mark.slow
@@ -123,8 +123,8 @@ def test_headlines_of_one_class_per_sample_are_those_of_scikit_learn(seed, n, cl
     labels, predicted = np.eye(classes, dtype=np.uint8)[truth], scores.argmax(axis=1)
     rows = halves_of(n, RESAMPLES, seed)
     for metric, theirs in {"accuracy": accuracy_score, "balanced_accuracy": balanced_accuracy_score}.items():
-        found = on_halves({metric: headline_statistic(metric, labels, scores)}, n, RESAMPLES, seed)[metric]
-        np.testing.assert_allclose(found, [quiet(theirs, truth[row], predicted[row]) for row in rows], atol=1e-6)
+        draws = on_halves({metric: headline_statistic(metric, labels, scores)}, n, RESAMPLES, seed)[metric]
+        np.testing.assert_allclose(draws, [quiet(theirs, truth[row], predicted[row]) for row in rows], atol=1e-6)
         assert headline_score(metric, labels, scores) == pytest.approx(quiet(theirs, truth, predicted))
 
 
@@ -141,12 +141,12 @@ def test_the_headline_of_several_classes_per_sample_is_macro_map(seed, n, classe
 def test_maps_are_those_of_scikit_learn(seed, n, classes, levels):
     labels, scores = multi_label(seed, n, classes, levels)
     statistics = {"macro": macro_map(labels, scores), "micro": micro_map(labels, scores)}
-    found = on_halves(statistics, n, RESAMPLES, seed)
+    draws = on_halves(statistics, n, RESAMPLES, seed)
     rows = halves_of(n, RESAMPLES, seed)
     macro = [plain_macro_map(labels[row], scores[row]) for row in rows]
     micro = [plain_average_precision(labels[row].ravel(), scores[row].ravel()) for row in rows]
-    np.testing.assert_allclose(found["macro"], macro, atol=1e-6)
-    np.testing.assert_allclose(found["micro"], micro, atol=1e-6)
+    np.testing.assert_allclose(draws["macro"], macro, atol=1e-6)
+    np.testing.assert_allclose(draws["micro"], micro, atol=1e-6)
 
 
 @pytest.mark.slow
@@ -156,9 +156,9 @@ def test_f1_is_that_of_scikit_learn_and_leaves_out_classes_without_a_threshold(s
     labels, scores = multi_label(seed, n, classes, 5)
     thresholds = np.random.default_rng(seed).choice([0.0, 0.4, 0.8, np.nan], size=classes)
     kept = ~np.isnan(thresholds)
-    found = on_halves(f1(labels, scores, thresholds), n, RESAMPLES, seed)
+    draws = on_halves(f1(labels, scores, thresholds), n, RESAMPLES, seed)
     if not kept.any():
-        assert np.isnan([*found["macro_f1"], *found["micro_f1"]]).all()
+        assert np.isnan([*draws["macro_f1"], *draws["micro_f1"]]).all()
         return
     predicted = (scores >= thresholds)[:, kept]
     for at, row in enumerate(halves_of(n, RESAMPLES, seed)):
@@ -166,25 +166,25 @@ def test_f1_is_that_of_scikit_learn_and_leaves_out_classes_without_a_threshold(s
         each = [f1_score(y, p, zero_division=np.nan) for y, p in zip(parts[0].T, parts[1].T, strict=True)]
         macro = np.nanmean(each) if not np.isnan(each).all() else np.nan
         micro = f1_score(parts[0].ravel(), parts[1].ravel(), zero_division=np.nan)
-        np.testing.assert_allclose([found["macro_f1"][at], found["micro_f1"][at]], [macro, micro], atol=1e-6)
+        np.testing.assert_allclose([draws["macro_f1"][at], draws["micro_f1"][at]], [macro, micro], atol=1e-6)
 
 
 def test_large_samples_with_many_ties_are_exact():
     labels, scores = multi_label(seed=2, n=3_000, classes=2, levels=4)
-    found = on_halves({"macro": macro_map(labels, scores), "micro": micro_map(labels, scores)}, 3_000, 5, seed=9)
+    draws = on_halves({"macro": macro_map(labels, scores), "micro": micro_map(labels, scores)}, 3_000, 5, seed=9)
     for at, row in enumerate(halves_of(3_000, 5, 9)):
-        assert found["macro"][at] == pytest.approx(plain_macro_map(labels[row], scores[row]), abs=1e-9)
+        assert draws["macro"][at] == pytest.approx(plain_macro_map(labels[row], scores[row]), abs=1e-9)
         expected = plain_average_precision(labels[row].ravel(), scores[row].ravel())
-        assert found["micro"][at] == pytest.approx(expected, abs=1e-9)
+        assert draws["micro"][at] == pytest.approx(expected, abs=1e-9)
 
 
 def test_a_class_without_classifier_is_left_out():
     labels, scores = multi_label(seed=0, n=30, classes=3, levels=10**6)
     scores[:, 1] = np.nan
     for metric in (macro_map, micro_map):
-        found = on_halves({"all": metric(labels, scores)}, 30, 50, seed=1)["all"]
+        draws = on_halves({"all": metric(labels, scores)}, 30, 50, seed=1)["all"]
         kept = on_halves({"kept": metric(labels[:, [0, 2]], scores[:, [0, 2]])}, 30, 50, seed=1)["kept"]
-        np.testing.assert_array_equal(found, kept)
+        np.testing.assert_array_equal(draws, kept)
 
 
 def test_threads_change_nothing(monkeypatch):

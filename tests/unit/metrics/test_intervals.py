@@ -68,10 +68,12 @@ def test_intervals_of_macro_map_hold_the_true_value_as_often_as_they_say(trials)
     assert least <= covered(trials[0]) <= most
 
 
+@pytest.mark.slow
 def test_percentiles_of_the_bootstrap_would_not(trials):
     assert covered(trials[1]) < stats.binom.ppf(0.001, TRIALS, 0.93)
 
 
+@pytest.mark.slow
 def test_p_values_are_uniform_where_there_is_no_difference(trials):
     ps = trials[2]
     assert stats.kstest(ps, "uniform").pvalue > 0.01

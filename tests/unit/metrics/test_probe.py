@@ -17,10 +17,10 @@ def test_single_label_logits_are_those_of_scikit_learn(classes):
     pipeline = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, max_iter=500, tol=GRADIENT))
     pipeline.fit(train[0].astype(np.float64), train[1].argmax(axis=1))
     expected = pipeline.decision_function(validation[0].astype(np.float64))
-    found = probe.scores(validation[0])
+    logits = probe.scores(validation[0])
     if classes == 2:
-        found = found[:, 1] - found[:, 0]
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+        logits = logits[:, 1] - logits[:, 0]
+    np.testing.assert_allclose(logits, expected, atol=1e-6)
     assert probe.validation == pipeline.score(validation[0].astype(np.float64), validation[1].argmax(axis=1))
 
 

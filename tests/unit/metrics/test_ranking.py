@@ -34,12 +34,12 @@ def test_weighted_average_precision_is_that_of_scikit_learn_with_sample_weights(
     if ranking is None:
         assert not labels.any()
         return
-    for found, weight in zip(weighted_average_precision(ranking, weights), weights.T, strict=True):
+    for precision, weight in zip(weighted_average_precision(ranking, weights), weights.T, strict=True):
         each = np.repeat(weight, entries)
         if each[labels].any():
-            assert found == pytest.approx(average_precision_score(labels, scores, sample_weight=each), abs=1e-6)
+            assert precision == pytest.approx(average_precision_score(labels, scores, sample_weight=each), abs=1e-6)
         else:
-            assert np.isnan(found)
+            assert np.isnan(precision)
 
 
 @pytest.mark.parametrize("levels", [1, 3, 10**9])
@@ -50,8 +50,8 @@ def test_sums_do_not_overflow_sixteen_bits(levels, share):
     labels, scores = generator.random(n) < share, generator.integers(0, levels, size=n)
     weights = np.full((n, 2), LARGEST_COUNT, np.int16)
     weights[:, 1] = generator.integers(0, LARGEST_COUNT + 1, size=n)
-    found = weighted_average_precision(rank_class(labels, scores), weights)
-    for value, weight in zip(found, weights.T, strict=True):
+    precisions = weighted_average_precision(rank_class(labels, scores), weights)
+    for value, weight in zip(precisions, weights.T, strict=True):
         assert value == pytest.approx(average_precision_score(labels, scores, sample_weight=weight), abs=1e-9)
 
 
@@ -78,5 +78,5 @@ def test_exact_sums_are_those_of_a_product(seed, rows, n):
 def test_exact_sums_do_not_overflow_sixteen_bits():
     n = 5 * LONGEST_ROW + 3
     weights = np.full((n, 1), LARGEST_COUNT, np.int16)
-    found = exact_sums(csr_array(np.array([np.full(n, 2), np.zeros(n), np.ones(n)])))(weights)
-    assert found[:, 0].tolist() == [2 * n * LARGEST_COUNT, 0, n * LARGEST_COUNT]
+    sums = exact_sums(csr_array(np.array([np.full(n, 2), np.zeros(n), np.ones(n)])))(weights)
+    assert sums[:, 0].tolist() == [2 * n * LARGEST_COUNT, 0, n * LARGEST_COUNT]

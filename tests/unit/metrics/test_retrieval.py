@@ -66,9 +66,9 @@ def test_ranks_over_several_blocks_are_those_of_brute_force_with_ties():
     own = scores.diagonal() - 1e-6
     ranks, back = mutual_ranks(first, second, block=512)
     # A score within rounding of the limit of a tie may fall on either side of it.
-    for found, at_least in ((ranks, scores - own[:, None]), (back, (scores - own).T)):
-        assert (found >= (at_least > 2e-7).sum(axis=1)).all()
-        assert (found <= (at_least > -2e-7).sum(axis=1)).all()
+    for ranks_of_side, at_least in ((ranks, scores - own[:, None]), (back, (scores - own).T)):
+        assert (ranks_of_side >= (at_least > 2e-7).sum(axis=1)).all()
+        assert (ranks_of_side <= (at_least > -2e-7).sum(axis=1)).all()
     assert np.mean(ranks == (scores >= own[:, None]).sum(axis=1)) > 0.98
     assert (ranks[copies[0]] >= 2).all()
 
@@ -109,14 +109,14 @@ def test_the_median_of_an_even_number_of_ranks_is_between_the_middle_two():
 
 def brute_force_top_k(queries, gallery, k):
     """The k best of each query, pair by pair in float64, of equal cosines the lower index."""
-    found = []
+    best = []
     for query in np.asarray(queries, dtype=np.float64):
         cosines = []
         for row in np.asarray(gallery, dtype=np.float64):
             length = np.linalg.norm(query) * np.linalg.norm(row)
             cosines.append(round(query @ row / length, 6) if length else 0.0)
-        found.append(sorted(range(len(cosines)), key=lambda index: (-cosines[index], index))[:k])
-    return found
+        best.append(sorted(range(len(cosines)), key=lambda index: (-cosines[index], index))[:k])
+    return best
 
 
 @quick
@@ -188,14 +188,14 @@ def test_label_average_precision_is_that_of_brute_force(seed, n, classes, share)
     generator = np.random.default_rng(seed)
     labels = (generator.random((n, classes)) < share).astype(np.uint8)
     k = int(generator.integers(1, n + 1))
-    found = np.stack([generator.permutation(n)[:k] for _ in range(n)])
-    expected = brute_force_average_precision(found, labels)
-    np.testing.assert_allclose(label_average_precision(found, labels, labels), expected, atol=1e-12)
+    ranked = np.stack([generator.permutation(n)[:k] for _ in range(n)])
+    expected = brute_force_average_precision(ranked, labels)
+    np.testing.assert_allclose(label_average_precision(ranked, labels, labels), expected, atol=1e-12)
 
 
 def test_label_average_precision_is_one_where_all_that_is_relevant_comes_first():
     labels = np.array([[1, 0], [1, 0], [0, 1], [0, 0]])
-    found = np.array([[1, 0, 2], [0, 1, 3], [2, 0, 1], [0, 1, 2]])
+    ranked = np.array([[1, 0, 2], [0, 1, 3], [2, 0, 1], [0, 1, 2]])
     # The third query has one relevant row, itself; the last has no label and so no relevant row.
-    np.testing.assert_array_equal(label_average_precision(found, labels, labels), [1, 1, 1, np.nan])
+    np.testing.assert_array_equal(label_average_precision(ranked, labels, labels), [1, 1, 1, np.nan])
     assert label_average_precision([[2, 0, 1]], labels[:1], labels)[0] == pytest.approx((1 / 2 + 2 / 3) / 2)

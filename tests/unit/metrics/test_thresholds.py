@@ -24,13 +24,13 @@ def labels_and_scores(seed, n, classes, levels):
 @given(seed=seeds, n=st.integers(1, 20), levels=st.sampled_from([1, 2, 5, 10**6]))
 def test_no_threshold_is_better_than_the_best(seed, n, levels):
     labels, scores = labels_and_scores(seed, n, 1, levels)
-    (found,) = best_thresholds(labels, scores)
+    (threshold,) = best_thresholds(labels, scores)
     if not labels.any():
-        assert np.isnan(found)
+        assert np.isnan(threshold)
         return
     candidates = np.unique(scores)[::-1]
     reached = [f1_score(labels[:, 0], scores[:, 0] >= at, zero_division=0) for at in candidates]
-    assert found == candidates[np.isclose(reached, max(reached), atol=1e-12).argmax()]
+    assert threshold == candidates[np.isclose(reached, max(reached), atol=1e-12).argmax()]
 
 
 @quick
@@ -39,11 +39,11 @@ def test_f1_at_thresholds_is_that_of_scikit_learn(seed, n, classes, levels):
     thresholds = best_thresholds(*labels_and_scores(seed + 1, n, classes, levels))
     labels, scores = labels_and_scores(seed, n, classes, levels)
     kept = ~np.isnan(thresholds)
-    found = class_f1(labels, scores, thresholds)
-    assert np.isnan(found[~kept]).all()
+    scores_of_classes = class_f1(labels, scores, thresholds)
+    assert np.isnan(scores_of_classes[~kept]).all()
     predicted = scores >= thresholds
     expected = [f1_score(labels[:, at], predicted[:, at], zero_division=np.nan) for at in np.flatnonzero(kept)]
-    np.testing.assert_allclose(found[kept], expected, atol=1e-6)
+    np.testing.assert_allclose(scores_of_classes[kept], expected, atol=1e-6)
     macro = np.nanmean(expected) if not np.isnan(expected).all() else np.nan
     micro = (
         f1_score(labels[:, kept].ravel(), predicted[:, kept].ravel(), zero_division=np.nan) if kept.any() else np.nan

@@ -1,12 +1,11 @@
 """CLIP models as open_clip directories."""
 
-import json
 from pathlib import Path
 
 import open_clip
 import pytest
 import torch
-from tiny import MODEL_CFG, same_weights, tiny_clip
+from tiny import same_weights, tiny_clip
 
 from bandbridge.base.errors import UserError
 from bandbridge.models import clip as clips
@@ -14,18 +13,7 @@ from bandbridge.models import weights
 from bandbridge.models.clip import fetch_clip, load_clip, new_clip, save_clip
 from bandbridge.models.clip_checkpoints import OPENAI_KEYS, is_openai, load_file
 
-
-@pytest.fixture(autouse=True)
-def tiny_architecture(tmp_path_factory, monkeypatch):
-    """workflow/clip_configs with 'tiny' in it, and its twin with OpenAI's activation."""
-    directory = tmp_path_factory.mktemp("workflow")
-    (directory / "clip_configs").mkdir()
-    for name, extra in {"tiny": {}, "tiny-quickgelu": {"quick_gelu": True}}.items():
-        (directory / "clip_configs" / f"{name}.json").write_text(json.dumps(MODEL_CFG | extra))
-    monkeypatch.setattr(clips, "WORKFLOW", directory)
-    clips._open_clip.cache_clear()
-    yield
-    clips._open_clip.cache_clear()
+pytestmark = pytest.mark.usefixtures("tiny_architectures")
 
 
 def test_the_demos_architecture_is_found_by_name_and_embeds_pictures_and_texts(pictures, monkeypatch):

@@ -80,11 +80,11 @@ def by_transformers(folder, sentences):
 
 
 def test_a_tower_embeds_sentences_as_transformers_and_a_mean_over_tokens_do(lit, tower):
-    found = embed_sentences(lit, SENTENCES)
+    embedding = embed_sentences(lit, SENTENCES)
     expected = by_transformers(tower, SENTENCES)
-    assert found.dtype == torch.float32
+    assert embedding.dtype == torch.float32
     assert (expected @ expected.T).fill_diagonal_(0).max() < 0.999  # the sentences are told apart
-    torch.testing.assert_close(found, expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(embedding, expected, atol=1e-6, rtol=0)
 
 
 def test_a_longer_sentence_than_the_context_is_cut_not_refused(lit):
@@ -126,14 +126,14 @@ def test_open_clip_itself_loads_it_from_within_its_directory_or_told_where_the_t
     save_clip(lit, tmp_path / "lit")
     source = f"local-dir:{tmp_path / 'lit'}"
     text_cfg = open_clip.get_model_config(source)["text_cfg"] | {"hf_model_name": str(tmp_path / "lit")}
-    told = open_clip.create_model_from_pretrained(source, return_transform=False, text_cfg=text_cfg)
+    with_path = open_clip.create_model_from_pretrained(source, return_transform=False, text_cfg=text_cfg)
     monkeypatch.chdir(tmp_path / "lit")
     within, preprocess = open_clip.create_model_from_pretrained("local-dir:.")
     tokens = open_clip.get_tokenizer("local-dir:.")(SENTENCES)
-    for model in (within, told):
+    for model in (within, with_path):
         assert same_weights(model.state_dict(), lit.model.state_dict())
-        found = model.eval().encode_text(tokens, normalize=True)
-        torch.testing.assert_close(found, embed_sentences(lit, SENTENCES), atol=1e-6, rtol=0)
+        embedding = model.eval().encode_text(tokens, normalize=True)
+        torch.testing.assert_close(embedding, embed_sentences(lit, SENTENCES), atol=1e-6, rtol=0)
     assert preprocess.transforms[0].size == lit.image_size
 
 
@@ -192,8 +192,8 @@ def test_the_loss_is_that_of_a_tower_asked_at_each_step_and_it_is_asked_once(lit
     locked = Pretraining(lit, captions, store, recipe)
     assert sum(asked) == 6
     batch = replace(store_source(store, "train").read(np.arange(10)), draws=draws(10, 3))
-    found = locked(batch)["loss"]
-    found.backward()
+    loss = locked(batch)["loss"]
+    loss.backward()
     assert sum(asked) == 6
     gradient = lit.visual.proj.grad.clone()
     lit.model.zero_grad()
@@ -201,7 +201,7 @@ def test_the_loss_is_that_of_a_tower_asked_at_each_step_and_it_is_asked_once(lit
     assert not lit.text_is_locked
     expected = Pretraining(lit, captions, store, recipe)(replace(batch, draws=draws(10, 3)))["loss"]
     expected.backward()
-    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(loss, expected)
     torch.testing.assert_close(gradient, lit.visual.proj.grad)
 
 
@@ -222,8 +222,8 @@ def test_a_stopped_training_resumes_from_a_checkpoint_of_the_image_side_alone(to
         trained(tower, store, epochs=4, saving=saving)
     monkeypatch.setattr(Pretraining, "forward", forward)
     (path,) = (tmp_path / "run").glob("*.pt")
-    resumed, found = trained(tower, store, epochs=4, saving=saving)
-    assert found == history
+    resumed, resumed_history = trained(tower, store, epochs=4, saving=saving)
+    assert resumed_history == history
     assert same_weights(resumed.model.state_dict(), whole.model.state_dict())
     image_side = sum(tensor.nbytes for tensor in whole.visual.state_dict().values())
     assert path.stat().st_size < 3 * image_side + 40_000  # weights and two moments
@@ -333,10 +333,10 @@ def test_a_siglip_is_scored_as_open_clip_scores_it_with_its_bias(tmp_path):
         expected, _ = model.get_logits(preprocess(Image.fromarray(photo))[None], texts)
         embedding = clip.visual(clip.inputs(torch.from_numpy(photo).permute(2, 0, 1)[None]))
     # Pillow may round a level the other way, see test_views.
-    found = FrozenHead(head, CPU)(embedding)
-    torch.testing.assert_close(found, expected, atol=0.05, rtol=0)
+    logits = FrozenHead(head, CPU)(embedding)
+    torch.testing.assert_close(logits, expected, atol=0.05, rtol=0)
     scored = logits_from_head(embedding.numpy(), head.weights, head.logit_scale, head.logit_bias)
-    np.testing.assert_allclose(scored, found.numpy(), atol=1e-5)
+    np.testing.assert_allclose(scored, logits.numpy(), atol=1e-5)
 
 
 # --- what goes wrong --------------------------------------------------------------------------------------------------

@@ -12,21 +12,8 @@ from bandbridge.models import clip as clips
 from bandbridge.models.clip import fetch_clip, load_clip, save_clip
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
-pytestmark = pytest.mark.slow  # importing the library takes seconds
-
-
-@pytest.fixture(autouse=True)
-def tiny_architecture(tmp_path_factory, monkeypatch):
-    """workflow/clip_configs with 'tiny' in it, and a taller one."""
-    directory = tmp_path_factory.mktemp("workflow")
-    (directory / "clip_configs").mkdir()
-    taller = MODEL_CFG | {"vision_cfg": {**MODEL_CFG["vision_cfg"], "layers": 2}}
-    for name, model_cfg in {"tiny": MODEL_CFG, "taller": taller}.items():
-        (directory / "clip_configs" / f"{name}.json").write_text(json.dumps(model_cfg))
-    monkeypatch.setattr(clips, "WORKFLOW", directory)
-    clips._open_clip.cache_clear()
-    yield
-    clips._open_clip.cache_clear()
+# Importing the library takes seconds.
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("tiny_architectures")]
 
 
 def transformers_clip(activation, seed=0):

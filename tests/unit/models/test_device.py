@@ -43,8 +43,8 @@ def test_attention_has_the_gradient_it_has_elsewhere():
         return query.grad
 
     with autocast(torch.device("cpu"), "float32"):
-        found = gradient()
-    torch.testing.assert_close(found, gradient())
+        actual_gradient = gradient()
+    torch.testing.assert_close(actual_gradient, gradient())
 
 
 @torch.inference_mode()
@@ -55,8 +55,8 @@ def test_layers_cast_once_give_what_autocast_gives():
     with autocast(torch.device("cpu"), "bfloat16"):
         expected = visual(pictures)
         cast_layers(visual, "bfloat16")
-        found = visual(pictures)
-    torch.testing.assert_close(found, expected, atol=0.02 * expected.abs().max().item(), rtol=0)
+        embedding = visual(pictures)
+    torch.testing.assert_close(embedding, expected, atol=0.02 * expected.abs().max().item(), rtol=0)
     types = {name: weight.dtype for name, weight in visual.named_parameters()}
     assert types["transformer.resblocks.0.attn.in_proj_weight"] == types["conv1.weight"] == torch.bfloat16
     assert types["ln_post.weight"] == types["positional_embedding"] == torch.float32

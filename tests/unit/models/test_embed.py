@@ -20,14 +20,6 @@ from bandbridge.store.embeddings import load_embeddings
 BATCH = 5  # does not divide the splits
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory):
     return make_store(tmp_path_factory.mktemp("zarr"), "demo_scene")
@@ -63,8 +55,8 @@ def student(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def swept(clip_directory, fine_tuned, scene):
-    found = sweep(clip_directory, fine_tuned, [0, 0.3, 1], scene, ["val", "test"], BATCH)
-    return {(embeddings.attrs["alpha"], embeddings.attrs["split"]): embeddings for embeddings in found}
+    parts = sweep(clip_directory, fine_tuned, [0, 0.3, 1], scene, ["val", "test"], BATCH)
+    return {(embeddings.attrs["alpha"], embeddings.attrs["split"]): embeddings for embeddings in parts}
 
 
 @torch.inference_mode()

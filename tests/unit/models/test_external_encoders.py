@@ -1,7 +1,6 @@
 """Encoders other than our own: loaded, fed, and run over stores."""
 
 import copy
-import json
 
 import numpy as np
 import open_clip
@@ -9,7 +8,7 @@ import pytest
 import timm
 import torch
 from small_store import COUNTS, load_script, make_store
-from tiny import MODEL_CFG, tiny_clip
+from tiny import tiny_clip
 from torch import nn
 from torchvision import transforms
 from torchvision.transforms import functional as F
@@ -34,24 +33,7 @@ TINY_VIT = {"img_size": 16, "patch_size": 8, "depth": 1, "embed_dim": 16, "num_h
 RECIPE = {"batch_size": 5, "precision": "float32"}
 
 
-@pytest.fixture(autouse=True)
-def tiny_architecture(tmp_path_factory, monkeypatch):
-    """workflow/clip_configs with 'tiny' in it."""
-    directory = tmp_path_factory.mktemp("workflow")
-    (directory / "clip_configs").mkdir()
-    (directory / "clip_configs" / "tiny.json").write_text(json.dumps(MODEL_CFG))
-    monkeypatch.setattr(clips, "WORKFLOW", directory)
-    clips._open_clip.cache_clear()
-    yield
-    clips._open_clip.cache_clear()
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("tiny_architectures")
 
 
 @pytest.fixture(scope="module")
@@ -164,9 +146,9 @@ def test_dofa_sees_digital_numbers_as_eight_bit_pictures():
 @pytest.mark.parametrize(("name", "band"), [("ssl4eo-moco-vit-s-16", "B10"), ("llama3-ms-clip-base", "B08")])
 def test_a_band_that_the_data_lack_is_zero_after_normalisation(bands_store, name, band):
     facts = load_encoder_facts(name)
-    there = [other for other in bands_store.bands if other != band]
-    kept = [bands_store.bands.index(other) for other in there]
-    values = band_input(facts, stored(bands_store)[:, kept], there)
+    delivered = [other for other in bands_store.bands if other != band]
+    kept = [bands_store.bands.index(other) for other in delivered]
+    values = band_input(facts, stored(bands_store)[:, kept], delivered)
     at = facts.bands.index(band)
     assert not values[:, at].any()
     everything = band_input(facts, stored(bands_store), bands_store.bands)
@@ -313,15 +295,15 @@ def test_satmaes_groups_see_their_own_bands_and_places():
     values = torch.randn(1, 10, 96, 96)
     seen = []
     for number, embed in enumerate(model.patch_embed):
-        embed.register_forward_hook(lambda _, given, __, number=number: seen.append((number, given[0])))
+        embed.register_forward_hook(lambda _, group, __, number=number: seen.append((number, group[0])))
     tokens = []
-    model.blocks.register_forward_pre_hook(lambda _, given: tokens.append(given[0]))
+    model.blocks.register_forward_pre_hook(lambda _, group: tokens.append(group[0]))
     last = []
-    model.norm.register_forward_hook(lambda _, __, given: last.append(given))
+    model.norm.register_forward_hook(lambda _, __, group: last.append(group))
     with torch.inference_mode():
         output = model(values)
         expected = [[0, 1, 2, 6], [3, 4, 5, 7], [8, 9]]
-        assert all(torch.equal(given, values[:, expected[number]]) for number, given in seen)
+        assert all(torch.equal(group, values[:, expected[number]]) for number, group in seen)
         assert tokens[0].shape == (1, 1 + 3 * 144, 1024)
         # The third group's token of the fifth place, after the class token and two groups of 144.
         place = torch.cat([model.pos_embed[0, 5], model.channel_embed[0, 2]])

@@ -3,7 +3,6 @@
 import copy
 import hashlib
 import io
-import json
 import zipfile
 
 import numpy as np
@@ -11,13 +10,12 @@ import open_clip
 import pytest
 import torch
 from http_server import Answer, running_server
-from tiny import MODEL_CFG, same_weights, tiny_clip
+from tiny import same_weights, tiny_clip
 
 from bandbridge.base.errors import UserError
 from bandbridge.base.files import checksum, read_json
 from bandbridge.catalogue.encoders import MARKER, encoder_content, facts_of
 from bandbridge.ingest import transfer
-from bandbridge.models import clip as clips
 from bandbridge.models.backbones import new_backbone
 from bandbridge.models.clip import load_clip, save_clip
 from bandbridge.models.external.fetch import fetch_encoder
@@ -27,16 +25,7 @@ from bandbridge.models.external.weights import bring_weights
 TINY_VIT = {"img_size": 16, "patch_size": 8, "depth": 1, "embed_dim": 16, "num_heads": 2}
 
 
-@pytest.fixture(autouse=True)
-def tiny_architecture(tmp_path_factory, monkeypatch):
-    """workflow/clip_configs with 'tiny' in it."""
-    directory = tmp_path_factory.mktemp("workflow")
-    (directory / "clip_configs").mkdir()
-    (directory / "clip_configs" / "tiny.json").write_text(json.dumps(MODEL_CFG))
-    monkeypatch.setattr(clips, "WORKFLOW", directory)
-    clips._open_clip.cache_clear()
-    yield
-    clips._open_clip.cache_clear()
+pytestmark = pytest.mark.usefixtures("tiny_architectures")
 
 
 @pytest.fixture

@@ -26,20 +26,20 @@ def digital_numbers(n=3, bands=4, side=12, high=5000, seed=0):
 def test_the_composite_equals_the_sensors_one(divisor):
     recipe = Composite(("B04", "B03", "B02"), divisor)
     pixels = np.arange(4 * 65536, dtype=np.int64).reshape(1, 4, 256, 256).astype(np.uint16)
-    found = views.rgb_composite(torch.from_numpy(pixels), BANDS, recipe)
-    np.testing.assert_array_equal(found.numpy(), sensors.composite(pixels, BANDS, recipe))
+    picture = views.rgb_composite(torch.from_numpy(pixels), BANDS, recipe)
+    np.testing.assert_array_equal(picture.numpy(), sensors.composite(pixels, BANDS, recipe))
 
 
 def test_the_composite_is_the_formula_of_the_paper():
     pixels = torch.tensor([0, 400, 1999, 2000, 60000], dtype=torch.uint16).view(1, 1, 1, 5).expand(1, 3, 1, 5)
-    found = views.rgb_composite(pixels, ("B02", "B03", "B04"), Composite(("B04", "B03", "B02"), 2000.0))
-    assert found[0, 0, 0].tolist() == [0, 51, 254, 255, 255]
+    picture = views.rgb_composite(pixels, ("B02", "B03", "B04"), Composite(("B04", "B03", "B02"), 2000.0))
+    assert picture[0, 0, 0].tolist() == [0, 51, 254, 255, 255]
 
 
 def test_the_composite_takes_red_green_blue_by_name():
     pixels = torch.tensor([20, 30, 40, 80]).view(1, 4, 1, 1)
-    found = views.rgb_composite(pixels, BANDS, Composite(("B04", "B03", "B02"), 255.0))
-    assert found.flatten().tolist() == [40, 30, 20]
+    picture = views.rgb_composite(pixels, BANDS, Composite(("B04", "B03", "B02"), 255.0))
+    assert picture.flatten().tolist() == [40, 30, 20]
 
 
 def test_a_composite_of_an_absent_band_is_refused():
@@ -81,9 +81,9 @@ def check_against_open_clip(picture, image, size, interpolation, resize_mode):
     config = open_clip.transform.PreprocessCfg(size=size, interpolation=interpolation, resize_mode=resize_mode)
     expected = open_clip.transform.image_transform_v2(config, is_train=False)(image)
     batch = torch.from_numpy(picture).permute(2, 0, 1)[None]
-    found = views.clip_input(batch, size, MEAN, STD, interpolation, resize_mode)[0]
-    levels = (found - expected).abs() * torch.tensor(STD).view(3, 1, 1) * 255
-    assert found.shape == expected.shape
+    transformed = views.clip_input(batch, size, MEAN, STD, interpolation, resize_mode)[0]
+    levels = (transformed - expected).abs() * torch.tensor(STD).view(3, 1, 1) * 255
+    assert transformed.shape == expected.shape
     # Pillow computes with 22-bit fractions, so that a value halfway between two levels may go the other way.
     assert levels.max() < 1.01
     assert (levels > 0.01).float().mean() < 0.05
@@ -97,10 +97,10 @@ def test_a_picture_of_the_right_size_is_only_normalised():
 
 def test_bands_are_ordered_by_name_and_b10_is_zero_where_absent():
     pixels = torch.from_numpy(digital_numbers())
-    found = band_input(pixels, BANDS, ("B8A", "B10", "B02"), 12, "reflectance")
-    torch.testing.assert_close(found[:, 0], pixels[:, 3].float().div(10_000).clamp(0, 1))
-    torch.testing.assert_close(found[:, 2], pixels[:, 0].float().div(10_000).clamp(0, 1))
-    assert not found[:, 1].any()
+    network_input = band_input(pixels, BANDS, ("B8A", "B10", "B02"), 12, "reflectance")
+    torch.testing.assert_close(network_input[:, 0], pixels[:, 3].float().div(10_000).clamp(0, 1))
+    torch.testing.assert_close(network_input[:, 2], pixels[:, 0].float().div(10_000).clamp(0, 1))
+    assert not network_input[:, 1].any()
 
 
 def test_another_absent_band_is_refused():
@@ -111,19 +111,19 @@ def test_another_absent_band_is_refused():
 def test_reflectance_is_resized_before_it_is_clipped():
     pixels = torch.zeros(1, 1, 8, 8)
     pixels[..., 4:] = 20_000
-    found = band_input(pixels, ("B02",), ("B02",), 16, "reflectance")
+    network_input = band_input(pixels, ("B02",), ("B02",), 16, "reflectance")
     expected = torch.nn.functional.interpolate(pixels, (16, 16), mode="bicubic", antialias=True) / 10_000
-    torch.testing.assert_close(found, expected.clamp(0, 1))
-    assert found.min() == 0
-    assert found.max() == 1
+    torch.testing.assert_close(network_input, expected.clamp(0, 1))
+    assert network_input.min() == 0
+    assert network_input.max() == 1
 
 
 def test_standardised_bands_use_the_statistics_and_an_absent_one_stays_zero():
     pixels = torch.from_numpy(digital_numbers())
     statistics = BandStatistics((100.0, 0.0), (50.0, 1.0))
-    found = band_input(pixels, BANDS, ("B03", "B10"), 12, "standardise", statistics)
-    torch.testing.assert_close(found[:, 0], (pixels[:, 1].float() - 100) / 50)
-    assert not found[:, 1].any()
+    network_input = band_input(pixels, BANDS, ("B03", "B10"), 12, "standardise", statistics)
+    torch.testing.assert_close(network_input[:, 0], (pixels[:, 1].float() - 100) / 50)
+    assert not network_input[:, 1].any()
 
 
 @pytest.mark.parametrize("scaling", ["standardise", "minmax"])

@@ -63,8 +63,8 @@ def test_a_pretrained_backbone_may_bring_a_classifier(tmp_path):
     torch.manual_seed(1)
     backbone = new_student(spec(), 8, STATISTICS).trunk.state_dict()
     torch.save({"model": backbone | {"head.weight": torch.zeros(3, 16)}}, tmp_path / "moco.pth")
-    found = new_student(spec(pretrained=str(tmp_path / "moco.pth")), 8, STATISTICS)
-    assert same_weights(found.trunk.state_dict(), backbone)
+    network = new_student(spec(pretrained=str(tmp_path / "moco.pth")), 8, STATISTICS)
+    assert same_weights(network.trunk.state_dict(), backbone)
 
 
 @pytest.mark.parametrize("changes", [{"backbone": "vit_tinny"}, {"options": {"img_sise": 16}}])
@@ -179,13 +179,13 @@ def test_widening_needs_a_checkpoint():
 def test_statistics_are_those_of_all_pixels(monkeypatch):
     monkeypatch.setattr(students, "SAMPLES_AT_A_TIME", 4)
     pixels = MemoryStore().split("train").pixels
-    found = band_statistics(MemorySplit(pixels, np.zeros((len(pixels), 1))), BANDS, ("B04", "B10", "B02"))
+    statistics = band_statistics(MemorySplit(pixels, np.zeros((len(pixels), 1))), BANDS, ("B04", "B10", "B02"))
     values = pixels.astype(np.float64)
-    np.testing.assert_allclose(found.mean, [values[:, 2].mean(), 0, values[:, 0].mean()], rtol=1e-12)
-    np.testing.assert_allclose(found.std, [values[:, 2].std(), 1, values[:, 0].std()], rtol=1e-9)
+    np.testing.assert_allclose(statistics.mean, [values[:, 2].mean(), 0, values[:, 0].mean()], rtol=1e-12)
+    np.testing.assert_allclose(statistics.std, [values[:, 2].std(), 1, values[:, 0].std()], rtol=1e-9)
 
 
 def test_a_constant_band_standardises_to_zeros():
     pixels = np.full((3, 1, 4, 4), 7, dtype=np.uint16)
-    found = band_statistics(MemorySplit(pixels, np.zeros((3, 1))), ("B02",), ("B02",))
-    assert found == BandStatistics((7.0,), (1.0,))
+    statistics = band_statistics(MemorySplit(pixels, np.zeros((3, 1))), ("B02",), ("B02",))
+    assert statistics == BandStatistics((7.0,), (1.0,))

@@ -63,12 +63,12 @@ def blocks(page: Path, language: str) -> Iterator[str]:
 
 def commands() -> list[tuple[str, str]]:
     """Every command of the documentation: in blocks of sh, and in spans of code that begin like one."""
-    found = []
+    documented = []
     for page in PAGES:
         lines = [line for block in blocks(page, "sh") for line in block.splitlines()]
         lines += re.findall(r"`((?:make|snakemake|python|\.venv/bin/\w+) [^`]+)`", prose(page).replace("\n", " "))
-        found += [(page.name, " ".join(line.split(" # ")[0].split())) for line in lines if line.strip()]
-    return list(dict.fromkeys(found))
+        documented += [(page.name, " ".join(line.split(" # ")[0].split())) for line in lines if line.strip()]
+    return list(dict.fromkeys(documented))
 
 
 # --- commands ---------------------------------------------------------------------------------------------------------
@@ -117,22 +117,22 @@ def bandbridge(words: list[str]) -> None:
 def snakemake(words: list[str]) -> None:
     """The arguments are Snakemake's, the files are there, the rules exist, and what is configured is valid."""
     words = ["demo" if word == "<run>" else word for word in words]
-    given = snakemakes_parser().parse_args([word for word in words if not word.startswith("--report")])
+    options = snakemakes_parser().parse_args([word for word in words if not word.startswith("--report")])
     config = DEMO
-    for file in given.configfile or []:
+    for file in options.configfile or []:
         if not str(file).startswith("my"):  # a reader's own
             config = merged(config, yaml.safe_load((ROOT / file).read_text()))
     values = [
-        item.split("=", 1) for group in given.config or [] for item in ([group] if isinstance(group, str) else group)
+        item.split("=", 1) for group in options.config or [] for item in ([group] if isinstance(group, str) else group)
     ]
     validate(merged(config, {key: yaml.safe_load(value) for key, value in values}))
-    for profile in given.profile or []:
+    for profile in options.profile or []:
         assert (ROOT / profile / "config.yaml").is_file()
     text = (ROOT / "Snakefile").read_text() + "".join(
         path.read_text() for path in (ROOT / "workflow/rules").glob("*.smk")
     )
     rules = set(re.findall(r"^\s*(?:rule|checkpoint) (\w+):", text, re.MULTILINE))
-    targets = [target for target in given.targets or [] if "/" not in target and "." not in target]
+    targets = [target for target in options.targets or [] if "/" not in target and "." not in target]
     assert set(targets) <= rules
 
 
@@ -220,7 +220,7 @@ def test_keys_that_are_named_are_of_the_schema(page: Path):
         pattern = re.sub(r"<\w+>", "*", path).removesuffix(".*")
         if pattern.startswith(("tasks.*", "evaluate.nomenclatures.", "evaluate.datasets.")):
             continue
-        if re.fullmatch(r"[\w.]+\.(yaml|py|md|csv)", path):
+        if re.fullmatch(r"[\w.]+\.(yaml|py|md|csv|tex|json)", path):
             continue
         assert pattern in known, path
 

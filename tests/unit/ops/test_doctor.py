@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from disks import disk, remount
+from http_server import serving
 
 from bandbridge.catalogue.text_towers import missing_tower_files
 from bandbridge.ops.doctor import data as doctor_data
@@ -280,13 +281,8 @@ class _Heads(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server() -> Iterator[str]:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Heads) as one:
-        one.daemon_threads = True
-        thread = threading.Thread(target=one.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield f"http://127.0.0.1:{one.server_port}"
-        one.shutdown()
-        thread.join()
+    with serving(http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Heads)) as address:
+        yield address
 
 
 def test_a_server_tells_sizes_and_one_that_refuses_head_is_still_there(server: str):

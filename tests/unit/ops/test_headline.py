@@ -106,9 +106,9 @@ def test_more_headlines_than_fit_are_counted(config: dict[str, Any]):
     several = next((Path(config["results_root"]) / "demo/paint").iterdir())
     tag = next(iter(lines(config).values())).tag
     several.rename(several.with_name(f"demo-clip.{tag}"))
-    told = headline_text(config).splitlines()
-    assert len(told) == 8
-    assert told[5] == "  and 3 more in the report"
+    headlines = headline_text(config).splitlines()
+    assert len(headlines) == 8
+    assert headlines[5] == "  and 3 more in the report"
 
 
 def test_without_alignment_and_supported_task_one_line_is_left(config: dict[str, Any]):

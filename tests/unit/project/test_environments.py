@@ -105,7 +105,7 @@ def imported(path: Path) -> set[str]:
 
 def packages_behind(script: Path) -> set[str]:
     """Packages that a script needs, by itself or by way of our own modules."""
-    found, left, seen = set(), [script], set()
+    packages, left, seen = set(), [script], set()
     while left:
         path = left.pop()
         if path in seen:
@@ -117,8 +117,8 @@ def packages_behind(script: Path) -> set[str]:
                 module = ROOT / "workflow" / Path(*name.split("."))
                 left += [file for file in (module.with_suffix(".py"), module / "__init__.py") if file.is_file()]
             elif top not in sys.stdlib_module_names | EXTRAS:
-                found.add(PACKAGES.get(top, top).lower().replace("_", "-"))
-    return found
+                packages.add(PACKAGES.get(top, top).lower().replace("_", "-"))
+    return packages
 
 
 @pytest.mark.slow
@@ -126,6 +126,6 @@ def packages_behind(script: Path) -> set[str]:
 def test_a_script_s_environment_has_all_that_it_imports(rules: Path):
     for environment, script in re.findall(r"envs/(\w+)\.yaml.*?scripts/(\w+)\.py", rules.read_text(), re.DOTALL):
         *_, requirements = yaml.safe_load((ROOT / "envs" / f"{environment}.yaml").read_text())["dependencies"]
-        there = {requirement.split("==")[0].lower().replace("_", "-") for requirement in requirements["pip"]}
-        lacking = packages_behind(ROOT / "workflow" / "scripts" / f"{script}.py") - there
+        installed = {requirement.split("==")[0].lower().replace("_", "-") for requirement in requirements["pip"]}
+        lacking = packages_behind(ROOT / "workflow" / "scripts" / f"{script}.py") - installed
         assert not lacking, f"{script}.py runs in envs/{environment}.yaml, which lacks {lacking}"

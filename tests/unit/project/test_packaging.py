@@ -80,11 +80,11 @@ print("demo-vit" in clip_architectures(), "radford2021learning" in report_run.re
 print(repr(report_run.git_commit()))
 """
     environment = {**os.environ, "PYTHONPATH": str(tmp_path / "installed")}
-    called = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True
     )
-    assert called.stderr == ""
-    assert called.stdout.splitlines() == [
+    assert completed.stderr == ""
+    assert completed.stdout.splitlines() == [
         str(tmp_path / "installed" / "bandbridge" / "data"),
         "Handwritten digits (scikit-learn) 19 demo",
         "True True",
@@ -119,33 +119,33 @@ def test_the_newest_python_that_runs_is_taken(tmp_path: Path):
     program(tmp_path / "bin" / "python3.13", "echo 'pyenv: python3.13: command not found' >&2", "exit 127")
     working = program(tmp_path / "bin" / "python3.12", f'exec {sys.executable} "$@"')
     program(tmp_path / "bin" / "python3.11", f'exec {sys.executable} "$@"')
-    found = find_python(tmp_path / "bin")
-    assert (found.stdout.strip(), found.stderr) == (str(working), "")
+    completed = find_python(tmp_path / "bin")
+    assert (completed.stdout.strip(), completed.stderr) == (str(working), "")
 
 
 def test_a_python_that_is_named_is_the_only_one_tried(tmp_path: Path):
     working = program(tmp_path / "bin" / "python3.11", f'exec {sys.executable} "$@"')
     assert find_python(tmp_path / "bin", python=str(working)).stdout.strip() == str(working)
-    found = find_python(tmp_path / "bin", python="python3.12")
-    assert found.returncode == 1
-    assert "python3.12 was not found" in found.stderr
-    assert "python3.11" not in found.stderr.splitlines()[1]
+    completed = find_python(tmp_path / "bin", python="python3.12")
+    assert completed.returncode == 1
+    assert "python3.12 was not found" in completed.stderr
+    assert "python3.11" not in completed.stderr.splitlines()[1]
 
 
 def test_where_no_python_works_the_error_says_why_and_what_is_needed(tmp_path: Path):
     broken = program(tmp_path / "bin" / "python3.13", "exit 127")
     other = program(tmp_path / "bin" / "python3", "echo is Python 3.9")
-    found = find_python(tmp_path / "bin")
-    assert found.returncode == 1
-    assert found.stdout == ""
-    for said in (
+    completed = find_python(tmp_path / "bin")
+    assert completed.returncode == 1
+    assert completed.stdout == ""
+    for sentence in (
         "BandBridge needs Python 3.11, 3.12, 3.13 or 3.14, with venv",
         "python3.14 was not found",
         f"{broken} does not run",
         f"{other} is Python 3.9",
         "make setup PYTHON=/path/to/python3.13",
     ):
-        assert said in found.stderr
+        assert sentence in completed.stderr
 
 
 @pytest.mark.parametrize(
@@ -163,8 +163,8 @@ def test_where_no_python_works_the_error_says_why_and_what_is_needed(tmp_path: P
 def test_a_python_that_cannot_be_used_says_why(tmp_path: Path, change: str, said: str):
     """There is no compiler and no uv on the PATH."""
     python = disguised(tmp_path / "bin" / "python", change)
-    found = find_python(tmp_path / "bin", python=str(python))
-    assert found.returncode == 1
-    assert f"{python} {said}" in found.stderr
+    completed = find_python(tmp_path / "bin", python=str(python))
+    assert completed.returncode == 1
+    assert f"{python} {said}" in completed.stderr
     usable = disguised(tmp_path / "bin" / "python", "sys.version_info = (3, 13, 1)")
     assert find_python(tmp_path / "bin", python=str(usable)).stdout.strip() == str(usable)

@@ -31,10 +31,10 @@ def test_the_table_has_at_least_thirty_values_with_their_sources():
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row[3].strip("`"))
 def test_a_value_is_that_of_the_preset(paper, row):
     *_, key, value = row
-    found = paper
+    entry = paper
     for part in key.strip("`").split("."):
-        found = found[part]
-    assert found == yaml.safe_load(value)
+        entry = entry[part]
+    assert entry == yaml.safe_load(value)
 
 
 def test_where_theirs_is_a_number_ours_is_the_same():

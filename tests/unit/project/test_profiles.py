@@ -2,10 +2,10 @@
 
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import snakemake_starts
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[3]
@@ -28,17 +28,17 @@ def folder(tmp_path: Path) -> Path:
 
 
 def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "snakemake", *arguments], cwd=folder, capture_output=True, text=True)
+    return snakemake_starts.snakemake(*arguments, cwd=folder)
 
 
 @pytest.mark.parametrize("gpus", [1, 2])
 def test_on_a_workstation_two_gpu_jobs_never_meet(folder: Path, gpus: int):
     """Nor does a training in two processes, which a machine with one GPU, or with none, runs all the same."""
     (folder / "Snakefile").write_text(SNAKEFILE.replace("GPUS", str(gpus)))
-    called = snakemake(folder, "--cores", "4", "--resources", "gpu=1")
-    assert called.returncode == 0, called.stdout + called.stderr
-    called = snakemake(folder, "--forceall", "--dry-run")  # the profile's own values are good ones
-    assert called.returncode == 0, called.stdout + called.stderr
+    completed = snakemake(folder, "--cores", "4", "--resources", "gpu=1")
+    assert completed.returncode == 0, completed.stdout + completed.stderr
+    completed = snakemake(folder, "--forceall", "--dry-run")  # the profile's own values are good ones
+    assert completed.returncode == 0, completed.stdout + completed.stderr
 
 
 def test_the_workstations_gpus_do_not_bound_the_clusters(folder: Path):

@@ -4,6 +4,7 @@ import re
 import shlex
 import shutil
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ FILES = [
 ]
 GITHUB = ROOT / ".github/workflows/checks.yml"
 GITLAB = ROOT / ".gitlab-ci.yml"
+TRACKED = [ROOT / "config.yaml", ROOT / "Snakefile", *(ROOT / "workflow").rglob("*.*"), *(ROOT / "docs").rglob("*.md")]
 PYTHONS = [
     text.split(" :: ")[-1]
     for text in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["classifiers"]
@@ -55,6 +57,13 @@ def scripts() -> Iterator[str]:
         yield from (step["run"] for step in job["steps"] if "run" in step)
     for job in read(GITLAB).values():
         yield from job.get("script", []) if isinstance(job, dict) else []
+    yield from (line for line in (ROOT / ".ci/run").read_text().splitlines() if line.startswith("make "))
+
+
+def test_files_of_tests_differ_in_their_names():
+    """pytest imports them as modules of one folder."""
+    names = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -83,14 +92,29 @@ def test_a_workflow_plans_every_preset(platform: str):
 def test_workflows_run_targets_of_the_makefile_and_installed_programs():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     lines = list(scripts())
-    assert len(lines) > 6
+    assert len(lines) > 8
     for line in lines:
-        program, argument, *_ = shlex.split(line)
+        program, argument, *more = shlex.split(line)
+        paths = {word for word in (argument, *more) if re.fullmatch(r"(tests|workflow|docs)(/[\w./-]+)?", word)}
+        assert [path for path in paths if not (ROOT / path).exists()] == []
         assert (program == "make" and argument in targets) or program in (
             ".venv/bin/python",
             ".venv/bin/snakemake",
             "git",
         )
+
+
+def test_jobs_of_github_have_a_machine_and_steps_and_those_of_gitlab_a_stage_that_is_listed():
+    for name, job in read(GITHUB)["jobs"].items():
+        assert {"runs-on", "steps"} <= set(job), name
+        assert all(("run" in step) != ("uses" in step) for step in job["steps"]), name
+        assert all(re.fullmatch(r"[\w.-]+/[\w.-]+@v\d+", step["uses"]) for step in job["steps"] if "uses" in step), name
+        assert set(job.get("needs", [])) <= set(read(GITHUB)["jobs"]), name
+    gitlab = read(GITLAB)
+    jobs = {name: job for name, job in gitlab.items() if isinstance(job, dict) and "script" in job}
+    assert {job["stage"] for job in jobs.values()} == set(gitlab["stages"])
+    artifacts = {path for job in jobs.values() for path in job.get("artifacts", {}).get("paths", [])}
+    assert artifacts == {read(ROOT / "mkdocs.yml").get("site_dir", "site")}
 
 
 def test_hooks_before_a_commit_are_programs_of_the_environment():
@@ -99,7 +123,8 @@ def test_hooks_before_a_commit_are_programs_of_the_environment():
     for hook in local["hooks"]:
         assert hook["language"] == "system", hook["id"]
         assert shutil.which(shlex.split(hook["entry"])[0]), hook["entry"]
-        re.compile(hook.get("files", ""))
+        pattern = re.compile(hook.get("files", ""))
+        assert any(pattern.search(str(path.relative_to(ROOT))) for path in TRACKED), hook["id"]
 
 
 def test_forms_for_issues_ask_for_something():

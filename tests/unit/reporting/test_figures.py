@@ -218,10 +218,10 @@ def test_svg_takes_its_colours_and_fonts_from_the_page(curve):
 def test_svg_ids_do_not_clash_with_those_of_another_figure(curve):
     def ids(name):
         text = figures.svg(plots.paint_curve(curve, "Digits"), name)
-        found, used = re.findall(r' id="([^"]+)"', text), re.findall(r'(?:href="|url\()#([^")]+)', text)
-        assert set(used) == set(found)
-        assert len(found) == len(set(found))
-        return set(found)
+        defined, used = re.findall(r' id="([^"]+)"', text), re.findall(r'(?:href="|url\()#([^")]+)', text)
+        assert set(used) == set(defined)
+        assert len(defined) == len(set(defined))
+        return set(defined)
 
     assert ids("one").isdisjoint(ids("two"))
 

@@ -166,27 +166,27 @@ def test_reasons_that_differ_in_numbers_and_ids_are_one(tmp_path):
     rows = [(f"S2A_{i}_77", "train", f"is {60 + i} x 60 pixels, expected 120 x 120") for i in range(5)]
     rows += [(f"S2B_{i}", "val", f"S2B_{i}: its partner S1A_IW_2017{i}_33UUU is not there") for i in range(3)]
     rows += [("c", "test", "every pixel is 0"), ("d", "test", "every pixel is 255")]
-    found = read_quarantine(write_quarantine(tmp_path / "q.csv", rows), {"train": 90_000, "val": 1, "test": 1})
-    assert [(reason.text, reason.counts.total()) for reason in found.reasons] == [
+    quarantine = read_quarantine(write_quarantine(tmp_path / "q.csv", rows), {"train": 90_000, "val": 1, "test": 1})
+    assert [(reason.text, reason.counts.total()) for reason in quarantine.reasons] == [
         ("is … x 60 pixels, expected 120 x 120", 5),
         ("…: its partner … is not there", 3),
         ("every pixel is …", 2),
     ]
-    assert found.reasons[0].examples == ["S2A_0_77", "S2A_1_77", "S2A_2_77"]
-    assert "10 of 90,012 planned samples (0.011 %)" in found.summary
+    assert quarantine.reasons[0].examples == ["S2A_0_77", "S2A_1_77", "S2A_2_77"]
+    assert "10 of 90,012 planned samples (0.011 %)" in quarantine.summary
 
 
 def test_bands_in_reasons_are_told_apart(tmp_path):
     rows = [("a", "train", "lacks B02"), ("b", "train", "lacks B8A"), ("c", "val", "lacks B8A")]
-    found = read_quarantine(write_quarantine(tmp_path / "q.csv", rows), {"train": 1})
-    assert [reason.text for reason in found.reasons] == ["lacks B8A", "lacks B02"]
-    assert found.splits == ("train", "val")
+    quarantine = read_quarantine(write_quarantine(tmp_path / "q.csv", rows), {"train": 1})
+    assert [reason.text for reason in quarantine.reasons] == ["lacks B8A", "lacks B02"]
+    assert quarantine.splits == ("train", "val")
 
 
 def test_rare_reasons_among_many_are_counted(tmp_path):
     rows = [(f"a{n}", "train", f"fault {chr(97 + n)}") for n in range(MOST_REASONS + 4)]
-    found = read_quarantine(write_quarantine(tmp_path / "q.csv", rows), {"train": 1})
-    assert (len(found.reasons), found.left_out) == (MOST_REASONS, 4)
+    quarantine = read_quarantine(write_quarantine(tmp_path / "q.csv", rows), {"train": 1})
+    assert (len(quarantine.reasons), quarantine.left_out) == (MOST_REASONS, 4)
 
 
 # --- samples ---------------------------------------------------------------------------------------------------------

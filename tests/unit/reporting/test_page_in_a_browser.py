@@ -263,8 +263,8 @@ def assert_accessible(page):
     page.locator("details").evaluate_all("(all) => all.forEach((details) => { details.open = true; })")
     # Of its rules the one on targets, WCAG 2.2's 2.5.8, has to be asked for.
     options = {"resultTypes": ["violations"], "rules": {"target-size": {"enabled": True}}}
-    found = Axe().run(page, options=options)
-    assert found.violations_count == 0, found.generate_report()
+    violations = Axe().run(page, options=options)
+    assert violations.violations_count == 0, violations.generate_report()
 
 
 @pytest.mark.parametrize(("width", "scheme"), LOOKS)
@@ -293,8 +293,8 @@ def test_ids_are_unique_and_references_lead_somewhere(still):
     ids = still.locator("[id]").evaluate_all("(all) => all.map((e) => e.id)")
     assert len(ids) == len(set(ids))
     for name in ("aria-labelledby", "aria-describedby", "aria-controls"):
-        found = still.locator(f"[{name}]").evaluate_all(f"(all) => all.map((e) => e.getAttribute('{name}'))")
-        assert set(found) <= set(ids)
+        values = still.locator(f"[{name}]").evaluate_all(f"(all) => all.map((e) => e.getAttribute('{name}'))")
+        assert set(values) <= set(ids)
 
 
 def test_focus_can_be_seen(page):

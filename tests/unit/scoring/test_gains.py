@@ -67,8 +67,8 @@ def test_a_student_is_compared_with_the_zero_shot_and_with_the_patched_model(tmp
     draws = [draws_of("vit@0", 0.3), draws_of("vit@0.5", 0.5), draws_of("ms", 0.6, clip="vit")]
     references = {"ms": {"gain": "vit@0", "gain_over_patched": "vit@selected"}, "vit@selected": {"gain": "vit@0"}}
     frame = gains(tmp_path, draws, references, selected={"vit": 0.5, "other": 1})
-    found = frame.set_index(["encoder", "metric"])["value"].round(6)
-    assert found[[("ms", "map_gain"), ("ms", "map_gain_over_patched"), ("vit@0.5", "map_gain")]].tolist() == [
+    gain_of = frame.set_index(["encoder", "metric"])["value"].round(6)
+    assert gain_of[[("ms", "map_gain"), ("ms", "map_gain_over_patched"), ("vit@0.5", "map_gain")]].tolist() == [
         0.3,
         0.1,
         0.2,
@@ -89,8 +89,8 @@ def test_each_task_is_compared_with_itself(tmp_path):
     steps = {"vit@0": 0.1, "vit@1": 0.2}
     draws = [draws_of(name, (at + 1) * step, **task) for name, step in steps.items() for at, task in enumerate(tasks)]
     frame = gains(tmp_path, draws, {"vit@1": {"gain": "vit@0"}})
-    found = frame[~frame["metric"].str.endswith("_p")].set_index(["nomenclature", "prompts"])["value"].round(6)
-    assert found.to_dict() == {
+    gain_of = frame[~frame["metric"].str.endswith("_p")].set_index(["nomenclature", "prompts"])["value"].round(6)
+    assert gain_of.to_dict() == {
         ("osm-8", "plain"): 0.1,
         ("osm-8", "satellite"): 0.2,
         ("osm-4", "plain"): 0.3,

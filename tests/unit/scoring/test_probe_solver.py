@@ -44,23 +44,23 @@ def probabilities(kind, scores):
 @pytest.mark.parametrize("C", [0.01, 1.0, 10.0])
 def test_a_probe_is_that_of_scikit_learn(kind, classes, C):
     train, validation = sample(kind, 400, classes=classes), sample(kind, 300, seed=1, classes=classes)
-    found, expected = (fit_probe(train, validation, kind, [C], 1000, solver) for solver in (TORCH, REFERENCE))
-    np.testing.assert_allclose(found.weights, expected.weights, atol=1e-3)
-    np.testing.assert_allclose(found.bias, expected.bias, atol=1e-3)
-    scores, wanted = found.scores(validation[0]), expected.scores(validation[0])
+    own_probe, expected = (fit_probe(train, validation, kind, [C], 1000, solver) for solver in (TORCH, REFERENCE))
+    np.testing.assert_allclose(own_probe.weights, expected.weights, atol=1e-3)
+    np.testing.assert_allclose(own_probe.bias, expected.bias, atol=1e-3)
+    scores, wanted = own_probe.scores(validation[0]), expected.scores(validation[0])
     np.testing.assert_allclose(probabilities(kind, scores), probabilities(kind, wanted), atol=1e-3)
     predict = (lambda logits: logits.argmax(axis=1)) if kind == "single" else (lambda logits: logits > 0)
     np.testing.assert_array_equal(predict(scores), predict(wanted))
     # Of two samples that score all but the same, mAP may see either first.
-    assert found.validation == pytest.approx(expected.validation, abs=0 if kind == "single" else 1e-4)
+    assert own_probe.validation == pytest.approx(expected.validation, abs=0 if kind == "single" else 1e-4)
 
 
 @pytest.mark.parametrize("kind", ["single", "multi"])
 def test_both_solvers_choose_the_same_c(kind):
     train, validation = sample(kind, 60), sample(kind, 400, seed=1)
-    found, expected = (fit_probe(train, validation, kind, GRID, 1000, solver) for solver in (TORCH, SCIKIT_LEARN))
-    assert found.C == expected.C
-    assert found.validation == pytest.approx(expected.validation, abs=1e-3)
+    own_probe, expected = (fit_probe(train, validation, kind, GRID, 1000, solver) for solver in (TORCH, SCIKIT_LEARN))
+    assert own_probe.C == expected.C
+    assert own_probe.validation == pytest.approx(expected.validation, abs=1e-3)
 
 
 @pytest.mark.slow

@@ -1,22 +1,22 @@
 """The scripts that score retrieval, the modality gap and nearest neighbours: from embeddings to rows of the table."""
 
 import dataclasses
-import subprocess
-import sys
+from functools import partial
 
 import numpy as np
 import pytest
+import scored
+from scored import DIM, class_vectors, cosines, saved, saved_head, value
 from sklearn.metrics import average_precision_score, balanced_accuracy_score
 from sklearn.neighbors import NearestNeighbors
 from small_store import load_script, make_store
 
 from bandbridge.base.errors import UserError
 from bandbridge.scoring.rows import read_rows
-from bandbridge.store.embeddings import Embeddings, save_embeddings
 from bandbridge.store.heads import Head, save_head
 
-DIM = 16
 SPLITS = {"train": 40, "test": 25}
+embeddings_of = partial(scored.embeddings_of, noise=1.5)
 BOOTSTRAP = {"resamples": 100, "level": 0.95}
 COMMON = {"run": "demo", "seed": 3}
 
@@ -44,60 +44,11 @@ def land_cover(root):
     return make_store(root, "demo_land_cover", SPLITS)
 
 
-def class_vectors(store):
-    return np.random.default_rng(8).normal(size=(len(store.classes), DIM)).astype(np.float32)
-
-
-def embeddings_of(store, split, encoder="demo-vit@0.5", modality="rgb"):
-    """Embeddings that point where their classes do, more or less."""
-    samples = store.split(split)
-    noise = np.random.default_rng([len(encoder), len(split)]).normal(size=(len(samples), DIM))
-    clip, _, alpha = encoder.partition("@")
-    attrs = {
-        "encoder": encoder,
-        "clip": clip,
-        "alpha": float(alpha) if alpha else None,
-        "dataset": store.attrs["dataset"],
-        "split": split,
-        "modality": modality,
-        "store_digest": store.digest,
-    }
-    embedding = samples.labels @ class_vectors(store) + 1.5 * noise
-    return Embeddings(embedding.astype(np.float32), samples.ids, attrs)
-
-
-def saved(root, embeddings):
-    """Save embeddings where a run has them; the marker that Snakemake knows."""
-    encoder, dataset, split = (embeddings.attrs[key] for key in ("encoder", "dataset", "split"))
-    path = root / encoder / f"{dataset}.{split}.zarr"
-    save_embeddings(path, embeddings)
-    return path / "zarr.json"
-
-
-def saved_head(root, store, classes=None, dim=DIM):
-    head = Head(class_vectors(store)[:, :dim], 100.0, classes or store.classes, tuple((n,) for n in store.classes))
-    save_head(root / "head.npz", head)
-    return root / "head.npz"
-
-
 def frame_of(tmp_path, script, **arguments):
     metrics = tmp_path / f"{script}.csv"
     several = "nomenclatures" in arguments
     load_script(script).main(**arguments, **COMMON, metrics=[metrics] if several else metrics)
     return read_rows([metrics])
-
-
-def value(frame, **where):
-    """The one value of the rows that match."""
-    for column, wanted in where.items():
-        frame = frame[frame[column] == wanted]
-    assert len(frame) == 1
-    return frame.iloc[0]["value"]
-
-
-def cosines(first, second):
-    unit = [np.float64(rows) / np.linalg.norm(np.float64(rows), axis=1, keepdims=True) for rows in (first, second)]
-    return unit[0] @ unit[1].T
 
 
 # --- retrieval by shared labels --------------------------------------------------------------------------------------
@@ -386,18 +337,12 @@ def test_neighbours_in_train_classify_test(tmp_path, request, name):
 
 
 def test_a_temperature_of_the_recipe_weighs_the_neighbours(tmp_path, scene):
-    values = {score_knn(tmp_path, scene, {"k": 20} | given)[0].iloc[0]["value"] for given in ({}, {"temperature": 10})}
+    values = {
+        score_knn(tmp_path, scene, {"k": 20} | options)[0].iloc[0]["value"] for options in ({}, {"temperature": 10})
+    }
     assert len(values) == 2
 
 
 def test_more_neighbours_than_train_has_samples_are_an_error(tmp_path, scene):
     with pytest.raises(UserError, match=r"evaluate\.knn\.k is 41, and demo_scene has 40 samples in train"):
         score_knn(tmp_path, scene, {"k": 41})
-
-
-@pytest.mark.slow
-def test_none_of_these_scores_waits_for_torch_or_scikit_learn():
-    modules = "bandbridge.scoring.retrieval, bandbridge.scoring.gap, bandbridge.scoring.knn"
-    code = f"import sys, {modules}; print({{'torch', 'sklearn', 'pandas'}} & set(sys.modules))"
-    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert found.stdout.strip() == "set()"

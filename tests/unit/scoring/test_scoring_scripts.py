@@ -1,12 +1,11 @@
 """The scripts that score: from embeddings and a store to rows of the metrics table."""
 
 import dataclasses
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
 import pytest
+from scored import DIM, class_vectors, cosines, embeddings_of, saved, saved_head, value
 from sklearn.metrics import (
     accuracy_score,
     average_precision_score,
@@ -27,10 +26,7 @@ from bandbridge.scoring.draws import load_draws
 from bandbridge.scoring.rows import LEFT_OUT, Row, read_rows, write_rows
 from bandbridge.scoring.zero_shot import units_of
 from bandbridge.store.dataset import Store
-from bandbridge.store.embeddings import Embeddings, save_embeddings
-from bandbridge.store.heads import Head, save_head
 
-DIM = 16
 BOOTSTRAP = {"resamples": 200, "level": 0.95}
 COMMON = {"run": "demo", "bootstrap": BOOTSTRAP, "seed": 3}
 
@@ -58,43 +54,6 @@ def land_cover(root):
     return make_store(root, "demo_land_cover", {"val": 20, "test": 33})
 
 
-def class_vectors(store):
-    return np.random.default_rng(8).normal(size=(len(store.classes), DIM))
-
-
-def embeddings_of(store, split, encoder="demo-vit@0.5", modality="rgb", noise=1.0):
-    """Embeddings that point where their classes do, more or less."""
-    samples = store.split(split)
-    generator = np.random.default_rng([len(encoder), len(split)])
-    embedding = samples.labels @ class_vectors(store) + noise * generator.normal(size=(len(samples), DIM))
-    clip, _, alpha = encoder.partition("@")
-    attrs = {
-        "encoder": encoder,
-        "clip": clip,
-        "alpha": float(alpha) if alpha else None,
-        "dataset": store.attrs["dataset"],
-        "split": split,
-        "modality": modality,
-        "store_digest": store.digest,
-    }
-    return Embeddings(embedding.astype(np.float32), samples.ids, attrs)
-
-
-def saved(root, embeddings):
-    """Save embeddings where a run has them; the marker that Snakemake knows."""
-    encoder, dataset, split = (embeddings.attrs[key] for key in ("encoder", "dataset", "split"))
-    path = root / encoder / f"{dataset}.{split}.zarr"
-    save_embeddings(path, embeddings)
-    return path / "zarr.json"
-
-
-def saved_head(root, store, classes=None, dim=DIM):
-    vectors = class_vectors(store)[:, :dim]
-    head = Head(vectors.astype(np.float32), 100.0, classes or store.classes, tuple((name,) for name in store.classes))
-    save_head(root / "head.npz", head)
-    return root / "head.npz"
-
-
 def score_zero_shot(tmp_path, store, markers, head=None, name="zero-shot.csv", draws=None, **options):
     metrics = tmp_path / name
     load_script("score_zero_shot").main(
@@ -110,20 +69,6 @@ def score_zero_shot(tmp_path, store, markers, head=None, name="zero-shot.csv", d
     return read_rows([metrics])
 
 
-def cosines(store, embedding):
-    vectors = class_vectors(store)
-    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    return embedding / np.linalg.norm(embedding, axis=1, keepdims=True) @ unit.T
-
-
-def value(frame, **where):
-    """The one value of the rows that match."""
-    for column, wanted in where.items():
-        frame = frame[frame[column.rstrip("_")] == wanted]
-    assert len(frame) == 1
-    return frame.iloc[0]["value"]
-
-
 # --- zero-shot -------------------------------------------------------------------------------------------------------
 
 
@@ -135,7 +80,7 @@ def test_a_multi_label_set_is_scored_by_average_precision(tmp_path, scene):
     for split, part in parts.items():
         rows = frame[frame["split"] == split]
         labels = scene.split(split).labels
-        scores = cosines(scene, part.embedding)
+        scores = cosines(part.embedding, class_vectors(scene))
         assert value(rows, metric="map") == pytest.approx(average_precision_score(labels, scores), abs=1e-6)
         micro = average_precision_score(labels, scores, average="micro")
         assert value(rows, metric="micro_map") == pytest.approx(micro, abs=1e-6)
@@ -168,15 +113,15 @@ def test_samples_without_a_class_are_scored_or_counted_as_left_out(tmp_path, cap
     assert set(rows.loc[(rows["metric"] == "map") & (rows["split"] == "test"), "n"]) == {scored}
     left_out = rows[rows["metric"] == LEFT_OUT]
     assert left_out[["split", "value", "n"]].to_numpy().tolist() == ([["test", 3.0, 14]] if scored == 14 else [])
-    told = "demo_scene, test: 3 of 17 samples have no label in osm-landuse-8 and are left out."
-    assert (told in capsys.readouterr().out) is (scored == 14)
+    remark = "demo_scene, test: 3 of 17 samples have no label in osm-landuse-8 and are left out."
+    assert (remark in capsys.readouterr().out) is (scored == 14)
 
 
 def test_f1_on_test_is_at_the_thresholds_that_are_best_on_val(tmp_path, scene):
     parts = {split: embeddings_of(scene, split, noise=3.0) for split in ("val", "test")}
     frame = score_zero_shot(tmp_path, scene, [saved(tmp_path, part) for part in parts.values()])
     assert set(frame[frame["metric"].str.contains("f1")]["split"]) == {"test"}
-    scores = {split: cosines(scene, part.embedding) for split, part in parts.items()}
+    scores = {split: cosines(part.embedding, class_vectors(scene)) for split, part in parts.items()}
     truth = {split: scene.split(split).labels for split in parts}
     predicted = []
     for index, name in enumerate(scene.classes):
@@ -199,7 +144,7 @@ def test_without_a_val_split_there_is_no_f1(tmp_path, scene):
 def test_a_single_label_set_is_scored_by_accuracy(tmp_path, digits):
     part = embeddings_of(digits, "test", noise=3.0)
     frame = score_zero_shot(tmp_path, digits, [saved(tmp_path, part)])
-    truth, scores = digits.split("test").labels.argmax(axis=1), cosines(digits, part.embedding)
+    truth, scores = digits.split("test").labels.argmax(axis=1), cosines(part.embedding, class_vectors(digits))
     predicted = scores.argmax(axis=1)
     assert value(frame, metric="accuracy") == pytest.approx((truth == predicted).mean())
     top5 = top_k_accuracy_score(truth, scores, k=5, labels=range(10))
@@ -207,8 +152,8 @@ def test_a_single_label_set_is_scored_by_accuracy(tmp_path, digits):
     assert value(frame, metric="ece") == pytest.approx(single_label_ece(truth, 100 * scores), abs=1e-4)
     per_class = [(predicted[truth == index] == index).mean() for index in range(10)]
     assert value(frame, metric="balanced_accuracy") == pytest.approx(np.mean(per_class))
-    found = frame[frame["metric"] == "class_accuracy"].set_index("class")["value"]
-    np.testing.assert_allclose(found[list(digits.classes)], per_class)
+    accuracies = frame[frame["metric"] == "class_accuracy"].set_index("class")["value"]
+    np.testing.assert_allclose(accuracies[list(digits.classes)], per_class)
     assert frame[frame["ci_low"].notna()]["metric"].tolist() == ["accuracy", "balanced_accuracy", "top5_accuracy"]
 
 
@@ -216,7 +161,7 @@ def test_a_set_whose_headline_is_balanced_accuracy_has_both_accuracies(tmp_path,
     part = embeddings_of(land_cover, "test", noise=3.0)
     frame = score_zero_shot(tmp_path, land_cover, [saved(tmp_path, part)])
     truth = land_cover.split("test").labels.argmax(axis=1)
-    predicted = cosines(land_cover, part.embedding).argmax(axis=1)
+    predicted = cosines(part.embedding, class_vectors(land_cover)).argmax(axis=1)
     assert value(frame, metric="balanced_accuracy") == pytest.approx(balanced_accuracy_score(truth, predicted))
     assert value(frame, metric="accuracy") == pytest.approx(accuracy_score(truth, predicted))
     assert accuracy_score(truth, predicted) != balanced_accuracy_score(truth, predicted)
@@ -225,17 +170,18 @@ def test_a_set_whose_headline_is_balanced_accuracy_has_both_accuracies(tmp_path,
 def test_the_confusion_matrix_of_test_has_a_row_for_each_pair_of_classes_that_occurs(tmp_path, digits):
     parts = {split: embeddings_of(digits, split, noise=3.0) for split in ("val", "test")}
     frame = score_zero_shot(tmp_path, digits, [saved(tmp_path, part) for part in parts.values()])
-    found = frame[frame["metric"] == "confusion"]
-    assert set(found["split"]) == {"test"}
+    confused = frame[frame["metric"] == "confusion"]
+    assert set(confused["split"]) == {"test"}
     truth, predicted = (
-        array.argmax(axis=1) for array in (digits.split("test").labels, cosines(digits, parts["test"].embedding))
+        array.argmax(axis=1)
+        for array in (digits.split("test").labels, cosines(parts["test"].embedding, class_vectors(digits)))
     )
     shares = confusion_matrix(truth, predicted, normalize="true")
     cells = {
         f"{digits.classes[i]} -> {digits.classes[j]}": (shares[i, j], np.sum(truth == i))
         for i, j in np.argwhere(shares)
     }
-    assert {row["class"]: (pytest.approx(row["value"]), row["n"]) for _, row in found.iterrows()} == cells
+    assert {row["class"]: (pytest.approx(row["value"]), row["n"]) for _, row in confused.iterrows()} == cells
 
 
 @pytest.mark.parametrize(
@@ -571,11 +517,3 @@ def test_collecting_the_same_rows_twice_is_an_error(tmp_path):
         load_script("collect_metrics").main(
             zero_shot=parts, tables=[], chosen=[], gains=parts[0], table=tmp_path / "metrics.csv"
         )
-
-
-@pytest.mark.slow
-def test_scoring_does_not_wait_for_torch_or_scikit_learn():
-    modules = "sys, bandbridge.scoring.zero_shot, bandbridge.scoring.curve"
-    code = f"import {modules}; print({{'torch', 'sklearn', 'pandas'}} & set(sys.modules))"
-    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert found.stdout.strip() == "set()"

@@ -59,12 +59,12 @@ def written(tmp_path):
 def test_samples_come_back_by_id(written):
     originals = {item.id: item for _, item in some_samples()}
     for split, count in COUNTS.items():
-        found = written.split(split)
-        assert len(found) == count
-        assert found.ids.tolist() == sorted(name for name in originals if name.startswith(split))
-        pixels = found.read(np.arange(count))
+        samples = written.split(split)
+        assert len(samples) == count
+        assert samples.ids.tolist() == sorted(name for name in originals if name.startswith(split))
+        pixels = samples.read(np.arange(count))
         assert pixels.dtype == np.uint16
-        for name, image in zip(found.ids, pixels, strict=True):
+        for name, image in zip(samples.ids, pixels, strict=True):
             np.testing.assert_array_equal(image, originals[name].pixels)
 
 
@@ -72,9 +72,9 @@ def test_samples_come_back_by_id(written):
 def test_any_order_and_duplicates_can_be_read(written, indices):
     train = written.split("train")
     everything = train.read(range(7))
-    found = train.read(indices)
-    assert found.shape == (len(indices), 13, 6, 5)
-    np.testing.assert_array_equal(found, everything[np.asarray(indices, dtype=int)])
+    pixels = train.read(indices)
+    assert pixels.shape == (len(indices), 13, 6, 5)
+    np.testing.assert_array_equal(pixels, everything[np.asarray(indices, dtype=int)])
 
 
 @pytest.mark.parametrize("index", [7, -1])
@@ -124,11 +124,11 @@ def test_photos_are_kept_with_their_channels_last(tmp_path):
     samples = [
         (split, Sample(f"d{at}", image, ("7",))) for at, (split, image) in enumerate(zip(splits, images, strict=True))
     ]
-    found = write(tmp_path, samples, DIGITS)
-    np.testing.assert_array_equal(found.split("val").read([0])[0], images[1])
-    assert found.composite is None
-    assert found.split("val").lat is None
-    assert found.split("val").labels.tolist() == [[0, 0, 0, 0, 0, 0, 0, 1, 0, 0]]
+    store = write(tmp_path, samples, DIGITS)
+    np.testing.assert_array_equal(store.split("val").read([0])[0], images[1])
+    assert store.composite is None
+    assert store.split("val").lat is None
+    assert store.split("val").labels.tolist() == [[0, 0, 0, 0, 0, 0, 0, 1, 0, 0]]
 
 
 def test_unknown_places_among_known_ones_are_nan(tmp_path):
@@ -140,9 +140,9 @@ def test_decibels_are_kept_as_float32(tmp_path):
     radar = Modality("s1", "sentinel-1", "GRD", ("VV", "VH"))
     pixels = np.random.default_rng(0).normal(-12, 4, (2, 6, 5)).astype(np.float32)
     samples = [(split, sample(split, pixels=pixels)) for split in COUNTS]
-    found = write(tmp_path, samples, dataclasses.replace(SCENE, modalities=(radar,)))
-    np.testing.assert_array_equal(found.split("val").read([0])[0], pixels)
-    assert found.facts["units"] == "dB"
+    store = write(tmp_path, samples, dataclasses.replace(SCENE, modalities=(radar,)))
+    np.testing.assert_array_equal(store.split("val").read([0])[0], pixels)
+    assert store.facts["units"] == "dB"
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int16])
@@ -152,9 +152,9 @@ def test_a_sensor_of_any_number_of_bands_and_its_own_type_is_kept(tmp_path, dtyp
     sensor = Modality("hyper", described, "L2A", bands, Composite(("b050", "b030", "b010"), 3000))
     pixels = np.random.default_rng(0).integers(-100 if dtype == np.int16 else 0, 120, (224, 3, 4)).astype(dtype)
     samples = [(split, sample(split, pixels=pixels)) for split in COUNTS]
-    found = write(tmp_path, samples, dataclasses.replace(SCENE, modalities=(sensor,)))
-    np.testing.assert_array_equal(found.split("test").read([0])[0], pixels)
-    assert (found.bands, found.facts["sensor"], found.facts["resolution"]) == (bands, "EnMAP", 30)
+    store = write(tmp_path, samples, dataclasses.replace(SCENE, modalities=(sensor,)))
+    np.testing.assert_array_equal(store.split("test").read([0])[0], pixels)
+    assert (store.bands, store.facts["sensor"], store.facts["resolution"]) == (bands, "EnMAP", 30)
 
 
 # --- nomenclatures and zero bands ----------------------------------------------------------------------------------
@@ -211,10 +211,10 @@ def test_a_multi_label_sample_of_no_class_counts_unless_the_data_set_s_file_says
     dataset = dataclasses.replace(SCENE, splits=("train",), unlabelled=unlabelled)
     labels = {"a": ("forest",), "b": (), "c": ("forest", "water")}
     samples = [("train", sample(name, labels=shown)) for name, shown in labels.items()]
-    found = Store(write(tmp_path, samples, dataset).path, dataset.nomenclature)
-    assert len(found.split("train")) == scored
-    assert found.split("train").left_out == 3 - scored
-    assert len(Store(found.path).split("train")) == 3
+    store = Store(write(tmp_path, samples, dataset).path, dataset.nomenclature)
+    assert len(store.split("train")) == scored
+    assert store.split("train").left_out == 3 - scored
+    assert len(Store(store.path).split("train")) == 3
 
 
 def test_a_nomenclature_that_is_not_there_is_explained(bigearthnet):
@@ -225,13 +225,13 @@ def test_a_nomenclature_that_is_not_there_is_explained(bigearthnet):
 def test_zero_bands_are_stored_as_delivered_and_read_as_zeros(tmp_path, written):
     (modality,) = SCENE.modalities
     dataset = dataclasses.replace(SCENE, modalities=(dataclasses.replace(modality, zero_bands=("B10",)),))
-    found = write(tmp_path / "other", some_samples(), dataset)
+    store = write(tmp_path / "other", some_samples(), dataset)
     at = modality.bands.index("B10")
     expected = written.split("train").read(range(7))
     assert expected[:, at].any()
     expected[:, at] = 0
-    np.testing.assert_array_equal(found.split("train").read(range(7)), expected)
-    assert xarray.open_zarr(found.path, group="train")["s2"].sel(band="B10").values.any()
+    np.testing.assert_array_equal(store.split("train").read(range(7)), expected)
+    assert xarray.open_zarr(store.path, group="train")["s2"].sel(band="B10").values.any()
 
 
 # --- for others to open --------------------------------------------------------------------------------------------
@@ -268,10 +268,10 @@ def test_a_chunk_is_a_sample_and_a_shard_many(written):
 
 
 def test_the_digest_does_not_depend_on_the_order_of_samples(tmp_path, written):
-    found = write(tmp_path / "other", some_samples()[::-1])
-    assert found.digest == written.digest
+    store = write(tmp_path / "other", some_samples()[::-1])
+    assert store.digest == written.digest
     for split in COUNTS:
-        assert found.split(split).ids.tolist() == written.split(split).ids.tolist()
+        assert store.split(split).ids.tolist() == written.split(split).ids.tolist()
 
 
 @pytest.mark.slow
@@ -305,10 +305,10 @@ FAULTS = [
 @pytest.mark.parametrize(("change", "reason"), FAULTS)
 def test_a_faulty_sample_goes_to_quarantine_with_its_reason(tmp_path, change, reason):
     faulty = dataclasses.replace(sample("faulty", seed=50), **change)
-    found = write(tmp_path, [("train", faulty), *some_samples()])
+    store = write(tmp_path, [("train", faulty), *some_samples()])
     assert quarantine(tmp_path) == [("faulty", "train", reason)]
-    assert found.attrs["quarantined"] == 1
-    assert found.attrs["counts"] == COUNTS
+    assert store.attrs["quarantined"] == 1
+    assert store.attrs["counts"] == COUNTS
 
 
 def test_what_is_not_a_number_goes_to_quarantine(tmp_path):
@@ -331,9 +331,9 @@ def test_a_single_label_data_set_needs_one_label(tmp_path, labels):
 
 def test_what_differs_from_most_in_size_goes_to_quarantine_even_if_it_comes_first(tmp_path):
     small = sample("small", pixels=sample().pixels[:, :4])
-    found = write(tmp_path, [("train", small), *some_samples()])
+    store = write(tmp_path, [("train", small), *some_samples()])
     assert quarantine(tmp_path) == [("small", "train", "is 13 x 4 x 5 uint16, most are 13 x 6 x 5 uint16")]
-    assert len(found.split("train")) == 7
+    assert len(store.split("train")) == 7
 
 
 def test_a_stated_size_counts_whatever_most_samples_are(tmp_path):
@@ -410,12 +410,12 @@ def test_a_real_scene_becomes_a_store(tmp_path):
     dataset = load_dataset("demo_scene", {**options, "blocks": ["etet", "ettt", "vvtv"]})
     splits = {item.id: item.split for item in reader(dataset).plan(dataset, CROP)}
     samples = list(reader(dataset).read(dataset, CROP, "s2", set(splits)))
-    found = write(tmp_path, [(splits[item.id], item) for item in samples], dataset)
+    store = write(tmp_path, [(splits[item.id], item) for item in samples], dataset)
     assert quarantine(tmp_path) == []
-    for split in found.splits:
+    for split in store.splits:
         expected = {item.id: item.pixels for item in samples if splits[item.id] == split}
-        stored = found.split(split)
+        stored = store.split(split)
         assert set(stored.ids) == set(expected)
         for name, image in zip(stored.ids, stored.read(range(len(stored))), strict=True):
             np.testing.assert_array_equal(image, expected[name])
-    assert order_bands(found.bands, ("B04", "B03", "B02")) == (3, 2, 1)
+    assert order_bands(store.bands, ("B04", "B03", "B02")) == (3, 2, 1)

@@ -101,13 +101,13 @@ def test_the_label_term_of_one_class_per_sample_is_cross_entropy_with_the_weight
     stage = Alignment(tiny_clip(1), student, tiny_head(), store, still, CPU)
     pixels, classes = torch.from_numpy(data.pixels), torch.from_numpy(data.labels.argmax(axis=1))
     source = store_source(store, "train")
-    found = stage((stage.taught(source, training=False) if cache_teacher else source).read(np.arange(14)))
+    losses = stage((stage.taught(source, training=False) if cache_teacher else source).read(np.arange(14)))
     embedding = student(band_input(pixels, BANDS, STUDENT["bands"], 16, "reflectance"))
     logits = F.normalize(embedding, dim=-1) @ torch.from_numpy(tiny_head().weights).T * 10
     weights = len(classes) / (3 * torch.bincount(classes))
     # Over all of train the weights have mean 1, so that torch's mean by weights is the mean by samples.
-    torch.testing.assert_close(found["label"], F.cross_entropy(logits, classes, weight=weights))
-    torch.testing.assert_close(found["loss"], found["distillation"] + 0.05 * found["label"])
+    torch.testing.assert_close(losses["label"], F.cross_entropy(logits, classes, weight=weights))
+    torch.testing.assert_close(losses["loss"], losses["distillation"] + 0.05 * losses["label"])
 
 
 def test_a_term_without_weight_is_not_computed():
@@ -156,11 +156,11 @@ def test_kept_teacher_embeddings_change_nothing(precision, modality):
         seen = []
         stage._encoder.register_forward_hook(lambda *_, seen=seen: seen.append(True))
         drawn = (draws(4), draws(4)) if training else (None, None)
-        found = stage(dataclasses.replace(kept.read(rows), draws=drawn[0]))
+        losses = stage(dataclasses.replace(kept.read(rows), draws=drawn[0]))
         assert not seen
         expected = stage(dataclasses.replace(source.read(rows), draws=drawn[1]))
         for name in ("loss", "distillation", "label"):
-            torch.testing.assert_close(found[name], expected[name], rtol=1e-6, atol=1e-7)
+            torch.testing.assert_close(losses[name], expected[name], rtol=1e-6, atol=1e-7)
 
 
 def test_kept_embeddings_train_the_same_student():

@@ -55,8 +55,8 @@ def boxes(*rows, height, width, flips=(False, False)):
 def test_a_crop_is_torchvisions_resized_crop(size):
     values = pictures(3, 20, 30)
     rows = [(0, 0, 20, 30), (3, 5, 10, 12), (11, 0, 9, 30)]
-    found = crop(values, boxes(*rows, height=20, width=30), size)
-    for row, picture, result in zip(rows, values, found, strict=True):
+    cut = crop(values, boxes(*rows, height=20, width=30), size)
+    for row, picture, result in zip(rows, values, cut, strict=True):
         expected = tv.resized_crop(picture, *row, [size, size], tv.InterpolationMode.BICUBIC, antialias=True)
         torch.testing.assert_close(result, expected, atol=1e-5, rtol=0)
 
@@ -107,17 +107,17 @@ def test_a_crop_of_a_coarser_picture_shows_the_same_ground():
     across = torch.arange(24.0).view(1, 1, 1, 24).expand(50, 2, 24, 24) / 24
     fine = torch.cat([across[:, :1], across[:, 1:].mT], dim=1)
     coarse = F.avg_pool2d(fine, 4)
-    found = crop(coarse, crops.on(6, 6), 16)
+    cut = crop(coarse, crops.on(6, 6), 16)
     # Half a coarse pixel at the edges of the crop, which no pixel lies beyond.
-    assert (found - crop(fine, crops, 16)).abs().max() < 0.5 / 6
-    assert (found - crop(fine, crops, 16)).abs().mean() < 0.02
+    assert (cut - crop(fine, crops, 16)).abs().max() < 0.5 / 6
+    assert (cut - crop(fine, crops, 16)).abs().mean() < 0.02
     assert crops.on(24, 24) is crops
 
 
 def test_crops_of_less_than_a_pixel_have_a_pixel():
     crops = draw_crops(draws(200), 64, 64, (0.0001, 0.0005), 0.5).on(3, 3)
-    found = crop(torch.ones(200, 1, 3, 3), crops, 4)
-    torch.testing.assert_close(found, torch.ones(200, 1, 4, 4))
+    cut = crop(torch.ones(200, 1, 3, 3), crops, 4)
+    torch.testing.assert_close(cut, torch.ones(200, 1, 4, 4))
 
 
 def test_crops_lie_inside_the_picture_and_flips_are_even():
@@ -133,12 +133,12 @@ def test_crops_lie_inside_the_picture_and_flips_are_even():
 @pytest.mark.slow
 def test_jitter_is_torchvisions_in_distribution():
     picture = pictures(1)
-    found = jitter(picture.expand(N, -1, -1, -1), (0.4, 0.4, 0.4), 1.0, draws(N))
+    jittered = jitter(picture.expand(N, -1, -1, -1), (0.4, 0.4, 0.4), 1.0, draws(N))
     torch.manual_seed(1)
     transform = ColorJitter(0.4, 0.4, 0.4)
     expected = torch.stack([transform(picture[0]) for _ in range(N)])
-    torch.testing.assert_close(found.mean(dim=0), expected.mean(dim=0), atol=0.02, rtol=0)
-    torch.testing.assert_close(found.std(dim=0), expected.std(dim=0), atol=0.02, rtol=0)
+    torch.testing.assert_close(jittered.mean(dim=0), expected.mean(dim=0), atol=0.02, rtol=0)
+    torch.testing.assert_close(jittered.std(dim=0), expected.std(dim=0), atol=0.02, rtol=0)
 
 
 @pytest.mark.parametrize(
@@ -158,14 +158,14 @@ def test_the_three_jitters_come_in_each_order_and_are_torchvisions_in_that_order
         augment, "_uniform", lambda draws, name, low, high, *shape: torch.full((len(draws), *shape), high)
     )
     picture = pictures(1)
-    found = jitter(picture.expand(N, -1, -1, -1), (0.4, 0.3, 0.2), 1.0, draws(N))
+    jittered = jitter(picture.expand(N, -1, -1, -1), (0.4, 0.3, 0.2), 1.0, draws(N))
     adjust = ((tv.adjust_brightness, 1.4), (tv.adjust_contrast, 1.3), (tv.adjust_saturation, 1.2))
     counts = []
     for order in permutations(adjust):
         expected = picture
         for change, factor in order:
             expected = change(expected, factor)
-        counts.append(int((found - expected).abs().amax(dim=(1, 2, 3)).lt(1e-5).sum()))
+        counts.append(int((jittered - expected).abs().amax(dim=(1, 2, 3)).lt(1e-5).sum()))
     assert sum(counts) == N
     assert chisquare(counts).pvalue > 0.01
 
@@ -187,7 +187,7 @@ def test_what_is_drawn_for_colour_and_blur_passes_the_kolmogorov_smirnov_test(mo
 def test_a_view_is_the_papers_chain_of_torchvision_in_distribution():
     count = 1500
     rgb = (pictures(1, 20, 20) * torch.tensor([0.9, 0.6, 0.3]).view(3, 1, 1) * 255).to(torch.uint8)
-    found = rgb_view(rgb.expand(count, -1, -1, -1), 12, PAPER, draws(count))
+    view = rgb_view(rgb.expand(count, -1, -1, -1), 12, PAPER, draws(count))
     torch.manual_seed(1)
     chain = Compose(
         [
@@ -209,7 +209,7 @@ def test_a_view_is_the_papers_chain_of_torchvision_in_distribution():
         lambda values: values.diff(dim=-2).abs().mean(dim=(1, 2, 3)),
         lambda values: values[:, 1, 0, 0],
     ):
-        assert ks_2samp(measure(found), measure(expected)).pvalue > 0.01
+        assert ks_2samp(measure(view), measure(expected)).pvalue > 0.01
 
 
 @pytest.mark.parametrize("change", ["view", "crop", "shift"])
@@ -232,8 +232,8 @@ def test_parts_of_a_batch_change_as_they_do_in_the_whole(change):
 def test_blur_is_torchvisions_with_a_sigma_each():
     values = pictures(3)
     sigma = torch.tensor([0.1, 0.8, 2.0])
-    for picture, own, found in zip(values, sigma.tolist(), blur(values, sigma), strict=True):
-        torch.testing.assert_close(found, tv.gaussian_blur(picture, [3, 7], [own, own]), atol=1e-5, rtol=0)
+    for picture, own, blurred in zip(values, sigma.tolist(), blur(values, sigma), strict=True):
+        torch.testing.assert_close(blurred, tv.gaussian_blur(picture, [3, 7], [own, own]), atol=1e-5, rtol=0)
 
 
 @pytest.mark.slow

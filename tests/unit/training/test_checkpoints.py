@@ -57,10 +57,10 @@ def test_a_run_told_to_stop_finishes_its_step_saves_and_goes_on_from_there(tmp_p
     (path,) = files(tmp_path / "run")
     assert torch.load(path, weights_only=True)["step"] == 5
     assert signal.getsignal(send) == signal.SIG_DFL
-    resumed, found = train(how)
+    resumed, resumed_history = train(how)
     assert len(resumed.seen) == len(whole.seen) - 5
     assert torch.equal(weights(resumed), weights(whole))
-    assert found == history
+    assert resumed_history == history
 
 
 def test_the_last_ones_are_kept_and_a_finished_run_removes_them(tmp_path):
@@ -85,11 +85,11 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path, damage, caps
     else:
         content[len(content) // 2] ^= 1
     last.write_bytes(content)
-    resumed, found = train(how)
+    resumed, resumed_history = train(how)
     assert f"{last} is damaged" in capsys.readouterr().err
     assert len(resumed.seen) == len(whole.seen) - 6
     assert torch.equal(weights(resumed), weights(whole))
-    assert found == history
+    assert resumed_history == history
 
 
 def test_another_runs_checkpoint_is_not_continued(tmp_path, capsys):
@@ -110,11 +110,11 @@ def test_a_checkpoint_of_an_earlier_version_is_not_continued_and_the_message_say
         with pytest.raises(Requeue):
             train(how, stop_at=7)
     (last, *_) = sorted(files(tmp_path / "run"), reverse=True)
-    resumed, found = train(how, stop_at=None)
+    resumed, resumed_history = train(how, stop_at=None)
     assert f"{last} was written by an earlier version of BandBridge" in capsys.readouterr().out
     assert len(resumed.seen) == len(whole.seen)
     assert torch.equal(weights(resumed), weights(whole))
-    assert found == history
+    assert resumed_history == history
     assert last not in files(tmp_path / "run")
 
 
@@ -142,12 +142,12 @@ def test_a_full_disk_costs_the_checkpoint_and_not_the_training(tmp_path, capsys)
         assert kept
         with pytest.raises(OSError, match="No space"):
             (small / "filler").write_bytes(bytes(64 * 1024))
-        resumed, found = train(how)
+        resumed, resumed_history = train(how)
         assert files(small / "run") == kept
         assert not list((small / "run").glob(".*"))
     assert "no checkpoint at step 4" in capsys.readouterr().err
     assert torch.equal(weights(resumed), weights(whole))
-    assert found == history
+    assert resumed_history == history
 
 
 def test_the_identity_is_of_every_part_and_of_the_files_content(tmp_path):

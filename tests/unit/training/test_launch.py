@@ -90,8 +90,10 @@ def test_a_launched_training_that_is_told_to_stop_asks_to_be_run_again_and_ends_
     assert code == 0, error
     assert "resumes after step" in out
     assert ended(whole)[0] == 0
-    found, expected = (torch.load(tmp_path / name / "out.pt", weights_only=True) for name in ("stopped", "whole"))
-    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    resumed_weights, expected = (
+        torch.load(tmp_path / name / "out.pt", weights_only=True) for name in ("stopped", "whole")
+    )
+    assert all(torch.equal(resumed_weights[name], expected[name]) for name in expected)
     assert not (tmp_path / "stopped" / "checkpoints").exists()
     assert not (tmp_path / "stopped" / ".launch").exists()
 

@@ -167,8 +167,8 @@ def test_micro_batches_change_no_number_beyond_rounding():
 @pytest.mark.slow
 def test_gradient_checkpointing_changes_nothing_but_memory():
     expected, one = finetuning()
-    found, other = finetuning(checkpoint_gradients=True)
-    assert found == pytest.approx(expected, rel=1e-5)
+    network, other = finetuning(checkpoint_gradients=True)
+    assert network == pytest.approx(expected, rel=1e-5)
     torch.testing.assert_close(other.visual.state_dict(), one.visual.state_dict(), atol=1e-6, rtol=1e-5)
     assert other.visual.transformer.grad_checkpointing
     assert not one.visual.transformer.grad_checkpointing
@@ -189,9 +189,9 @@ def test_a_compiled_encoder_trains_alike_and_keeps_the_names_of_its_weights(monk
 
     monkeypatch.setattr(nn.Module, "compile", compile_without_a_compiler)
     expected, one = finetuning()
-    found, other = finetuning(compile=True, accumulate=2)
+    network, other = finetuning(compile=True, accumulate=2)
     assert compiled == [other.visual]
-    assert found == pytest.approx(expected, rel=1e-5)
+    assert network == pytest.approx(expected, rel=1e-5)
     assert set(other.visual.state_dict()) == set(one.visual.state_dict())
 
 

@@ -54,10 +54,10 @@ ONE_HOT = np.eye(4, dtype=np.uint8)[CLASSES]
 
 
 def test_balanced_weights_are_those_of_scikit_learn():
-    found = class_weights(ONE_HOT, "single", "balanced")
+    weights = class_weights(ONE_HOT, "single", "balanced")
     expected = compute_class_weight("balanced", classes=np.array([0, 1, 3]), y=CLASSES)
-    np.testing.assert_allclose(found[[0, 1, 3]], expected, rtol=1e-6)
-    assert found[2] == 1
+    np.testing.assert_allclose(weights[[0, 1, 3]], expected, rtol=1e-6)
+    assert weights[2] == 1
 
 
 def test_weights_are_worked_out_by_hand():
@@ -80,22 +80,22 @@ def test_the_weights_of_all_terms_have_mean_one(how):
 
 def test_the_weighted_single_label_loss_is_torchs_over_samples(logits):
     classes, weights = torch.tensor([0, 3, 1, 1, 2, 0, 3]), torch.tensor([0.5, 1.0, 2.0, 3.0])
-    found = label_loss(logits, F.one_hot(classes, 4), "single", weights=weights)
+    loss = label_loss(logits, F.one_hot(classes, 4), "single", weights=weights)
     # torch divides by the sum of the weights.
-    torch.testing.assert_close(found, F.cross_entropy(logits, classes, weight=weights) * weights[classes].mean())
+    torch.testing.assert_close(loss, F.cross_entropy(logits, classes, weight=weights) * weights[classes].mean())
     by_hand = [-weights[own] * row.log_softmax(0)[own] for row, own in zip(logits, classes, strict=True)]
-    torch.testing.assert_close(found, sum(by_hand) / 7)
+    torch.testing.assert_close(loss, sum(by_hand) / 7)
     parts = [
         label_loss(logits[at], F.one_hot(classes[at], 4), "single", weights=weights) for at in ([0, 1], range(2, 7))
     ]
-    torch.testing.assert_close(found, (2 * parts[0] + 5 * parts[1]) / 7)
+    torch.testing.assert_close(loss, (2 * parts[0] + 5 * parts[1]) / 7)
 
 
 def test_weights_multiply_both_terms_of_a_class_of_a_multi_label_loss(logits, labels):
     weights = torch.tensor([0.5, 1.0, 2.0, 0.5])
-    found = label_loss(logits, labels, "multi", 0.2, weights)
+    loss = label_loss(logits, labels, "multi", 0.2, weights)
     columns = [label_loss(logits[:, [at]], labels[:, [at]], "multi", 0.2) for at in range(4)]
-    torch.testing.assert_close(found, sum(weights[at] * columns[at] for at in range(4)) / 4)
+    torch.testing.assert_close(loss, sum(weights[at] * columns[at] for at in range(4)) / 4)
 
 
 @pytest.mark.parametrize("kind", ["single", "multi"])
@@ -124,10 +124,10 @@ def test_the_head_is_open_clips_zero_shot_classifier():
     theirs = open_clip.build_zero_shot_classifier(clip.model, clip.tokenizer, nomenclature.prompt_names, templates)
     images = torch.randn(5, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        found = FrozenHead(head, torch.device("cpu"))(clip.visual(images))
+        scores = FrozenHead(head, torch.device("cpu"))(clip.visual(images))
         expected = clip.model.logit_scale.exp() * clip.model.encode_image(images, normalize=True) @ theirs
     assert expected.std() > 0.1
-    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(scores, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_distillation_by_mse_and_cosine_is_worked_out_by_hand():
@@ -143,28 +143,28 @@ def test_distillation_by_mse_and_cosine_is_worked_out_by_hand():
 def test_distillation_by_infonce_is_clips_loss(temperature):
     student, teacher = torch.randn(2, 6, 8, generator=torch.Generator().manual_seed(0)).unbind()
     unit = (F.normalize(student, dim=-1), F.normalize(teacher, dim=-1))
-    found = distillation_loss(student, teacher, "infonce", temperature)
-    torch.testing.assert_close(found, open_clip.ClipLoss()(*unit, torch.tensor(1 / temperature)))
+    loss = distillation_loss(student, teacher, "infonce", temperature)
+    torch.testing.assert_close(loss, open_clip.ClipLoss()(*unit, torch.tensor(1 / temperature)))
     cosines = unit[0] @ unit[1].T / temperature
     forth = -(cosines.diag() - cosines.exp().sum(dim=1).log()).mean()
     back = -(cosines.diag() - cosines.exp().sum(dim=0).log()).mean()
-    torch.testing.assert_close(found, (forth + back) / 2)
+    torch.testing.assert_close(loss, (forth + back) / 2)
 
 
 @pytest.mark.parametrize("kind", ["mse", "cosine", "infonce"])
 def test_distillation_is_computed_in_float32(kind):
     student, teacher = torch.randn(2, 6, 8, generator=torch.Generator().manual_seed(0)).bfloat16().unbind()
-    found = distillation_loss(student, teacher, kind, 0.1)
-    assert found.dtype == torch.float32
-    assert found == distillation_loss(student.float(), teacher.float(), kind, 0.1)
+    loss = distillation_loss(student, teacher, kind, 0.1)
+    assert loss.dtype == torch.float32
+    assert loss == distillation_loss(student.float(), teacher.float(), kind, 0.1)
 
 
 def test_with_one_image_a_class_the_contrastive_loss_is_clips():
     images, captions = torch.randn(2, 6, 8).unbind()
     clip_loss = open_clip.ClipLoss()
     expected = clip_loss(F.normalize(images, dim=-1), F.normalize(captions, dim=-1), torch.tensor(14.0))
-    found = contrastive_loss(images, captions, torch.arange(6), torch.tensor(14.0))
-    torch.testing.assert_close(found, expected)
+    loss = contrastive_loss(images, captions, torch.arange(6), torch.tensor(14.0))
+    torch.testing.assert_close(loss, expected)
 
 
 def test_images_of_a_class_share_their_captions():

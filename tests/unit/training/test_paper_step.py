@@ -63,16 +63,16 @@ def assert_same_step(module, plain, loss, rate, weight_decay):
     with torch.enable_grad():
         loss.backward()
     torch.nn.utils.clip_grad_norm_(plain.parameters(), 1.0)
-    for (name, found), expected in zip(module.named_parameters(), plain.parameters(), strict=True):
+    for (name, parameter), expected in zip(module.named_parameters(), plain.parameters(), strict=True):
         gradient = expected.grad
         if name.endswith(("in_proj_bias", "qkv.bias")):
             # The keys' third has no gradient but rounding.
-            torch.testing.assert_close(found.grad, gradient, rtol=0, atol=1e-5)
+            torch.testing.assert_close(parameter.grad, gradient, rtol=0, atol=1e-5)
             continue
-        torch.testing.assert_close(found.grad, gradient, rtol=0, atol=1e-5 * float(gradient.abs().max()), msg=name)
+        torch.testing.assert_close(parameter.grad, gradient, rtol=0, atol=1e-5 * float(gradient.abs().max()), msg=name)
         moved = expected * (1 - rate * weight_decay) - rate * gradient / (gradient.abs() + 1e-8)
         # Where a gradient is next to nothing, rounding decides how far the first step goes.
-        off = (found - moved).abs() > rate / 50 + 1e-7 * moved.abs()
+        off = (parameter - moved).abs() > rate / 50 + 1e-7 * moved.abs()
         assert off.sum() <= 1 + off.numel() / 1000, name
 
 

@@ -61,8 +61,8 @@ def assert_same(trained, plain, history, losses):
     Those that differ more have a gradient of rounding alone, which AdamW turns into a step like any other: they stay
     within a tenth of one.
     """
-    found = [record["loss"] for record in history if "loss" in record]  # of each epoch, to six digits
-    assert found == pytest.approx(np.mean(np.split(np.array(losses), len(found)), axis=1), rel=6e-6)
+    epoch_losses = [record["loss"] for record in history if "loss" in record]  # of each epoch, to six digits
+    assert epoch_losses == pytest.approx(np.mean(np.split(np.array(losses), len(epoch_losses)), axis=1), rel=6e-6)
     differing, count = 0, 0
     for (name, weight), expected in zip(trained.named_parameters(), plain.parameters(), strict=True):
         off = (weight.detach() - expected.detach()).abs()

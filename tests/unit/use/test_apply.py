@@ -75,8 +75,59 @@ def test_the_report_shows_picture_areas_and_agreement(applied):
     assert view["width"] == 56
     assert [row["name"] for row in view["rows"]] == ["forest", "water", "town"]
     assert "of 1,320 pixels with a known class agree" in view["agreement"]
+    assert not view["has_test"]
     assert view["has_area"]
     assert view["caption"].endswith("The map itself: apply/berlin.tif.")
+
+
+@pytest.fixture
+def samples(tmp_path):
+    """The table of a store: a test sample in the west, a training sample that overlaps it, one in the east."""
+    shapes = [
+        box(300_000, 5_799_600, 300_200, 5_800_000),
+        box(300_160, 5_799_600, 300_280, 5_800_000),
+        box(300_400, 5_799_600, 300_500, 5_799_800),
+    ]
+    frame = geopandas.GeoDataFrame({"split": ["test", "train", "val"]}, geometry=shapes, crs="EPSG:32633")
+    (tmp_path / "s.zarr").mkdir()
+    frame.to_crs("OGC:CRS84").to_parquet(tmp_path / "s.zarr/samples.parquet")
+    return tmp_path / "s.zarr"
+
+
+def test_agreement_on_test_samples_leaves_out_what_others_share(applied, polygons, samples, tmp_path):
+    names = ("forest", "water", "town")
+    everywhere, on_test = compare_with_polygons(applied["cover"], names, polygons, samples)
+    with rasterio.open(applied["cover"]) as file:
+        cover = file.read(1)
+    assert everywhere.pixels == 40 * 28 + 200
+    assert on_test.pixels == 40 * 16
+    assert on_test.share == on_test.per_class["forest"] == pytest.approx((cover[:, :16] == 1).mean())
+    assert on_test.per_class["water"] is None
+    assert compare_with_polygons(applied["cover"], names, polygons) == (everywhere, None)
+
+    frame = geopandas.read_parquet(samples / "samples.parquet")
+    frame.assign(split="train").to_parquet(samples / "samples.parquet")
+    assert compare_with_polygons(applied["cover"], names, polygons, samples)[1] is None
+
+
+def test_the_report_has_both_agreements_per_class(run_folder, scene, polygons, samples, tmp_path):
+    load_script("apply").main(
+        run_folder / "align/ms/model.safetensors",
+        entry(scene, polygons=polygons),
+        NO_SETTINGS,
+        {"batch_size": 32, "precision": "float32"},
+        1,
+        cover=tmp_path / "apply/a.tif",
+        summary=tmp_path / "apply/a.json",
+        store=samples,
+    )
+    about = json.loads((tmp_path / "apply/a.json").read_text())
+    view = map_view(tmp_path / "apply/a.json")
+    assert view["has_test"]
+    assert view["rows"][0]["test_agreement"] == f"{about['test_agreement']['per_class']['forest']:.1%}"
+    assert view["rows"][1]["test_agreement"] == "–"
+    assert "of 640 pixels" in view["agreement"]
+    assert "of 1,320 pixels" in view["agreement"]
 
 
 def test_an_archive_is_made(run_folder, scene, tmp_path):

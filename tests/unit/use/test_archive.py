@@ -1,5 +1,6 @@
 """Archives open in geopandas and DuckDB, and searching them is exact."""
 
+import io
 import json
 
 import duckdb
@@ -12,10 +13,13 @@ import pytest
 from band_images import BANDS, random_pixels, write_raster
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from bandbridge.base.errors import UserError
+from bandbridge.catalogue.modalities import Composite
+from bandbridge.catalogue.sensors import composite
 from bandbridge.use.archive import KEY, embed_images, open_archive
-from bandbridge.use.hits import write_hits
+from bandbridge.use.hits import thumbnail, write_hits
 from bandbridge.use.images import list_images
 from bandbridge.use.search import Query, best_rows, must_match, query_vector, search
 
@@ -32,8 +36,8 @@ def test_an_archive_opens_in_geopandas_and_duckdb(archive, model, scene):
     assert frame.crs.to_epsg() == 4326 or frame.crs.to_string() == "OGC:CRS84"
     metres = frame.to_crs(32633).geometry.iloc[0].bounds
     np.testing.assert_allclose(metres, (300_000, 5_799_840, 300_160, 5_800_000), atol=0.01)
-    told = duckdb.sql(f"SELECT count(*), min(len(embedding)) FROM '{archive.path}'").fetchall()
-    assert told == [(24, 8)]
+    counted = duckdb.sql(f"SELECT count(*), min(len(embedding)) FROM '{archive.path}'").fetchall()
+    assert counted == [(24, 8)]
     query = f"SELECT embedding FROM '{archive.path}' WHERE row = 24 AND col = 40"
     ((with_duckdb,),) = duckdb.sql(query).fetchall()
     pixels = _pixels(scene)[:, 24:40, 40:56]
@@ -103,6 +107,16 @@ def test_hits_are_written_in_every_format(archive, model, tmp_path, ending):
     assert len(rows) == 4
 
 
+@pytest.mark.parametrize("ranges", [[[0, 4000]] * 3, [[500, 2500], [400, 2000], [300, 1500]]])
+def test_a_thumbnail_is_the_composite_that_the_model_knows(archive, scene, ranges):
+    recipe = {"bands": ["B04", "B03", "B02"], "ranges": ranges}
+    archive.about["composite"] = recipe
+    content = thumbnail(archive, {"path": str(scene), "sample": "", "row": 8, "col": 16, "height": 16, "width": 16})
+    shown = np.array(Image.open(io.BytesIO(content)))[::10, ::10]
+    expected = composite(_pixels(scene)[:, 8:24, 16:32], BANDS, Composite.from_facts(recipe))
+    np.testing.assert_array_equal(shown, np.moveaxis(expected, 0, -1))
+
+
 def test_a_page_says_where_an_image_is_gone(archive, model, scene, tmp_path):
     hits = search(archive, query_vector(model, Query(("a lake",))), 2)
     scene.unlink()
@@ -142,6 +156,8 @@ def test_what_is_no_archive_is_refused(tmp_path):
 def test_queries_that_ask_for_nothing_are_refused(model):
     with pytest.raises(UserError, match=r"nothing to search for"):
         query_vector(model, Query(not_texts=("a lake",)))
+    with pytest.raises(UserError, match=r"has no words"):
+        query_vector(model, Query(("a lake", " ")))
     with pytest.raises(UserError, match=r"cancels out"):
         query_vector(model, Query(("a lake",), not_texts=("a lake",)))
 

@@ -103,7 +103,7 @@ def test_what_cannot_be_explored_is_refused(model, scene, tmp_path):
         (tmp_path / "none.tif", None, "none.tif not found"),
         (tmp_path / "a.parquet", 8, "leave out --window"),
         (scene, 64, "fewer than --window 64"),
-        (empty, 16, "no window has values"),
+        (empty, 16, "all 9 windows were left out"),
     ):
         with pytest.raises(UserError, match=message), explored(model, source, window, None):
             pass

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import threading
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,11 +12,15 @@ import pytest
 import torch
 import yaml
 from band_images import BANDS, random_pixels
+from http_server import serving
 
 import bandbridge
 from bandbridge.base.errors import UserError
+from bandbridge.catalogue.modalities import Composite
+from bandbridge.catalogue.sensors import composite
 from bandbridge.use import transformers_copy
 from bandbridge.use.export import export, push
+from bandbridge.use.summary import as_text
 
 # Nothing of this package can be imported in it.
 WITHOUT_US = """
@@ -134,6 +137,22 @@ def test_an_exported_clip_loads_in_open_clip_and_transformers(run_folder, tmp_pa
     assert again.bands == ("B04", "B03", "B02")
 
 
+def test_a_clip_patched_on_stretched_composites_is_used_with_them(run_folder, tmp_path):
+    stretch = {"bands": ["B04", "B03", "B02"], "ranges": [[500, 2500], [400, 2000], [300, 1500]], "gamma": 1.5}
+    clip = bandbridge.load(run_folder / "clip" / "tiny", device="cpu", precision="float32")
+    clip.card = replace(clip.card, composite={**stretch, "percentiles": [2, 98]})
+    export(clip, tmp_path / "m")
+    again = bandbridge.load(tmp_path / "m", device="cpu", precision="float32")
+    pixels = random_pixels(height=16, width=16)
+    picture = composite(pixels, BANDS, Composite.from_facts(stretch))
+    expected = again.encode_images(np.moveaxis(picture, 0, -1))
+    np.testing.assert_allclose(again.encode_images(pixels, bands=BANDS), expected, atol=0.02)
+    white = {**stretch, "ranges": [[0, 9000]] * 3}
+    other = again.encode_images(np.moveaxis(composite(pixels, BANDS, Composite.from_facts(white)), 0, -1))
+    assert np.abs(other - expected).max() > 0.1
+    assert "B04, B03, B02, black to white: 500 to 2500, 400 to 2000, 300 to 1500, gamma 1.5" in as_text(again)
+
+
 def test_a_clip_that_transformers_has_not_is_named(run_folder):
     clip = bandbridge.load(run_folder / "clip" / "tiny", device="cpu").parts.clip
     tower = replace(clip, model_cfg={**clip.model_cfg, "text_cfg": {"hf_model_name": "."}})
@@ -226,17 +245,14 @@ class Hub(BaseHTTPRequestHandler):
 def hub(monkeypatch):
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     server.address, server.seen, server.refuses = f"http://127.0.0.1:{server.server_port}", [], False
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
     import huggingface_hub
 
     # What the variables HF_ENDPOINT and HF_TOKEN do in a new process.
     usual = huggingface_hub.HfApi
     monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", server.address)
     monkeypatch.setattr(huggingface_hub, "HfApi", lambda: usual(endpoint=server.address, token="hf_test"))
-    yield server
-    server.shutdown()
-    thread.join()
+    with serving(server):
+        yield server
 
 
 def test_push_uploads_every_file_of_the_folder(exported, hub):

@@ -48,7 +48,7 @@ def test_declared_scale_and_offset_lead_to_the_sensors_unit(tmp_path):
     pixels = random_pixels()
     scaled = write_raster(tmp_path / "x.tif", pixels, BANDS, scales=(1e-4,) * 5, offsets=(-0.1,) * 5)
     _, read, _ = whole(scaled)
-    np.testing.assert_allclose(read, pixels.astype(float) - 1000, atol=0.01)
+    np.testing.assert_array_equal(read, np.maximum(pixels.astype(int) - 1000, 0))  # as in a data set's store
     _, read, _ = whole(scaled, reading=Reading(scale=2.0, offset=1.0))
     assert (read == pixels * 2.0 + 1).all()
 
@@ -65,11 +65,26 @@ def test_a_safe_product_is_read_with_its_offsets(tmp_path):
     (tmp_path / "S2A_MSIL2A_X.SAFE/MTD_MSIL2A.xml").write_text(metadata)
     scene, read, _ = whole(tmp_path / "S2A_MSIL2A_X.SAFE")
     assert scene.bands == BANDS[:4]
-    np.testing.assert_allclose(read, pixels.astype(float) - 1000, atol=0.01)
+    np.testing.assert_array_equal(read, np.maximum(pixels.astype(int) - 1000, 0))  # as in a data set's store
     declared = f'<!DOCTYPE a [<!ENTITY x "1">]>{metadata}'
     (tmp_path / "S2A_MSIL2A_X.SAFE/MTD_MSIL2A.xml").write_text(declared)
-    with pytest.raises(UserError, match=r"MTD_MSIL2A\.xml: damaged \(it declares a document type"):
+    with pytest.raises(UserError, match=r"MTD_MSIL2A\.xml cannot be read \(it declares a document type"):
         whole(tmp_path / "S2A_MSIL2A_X.SAFE")
+
+
+def test_a_products_name_states_the_offset_of_its_baseline(tmp_path):
+    pixels = random_pixels()
+    for baseline, offset in (("0301", 0), ("0400", -1000), ("0511", -1000), ("9999", 0)):
+        name = f"S2A_MSIL2A_20220126T102311_N{baseline}_R065_T33UUU_20220126T120000"
+        path = write_raster(tmp_path / name / "all.tif", pixels, BANDS)
+        np.testing.assert_array_equal(whole(path)[1], np.maximum(pixels.astype(int) + offset, 0))
+        np.testing.assert_array_equal(whole(path, reading=Reading(scale=1.0))[1], pixels)
+
+
+def test_a_scale_that_leads_to_no_known_unit_is_refused(tmp_path):
+    path = write_raster(tmp_path / "x.tif", random_pixels(), BANDS, scales=(0.3,) * 5, offsets=(0.0,) * 5)
+    with pytest.raises(UserError, match=r"x\.tif: its bands state scale 0\.3 .*--scale and --offset"):
+        whole(path)
 
 
 def test_a_vrt_and_a_stac_item_are_read_as_their_files(tmp_path, scene):
@@ -170,9 +185,9 @@ def test_strips_hold_the_same_pixels_as_one_reading(tmp_path, monkeypatch):
     write_raster(tmp_path / "s" / "B09.tif", small, transform=coarse, blockysize=1)
     with open_scene(tmp_path / "s", (BandSet(("B02", "B09")),)) as scene:
         expected, _ = scene.read(0, 0, 96, 60)
-        found = list(strips(scene, 8, 4))
-        assert len(found) > 5
-        for strip in found:
+        windows = list(strips(scene, 8, 4))
+        assert len(windows) > 5
+        for strip in windows:
             for at, row in enumerate(strip.rows):
                 pixels, _ = strip.windows(at, [0, 4, 52], 8)
                 for window, col in zip(pixels, (0, 4, 52), strict=True):

@@ -49,6 +49,14 @@ class Composite:
             gamma=float(facts.get("gamma") or 1),
         )
 
+    def in_words(self) -> str:
+        """The bands, and the values that become black and white, such as 'B04, B03, B02, white at 2000'."""
+        bands, gamma = ", ".join(self.bands), "" if self.gamma == 1 else f", gamma {self.gamma:g}"
+        if self.ranges is None and self.divisor is not None:
+            return f"{bands}, white at {self.divisor:g}{gamma}"
+        limits = ", ".join(f"{low:g} to {high:g}" for low, high in self.limits())
+        return f"{bands}, black to white: {limits}{gamma}"
+
     def facts(self) -> dict[str, Any]:
         """The mapping that a store keeps, without what is not stated."""
         stated = {"divisor": self.divisor, "ranges": self.ranges, "percentiles": self.percentiles}

@@ -24,7 +24,7 @@ from bandbridge.config.data import (
 from bandbridge.config.encoders import encoder_faults, student_faults
 from bandbridge.config.roots import normal_roots, root_faults
 from bandbridge.config.sections.whole import Config
-from bandbridge.config.seeds import seed_faults
+from bandbridge.config.seeds import seed_faults, with_numbers
 from bandbridge.config.stages import paint_faults, probe_faults, recipe_faults, table_faults
 from bandbridge.config.words import word_faults
 
@@ -75,7 +75,7 @@ def validate(config: Mapping[str, Any], source: str = "config.yaml") -> dict[str
     if not isinstance(config, Mapping):
         raise UserError(f"{source} holds no keys; the repository's config.yaml shows what it should hold.")
     with_text_keys, faults = texts_of_keys(config)
-    cleaned = _plain(_without_removed(with_text_keys))
+    cleaned = with_numbers(_plain(_without_removed(with_text_keys)))
     faults = faults or list(model_faults(cleaned, Config)) or list(option_faults(cleaned))
     faults = faults or list(_invisible(cleaned, ""))
     if not faults:

@@ -9,21 +9,6 @@ from bandbridge.config.networks import fine_tunes, student_files
 from bandbridge.config.run import Chosen, Run
 from bandbridge.config.scored import neighbours_asked, shots_asked
 
-# Names of a run's tables, in the order of a report.
-TABLES = (
-    "classification",
-    "details",
-    "prompts",
-    "retrieval",
-    "text_retrieval",
-    "words",
-    "linear_probe",
-    "few_shot",
-    "gap",
-    "ablations",
-    "paint",
-)
-
 
 class Evaluation:
     """The scores, tables and figures of a run; for names, paths and `chosen` see `Run`.

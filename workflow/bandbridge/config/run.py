@@ -1,17 +1,16 @@
 """Everything that the rules ask of a valid configuration."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from bandbridge.base.alphas import alpha_name
 from bandbridge.base.files import read_json
-from bandbridge.base.paths import EncoderName, Paths, zero_shot
-from bandbridge.catalogue.datasets import Dataset, load_dataset, load_nomenclature
+from bandbridge.base.paths import EncoderName, zero_shot
 from bandbridge.catalogue.encoders import EncoderFacts, encoder_content, load_encoder_facts, sees
 from bandbridge.catalogue.text_towers import load_text_tower, tower_folder
-from bandbridge.config.lines import align_task, all_tasks, final_lines, lines, model_at, nomenclature_of
+from bandbridge.config.lines import align_task, final_lines, lines, model_at, nomenclature_of
 from bandbridge.config.networks import (
     clips,
     first_weights,
@@ -23,17 +22,16 @@ from bandbridge.config.networks import (
     student_files,
     students,
     unpinned_encoders,
-    uses_scratch,
 )
 from bandbridge.config.resources import clip_architecture
-from bandbridge.config.scored import evaluated, main_prompts, open_words, scored_nomenclatures
+from bandbridge.config.run_data import RunData
 
 # Line -> the encoder that was chosen on it. A rule that calls it waits for the choice.
 Chosen = Callable[[str], str]
 
 
-class Run:
-    """A run as its configuration describes it: its data sets, models and PAINT lines, and the files of each.
+class Run(RunData):
+    """A run as its configuration describes it: its data sets (`RunData`), models and PAINT lines, and their files.
 
     Encoders, lines, students and data sets are named by text, as wildcards are; paths are those of `Paths`. A method
     with a parameter `chosen` depends on the alpha that is chosen on a line.
@@ -47,113 +45,27 @@ class Run:
         patched: CLIP -> the line that its patched model is on.
         students: encoder -> name in the configuration, CLIP that it is aligned to.
         others: name -> facts of an encoder that the run does not train.
-        evaluated: data set -> prompt sets that it is scored with.
-        words: data set -> class -> words that should find its images.
         alphas: in ascending order.
         tower: the text tower that the CLIP is trained against, None for none.
-        scratch: the data set that the CLIP is trained on, None where it is loaded.
         clip_paths: those of the CLIPs and heads: the seed's own, or shared by all seeds where the CLIP is loaded.
         taught: the data set that students are aligned on.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
-        self.config = config
-        self.paths = Paths(config)
+        super().__init__(config)
         self.clips = clips(config)
         self.lines = lines(config)
         self.patched = final_lines(config)
         self.students = students(config)
-        self.evaluated = evaluated(config)
-        self.words = open_words(config)
         self.alphas = sorted(config["paint"]["alphas"])
         self.tower = locked_tower(config)
-        self.scratch: str | None = config["clip"]["scratch"]["dataset"] if uses_scratch(config) else None
         self.clip_paths = self.paths if self.scratch else self.paths.shared
         self.taught: str = align_task(config)["dataset"]
-        self._datasets: dict[str, Dataset] = {}
-        self._nomenclatures: dict[str, tuple[str, ...]] = {}
 
     @cached_property
     def others(self) -> dict[str, EncoderFacts]:
         checkpoints = other_encoders(self.config)
         return {name: load_encoder_facts(name, checkpoint) for name, checkpoint in checkpoints.items()}
-
-    # --- data sets ---------------------------------------------------------------------------------------------------
-
-    @cached_property
-    def datasets(self) -> list[str]:
-        """Every data set that the run needs, sorted."""
-        names = {*self.evaluated, *(task["dataset"] for task in all_tasks(self.config))}
-        return sorted({*names, self.scratch} if self.scratch else names)
-
-    def dataset(self, dataset: str) -> Dataset:
-        """A data set with the run's options."""
-        if dataset not in self._datasets:
-            self._datasets[dataset] = load_dataset(dataset, self.options(dataset))
-        return self._datasets[dataset]
-
-    def options(self, dataset: str) -> dict[str, Any]:
-        """The values of the configuration that override a data set's own."""
-        return dict(self.config["datasets"].get(dataset, {}))
-
-    def conversion_options(self, dataset: str) -> dict[str, Any]:
-        """The options that change what is converted, not by how many jobs."""
-        return {key: value for key, value in self.options(dataset).items() if key != "convert_jobs"}
-
-    def download_options(self, dataset: str) -> dict[str, Any]:
-        """The options that decide which files are downloaded."""
-        keys = ("archive", "modalities", "table")
-        return {key: value for key, value in self.options(dataset).items() if key in keys}
-
-    def archives(self, dataset: str) -> str:
-        """The folder of a data set's downloads."""
-        return self.paths.archives(self.dataset(dataset).archives)
-
-    def converted(self, dataset: str) -> list[str]:
-        """The outputs of the jobs that together convert a data set."""
-        facts = self.dataset(dataset)
-        shares = facts.convert_jobs
-        return [
-            self.paths.converted(dataset, stream, share, shares) for stream in facts.streams for share in range(shares)
-        ]
-
-    def class_names_and_maps(self, dataset: str) -> dict[str, list[Any]]:
-        """Nomenclature of a data set -> what decides its labels: class names and label maps."""
-        loaded = [load_nomenclature(name) for name in self.dataset(dataset).nomenclatures]
-        return {facts.name: [list(facts.classes), dict(facts.maps)] for facts in loaded}
-
-    def nomenclatures(self, dataset: str) -> list[str]:
-        """The nomenclatures that a data set is scored in, the main one first."""
-        if dataset not in self._nomenclatures:
-            self._nomenclatures[dataset] = scored_nomenclatures(self.config, dataset)
-        return list(self._nomenclatures[dataset])
-
-    def nomenclature(self, dataset: str) -> str:
-        """The main nomenclature of a data set."""
-        return self.nomenclatures(dataset)[0]
-
-    def main_prompts(self, dataset: str) -> str:
-        """The main prompt set of a data set."""
-        return main_prompts(self.config, dataset)
-
-    def words_of(self, dataset: str) -> dict[str, list[str]] | None:
-        """Class -> words that should find its images in a data set; None for no words."""
-        return self.words.get(dataset)
-
-    def scored_splits(self, dataset: str) -> list[str]:
-        """The splits that every encoder is scored on: alpha is chosen on val, figures are reported on test."""
-        return [split for split in self.splits(dataset) if split != "train"]
-
-    def splits(self, dataset: str) -> list[str]:
-        return list(self.dataset(dataset).splits)
-
-    def datasets_by_splits(self, datasets: Iterable[str]) -> dict[tuple[str, ...], list[str]]:
-        """Data sets that have the same splits, in their order."""
-        groups: dict[tuple[str, ...], list[str]] = {}
-        for dataset in datasets:
-            splits = tuple(split for split in ("train", "val", "test") if split in self.splits(dataset))
-            groups.setdefault(splits, []).append(dataset)
-        return groups
 
     # --- models ------------------------------------------------------------------------------------------------------
 

@@ -1,5 +1,6 @@
 """A run with several seeds: what depends on the seed once for each, everything else once."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from bandbridge.config.run import Run
 
 # In paths of a rule that makes the same for every seed.
 ANY_SEED = "{seed}"
+SEED = re.compile("0|[1-9][0-9]{0,9}")
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,15 @@ class Seeds:
 def seeds_of(config: Mapping[str, Any]) -> list[int]:
     """The seeds of a run, in the order of the configuration."""
     return list(config.get("seeds") or [config["seed"]])
+
+
+def with_numbers(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration whose seeds are numbers: Snakemake passes those of `--config "seeds=[0, 1]"` on as text."""
+    seeds = config.get("seeds")
+    if not isinstance(seeds, list):
+        return dict(config)
+    as_numbers = [int(seed) if isinstance(seed, str) and SEED.fullmatch(seed) else seed for seed in seeds]
+    return {**config, "seeds": as_numbers}
 
 
 def seed_faults(config: Mapping[str, Any]) -> Iterator[str]:

@@ -67,7 +67,8 @@ def file_names(stated: Declarations, modality: Modality, sensor: Sensor | None) 
         return names
     if any(wave is not None for wave in stated.wavelengths):
         return ["" if wave is None else f"{wave:g} nm" for wave in stated.wavelengths]
-    if set(stated.colours) >= {"red", "green", "blue"}:
+    is_claim = not stated.is_picture or modality.band_names == TAKE
+    if is_claim and set(stated.colours) >= {"red", "green", "blue"}:
         return list(stated.colours)
     return []
 

@@ -13,6 +13,8 @@ from bandbridge.ingest.places import Grid, short_system
 
 # Tags of a file that state how its numbers are to be interpreted.
 TAGS = ("BOA_ADD_OFFSET", "RADIO_ADD_OFFSET", "PROCESSING_BASELINE")
+# Red, green and blue, and an alpha channel.
+PICTURE_BANDS = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +28,8 @@ class Declarations:
         scales, offsets: physical value = scale * number + offset.
         names: descriptions of the bands.
         colours: 'red', 'green', 'blue' ..., empty for a band that is none.
+        is_picture: whether its colours are those of any image of three bands, or four: writers call them red, green
+            and blue whatever they are, so that it is no claim.
         wavelengths: centres in nanometres.
         tags: metadata of `TAGS` by name.
         grid: where the file lies, None where the file states none.
@@ -38,6 +42,7 @@ class Declarations:
     offsets: tuple[float, ...] = ()
     names: tuple[str, ...] = ()
     colours: tuple[str, ...] = ()
+    is_picture: bool = False
     wavelengths: tuple[float | None, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
     grid: Grid | None = None
@@ -58,20 +63,20 @@ class Declarations:
 
         return Declarations(
             pick(self.nodata), self.mask, None, pick(self.scales), pick(self.offsets), pick(self.names),
-            pick(self.colours), pick(self.wavelengths), self.tags, self.grid,
+            pick(self.colours), self.is_picture, pick(self.wavelengths), self.tags, self.grid,
         )  # fmt: skip
 
 
 NOTHING = Declarations()
 
 
-def declarations_of(file: DatasetReader) -> Declarations:
-    """What an open file states. Only the pixels of its mask are read, if it has one."""
+def declarations_of(file: DatasetReader, reads_mask: bool = True) -> Declarations:
+    """What an open file states. Only the pixels of its mask are read, if it has one, and if `reads_mask`."""
     # JPEG within a TIFF needs three bands to be red, green and blue, whatever they are: that states nothing.
     is_by_compression = file.photometric is PhotometricInterp.ycbcr
     colours = ["" if is_by_compression else colour.name for colour in file.colorinterp]
     alpha = file.colorinterp.index(ColorInterp.alpha) if ColorInterp.alpha in file.colorinterp else None
-    has_mask = alpha is None and any(MaskFlags.per_dataset in flags for flags in file.mask_flag_enums)
+    has_mask = reads_mask and alpha is None and any(MaskFlags.per_dataset in flags for flags in file.mask_flag_enums)
     tags = file.tags()
     return Declarations(
         nodata=tuple(file.nodatavals),
@@ -81,6 +86,7 @@ def declarations_of(file: DatasetReader) -> Declarations:
         offsets=tuple(file.offsets),
         names=tuple(name or "" for name in file.descriptions),
         colours=tuple(name if name in ("red", "green", "blue") else "" for name in colours),
+        is_picture=file.count <= PICTURE_BANDS and colours[:3] == ["red", "green", "blue"],
         wavelengths=tuple(_wavelength(file, band) for band in file.indexes),
         tags={name: tags[name] for name in TAGS if name in tags},
         grid=grid_of(file),

@@ -5,8 +5,10 @@ TRACES = {
     *("thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "system volume information"),
     *("__macosx", "icon\r", "@eadir", "lost+found", "__pycache__"),
 }
+# What GDAL notes down beside a file, most often statistics.
+NOTES = ".aux.xml"
 # Locks, files that are still being written, and what QGIS and GDAL write when a file is merely opened.
-TRACE_ENDINGS = (".aux.xml", ".part", ".crdownload", ".tmp", ".lock", ".lck", ".qmd", ".qpj", "~")
+TRACE_ENDINGS = (NOTES, ".part", ".crdownload", ".tmp", ".lock", ".lck", ".qmd", ".qpj", "~")
 # Files that belong to another one: overviews, masks, headers, places, styles.
 SIDE_ENDINGS = (
     *(".ovr", ".rrd", ".msk", ".hdr", ".sta", ".enp", ".prj", ".wld", ".qml", ".sld", ".clr", ".cpg"),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bandbridge.catalogue.datasets import Dataset
 from bandbridge.ingest.fetch import by_hand, needed, own_files
-from bandbridge.ingest.junk import is_trace
+from bandbridge.ingest.junk import NOTES, is_trace
 
 BLOCK = 1 << 20
 
@@ -75,15 +75,28 @@ def _walk(place: str, without: Collection[str]) -> Iterator[tuple[str, str, os.s
         folders[:] = [name for name in folders if not is_trace(name)]
         below = os.path.relpath(folder, place)
         for name in files:
-            if is_trace(name) or name in without:
-                continue
             path = os.path.join(folder, name)
+            if name in without or (is_trace(name) and not _is_statement(path)):
+                continue
             try:
                 state = os.stat(path)
             except OSError:  # a broken link, or a file that was removed this moment
                 continue
             if stat.S_ISREG(state.st_mode):
                 yield os.path.join(below, name), path, state
+
+
+def _is_statement(path: str) -> bool:
+    """Whether a file is notes that change what the file beside it means; statistics, which QGIS leaves, do not."""
+    if not path.lower().endswith(NOTES) or os.path.basename(path).startswith("."):
+        return False
+    # Here, since it brings rasterio, and few folders hold such files.
+    from bandbridge.ingest.side_files import states_something
+
+    try:
+        return states_something(Path(path).read_bytes())
+    except OSError:
+        return False
 
 
 def _content(path: str) -> str:

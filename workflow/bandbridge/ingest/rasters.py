@@ -5,9 +5,8 @@ and the size of the pixels is known and bounded before they are decoded.
 """
 
 import re
-import struct
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -23,7 +22,8 @@ from pyproj.network import set_network_enabled  # type: ignore[attr-defined]
 from rasterio.io import DatasetReader, MemoryFile
 
 from bandbridge.catalogue.datasets import RESAMPLINGS
-from bandbridge.ingest.declarations import NOTHING, Declarations, declarations_of, grid_of
+from bandbridge.ingest.declarations import NOTHING, Declarations, declarations_of
+from bandbridge.ingest.outlines import is_cut_off, keep_outline, known_outline
 from bandbridge.ingest.places import Grid
 
 # GDAL has some 150 drivers, and tries all of them on any file: VRT opens any other file, WMS and STAC any
@@ -48,32 +48,6 @@ MOST_SAMPLE_BYTES = 1024**3
 
 # A file's reference system may name grids by their addresses.
 set_network_enabled(False)
-
-# TIFF 6.0, section 2: the types of a field that are read here, and their sizes.
-_ASCII, _SHORT, _LONG, _DOUBLE = 2, 3, 4, 12
-_FORMATS = {_SHORT: "H", _LONG: "I", _DOUBLE: "d"}
-_SIZES = {_SHORT: 2, _LONG: 4, _DOUBLE: 8}
-_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _OFFSETS, _BANDS, _COUNTS, _PLANAR, _PREDICTOR, _TILE, _SAMPLE_FORMAT = (
-    256, 257, 258, 259, 273, 277, 279, 284, 317, 322, 339,
-)  # fmt: skip
-# What the bands are: white or black is 0, RGB, a palette. Others (CMYK, YCbCr, Lab) are translated by GDAL.
-_PHOTOMETRIC, _AS_STORED = 262, {0, 1, 2, 3}
-# GeoTIFF 1.1, section 7: the tags of the pixel scale, the tie point and the keys, and the keys read here.
-_PIXEL_SCALE, _TIE_POINT, _TRANSFORMATION, _GEO_KEYS = 33550, 33922, 34264, 34735
-_RASTER_TYPE, _GEOGRAPHIC, _PROJECTED = 1025, 2048, 3072
-_PIXEL_IS_AREA, _USER_DEFINED = 1, 32767
-# TIFF 6.0: channels beside the colours, such as alpha. GDAL: its metadata of bands, in XML, and the value of no data.
-_PHOTOMETRIC, _EXTRA, _GDAL_METADATA, _GDAL_NODATA = 262, 338, 42112, 42113
-_RGB = 2
-# No tag: where the next image of the file begins, such as the mask of the first; 0 where there is none.
-_NEXT_IMAGE = -1
-_READ = {
-    *(_PHOTOMETRIC, _EXTRA),
-    *(_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _OFFSETS, _BANDS, _COUNTS, _PLANAR, _PREDICTOR, _TILE, _SAMPLE_FORMAT),
-    *(_PIXEL_SCALE, _TIE_POINT, _TRANSFORMATION, _GEO_KEYS, _PHOTOMETRIC),
-}
-_KINDS = {1: "u", 2: "i", 3: "f"}
-
 
 Place = tuple[float, float] | None
 
@@ -116,8 +90,8 @@ class Raster:
 def decode(content: bytes, limit: int = MOST_SAMPLE_BYTES) -> Raster:
     """The pixels of a TIFF, JPEG 2000, PNG or JPEG, and where it lies.
 
-    Plain uncompressed TIFFs, which most published samples are, are read directly: opening a file in GDAL takes
-    several times longer than reading a sample of a hundred pixels (benchmarks/ingest.py). GDAL reads all others.
+    GDAL reads the file, unless it is a plain TIFF that differs from an earlier one only in its pixels and its place, as
+    most published samples do (`outlines`).
 
     Args:
         limit: the most bytes of pixels. A file that states more is not decoded: 5 kB can stand for 10 GB.
@@ -129,25 +103,16 @@ def decode(content: bytes, limit: int = MOST_SAMPLE_BYTES) -> Raster:
         raise RasterError("is empty")
     if content.startswith(PNG) and PNG_END not in content:
         raise RasterError(f"is truncated: a PNG of {len(content):,} bytes without its end")
-    fields = _tiff_fields(content)
-    pixels = _plain_pixels(content, fields) if fields and _is_plain(fields) else None
-    if fields is None or pixels is None:
-        return _decode_with_gdal(content, limit)
+    outline = known_outline(content)
+    if outline is not None and outline.pixel_bytes <= limit:
+        return _raster(outline.pixels(content), outline.declarations(content))
+    pixels, stated = _decode_with_gdal(content, limit)
+    keep_outline(content, pixels, stated)
+    return _raster(pixels, stated)
 
-    def place() -> Place:
-        try:
-            return _centre(fields, pixels.shape[1:])
-        except _UnusualError:
-            return _decode_with_gdal(content, limit).centre
 
-    def grid() -> Grid | None:
-        try:
-            return _grid(fields, pixels.shape[1:])
-        except _UnusualError:
-            with opened(content) as file:
-                return grid_of(file)
-
-    return Raster(pixels, place, _plain_declarations(content, fields, len(pixels)), grid)
+def _raster(pixels: NDArray[Any], stated: Declarations) -> Raster:
+    return Raster(pixels, lambda: centre_of(stated.grid), stated, lambda: stated.grid)
 
 
 @contextmanager
@@ -206,26 +171,20 @@ def blocks_must_fit(file: DatasetReader) -> None:
 
 
 def _largest_number(file: DatasetReader) -> int:
-    largest: int = max(np.dtype(name).itemsize for name in file.dtypes)
+    # GDAL's type of complex whole numbers has no counterpart in NumPy: rasterio reads it as complex64.
+    names = ("complex64" if name == "complex_int16" else name for name in file.dtypes)
+    largest: int = max(np.dtype(name).itemsize for name in names)
     return largest
 
 
-class _UnusualError(Exception):
-    """A georeference that is left to GDAL."""
-
-
-def _decode_with_gdal(content: bytes, limit: int) -> Raster:
+def _decode_with_gdal(content: bytes, limit: int) -> tuple[NDArray[Any], Declarations]:
     try:
         with opened(content) as file:
             must_fit(file, limit)
-            pixels = file.read()
-            stated = declarations_of(file)
-            if file.crs is None:
-                return Raster(pixels, lambda: None, stated)
-            x, y = file.xy(file.height / 2, file.width / 2, offset="ul")
-            crs = file.crs.to_wkt()
-            return Raster(pixels, lambda: _to_wgs84(crs, x, y), stated, lambda: stated.grid)
+            return file.read(), declarations_of(file)
     except rasterio.errors.RasterioError as error:
+        if is_cut_off(content):
+            raise RasterError(f"is truncated: it states pixels beyond its {len(content):,} bytes") from error
         raise RasterError(f"cannot be read as a raster: {in_gdals_words(error)}") from error
 
 
@@ -236,114 +195,9 @@ def _place_is_optional() -> Iterator[None]:
         yield
 
 
-# --- plain TIFF ----------------------------------------------------------------------------------------------------
-
-
-def _tiff_fields(content: bytes) -> dict[int, tuple[Any, ...]] | None:
-    """Tag -> values of the first image of a classic TIFF; None where the content is none."""
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(content[:4])
-    if order is None:
-        return None
-    try:
-        (at,) = struct.unpack_from(order + "I", content, 4)
-        (count,) = struct.unpack_from(order + "H", content, at)
-        fields: dict[int, tuple[Any, ...]] = {0: (order,)}
-        entries = content[at + 2 : at + 2 + 12 * count]
-        for number, (tag, kind, n, value) in enumerate(struct.iter_unpack(order + "HHII", entries)):
-            # The first field of a tag counts; a field without values is ignored.
-            if tag in fields or not n:
-                continue
-            if tag in _READ and kind in _FORMATS:
-                form = f"{order}{n}{_FORMATS[kind]}"
-                inside = n * _SIZES[kind] <= 4
-                fields[tag] = struct.unpack_from(form, content, at + 10 + 12 * number if inside else value)
-            elif tag in (_GDAL_METADATA, _GDAL_NODATA) and kind == _ASCII:
-                start = at + 10 + 12 * number if n <= 4 else value
-                fields[tag] = (content[start : start + n],)
-        fields[_NEXT_IMAGE] = struct.unpack_from(order + "I", content, at + 2 + 12 * count)
-    except struct.error as error:
-        raise RasterError(f"is truncated: its TIFF header leads beyond its {len(content):,} bytes") from error
-    return fields
-
-
-def _plain_declarations(content: bytes, fields: Mapping[int, tuple[Any, ...]], bands: int) -> Declarations:
-    """What a plain TIFF states of its pixels. GDAL is used where it states more than the value of no data."""
-    more = _GDAL_METADATA in fields or fields.get(_NEXT_IMAGE) != (0,) or any(fields.get(_EXTRA, ()))
-    if more or (bands > 1 and fields.get(_PHOTOMETRIC) == (_RGB,)):
-        with opened(content) as file:
-            return declarations_of(file)
-    if _GDAL_NODATA not in fields:
-        return NOTHING
-    try:
-        value = float(fields[_GDAL_NODATA][0].split(b"\0")[0])
-    except ValueError:
-        return NOTHING
-    return Declarations(nodata=(value,) * bands)
-
-
-def _is_plain(fields: Mapping[int, tuple[Any, ...]]) -> bool:
-    bits, formats = set(fields.get(_BITS, (1,))), set(fields.get(_SAMPLE_FORMAT, (1,)))
-    return (
-        {_WIDTH, _HEIGHT, _OFFSETS, _COUNTS} <= set(fields)
-        and fields.get(_COMPRESSION, (1,)) == (1,)
-        and fields.get(_PREDICTOR, (1,)) == (1,)
-        and _TILE not in fields
-        and fields.get(_PHOTOMETRIC, (1,))[0] in _AS_STORED
-        and len(bits) == len(formats) == 1
-        and (bits, formats) in [({8}, {1}), ({16}, {1}), ({16}, {2}), ({32}, {3})]
-    )
-
-
-def _plain_pixels(content: bytes, fields: Mapping[int, tuple[Any, ...]]) -> NDArray[Any] | None:
-    """None where the strips are not the pixels and nothing else: some may be absent, others padded."""
-    width, height, bands = fields[_WIDTH][0], fields[_HEIGHT][0], fields.get(_BANDS, (1,))[0]
-    kind, size = _KINDS[fields.get(_SAMPLE_FORMAT, (1,))[0]], fields[_BITS][0] // 8
-    expected = width * height * bands * size
-    if any(at + length > len(content) for at, length in zip(fields[_OFFSETS], fields[_COUNTS], strict=False)):
-        raise RasterError(f"is truncated: its strips lead beyond its {len(content):,} bytes")
-    # Strips may lie over each other, a million times: their sum is known before they are put together.
-    if not sum(fields[_COUNTS]) == expected <= len(content):
-        return None
-    data = b"".join(content[at : at + length] for at, length in zip(fields[_OFFSETS], fields[_COUNTS], strict=False))
-    if len(data) != expected:
-        return None
-    pixels = np.frombuffer(data, f"{fields[0][0]}{kind}{size}")
-    together = bands > 1 and fields.get(_PLANAR, (1,))[0] == 1
-    pixels = (
-        pixels.reshape(height, width, bands).transpose(2, 0, 1) if together else pixels.reshape(bands, height, width)
-    )
-    return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
-
-
-def _centre(fields: Mapping[int, tuple[Any, ...]], shape: tuple[int, ...]) -> Place:
-    reference = _reference(fields)
-    if reference is None:
-        return None
-    crs, left, top, across, down = reference
-    return _to_wgs84(crs, left + shape[1] / 2 * across, top - shape[0] / 2 * down)
-
-
-def _grid(fields: Mapping[int, tuple[Any, ...]], shape: tuple[int, ...]) -> Grid | None:
-    reference = _reference(fields)
-    if reference is None:
-        return None
-    crs, left, top, across, down = reference
-    return Grid(crs, (across, 0.0, left, 0.0, -down, top), shape[0], shape[1])
-
-
-def _reference(fields: Mapping[int, tuple[Any, ...]]) -> tuple[str, float, float, float, float] | None:
-    """Reference system, left and upper edge, width and height of a pixel; None where a file states no place."""
-    if _GEO_KEYS not in fields:
-        return None
-    numbers = fields[_GEO_KEYS]
-    # Four numbers per key: its name, where its value is (0: here), how many values, the value.
-    keys = {numbers[at]: numbers[at + 3] for at in range(4, len(numbers) - 3, 4) if numbers[at + 1] == 0}
-    code = keys.get(_PROJECTED, keys.get(_GEOGRAPHIC, _USER_DEFINED))
-    tie, scale = fields.get(_TIE_POINT, ()), fields.get(_PIXEL_SCALE, ())
-    usual = code != _USER_DEFINED and keys.get(_RASTER_TYPE, _PIXEL_IS_AREA) == _PIXEL_IS_AREA
-    if not usual or _TRANSFORMATION in fields or len(tie) != 6 or len(scale) != 3:
-        raise _UnusualError
-    return f"EPSG:{code}", tie[3] - tie[0] * scale[0], tie[4] + tie[1] * scale[1], scale[0], scale[1]
+def centre_of(grid: Grid | None) -> Place:
+    """As of `Raster.centre`, of a grid."""
+    return None if grid is None else _to_wgs84(grid.crs, *(grid.affine * (grid.width / 2, grid.height / 2)))
 
 
 def _to_wgs84(crs: str, x: float, y: float) -> Place:

@@ -12,10 +12,10 @@ from rasterio.io import DatasetReader
 from bandbridge.catalogue.modalities import Modality
 from bandbridge.ingest.declarations import Declarations, declarations_of
 from bandbridge.ingest.interpretation import chosen_bands, may_lack_data, radiometry_for
-from bandbridge.ingest.mask_files import read_mask
 from bandbridge.ingest.nodata import IGNORE, to_grid_with_data, validity
 from bandbridge.ingest.places import Grid, on_grid
 from bandbridge.ingest.radiometry import Radiometry
+from bandbridge.ingest.side_files import SideFiles, stated_with
 from bandbridge.ingest.stacking import must_be_of_one_type
 
 
@@ -91,7 +91,7 @@ def layer_of(
     on: Grid | None = None,
     index: int | None = None,
     product: ProductFacts | None = None,
-    mask: bytes | None = None,
+    beside: SideFiles | None = None,
 ) -> Layer:
     """A band in an open file.
 
@@ -99,14 +99,14 @@ def layer_of(
         modality: with only this band.
         index: of the band in a file of several, from 1; None for a file with only this band.
         product: what the metadata of the product that the file is of state.
-        mask: content of the mask file beside it.
+        beside: the mask and the notes beside it.
 
     Raises:
         RasterError: the file has further bands, or what it states of this one contradicts the data set's file.
     """
-    stated = declarations_of(raster)
-    if mask is not None:
-        stated = replace(stated, mask=read_mask(mask, (raster.height, raster.width)))
+    own = declarations_of(raster)
+    # A scene's place is its bands' own, or the option `crs`.
+    stated = replace(stated_with(own, beside, (raster.count, raster.height, raster.width)), grid=own.grid)
     if index is not None:
         of_band, alpha = stated.of_band(index - 1), stated.alpha
     else:

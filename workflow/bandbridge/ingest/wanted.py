@@ -5,7 +5,6 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from bandbridge.ingest.archives import member_names, members
-from bandbridge.ingest.mask_files import watched
 from bandbridge.ingest.names import Lookalikes
 
 MOST_EXAMPLES = 3
@@ -18,7 +17,7 @@ def wanted_members(path: Path, names: Collection[str]) -> Iterator[tuple[str, by
     several files could have, are logged to standard error.
     """
     missing = set(names)
-    for name, content in members(path, accepts=watched(path, names.__contains__)):
+    for name, content in members(path, accepts=names.__contains__):
         missing.discard(name)
         yield name, content
     if missing:

@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -142,9 +143,10 @@ def _write_cells(path: Path, cells: list[list[str]]) -> None:
             writer.writerow(as_cell(cell) if is_text else cell for cell, is_text in zip(row, _TEXTS, strict=True))
 
 
-def _natural(text: str) -> list[tuple[float, str]]:
+@lru_cache(100_000)  # most cells are those of other rows, too
+def _natural(text: str) -> tuple[tuple[float, str], ...]:
     """A sort key that puts recall@5 before recall@10 and alpha 0.5 before 1."""
-    return [
+    return tuple(
         (float(piece), "") if index % 2 else (math.inf, piece)
         for index, piece in enumerate(re.split(r"(\d+(?:\.\d+)?)", text))
-    ]
+    )

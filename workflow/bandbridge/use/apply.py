@@ -23,6 +23,7 @@ def apply_map(
     embed: Mapping[str, Any],
     cover: Path,
     summary: Path,
+    store: Path | None = None,
 ) -> None:
     """Write a map, and a JSON summary of it for the report.
 
@@ -33,6 +34,7 @@ def apply_map(
         embed: `batch_size` and `precision`.
         cover: path of the map.
         summary: path of the JSON file.
+        store: of the data set that the model was trained on, for the agreement on its test samples.
     """
     model = _model(folder, settings, embed)
     labels = model.labels(entry["labels"], entry["templates"])
@@ -41,7 +43,7 @@ def apply_map(
         scores=entry["scores"], reading=_reading(entry),
     )  # fmt: skip
     polygons = entry["polygons"]
-    agreement = compare_with_polygons(cover, labels.names, polygons) if polygons else None
+    everywhere, on_test = compare_with_polygons(cover, labels.names, polygons, store) if polygons else (None, None)
     picture, width = map_picture(cover)
     drawn = summary.with_suffix(".png")
     with whole_file(drawn) as part:
@@ -59,7 +61,8 @@ def apply_map(
         "picture": drawn.name,
         "picture_width": width,
         "polygons": polygons["file"] if polygons else None,
-        "agreement": None if agreement is None else asdict(agreement),
+        "agreement": None if everywhere is None else asdict(everywhere),
+        "test_agreement": None if on_test is None else asdict(on_test),
     }
     write_json(summary, content)
 

@@ -17,7 +17,7 @@ from bandbridge.base.errors import UserError
 from bandbridge.base.files import whole_file
 from bandbridge.base.progress import progress
 from bandbridge.use.classify import Summary, described, write_refused
-from bandbridge.use.images import Item, Outline, batches, encode, items, list_images
+from bandbridge.use.images import Item, Outline, batches, encode, items, list_images, nothing_left
 from bandbridge.use.model import Model
 from bandbridge.use.scenes import Reading
 from bandbridge.use.unfinished import Unfinished
@@ -107,9 +107,13 @@ def embed_images(
     unfinished = Unfinished(out, about, images)
     refused, start = unfinished.refused, unfinished.position
     stream = items(model, images, reading, refused, size, stride, start)
-    for batch in batches(progress(stream, "Embedding", unit="images", done=unfinished.rows), model.batch_size):
+    rows = unfinished.rows
+    for batch in batches(progress(stream, "Embedding", unit="images", done=rows), model.batch_size):
         unfinished.add(_record_batch(schema, batch, encode(model, batch)), batch[-1].position, refused)
-    rows = _write(out, schema, unfinished.tables())
+        rows += len(batch)
+    if not rows:
+        raise nothing_left(images, refused)
+    _write(out, schema, unfinished.tables())
     unfinished.remove()
     return Summary(rows, refused, write_refused(out, refused))
 
@@ -125,19 +129,17 @@ def _record_batch(schema: pa.Schema, batch: Sequence[Item], embeddings: NDArray[
     return pa.RecordBatch.from_arrays([*arrays, geometry, vectors], schema=schema)
 
 
-def _write(out: Path, schema: pa.Schema, tables: Iterator[pa.Table]) -> int:
-    """Write tables as an archive, in row groups of one size however long the tables are; returns the rows."""
-    rows, waiting = 0, schema.empty_table()
+def _write(out: Path, schema: pa.Schema, tables: Iterator[pa.Table]) -> None:
+    """Write tables as an archive, in row groups of one size however long the tables are."""
+    waiting = schema.empty_table()
     with whole_file(out) as part, pq.ParquetWriter(part, schema, compression="zstd", use_dictionary=["path"]) as writer:
         for table in tables:
-            rows += len(table)
             waiting = pa.concat_tables([waiting, table])
             while len(waiting) >= ROWS_PER_GROUP:
                 writer.write_table(waiting.slice(0, ROWS_PER_GROUP))
                 waiting = waiting.slice(ROWS_PER_GROUP)
         if len(waiting):
             writer.write_table(waiting)
-    return rows
 
 
 def open_archive(path: Path) -> Archive:

@@ -26,7 +26,7 @@ class Card:
         bands: its input, in order; empty for RGB images.
         sensor, product, units, resolution: of its training data; metres of a pixel.
         window: pixels of a side of its training samples, on which a map's windows are made by default.
-        composite: `bands` in the order red, green, blue and `divisor`, the value that becomes white.
+        composite: how an RGB image is made, see `Composite.facts`.
         templates: filled with a class's name.
         classes, prompts: of its training, and the sentences of each.
         calibration: see `calibration.Calibration`; None where no validation logits were available.

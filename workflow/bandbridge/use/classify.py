@@ -11,10 +11,10 @@ import numpy as np
 from bandbridge.base.files import whole_file
 from bandbridge.base.progress import progress
 from bandbridge.base.untrusted import as_cell
-from bandbridge.use.images import Item, Outline, Refused, batches, encode, items, list_images
+from bandbridge.use.images import Item, Outline, Refused, batches, encode, items, list_images, nothing_left
 from bandbridge.use.labels import Labels
 from bandbridge.use.model import Model
-from bandbridge.use.results import write_table
+from bandbridge.use.results import MAPS, no_place, write_table
 from bandbridge.use.scenes import Reading
 
 
@@ -43,13 +43,20 @@ def classify_images(
     Columns: path, sample, row, col, height, width, label and its probability or cosine, label_2 and so on, lat, lon.
     """
     refused, rows, outlines = Refused(), [], []
-    images = progress(items(model, list_images(paths), reading, refused, size, stride), "Classifying", unit="images")
-    for batch in batches(images, model.batch_size):
+    images = list_images(paths)
+    stream = progress(items(model, images, reading, refused, size, stride), "Classifying", unit="images")
+    for batch in batches(stream, model.batch_size):
         scores = labels.scores(encode(model, batch))
         order = np.argsort(-scores, axis=1, kind="stable")[:, : min(top, len(labels.names))]
+        if out.suffix.lower() in MAPS:
+            without = [item.path for item in batch if item.outline is None]
+            if without:  # before hours of work that could not be written
+                raise no_place(out, without[0])
         for item, row, best in zip(batch, scores, order, strict=True):
             rows.append(described(item) | _ranked(labels, row, best) | _centre(item.outline))
             outlines.append(item.outline)
+    if not rows:
+        raise nothing_left(images, refused)
     write_table(out, rows, outlines)
     return Summary(len(rows), refused, write_refused(out, refused))
 

@@ -143,7 +143,7 @@ def classify(
     from bandbridge.use.classify import classify_images
     from bandbridge.use.results import MAPS, TABLES, must_be_writable
 
-    must_be_writable(out, (*TABLES, *MAPS))
+    must_be_writable(out, (*TABLES, *MAPS), images)
     if top < 1:
         raise UserError(f"--top is {top}; expected 1 or more.")
     loaded = _load(model, device, precision, batch_size, text_model, composite)
@@ -176,7 +176,7 @@ def embed(
     from bandbridge.use.archive import embed_images
     from bandbridge.use.results import must_be_writable
 
-    must_be_writable(out, (".parquet",))
+    must_be_writable(out, (".parquet",), images)
     loaded = _load(model, device, precision, batch_size, None, composite)
     reading = _reading(bands, scale, offset, crs)
     done = embed_images(loaded, images, out, size=window, stride=stride, reading=reading)
@@ -210,7 +210,7 @@ def search(
     from bandbridge.use.search import search as find
 
     if out is not None:
-        must_be_writable(out, ENDINGS)
+        must_be_writable(out, ENDINGS, [archive, *(image or ()), *(not_image or ())])
     opened = open_archive(archive)
     loaded = _load(model or opened.about["model"], device, "float32", 128, text_model, None)
     must_match(loaded, opened)
@@ -254,11 +254,13 @@ def map_(
 
     Example: bandbridge map results/demo scene/ --labels "forest, water, fields" --stride 4 --out cover.tif
     """
+    from bandbridge.use.cover import scores_file
     from bandbridge.use.mapping import map_scene
     from bandbridge.use.results import must_be_writable
     from bandbridge.use.summary import area_table
 
-    must_be_writable(out, (".tif", ".tiff"))
+    for written in (out, scores_file(out)) if scores else (out,):
+        must_be_writable(written, (".tif", ".tiff"), [scene])
     loaded = _load(model, device, precision, batch_size, text_model, composite)
     chosen = loaded.labels(labels, templates)
     reading = _reading(bands, scale, offset, crs)

@@ -66,6 +66,11 @@ class Cover:
     tags: Mapping[str, str]
 
 
+def scores_file(out: Path) -> Path:
+    """The file of a map's scores, beside it."""
+    return out.with_name(f"{out.stem}.scores{out.suffix}")
+
+
 def write_cover(cover: Cover, out: Path) -> Path | None:
     """Write the map, `<out>.aux.xml` with the class names for GDAL, and the file of scores, if any.
 
@@ -74,7 +79,7 @@ def write_cover(cover: Cover, out: Path) -> Path | None:
     """
     score_file = None
     if cover.scores is not None:
-        score_file = out.with_name(f"{out.stem}.scores{out.suffix}")
+        score_file = scores_file(out)
         assert cover.kind is not None
         _write(cover, score_file, cover.scores, len(cover.names), cover.kind, cover.no_score[cover.kind])
     _write(cover, out, lambda top, bottom: cover.classes(top, bottom)[None], 1, "uint8", 0)

@@ -16,7 +16,7 @@ from bandbridge.base.errors import UserError
 from bandbridge.catalogue.sensors import SENSORS
 from bandbridge.use.archive import Archive, embed_images, open_archive
 from bandbridge.use.bands import RGB
-from bandbridge.use.hits import as_colours, picture_bands, read_sample, reading_of
+from bandbridge.use.hits import PHOTO, as_colours, picture_bands, read_sample, reading_of
 from bandbridge.use.images import STORE_MARK
 from bandbridge.use.mapping import cell_of_pixel
 from bandbridge.use.model import Model
@@ -120,7 +120,7 @@ def explored(
             embed_images(model, [source], out, size=size, stride=stride or size, reading=reading)
             archive = open_archive(out)
         if not archive.rows:
-            raise UserError(f"{source}: no window has values in at least half of its pixels; there is nothing to show.")
+            raise UserError(f"{source} holds no embeddings; make it again from images that can be used.")
         yield Explored(model, archive, source.name, overview(model, archive), _places(archive))
 
 
@@ -142,12 +142,12 @@ def overview(model: Model, archive: Archive) -> Overview | None:
     paths = pc.unique(index["path"]).to_pylist()
     if len(paths) != 1 or not Path(paths[0]).exists():
         return None
-    path, (takes, white) = Path(paths[0]), picture_bands(archive)
+    path, (takes, recipe) = Path(paths[0]), picture_bands(archive)
     with open_scene(path, (takes, PICTURE), reading_of(archive)) as scene:
         height, width = scene.height, scene.width
         shape = _shape(height, width, WIDEST)
         pixels, valid = scene.read(0, 0, height, width, shape)
-        colours = as_colours(pixels, 255.0 if scene.bands == RGB else white)
+        colours = as_colours(pixels, PHOTO if scene.bands == RGB else recipe)
     with open_scene(path, model.image.takes, reading_of(archive)) as scene:
         values, valid = scene.read(0, 0, height, width, _shape(height, width, WIDEST // 4))
         inside = values if valid is None else values[:, valid]

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from bandbridge.base.data_uris import data_uri
 from bandbridge.base.errors import UserError
 from bandbridge.base.files import whole_file
+from bandbridge.catalogue.modalities import Composite
+from bandbridge.catalogue.sensors import composite
 from bandbridge.store.dataset import Store
 from bandbridge.use.archive import Archive
 from bandbridge.use.bands import RGB
@@ -22,6 +24,8 @@ from bandbridge.use.search import Hit
 ENDINGS = (*TABLES, *MAPS, ".html")
 THUMBNAIL = 160  # pixels of a side
 BRIGHTEST = 98  # percentile that becomes white in thumbnails without a composite
+COLOURS = ("red", "green", "blue")
+PHOTO = Composite(COLOURS, divisor=255.0)  # of 8-bit images
 
 
 def write_hits(out: Path, archive: Archive, hits: Sequence[Hit], query: str) -> None:
@@ -71,18 +75,20 @@ def thumbnail(archive: Archive, record: Mapping[str, Any]) -> bytes:
     return content.getvalue()
 
 
-def as_colours(pixels: NDArray[Any], white: float | None) -> NDArray[np.uint8]:
-    """(y, x, 3) uint8 of red, green and blue (3, y, x); `white` is the value that becomes white, None to stretch."""
-    low, high = (0.0, white) if white else tuple(np.percentile(pixels, (100 - BRIGHTEST, BRIGHTEST)))
-    scaled = np.clip((pixels.astype(np.float32) - low) / max(high - low, 1e-6) * 255, 0, 255)
-    return np.moveaxis(scaled.astype(np.uint8), 0, -1)
+def as_colours(pixels: NDArray[Any], recipe: Composite | None) -> NDArray[np.uint8]:
+    """(y, x, 3) uint8 of red, green and blue (3, y, x), by a composite's black and white; None to stretch."""
+    if recipe is None:
+        low, high = np.percentile(pixels, (100 - BRIGHTEST, BRIGHTEST)).tolist()
+        recipe = Composite(COLOURS, ranges=((low, max(high, low + 1e-6)),) * 3)
+    return np.moveaxis(composite(pixels, recipe.bands, recipe), 0, -1)
 
 
-def picture_bands(archive: Archive) -> tuple[BandSet, float | None]:
-    """The bands of an archive's images that are drawn as red, green and blue, and the value that becomes white."""
-    composite, bands = archive.about.get("composite"), tuple(archive.about["bands"])
-    if composite:
-        return BandSet(tuple(composite["bands"])), float(composite["divisor"])
+def picture_bands(archive: Archive) -> tuple[BandSet, Composite | None]:
+    """The bands of an archive's images that are drawn as red, green and blue, and how, where that is known."""
+    facts, bands = archive.about.get("composite"), tuple(archive.about["bands"])
+    if facts:
+        recipe = Composite.from_facts(facts)
+        return BandSet(recipe.bands), recipe
     return BandSet(("B04", "B03", "B02") if {"B04", "B03", "B02"} <= set(bands) else (bands * 3)[:3]), None
 
 
@@ -92,27 +98,26 @@ def reading_of(archive: Archive) -> Reading:
     return Reading(**{**stated, "bands": tuple(stated["bands"] or ()) or None})
 
 
-def _pixels(archive: Archive, record: Mapping[str, Any]) -> tuple[NDArray[Any], float | None]:
-    """Red, green and blue (3, y, x) of a record's window, and the value that is white, where one is known."""
-    path, (takes, white) = Path(record["path"]), picture_bands(archive)
+def _pixels(archive: Archive, record: Mapping[str, Any]) -> tuple[NDArray[Any], Composite | None]:
+    """Red, green and blue (3, y, x) of a record's window, and how they are shown, where that is known."""
+    path, (takes, recipe) = Path(record["path"]), picture_bands(archive)
     if record["sample"]:
-        composite = archive.about.get("composite")
-        return _of_sample(path, record["sample"], takes.bands, composite)
+        return _of_sample(path, record["sample"], takes.bands, recipe)
     with open_scene(path, (takes, PICTURE), reading_of(archive)) as scene:
         pixels, _ = scene.read(record["row"], record["col"], record["height"], record["width"])
-        return pixels, 255.0 if scene.bands == RGB else white
+        return pixels, PHOTO if scene.bands == RGB else recipe
 
 
 def _of_sample(
-    path: Path, sample: str, rgb_bands: tuple[str, ...], composite: Mapping[str, Any] | None
-) -> tuple[NDArray[Any], float | None]:
+    path: Path, sample: str, rgb_bands: tuple[str, ...], recipe: Composite | None
+) -> tuple[NDArray[Any], Composite | None]:
     store, pixels = read_sample(path, sample)
     if store.modality == "rgb":
-        return np.moveaxis(pixels, -1, 0), 255.0
-    if composite is None and store.composite is not None:
-        rgb_bands, composite = store.composite.bands, {"divisor": store.composite.divisor}
+        return np.moveaxis(pixels, -1, 0), PHOTO
+    if recipe is None and store.composite is not None:
+        rgb_bands, recipe = store.composite.bands, store.composite
     chosen = [store.bands.index(name) for name in rgb_bands or store.bands[:3]]
-    return pixels[chosen], float(composite["divisor"]) if composite else None
+    return pixels[chosen], recipe
 
 
 def read_sample(path: Path, sample: str) -> tuple[Store, NDArray[Any]]:

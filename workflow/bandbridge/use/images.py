@@ -150,6 +150,14 @@ def items(
         raise UserError(f"none of {len(images)} images can be used; the first: {refused.images[0][1]}")
 
 
+def nothing_left(images: Sequence[Path], refused: Refused) -> UserError:
+    """What to raise where every window was left out."""
+    return UserError(
+        f"{images[0]}{' and others' if len(images) > 1 else ''}: all {refused.windows:,} windows were left out: less "
+        "than half of their pixels have values. Name images with data there, or choose another --window."
+    )
+
+
 def batches(stream: Iterable[Item], size: int) -> Iterator[list[Item]]:
     """Yield items that can be encoded together: with the same shape, type and bands."""
     for _, alike in groupby(stream, lambda item: (item.pixels.shape, item.pixels.dtype, item.bands)):

@@ -14,8 +14,8 @@ from rasterio.errors import NotGeoreferencedWarning, RasterioError, RasterioIOEr
 from rasterio.io import DatasetReader
 
 from bandbridge.base.errors import UserError
-from bandbridge.base.safe_xml import parsed
-from bandbridge.catalogue.sensors import SENTINEL_2
+from bandbridge.ingest.declarations import NOTHING, Declarations, declarations_of
+from bandbridge.ingest.readers import safe
 from bandbridge.use.bands import canonical
 
 # GDAL would otherwise try all of its drivers, some of which fetch addresses or run their own parsers.
@@ -42,16 +42,17 @@ class BandFile:
     Attributes:
         index: of the band in the file, from 1.
         name: None where the file states none.
-        scale, offset: value = stored * scale + offset; None where nothing is stated.
-        nodata: None where nothing is stated.
+        stated: of this band alone: scale, offset, no-data value, offset and baseline of Sentinel-2's metadata.
     """
 
     path: Path
     index: int = 1
     name: str | None = None
-    scale: float | None = None
-    offset: float | None = None
-    nodata: float | None = None
+    stated: Declarations = NOTHING
+
+    @property
+    def nodata(self) -> float | None:
+        return self.stated.nodata[0] if self.stated.nodata else None
 
 
 def open_raster(path: Path) -> DatasetReader:
@@ -95,6 +96,10 @@ def bands_of(path: Path) -> list[BandFile]:
         return [_described(path, file, index) for index in file.indexes]
 
 
+def _is_safe(path: Path) -> bool:
+    return path.is_dir() and any(path.glob("MTD_MSI*.xml"))
+
+
 def is_band_folder(path: Path) -> bool:
     """Whether a folder is one image: a SAFE product, or files that are named after several bands, each band once."""
     if _is_safe(path):
@@ -114,16 +119,13 @@ def rasters_in(folder: Path) -> list[Path]:
 
 
 def _described(path: Path, file: DatasetReader, index: int) -> BandFile:
-    scale, offset = file.scales[index - 1], file.offsets[index - 1]
-    stated = (scale, offset) != (1.0, 0.0)
-    colour = file.colorinterp[index - 1].name
+    # A mask is read window by window, with the pixels.
+    stated = declarations_of(file, reads_mask=False)
     tags = file.tags(index)
-    name = file.descriptions[index - 1] or tags.get("BAND_NAME") or tags.get("name")
-    if name is None and colour in ("red", "green", "blue", "alpha"):
-        name = colour
-    return BandFile(
-        path, index, name, scale if stated else None, offset if stated else None, file.nodatavals[index - 1]
-    )
+    name = stated.names[index - 1] or tags.get("BAND_NAME") or tags.get("name") or stated.colours[index - 1]
+    if stated.alpha == index - 1:
+        name = name or "alpha"
+    return BandFile(path, index, name or None, stated.of_band(index - 1))
 
 
 def _must_not_be_landsat(path: Path, file: DatasetReader) -> None:
@@ -167,39 +169,20 @@ def _finest(folder: Path, files: Iterable[Path]) -> list[BandFile]:
     return [band for _, band in chosen.values()]
 
 
-def _is_safe(path: Path) -> bool:
-    return path.is_dir() and any(path.glob("MTD_MSI*.xml"))
-
-
 def _safe_bands(folder: Path) -> list[BandFile]:
-    """The bands of a Sentinel-2 product, each in its finest resolution, with scale and offset from its metadata."""
-    metadata = next(folder.glob("MTD_MSI*.xml"))
-    files = sorted(folder.glob("GRANULE/*/IMG_DATA/**/*.jp2")) or sorted(folder.glob("GRANULE/*/IMG_DATA/**/*.tif"))
-    if not files:
-        raise UserError(f"{folder}: no band files below GRANULE/*/IMG_DATA; unpack the product again.")
-    scale, offsets = _radiometry(metadata)
-    bands = _finest(folder, [file for file in files if not NO_BAND.search(file.name)])
-    nodata = 0.0  # SPECIAL_VALUE_INDEX of NODATA in every product
-    return [
-        replace(band, scale=scale, offset=offsets.get(str(band.name), 0.0) * scale, nodata=nodata) for band in bands
-    ]
-
-
-def _radiometry(metadata: Path) -> tuple[float, dict[str, float]]:
-    """1 / quantification value, and the number added to each band's digital numbers (since baseline 04.00)."""
-    try:
-        root = parsed(metadata.read_bytes())
-    except ValueError as error:
-        raise UserError(f"{metadata}: damaged ({error}); download the product again.") from error
-    quantification, offsets = 10_000.0, {}
-    names = [band.name for band in SENTINEL_2.bands]
-    for element in root.iter():
-        tag = element.tag
-        if tag in ("QUANTIFICATION_VALUE", "BOA_QUANTIFICATION_VALUE"):
-            quantification = float(str(element.text))
-        elif tag in ("RADIO_ADD_OFFSET", "BOA_ADD_OFFSET"):
-            offsets[names[int(element.attrib["band_id"])]] = float(str(element.text))
-    return 1 / quantification, offsets
+    """The bands of a Sentinel-2 product, each in its finest resolution, with the offsets of its metadata."""
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    product = safe.find_product(folder, names, None)
+    bands = []
+    for name, image in product.images.items():
+        if name == safe.SCENE_CLASSES:
+            continue
+        path = folder / image
+        with open_raster(path) as file:
+            stated = _described(path, file, 1).stated
+        nodata = (float(safe.NO_DATA),)  # as every product has it, though not in its image files
+        bands.append(BandFile(path, 1, name, replace(stated, nodata=nodata, tags=product.tags.get(name, {}))))
+    return bands
 
 
 def _stac_bands(path: Path) -> list[BandFile]:
@@ -243,11 +226,9 @@ def _assets(path: Path, assets: Mapping[str, Any]) -> Iterator[BandFile]:
                 facts.get("offset", facts.get("raster:offset")),
             )
             nodata = facts.get("nodata")
-            yield BandFile(
-                file,
-                index,
-                name,
-                None if scale is None and offset is None else float(1 if scale is None else scale),
-                None if scale is None and offset is None else float(offset or 0),
-                None if nodata is None else np.nan if nodata == "nan" else float(nodata),
+            stated = Declarations(
+                nodata=(None if nodata is None else np.nan if nodata == "nan" else float(nodata),),
+                scales=(float(1 if scale is None else scale),),
+                offsets=(float(offset or 0),),
             )
+            yield BandFile(file, index, name, stated)

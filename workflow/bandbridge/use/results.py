@@ -10,17 +10,29 @@ from bandbridge.base.errors import UserError
 from bandbridge.base.files import whole_file
 from bandbridge.base.untrusted import as_cell
 from bandbridge.use.images import Outline
+from bandbridge.use.rasters import SUFFIXES
 
 TABLES, MAPS = (".csv", ".parquet"), (".geojson", ".gpkg")
 WGS84 = "EPSG:4326"
 
 
-def must_be_writable(out: Path, suffixes: Sequence[str]) -> None:
-    """Raise `UserError` before any work if the result could not be written."""
+def must_be_writable(out: Path, suffixes: Sequence[str], inputs: Sequence[Path] = ()) -> None:
+    """Raise `UserError` before any work if the result could not be written, or would replace an input.
+
+    Args:
+        out: of the result.
+        suffixes: that it may have.
+        inputs: files and folders that the command reads.
+    """
     if out.suffix.lower() not in suffixes:
         raise UserError(f"--out is {out}; its ending decides the format: {', '.join(suffixes)}.")
     if out.is_dir():
         raise UserError(f"--out is {out}, which is a folder; name a file.")
+    for path in inputs:
+        # In a folder only images are inputs: a table of an earlier call may be replaced.
+        within = path.is_dir() and out.suffix.lower() in SUFFIXES and path.resolve() in out.resolve().parents
+        if out.exists() and (within or (path.exists() and out.samefile(path))):
+            raise UserError(f"--out is {out}, which the command reads; name another file, or it would be lost.")
 
 
 def write_table(out: Path, rows: Sequence[Mapping[str, Any]], outlines: Sequence[Outline | None]) -> None:
@@ -31,16 +43,20 @@ def write_table(out: Path, rows: Sequence[Mapping[str, Any]], outlines: Sequence
     """
     kind = out.suffix.lower()
     if kind in MAPS and None in outlines:
-        first = next(row for row, outline in zip(rows, outlines, strict=True) if outline is None)
-        raise UserError(
-            f"{out}: {outlines.count(None)} of {len(rows)} rows have no place, the first of {first['path']}, which "
-            "states no reference system. Write .csv or .parquet, or state it: --crs EPSG:32633."
-        )
+        raise no_place(out, next(row["path"] for row, outline in zip(rows, outlines, strict=True) if outline is None))
     with whole_file(out) as part:
         if kind == ".csv":
             _write_csv(part, rows)
         else:
             _write_frame(part, kind, rows, outlines)
+
+
+def no_place(out: Path, image: str) -> UserError:
+    """What to raise for an image without a place in a format that needs one."""
+    return UserError(
+        f"{out}: {image} states no reference system, and the format needs a place. Write .csv or .parquet, or state "
+        "it: --crs EPSG:32633."
+    )
 
 
 def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -22,14 +22,14 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from bandbridge.base.errors import UserError
-from bandbridge.use.bands import RGB, match_bands, must_have
+from bandbridge.catalogue.sensors import SENTINEL_2
+from bandbridge.ingest.radiometry import Radiometry, radiometry_of
+from bandbridge.use.bands import RGB, SENTINEL_2_NAMES, match_bands, must_have
 from bandbridge.use.rasters import LOCAL, BandFile, bands_of, open_raster
 
 WGS84 = "EPSG:4326"
 REFLECTANCE, DECIBELS = "reflectance x 10000", "dB"
-_PER_REFLECTANCE = 10_000.0
-# Limits that identify reflectances stored as fractions, or scaled to fractions.
-_LARGEST_REFLECTANCE, _SMALL_SCALE = 2.0, 0.01
+_LARGEST_REFLECTANCE = 2.0  # of values that are stored as fractions
 _CHECKED = 512  # side of the part whose values are checked before the rest is read, in pixels
 
 
@@ -75,9 +75,13 @@ class _Band:
     name: str
     raster: DatasetReader
     index: int
-    gain: float
-    shift: float
+    radiometry: Radiometry | None
     nodata: float | None
+
+    @property
+    def dtype(self) -> np.dtype:
+        stored = np.dtype(self.raster.dtypes[self.index - 1])
+        return stored if self.radiometry is None else self.radiometry.result_type(stored)
 
 
 @dataclass(eq=False)
@@ -114,10 +118,8 @@ class Scene:
 
     @property
     def dtype(self) -> np.dtype:
-        """Type of the pixels that `read` returns: the files', or float32 if they are scaled."""
-        if any((band.gain, band.shift) != (1.0, 0.0) for band in self._bands):
-            return np.dtype(np.float32)
-        return np.result_type(*(band.raster.dtypes[band.index - 1] for band in self._bands))
+        """Type of the pixels that `read` returns: the files', or float32 if they are scaled to fractions."""
+        return np.result_type(*(band.dtype for band in self._bands))
 
     @property
     def ratio(self) -> int:
@@ -145,8 +147,8 @@ class Scene:
                 values, mask = self._read_band(band, (row, col, height, width), shape)
                 if mask is not None:
                     valid = mask if valid is None else valid & mask
-                if (band.gain, band.shift) != (1.0, 0.0):
-                    values = values.astype(np.float32) * np.float32(band.gain) + np.float32(band.shift)
+                if band.radiometry is not None:
+                    values = band.radiometry.apply(values[None], None)[0][0]
                 place[:] = values
         return pixels, None if valid is None or valid.all() else valid
 
@@ -271,16 +273,22 @@ def _choose(
 
 
 def _band(name: str, file: BandFile, raster: DatasetReader, takes: BandSet, reading: Reading) -> _Band:
-    gain, shift = 1.0, 0.0
-    if reading.scale is not None:
-        gain, shift = reading.scale, reading.offset
-    elif file.scale is not None:
-        gain, shift = file.scale, file.offset or 0.0
-        if takes.units == REFLECTANCE and abs(gain) < _SMALL_SCALE:
-            gain, shift = gain * _PER_REFLECTANCE, shift * _PER_REFLECTANCE
-    # 10,000 times a ten-thousandth is 1 except for the last digit of a float.
-    gain, shift = (round(gain, 9), round(shift, 6)) if abs(gain - 1) < 1e-6 else (gain, shift)
-    return _Band(name, raster, file.index, gain, shift, file.nodata)
+    of_sentinel_2 = takes.units == REFLECTANCE and name in SENTINEL_2_NAMES
+    try:
+        radiometry = radiometry_of(
+            file.stated,
+            file.path.absolute().as_posix(),
+            1,
+            np.dtype(raster.dtypes[file.index - 1]).kind in "iu",
+            sensor=SENTINEL_2.name if of_sentinel_2 else None,
+            sensor_unit=takes.units,
+            scale=reading.scale,
+            offset=None if reading.scale is None else reading.offset,
+        )
+    except ValueError as error:
+        fault = str(error).partition(";")[0]
+        raise UserError(f"{file.path}: {fault}; state what makes the model's unit: --scale and --offset.") from error
+    return _Band(name, raster, file.index, radiometry, file.nodata)
 
 
 def _must_lie_together(path: Path, bands: Sequence[_Band], finest: DatasetReader) -> None:

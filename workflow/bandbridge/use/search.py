@@ -63,6 +63,8 @@ def query_vector(
         raise UserError(
             "nothing to search for: add --text WORDS or --image FILE (--not-text and --not-image only subtract)."
         )
+    if not all(text.strip() for text in (*query.texts, *query.not_texts)):
+        raise UserError('--text or --not-text has no words; name what to find, such as "a lake".')
     vector = _mean(model, query.texts, query.images, templates, bands)
     if query.not_texts or query.not_images:
         vector = vector - _mean(model, query.not_texts, query.not_images, templates, bands)

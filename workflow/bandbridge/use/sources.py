@@ -345,7 +345,7 @@ def _rgb_input(
     """How bands become the input of an RGB encoder: by the composite, if one is known."""
     if card.composite is None:
         return lambda pixels, bands: inputs(pixels), (PICTURE,)
-    composite = Composite(tuple(card.composite["bands"]), float(card.composite["divisor"]))
+    composite = Composite.from_facts(card.composite)
 
     def prepare(pixels: Tensor, bands: tuple[str, ...]) -> Tensor:
         return inputs(pixels if bands == RGB else views.rgb_composite(pixels, bands, composite))

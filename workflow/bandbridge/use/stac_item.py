@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from bandbridge.base.errors import UserError
+from bandbridge.catalogue.modalities import Composite
 from bandbridge.use.card import Card
 from bandbridge.use.model import Model
 
@@ -104,8 +105,8 @@ def model_item(model: Model, card: Card, weights: str) -> dict[str, Any]:
 def _description(model: Model, card: Card) -> str:
     resized = f"resized to {model.image.size} x {model.image.size} (bicubic, antialiased)"
     if model.parts.student is None:
-        white = f" made of {', '.join(model.bands)}, white at {card.composite['divisor']:g}" if card.composite else ""
-        return f"RGB images{white}, {resized}"
+        origin = f" made of {Composite.from_facts(card.composite).in_words()}" if card.composite else ""
+        return f"RGB images{origin}, {resized}"
     return f"{card.units or 'values as the training data had them'}, {resized}"
 
 

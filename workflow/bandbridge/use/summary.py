@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from bandbridge.catalogue.modalities import Composite
 from bandbridge.use.mapping import Mapped
 from bandbridge.use.model import Model
 
@@ -17,9 +18,7 @@ def as_text(model: Model) -> str:
         "sensor": " ".join(filter(None, [card.sensor, card.product])),
         "units": card.units or "",
         "windows": f"{card.window} pixels of {card.resolution:g} m" if card.window and card.resolution else "",
-        "composite": ""
-        if not card.composite
-        else f"{', '.join(card.composite['bands'])}, white at {card.composite['divisor']:g}",
+        "composite": Composite.from_facts(card.composite).in_words() if card.composite else "",
         "embeddings": f"{model.dim} values",
         "classes": ", ".join(card.classes),
         "templates": "; ".join(card.templates),

@@ -13,13 +13,13 @@ from bandbridge.catalogue.reader_options import FolderOptions, options_of
 from bandbridge.ingest.archives import locate, member_names, members
 from bandbridge.ingest.divide import divide
 from bandbridge.ingest.junk import is_junk
-from bandbridge.ingest.mask_files import masks_of, watched
 from bandbridge.ingest.names import composed, ending, folded, has_image_ending, matches, with_slashes
 from bandbridge.ingest.other_formats import OtherFormats
 from bandbridge.ingest.rasters import RasterError
 from bandbridge.ingest.readers import Planned, Rejected, Sample, images_path
 from bandbridge.ingest.readers.ilsvrc_devkit import picture_number, validation_classes
 from bandbridge.ingest.readers.images import most_bytes, read_image
+from bandbridge.ingest.side_files import side_files_of
 from bandbridge.ingest.text_files import read_lines
 
 HEADER = ".hdr"
@@ -78,13 +78,13 @@ def read(dataset: Dataset, archives: Path, stream: str, ids: Collection[str]) ->
         may_be = options.images is not None or has_image_ending(member) or not ending(member)
         return may_be and id_of(member) in ids and _is_image(member, options, folder_of)
 
-    masks = masks_of(path, is_wanted)
-    for member, content in members(path, accepts=watched(path, is_wanted)):
+    beside = side_files_of(path, is_wanted)
+    for member, content in members(path, accepts=is_wanted):
         folder = folder_of(member)
         label = options.classes.get(folder, folder)
         try:
             content = formats.readable(member, content, len(modality.bands), most_bytes(modality, options.picture_size))
-            image = read_image(content, modality, options.picture_size, member, masks.get(member))
+            image = read_image(content, modality, options.picture_size, member, beside.get(member))
             lat, lon = image.centre or (None, None)
         except RasterError as error:
             yield Rejected(id_of(member), str(error))

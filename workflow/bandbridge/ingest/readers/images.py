@@ -14,10 +14,10 @@ from rasterio import Affine
 
 from bandbridge.catalogue.modalities import Modality
 from bandbridge.ingest.interpretation import interpreted
-from bandbridge.ingest.mask_files import masked
 from bandbridge.ingest.places import Grid
 from bandbridge.ingest.rasters import MOST_SAMPLE_BYTES, Raster, RasterError, decode
 from bandbridge.ingest.readers.tiff_pictures import picture_raster, with_pages
+from bandbridge.ingest.side_files import SideFiles, with_side_files
 
 # Pillow has some 40 formats, and tries all of them: of these, EPS runs Ghostscript.
 PICTURE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "PPM", "JPEG2000")
@@ -36,7 +36,7 @@ def read_image(
     modality: Modality,
     picture_size: int | None = None,
     name: str = "",
-    mask: bytes | None = None,
+    beside: SideFiles | None = None,
 ) -> Raster:
     """The pixels of a file, in the modality's unit, where it lies and where it holds data.
 
@@ -47,7 +47,7 @@ def read_image(
         picture_size: of 'rgb': bring the shorter side to this many pixels and cut the middle square out, as CLIP's
             preprocessing does.
         name: of the file; those of Sentinel-2 products state their processing baseline.
-        mask: content of the mask file beside it.
+        beside: the mask and the notes beside it; of images that are no TIFF, nothing is looked at.
 
     Raises:
         RasterError: the file is damaged, has another number of bands than the modality, more than 8 bits per
@@ -55,9 +55,9 @@ def read_image(
     """
     limit = most_bytes(modality, picture_size)
     if not modality.is_rgb:
-        return _with_bands(content, modality, limit, name, mask)
+        return _with_bands(content, modality, limit, name, beside)
     if content.startswith(TIFF_MARKS):
-        raster = picture_raster(masked(decode(content, limit), mask), content, modality, name)
+        raster = picture_raster(with_side_files(decode(content, limit), beside), content, modality, name)
         pixels = np.ascontiguousarray(raster.pixels.transpose(1, 2, 0))
         # Of an image whose value for no data is 0, black holds none, and a dark red does.
         valid = None if raster.valid is None else np.asarray(raster.valid.any(axis=0))
@@ -82,8 +82,8 @@ def _nowhere() -> None:
     """The place of a file that states none."""
 
 
-def _with_bands(content: bytes, modality: Modality, limit: int, name: str, mask: bytes | None) -> Raster:
-    raster = masked(decode(content, limit), mask)
+def _with_bands(content: bytes, modality: Modality, limit: int, name: str, beside: SideFiles | None) -> Raster:
+    raster = with_side_files(decode(content, limit), beside)
     if len(raster.pixels) != len(modality.bands) and content.startswith(TIFF_MARKS):
         raster = with_pages(raster, content, len(modality.bands), limit)
     return interpreted(raster, modality, name)

@@ -24,13 +24,13 @@ from bandbridge.catalogue.datasets import Dataset, load_nomenclature
 from bandbridge.catalogue.modalities import Modality
 from bandbridge.catalogue.reader_options import OTHER_GRIDS, SPLIT_LETTERS, SceneOptions, options_of
 from bandbridge.ingest.interpretation import together
-from bandbridge.ingest.mask_files import masks_of
 from bandbridge.ingest.rasters import RasterError, in_gdals_words
 from bandbridge.ingest.readers import Planned, Rejected, Sample, images_path
 from bandbridge.ingest.readers.polygon_labels import Grid, label_map
 from bandbridge.ingest.readers.polygons import polygons_path, read_polygons
 from bandbridge.ingest.readers.scene_files import SceneFiles, find_files, open_file, open_files, scene_path
 from bandbridge.ingest.scene_bands import Layer, layer_of, must_agree, valid_pixels
+from bandbridge.ingest.side_files import side_files_of
 
 WGS84 = "EPSG:4326"
 
@@ -236,15 +236,15 @@ def _opened(
     files = find_files(path, pattern, modality)
     with open_files(path, files) as opened_files:
         rasters = {band: opened_files[band_file.file] for band, band_file in files.bands.items()}
-        masks = masks_of(path, {band_file.file for band_file in files.bands.values()}.__contains__, search_tar=True)
+        beside = side_files_of(path, {band_file.file for band_file in files.bands.values()}.__contains__)
         grid, elsewhere = _common_grid(path, rasters, other_grids)
         layers = {}
         for band, band_file in files.bands.items():
-            on, mask = grid.whole if band in elsewhere else None, masks.get(band_file.file)
+            on, side = grid.whole if band in elsewhere else None, beside.get(band_file.file)
             one = modality.of_band(band)
             try:
                 layers[band] = layer_of(
-                    rasters[band], one, band_file.file, on, band_file.index, band_file.product, mask
+                    rasters[band], one, band_file.file, on, band_file.index, band_file.product, side
                 )
             except RasterError as error:
                 raise UserError(f"{path}: {band_file.file}, band {band}, {error}") from error

@@ -15,7 +15,6 @@ from bandbridge.catalogue.reader_options import TableOptions, parse_options
 from bandbridge.ingest.archives import is_archive
 from bandbridge.ingest.declarations import grid_of
 from bandbridge.ingest.divide import divide
-from bandbridge.ingest.mask_files import masks_of
 from bandbridge.ingest.other_formats import OtherFormats
 from bandbridge.ingest.places import Grid, modality_difference, on_grid, on_ground
 from bandbridge.ingest.rasters import Raster, RasterError, decode, opened
@@ -23,6 +22,7 @@ from bandbridge.ingest.readers import Planned, Rejected, Sample, source_path
 from bandbridge.ingest.readers.cells import date_of, degrees_of, inner_path, labels_of, split_of_cell, text_of
 from bandbridge.ingest.readers.frames import LATITUDE, LONGITUDE, read_columns
 from bandbridge.ingest.readers.images import most_bytes, read_image
+from bandbridge.ingest.side_files import SideFiles, side_files_of
 from bandbridge.ingest.stacking import stacked_bands
 from bandbridge.ingest.wanted import wanted_members
 
@@ -278,12 +278,12 @@ def _read_files(
     owners: dict[str, list[Row]] = {}
     for row in rows:
         owners.setdefault(row.paths[modality.name][0], []).append(row)
-    formats, masks = OtherFormats(images), masks_of(images, owners.__contains__)
+    formats, beside = OtherFormats(images), side_files_of(images, owners.__contains__)
     for member, content in wanted_members(images, owners):
         items: list[Sample | Rejected]
         try:
             content = formats.readable(member, content, len(modality.bands), most_bytes(modality, options.picture_size))
-            image = read_image(content, modality, options.picture_size, member, masks.get(member))
+            image = read_image(content, modality, options.picture_size, member, beside.get(member))
             items = [_whole(row, image, targets.get(row.id), options) for row in owners[member]]
         except RasterError as error:
             items = [Rejected(row.id, str(error)) for row in owners[member]]
@@ -306,7 +306,7 @@ def _read_band_files(
     for at, row in enumerate(rows):
         for band, name in zip(modality.bands, _file_names(row, modality, options), strict=True):
             owners.setdefault(name, []).append((at, band))
-    formats, masks = OtherFormats(images), masks_of(images, owners.__contains__)
+    formats, beside = OtherFormats(images), side_files_of(images, owners.__contains__)
     waiting: dict[int, _Open] = {}
     done: set[int] = set()
     for member, content in wanted_members(images, owners):
@@ -315,7 +315,7 @@ def _read_band_files(
                 continue
             sample = waiting.setdefault(at, _Open(rows[at], {}))
             target = targets.get(rows[at].id)
-            file = member, content, masks.get(member)
+            file = member, content, beside.get(member)
             result = _add_band(sample, one[band], file, formats, modality, options, target)
             if result is not None:
                 yield result
@@ -331,7 +331,7 @@ def _read_band_files(
 def _add_band(
     sample: _Open,
     band: Modality,
-    file: tuple[str, bytes, bytes | None],
+    file: tuple[str, bytes, SideFiles | None],
     formats: OtherFormats,
     modality: Modality,
     options: TableOptions,
@@ -341,14 +341,14 @@ def _add_band(
 
     Args:
         band: the modality with only this band.
-        file: its name, its content and that of its mask, if it has one.
+        file: its name, its content and what lies beside it.
         target: the grid of another modality, on which the sample is to lie.
     """
     (name,) = band.bands
-    member, content, mask = file
+    member, content, beside = file
     try:
         content = formats.readable(member, content, 1, most_bytes(band))
-        sample.bands[name] = read_image(content, band, name=member, mask=mask)
+        sample.bands[name] = read_image(content, band, name=member, beside=beside)
     except RasterError as error:
         return Rejected(sample.row.id, f"band {name}: {error}")
     if len(sample.bands) < len(modality.bands):

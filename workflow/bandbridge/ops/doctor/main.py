@@ -20,7 +20,10 @@ ROOT = Path(__file__).resolve().parents[4]
 
 
 def diagnose(
-    config: Mapping[str, Any] | None, faults: Sequence[str] = (), lock: Path = ROOT / "requirements.lock"
+    config: Mapping[str, Any] | None,
+    faults: Sequence[str] = (),
+    lock: Path = ROOT / "requirements.lock",
+    gpu: str | None = None,
 ) -> list[Check]:
     """Every check, in the order in which to fix things; never raises, and takes about ten seconds at most.
 
@@ -28,6 +31,7 @@ def diagnose(
         config: a valid configuration; None if there is none, and checks that need it are left out.
         faults: why there is none.
         lock: the lock file of the packages.
+        gpu: that the run's time is estimated for, one of `estimate.GPUS`; None for its default.
     """
     checks: list[tuple[str, Callable[[], Iterable[Check]]]] = [
         ("Python", doctor_machine.python),
@@ -39,7 +43,11 @@ def diagnose(
         ("configuration", lambda: configuration(config, faults)),
     ]
     if config is not None:
-        checks += [("data", lambda: data(config)), ("folders", lambda: folders(config))]
+        checks += [
+            ("data", lambda: data(config)),
+            ("folders", lambda: folders(config)),
+            ("time", lambda: times(config, gpu)),
+        ]
     return [check for what, ask in together(checks) for check in ask]
 
 
@@ -96,6 +104,13 @@ def folders(config: Mapping[str, Any]) -> Iterable[Check]:
     return doctor_data.folders(config)
 
 
+def times(config: Mapping[str, Any], gpu: str | None = None) -> Iterable[Check]:
+    """`doctor.estimate.estimated`, imported when it is called."""
+    from bandbridge.ops.doctor import estimate
+
+    return estimate.estimated(config, gpu or estimate.DEFAULT_GPU)
+
+
 def configuration(config: Mapping[str, Any] | None, faults: Sequence[str]) -> Checks:
     """Whether the configuration is valid, with one line per fault."""
     if config is not None:
@@ -113,9 +128,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m bandbridge.ops.doctor", description="Check this machine for a run."
     )
     parser.add_argument("--configfile", nargs="*", default=[], help="presets over config.yaml, as for snakemake")
+    parser.add_argument("--gpu", help="estimate the run's time on this GPU: V100, A100, H100, RTX 4090")
     options = parser.parse_args(arguments)
     config, faults = read_configuration([Path("config.yaml"), *map(Path, options.configfile)])
-    checks = diagnose(config, faults)
+    checks = diagnose(config, faults, gpu=options.gpu)
     print("\n".join(map(str, checks)))
     missing = sum(check.state == MISSING for check in checks)
     if missing:

@@ -108,7 +108,8 @@ def write_report(
     """
     stages = costs(files.benchmarks)
     with _album(figures) as album:
-        drawn = draw(_drawings(config, metrics, curves, files, stages, album), processes)
+        drawings = _drawings(config, metrics, curves, files, stages, album)
+        drawn = draw(drawings, processes, reading_stores=[f"data {store.name}" for store in files.stores])
     datasets = [drawn[f"data {store.name}"] for store in files.stores]
     shown_galleries, left_out = drawn["galleries"]
     name = locked_tower(config)
@@ -184,16 +185,22 @@ def _album(folder: Path | None) -> Iterator[Album]:
 # --- drawing ---------------------------------------------------------------------------------------------------------
 
 
-def draw(jobs: Mapping[str, Job], processes: int) -> dict[str, Any]:
-    """The result of each job, several at a time; a figure takes longer to draw than to send between processes."""
+def draw(jobs: Mapping[str, Job], processes: int, reading_stores: Sequence[str] = ()) -> dict[str, Any]:
+    """The result of each job, several at a time; a figure takes longer to draw than to send between processes.
+
+    Args:
+        reading_stores: jobs that stay in this process: TensorStore, which reads stores, does not survive a fork.
+    """
     global _jobs
     if processes < 2 or len(jobs) < 2:
         return {name: job() for name, job in jobs.items()}
     # Forked workers inherit the jobs, and the frames in them, in memory.
-    _jobs = list(jobs.values())
+    forked = [name for name in jobs if name not in reading_stores]
+    _jobs = [jobs[name] for name in forked]
     try:
         with ProcessPoolExecutor(min(processes, len(jobs)), multiprocessing.get_context("fork")) as pool:
-            return dict(zip(jobs, pool.map(_do, range(len(_jobs))), strict=True))
+            drawn = pool.map(_do, range(len(_jobs)))
+            return {name: jobs[name]() for name in reading_stores} | dict(zip(forked, drawn, strict=True))
     finally:
         _jobs = ()
 

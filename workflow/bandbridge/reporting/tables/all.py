@@ -7,7 +7,6 @@ import pandas as pd
 
 from bandbridge.base.alphas import alpha_name
 from bandbridge.catalogue.titles import dataset_title, short_title
-from bandbridge.config.evaluation import TABLES
 from bandbridge.config.students_in_words import ablation_facts
 from bandbridge.metrics.intervals import FEWEST
 from bandbridge.reporting.tables.curves import Curve, read_curves
@@ -33,7 +32,6 @@ from bandbridge.reporting.tables.view import View, headline, shown_models
 __all__ = [
     "NOTHING",
     "PER_CLASS",
-    "TABLES",
     "Cell",
     "Column",
     "Curve",

@@ -32,6 +32,11 @@ def write_tables(tables: Iterable[Table], folder: Path) -> None:
                 write_table(table, part / f"{table.name}{ending}")
 
 
+def table_files(folder: Path) -> list[Path]:
+    """The files that `write_tables` wrote to a folder, where Snakemake has a file of its own."""
+    return sorted(path for path in folder.iterdir() if path.suffix in ENDINGS)
+
+
 def write_table(table: Table, path: Path) -> None:
     """Write a table in the format that the file's suffix names: .csv, .md or .tex."""
     render = {".csv": to_csv, ".md": to_markdown, ".tex": to_latex}[path.suffix]
