@@ -84,7 +84,7 @@ def _finetuning(run: Run, sizes: Mapping[str, Mapping[str, int]]) -> float:
     """Multiply-adds of all fine-tunings of one seed."""
     if not fine_tunes(run.config):
         return 0.0
-    epochs = run.config["finetune"]["epochs"]
+    epochs = int(run.config["finetune"]["epochs"])
     return sum(
         FORWARD_AND_BACKWARD
         * clip_network(run.clips[line.clip][0]).operations
@@ -100,7 +100,7 @@ def _aligning(run: Run, sizes: Mapping[str, Mapping[str, int]]) -> float:
     by_file = student_files(run.config)
     return sum(
         (FORWARD_AND_BACKWARD * _student(run, student) + clip_network(run.clips[clip][0]).operations)
-        * align_recipe(run.config, name)["epochs"]
+        * int(align_recipe(run.config, name)["epochs"])
         * _train(sizes, run.taught)
         for student, (name, clip) in run.students.items()
         if name not in by_file
