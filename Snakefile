@@ -124,7 +124,11 @@ rule all:
             if any(run.alphas)
         ],
         # Asked for by name, so that they are loaded first: their scores wait for the choice of alpha.
-        students=[paths.aligned(student) for student in run.students_by_file],
+        students=[
+            one.run.paths.aligned(student)
+            for one in seeds.each.values()
+            for student in run.students_by_file
+        ],
         seeds=list(seed_files(config).values()) if seeds.several else [],
     localrule: True
 

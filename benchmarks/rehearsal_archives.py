@@ -1,9 +1,12 @@
 """Archives of EuroSAT, BigEarthNet v1 and SEN12MS in their publishers' layouts, of any size, for rehearsal.py.
 
+    python benchmarks/rehearsal_archives.py bigearthnet_v1 500 FOLDER
+
 Pixels are drawn at random, each class of samples around means of its own; names, folders, forms of rasters, labels and
 lists are the publishers'.
 """
 
+import argparse
 import bz2
 import hashlib
 import io
@@ -149,3 +152,17 @@ def state_checksums(dataset_file: Path, folder: Path) -> None:
             source[kind] = hashlib.new(kind, path.read_bytes()).hexdigest()
     facts.pop("samples", None)
     dataset_file.write_text(yaml.safe_dump(facts, sort_keys=False), encoding="utf-8")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("dataset", choices=DATASETS)
+    parser.add_argument("samples", type=int)
+    parser.add_argument("folder", type=Path)
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+    DATASETS[options.dataset][0](options.folder, options.samples)
+
+
+if __name__ == "__main__":
+    main()

@@ -74,6 +74,7 @@ def _serve() -> None:
                 status = end.code if isinstance(end.code, int) else int(end.code is not None)
             except BaseException:
                 traceback.print_exc()
+            atexit._run_exitfuncs()  # as at the end of any process: a dry run prints its plan in words there
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(status)

@@ -33,7 +33,7 @@ def test_every_preset_is_valid(preset: Path):
     ("path", "value", "parts"),
     [
         ("paint/select/criterion", "meen", ["paint.select.criterion is 'meen'", "mean, max_loss, fixed", "'mean'?"]),
-        ("paint/alfas", [0, 1], ["paint.alfas is not a known key", "alphas, select", "Did you mean 'alphas'?"]),
+        ("paint/alfas", [0, 1], ["paint.alfas is not a known key", "alphas, coefficients", "Did you mean 'alphas'?"]),
         ("finetune/epochs", "ten", ["finetune.epochs is 'ten'", "a whole number"]),
         ("finetune/epochs", 0, ["finetune.epochs is 0", "at least 1"]),
         ("finetune/learning_rate", 0, ["finetune.learning_rate is 0", "more than 0"]),

@@ -1,7 +1,8 @@
 """An estimate of what a run takes on a stated GPU, and on one core: `make doctor` prints it, marked as an estimate.
 
 GPU time is multiply-adds times samples over the GPU's published peak, of which a stated share is assumed to be reached.
-Processor time per sample is that of the dress rehearsal (benchmarks/rehearsal.py), extrapolated in a straight line.
+Processor time is that of the project's benchmarks, in proportion: conversion per sample of benchmarks/scale.py, and the
+fixed part of a job that scores of benchmarks/rehearsal.py.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ SAMPLES = {
     "sen12ms": {"train": 146_000, "val": 16_000, "test": 18_661},
     "imagenet": {"val": 10_000, "test": 40_000},
 }
-# Processor seconds per sample of planning, converting and joining, by the rehearsal (benchmarks/README.md).
+# Processor seconds per sample of planning, converting and joining 100,000 samples of 12 bands (benchmarks/README.md).
 CONVERTING = 0.006
 # Of a job that scores or draws: most of it is the start of Python.
 SCORING_JOB = 4.0
