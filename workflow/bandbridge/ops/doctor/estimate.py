@@ -1,8 +1,8 @@
 """An estimate of what a run takes on a stated GPU, and on one core: `make doctor` prints it, marked as an estimate.
 
 GPU time is multiply-adds times samples over the GPU's published peak, of which a stated share is assumed to be reached.
-Processor time is that of the project's benchmarks, in proportion: conversion per sample of benchmarks/scale.py, and the
-fixed part of a job that scores of benchmarks/rehearsal.py.
+Processor time is that of conversion per sample of benchmarks/scale.py, in proportion, and an assumed time per job that
+scores.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SAMPLES = {
 }
 # Processor seconds per sample of planning, converting and joining 100,000 samples of 12 bands (benchmarks/README.md).
 CONVERTING = 0.006
-# Of a job that scores or draws: most of it is the start of Python.
+# Assumed, of a job that scores or draws: most of it is the start of Python.
 SCORING_JOB = 4.0
 
 
