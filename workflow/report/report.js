@@ -1,5 +1,5 @@
-// The page reads without this. With it figures answer to pointer and keys, legends hide and show what they name, tables
-// sort and filter, long sections become tabs, and text can be copied.
+// The page reads without this. With it charts answer, tables sort and filter, long sections become tabs, and text can be
+// copied.
 "use strict";
 
 const all = (selector, within = document) => [...within.querySelectorAll(selector)];
@@ -79,135 +79,108 @@ for (const group of all(".tabs")) {
   open();
 }
 
-// --- figures ----------------------------------------------------------------------------------------------------------
+// --- charts -----------------------------------------------------------------------------------------------------------
 
-const tip = make("div", { id: "tip", hidden: "" });
-const spoken = make("div", { class: "unseen", role: "status" });
-document.querySelector("main").append(tip, spoken);
-const SVG = "http://www.w3.org/2000/svg";
-const REACH = 28; // pixels from a point within which the pointer means it
+// A drawing becomes a live chart when it comes into view: Vega-Lite's, with the page's colours.
+const theme = JSON.parse(document.getElementById("theme").textContent);
+const inks = theme.params.map(({ name }) => name);
+const LEAST = 640; // pixels: a phone scrolls a wide chart within itself rather than squeeze it
+const views = new Map();
+// Vega's tips, which it would put outside of the page's parts; what they say is also in the lists of numbers.
+document.querySelector("main").append(make("div", { id: "vg-tooltip-element", class: "vg-tooltip custom-theme", "aria-hidden": "true" }));
 
-function showTip(mark, box) {
-  const [first, ...rest] = mark.dataset.tip.split("\n");
-  tip.replaceChildren(make("b", {}, first), ...rest.map((line) => make("div", {}, line)));
-  tip.hidden = false;
-  const width = tip.offsetWidth, height = tip.offsetHeight;
-  const x = Math.min(Math.max(8, box.left + box.width / 2 - width / 2), document.documentElement.clientWidth - width - 8);
-  const above = box.top - height - 12;
-  tip.style.left = `${x + window.scrollX}px`;
-  tip.style.top = `${(above > 4 ? above : box.bottom + 12) + window.scrollY}px`;
+// Letters keep their size: what is drawn between the axes takes the width that the column has.
+function fit(spec, drawing) {
+  const [, , width] = drawing.querySelector("svg").getAttribute("viewBox").split(" ").map(Number);
+  const { wide, keepsAspect } = spec.usermeta;
+  const room = wide ? Math.max(drawing.clientWidth, LEAST) : drawing.clientWidth;
+  const panels = spec.hconcat || spec.vconcat || [spec.spec || spec];
+  if (keepsAspect && room >= width) return spec;
+  for (const panel of panels) {
+    const wider = spec.autosize ? room : panel.width + (room - width) / (spec.hconcat ? panels.length : 1);
+    if (keepsAspect) panel.height *= wider / panel.width;
+    panel.width = wider;
+  }
+  return spec;
 }
 
-// A ring around a point, and around what stands for the same in the figures beside it.
-function ring(mark) {
-  const svg = mark.ownerSVGElement;
-  const box = mark.getBoundingClientRect();
-  const here = new DOMPoint(box.left + box.width / 2, box.top + box.height / 2).matrixTransform(svg.getScreenCTM().inverse());
-  const circle = document.createElementNS(SVG, "circle");
-  circle.setAttribute("class", "halo");
-  circle.setAttribute("cx", here.x);
-  circle.setAttribute("cy", here.y);
-  circle.setAttribute("r", 7);
-  svg.append(circle);
-}
-
-for (const drawing of all(".drawing")) {
-  const svg = drawing.querySelector("svg");
-  const linked = drawing.closest(".linked") || drawing;
-  let marks = null, active = -1;
-  const visible = (mark) => !mark.closest(".off") && !mark.classList.contains("dim");
-  const points = () => {
-    marks ||= all("[data-tip]", svg);
-    return marks.filter(visible);
-  };
-  if (!svg.querySelector("[data-tip]")) continue;
-  svg.setAttribute("aria-hidden", "true");
-  drawing.setAttribute("role", "group");
-  drawing.setAttribute("aria-roledescription", "figure to walk through");
-  drawing.setAttribute("aria-describedby", "walk");
-  drawing.tabIndex = 0;
-
-  const clear = () => {
-    tip.hidden = true;
-    for (const circle of all(".halo", linked)) circle.remove();
-    active = -1;
-  };
-  const show = (mark) => {
-    for (const circle of all(".halo", linked)) circle.remove();
-    const same = mark.dataset.key && linked !== drawing
-      ? all(".drawing [data-tip]", linked).filter((other) => other.dataset.key === mark.dataset.key && visible(other) && !other.closest(".put-away"))
-      : [mark];
-    for (const one of same) ring(one);
-    showTip(mark, mark.getBoundingClientRect());
-  };
-  const nearest = (event) => {
-    let best = null, least = REACH;
-    for (const mark of points()) {
-      const box = mark.getBoundingClientRect();
-      const dx = Math.max(box.left - event.clientX, 0, event.clientX - box.right);
-      const dy = Math.max(box.top - event.clientY, 0, event.clientY - box.bottom);
-      const distance = Math.hypot(dx, dy);
-      if (distance < least) { least = distance; best = mark; }
-    }
-    return best;
-  };
-  let waiting = 0;
-  drawing.addEventListener("pointermove", (event) => {
-    cancelAnimationFrame(waiting);
-    waiting = requestAnimationFrame(() => {
-      const mark = nearest(event);
-      if (mark) { if (points()[active] !== mark) { active = points().indexOf(mark); show(mark); } } else clear();
-    });
+async function enliven(drawing) {
+  const figure = drawing.closest("figure");
+  const still = drawing.querySelector(".chart-wrapper");
+  const spec = fit(JSON.parse(figure.querySelector("script").textContent), drawing);
+  const bound = make("div");
+  figure.prepend(bound);
+  const font = getComputedStyle(document.body).fontFamily;
+  const { view } = await vegaEmbed(drawing, spec, {
+    bind: bound,
+    actions: { export: { png: true, svg: true }, source: false, compiled: false, editor: false },
+    config: { ...theme, font },
+    downloadFileName: figure.dataset.name,
+    logLevel: 1, // errors; what a chart without data says is none
+    renderer: "svg",
+    scaleFactor: { png: 2, svg: 1 },
+    tooltip: { theme: "custom" },
   });
-  drawing.addEventListener("pointerdown", (event) => { const mark = nearest(event); if (mark) { active = points().indexOf(mark); show(mark); } });
-  drawing.addEventListener("pointerleave", () => { cancelAnimationFrame(waiting); clear(); });
-  drawing.addEventListener("blur", clear);
-  drawing.addEventListener("keydown", (event) => {
-    const there = points();
-    const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
-    if (event.key === "Escape") clear();
-    if (step === undefined && event.key !== "Home" && event.key !== "End") return;
-    event.preventDefault();
-    const from = active < 0 && step < 0 ? 0 : active;
-    const next = event.key === "Home" ? 0 : event.key === "End" ? there.length - 1 : (from + step + there.length) % there.length;
-    if (!there[next]) return;
-    show(there[next]);
-    active = next;
-    spoken.textContent = there[next].dataset.tip.replaceAll("\n", ", ");
-  });
-}
-// Figures are described by it; by itself it is neither seen nor read out.
-document.body.append(make("p", { id: "walk", hidden: "" }, "Arrow keys walk through the points."));
-
-// A legend's entry hides what it names, and shows it again.
-for (const figure of all("figure")) {
-  const keys = all(".key", figure);
-  const named = (key) => all(".series", figure).filter((part) => part.dataset.series === key.dataset.series);
-  const ready = keys.filter((key) => named(key).length);
-  if (ready.length < 2) continue;
-  for (const key of ready) {
-    const button = make("button", { type: "button", class: "key", "aria-pressed": "true" }, ...key.childNodes);
-    button.dataset.series = key.dataset.series;
-    button.addEventListener("click", () => {
-      const on = button.getAttribute("aria-pressed") !== "true";
-      button.setAttribute("aria-pressed", String(on));
-      for (const part of named(button)) part.classList.toggle("off", !on);
+  drawing.dataset.live = "true";
+  views.set(drawing, view);
+  const live = drawing.querySelector(".chart-wrapper");
+  live.setAttribute("role", "img");
+  live.removeAttribute("aria-roledescription");
+  live.setAttribute("aria-label", still.getAttribute("aria-label"));
+  live.querySelector("svg").setAttribute("aria-hidden", "true");
+  drawing.querySelector("summary").setAttribute("aria-label", "Save this chart");
+  share(view, drawing);
+  saveInColour(view);
+  // Vega-Embed makes a link's file when a pointer presses it; keys press nothing.
+  for (const link of all(".vega-actions a", drawing)) {
+    link.removeAttribute("target");
+    link.addEventListener("click", async (event) => {
+      if (!link.href.endsWith("#")) return;
+      event.preventDefault();
+      const kind = link.download.split(".").pop();
+      make("a", { href: await view.toImageURL(kind, 2), download: link.download }).click();
     });
-    key.replaceWith(button);
   }
 }
 
-// The points of one class among those of all.
-for (const holder of all(".highlight")) {
-  const classes = JSON.parse(holder.dataset.classes);
-  if (classes.length < 2) continue;
-  const select = make("select", {}, make("option", { value: "" }, "all classes"), ...classes.map((name) => make("option", { value: name }, name)));
-  select.addEventListener("change", () => {
-    for (const mark of all("[data-key]", holder))
-      mark.classList.toggle("dim", select.value !== "" && !mark.dataset.key.split("|").includes(select.value));
+// Charts of the same things mark the one that is pointed at in any of them.
+function share(view, drawing) {
+  const group = drawing.closest(".linked");
+  if (!group) return;
+  view.addSignalListener("pointed", () => {
+    const marked = view.data("pointed_store");
+    for (const other of all(".drawing", group)) {
+      if (other !== drawing && views.has(other)) views.get(other).data("pointed_store", marked.map((row) => ({ ...row }))).run();
+    }
   });
-  holder.prepend(make("label", { class: "choice" }, "Show ", select));
 }
+
+// A saved chart is by itself: the page's variables become the colours that they have now.
+function saveInColour(view) {
+  const draw = view.toImageURL.bind(view);
+  const set = (value) => inks.forEach((name) => view.signal(name, value(name)));
+  view.toImageURL = async (...options) => {
+    const page = getComputedStyle(document.documentElement);
+    set((name) => page.getPropertyValue(`--${name}`).trim());
+    const url = await draw(...options);
+    set((name) => `var(--${name})`);
+    view.run();
+    return url;
+  };
+}
+
+{
+  const near = new IntersectionObserver((entries) => {
+    for (const { isIntersecting, target } of entries) {
+      if (!isIntersecting) continue;
+      near.unobserve(target);
+      enliven(target);
+    }
+  }, { rootMargin: "300px 0px" });
+  for (const drawing of all(".drawing")) near.observe(drawing);
+}
+const spoken = make("div", { class: "unseen", role: "status" });
+document.querySelector("main").append(spoken);
 
 // --- tables -----------------------------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from synthetic_run import make_data, make_parts
 from bandbridge.base.errors import UserError
 from bandbridge.base.files import read_json
 from bandbridge.metrics.retrieval import mutual_ranks
-from bandbridge.reporting.figures.style import Album
+from bandbridge.reporting.figures.drawing import Album
 from bandbridge.reporting.galleries import NEAREST, QUERIES, Labels, draw_queries, make_gallery, read_labels
 from bandbridge.reporting.page import spaces as report_spaces
 from bandbridge.reporting.page.spaces import galleries, projections
@@ -212,7 +212,7 @@ def test_a_clip_without_students_has_a_gallery_of_names_and_a_projection(tmp_pat
     assert gallery.images == ()
     assert len(gallery.texts) == 8
     (space,) = projections([tmp_path / "p.json"], {}, Album())
-    assert [key.label for key in space.plot.keys] == ["RGB images", "class names"]
+    assert {row["series"] for row in json.loads(space.plot.spec)["datasets"]["rows"]} == {"RGB images", "class names"}
 
 
 # --- on the page -----------------------------------------------------------------------------------------------------
@@ -234,7 +234,9 @@ def test_the_page_shows_the_galleries_of_the_best_students_one_of_each_data_set_
     shown, left_out = galleries(paths, scores, Album(tmp_path / "figures"))
     assert len(shown) == left_out == 3
     assert [item.title for item in shown] == ["Demo scene, s2", "Handwritten digits, s2", "Demo scene, s1"]
-    assert shown[0].files == tuple(f"figures/gallery-s2-demo-scene.{kind}" for kind in ("pdf", "png", "csv"))
+    assert shown[0].files == tuple(f"figures/gallery-s2-demo-scene.{kind}" for kind in ("pdf", "png", "svg", "csv"))
     (space,) = projections([projection], {}, Album())
     assert "RGB images to multispectral images" in space.plot.alt
-    assert space.plot.svg.count("data-tip=") == 8 * 3 + 8 * 2
+    points = [row for row in json.loads(space.plot.spec)["datasets"]["rows"] if row["part"] == "point"]
+    assert len(points) == 8 * 3 + 8 * 2
+    assert space.plot.values["distance to RGB images"].notna().all()

@@ -2,6 +2,7 @@
 
 import base64
 import copy
+import json
 import re
 
 import numpy as np
@@ -15,7 +16,7 @@ from synthetic_run import CLASSES, SCENE, SELECTED, make_data, make_run, write_b
 from bandbridge.base.progress import duration
 from bandbridge.catalogue.datasets import dataset_names, load_dataset
 from bandbridge.catalogue.encoders import encoder_names, load_encoder_facts
-from bandbridge.reporting.figures.style import Album
+from bandbridge.reporting.figures.drawing import Album
 from bandbridge.reporting.page import run as report_run
 from bandbridge.reporting.page.models import confusions
 from bandbridge.reporting.page.probes import probe_plots
@@ -67,6 +68,16 @@ def page(html):
     return Page(html)
 
 
+def rows_of(plot):
+    """The data of a chart."""
+    return json.loads(plot.spec)["datasets"]["rows"]
+
+
+def scripts_of(page):
+    """The scripts of a page; data are none."""
+    return [attrs for attrs in page.all("script") if "type" not in attrs]
+
+
 def bare_page(run, **kwargs):
     """The page of a run without data sets and trainings."""
     path = run.root / "report.html"
@@ -113,15 +124,27 @@ def test_numbers_of_the_tables_are_those_of_the_metrics(run, page):
 
 
 def test_every_figure_is_described_in_words(page):
-    drawings = [attrs for tag, attrs in page.elements if attrs.get("class") == "drawing"]
+    drawings = [attrs for tag, attrs in page.elements if attrs.get("class") == "chart-wrapper"]
     # PAINT, classes, probes, trainings; of the data sets counts, values, and one map.
     assert len(drawings) == 2 + 1 + 1 + 2 + 5
     assert all(attrs["role"] == "img" and len(attrs["aria-label"]) > 20 for attrs in drawings)
-    pictures = [attrs for attrs in page.all("svg") if attrs.get("aria-hidden") != "true"]
+    pictures = [attrs for attrs in page.all("svg") if attrs.get("class") == "marks"]
     assert len(pictures) == len(drawings)
+    assert all(attrs["aria-hidden"] == "true" for attrs in pictures)
     assert (
         "At alpha 0.4 (selected): patching task 38.0\u00a0%, supported task 99.4\u00a0%." in drawings[0]["aria-label"]
     )
+
+
+def test_every_figure_has_its_specification_and_its_numbers(html, page):
+    figures = re.findall(r"<figure class=\"plot.*?</figure>", html, re.DOTALL)
+    assert len(figures) == len([attrs for attrs in page.all("svg") if attrs.get("class") == "marks"])
+    for figure in figures:
+        spec = json.loads(re.search(r'<script type="application/json">(.*?)</script>', figure)[1])
+        assert spec["$schema"].startswith("https://vega.github.io/schema/vega-lite/v6")
+        assert spec["datasets"]["rows"]
+        following = html[html.index(figure) + len(figure) :].lstrip()
+        assert "The numbers</summary>" in figure or following.startswith("<details>")
 
 
 def test_classes_with_their_scores_are_listed_and_undefined_ones_dashed(page):
@@ -136,7 +159,7 @@ def test_figures_are_files_beside_the_page_with_their_numbers(run, page):
     assert {f"figures/{path.name}" for path in folder.iterdir()} == links
     stems = {path.stem for path in folder.iterdir()}
     assert {"paint-demo-vit-demo-scene-front", "classes-demo-scene-osm-landuse-8"} <= stems
-    assert len(links) == 3 * len(stems)
+    assert len(links) == 4 * len(stems)
     points = pd.read_csv(folder / "paint-demo-vit-demo-scene-front.csv")
     chosen = points[(points["selected"] == 1) & (points["split"] == "test") & (points["task"] == "patching")].iloc[0]
     assert (chosen["alpha"], chosen["value"]) == (SELECTED, SCENE[1])
@@ -173,9 +196,10 @@ def test_the_page_carries_the_files_of_its_tables(run, page):
 
 
 def test_provenance_has_the_configuration_the_versions_and_the_checksums(run, html, page):
-    block = html[html.rindex("<pre") : html.rindex("</pre>")]
+    content = html[: html.index('id="theme"')]
+    block = content[content.rindex("<pre") : content.rindex("</pre>")]
     assert yaml.safe_load("".join(Page(block).words)) == run.config
-    for word in ("numpy", "matplotlib", "metrics.csv", "demo_scene, store", "ab" * 32):
+    for word in ("numpy", "vl-convert-python", "metrics.csv", "demo_scene, store", "ab" * 32):
         assert word in page.text
 
 
@@ -183,7 +207,7 @@ def test_what_the_user_wrote_is_escaped(tmp_path):
     run = make_run(tmp_path)
     run.config["report"]["title"] = "<script>alert(1)</script> & more"
     page = bare_page(run)
-    assert len(page.all("script")) == 2
+    assert len(scripts_of(page)) == 3
     assert "<script>alert(1)</script> & more" in page.text
 
 
@@ -333,17 +357,18 @@ def test_confusions_stand_beside_each_other_with_their_largest_cells(tmp_path):
     assert list(confusion.largest.columns) == ["true", "predicted", "samples", "Zero-shot (α = 0)", "Patched (α = 0.4)"]
     assert confusion.largest["Patched (α = 0.4)"].tolist() == pytest.approx([0.6] * 10)
     assert set(confusion.largest["true"] + confusion.largest["predicted"]) >= {"01", "90"}
-    assert confusion.plot.svg.count("data-tip=") == 20 + 10  # what is under half a per cent is not seen
+    assert len(rows_of(confusion.plot)) == 20 + 10  # what is under half a per cent is not seen
 
 
 def test_probes_have_a_mark_for_each_kind_and_model(tmp_path):
     run = make_run(tmp_path, further=True)
     ((title, (probes, shots)),) = probe_plots(run.config, *run.read(), Album())
     assert title == "Demo scene"
-    assert [key.label for key in probes.keys] == ["zero-shot", "nearest neighbours", "linear probe"]
-    assert probes.svg.count("data-tip=") == 9
-    assert shots.svg.count("data-tip=") == 9
-    assert "Aligned (ms-vit)&#10;20 samples per class: 56.9 % (51.9 to 61.9)" in shots.svg
+    kinds = [row["series"] for row in rows_of(probes)]
+    assert sorted(kinds) == sorted(3 * ["zero-shot", "nearest neighbours", "linear probe"])
+    assert len(rows_of(shots)) == 9
+    (last,) = (row for row in rows_of(shots) if (row["series"], row["k"]) == ("Aligned (ms-vit)", 20))
+    assert last["score"] == "56.9 % (51.9 to 61.9)"
 
 
 # --- cost and provenance ---------------------------------------------------------------------------------------------

@@ -110,7 +110,7 @@ def test_every_section_has_its_content(still):
 
 def test_links_to_figures_lead_to_files(report, still):
     links = [link.get_attribute("href") for link in still.locator(".files a").all()]
-    assert len(links) >= 30
+    assert len(links) >= 40
     assert all((report[1].parent / link).stat().st_size > 0 for link in links)
 
 
@@ -123,63 +123,148 @@ def test_it_reads_without_scripts(report, chromium):
 
 def test_paper_has_everything(report, opened):
     page = opened(report[1], 800, media="print")
-    expect(page.locator(".put-away, .drawing svg").filter(visible=False)).to_have_count(0)
+    expect(page.locator(".put-away, .drawing svg.marks").filter(visible=False)).to_have_count(0)
     assert whole_width(page) <= 800
 
 
-# --- it answers -------------------------------------------------------------------------------------------------------
+# --- its charts -------------------------------------------------------------------------------------------------------
+
+
+def enlivened(drawing):
+    """A drawing, once the live chart has taken its place."""
+    drawing.scroll_into_view_if_needed()
+    expect(drawing).to_have_attribute("data-live", "true")
+    return drawing
+
+
+def walk(page):
+    """Scroll through a page, so that all of its charts are live."""
+    drawings = page.locator(".drawing:visible")
+    for number in range(drawings.count()):
+        enlivened(drawings.nth(number))
+
+
+# The centre of the mark of this type whose datum has these values.
+CENTRE = """(drawing, [type, wanted]) => {
+  const mark = [...drawing.querySelectorAll("path")].find(({ __data__: item }) => item?.mark?.marktype === type
+    && item.datum && Object.entries(wanted).every(([name, value]) => item.datum[name] === value));
+  const box = mark.getBoundingClientRect();
+  return [box.left + box.width / 2, box.top + box.height / 2];
+}"""
+
+
+def point_at(page, drawing, **wanted):
+    page.mouse.move(*drawing.evaluate(CENTRE, ["symbol", wanted]))
+
+
+def axis_labels(drawing):
+    return drawing.locator(".role-axis-label text").all_text_contents()
 
 
 def test_a_point_under_the_pointer_tells_its_alpha_and_scores_with_intervals(page):
-    # By force: the ring of the selected alpha lies over its point.
-    page.locator("#patching .series[data-series=test] [data-key='alpha 0.4']").first.hover(force=True)
-    tip = page.locator("#tip")
-    expect(tip).to_contain_text("α = 0.4, test, selected")
-    expect(tip).to_contain_text("Demo scene: mAP 38.0 % (35.0 to 42.0)")
-    expect(tip).to_contain_text("Handwritten digits: accuracy 99.4 %")
-    # The same alpha is ringed in both figures: on both splits' lines, and in both panels of the second.
-    expect(page.locator("#patching .halo")).to_have_count(6)
+    first, second = (enlivened(page.locator("#patching .drawing").nth(number)) for number in range(2))
+    point_at(page, first, series="test", key="0.4")
+    tip = page.locator("#vg-tooltip-element")
+    expect(tip).to_contain_text("0.4, selected")
+    expect(tip).to_contain_text("mAP 38.0 % (35.0 to 42.0)")
+    expect(tip).to_contain_text("accuracy 99.4 %")
+    # The same alpha is ringed in both charts.
+    ringed = "(drawing) => views.get(drawing).data('pointed_store').map((row) => row.values[0])"
+    for drawing in (first, second):
+        assert drawing.evaluate(ringed) == ["0.4"]
     page.mouse.move(5, 5)
-    expect(tip).to_be_hidden()
+    expect(tip).not_to_have_class(re.compile("visible"))
+    assert second.evaluate(ringed) == []
 
 
-def test_arrow_keys_walk_through_the_points_and_say_them(page):
-    drawing, tip = page.locator("#patching .drawing").first, page.locator("#tip")
-    expect(drawing).to_have_accessible_description("Arrow keys walk through the points.")
-    drawing.press("ArrowRight")
-    expect(tip).to_contain_text("α = 0, ")
-    drawing.press("ArrowRight")
-    expect(tip).to_contain_text("α = 0.4, ")
-    expect(page.get_by_role("status")).to_contain_text("α = 0.4, ")
-    drawing.press("Escape")
-    expect(tip).to_be_hidden()
+def test_a_click_in_a_legend_leaves_what_it_names(page):
+    drawing = enlivened(page.locator("#patching .drawing").first)
+    opacities = """(drawing) => Object.fromEntries([...drawing.querySelectorAll(".mark-symbol path")]
+      .map(({ __data__: item }) => item).filter(({ mark, datum, opacity }) => mark.role === "mark" && opacity > 0)
+      .map((item) => [item.datum.series, item.opacity]))"""
+    assert drawing.evaluate(opacities) == {"validation": 1, "test": 1}
+    drawing.locator(".role-legend-label text", has_text="test").click(force=True)
+    assert drawing.evaluate(opacities) == {"validation": 0.08, "test": 1}
+    drawing.locator(".role-legend-label text", has_text="test").click(force=True)
+    assert drawing.evaluate(opacities) == {"validation": 1, "test": 1}
 
 
-def test_a_legend_hides_and_shows_its_series(page):
-    figure = page.locator("#patching figure").first
-    key = figure.get_by_role("button", name="validation")
-    hidden = "(all) => all.filter((s) => getComputedStyle(s).display === 'none').map((s) => s.dataset.series)"
-    key.click()
-    expect(key).to_have_attribute("aria-pressed", "false")
-    assert set(figure.locator(".series").evaluate_all(hidden)) == {"validation"}
-    key.click()
-    expect(key).to_have_attribute("aria-pressed", "true")
-    assert figure.locator(".series").evaluate_all(hidden) == []
+def test_the_wheel_zooms_with_ctrl_and_scrolls_without(page):
+    drawing = enlivened(page.locator("#patching .drawing").first)
+    point_at(page, drawing, series="test", key="0.7")
+    before, scrolled = axis_labels(drawing), page.evaluate("window.scrollY")
+    page.keyboard.down("Control")
+    page.mouse.wheel(0, -400)
+    page.keyboard.up("Control")
+    expect(drawing.locator(".role-axis-label text").first).not_to_have_text(before[0])
+    assert page.evaluate("window.scrollY") == scrolled
+    zoomed = axis_labels(drawing)
+    page.mouse.wheel(0, 200)
+    page.wait_for_function("(before) => window.scrollY > before", arg=scrolled)
+    assert axis_labels(drawing) == zoomed
 
 
-def test_every_entry_of_a_legend_is_a_button_for_what_is_drawn(still):
-    dead = """[...document.querySelectorAll("figure")].flatMap((f) => [...f.querySelectorAll("span.key")]
-      .filter(() => f.querySelectorAll(".key").length > 1).map((k) => k.textContent.trim()))"""
-    assert still.evaluate(dead) == []
+def test_the_menu_of_a_chart_saves_it_in_the_colours_of_the_page(page):
+    drawing = enlivened(page.locator("#patching .drawing").first)
+    menu = drawing.locator("summary")
+    expect(menu).to_have_accessible_name("Save this chart")
+    menu.press("Enter")
+    for kind, start in (("PNG", "data:image/png;base64,"), ("SVG", "blob:")):
+        link = drawing.get_by_role("link", name=f"Save as {kind}")
+        expect(link).to_have_attribute("download", f"paint-demo-vit-demo-scene-front.{kind.lower()}")
+        link.dispatch_event("mousedown")
+        expect(link).to_have_attribute("href", re.compile(f"^{re.escape(start)}"))
+    read = "(link) => fetch(link.href).then((file) => file.text())"
+    content = drawing.get_by_role("link", name="Save as SVG").evaluate(read)
+    assert "#0b62a8" in content
+    assert "var(" not in content
+    expect(drawing.locator('path[stroke="var(--blue)"]').first).to_be_attached()
+
+
+def test_keys_save_a_chart_too(page):
+    drawing = enlivened(page.locator("#patching .drawing").first)
+    drawing.locator("summary").press("Enter")
+    with page.expect_download() as download:
+        drawing.get_by_role("link", name="Save as SVG").press("Enter")
+    assert download.value.suggested_filename == "paint-demo-vit-demo-scene-front.svg"
 
 
 def test_a_class_picked_out_dims_the_points_of_others(page):
-    page.get_by_label("Show").first.select_option("farm")
-    dimmed = page.locator(".highlight [data-key]").evaluate_all(
-        "(marks) => marks.map((m) => [m.dataset.key.split('|').includes('farm'), m.classList.contains('dim')])"
-    )
+    drawing = enlivened(page.locator("#space .drawing"))
+    page.get_by_label("Show").select_option("farm")
+    shown = """(drawing) => [...drawing.querySelectorAll(".mark-symbol path")].map(({ __data__: item }) => item)
+      .filter(({ datum, opacity }) => datum.part === "point" && opacity > 0)
+      .map(({ datum, opacity }) => [datum.classes.includes("farm"), opacity < 0.1])"""
+    page.wait_for_function(f"({shown})(document.querySelector('#space .drawing')).some(([, dim]) => dim)")
+    dimmed = drawing.evaluate(shown)
     assert {True, False} == {of_class for of_class, _ in dimmed}
     assert all(of_class != dim for of_class, dim in dimmed)
+
+
+def test_a_chart_follows_the_page_from_light_to_dark_and_to_paper(page):
+    drawing = enlivened(page.locator("#patching .drawing").first)
+    label = drawing.locator(".role-axis-label text").first
+    expect(label).to_have_css("fill", "rgb(98, 105, 112)")
+    page.get_by_role("button", name="Dark page").click()
+    expect(label).to_have_css("fill", "rgb(155, 162, 168)")
+    page.emulate_media(media="print")
+    expect(label).to_have_css("fill", "rgb(68, 68, 68)")
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_every_chart_comes_alive_and_fits(report, opened, width):
+    page = opened(report[1], width)
+    walk(page)
+    assert whole_width(page) <= width
+    assert messages(page) == []
+    # Letters keep their size: no chart is shrunk or stretched.
+    shrunk = """[...document.querySelectorAll(".drawing[data-live] svg.marks")].map((svg) => [
+      svg.closest("figure").dataset.name, svg.getBoundingClientRect().width / svg.viewBox.baseVal.width])
+      .filter(([, scale]) => Math.abs(scale - 1) > 0.03)"""
+    assert page.evaluate(shrunk) == []
+
+
+# --- it answers -------------------------------------------------------------------------------------------------------
 
 
 def test_a_click_on_a_heading_sorts_the_lines(page):
@@ -270,8 +355,9 @@ def assert_accessible(page):
 @pytest.mark.parametrize(("width", "scheme"), LOOKS)
 def test_the_report_is_accessible(report, opened, width, scheme):
     page = opened(report[1], width, scheme)
-    page.locator("#patching .drawing").first.press("ArrowRight")
-    expect(page.locator("#tip")).to_be_visible()
+    walk(page)
+    point_at(page, enlivened(page.locator("#patching .drawing").first), series="test", key="0.4")
+    expect(page.locator("#vg-tooltip-element")).to_be_visible()
     assert_accessible(page)
     assert page.evaluate(PALE_LETTERS) == []
 
@@ -298,7 +384,7 @@ def test_ids_are_unique_and_references_lead_somewhere(still):
 
 
 def test_focus_can_be_seen(page):
-    page.locator("#patching .drawing").first.focus()
+    page.locator("#patching summary").first.focus()
     page.keyboard.press("Tab")
     expect(page.locator(":focus")).not_to_have_css("outline-style", "none")
 
@@ -348,7 +434,7 @@ def test_a_run_of_patching_alone_has_a_whole_page(tmp_path, opened, width):
     page = opened(tmp_path / "page.html", width)
     assert messages(page) == []
     assert whole_width(page) <= width
-    drawing = page.locator("#patching .drawing")
-    expect(drawing).to_have_count(1)
-    drawing.press("End")
-    expect(page.locator("#tip")).to_contain_text("α = 1, test")
+    expect(page.locator("#patching .drawing")).to_have_count(1)
+    drawing = enlivened(page.locator("#patching .drawing"))
+    point_at(page, drawing, series="test", key="1")
+    expect(page.locator("#vg-tooltip-element")).to_contain_text("mAP 43.4 %")

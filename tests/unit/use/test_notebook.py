@@ -13,11 +13,10 @@ NOTEBOOK = Path(__file__).parents[3] / "docs" / "use.ipynb"
 
 
 @pytest.mark.slow
-def test_the_notebook_runs_from_a_clone_with_a_run(run_folder, tmp_path, monkeypatch):
+def test_the_notebook_runs_from_a_clone_with_a_run(run_folder, tmp_path):
     shutil.copytree(run_folder, tmp_path / "results" / "demo")
     for band, values in zip(BANDS, random_pixels(height=64, width=64), strict=True):
         write_raster(tmp_path / "scene" / f"T33UUU_{band}.tif", values[None])
-    monkeypatch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     assert not any(cell.get("outputs") for cell in notebook.cells)
     client = NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(tmp_path)}})

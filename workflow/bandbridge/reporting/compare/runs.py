@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -141,26 +141,22 @@ def compare_runs(folders: Sequence[Path]) -> Comparison:
 
 
 def _read_runs(folders: Sequence[Path]) -> list[Run]:
-    names = [_name(folder) for folder in folders]
-    if len(set(names)) < len(names):
-        names = [str(folder) for folder in folders]
-    return [_read_run(folder, name) for folder, name in zip(folders, names, strict=True)]
+    runs = [_read_run(folder) for folder in folders]
+    if len({run.name for run in runs}) < len(runs):
+        return [replace(run, name=str(run.folder)) for run in runs]
+    return runs
 
 
-def _name(folder: Path) -> str:
-    """A run's name; 'paper-1' for the folder paper/seed-1 of a run with several seeds."""
-    seed = folder.name.removeprefix("seed-")
-    return f"{folder.parent.name}-{seed}" if seed != folder.name and seed.isdecimal() else folder.name
-
-
-def _read_run(folder: Path, name: str) -> Run:
+def _read_run(folder: Path) -> Run:
     paths = RunPaths(str(folder))
     table = Path(paths.metrics)
     if not table.is_file():
         raise UserError(f"{table} not found: {folder} contains no finished run. Run it first, or correct the name.")
-    config = Path(paths.config)
-    content = yaml.safe_load(config.read_text(encoding="utf-8")) if config.is_file() else None
-    return Run(name, folder, read_rows([table]), _curves(folder, content), content)
+    file = Path(paths.config)
+    config = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else None
+    # A run with several seeds has a folder for each: 'paper-1' is results/paper/seed-1.
+    name = f"{folder.parent.name}-{config['seed']}" if config and config.get("seeds") else folder.name
+    return Run(name, folder, read_rows([table]), _curves(folder, config), config)
 
 
 def _curves(folder: Path, config: Mapping[str, Any] | None) -> list[Curve]:

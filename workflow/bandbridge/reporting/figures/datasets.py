@@ -1,30 +1,35 @@
-"""Figures of a data set: samples per class, values per band, places on a map."""
+"""Charts of a data set: samples per class, values per band, places on a map."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+import altair as alt
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import PathPatch
-from matplotlib.path import Path
-from matplotlib.ticker import FuncFormatter, MaxNLocator, MultipleLocator
 from numpy.typing import NDArray
 
-from bandbridge.reporting.figures.style import (
-    COLOURS,
-    MODEL_COLOURS,
-    SPLIT_COLOURS,
-    SPLIT_NAMES,
-    WIDTH,
-    legend_label,
-    mark,
-    shortened,
-    styled,
+from bandbridge.reporting.figures.parts import (
+    PLAIN,
+    ROWS,
+    Row,
+    Spec,
+    chart_of,
+    colours,
+    faded,
+    fitted,
+    ink,
+    legend,
+    legend_filter,
+    names_axis,
+    scale,
+    stepped,
+    text,
+    tips,
+    zoom,
 )
+from bandbridge.reporting.figures.style import DASHED, DOTTED, MODEL_COLOURS, SOLID, SPLIT_COLOURS, SPLIT_NAMES, WIDTH
 
 MOST_POINTS = 4000
 # Up to the first number of bands are overlaid; up to the second, each has a curve; of more, quantiles are drawn.
@@ -35,48 +40,59 @@ LEAST_EXTENT, MARGIN, DOT = 0.02, 0.04, 1 / 220
 HALF_WORLD = 180
 # Round degrees between the lines of a map.
 STEPS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 90)
+# Strengths of the splits' colours, so that they stay apart in grey.
+SPLIT_STRENGTHS = {"train": 0.4, "val": 0.75, "test": 1.0}
+# Pixels: the lowest and the highest map, and the letters beside one.
+LEAST_HEIGHT, MOST_HEIGHT, BESIDE = 115, 480, 70
 
 
-@styled
-def class_counts(counts: pd.DataFrame) -> Figure:
+def class_counts(counts: pd.DataFrame) -> Spec:
     """Samples per class, stacked by split.
 
     Args:
         counts: index = classes from top to bottom, columns = splits.
     """
-    figure = Figure(figsize=(WIDTH, 0.7 + 0.235 * len(counts)), layout="constrained")
-    axes = figure.subplots()
-    y = np.arange(len(counts))
-    left = np.zeros(len(counts))
-    for split, values in counts.items():
-        colour = COLOURS[SPLIT_COLOURS[str(split)]]
-        name = SPLIT_NAMES[str(split)]
-        bars = axes.barh(y, values, left=left, height=0.62, color=colour, label=name)
-        for bar, (label, value) in zip(bars, values.items(), strict=True):
-            mark(bar, name, [f"{label}\n{value:,} {name} samples"], [str(label)])
-        left += values.to_numpy()
-    axes.set_yticks(y, shortened(counts.index))
-    axes.set_ylim(len(counts) - 0.5, -0.5)
-    axes.tick_params(axis="y", length=0, labelcolor=COLOURS["ink"])
-    axes.grid(visible=False, axis="y")
-    axes.spines["left"].set_visible(False)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
-    axes.xaxis.set_major_formatter(FuncFormatter(_with_commas))
-    axes.set_xlabel("samples")
-    figure.legend(loc="outside upper left", ncols=len(counts.columns), handlelength=0.9, columnspacing=1.2)
-    return figure
+    rows = [
+        {"key": str(name), "series": SPLIT_NAMES[str(split)], "place": place, "count": count, "samples": f"{count:,}"}
+        for name, of_class in counts.iterrows()
+        for place, (split, count) in enumerate(of_class.items())
+    ]
+    inks = {SPLIT_NAMES[split]: colour for split, colour in SPLIT_COLOURS.items() if split in counts}
+    strengths = {SPLIT_NAMES[split]: strength for split, strength in SPLIT_STRENGTHS.items() if split in counts}
+    shown = legend_filter()
+    bars = (
+        alt.Chart(ROWS)
+        .mark_bar(height={"band": 0.66}, stroke=ink("surface"), strokeWidth=0.5)
+        .encode(
+            x=alt.X("count:Q", stack=True, title="samples", axis=_whole_numbers()),
+            y=alt.Y(
+                "key:N", title=None, axis=names_axis(), scale=alt.Scale(domain=[text(name) for name in counts.index])
+            ),
+            color=alt.Color("series:N", scale=colours(inks), legend=legend(3)),
+            fillOpacity=alt.FillOpacity("series:O", scale=scale(strengths), legend=legend(3)),
+            opacity=faded(shown),
+            order=alt.Order("place:Q"),
+            tooltip=tips(key="class", series="split", samples="samples"),
+        )
+        .add_params(shown, zoom(axes=["x"]))
+    )
+    return chart_of(fitted(bars, height=stepped(counts.index, 20)), rows)
 
 
-def _with_commas(value: float, _: Any) -> str:
-    text = f"{value:,.0f}" if value == round(value) else f"{value:,.4g}"
-    return text.replace("-", "−")
+def _whole_numbers() -> alt.Axis:
+    return alt.Axis(format=",d", tickMinStep=1, tickCount=5)
+
+
+def with_commas(value: float) -> str:
+    """'1,234', '0.4321', with a true minus sign."""
+    shown = f"{value:,.0f}" if value == round(value) else f"{value:,.4g}"
+    return shown.replace("-", "−")
 
 
 # --- values ----------------------------------------------------------------------------------------------------------
 
 
-@styled
-def band_values(values: NDArray[Any], bands: Sequence[str], span: tuple[float, float], label: str) -> Figure:
+def band_values(values: NDArray[Any], bands: Sequence[str], span: tuple[float, float], label: str) -> Spec:
     """Distribution of the values of each band: up to three bands overlaid, more below each other.
 
     Args:
@@ -87,14 +103,15 @@ def band_values(values: NDArray[Any], bands: Sequence[str], span: tuple[float, f
     """
     edges = _edges(span, whole=values.dtype.kind in "ui")
     shares = [100 * np.histogram(column, edges)[0] / len(values) for column in values.T]
-    draw = _overlaid if len(bands) <= MOST_OVERLAID else _below_each_other
-    figure = draw(shares, edges, bands, values)
-    axes = figure.axes[0]
-    axes.set_xlim(edges[0], edges[-1])
-    axes.set_xlabel(label)
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=6))
-    axes.xaxis.set_major_formatter(FuncFormatter(_with_commas))
-    return figure
+    x = alt.X(
+        "value:Q",
+        title=text(label),
+        axis=alt.Axis(tickCount=6, format=PLAIN),
+        scale=alt.Scale(domain=[edges[0], edges[-1]], nice=False),
+    )
+    if len(bands) <= MOST_OVERLAID:
+        return _overlaid(shares, edges, bands, x)
+    return _below_each_other(shares, edges, bands, values, x)
 
 
 def _edges(span: tuple[float, float], whole: bool) -> NDArray[np.float64]:
@@ -107,48 +124,75 @@ def _edges(span: tuple[float, float], whole: bool) -> NDArray[np.float64]:
     return np.arange(low, high + width + 1, width) - 0.5
 
 
-def _overlaid(
-    shares: Sequence[NDArray[Any]], edges: NDArray[Any], bands: Sequence[str], values: NDArray[Any]
-) -> Figure:
-    figure = Figure(figsize=(WIDTH, 2.6), layout="constrained")
-    axes = figure.subplots()
+def _steps(band: str, share: NDArray[Any], edges: NDArray[Any]) -> list[Row]:
+    """The left edge of each bin and its share; the last edge repeats the last share."""
+    pairs = zip(edges, [*share, share[-1]], strict=True)
+    return [{"band": band, "value": float(low), "share": float(value)} for low, value in pairs]
+
+
+def _of_bins() -> list[alt.Tooltip]:
+    return [
+        alt.Tooltip("band:N"),
+        alt.Tooltip("value:Q", title="values from", format=PLAIN),
+        alt.Tooltip("share:Q", title="pixels, %", format=".3~r"),
+    ]
+
+
+def _overlaid(shares: Sequence[NDArray[Any]], edges: NDArray[Any], bands: Sequence[str], x: alt.X) -> Spec:
+    rows = [row for band, share in zip(bands, shares, strict=True) for row in _steps(str(band), share, edges)]
     named = {"red": "orange", "green": "green", "blue": "blue"}
-    for band, share, colour, line in zip(bands, shares, MODEL_COLOURS[1:], ("-", "--", ":"), strict=False):
-        shade = COLOURS[named.get(band.lower(), colour)]
-        mark(axes.stairs(share, edges, fill=True, color=shade, alpha=0.1, linewidth=0), band)
-        mark(axes.stairs(share, edges, color=shade, linestyle=line, linewidth=1.2, label=legend_label(band)), band)
-    axes.set_ylim(bottom=0)
-    axes.set_ylabel("pixels per bin, %")
-    figure.legend(loc="outside upper left", ncols=len(bands))
-    return figure
+    inks = {
+        str(band): named.get(str(band).lower(), colour) for band, colour in zip(bands, MODEL_COLOURS[1:], strict=False)
+    }
+    dashes = dict(zip(map(str, bands), (SOLID, DASHED, DOTTED), strict=False))
+    shown = legend_filter("band")
+    base = alt.Chart(ROWS).encode(
+        x=x,
+        y=alt.Y("share:Q", title="pixels per bin, %", axis=alt.Axis(tickCount=6), stack=None),
+        color=alt.Color("band:N", scale=colours(inks), legend=legend(3, lines=True)),
+        tooltip=_of_bins(),
+    )
+    area = base.mark_area(interpolate="step-after").encode(opacity=faded(shown, 0.1))
+    line = base.mark_line(interpolate="step-after", strokeWidth=1.5).encode(
+        strokeDash=alt.StrokeDash("band:N", scale=scale(dashes), legend=legend(3, lines=True)), opacity=faded(shown)
+    )
+    return chart_of(fitted(alt.layer(area, line.add_params(shown, zoom())), height=230), rows)
 
 
 def _below_each_other(
-    shares: Sequence[NDArray[Any]], edges: NDArray[Any], bands: Sequence[str], values: NDArray[Any]
-) -> Figure:
+    shares: Sequence[NDArray[Any]], edges: NDArray[Any], bands: Sequence[str], values: NDArray[Any], x: alt.X
+) -> Spec:
     """One curve per band, scaled to its peak, with a mark at its median."""
-    figure = Figure(figsize=(WIDTH, 0.7 + 0.27 * len(bands)), layout="constrained")
-    axes = figure.subplots()
-    for row, (share, column) in enumerate(zip(shares, values.T, strict=True)):
-        # The axis counts downwards.
-        top = row + 0.4 - 0.8 * share / max(share.max(), 1e-12)
-        axes.stairs(top, edges, baseline=row + 0.4, fill=True, color=COLOURS["blue"], alpha=0.25, linewidth=0)
-        axes.stairs(top, edges, baseline=None, color=COLOURS["blue"], linewidth=0.9)
+    rows: list[Row] = []
+    for place, (band, share, column) in enumerate(zip(bands, shares, values.T, strict=True)):
         middle = float(np.median(column))
-        (line,) = axes.plot([middle, middle], [row + 0.4, row - 0.4], color=COLOURS["orange"], linewidth=1.2)
-        mark(line, "median", [f"{bands[row]}\nmedian {_with_commas(middle, None)}"], [str(bands[row])])
-    axes.plot([], [], color=COLOURS["orange"], linewidth=1.2, label="median")
-    axes.set_yticks(np.arange(len(bands)), shortened(bands), color=COLOURS["ink"])
-    axes.set_ylim(len(bands) - 0.5, -0.5)
-    axes.tick_params(axis="y", length=0)
-    axes.grid(visible=False, axis="y")
-    axes.spines["left"].set_visible(False)
-    figure.legend(loc="outside upper left")
-    return figure
+        of_band = {"band": str(band), "place": place}
+        rows += [*_steps(str(band), share, edges), of_band | {"median": middle, "words": with_commas(middle)}]
+    y = alt.Y("share:Q", title=None, axis=None, scale=alt.Scale(nice=False))
+    base = alt.Chart().encode(x=x)
+    curves = base.transform_filter("isValid(datum.share)").encode(y=y, tooltip=_of_bins())
+    area = curves.mark_area(interpolate="step-after", color=ink("blue"), opacity=0.25, line=False)
+    line = curves.mark_line(interpolate="step-after", color=ink("blue"), strokeWidth=1)
+    median = (
+        base.transform_filter("isValid(datum.median)")
+        .mark_rule(color=ink("orange"), strokeWidth=1.8)
+        .encode(x=alt.X("median:Q"), tooltip=tips(band="band", words="median"))
+    )
+    header = alt.Header(
+        title=None, labelAngle=0, labelAlign="right", labelOrient="left", labelColor=ink("ink"), labelPadding=6
+    )
+    in_order = alt.EncodingSortField(field="place", op="max")
+    row = alt.Row("band:N", sort=in_order, header=header)
+    chart = (
+        alt.layer(area, line, median.add_params(zoom(axes=["x"])), data=ROWS)
+        .properties(width=WIDTH - BESIDE, height=22)
+        .facet(row=row, spacing=1, title=alt.Title("the upright line is the median", color=ink("muted"), fontSize=11))
+        .resolve_scale(y="independent")
+    )
+    return chart_of(chart, rows)
 
 
-@styled
-def band_spectrum(quantiles: pd.DataFrame, wavelengths: Sequence[float] | None, label: str) -> Figure:
+def band_spectrum(quantiles: pd.DataFrame, wavelengths: Sequence[float] | None, label: str) -> Spec:
     """Median and a range of values against wavelength, or against the number of the band.
 
     Args:
@@ -156,23 +200,32 @@ def band_spectrum(quantiles: pd.DataFrame, wavelengths: Sequence[float] | None, 
         wavelengths: of the bands in nanometres; None where unknown.
         label: of the values, with their unit.
     """
-    figure = Figure(figsize=(WIDTH, 2.8), layout="constrained")
-    axes = figure.subplots()
-    x = np.arange(1, len(quantiles) + 1) if wavelengths is None else np.asarray(wavelengths, float)
-    order = np.argsort(x, kind="stable")
-    low, middle, high = (quantiles[name].to_numpy(float)[order] for name in quantiles)
-    names = list(quantiles.columns)
-    axes.fill_between(
-        x[order], low, high, color=COLOURS["blue"], alpha=0.18, linewidth=0, label=f"{names[0]} to {names[2]}"
+    places = np.arange(1, len(quantiles) + 1) if wavelengths is None else np.asarray(wavelengths, float)
+    order = np.argsort(places, kind="stable")
+    low, middle, high = map(str, quantiles.columns)
+    rows = []
+    for place, band, values in zip(
+        places[order], quantiles.index[order], quantiles.to_numpy(float)[order], strict=True
+    ):
+        ends = f"{with_commas(values[0])} to {with_commas(values[2])}"
+        rows.append(
+            {"band": str(band), "x": place, "low": values[0], "median": values[1], "high": values[2], "ends": ends}
+        )
+    base = alt.Chart(ROWS).encode(
+        x=alt.X(
+            "x:Q",
+            title="band" if wavelengths is None else "wavelength, nm",
+            axis=alt.Axis(tickCount=6, format=PLAIN),
+            scale=alt.Scale(zero=False, nice=False),
+        ),
+        tooltip=[*tips(band="band", ends=f"{low} to {high}"), alt.Tooltip("median:Q")],
     )
-    axes.plot(x[order], middle, color=COLOURS["blue"], linewidth=1.2, label=names[1])
-    axes.set_xlim(x.min(), x.max())
-    axes.set_xlabel("band" if wavelengths is None else "wavelength, nm")
-    axes.set_ylabel(label)
-    axes.yaxis.set_major_formatter(FuncFormatter(_with_commas))
-    axes.xaxis.set_major_formatter(FuncFormatter(_with_commas))
-    figure.legend(loc="outside upper left", ncols=2)
-    return figure
+    y = {"type": "quantitative", "title": text(label), "axis": alt.Axis(format=PLAIN, tickCount=6)}
+    y["scale"] = alt.Scale(zero=False)
+    area = base.mark_area(color=ink("blue"), opacity=0.18).encode(y=alt.Y(field="low", **y), y2=alt.Y2("high"))
+    line = base.mark_line(color=ink("blue"), strokeWidth=1.5).encode(y=alt.Y(field="median", **y))
+    title = alt.Title(f"line: {middle}; area: {low} to {high}", color=ink("muted"))
+    return chart_of(fitted(alt.layer(area, line.add_params(zoom())), height=250, title=title), rows)
 
 
 # --- places ----------------------------------------------------------------------------------------------------------
@@ -198,8 +251,7 @@ def unbroken(longitudes: pd.Series) -> pd.Series:
     return eastwards if np.ptp(eastwards) < HALF_WORLD <= np.ptp(longitudes) else longitudes
 
 
-@styled
-def sample_map(places: pd.DataFrame) -> Figure:
+def sample_map(places: pd.DataFrame) -> Spec:
     """Places of samples, coloured by split, in degrees; the aspect ratio is right at the middle latitude.
 
     Args:
@@ -208,28 +260,57 @@ def sample_map(places: pd.DataFrame) -> Figure:
     west, east = _extent(places["lon"])
     south, north = _extent(places["lat"], 90)
     stretch = 1 / max(0.2, float(np.cos(np.radians((south + north) / 2))))
-    height = float(np.clip(0.85 * WIDTH * stretch * (north - south) / (east - west), 1.0, 4.2))
-    figure = Figure(figsize=(WIDTH, height + 0.8), layout="constrained")
-    axes = figure.subplots()
-    size = float(np.clip(70 / np.sqrt(len(places)), 1.5, 3.5))
-    for split, colour in SPLIT_COLOURS.items():
-        points = places.loc[places["split"] == split, ["lon", "lat"]].to_numpy(float)
-        if len(points):
-            mark(axes.add_patch(_dots(points, size, COLOURS[colour])), SPLIT_NAMES[split])
-            axes.plot([], [], marker="o", linestyle="none", color=COLOURS[colour], label=SPLIT_NAMES[split])
-    axes.set_xlim(west, east)
-    axes.set_ylim(south, north)
-    axes.set_aspect(stretch, adjustable="box")
-    _graticule(axes, east - west, north - south, height / stretch / (north - south))
-    figure.legend(loc="outside upper left", ncols=3, handletextpad=0.1, columnspacing=1.2)
-    return figure
+    width = float(WIDTH - BESIDE)
+    height = width * stretch * (north - south) / (east - west)
+    if height > MOST_HEIGHT:
+        width, height = max(width * MOST_HEIGHT / height, LEAST_HEIGHT), MOST_HEIGHT
+    height = max(height, LEAST_HEIGHT)
+    splits = {SPLIT_NAMES[split]: colour for split, colour in SPLIT_COLOURS.items() if split in set(places["split"])}
+    shown = legend_filter()
+    # Lines of no length with round ends: one path for all samples of a split, a fifth of the size of points. After
+    # each sample comes a place that is missing, which ends its line.
+    rows: list[Row] = [
+        {"series": SPLIT_NAMES[str(split)]}
+        | {axis: [end for degree in of_split[axis] for end in (float(degree), None)] for axis in ("lon", "lat")}
+        for split, of_split in places.groupby("split", sort=False)
+    ]
+    size = float(np.clip(110 / np.sqrt(len(places)), 2.4, 5.5))
+    dots = (
+        alt.Chart(ROWS)
+        .transform_flatten(["lon", "lat"])
+        .transform_window([{"op": "row_number", "as": "place"}])
+        .mark_line(strokeCap="round", strokeWidth=size, invalid="break-paths-show-path-domains")
+        .encode(
+            x=_degrees_axis(alt.X, "lon", (west, east), width, "EW"),
+            y=_degrees_axis(alt.Y, "lat", (south, north), height, "NS"),
+            color=alt.Color("series:N", scale=colours(splits), legend=legend(3)),
+            order=alt.Order("place:Q"),
+            opacity=faded(shown),
+        )
+        .properties(width=width, height=height)
+        .add_params(shown, zoom())
+    )
+    return chart_of(dots, rows, keeps_aspect=True)
 
 
-def _dots(points: NDArray[Any], size: float, colour: str) -> PathPatch:
-    """Lines of no length with round ends: one SVG element for all of them, a fifth of the size of markers."""
-    path = Path(np.repeat(points, 2, axis=0), np.tile([Path.MOVETO, Path.LINETO], len(points)))
-    path.should_simplify = False
-    return PathPatch(path, facecolor="none", edgecolor=colour, linewidth=size, capstyle="round")
+def _degrees_axis(channel: Any, field: str, span: tuple[float, float], pixels: float, sides: str) -> Any:
+    """Lines at round degrees, as many as their labels leave room for."""
+    low, high = span
+    most = float(np.clip(pixels / (75 if sides == "EW" else 30), 1, 6))
+    step = next((step for step in STEPS if (high - low) / step <= most), STEPS[-1])
+    values = [round(step * number, 6) for number in range(int(np.ceil(low / step)), int(np.floor(high / step)) + 1)]
+    shown = "abs((datum.value + 540) % 360 - 180)" if sides == "EW" else "abs(datum.value)"
+    positive = "(datum.value + 540) % 360 > 180" if sides == "EW" else "datum.value > 0"
+    size = f"format({shown}, '.4~f')"
+    side = f"({shown} === 0 || {shown} === 180 ? '' : {positive} ? ' {sides[0]}' : ' {sides[1]}')"
+    axis = alt.Axis(values=values, labelExpr=f"{size} + '°' + {side}")
+    return channel(
+        field=field,
+        type="quantitative",
+        title=None,
+        axis=axis,
+        scale=alt.Scale(domain=[low, high], nice=False, zero=False),
+    )
 
 
 def _extent(degrees: pd.Series, limit: float = np.inf) -> tuple[float, float]:
@@ -237,15 +318,6 @@ def _extent(degrees: pd.Series, limit: float = np.inf) -> tuple[float, float]:
     low, high = float(degrees.min()), float(degrees.max())
     margin = max(MARGIN * (high - low), (LEAST_EXTENT - (high - low)) / 2)
     return max(-limit, low - margin), min(limit, high + margin)
-
-
-def _graticule(axes: Axes, width: float, height: float, inches: float) -> None:
-    """Lines at round degrees, as many as their labels leave room for; `inches` is the width of a degree east."""
-    for axis, extent, sides, most in ((axes.xaxis, width, "EW", 1.3), (axes.yaxis, height, "NS", 3)):
-        lines = np.clip(most * extent * inches, 1, 6)
-        step = next((step for step in STEPS if extent / step <= lines), STEPS[-1])
-        axis.set_major_locator(MultipleLocator(step))
-        axis.set_major_formatter(FuncFormatter(lambda value, _, sides=sides: degrees(value, sides)))
 
 
 def degrees(value: float, sides: str, digits: int | None = None) -> str:

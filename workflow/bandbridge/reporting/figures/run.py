@@ -1,211 +1,278 @@
-"""Figures of the report about a run: the PAINT curve, trainings, and the stages' costs."""
+"""Charts of the report about a run: the PAINT curve, trainings, and the stages' costs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import altair as alt
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogFormatter, MaxNLocator
 
 from bandbridge.base.alphas import alpha_name
-from bandbridge.reporting.figures.style import (
-    COLOURS,
-    FULL_WIDTH,
-    MODEL_COLOURS,
-    MOST_STEPS,
-    SPLIT_NAMES,
-    WIDTH,
-    mark,
-    shortened,
-    styled,
+from bandbridge.reporting.figures.parts import (
+    PERCENT,
+    PLAIN,
+    ROWS,
+    Row,
+    Spec,
+    chart_of,
+    colours,
+    faded,
+    fitted,
+    halo,
+    ink,
+    legend,
+    legend_filter,
+    names_axis,
+    pointed,
+    reach,
+    scale,
+    score,
+    stepped,
+    text,
+    tips,
+    zoom,
 )
-from bandbridge.reporting.tables.all import Curve, metric_name, number, short_title
+from bandbridge.reporting.figures.style import DASHED, FULL_WIDTH, MODEL_COLOURS, MOST_STEPS, SOLID, SPLIT_NAMES, WIDTH
+from bandbridge.reporting.tables.all import Curve, metric_name, short_title
 
-SPLIT_STYLE: dict[str, dict[str, Any]] = {
-    "val": {
-        "linestyle": (0, (3, 2)),
-        "marker": "o",
-        "markerfacecolor": COLOURS["surface"],
-        "markersize": 3.5,
-        "linewidth": 1.1,
-    },
-    "test": {"linestyle": "-", "marker": "o", "markeredgecolor": COLOURS["surface"], "markeredgewidth": 0.6},
-}
 # (task, split, alpha) -> the ends of an interval, 0..1; the task is 'patching' or 'supported'.
 Intervals = Mapping[tuple[str, str, float], tuple[float, float]]
-
-
-def percent_axis(axis: Any) -> None:
-    """Label an axis of fractions in percent; values above 1 have no label."""
-    axis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: "" if value > 1.0001 else f"{100 * value:.4g}"))
+DASHES = scale({SPLIT_NAMES["val"]: DASHED, SPLIT_NAMES["test"]: SOLID})
+# Width of the letters beside an axis, which charts below each other do not count themselves.
+BESIDE = 60
 
 
 # --- the PAINT curve -------------------------------------------------------------------------------------------------
 
 
-@styled
-def paint_curve(curve: Curve, supported_title: str, intervals: Intervals | None = None) -> Figure:
+def paint_curve(curve: Curve, supported_title: str, intervals: Intervals | None = None) -> Spec:
     """Patching against supported metric, one point per alpha; the selected one is ringed."""
-    figure = Figure(figsize=(WIDTH, 3.4), layout="constrained")
-    axes = figure.subplots()
     titles = {"patching": short_title(curve.dataset), "supported": supported_title}
-    for split, look in SPLIT_STYLE.items():
-        x, y = curve.points[f"supported_{split}"], curve.points[f"patching_{split}"]
-        if not (x.notna() & y.notna()).any():
-            continue
-        colour = COLOURS["blue" if split == "test" else "muted"]
-        (line,) = axes.plot(x, y, color=colour, label=SPLIT_NAMES[split], **look)
-        _mark_alphas(line, curve, split, titles, intervals or {})
-        chosen = curve.at(curve.selected)
-        _ring(axes, chosen[f"supported_{split}"], chosen[f"patching_{split}"], SPLIT_NAMES[split])
-    # Names are on the outer side of the curve, to the right, where they need room.
-    left, right = axes.get_xlim()
-    axes.set_xlim(left, right + 0.2 * (right - left))
-    axes.margins(y=0.12)
-    _name_points(axes, curve)
-    axes.set_xlabel(f"{supported_title}: {curve.metric('supported')}, %")
-    axes.set_ylabel(f"{titles['patching']}: {curve.metric('patching')}, %")
-    percent_axis(axes.xaxis)
-    percent_axis(axes.yaxis)
-    axes.legend(loc="lower left")
-    return figure
+    axes = {task: f"{text(title)}: {curve.metric(task)}, %" for task, title in titles.items()}
+    rows = [row for split in SPLIT_NAMES if split != "train" for row in _front(curve, split, titles, intervals or {})]
+    shown, at = legend_filter(), pointed()
+    span = [row["x"] for row in rows]
+    low, high = min(span), max(span)
+    margin = 0.04 * (high - low) or 1.0
+    base = alt.Chart(ROWS).encode(
+        # Names are on the outer side of the curve, to the right, where they need room.
+        x=alt.X(
+            "x:Q",
+            title=axes["supported"],
+            axis=PERCENT,
+            scale=alt.Scale(domain=[low - margin, high + 8 * margin], nice=False),
+        ),
+        y=alt.Y("y:Q", title=axes["patching"], axis=PERCENT, scale=alt.Scale(zero=False, nice=False, padding=26)),
+        opacity=faded(shown),
+    )
+    inks = colours({SPLIT_NAMES["val"]: "muted", SPLIT_NAMES["test"]: "blue"})
+    line = base.mark_line(strokeWidth=2).encode(
+        color=alt.Color("series:N", scale=inks, legend=legend(lines=True)),
+        order=alt.Order("alpha:Q"),
+        strokeDash=alt.StrokeDash("series:N", scale=DASHES, legend=legend(lines=True)),
+    )
+    points = base.mark_point(size=55, strokeWidth=1.5, opacity=1).encode(
+        stroke=alt.Stroke("series:N", scale=inks, legend=legend(lines=True)),
+        fill=_hollow_unless_test("blue"),
+        tooltip=tips(label="α", series="split", patching="patching task", supported="supported task"),
+    )
+    ring = base.transform_filter("datum.chosen").mark_point(size=320, filled=False, strokeWidth=1.6)
+    names = base.transform_filter("isValid(datum.name)").mark_text(
+        align="left", baseline="middle", dx=alt.ExprRef("datum.dx"), dy=alt.ExprRef("datum.dy")
+    )
+    chart = alt.layer(
+        line.add_params(shown),
+        points.add_params(at, zoom()),
+        ring.encode(color=alt.value(ink("orange"))),
+        halo(points, at),
+        reach(points),
+        names.encode(text=alt.Text("name:N"), color=alt.value(ink("ink"))),
+    )
+    return chart_of(fitted(chart, height=320), rows)
 
 
-def _mark_alphas(line: Any, curve: Curve, split: str, titles: Mapping[str, str], intervals: Intervals) -> None:
-    """Tips for the drawn points of a line: alpha, and the score per task in `titles`."""
-    drawn = curve.points[[f"{task}_{split}" for task in titles]].notna().all(axis=1)
-    alphas = [float(alpha) for alpha in curve.points.loc[drawn, "alpha"]]
-    tips = []
-    for alpha in alphas:
-        chosen = ", selected" if alpha == curve.selected else ""
-        lines = [f"α = {alpha_name(alpha)}, {SPLIT_NAMES[split]}{chosen}"]
-        for task, title in titles.items():
-            value = curve.at(alpha)[f"{task}_{split}"]
-            span = interval(intervals.get((task, split, alpha)))
-            lines.append(f"{title}: {curve.metric(task)} {number(100 * value)} %{span}")
-        tips.append("\n".join(lines))
-    mark(line, SPLIT_NAMES[split], tips, [f"alpha {alpha_name(alpha)}" for alpha in alphas])
+def _hollow_unless_test(colour: str) -> Any:
+    """Points of the test split are filled, those of validation are not."""
+    return alt.when("datum.series === 'test'").then(alt.value(ink(colour))).otherwise(alt.value(ink("surface")))
 
 
-def interval(ends: tuple[float, float] | None) -> str:
-    """' (31.0 to 38.5)', of fractions; empty without an interval."""
-    if ends is None or not all(np.isfinite(ends)):
-        return ""
-    return f" ({number(100 * ends[0])} to {number(100 * ends[1])})"
-
-
-def _ring(axes: Axes, x: float, y: float, series: str) -> None:
-    look: dict[str, Any] = {"markerfacecolor": "none", "markeredgecolor": COLOURS["orange"]}
-    (ring,) = axes.plot(x, y, linestyle="none", marker="o", markersize=10, **look)
-    mark(ring, series)
-
-
-def _name_points(axes: Axes, curve: Curve) -> None:
-    """Names beside the points of alpha 0, 1 and the selected one, on the test line if there is one."""
-    split = "test" if curve.points["patching_test"].notna().any() else "val"
+def _front(curve: Curve, split: str, titles: Mapping[str, str], intervals: Intervals) -> Iterator[Row]:
+    """The points of the patching against the supported task, with the names of the ends and of the selected one."""
+    named = "test" if curve.points["patching_test"].notna().any() else "val"
     names = {0.0: "zero-shot", 1.0: "fine-tuned"}
     names[curve.selected] = ", ".join(filter(None, [names.get(curve.selected), f"α = {alpha_name(curve.selected)}"]))
-    for alpha, name in names.items():
-        point = curve.at(alpha)
-        if pd.isna(point[f"supported_{split}"]):
-            continue
-        axes.annotate(
-            name,
-            (point[f"supported_{split}"], point[f"patching_{split}"]),
-            xytext={0.0: (9, -4), 1.0: (4, 7)}.get(alpha, (9, 3)),
-            textcoords="offset points",
-            color=COLOURS["orange" if alpha == curve.selected else "ink"],
-        )
+    places = {0.0: (12, 5), 1.0: (8, -13)}
+    for row in _alphas(curve, split, tuple(titles), intervals):
+        alpha = row["alpha"]
+        if alpha in names and split == named:
+            dx, dy = places.get(alpha, (14, -3))
+            row |= {"name": names[alpha], "dx": dx, "dy": dy}
+        yield row | {"x": 100 * curve.at(alpha)[f"supported_{split}"], "y": 100 * curve.at(alpha)[f"patching_{split}"]}
 
 
-@styled
-def paint_by_alpha(curve: Curve, supported_title: str, intervals: Intervals | None = None) -> Figure:
+def _alphas(curve: Curve, split: str, roles: Sequence[str], intervals: Intervals) -> Iterator[Row]:
+    """A row for each alpha with a value for all of the tasks: what it is, and each task's score in words."""
+    drawn = curve.points[[f"{task}_{split}" for task in roles]].notna().all(axis=1)
+    for alpha in map(float, curve.points.loc[drawn, "alpha"]):
+        chosen = alpha == curve.selected
+        scores = {}
+        for task in roles:
+            value = float(curve.at(alpha)[f"{task}_{split}"])
+            scores[task] = f"{curve.metric(task)} {score(value, intervals.get((task, split, alpha)))}"
+        yield {
+            "series": SPLIT_NAMES[split],
+            "alpha": alpha,
+            "label": f"{alpha_name(alpha)}{', selected' if chosen else ''}",
+            "key": alpha_name(alpha),
+            "chosen": chosen,
+            **scores,
+        }
+
+
+def paint_by_alpha(curve: Curve, supported_title: str, intervals: Intervals | None = None) -> Spec:
     """The two tasks' metrics against alpha, each in a panel with a separate scale; a line marks the selected alpha."""
     tasks = [("patching", short_title(curve.dataset), "blue")]
     if curve.has_supported:
         tasks.append(("supported", supported_title, "green"))
-    figure = Figure(figsize=(WIDTH, 1.7 * len(tasks) if len(tasks) > 1 else 2.6), layout="constrained")
-    panels = figure.subplots(len(tasks), sharex=True, squeeze=False)[:, 0]
-    for axes, (task, title, colour) in zip(panels, tasks, strict=True):
-        for split, look in SPLIT_STYLE.items():
-            column = f"{task}_{split}"
-            if not curve.points[column].notna().any():
-                continue
-            if f"{column}_ci_low" in curve.points:
-                low, high = curve.points[f"{column}_ci_low"], curve.points[f"{column}_ci_high"]
-                band = axes.fill_between(
-                    curve.points["alpha"], low, high, color=COLOURS[colour], alpha=0.1, linewidth=0
-                )
-                mark(band, SPLIT_NAMES[split])
-            (line,) = axes.plot(
-                curve.points["alpha"], curve.points[column], color=COLOURS[colour], label=SPLIT_NAMES[split], **look
-            )
-            _mark_alphas(line, curve, split, {task: title}, intervals or {})
-        axes.axvline(curve.selected, color=COLOURS["orange"], linewidth=1)
-        axes.set_title(f"{title}: {curve.metric(task)}, %")
-        percent_axis(axes.yaxis)
-    panels[0].legend(loc="best", ncols=2)
-    panels[-1].set_xlabel("α")
-    return figure
+    rows, panels = [], []
+    shown, at = legend_filter(), pointed()
+    for task, title, colour in tasks:
+        for split in ("val", "test"):
+            rows += list(_against_alpha(curve, task, split, intervals or {}))
+        panel = _alpha_panel(task, colour, shown, at, is_last=task == tasks[-1][0])
+        heading = f"{text(title)}: {curve.metric(task)}, %"
+        panels.append(panel.properties(title=heading, height=150 if len(tasks) > 1 else 260))
+    rows.append({"task": "selected", "alpha": curve.selected})
+    return chart_of(alt.vconcat(*panels, spacing=14), rows)
+
+
+def _against_alpha(curve: Curve, task: str, split: str, intervals: Intervals) -> Iterator[Row]:
+    column = f"{task}_{split}"
+    for row in _alphas(curve, split, (task,), intervals):
+        point = curve.at(row["alpha"])
+        row |= {"task": task, "score": row.pop(task), "value": 100 * point[column]}
+        if f"{column}_ci_low" in curve.points:
+            row |= {"low": 100 * point[f"{column}_ci_low"], "high": 100 * point[f"{column}_ci_high"]}
+        yield row
+
+
+def _alpha_panel(task: str, colour: str, shown: alt.Parameter, at: alt.Parameter, is_last: bool) -> Any:
+    base = (
+        alt.Chart(ROWS)
+        .transform_filter(f"datum.task === '{task}'")
+        .encode(
+            x=alt.X(
+                "alpha:Q",
+                title="α" if is_last else None,
+                axis=alt.Axis(tickCount=6),
+                scale=alt.Scale(nice=False, padding=6),
+            ),
+            y=alt.Y("value:Q", title=None, axis=PERCENT, scale=alt.Scale(zero=False)),
+            opacity=faded(shown),
+        )
+    )
+    band = base.mark_area(color=ink(colour)).encode(
+        y=alt.Y("low:Q", title=None), y2=alt.Y2("high"), opacity=faded(shown, 0.12), detail=alt.Detail("series:N")
+    )
+    line = base.mark_line(color=ink(colour), strokeWidth=2).encode(
+        strokeDash=alt.StrokeDash("series:N", scale=DASHES, legend=legend(lines=True))
+    )
+    points = base.mark_point(size=45, strokeWidth=1.5, color=ink(colour)).encode(
+        fill=_hollow_unless_test(colour), tooltip=tips(label="α", series="split", score="score")
+    )
+    chosen = (
+        alt.Chart(ROWS)
+        .transform_filter("datum.task === 'selected'")
+        .mark_rule(color=ink("orange"), strokeWidth=1.4)
+        .encode(x=alt.X("alpha:Q"))
+    )
+    # Parameters are of the whole chart, but each panel is zoomed by itself.
+    of_all = [shown, at] if task == "patching" else []
+    line = line.add_params(*of_all, zoom(f"zoom_{task}"))
+    layers = alt.layer(band, chosen, line, points, halo(points, at), reach(points))
+    return layers.properties(width=WIDTH - BESIDE)
 
 
 # --- training --------------------------------------------------------------------------------------------------------
 
 
-@styled
-def training_curves(history: Sequence[Mapping[str, float]]) -> Figure:
+def training_curves(history: Sequence[Mapping[str, float]]) -> Spec:
     """Losses, validation scores and learning rate of one training against its steps."""
     frame = pd.DataFrame(history).set_index("step")
     terms = [str(name) for name in frame.columns if name not in ("epoch", "learning_rate", "gradient_norm")]
     scores = [name for name in terms if name.startswith("val_") and name.removeprefix("val_") not in terms]
     losses = [name for name in terms if name not in scores]
-    heights = {"Loss": 1.6, "Validation, %": 1.6 if scores else 0, "Learning rate": 1.0}
-    heights = {title: height for title, height in heights.items() if height}
-    figure = Figure(figsize=(WIDTH, sum(heights.values()) + 0.4), layout="constrained")
-    axes = figure.subplots(len(heights), sharex=True, height_ratios=list(heights.values()))
-    panels: dict[str, Axes] = dict(zip(heights, axes, strict=True))
-    _training_lines(panels["Loss"], "Loss", frame[losses])
+    span = (float(frame.index.min()), float(frame.index.max()))
+    named = dict.fromkeys(metric_name(name.removeprefix("val_")) for name in [*losses, *scores])
+    looks = {name: MODEL_COLOURS[1 + place % (len(MODEL_COLOURS) - 1)] for place, name in enumerate(named)}
+    rows = list(_training_rows("loss", frame[losses]))
+    panels = [_training_panel("loss", "Loss", frame[losses], looks, span)]
     if scores:
-        _training_lines(panels["Validation, %"], "Validation, %", frame[scores])
-        percent_axis(panels["Validation, %"].yaxis)
-    _learning_rate(panels["Learning rate"], frame["learning_rate"].dropna())
-    return figure
+        rows += list(_training_rows("score", 100 * frame[scores]))
+        panels.append(_training_panel("score", "Validation, %", frame[scores], looks, span))
+    rates = _thinned(frame["learning_rate"].dropna())
+    rows += [{"panel": "rate", "step": step, "value": rate} for step, rate in rates.items()]
+    panels.append(_rate_panel(f"Learning rate, at most {rates.max():.2g}", span))
+    return chart_of(alt.vconcat(*panels, spacing=14), rows)
 
 
-def _training_lines(axes: Axes, title: str, frame: pd.DataFrame) -> None:
-    """A line per column; the training and the validation line of the same term share a colour."""
-    terms = list(dict.fromkeys(str(name).removeprefix("val_") for name in frame.columns))
-    colours = dict(zip(terms, MODEL_COLOURS[1:], strict=False))
+def _training_rows(panel: str, frame: pd.DataFrame) -> Iterator[Row]:
     for name, values in frame.items():
         term = str(name).removeprefix("val_")
-        points = _thinned(values.dropna())
-        look: dict[str, Any] = (
-            {} if name == term else {"linestyle": (0, (3, 2)), "marker": "o" if len(points) < 50 else None}
+        for step, value in _thinned(values.dropna()).items():
+            kind = SPLIT_NAMES["train" if name == term else "val"]
+            yield {"panel": panel, "series": metric_name(term), "kind": kind, "step": step, "value": value}
+
+
+def _training_panel(
+    panel: str, title: str, frame: pd.DataFrame, looks: Mapping[str, str], span: tuple[float, float]
+) -> Any:
+    """A line per column; the training and the validation line of the same term share a colour."""
+    shown = legend_filter(name=f"shown_{panel}")
+    dashes = scale({SPLIT_NAMES["train"]: SOLID, SPLIT_NAMES["val"]: DASHED})
+    base = (
+        alt.Chart(ROWS, title=title)
+        .transform_filter(f"datum.panel === '{panel}'")
+        .encode(
+            x=_steps(span),
+            y=alt.Y("value:Q", title=None, axis=alt.Axis(tickCount=5), scale=alt.Scale(zero=False, padding=4)),
+            color=alt.Color("series:N", scale=colours(looks), legend=legend(3, lines=True)),
+            opacity=faded(shown),
         )
-        label = "_" if name != term and term in frame else metric_name(term)
-        colour = COLOURS[colours.get(term, "muted")]
-        (line,) = axes.plot(points.index, points, color=colour, markersize=2.5, linewidth=1.1, label=label, **look)
-        kind = "validation" if name != term else metric_name(term)
-        tips = [f"{kind}, step {step:,}\n{metric_name(term)} {value:.4g}" for step, value in points.items()]
-        mark(line, kind if name != term and term in frame else metric_name(term), tips if "marker" in look else ())
-    if any(f"val_{term}" in frame and term in frame for term in terms):
-        axes.plot([], [], color=COLOURS["muted"], linestyle=(0, (3, 2)), linewidth=1.1, label="validation")
-    axes.set_title(title)
-    axes.legend(loc="best", ncols=2)
+    )
+    points = base.mark_point(size=16, filled=True).encode(
+        detail=alt.Detail("kind:N"), tooltip=[*tips(series="term", kind="split"), *_step_and_value()]
+    )
+    dashed = alt.StrokeDash("kind:N", scale=dashes, legend=legend(2, lines=True, stroke="muted"))
+    lines = base.mark_line(strokeWidth=1.5).encode(strokeDash=dashed)
+    if len(frame) > MOST_STEPS // 4:
+        points = points.transform_filter(f"datum.kind === '{SPLIT_NAMES['val']}'")
+        lines = lines.encode(tooltip=[*tips(series="term", kind="split")])
+    layers = alt.layer(lines, points.add_params(shown, zoom(f"zoom_{panel}")))
+    return layers.properties(width=WIDTH - BESIDE, height=150)
 
 
-def _learning_rate(axes: Axes, rates: pd.Series) -> None:
-    rates = _thinned(rates)
-    axes.plot(rates.index, rates, color=COLOURS["muted"], linewidth=1.1)
-    axes.set_title(f"Learning rate, at most {rates.max():.2g}")
-    axes.set_ylim(bottom=0)
-    axes.set_yticks([])
-    axes.set_xlabel("step")
+def _steps(span: tuple[float, float], title: str | None = None) -> alt.X:
+    """The axis of steps, the same in all panels."""
+    axis = alt.Axis(tickCount=6, format=",d")
+    return alt.X("step:Q", title=title, axis=axis, scale=alt.Scale(domain=list(span), padding=4))
+
+
+def _step_and_value() -> list[alt.Tooltip]:
+    return [alt.Tooltip("step:Q", format=","), alt.Tooltip("value:Q", format=".4~g")]
+
+
+def _rate_panel(title: str, span: tuple[float, float]) -> Any:
+    nothing = alt.Axis(labels=False, ticks=False)
+    return (
+        alt.Chart(ROWS, title=title)
+        .transform_filter("datum.panel === 'rate'")
+        .mark_line(color=ink("muted"), strokeWidth=1.5)
+        .encode(x=_steps(span, "step"), y=alt.Y("value:Q", title=None, axis=nothing))
+        .properties(width=WIDTH - BESIDE, height=80)
+    )
 
 
 def _thinned(values: pd.Series) -> pd.Series:
@@ -216,36 +283,47 @@ def _thinned(values: pd.Series) -> pd.Series:
 # --- cost ------------------------------------------------------------------------------------------------------------
 
 
-@styled
-def stage_costs(seconds: pd.Series, memory: pd.Series) -> Figure:
+def stage_costs(seconds: pd.Series, memory: pd.Series) -> Spec:
     """Time and peak memory of each stage, as bars side by side; both axes are logarithmic.
 
     Args:
         seconds: by stage from top to bottom; NaN where unknown.
         memory: in megabytes, like `seconds`.
     """
-    figure = Figure(figsize=(FULL_WIDTH, 0.7 + 0.24 * len(seconds)), layout="constrained")
-    times, sizes = figure.subplots(1, 2, sharey=True)
-    y = np.arange(len(seconds))
-    for axes, values, colour, label, unit in (
-        (times, seconds, "blue", "all jobs' time, s", "s"),
-        (sizes, memory, "green", "peak memory, MB", "MB"),
+    stages = list(map(str, seconds.index))
+    rows, panels = [], []
+    for kind, values, colour, label, unit in (
+        ("time", seconds, "blue", "all jobs' time, s", "s"),
+        ("memory", memory, "green", "peak memory, MB", "MB"),
     ):
-        measured = values.notna() & (values > 0)
-        low = 10 ** np.floor(np.log10(0.99 * values[measured].min())) if measured.any() else 1
-        axes.set_xscale("log")
-        axes.hlines(y[measured], low, values[measured], color=COLOURS[colour], linewidth=5, alpha=0.35)
-        (dots,) = axes.plot(values[measured], y[measured], linestyle="none", marker="o", color=COLOURS[colour])
-        tips = [f"{stage}\n{value:,.4g} {unit}" for stage, value in values[measured].items()]
-        mark(dots, "", tips, [str(stage) for stage in seconds.index[measured]])
-        axes.set_xlim(left=low)
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,g}"))
-        # The default formatter writes maths, which is off.
-        axes.xaxis.set_minor_formatter(LogFormatter())
-        axes.set_xlabel(label)
-        axes.grid(visible=False, axis="y")
-        axes.tick_params(axis="y", length=0, labelcolor=COLOURS["ink"])
-        axes.spines["left"].set_visible(False)
-    times.set_yticks(y, shortened(seconds.index))
-    times.set_ylim(len(seconds) - 0.5, -0.5)
-    return figure
+        measured = values[values.notna() & (values > 0)]
+        low = float(10 ** np.floor(np.log10(0.99 * measured.min()))) if len(measured) else 1.0
+        rows += [
+            {"kind": kind, "key": str(stage), "value": value, "low": low, "cost": f"{value:,.4g} {unit}"}
+            for stage, value in measured.items()
+        ]
+        axis = names_axis() if kind == "time" else alt.Axis(labels=False, title=None, domain=False, ticks=False)
+        panels.append(_cost_panel(kind, stages, axis, colour, label, low))
+    return chart_of(alt.hconcat(*panels, spacing=24), rows, wide=True)
+
+
+def _cost_panel(kind: str, stages: Sequence[str], axis: alt.Axis, colour: str, label: str, low: float) -> Any:
+    x = alt.X(
+        "value:Q",
+        title=label,
+        scale=alt.Scale(type="log", domainMin=low, nice=True),
+        axis=alt.Axis(format=PLAIN, tickCount=5, labelOverlap="greedy"),
+    )
+    base = (
+        alt.Chart(ROWS)
+        .transform_filter(f"datum.kind === '{kind}'")
+        .encode(
+            x=x,
+            y=alt.Y("key:N", axis=axis, scale=alt.Scale(domain=list(map(text, stages)))),
+            tooltip=tips(key="stage", cost=kind),
+        )
+    )
+    bars = base.mark_rule(strokeWidth=6, opacity=0.35, color=ink(colour)).encode(x2=alt.X2("low"))
+    dots = base.mark_point(size=60, filled=True, opacity=1, color=ink(colour))
+    width = (FULL_WIDTH - 170) / 2
+    return alt.layer(bars, dots).properties(width=width, height=stepped(stages, 24))

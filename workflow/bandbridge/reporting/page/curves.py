@@ -12,8 +12,8 @@ from bandbridge.base.checksums import open_verified
 from bandbridge.base.paths import EncoderName
 from bandbridge.config.lines import lines, model_at, nomenclature_of, tasks
 from bandbridge.reporting.figures import run as plots
+from bandbridge.reporting.figures.drawing import Album, Plot
 from bandbridge.reporting.figures.run import Intervals
-from bandbridge.reporting.figures.style import Album, Plot
 from bandbridge.reporting.tables.all import Curve, main_metric, short_title
 from bandbridge.reporting.tables.model import percent
 
@@ -143,5 +143,10 @@ def training_plot(training: Mapping[str, Any], album: Album) -> Plot:
         caption += f" Computed in {', then in '.join(computed)}."
     caption += "".join(f" {text}" for text in noted)
     name = "-".join(["training", training["kind"], ".".join([training["name"], *_tag(training)])])
-    figure = plots.training_curves(history)
-    return album.plot(figure, name, caption, f"{training_name(training)}. {caption}", pd.DataFrame(history))
+    chart, data = plots.training_curves(history), pd.DataFrame(history)
+    return album.plot(chart, name, caption, f"{training_name(training)}. {caption}", data, _epochs(data))
+
+
+def _epochs(data: pd.DataFrame) -> pd.DataFrame:
+    """The last values of each epoch, its validation among them."""
+    return data.groupby("epoch", as_index=False).last()

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from bandbridge.catalogue.sensors import composite
 from bandbridge.reporting.figures import datasets as plots_datasets
-from bandbridge.reporting.figures.style import MOST_CLASSES, SPLIT_NAMES, Album, Plot
+from bandbridge.reporting.figures.drawing import NOTHING, Album, Plot
+from bandbridge.reporting.figures.style import MOST_CLASSES, SPLIT_NAMES
 from bandbridge.reporting.page.quarantine import Quarantine, read_quarantine, rough_percent
 from bandbridge.reporting.thumbnails import png_uri
 from bandbridge.store.dataset import Samples, Store
@@ -201,9 +202,9 @@ def _class_counts(path: Path, nomenclature: str, album: Album) -> ClassCounts:
     if without:
         caption += f" {without:,} {'sample has' if without == 1 else 'samples have'} no class in it."
     alt = f"Bars: samples of each class of {nomenclature} in each split; the numbers are in the table below. {caption}"
-    figure = plots_datasets.class_counts(largest_first.iloc[:MOST_CLASSES])
+    chart = plots_datasets.class_counts(largest_first.iloc[:MOST_CLASSES])
     data = counts.rename_axis("class").reset_index()
-    plot = album.plot(figure, f"counts-{store.attrs['dataset']}-{nomenclature}", caption, alt, data)
+    plot = album.plot(chart, f"counts-{store.attrs['dataset']}-{nomenclature}", caption, alt, data, NOTHING)
     return ClassCounts(nomenclature, counts, samples, plot)
 
 
@@ -258,12 +259,12 @@ def _band_values(store: Store, values: NDArray[Any], shape: tuple[int, int], rea
     if len(bands) > plots_datasets.MOST_CURVES:
         waves = store.facts.get("wavelengths")
         waves = [waves[number] for number in kept] if waves and None not in waves else None
-        figure = plots_datasets.band_spectrum(quantiles, waves, label)
+        chart = plots_datasets.band_spectrum(quantiles, waves, label)
         what = "The line is the median of each band, the area covers the values from 5 to 95 %."
         outside = f"All values are between {_number(values.min())} and {_number(values.max())}."
     else:
         span = _span(values)
-        figure = plots_datasets.band_values(values, bands, span, label)
+        chart = plots_datasets.band_values(values, bands, span, label)
         curves = "" if len(bands) <= plots_datasets.MOST_OVERLAID else " Each curve is scaled to its peak."
         what = f"How often each value occurs, by band.{curves}"
         outside = _outside(values, span)
@@ -280,7 +281,7 @@ def _band_values(store: Store, values: NDArray[Any], shape: tuple[int, int], rea
     more = "; the others are in the table below" if len(bands) > MOST_BANDS_LISTED else ""
     alt = f"{caption} Medians: {medians}{more}."
     data = quantiles.rename_axis("band").reset_index()
-    return BandValues(store.modality, album.plot(figure, f"bands-{name}", caption, alt, data), quantiles)
+    return BandValues(store.modality, album.plot(chart, f"bands-{name}", caption, alt, data, NOTHING), quantiles)
 
 
 def _span(values: NDArray[Any]) -> tuple[float, float]:
@@ -319,7 +320,15 @@ def _map(dataset: str, splits: Mapping[str, Samples], album: Album) -> Plot | No
     drawn = plots_datasets.drawn_places(places)
     caption = _map_caption(places, drawn, sum(map(len, splits.values())))
     alt = f"Map of the samples, coloured by split. {caption}"
-    return album.plot(plots_datasets.sample_map(drawn), f"map-{dataset}", caption, alt, drawn)
+    chart = plots_datasets.sample_map(drawn)
+    return album.plot(chart, f"map-{dataset}", caption, alt, drawn, _extents(places))
+
+
+def _extents(places: pd.DataFrame) -> pd.DataFrame:
+    """The number of samples of each split, and the ends of their coordinates in degrees."""
+    by_split = places.groupby("split", sort=False)
+    ends = {f"{which} {axis}": by_split[axis].agg(which) for axis in ("lat", "lon") for which in ("min", "max")}
+    return pd.DataFrame({"samples": by_split.size(), **ends}).reset_index()
 
 
 def _map_caption(places: pd.DataFrame, drawn: pd.DataFrame, samples: int) -> str:

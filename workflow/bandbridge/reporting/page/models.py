@@ -9,7 +9,8 @@ import pandas as pd
 from bandbridge.base.paths import EncoderName, is_on_a_line
 from bandbridge.config.lines import tasks
 from bandbridge.reporting.figures import models as plots_models
-from bandbridge.reporting.figures.style import MODEL_COLOURS, MOST_CLASSES, Album, Plot
+from bandbridge.reporting.figures.drawing import NOTHING, Album, Plot
+from bandbridge.reporting.figures.style import MODEL_COLOURS, MOST_CLASSES
 from bandbridge.reporting.tables.all import (
     PER_CLASS,
     Curve,
@@ -119,7 +120,7 @@ def _class_scores(
     listed = ", ".join(map(str, plotted.columns))
     alt = f"{caption} {len(scores)} classes, {listed}; the numbers are in the table below."
     data = scores.reset_index()
-    plot = album.plot(plots_models.per_class(plotted), name, f"{caption} {what}", alt, data)
+    plot = album.plot(plots_models.per_class(plotted), name, f"{caption} {what}", alt, data, NOTHING)
     counts = rows.groupby("class")["n"].max()
     return ClassScores(title, plot, 100 * scores, counts, 100 * gain.loc[order] if improved != base else None)
 

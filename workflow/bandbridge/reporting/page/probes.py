@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from bandbridge.reporting.figures import models as plots_models
-from bandbridge.reporting.figures.style import Album, Plot
+from bandbridge.reporting.figures.drawing import Album, Plot
 from bandbridge.reporting.page.models import drawn_models, prompts_of_tasks
 from bandbridge.reporting.tables.all import Curve, headline, metric_name, short_title, shown_models
 from bandbridge.reporting.tables.model import distinct_titles, percent
@@ -66,8 +66,8 @@ def _probe_plot(dataset: str, nomenclature: str, rows: pd.DataFrame, names: Mapp
     # Models from top to bottom in the order of tables, whatever kinds they have.
     ordered = rows[columns].assign(model=pd.Categorical(rows["model"], [names[name] for name in drawn]))
     ordered = ordered.sort_values("model", kind="stable").assign(model=lambda frame: frame["model"].astype(str))
-    figure = plots_models.probes(ordered, metric)
-    return album.plot(figure, f"probes-{dataset}-{nomenclature}", caption, alt, ordered)
+    chart = plots_models.probes(ordered, metric)
+    return album.plot(chart, f"probes-{dataset}-{nomenclature}", caption, alt, ordered)
 
 
 def _shots_plot(dataset: str, nomenclature: str, rows: pd.DataFrame, names: Mapping[str, str], album: Album) -> Plot:
@@ -89,6 +89,6 @@ def _shots_plot(dataset: str, nomenclature: str, rows: pd.DataFrame, names: Mapp
         caption += f" {len(drawn)} of {len(best)} models."
     last = plotted[plotted["k"] == ks[-1]]
     spoken = ", ".join(f"{row.model} {percent(row.value)}" for row in last.itertuples())
-    figure = plots_models.shots(plotted[columns], metric_name(sides[0].iloc[0]))
+    chart = plots_models.shots(plotted[columns], metric_name(sides[0].iloc[0]))
     alt = f"{caption} With {ks[-1]:,} per class: {spoken}."
-    return album.plot(figure, f"shots-{dataset}-{nomenclature}", caption, alt, plotted[columns])
+    return album.plot(chart, f"shots-{dataset}-{nomenclature}", caption, alt, plotted[columns])

@@ -18,7 +18,7 @@ from bandbridge import __version__
 from bandbridge.base.locations import WORKFLOW
 from bandbridge.base.progress import duration
 from bandbridge.reporting.figures import run as plots
-from bandbridge.reporting.figures.style import Album, Plot
+from bandbridge.reporting.figures.drawing import NOTHING, Album, Plot
 
 # References of every run, besides those of its data sets.
 METHOD = ("zavras2025mind", "ilharco2022patching", "radford2021learning")
@@ -33,7 +33,8 @@ PACKAGES = (
     "scikit-learn",
     "zarr",
     "rasterio",
-    "matplotlib",
+    "altair",
+    "vl-convert-python",
 )
 
 
@@ -99,11 +100,11 @@ def cost_plot(stages: Sequence[Cost], album: Album) -> Plot | None:
         }
     ).astype({"peak_megabytes": float})
     by_stage = frame.set_index("stage")
-    figure = plots.stage_costs(by_stage["seconds"], by_stage["peak_megabytes"])
+    chart = plots.stage_costs(by_stage["seconds"], by_stage["peak_megabytes"])
     caption = "Total time of each stage's jobs, and the peak memory of one of them; both axes are logarithmic."
     longest = stages[0]
     alt = f"{caption} The longest: {longest.stage}, {longest.time}. The numbers are in the table below."
-    return album.plot(figure, "cost", caption, alt, frame)
+    return album.plot(chart, "cost", caption, alt, frame, NOTHING)
 
 
 def total_cost(stages: Sequence[Cost]) -> Cost:

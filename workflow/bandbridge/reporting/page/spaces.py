@@ -9,7 +9,7 @@ import pandas as pd
 
 from bandbridge.base.files import read_json
 from bandbridge.reporting.figures import space as plots_space
-from bandbridge.reporting.figures.style import Album, Plot
+from bandbridge.reporting.figures.drawing import Album, Plot
 from bandbridge.reporting.tables.all import short_title
 from bandbridge.reporting.tables.model import rank_value
 
@@ -61,11 +61,10 @@ class Gallery:
 
 @dataclass(frozen=True)
 class Projection:
-    """A figure of the space before and after, and the classes by which its points can be highlighted."""
+    """A chart of the space before and after."""
 
     title: str
     plot: Plot
-    classes: tuple[str, ...]
 
 
 def galleries(paths: Sequence[Path], scores: Mapping[str, float], album: Album) -> tuple[list[Gallery], int]:
@@ -200,8 +199,13 @@ def _projection(content: Mapping[str, Any], album: Album) -> Projection:
         for labels, point in zip(group["labels"], group["points"], strict=True)
     ]
     data = pd.DataFrame(records, columns=["state", "group", "classes", "x", "y"])
+    distances = [
+        [title, plots_space.NAMES[group["kind"]], group["gap"]]
+        for title, groups in panels.items()
+        for group in groups[1:]
+    ]
+    listed = pd.DataFrame(distances, columns=["state", "group", "distance to RGB images"])
     title = ", ".join(filter(None, [short_title(content["dataset"]), content["student"] or content["patched"]]))
     name = f"projection-{content['student'] or content['patched']}-{content['dataset']}"
-    figure = plots_space.projection(panels, content["explained"])
-    classes = [labels[0] for group in content["before"] if group["kind"] == "text" for labels in group["labels"]]
-    return Projection(title, album.plot(figure, name, caption, alt, data), tuple(classes))
+    chart = plots_space.projection(panels, content["explained"])
+    return Projection(title, album.plot(chart, name, caption, alt, data, listed))

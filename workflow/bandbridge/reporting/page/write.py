@@ -18,7 +18,8 @@ from bandbridge.catalogue.text_towers import load_text_tower
 from bandbridge.config.lines import patched_models, tasks
 from bandbridge.config.networks import locked_tower
 from bandbridge.config.scored import open_words
-from bandbridge.reporting.figures.style import Album
+from bandbridge.reporting.figures.drawing import Album, page_json, scripts
+from bandbridge.reporting.figures.style import ON_THE_PAGE
 from bandbridge.reporting.page.curves import paint_plots, remarks, short_titles, training_name, training_plot
 from bandbridge.reporting.page.datasets import dataset_page
 from bandbridge.reporting.page.maps import map_view
@@ -48,7 +49,6 @@ LOCKED_CITE = ("zhai2022lit",)
 TABLE_OPTIONS = ("models", "datasets", "decimals", "published")
 
 Job = Callable[[], Any]
-_jobs: Sequence[Job] = ()
 
 
 @dataclass(frozen=True)
@@ -102,14 +102,14 @@ def write_report(
         metrics: the rows of metrics.csv.
         curves: the PAINT curves.
         files: the run's other files.
-        figures: a folder beside the page, replaced, for every figure as PDF, PNG and CSV; None for no files.
+        figures: a folder beside the page, replaced, for every figure as PDF, PNG, SVG and CSV; None for no files.
         processes: that draw at the same time.
         notes: what the run leaves out, in sentences.
     """
     stages = costs(files.benchmarks)
     with _album(figures) as album:
         drawings = _drawings(config, metrics, curves, files, stages, album)
-        drawn = draw(drawings, processes, reading_stores=[f"data {store.name}" for store in files.stores])
+        drawn = draw(drawings, processes)
     datasets = [drawn[f"data {store.name}"] for store in files.stores]
     shown_galleries, left_out = drawn["galleries"]
     name = locked_tower(config)
@@ -117,6 +117,8 @@ def write_report(
     page = template("report.html.j2").render(
         version=__version__,
         style=asset("style.css"),
+        vega=scripts(),
+        theme=page_json(ON_THE_PAGE),
         code=asset("report.js"),
         config=config,
         story=what_was_run(config),
@@ -185,28 +187,14 @@ def _album(folder: Path | None) -> Iterator[Album]:
 # --- drawing ---------------------------------------------------------------------------------------------------------
 
 
-def draw(jobs: Mapping[str, Job], processes: int, reading_stores: Sequence[str] = ()) -> dict[str, Any]:
-    """The result of each job, several at a time; a figure takes longer to draw than to send between processes.
-
-    Args:
-        reading_stores: jobs that stay in this process: TensorStore, which reads stores, does not survive a fork.
-    """
-    global _jobs
+def draw(jobs: Mapping[str, Job], processes: int) -> dict[str, Any]:
+    """The result of each job, several at a time."""
     if processes < 2 or len(jobs) < 2:
         return {name: job() for name, job in jobs.items()}
-    # Forked workers inherit the jobs, and the frames in them, in memory.
-    forked = [name for name in jobs if name not in reading_stores]
-    _jobs = [jobs[name] for name in forked]
-    try:
-        with ProcessPoolExecutor(min(processes, len(jobs)), multiprocessing.get_context("fork")) as pool:
-            drawn = pool.map(_do, range(len(_jobs)))
-            return {name: jobs[name]() for name in reading_stores} | dict(zip(forked, drawn, strict=True))
-    finally:
-        _jobs = ()
-
-
-def _do(number: int) -> Any:
-    return _jobs[number]()
+    # Started anew, not forked: neither vl-convert, which draws, nor TensorStore, which reads stores, survives a fork.
+    with ProcessPoolExecutor(min(processes, len(jobs)), multiprocessing.get_context("spawn")) as pool:
+        results = {name: pool.submit(job) for name, job in jobs.items()}
+        return {name: result.result() for name, result in results.items()}
 
 
 # --- tables ----------------------------------------------------------------------------------------------------------
