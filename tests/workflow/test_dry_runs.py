@@ -265,7 +265,7 @@ def test_a_typo_stops_the_workflow_before_any_job(clone: Clone):
 
 WITH_TORCH = {"scratch_clip", "fetch_clip", "fetch_encoder", "head", "finetune", "add_task_vectors", "patch", "align"}
 WITH_TORCH |= {"words_head", "check_first_weights", "embed_sweep", "embed_student", "embed_encoder", "apply"}
-WITH_TORCH |= {"patched_by_file", "aligned_by_file"}
+WITH_TORCH |= {"patched_by_file", "aligned_by_file", "search_coefficients"}
 
 
 def test_a_script_that_runs_no_network_imports_no_torch():
