@@ -25,7 +25,7 @@ def runs(tmp_path_factory):
     return [
         write_run(root / "base", CONFIG.format("base", 0, 0.5, "A")),
         write_run(root / "longer", CONFIG.format("longer", 0, 0.4, "B"), selected=0.4),
-        write_run(root / "reseeded", CONFIG.format("reseeded", 1, 0.5, "C"), seed=1),
+        write_run(root / "seed-1", CONFIG.format("seed-1", 1, 0.5, "C"), seed=1),
     ]
 
 
@@ -108,7 +108,7 @@ def test_the_sentences_count_the_sure_changes(comparison):
 
 def test_tables_stand_side_by_side_with_the_best_run_in_bold(comparison):
     table = next(table for table in score_tables(comparison) if table.name == "compare_zero_shot")
-    assert [column.label for column in table.columns] == ["base", "longer", "reseeded", "longer", "reseeded °"]
+    assert [column.label for column in table.columns] == ["base", "longer", "seed-1", "longer", "seed-1 °"]
     for line in table.lines:
         values = [cell.value for cell in line.cells[:3]]
         assert line.cells[int(np.argmax(values))].strong
@@ -130,7 +130,7 @@ def test_a_lower_rank_is_bold(runs, tmp_path):
 
 def test_the_configuration_shows_what_differs_and_nothing_else(comparison):
     table = config_table(comparison)
-    assert table.headings == ("Key", "base", "longer", "reseeded")
+    assert table.headings == ("Key", "base", "longer", "seed-1")
     assert [line.texts for line in table.lines] == [
         ("seed", "0", "0", "1"),
         ("paint.select.alpha", "0.5", "0.4", "0.5"),
@@ -161,7 +161,7 @@ def test_the_scores_in_csv_are_those_of_the_comparison(comparison, written):
     with (written / "scores.csv").open(encoding="utf-8", newline="") as file:
         records = list(csv.DictReader(file))
     chosen = [r for r in records if tuple(r[k] for k in list(records[0])[:8]) == EUROSAT]
-    assert [record["run"] for record in chosen] == ["base", "longer", "reseeded"]
+    assert [record["run"] for record in chosen] == ["base", "longer", "seed-1"]
     change = comparison.changes[0][Key(*EUROSAT)]
     assert chosen[0]["change"] == ""
     assert float(chosen[1]["change"]) == pytest.approx(change.value)
@@ -171,7 +171,7 @@ def test_the_scores_in_csv_are_those_of_the_comparison(comparison, written):
 
 def test_the_configurations_differences_are_csv_too(written):
     assert (written / "configuration.csv").read_text(encoding="utf-8").splitlines() == [
-        "key,base,longer,reseeded",
+        "key,base,longer,seed-1",
         "seed,0,0,1",
         "paint.select.alpha,0.5,0.4,0.5",
     ]
@@ -179,7 +179,7 @@ def test_the_configurations_differences_are_csv_too(written):
 
 def test_markdown_has_every_table(written):
     text = (written / "comparison.md").read_text(encoding="utf-8")
-    assert text.startswith("# base and longer and reseeded, compared")
+    assert text.startswith("# base and longer and seed-1, compared")
     for start in (
         "The runs",
         "Zero-shot classification",
