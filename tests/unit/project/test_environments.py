@@ -88,7 +88,7 @@ def test_the_lock_names_no_address():
 
 # What a module is imported as -> the package that brings it, where they differ. TorchGeo is an extra of the user's.
 PACKAGES = {"yaml": "pyyaml", "PIL": "pillow", "sklearn": "scikit-learn", "open_clip": "open-clip-torch"}
-PACKAGES |= {"google_crc32c": "google-crc32c"}
+PACKAGES |= {"google_crc32c": "google-crc32c", "vl_convert": "vl-convert-python"}
 EXTRAS = {"torchgeo"}
 
 

@@ -107,7 +107,8 @@ def test_figures_are_drawn_with_them(tmp_path, name):
     assert {name[:16], f"_{name}"[:16]} <= {text[:16] for text in letters(plot.svg)}
     assert [row["series"] for row in json.loads(plot.spec)["datasets"]["rows"]] == [name, f"_{name}"]
     spec = band_values(np.ones((4, 1)), [name], (0, 2), name)
-    assert letters(Album(tmp_path).plot(spec, "values", "", "", scores).svg).count(name) == 2
+    drawn = letters(Album(tmp_path).plot(spec, "values", "", "", scores).svg)
+    assert sum(text.startswith(name[:16]) for text in drawn) == 2
     if name == NAMES[2]:
         assert next(csv.reader((tmp_path / "scores.csv").read_text().splitlines()[1:]))[0] == f"'{name}"
 

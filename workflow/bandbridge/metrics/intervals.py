@@ -10,7 +10,7 @@ from bandbridge.metrics.resampled import Floats, Statistic, on_all_samples
 
 Interval = tuple[float, float]
 UNDEFINED: Interval = (float("nan"), float("nan"))
-FEWEST = 20  # units from which intervals have their nominal coverage: benchmarks/coverage.py
+FEWEST = 20  # units from which intervals have their nominal coverage: benchmarks/interval_coverage.py
 LEAST = 10  # carriers that degrees of freedom count even where the rarest class has fewer
 
 

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 METRES_PER_DEGREE = 40_075_017 / 360
-SIDES = 8  # side of a block, in sides of a sample: chosen by benchmarks/coverage.py
+SIDES = 8  # side of a block, in sides of a sample: chosen by benchmarks/interval_coverage.py
 
 
 def own_units(n: int) -> NDArray[np.int64]:

@@ -10,7 +10,7 @@ from scipy import stats
 from bandbridge.metrics.resampled import mean_of, on_all_samples
 
 sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
-import coverage as benchmark
+import interval_coverage as benchmark
 
 
 @pytest.mark.parametrize("method", ["percentile", "basic", "BCa"])

@@ -1,7 +1,7 @@
 """Simulation of how often 95 % intervals hold the true value, and of p values where there is no difference.
 
-    python benchmarks/coverage.py                        every population, 500 trials each: 15 minutes of a core
-    python benchmarks/coverage.py --only rare --trials 200
+    python benchmarks/interval_coverage.py    every population, 500 trials each: 15 minutes of a core
+    python benchmarks/interval_coverage.py --only rare --trials 200
 
 Samples are drawn from populations whose true scores are known by integration (of recall@k: from 1,000 galleries). Each
 trial scores them as a run does and makes intervals in several ways, BandBridge's among them. For each population,
