@@ -1,6 +1,7 @@
 """A run with several seeds, from nothing to its mean and deviation."""
 
 import csv
+import re
 
 import pytest
 from clones import FEW_SCORES, Clone
@@ -26,15 +27,17 @@ def test_seeds_end_in_their_mean_and_each_is_the_run_of_this_seed_alone(finished
             assert (metrics == alone) == (seed == 0)
             for row in metrics:
                 if row["encoder"] == "ms-vit" and row["task"] == "linear-probe" and not row["class"]:
-                    values.setdefault(row["metric"], []).append(float(row["value"]))
+                    values.setdefault((row["metric"], row["split"]), []).append(float(row["value"]))
     probes = [row for row in rows if row["model"] == "Aligned (ms-vit)" and row["task"] == "linear-probe"]
     assert probes
     for row in probes:
         assert row["seeds"] == "0 1"
-        assert float(row["mean"]) == pytest.approx(sum(values[row["metric"]]) / 2)
+        assert float(row["mean"]) == pytest.approx(sum(values[row["metric"], row["split"]]) / 2)
     assert {"index.html", "seeds.md", "seeds.tex"} <= {path.name for path in (results / "seeds").iterdir()}
     assert copied_run.jobs() == []
     copied_run.configure({"seeds": [0, 1, 2], "evaluate": EVALUATE})
     added = copied_run.snakemake("--dry-run").stdout
-    assert "seeds 0" not in added.split("shared by all seeds; ")[1]
-    assert "seed 2 adds" in added
+    # A report shows its run's configuration, in which the list of seeds stands.
+    assert re.search(r"; seeds 0 and 1 add 1 job each, seed 2 adds \d\d jobs", added), added
+    planned = copied_run.jobs()
+    assert (planned.count("report"), planned.count("finetune"), planned.count("align")) == (3, 1, 1)
