@@ -58,8 +58,8 @@ def plain_training(module, loss_of_step, base, weight_decay):
 def assert_same(trained, plain, history, losses):
     """Losses agree to the digits of the history, and weights to 1e-6, but for ten in a million.
 
-    Those that differ more have a gradient of rounding alone, which AdamW turns into a step like any other; which of them
-    do depends on the processor. They stay within a step.
+    Those that differ more have a gradient of rounding alone, which AdamW turns into a step like any other; which
+    of them do depends on the processor. They stay within a step.
     """
     epoch_losses = [record["loss"] for record in history if "loss" in record]  # of each epoch, to six digits
     assert epoch_losses == pytest.approx(np.mean(np.split(np.array(losses), len(epoch_losses)), axis=1), rel=6e-6)
