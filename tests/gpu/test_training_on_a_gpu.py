@@ -6,7 +6,7 @@ import signal
 import pytest
 import torch
 from regression import watched
-from tiny import ALIGN, FINETUNE, MemoryStore, tiny_clip, tiny_head
+from tiny import ALIGN, FINETUNE, MODEL_CFG, MemoryStore, tiny_clip, tiny_head
 
 from bandbridge.models.device import set_up
 from bandbridge.training.align import Alignment
@@ -26,9 +26,9 @@ def gpu():
     torch.use_deterministic_algorithms(False)
 
 
-def finetune(device, saving=None, before=lambda batch: None, **changes):
+def finetune(device, saving=None, before=lambda batch: None, clip=None, **changes):
     recipe = FinetuneRecipe.from_config(FINETUNE | {"epochs": 4} | changes)
-    store, clip = MemoryStore(modality="rgb", train=24), tiny_clip()
+    store, clip = MemoryStore(modality="rgb", train=24), clip or tiny_clip()
     stage = watched(Finetuning(clip, tiny_head(), store, recipe, device), before)
     train, val = store_source(store, "train"), store_source(store, "val")
     history = fit(stage, train, val, recipe, 3, device, saving=saving)
@@ -51,9 +51,19 @@ def test_a_gpu_trains_as_the_cpu_does(gpu):
 def test_half_precision_trains_as_float32_does_within_its_rounding(gpu, precision):
     _, expected = finetune(gpu)
     model, history_in_half = finetune(gpu, precision=precision)
-    assert losses(history_in_half) == pytest.approx(losses(expected), rel=0.05)
+    # In float16 the first steps are skipped, until the scale of the loss has come down.
+    assert losses(history_in_half)[1:] == pytest.approx(losses(expected)[1:], rel=0.05)
     assert all(parameter.dtype == torch.float32 for parameter in model.parameters())
     assert all(parameter.isfinite().all() for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_same_seed_gives_the_same_weights(gpu, precision):
+    # More patches than a block of the GPU's attention takes: otherwise no sum's order is left to chance.
+    large = {"vision_cfg": MODEL_CFG["vision_cfg"] | {"image_size": 320}}
+    one, other = (finetune(gpu, precision=precision, clip=tiny_clip(**large))[0] for _ in range(2))
+    assert not torch.is_deterministic_algorithms_warn_only_enabled()
+    assert all(torch.equal(*pair) for pair in zip(one.parameters(), other.parameters(), strict=True))
 
 
 @pytest.mark.parametrize("changes", [{"compile": True}, {"checkpoint_gradients": True}, {"accumulate": 2}], ids=str)

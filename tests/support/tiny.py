@@ -25,7 +25,7 @@ def tiny_clip(seed=0, **changes):
     model_cfg = MODEL_CFG | changes
     model = open_clip.CLIP(**model_cfg).eval()
     preprocess = {
-        "size": [16, 16],
+        "size": [model_cfg["vision_cfg"]["image_size"]] * 2,
         "mode": "RGB",
         "mean": list(open_clip.OPENAI_DATASET_MEAN),
         "std": list(open_clip.OPENAI_DATASET_STD),

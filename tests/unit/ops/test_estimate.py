@@ -33,7 +33,7 @@ def config_with(*changes):
 def test_fine_tuning_takes_three_passes_of_the_network_over_each_training_image():
     config = config_with({"finetune": {"epochs": 2}})
     operations = 2 * 3 * clip_network("ViT-B-32").operations * 2 * 16_200
-    assert estimate(config, "A100").gpu["fine-tuning"] == pytest.approx(operations / (312e12 * 0.35) / 3600)
+    assert estimate(config, "A100").gpu["fine-tuning"] == pytest.approx(operations / (312e12 * 0.1) / 3600)
 
 
 def test_a_faster_gpu_takes_less_and_conversion_the_same():
@@ -66,7 +66,7 @@ def test_a_data_set_of_unknown_size_is_named_and_not_counted():
 def test_every_figure_is_marked_as_an_estimate_with_its_assumption():
     gpu, core = estimated(config_with(), "A100")
     assert gpu.result.startswith("estimate: ")
-    assert "312 TFLOP/s by its data sheet, of which 35%" in gpu.result
+    assert "312 TFLOP/s by its data sheet, of which 10%" in gpu.result
     assert core.result.startswith("estimate: ")
 
 

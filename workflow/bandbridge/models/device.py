@@ -2,12 +2,12 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from bandbridge.base.cpu import bfloat16_instructions, slow_precision
@@ -28,6 +28,12 @@ CAST_LAYERS = (nn.Linear, nn.modules.linear.NonDynamicallyQuantizableLinear, nn.
 def best_device() -> torch.device:
     """The GPU if there is one, otherwise the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def sent(values: Tensor | Sequence[float], device: torch.device) -> Tensor:
+    """A few numbers from the CPU as a tensor on `device`, where a GPU is not made to end what it computes first."""
+    # From memory that is not pinned, CUDA takes a copy before it returns: the source may change.
+    return torch.as_tensor(values).to(device, non_blocking=True)
 
 
 def set_up(threads: int, seed: int) -> torch.device:

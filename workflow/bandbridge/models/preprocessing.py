@@ -14,6 +14,7 @@ from torch import Tensor
 from bandbridge.base.errors import UserError
 from bandbridge.catalogue.datasets import Composite
 from bandbridge.catalogue.sensors import order_bands
+from bandbridge.models.device import sent
 
 REFLECTANCE_SCALE = 10_000.0  # Sentinel-2 digital numbers per unit of reflectance
 
@@ -64,7 +65,8 @@ def rgb_composite(pixels: Tensor, bands: Sequence[str], composite: Composite) ->
     """
     values = select_bands(pixels, order_bands(bands, composite.bands, may_lack=()))
     # Tensors, because CUDA multiplies by the reciprocal of a plain number, which moves values across a truncation.
-    low, high = torch.tensor(composite.limits(), dtype=torch.float32, device=pixels.device).T[:, :, None, None]
+    limits = torch.tensor(composite.limits(), dtype=torch.float32)
+    low, high = sent(limits, pixels.device).T[:, :, None, None]
     scaled: Tensor = (values - low) / (high - low)
     if composite.gamma != 1:
         scaled = scaled.clamp(0, 1) ** (1 / composite.gamma)
@@ -113,9 +115,9 @@ def clip_input(
 
 def normalise(values: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     """(values - mean) / std per channel of a batch (n, channel, y, x)."""
-    shift = torch.tensor(mean, dtype=torch.float32, device=values.device).view(-1, 1, 1)
-    scale = torch.tensor(std, dtype=torch.float32, device=values.device).view(-1, 1, 1)
-    return (values - shift) / scale
+    shift, scale = sent(torch.tensor([list(mean), list(std)], dtype=torch.float32), values.device)[:, :, None, None]
+    normalised: Tensor = (values - shift) / scale
+    return normalised
 
 
 def square_bands(pixels: Tensor, positions: Sequence[int | None], size: int) -> Tensor:
@@ -145,7 +147,7 @@ def scale_bands(
         return (values / REFLECTANCE_SCALE).clamp(0, 1)
     if scaling != "standardise" or statistics is None:
         raise ValueError(f"scaling is {scaling!r} with statistics {statistics}; 'standardise' needs them")
-    present = torch.tensor([at is not None for at in positions], device=values.device).view(-1, 1, 1)
+    present = sent(torch.tensor([at is not None for at in positions]), values.device).view(-1, 1, 1)
     return normalise(values, statistics.mean, statistics.std) * present
 
 

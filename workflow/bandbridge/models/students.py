@@ -17,6 +17,7 @@ from bandbridge.catalogue.sensors import SENSOR_BANDS, SENTINEL_1, order_bands
 from bandbridge.models import preprocessing as views
 from bandbridge.models import weights
 from bandbridge.models.backbones import load_backbone, new_backbone
+from bandbridge.models.device import sent
 from bandbridge.models.preprocessing import BandStatistics
 from bandbridge.models.state_dicts import must_fit
 
@@ -109,8 +110,8 @@ class Student(nn.Module):
         scaled = views.scale_bands(values, positions, self.spec.scaling, self.statistics)
         if self.spec.fill == "mean" and self.spec.scaling == "reflectance":
             assert self.statistics is not None, "fill 'mean' needs statistics"
-            mean = torch.tensor(self.statistics.mean, device=values.device).view(-1, 1, 1)
-            absent = torch.tensor([at is None for at in positions], device=values.device).view(-1, 1, 1)
+            mean = sent(torch.tensor(self.statistics.mean), values.device).view(-1, 1, 1)
+            absent = sent(torch.tensor([at is None for at in positions]), values.device).view(-1, 1, 1)
             scaled = torch.where(absent, (mean / views.REFLECTANCE_SCALE).clamp(0, 1), scaled)
         return scaled
 

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bandbridge.models.device import sent
 from bandbridge.training.draws import Draws
 from bandbridge.training.recipes import Augmentation
 
@@ -90,8 +91,11 @@ def draw_crops(draws: Draws, height: int, width: int, scale: tuple[float, float]
 
 def crop(values: Tensor, crops: Crops, size: int) -> Tensor:
     """Cut out, resize (bicubic, antialiased) and flip a float batch (n, channel, height, width) -> (.., size, size)."""
-    down = _resize_matrices(crops.top, crops.rows, crops.height, size, crops.flip_rows).to(values.device)
-    across = _resize_matrices(crops.left, crops.columns, crops.width, size, crops.flip_columns).to(values.device)
+    boxes = (crops.top, crops.rows, crops.flip_rows, crops.left, crops.columns, crops.flip_columns)
+    # The matrices have millions of elements where the boxes have hundreds.
+    top, rows, flip_rows, left, columns, flip_columns = (sent(part, values.device) for part in boxes)
+    down = _resize_matrices(top, rows, crops.height, size, flip_rows)
+    across = _resize_matrices(left, columns, crops.width, size, flip_columns)
     return down[:, None] @ values @ across[:, None].mT
 
 
@@ -101,8 +105,8 @@ def _resize_matrices(start: Tensor, length: Tensor, full: int, size: int, flip: 
     Pillow's resampling: Keys' cubic kernel (a = -0.5), widened by the scale when shrinking, cut off at the box.
     """
     scale = (length / size).view(-1, 1, 1)
-    out = torch.arange(size).view(1, -1, 1)
-    pixel = torch.arange(full).view(1, 1, -1)
+    out = torch.arange(size, device=start.device).view(1, -1, 1)
+    pixel = torch.arange(full, device=start.device).view(1, 1, -1)
     box = start.view(-1, 1, 1)
     centre = box + (out + 0.5) * scale
     weights = _keys((pixel + 0.5 - centre) / scale.clamp(min=1))
@@ -164,7 +168,7 @@ def blur(values: Tensor, sigma: Tensor) -> Tensor:
         reach = taps // 2
         offsets = torch.arange(-reach, reach + 1)
         kernel = torch.exp(-0.5 * (offsets / sigma[:, None]) ** 2)
-        kernel = (kernel / kernel.sum(dim=1, keepdim=True)).to(values.device)
+        kernel = sent(kernel / kernel.sum(dim=1, keepdim=True), values.device)
         margins = (0, 0, reach, reach) if axis == -2 else (reach, reach, 0, 0)
         padded = F.pad(values, margins, mode="reflect")
         extent = values.shape[axis]
@@ -179,7 +183,7 @@ def shift_and_zoom(values: Tensor, shift: float, zoom: float, draws: Draws) -> T
     matrices[:, 0, 0] = matrices[:, 1, 1] = _uniform(draws, "zoom", 1 - zoom, 1 + zoom)
     # A grid spans -1 to 1, two units for one side.
     matrices[:, :, 2] = _uniform(draws, "shift", -2 * shift, 2 * shift, 2)
-    grid = F.affine_grid(matrices.to(values.device), list(values.shape), align_corners=False)
+    grid = F.affine_grid(sent(matrices, values.device), list(values.shape), align_corners=False)
     return F.grid_sample(values, grid, padding_mode="border", align_corners=False)
 
 
@@ -190,7 +194,7 @@ def recolour(rgb: Tensor, probability: float, draws: Draws) -> Tensor:
     """
     black, white = draws.uniform("black", 3), draws.uniform("white", 3)
     changed = _chance(draws, "recolour", probability) & ((white - black).abs().mean(dim=1) > LEAST_CONTRAST)
-    black, white = (colours.view(-1, 3, 1, 1).to(rgb.device) for colours in (black, white))
+    black, white = (sent(colours.view(-1, 3, 1, 1), rgb.device) for colours in (black, white))
     coloured = (255 * black + (white - black) * rgb).round().to(torch.uint8)
     return torch.where(_per_sample(changed, rgb), coloured, rgb)
 
@@ -209,4 +213,4 @@ def _uniform(draws: Draws, name: str, low: float, high: float, *shape: int) -> T
 
 
 def _per_sample(values: Tensor, images: Tensor) -> Tensor:
-    return values.view(-1, 1, 1, 1).to(images.device)
+    return sent(values.view(-1, 1, 1, 1), images.device)

@@ -1,6 +1,6 @@
 """Batches of named tensors on the device, the next ones read while one is used."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Protocol
@@ -218,7 +218,7 @@ class Batches:
 
     def read(
         self, order: Indices | None = None, start: int = 0, draws: Callable[[Indices], Draws] | None = None
-    ) -> Iterator[Batch]:
+    ) -> Generator[Batch, None, None]:
         """The batches of one pass in `order`, a permutation, or with every sample in its place.
 
         Args:

@@ -14,7 +14,7 @@ from bandbridge.base.errors import UserError
 from bandbridge.catalogue.datasets import Nomenclature
 from bandbridge.models import preprocessing as views
 from bandbridge.models.clip import Clip
-from bandbridge.models.device import autocast, settle_precision
+from bandbridge.models.device import autocast, sent, settle_precision
 from bandbridge.models.text_heads import embed_sentences
 from bandbridge.store.dataset import Store
 from bandbridge.store.heads import fill_templates
@@ -95,7 +95,7 @@ class Pretraining(Stage):
         """(n, dim): one caption of each image's class, at random, or the first without draws."""
         templates = self._captions.shape[1]
         chosen = torch.zeros(len(classes), dtype=torch.long) if draws is None else draws.integers("caption", templates)
-        chosen = chosen.to(classes.device)
+        chosen = sent(chosen, classes.device)
         if self._clip.text_is_locked:
             return self._captions[classes, chosen]
         # Far fewer captions than images are different: each is embedded once.

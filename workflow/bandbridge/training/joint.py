@@ -8,7 +8,7 @@ from torch import Tensor
 
 from bandbridge.models import preprocessing as views
 from bandbridge.models.clip import Clip
-from bandbridge.models.device import autocast, settle_precision
+from bandbridge.models.device import autocast, sent, settle_precision
 from bandbridge.store.dataset import Store
 from bandbridge.store.heads import Head, must_fit
 from bandbridge.training.batches import Batch
@@ -77,7 +77,7 @@ class JointFinetuning(Stage):
         assert batch.task is not None
         device = batch.labels.device
         rows = {number: torch.nonzero(batch.task == number)[:, 0] for number in torch.unique(batch.task).tolist()}
-        rows = {number: places.to(device) for number, places in rows.items()}
+        rows = {number: sent(places, device) for number, places in rows.items()}
         rgb = torch.empty(len(batch), 3, *self._size, dtype=torch.uint8, device=device)
         for number, places in rows.items():
             store = self._stores[number]

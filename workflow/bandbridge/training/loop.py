@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import replace
 from functools import partial
 from itertools import accumulate, chain, pairwise
 
@@ -18,6 +19,7 @@ from bandbridge.models.device import attention, settle_precision
 from bandbridge.store.order import Indices, epoch_order
 from bandbridge.training.batches import Batch, Batches, Source, shares
 from bandbridge.training.checkpoints import Checkpoints, Requeue, Saving, stop_signals
+from bandbridge.training.determinism import hold_to_determinism
 from bandbridge.training.distributed import ALONE, World, in_parallel, spread_buffers
 from bandbridge.training.draws import Draws, seed_dropout
 from bandbridge.training.encoders import prepare
@@ -67,7 +69,7 @@ def fit(  # noqa: PLR0913 (half of them are keyword-only options)
         raise UserError(f"{stage.name}: there are no training samples.")
     run = _set_up(stage, train, val, recipe, seed, device, world)
     checkpoints = None if saving is None else Checkpoints(saving, world)
-    state = _start(run, checkpoints, remarks)
+    state = _start(run, checkpoints, [*remarks, *run.remarks])
     with (
         stop_signals(checkpoints is not None) as stopped,
         Monitor(saving, world, state.history, state.step, device) as monitor,
@@ -115,9 +117,20 @@ def _set_up(
         validation = Batches(val, recipe.batch_size, device)
         if min(validation.sizes()) >= world.world_size > 1:
             validation = Batches(val, recipe.batch_size, device, **shared)
-    model = in_parallel(stage, world)
     total = recipe.epochs * len(batches)
-    return Run(stage, model, recipe, seed, device, precision, world, batches, validation, total)
+    run = Run(stage, stage, recipe, seed, device, precision, world, batches, validation, total)
+    held = _held_to_determinism(run) if device.type == "cuda" else []
+    return replace(run, model=in_parallel(stage, world), remarks=held)
+
+
+def _held_to_determinism(run: Run) -> list[str]:
+    """What is to be said of the training's determinism, once the first micro-batch was tried."""
+    with closing(run.batches.read(_order(run, 0), draws=partial(Draws.of, run.seed, 0))) as batches:
+        batch = next(batches)
+    first = shares(batch.size, run.world.rank, run.world.world_size, run.recipe.accumulate)[0]
+    with attention(run.device):
+        remark = hold_to_determinism(run.stage, batch.rows(0, first.stop - first.start))
+    return [] if remark is None else [f"{run.stage.name}: {remark}"]
 
 
 def _start(run: Run, checkpoints: Checkpoints | None, remarks: Sequence[str]) -> State:

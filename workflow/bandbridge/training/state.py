@@ -1,6 +1,7 @@
 """What a training is made of: what stays the same, what changes with its steps, and the checkpoint of the latter."""
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
 import torch
@@ -24,6 +25,7 @@ class Run:
         batches: batch_size of the recipe counts the samples of all processes and of all `accumulate` parts.
         precision: of the forward passes, which decides whether the loss is scaled.
         total: steps of the whole training.
+        remarks: on how the training runs here, for its history.
     """
 
     stage: Stage
@@ -36,6 +38,7 @@ class Run:
     batches: Batches
     validation: Batches | None
     total: int
+    remarks: Sequence[str] = ()
 
 
 @dataclass
