@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from bandbridge.base.alphas import alpha_name
 from bandbridge.catalogue.datasets import Composite, load_nomenclature, merged, prompt_set
+from bandbridge.config.scored import prompts
 from bandbridge.metrics.classification import accuracy, unit_rows
 from bandbridge.metrics.resampled import headline_score
 from bandbridge.metrics.text_retrieval import retrieval_by_words
@@ -56,8 +57,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=ROOT / "data")
     options = parser.parse_args()
     config = yaml.safe_load((ROOT / "config.yaml").read_text(encoding="utf-8"))
-    print("| candidate | seed | alpha | scene | words | scene, alpha 1 | words, alpha 1 | digits lost, by alpha |")
-    print("|---|--:|--:|--:|--:|--:|--:|---|")
+    print("| candidate | seed | alpha | scene | words | scene, alpha 1 | words, alpha 1 | digits | lost, by alpha |")
+    print("|---|--:|--:|--:|--:|--:|--:|--:|---|")
     for name, changes in yaml.safe_load(options.candidates.read_text(encoding="utf-8")).items():
         composite = changes.pop("composite", None)
         for seed in options.seeds:
@@ -68,12 +69,12 @@ def row(config: dict[str, Any], composite: dict[str, Any] | None, seed: int, dat
     """Train, and score every alpha on validation samples."""
     scene, digits = Stretched(data / "zarr" / "demo_land_cover.zarr"), Store(data / "zarr" / "digits.zarr")
     scene.stretch = Composite.from_facts(composite) if composite else None
-    prompts = {role: prompt_set(task["prompts"]) for role, task in config["tasks"].items()}
+    sets = {role: prompt_set(prompts(config, task["prompts"])) for role, task in config["tasks"].items()}
     of_scene, of_digits = (load_nomenclature(store.nomenclature) for store in (scene, digits))
-    clip = stand_in(config["clip"], data, digits, prompts["supported"].templates, seed)
-    heads = build_head(clip, of_scene, prompts["patching"]), build_head(clip, of_digits, prompts["supported"])
+    clip = stand_in(config["clip"], data, digits, sets["supported"].templates, seed)
+    heads = build_head(clip, of_scene, sets["patching"]), build_head(clip, of_digits, sets["supported"])
     words = config["evaluate"]["words"]["datasets"][scene.attrs["dataset"]]
-    words_head = build_words_head(clip, words, prompts["patching"])
+    words_head = build_words_head(clip, words, sets["patching"])
     stands_for = [scene.classes.index(label) for label, of_class in words.items() for _ in of_class]
     zero_shot = {name: tensor.clone() for name, tensor in clip.visual.state_dict().items()}
     recipe = FinetuneRecipe.from_config({**config["finetune"], "precision": "float32"})
@@ -92,7 +93,7 @@ def row(config: dict[str, Any], composite: dict[str, Any] | None, seed: int, dat
     at = alphas.index(chosen)
     lost = " ".join(str(round((kept[0] - share) * len(truth))) for share in kept)
     scores = f"{100 * patching[at]:.1f} | {lifts[at]:.1f} | {100 * patching[-1]:.1f} | {lifts[-1]:.1f}"
-    return f"{alpha_name(chosen)} | {scores} | {lost}"
+    return f"{alpha_name(chosen)} | {scores} | {100 * kept[0]:.1f} | {lost}"
 
 
 def stand_in(section: dict[str, Any], data: Path, digits: Store, templates: tuple[str, ...], seed: int) -> Clip:
