@@ -135,6 +135,10 @@ def main() -> None:
         args.folder / f"archive-{args.rows}.parquet",
     )
     print(f"bandbridge --help: {start_up('--help'):.2f} s of processor time")
+    image, table = args.folder / "one.tif", args.folder / "labels.csv"
+    make_tile(args.scene, args.window, image)
+    seconds = start_up("classify", args.run, str(image), "--out", str(table))
+    print(f"bandbridge classify of one image, its words known: {seconds:.2f} s of processor time")
     if not tile.exists():
         make_tile(args.scene, args.side, tile)
     mapped = in_a_process("measure_map", args.run, str(tile), args.window, str(args.folder / "cover.tif"))

@@ -1,6 +1,7 @@
 """What all tests share: processes they start use the same package, and do not fight over the cores."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,14 @@ SLOW_FIXTURES = {"clone", "finished_run", "html", "wheel"}
 
 # No file of a test need survive a power cut, and tests would wait for the disk some ten thousand times.
 os.fsync = lambda _: None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Commands keep results in the user's cache folder; those of tests have one of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BANDBRIDGE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -19,6 +19,7 @@ from bandbridge.base.progress import progress
 from bandbridge.use.classify import Summary, described, write_refused
 from bandbridge.use.images import Item, Outline, batches, encode, items, list_images, nothing_left
 from bandbridge.use.model import Model
+from bandbridge.use.one_writer import only_writer
 from bandbridge.use.scenes import Reading
 from bandbridge.use.unfinished import Unfinished
 
@@ -104,18 +105,19 @@ def embed_images(
     }
     schema = _schema(model.dim).with_metadata({KEY: json.dumps(about).encode(), b"geo": json.dumps(_geo()).encode()})
     images = list_images(paths)
-    unfinished = Unfinished(out, about, images)
-    refused, start = unfinished.refused, unfinished.position
-    stream = items(model, images, reading, refused, size, stride, start)
-    rows = unfinished.rows
-    for batch in batches(progress(stream, "Embedding", unit="images", done=rows), model.batch_size):
-        unfinished.add(_record_batch(schema, batch, encode(model, batch)), batch[-1].position, refused)
-        rows += len(batch)
-    if not rows:
-        raise nothing_left(images, refused)
-    _write(out, schema, unfinished.tables())
-    unfinished.remove()
-    return Summary(rows, refused, write_refused(out, refused))
+    with only_writer(out, "bandbridge embed"):
+        unfinished = Unfinished(out, about, images)
+        refused, start = unfinished.refused, unfinished.position
+        stream = items(model, images, reading, refused, size, stride, start)
+        rows = unfinished.rows
+        for batch in batches(progress(stream, "Embedding", unit="images", done=rows), model.batch_size):
+            unfinished.add(_record_batch(schema, batch, encode(model, batch)), batch[-1].position, refused)
+            rows += len(batch)
+        if not rows:
+            raise nothing_left(images, refused)
+        _write(out, schema, unfinished.tables())
+        unfinished.remove()
+        return Summary(rows, refused, write_refused(out, refused))
 
 
 def _record_batch(schema: pa.Schema, batch: Sequence[Item], embeddings: NDArray[np.float32]) -> pa.RecordBatch:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bandbridge.metrics.calibration import multi_label_ece, single_label_ece
+from bandbridge.use.cache import cached, digest_of_array
 
 COSINE, PROBABILITY = "cosine", "probability"
 FEWEST = 20  # validation samples
@@ -50,6 +51,26 @@ class Calibration:
         return shares
 
 
+def cached_fit(
+    cosines: NDArray[np.float32], labels: NDArray[np.uint8], kind: str, dataset: str, split: str
+) -> Calibration | None:
+    """`fit`, kept in the user's cache by the digests of its arrays: every command with a run's model needs it."""
+    if len(cosines) < FEWEST:
+        return None
+
+    def compute() -> dict[str, NDArray[Any]]:
+        fitted = fit(cosines, labels, kind, dataset, split)
+        numbers = [] if fitted is None else [fitted.scale, fitted.bias, fitted.samples, fitted.ece]
+        return {"numbers": np.array(numbers, np.float64)}
+
+    key = {"cosines": digest_of_array(cosines), "labels": digest_of_array(labels), "kind": kind}
+    numbers = cached("calibrations", key, compute)["numbers"].tolist()
+    if not numbers:
+        return None
+    scale, bias, samples, ece = numbers
+    return Calibration("softmax" if kind == "single" else "sigmoid", scale, bias, int(samples), dataset, split, ece)
+
+
 def fit(
     cosines: NDArray[np.float32], labels: NDArray[np.uint8], kind: str, dataset: str, split: str
 ) -> Calibration | None:
@@ -60,14 +81,14 @@ def fit(
         kind: of the labels, 'single' or 'multi'.
         dataset, split: of the samples.
     """
-    from scipy.optimize import minimize, minimize_scalar
-
     values, truth = np.asarray(cosines, np.float64), np.asarray(labels, np.float64)
     if kind == "single":
         kept = truth.any(axis=1)
         values, truth = values[kept], truth[kept]
     if len(values) < FEWEST:
         return None
+    from scipy.optimize import minimize, minimize_scalar  # takes half a second
+
     if kind == "single":
         true_class = truth.argmax(axis=1)
 

@@ -1,5 +1,6 @@
 """The commands of `bandbridge`, one function each. Heavy libraries load when needed."""
 
+import gc
 import importlib.util
 import sys
 from pathlib import Path
@@ -69,6 +70,7 @@ StrideOption = Annotated[int | None, typer.Option(help="Pixels from one window t
 
 def main() -> None:
     """Run a command; an error that the user can fix is printed as one paragraph."""
+    gc.disable()  # until a model is loaded: libraries are no garbage, and looking for any takes a fifth of the start
     try:
         with progress.reporting("bandbridge", None):
             app(prog_name="bandbridge")
@@ -113,11 +115,10 @@ def info(
 
     Example: bandbridge info results/demo
     """
-    from bandbridge.use.sources import load
     from bandbridge.use.summary import as_json as in_json
     from bandbridge.use.summary import as_text
 
-    loaded = load(model, text=text_model, device="cpu", precision="float32")
+    loaded = _load(model, "cpu", "float32", 128, text_model, None)
     print(in_json(loaded) if as_json else as_text(loaded))
 
 
@@ -337,7 +338,11 @@ def _load(
 ) -> "Model":
     from bandbridge.use.sources import load
 
-    return load(model, device=device, precision=precision, batch_size=batch_size, text=text, composite=composite)
+    loaded = load(model, device=device, precision=precision, batch_size=batch_size, text=text, composite=composite)
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
+    return loaded
 
 
 def _reading(bands: str | None, scale: float | None, offset: float, crs: str | None) -> "Reading":

@@ -18,6 +18,7 @@ from bandbridge.use.cover import Cover, Grid, write_cover
 from bandbridge.use.images import MIN_VALID, must_hold_windows
 from bandbridge.use.labels import Labels
 from bandbridge.use.model import Model, filled
+from bandbridge.use.one_writer import only_writer
 from bandbridge.use.rasters import bands_of
 from bandbridge.use.scenes import Reading, Scene, open_scene, starts
 from bandbridge.use.strips import Strip, strips
@@ -92,7 +93,7 @@ def map_scene(
         raise UserError(f"{len(labels.names)} labels; a map can hold {MOST_CLASSES}.")
     size = window or model.card.window or model.image.size
     step = stride or size
-    with open_scene(path, model.image.takes, reading) as scene:
+    with only_writer(out, "bandbridge map"), open_scene(path, model.image.takes, reading) as scene:
         if scene.crs is None:
             raise UserError(
                 f"{path} states no reference system, so its map would have no place. State it: --crs EPSG:32633 (or "
@@ -110,7 +111,7 @@ def map_scene(
         cover = _cover(model, labels, work, grid, scene)
         score_file = write_cover(cover, out)
         areas, no_data = _areas(work, labels, grid)
-    work.remove()
+        work.remove()
     return Mapped(out, score_file, labels.measure, size, step, count, areas, no_data)
 
 

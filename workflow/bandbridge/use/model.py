@@ -20,6 +20,7 @@ from bandbridge.use.bands import RGB, match_bands, must_have
 from bandbridge.use.card import Card
 from bandbridge.use.labels import Labels, chosen_templates, make_labels
 from bandbridge.use.scenes import BandSet, Reading, open_scene
+from bandbridge.use.text_side import TextSide
 
 if TYPE_CHECKING:
     import xarray
@@ -99,7 +100,7 @@ class Model:
     device: torch.device
     precision: Precision
     batch_size: int = 128
-    _load_text: Callable[[], Clip] | None = None
+    _words: TextSide | None = None
     _text: Clip | None = field(default=None, repr=False)
     parts: Any = field(default=None, repr=False)  # of `sources.Parts`, for exports
 
@@ -132,13 +133,13 @@ class Model:
             UserError: the model has no text encoder.
         """
         if self._text is None:
-            if self._load_text is None:
+            if self._words is None:
                 raise UserError(
                     f"{self.name} has no text encoder: it embeds images and finds similar ones (search "
                     "--image). For words, name the CLIP that it is of or was aligned to, such as --text-model "
                     "ViT-B-32:openai or an open_clip model directory."
                 )
-            self._text = self._load_text()
+            self._text = self._words.load()
             self._text.model.to(self.device)
         return self._text
 
@@ -273,7 +274,9 @@ class Model:
 
     def encode_sentences(self, sentences: Sequence[Sequence[str]]) -> NDArray[np.float32]:
         """A unit vector (n, dim) for each group of sentences: the mean of its unit embeddings, normalised."""
-        return text_head(self.text, sentences)
+        if self._words is None or self._text is not None:
+            return text_head(self.text, sentences)
+        return self._words.sentences(sentences, self.dim, self.device, lambda: self.text)
 
     def labels(self, labels: str | Sequence[str] | None = None, templates: str | Sequence[str] | None = None) -> Labels:
         """Classes to choose from, see `labels.make_labels`."""

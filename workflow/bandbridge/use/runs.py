@@ -23,7 +23,7 @@ from bandbridge.metrics.classification import unit_rows
 from bandbridge.store.dataset import Store
 from bandbridge.store.embeddings import load_embeddings
 from bandbridge.store.heads import Head, load_head
-from bandbridge.use.calibration import fit
+from bandbridge.use.calibration import cached_fit
 from bandbridge.use.card import Card
 
 SETTINGS = "config.yaml"
@@ -224,7 +224,7 @@ def _calibration(run: Path, encoder: str, store: Store, task: Mapping[str, Any],
     if len(rows) != len(samples):
         return None
     cosines = unit_rows(embeddings.embedding[np.array(rows, int)]) @ head.weights.T
-    fitted = fit(cosines, samples.labels, store.label_kind, store.attrs["dataset"], "val")
+    fitted = cached_fit(cosines, samples.labels, store.label_kind, store.attrs["dataset"], "val")
     return None if fitted is None else fitted.as_json()
 
 

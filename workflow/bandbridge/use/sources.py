@@ -1,6 +1,5 @@
 """Loading MODEL: a run's folder, a model in it, an exported folder, an encoder's name, or a model of a hub."""
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from bandbridge.catalogue.encoders import MARKER, encoder_content, encoder_names
 from bandbridge.catalogue.sensors import SENSOR_BANDS, SENSORS
 from bandbridge.config.clip_support import CONFIG_FILE
 from bandbridge.models import preprocessing as views
-from bandbridge.models.clip import WEIGHTS_FILE, Clip, fetch_clip, load_clip
+from bandbridge.models.clip import WEIGHTS_FILE, Clip, load_clip
 from bandbridge.models.device import best_device, cast_layers, settle_precision
 from bandbridge.models.external.inputs import band_input, image_input
 from bandbridge.models.external.load import Encoder
@@ -25,12 +24,13 @@ from bandbridge.models.students import Student, load_student
 from bandbridge.models.weights import load_metadata
 from bandbridge.use import exported, published, runs
 from bandbridge.use.bands import RGB
+from bandbridge.use.cache import cache_folder
 from bandbridge.use.card import Card, read_card
 from bandbridge.use.inputs import student_inputs
 from bandbridge.use.model import ImageSide, Model
 from bandbridge.use.scenes import PICTURE, BandSet
+from bandbridge.use.text_side import TextSide, must_match, text_folder
 
-CACHE = "BANDBRIDGE_CACHE"
 HUB, LOCAL_DIR = "hf-hub:", "local-dir:"
 
 
@@ -48,7 +48,7 @@ class _Loaded:
     parts: Parts
     card: Card
     digest: str
-    text: Callable[[], Clip] | None
+    text: TextSide | None
 
 
 def load(
@@ -89,7 +89,7 @@ def load(
     image = _image_side(loaded.parts, card)
     image.network.to(torch_device).eval().requires_grad_(False)
     cast_layers(image.network, settled.name)
-    load_text = loaded.text if text is None else (lambda: text_clip(str(text)))
+    words = loaded.text if text is None else TextSide.in_folder(lambda: text_folder(str(text)))
     return Model(
         name=card.name,
         source=str(source),
@@ -99,7 +99,7 @@ def load(
         device=torch_device,
         precision=settled,
         batch_size=batch_size,
-        _load_text=None if load_text is None else lambda: _matching_text(load_text(), image.dim, card.name),
+        _words=words and replace(words, load=lambda: must_match(words.load(), image.dim, card.name)),
         parts=loaded.parts,
     )
 
@@ -122,36 +122,6 @@ def parse_composite(text: str) -> dict[str, Any]:
             "such as B04,B03,B02:3000."
         )
     return {"bands": tuple(names), "divisor": divisor}
-
-
-def cache_folder() -> Path:
-    """The folder of fetched weights: $BANDBRIDGE_CACHE, or ~/.cache/bandbridge."""
-    return Path(os.environ.get(CACHE) or Path.home() / ".cache" / "bandbridge")
-
-
-def text_clip(source: str) -> Clip:
-    """The CLIP of an open_clip model directory, or of '<architecture>:<weights>', which is fetched into the cache."""
-    if Path(source).is_dir():
-        return load_clip(Path(source))
-    name, _, weights = source.partition(":")
-    if not weights:
-        raise UserError(
-            f"--text-model is '{source}': no such folder. Name an open_clip model directory, or architecture and "
-            "weights, such as ViT-B-32:openai."
-        )
-    folder = cache_folder() / "clips" / f"{name}.{Path(weights).name}"
-    if not (folder / CONFIG_FILE).is_file():
-        fetch_clip(name, weights, folder)
-    return load_clip(folder)
-
-
-def _matching_text(clip: Clip, dim: int, name: str) -> Clip:
-    if clip.embed_dim != dim:
-        raise UserError(
-            f"{name} has embeddings of {dim} values, the text encoder of {clip.name} of {clip.embed_dim}: they are of "
-            "different CLIPs. Name the CLIP that the model was aligned to."
-        )
-    return clip
 
 
 def _device(name: str | None) -> torch.device:
@@ -221,20 +191,21 @@ def _of_run(model: runs.RunModel, settings: Mapping[str, Any] | None) -> _Loaded
     if model.kind == "clip":
         clip = load_clip(model.folder)
         card = runs.describe(model, {}, settings)
-        return _Loaded(Parts(clip=clip), card, checksum(model.folder / WEIGHTS_FILE), lambda: clip)
+        return _Loaded(Parts(clip=clip), card, checksum(model.folder / WEIGHTS_FILE), TextSide(lambda: clip))
     weights = model.folder / "model.safetensors"
     student, metadata = load_student(weights), load_metadata(weights)
     facts = {"bands": student.spec.bands, "clip": metadata.get("clip"), "precision": metadata.get("precision")}
     card = runs.describe(model, facts, settings)
     folder = runs.part_of(model.run, "clip") / str(metadata.get("clip"))
-    return _Loaded(Parts(student=student), card, checksum(weights), lambda: load_clip(folder))
+    return _Loaded(Parts(student=student), card, checksum(weights), TextSide.in_folder(lambda: folder))
 
 
 def _exported(path: Path, card: Card) -> _Loaded:
     if card.kind == "student":
         student, digest = exported.load_exported_student(path)
         text = path / exported.TEXT_FOLDER
-        return _Loaded(Parts(student=student), card, digest, (lambda: load_clip(text)) if text.is_dir() else None)
+        words = TextSide.in_folder(lambda: text) if text.is_dir() else None
+        return _Loaded(Parts(student=student), card, digest, words)
     if card.kind == "encoder":
         return replace(_encoder(path), card=card)
     return replace(_open_clip(path), card=card)
@@ -242,7 +213,8 @@ def _exported(path: Path, card: Card) -> _Loaded:
 
 def _open_clip(path: Path) -> _Loaded:
     clip = load_clip(path)
-    return _Loaded(Parts(clip=clip), Card(clip.name, "clip", clip.name), checksum(path / WEIGHTS_FILE), lambda: clip)
+    card = Card(clip.name, "clip", clip.name)
+    return _Loaded(Parts(clip=clip), card, checksum(path / WEIGHTS_FILE), TextSide(lambda: clip))
 
 
 def _encoder(path: Path) -> _Loaded:
@@ -258,7 +230,7 @@ def _encoder(path: Path) -> _Loaded:
     )
     clip = encoder.clip
     digest = "+".join(encoder.weights_digest.values())
-    return _Loaded(Parts(encoder=encoder), card, digest, None if clip is None else (lambda: clip))
+    return _Loaded(Parts(encoder=encoder), card, digest, None if clip is None else TextSide(lambda: clip))
 
 
 def _fetched(name: str) -> Path:
