@@ -3,15 +3,14 @@
     python benchmarks/rehearsal.py eurosat --parts 500 250 125 [--small] [--folder PATH]
 
 Presets: eurosat, ablations (on EuroSAT), paper. For each part (1/500 of each data set ...) it makes the archives,
-copies the workflow, gives CLIP random weights of its true architecture, runs Snakemake on one core and collects, script
-by script and data set by data set, the processor time and the memory that its jobs took, and the disk. Then it fits
-lines through them against the data set's samples (those of the patching data set for jobs that name none), and prints
-fits and residuals; --json keeps what was measured.
+copies the workflow, gives CLIP random weights of its true architecture, runs Snakemake and collects, script by script
+and data set by data set, the processor time and the memory that its jobs took, and the disk. Then it fits lines through
+them against the data set's samples (those of the patching data set for jobs that name none), and prints fits and
+residuals; --json keeps what was measured. `--until preprocess` ends with the stores.
 
 --small replaces CLIP and students by networks of 4 layers for images of 32 pixels, and takes three alphas, for machines
-without a GPU. Left out
-on any machine: weights that are fetched (students start from random ones). No data set is smaller than each of its
-classes needs in each split, so ImageNet has 3,000 images at parts above 16.
+without a GPU. Left out on any machine: weights that are fetched (students start from random ones). No data set is
+smaller than each of its classes needs in each split, so ImageNet has 3,000 images at parts above 16.
 """
 
 import argparse
@@ -115,6 +114,8 @@ def main() -> None:
     parser.add_argument("preset", choices=PRESETS)
     parser.add_argument("--parts", type=int, nargs="+", default=[200, 100, 50], help="200 for 1/200 of each data set")
     parser.add_argument("--small", action="store_true", help="small networks")
+    parser.add_argument("--cores", type=int, default=1, help="of Snakemake")
+    parser.add_argument("--until", nargs="+", default=[], metavar="RULE", help="only these rules, and what they need")
     parser.add_argument("--folder", type=Path, help="where to work; removed afterwards only if it is not named")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     options = parser.parse_args()
@@ -122,7 +123,8 @@ def main() -> None:
     rows: list[Figures] = []
     try:
         for part in options.parts:
-            of_part = rehearse(options.preset, part, options.small, folder / str(part))
+            extra = ["--cores", str(options.cores), *(["--until", *options.until] if options.until else [])]
+            of_part = rehearse(options.preset, part, options.small, folder / str(part), extra)
             print(table(of_part), flush=True)
             rows += of_part
     finally:
@@ -134,8 +136,8 @@ def main() -> None:
         options.json.write_text(json.dumps(content, indent=1))
 
 
-def rehearse(preset: str, part: int, small: bool, folder: Path) -> list[Figures]:
-    """Run a preset on 1/part of its data sets; returns what each stage took."""
+def rehearse(preset: str, part: int, small: bool, folder: Path, extra: list[str]) -> list[Figures]:
+    """Run a preset on 1/part of its data sets, with further options of Snakemake; returns what each stage took."""
     config = read(ROOT / "config.yaml")
     for name in PRESETS[preset]:
         config = merged(config, read(ROOT / "workflow" / "presets" / f"{name}.yaml"))
@@ -149,7 +151,7 @@ def rehearse(preset: str, part: int, small: bool, folder: Path) -> list[Figures]
         state_checksums(folder / "workflow" / "datasets" / f"{name}.yaml", archives)
     (folder / "rehearsal.yaml").write_text(yaml.safe_dump(reduced(config, small, datasets, folder)))
     presets = [f"workflow/presets/{name}.yaml" for name in PRESETS[preset]]
-    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--configfile", *presets, "rehearsal.yaml"]
+    command = [sys.executable, "-m", "snakemake", *extra, "--configfile", *presets, "rehearsal.yaml"]
     watcher = folder / "watcher"
     watcher.mkdir()
     (watcher / "sitecustomize.py").write_text(WATCHER)
@@ -221,8 +223,9 @@ def figures(folder: Path, run: str, sizes: dict[str, int], patching: str, total:
     for place, pattern in PLACES.items():
         for dataset in sizes if "{dataset}" in pattern else [patching]:
             found = folder.glob(pattern.format(run=run, dataset=dataset))
-            row = Figures(f"disk: {place}", dataset, sizes[dataset], disk_mb=disk_mb(found))
-            rows[row.stage, dataset] = row
+            if used := disk_mb(found):
+                row = Figures(f"disk: {place}", dataset, sizes[dataset], disk_mb=used)
+                rows[row.stage, dataset] = row
     return sorted(rows.values(), key=lambda row: (row.stage, row.dataset))
 
 
