@@ -3,17 +3,17 @@
     python benchmarks/rehearsal.py eurosat --parts 500 250 125 [--small] [--folder PATH]
 
 Presets: eurosat, ablations (on EuroSAT), paper. For each part (1/500 of each data set ...) it makes the archives,
-copies the workflow, gives CLIP random weights of its true architecture, runs Snakemake on one core and collects, stage
-by stage, the processor time, the memory and the disk that its jobs took. Then it fits a line through each stage's
-processor time against the number of samples, and prints fits and residuals; the same as JSON with --json.
+copies the workflow, gives CLIP random weights of its true architecture, runs Snakemake and collects, script by script
+and data set by data set, the processor time and the memory that its jobs took, and the disk. Then it fits lines through
+them against the data set's samples (those of the patching data set for jobs that name none), and prints fits and
+residuals; --json keeps what was measured. `--until preprocess` ends with the stores.
 
---small replaces CLIP and students by networks of 4 layers for images of 32 pixels, for machines without a GPU. Left out
-on any machine: ImageNet (its prompts alone are 80,000 texts, its images cannot be made up), and weights that are
-fetched (students start from random ones).
+--small replaces CLIP and students by networks of 4 layers for images of 32 pixels, and takes three alphas, for machines
+without a GPU. Left out on any machine: weights that are fetched (students start from random ones). No data set is
+smaller than each of its classes needs in each split, so ImageNet has 3,000 images at parts above 16.
 """
 
 import argparse
-import csv
 import json
 import os
 import resource
@@ -21,7 +21,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,6 @@ from bandbridge.models.clip import new_clip, save_clip
 
 ROOT = Path(__file__).parents[1]
 PRESETS = {"eurosat": ["eurosat"], "ablations": ["eurosat", "ablations"], "paper": ["paper"]}
-FEWEST = 60  # samples of a data set, for five neighbours and two splits of a class
 SMALL_STUDENT = {
     "backbone": "vit_tiny_patch16_224",
     "options": {"img_size": 32, "patch_size": 8, "depth": 4, "embed_dim": 128, "num_heads": 4},
@@ -43,7 +42,6 @@ SMALL_STUDENT = {
 }
 # What is smaller so that few samples suffice; none of it leaves a rule out.
 FEW_SAMPLES: dict[str, Any] = {
-    "tasks": {"supported": None},
     "finetune": {"warmup_steps": 1, "batch_size": 32, "precision": "float32"},
     "align": {"warmup_steps": 1, "batch_size": 32, "precision": "float32"},
     "embed": {"batch_size": 32, "precision": "float32"},
@@ -56,10 +54,55 @@ FEW_SAMPLES: dict[str, Any] = {
 }
 
 
-@dataclass
-class Stage:
-    """What the jobs of a stage took together: processor seconds, the largest job's memory, the files that they left."""
+WATCHED = "BANDBRIDGE_REHEARSAL_JOBS"
+# Python reads this at the start of each process (as sitecustomize). A job of Snakemake's leaves a line with its script,
+# its outputs, the processor time of itself and its children, and its largest memory.
+WATCHER = f"""
+import os, sys
+import atexit, json, resource
 
+
+def leave_a_line():
+    job = getattr(sys.modules.get("__main__"), "snakemake", None)
+    if job is None or not hasattr(job, "rule"):
+        return
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    seconds = sum(each.ru_utime + each.ru_stime for each in used)
+    status = dict(line.split(":", 1) for line in open("/proc/self/status") if ":" in line)
+    script = os.path.basename(sys.argv[0]).split(".")[-2]
+    line = dict(script=script, rule=job.rule, outputs=list(map(str, job.output)), seconds=seconds)
+    line["memory_mb"] = int(status["VmHWM"].split()[0]) / 1000
+    with open(os.environ["{WATCHED}"], "a") as file:
+        file.write(json.dumps(line) + chr(10))
+
+
+if "{WATCHED}" in os.environ:
+    atexit.register(leave_a_line)
+"""
+
+
+# Where files lie that a run leaves, in its folder.
+PLACES = {
+    "archives": "data/archives/{dataset}",
+    "store": "data/zarr/{dataset}.zarr",
+    "embeddings": "results/{run}/embeddings/*/{dataset}.*",
+    "heads": "results/{run}/heads/*",
+    "CLIP": "results/{run}/clip",
+    "fine-tuned": "results/{run}/finetune",
+    "patched": "results/{run}/paint",
+    "student": "results/{run}/align",
+    "scores": "results/{run}/metrics",
+    "report": "results/{run}/report",
+}
+
+
+@dataclass
+class Figures:
+    """What the jobs of a script took together on a data set: processor seconds, the largest memory; or files."""
+
+    stage: str
+    dataset: str
+    samples: int
     jobs: int = 0
     seconds: float = 0.0
     memory_mb: float = 0.0
@@ -71,49 +114,56 @@ def main() -> None:
     parser.add_argument("preset", choices=PRESETS)
     parser.add_argument("--parts", type=int, nargs="+", default=[200, 100, 50], help="200 for 1/200 of each data set")
     parser.add_argument("--small", action="store_true", help="small networks")
+    parser.add_argument("--cores", type=int, default=1, help="of Snakemake")
+    parser.add_argument("--until", nargs="+", default=[], metavar="RULE", help="only these rules, and what they need")
     parser.add_argument("--folder", type=Path, help="where to work; removed afterwards only if it is not named")
     parser.add_argument("--json", type=Path, help="also write the figures here")
     options = parser.parse_args()
     folder = options.folder or Path(tempfile.mkdtemp(prefix="rehearsal-"))
-    measured: dict[int, dict[str, Stage]] = {}
+    rows: list[Figures] = []
     try:
         for part in options.parts:
-            samples, stages = rehearse(options.preset, part, options.small, folder / str(part))
-            measured[samples] = stages
-            print(table(samples, stages), flush=True)
+            extra = ["--cores", str(options.cores), *(["--until", *options.until] if options.until else [])]
+            of_part = rehearse(options.preset, part, options.small, folder / str(part), extra)
+            print(table(of_part), flush=True)
+            rows += of_part
     finally:
         if options.folder is None:
             shutil.rmtree(folder, ignore_errors=True)
-    print(fits_table(measured))
+    print(fits_table(rows))
     if options.json:
-        content = {"preset": options.preset, "small": options.small, "fits": fits(measured)}
-        content["measured"] = {n: {name: asdict(stage) for name, stage in of.items()} for n, of in measured.items()}
+        content = {"preset": options.preset, "small": options.small, "measured": [asdict(row) for row in rows]}
         options.json.write_text(json.dumps(content, indent=1))
 
 
-def rehearse(preset: str, part: int, small: bool, folder: Path) -> tuple[int, dict[str, Stage]]:
-    """Run a preset on 1/part of its data sets; returns their samples and what each stage took."""
+def rehearse(preset: str, part: int, small: bool, folder: Path, extra: list[str]) -> list[Figures]:
+    """Run a preset on 1/part of its data sets, with further options of Snakemake; returns what each stage took."""
     config = read(ROOT / "config.yaml")
     for name in PRESETS[preset]:
         config = merged(config, read(ROOT / "workflow" / "presets" / f"{name}.yaml"))
     clone(folder)
     datasets = [name for name in DATASETS if name in uses(config)]
-    sizes = {name: max(FEWEST, DATASETS[name][1] // part) for name in datasets}
+    sizes = {name: DATASETS[name].samples(part) for name in datasets}
     for name, samples in sizes.items():
         archives = folder / "data" / "archives" / name
         archives.mkdir(parents=True, exist_ok=True)
-        DATASETS[name][0](archives, samples)
+        DATASETS[name].write(archives, samples)
         state_checksums(folder / "workflow" / "datasets" / f"{name}.yaml", archives)
     (folder / "rehearsal.yaml").write_text(yaml.safe_dump(reduced(config, small, datasets, folder)))
     presets = [f"workflow/presets/{name}.yaml" for name in PRESETS[preset]]
-    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--configfile", *presets, "rehearsal.yaml"]
-    environment = os.environ | {"PYTHONPATH": str(folder / "workflow")}
+    command = [sys.executable, "-m", "snakemake", *extra, "--configfile", *presets, "rehearsal.yaml"]
+    watcher = folder / "watcher"
+    watcher.mkdir()
+    (watcher / "sitecustomize.py").write_text(WATCHER)
+    environment = os.environ | {"PYTHONPATH": f"{folder / 'workflow'}{os.pathsep}{watcher}"}
+    environment[WATCHED] = str(folder / "jobs.jsonl")
     before = processor_seconds()
     with (folder / "snakemake.log").open("w") as log:
         called = subprocess.run(command, cwd=folder, env=environment, stdout=log, stderr=subprocess.STDOUT)
     if called.returncode:
         sys.exit(f"Snakemake failed:\n{(folder / 'snakemake.log').read_text()[-4000:]}")
-    return sum(sizes.values()), collected(folder, config["run"], processor_seconds() - before)
+    patching = config["tasks"]["patching"]["dataset"]
+    return figures(folder, config["run"], sizes, patching, processor_seconds() - before)
 
 
 def reduced(config: dict[str, Any], small: bool, datasets: list[str], folder: Path) -> dict[str, Any]:
@@ -125,17 +175,14 @@ def reduced(config: dict[str, Any], small: bool, datasets: list[str], folder: Pa
     students = {name: spec for name, spec in config["align"]["students"].items() if spec}
     changed = {name: {"pretrained": None, **(SMALL_STUDENT if small else {})} for name in students}
     left_out = {name: None for name in config["evaluate"]["datasets"] if name not in datasets}
-    prompts = {
-        name: [p for p in sets if p != "imagenet-80"]
-        for name, sets in config["evaluate"]["datasets"].items()
-        if name in datasets and sets
-    }
     changes = {
         "clip": {"name": clip, "pretrained": str(weights)},
         "datasets": {name: {"convert_jobs": 1} for name in datasets if name != "eurosat_ms"},
         "align": {"students": changed},
-        "evaluate": {"datasets": {**left_out, **prompts}},
+        "evaluate": {"datasets": left_out},
     }
+    if small:
+        changes["paint"] = {"alphas": [0, 0.5, 1]}
     return merged(FEW_SAMPLES, changes)
 
 
@@ -161,38 +208,31 @@ def read(path: Path) -> dict[str, Any]:
 # --- what it took ----------------------------------------------------------------------------------------------------
 
 
-def collected(folder: Path, run: str, total: float) -> dict[str, Stage]:
-    """Each stage's figures, from Snakemake's benchmark files and the folders of results."""
-    stages: dict[str, Stage] = defaultdict(Stage)
-    logs = folder / "logs" / run
-    for file in sorted(logs.rglob("*.tsv")):
-        stage = stages[file.relative_to(logs).parts[0]]
-        with file.open(newline="") as rows:
-            for row in csv.DictReader(rows, delimiter="\t"):
-                stage.jobs += 1
-                stage.seconds += number(row["cpu_time"])
-                stage.memory_mb = max(stage.memory_mb, number(row["max_rss"]))
-    results = folder / "results" / run
-    places = {name: results / name for name in ("clip", "heads", "finetune", "paint", "align", "metrics", "report")}
-    places |= {"embed": results / "embeddings", "download": folder / "data/archives", "convert": folder / "data/zarr"}
-    for name, place in places.items():
-        stages[name].disk_mb = disk_mb(place)
-    stages["scores, tables, report, Snakemake"].seconds = total - sum(stage.seconds for stage in stages.values())
-    return dict(stages)
+def figures(folder: Path, run: str, sizes: dict[str, int], patching: str, total: float) -> list[Figures]:
+    """What the run in a folder took, by stage and data set; `total` are the processor seconds of all of it."""
+    rows: dict[tuple[str, str], Figures] = {}
+    for line in (folder / "jobs.jsonl").read_text().splitlines():
+        job = json.loads(line)
+        dataset = next((name for name in sizes if any(name in output for output in job["outputs"])), patching)
+        row = rows.setdefault((job["script"], dataset), Figures(job["script"], dataset, sizes[dataset]))
+        row.jobs += 1
+        row.seconds += job["seconds"]
+        row.memory_mb = max(row.memory_mb, job["memory_mb"])
+    total -= sum(row.seconds for row in rows.values())
+    rows["Snakemake", patching] = Figures("Snakemake", patching, sizes[patching], jobs=1, seconds=total)
+    for place, pattern in PLACES.items():
+        for dataset in sizes if "{dataset}" in pattern else [patching]:
+            found = folder.glob(pattern.format(run=run, dataset=dataset))
+            if used := disk_mb(found):
+                row = Figures(f"disk: {place}", dataset, sizes[dataset], disk_mb=used)
+                rows[row.stage, dataset] = row
+    return sorted(rows.values(), key=lambda row: (row.stage, row.dataset))
 
 
-def number(cell: str) -> float:
-    """A benchmark's figure; 0 for a job that ended before it could be measured."""
-    try:
-        return float(cell)
-    except ValueError:
-        return 0.0
-
-
-def disk_mb(folder: Path) -> float:
-    """The space of its files, each inode once: shares of a store are links."""
-    sizes = {(s.st_dev, s.st_ino): s.st_size for f in folder.rglob("*") if f.is_file() for s in [f.stat()]}
-    return sum(sizes.values()) / 1e6
+def disk_mb(places: Iterator[Path]) -> float:
+    """The space of the files in folders, each inode once: shares of a store are links."""
+    files = (file.stat() for place in places for file in place.rglob("*") if file.is_file())
+    return sum({(file.st_dev, file.st_ino): file.st_size for file in files}.values()) / 1e6
 
 
 def processor_seconds() -> float:
@@ -203,37 +243,51 @@ def processor_seconds() -> float:
 # --- fits ------------------------------------------------------------------------------------------------------------
 
 
-def fits(measured: dict[int, dict[str, Stage]]) -> dict[str, dict[str, float]]:
-    """Stage -> seconds = fixed + per_sample * samples by least squares, and the largest residual in seconds."""
-    samples = sorted(measured)
-    found: dict[str, dict[str, float]] = {}
-    for name in measured[samples[-1]]:
-        seconds = [measured[n].get(name, Stage()).seconds for n in samples]
-        if len(samples) > 1:
-            slope, fixed = np.polyfit(samples, seconds, 1)
-            residual = float(np.abs(np.polyval([slope, fixed], samples) - seconds).max())
-            found[name] = {"fixed": float(fixed), "per_sample": float(slope), "residual": residual}
+def fits(rows: list[Figures]) -> list[dict[str, Any]]:
+    """A line of each stage, data set and quantity through runs of several sizes, by least squares.
+
+    `fixed` and `per_sample` of seconds are of one job; `residual` is the largest, in the quantity's unit.
+    """
+    found = []
+    for stage, dataset in sorted({(row.stage, row.dataset) for row in rows}):
+        of_stage = sorted((r for r in rows if (r.stage, r.dataset) == (stage, dataset)), key=lambda row: row.samples)
+        samples = [row.samples for row in of_stage]
+        if len(set(samples)) < 2:
+            continue
+        for quantity in ("seconds", "memory_mb", "disk_mb"):
+            values = [
+                getattr(row, quantity) / (row.jobs if quantity == "seconds" and row.jobs else 1) for row in of_stage
+            ]
+            if any(values):
+                slope, fixed = np.polyfit(samples, values, 1)
+                residual = np.abs(np.polyval([slope, fixed], samples) - values).max()
+                line = {"fixed": float(fixed), "per_sample": float(slope), "residual": float(residual)}
+                found.append(
+                    {"stage": stage, "dataset": dataset, "quantity": quantity, "jobs": of_stage[0].jobs} | line
+                )
     return found
 
 
-def table(samples: int, stages: dict[str, Stage]) -> str:
+def table(rows: list[Figures]) -> str:
     lines = [
-        f"\n{samples:,} samples\n",
-        "| stage | jobs | processor, s | peak, MB | disk, MB |",
-        "|---|--:|--:|--:|--:|",
+        "\n| stage | data set | samples | jobs | processor, s | peak, MB | disk, MB |",
+        "|---|---|--:|--:|--:|--:|--:|",
     ]
     lines += [
-        f"| {name} | {stage.jobs or ''} | {stage.seconds:.1f} | {stage.memory_mb:,.0f} | {stage.disk_mb:,.1f} |"
-        for name, stage in stages.items()
+        f"| {row.stage} | {row.dataset} | {row.samples:,} | {row.jobs or ''} | {row.seconds:.1f} "
+        f"| {row.memory_mb:,.0f} | {row.disk_mb:,.1f} |"
+        for row in rows
     ]
     return "\n".join(lines)
 
 
-def fits_table(measured: dict[int, dict[str, Stage]]) -> str:
-    lines = ["\n| stage | fixed, s | ms per sample | largest residual, s |", "|---|--:|--:|--:|"]
+def fits_table(rows: list[Figures]) -> str:
+    lines = ["\n| stage | data set | jobs | of a job | fixed | per 1,000 samples | largest residual |"]
+    lines += ["|---|---|--:|---|--:|--:|--:|"]
     lines += [
-        f"| {name} | {fit['fixed']:.1f} | {1000 * fit['per_sample']:.2f} | {fit['residual']:.2f} |"
-        for name, fit in fits(measured).items()
+        f"| {fit['stage']} | {fit['dataset']} | {fit['jobs'] or ''} | {fit['quantity']} | {fit['fixed']:.2f} "
+        f"| {1000 * fit['per_sample']:.2f} | {fit['residual']:.2f} |"
+        for fit in fits(rows)
     ]
     return "\n".join(lines)
 

@@ -1,4 +1,4 @@
-"""Archives of EuroSAT, BigEarthNet v1 and SEN12MS in their publishers' layouts, of any size, for rehearsal.py.
+"""Archives of EuroSAT, BigEarthNet v1, SEN12MS and ImageNet in their publishers' layouts, of any size.
 
     python benchmarks/rehearsal_archives.py bigearthnet_v1 500 FOLDER
 
@@ -10,16 +10,21 @@ import argparse
 import bz2
 import hashlib
 import io
+import itertools
 import json
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import rasterio
 import yaml
+from PIL import Image
 from rasterio.io import MemoryFile
+from scipy.io import savemat
 
 from bandbridge.catalogue.datasets import load_nomenclature
 
@@ -29,6 +34,7 @@ V1_BANDS |= dict.fromkeys(["B05", "B06", "B07", "B11", "B12", "B8A"], 60)
 V1_WHEEL = "bigearthnet_common-2.8.0-py3-none-any.whl"
 SEASONS = ("ROIs1158_spring", "ROIs1868_summer", "ROIs1970_fall", "ROIs2017_winter")
 IGBP = (1, 6, 8, 10, 11, 12, 13, 15, 16, 17)
+SCENES = len(SEASONS) * len(IGBP)  # of SEN12MS
 UTM_33 = "EPSG:32633"
 
 
@@ -80,9 +86,10 @@ def write_bigearthnet(folder: Path, samples: int) -> None:
             name = f"S2A_MSIL2A_20170613T101031_{number // 100}_{number % 100}"
             names[split_of(number)].append(name)
             label = number // 5 % len(classes)
+            pixels = {side: reflectance(number, label, 12, side) for side in set(V1_BANDS.values())}
             for index, (band, side) in enumerate(V1_BANDS.items()):
-                pixels = reflectance(number, label, 12, side)[index : index + 1]
-                yield f"BigEarthNet-v1.0/{name}/{name}_{band}.tif", raster(pixels, 1200 // side)
+                content = raster(pixels[side][index : index + 1], 1200 // side)
+                yield f"BigEarthNet-v1.0/{name}/{name}_{band}.tif", content
             about = {
                 "labels": [classes[label], classes[(label + 7) % len(classes)]],
                 "coordinates": {"ulx": 500_000, "uly": 5_300_000, "lrx": 501_200, "lry": 5_298_800},
@@ -102,43 +109,101 @@ def write_bigearthnet(folder: Path, samples: int) -> None:
 
 
 def write_sen12ms(folder: Path, samples: int) -> None:
-    """Archives of each season and stream with a scene per ten samples, and the lists of training and test scenes."""
+    """Archives of each season and stream, forty scenes in all, and the lists of training and test scenes."""
+    for season, stream in itertools.product(range(len(SEASONS)), ("s2", "s1", "lc")):
+        name = f"{SEASONS[season]}_{stream}.tar.gz"
+        write_tar(folder / name, sen12ms_files(season, stream, samples))
     lists: dict[str, list[str]] = {"train": [], "test": []}
-    members: dict[tuple[str, str], list[tuple[str, bytes]]] = {
-        (season, stream): [] for season in SEASONS for stream in ("s2", "s1", "lc")
-    }
     for number in range(samples):
-        season, scene = SEASONS[number // 10 % 4], number // 10
-        label = scene % len(IGBP)
-        for stream in ("s2", "s1", "lc"):
-            name = f"{season}_{stream}_{scene}_p{number}.tif"
-            if stream == "s2":
-                pixels = reflectance(number, label, 13, 256)
-                lists["test" if scene % 4 == 3 else "train"].append(f"{name}\n")
-            elif stream == "s1":
-                pixels = np.full((2, 256, 256), -10, np.float32)
-            else:
-                pixels = np.full((4, 256, 256), IGBP[label], np.uint16)
-            members[season, stream].append((f"{season}/{stream}_{scene}/{name}", raster(pixels)))
-    for (season, stream), files in members.items():
-        write_tar(folder / f"{season}_{stream}.tar.gz", [(f"{season}/README.txt", b"about"), *files])
+        scene = number % SCENES
+        lists[split_of_scene(scene)].append(f"{SEASONS[scene // len(IGBP)]}_s2_{scene}_p{number}.tif\n")
     for split, names in lists.items():
         (folder / f"{split}_list.txt").write_text("".join(names))
 
 
+def split_of_scene(scene: int) -> str:
+    """A quarter of the scenes, in which each of the ten classes is once, is for testing."""
+    return "test" if (scene + scene // len(IGBP)) % 4 == 3 else "train"
+
+
+def sen12ms_files(season: int, stream: str, samples: int) -> Iterator[tuple[str, bytes]]:
+    """The members of an archive; a season has a scene of each class."""
+    yield f"{SEASONS[season]}/README.txt", b"about"
+    for label in range(len(IGBP)):
+        scene = season * len(IGBP) + label
+        for number in range(scene, samples, SCENES):
+            if stream == "s2":
+                pixels = reflectance(number, label, 13, 256)
+            elif stream == "s1":
+                pixels = np.full((2, 256, 256), -10, np.float32)
+            else:
+                pixels = np.full((4, 256, 256), IGBP[label], np.uint16)
+            name = f"{SEASONS[season]}_{stream}_{scene}_p{number}.tif"
+            yield f"{SEASONS[season]}/{stream}_{scene}/{name}", raster(pixels)
+
+
+def write_imagenet(folder: Path, samples: int) -> None:
+    """ILSVRC2012_img_val.tar, and the devkit with its labels: the classes in turn, a pattern of colours each."""
+    classes = load_nomenclature("imagenet-1k").classes
+    numbers = np.random.default_rng(0).permutation(len(classes)) + 1  # ILSVRC's own are in another order too
+    with tarfile.open(folder / "ILSVRC2012_img_val.tar", "w") as archive:
+        for number in range(samples):
+            add(archive, f"ILSVRC2012_val_{number + 1:08d}.JPEG", picture(number % len(classes)))
+    fields = [("ILSVRC2012_ID", "O"), ("WNID", "O"), ("words", "O"), ("num_children", "O")]
+    rows = [(number, name, "words", 0) for number, name in zip(numbers.tolist(), classes, strict=True)]
+    synsets = io.BytesIO()
+    savemat(synsets, {"synsets": np.array([*rows, (len(classes) + 1, "n00001740", "words", 3)], fields).reshape(-1, 1)})
+    truth = "".join(f"{numbers[number % len(classes)]}\n" for number in range(samples))
+    data = "ILSVRC2012_devkit_t12/data"
+    files = [
+        (f"{data}/meta.mat", synsets.getvalue()),
+        (f"{data}/ILSVRC2012_validation_ground_truth.txt", truth.encode()),
+    ]
+    write_tar(folder / "ILSVRC2012_devkit_t12.tar.gz", files)
+
+
+@cache
+def picture(label: int) -> bytes:
+    """A JPEG of a class."""
+    colours = np.random.default_rng(label).integers(0, 256, (4, 4, 3), dtype=np.uint8)
+    content = io.BytesIO()
+    Image.fromarray(colours).resize((300, 250)).save(content, "JPEG")
+    return content.getvalue()
+
+
+def add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
+    entry = tarfile.TarInfo(name)
+    entry.size = len(content)
+    archive.addfile(entry, io.BytesIO(content))
+
+
 def write_tar(path: Path, files: Iterator[tuple[str, bytes]] | list[tuple[str, bytes]]) -> None:
-    with tarfile.open(path, "w:gz", compresslevel=6) as archive:
+    with tarfile.open(path, "w:gz", compresslevel=1) as archive:
         for name, content in files:
-            entry = tarfile.TarInfo(name)
-            entry.size = len(content)
-            archive.addfile(entry, io.BytesIO(content))
+            add(archive, name, content)
 
 
-# Data set -> how its archives are made, and the samples of the published ones.
-DATASETS: dict[str, tuple[Callable[[Path, int], None], int]] = {
-    "eurosat_ms": (write_eurosat, 27_000),
-    "bigearthnet_v1": (write_bigearthnet, 519_284),
-    "sen12ms": (write_sen12ms, 180_661),
+@dataclass(frozen=True)
+class Archive:
+    """How a data set's archives are made, the samples of the published ones, and the fewest that every class needs."""
+
+    write: Callable[[Path, int], None]
+    published: int
+    fewest: int
+
+    def samples(self, part: int) -> int:
+        """1/part of the published samples, or the fewest."""
+        return max(self.fewest, self.published // part)
+
+
+DATASETS = {
+    # Five samples of a class stand in train, val and test.
+    "eurosat_ms": Archive(write_eurosat, 27_000, 60),
+    "bigearthnet_v1": Archive(write_bigearthnet, 519_284, 5 * 43),
+    # Two of a scene.
+    "sen12ms": Archive(write_sen12ms, 180_661, 2 * SCENES),
+    # A fifth of a class, rounded, is val: one of three.
+    "imagenet": Archive(write_imagenet, 50_000, 3_000),
 }
 
 
@@ -161,7 +226,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
-    DATASETS[options.dataset][0](options.folder, options.samples)
+    DATASETS[options.dataset].write(options.folder, options.samples)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,12 @@
-"""The dress rehearsal: archives that the readers take for the publishers', and lines through what stages took."""
+"""The dress rehearsal: archives that the readers take for the publishers', and lines through what jobs took."""
 
 import hashlib
 import importlib.util
+import json
+import os
+import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -32,19 +36,20 @@ def benchmarks():
 
 
 @pytest.mark.parametrize(
-    ("name", "samples", "stream"), [("eurosat_ms", 20, "s2"), ("bigearthnet_v1", 5, "s2"), ("sen12ms", 41, "s2")]
+    ("name", "samples", "stream"),
+    [("eurosat_ms", 20, "s2"), ("bigearthnet_v1", 5, "s2"), ("sen12ms", 4, "s2"), ("imagenet", 7, "rgb")],
 )
 def test_every_sample_of_an_archive_is_planned_and_read(benchmarks, tmp_path, name, samples, stream):
     archives, _ = benchmarks
-    archives.DATASETS[name][0](tmp_path, samples)
+    archives.DATASETS[name].write(tmp_path, samples)
     dataset = load_dataset(name, {})
     planned = {row.id for row in reader(dataset).plan(dataset, tmp_path)}
     assert len(planned) == samples
     wanted = set(sorted(planned)[:2])
     read = {sample.id: sample for sample in reader(dataset).read(dataset, tmp_path, stream, wanted)}
     assert wanted <= set(read)
-    bands = len(dataset.primary.bands)
-    assert all(read[each].pixels.shape[0] == bands for each in wanted)
+    bands, axis = len(dataset.primary.bands), -1 if stream == "rgb" else 0
+    assert all(read[each].pixels.shape[axis] == bands for each in wanted)
 
 
 def test_a_copy_of_a_data_set_s_file_states_the_checksums_of_what_was_made(benchmarks, tmp_path):
@@ -59,21 +64,82 @@ def test_a_copy_of_a_data_set_s_file_states_the_checksums_of_what_was_made(bench
         assert source["md5"] == hashlib.md5((tmp_path / source["file"]).read_bytes()).hexdigest()
 
 
+def test_at_its_fewest_samples_each_split_of_sen12ms_and_imagenet_has_every_class(benchmarks, tmp_path):
+    archives, _ = benchmarks
+    scenes = range(min(archives.SCENES, archives.DATASETS["sen12ms"].samples(10**6)))
+    for split in ("train", "test"):
+        assert {scene % len(archives.IGBP) for scene in scenes if archives.split_of_scene(scene) == split} == set(
+            range(10)
+        )
+    archives.write_imagenet(tmp_path, archives.DATASETS["imagenet"].samples(10**6))
+    dataset = load_dataset("imagenet", {})
+    splits = Counter(row.split for row in reader(dataset).plan(dataset, tmp_path))
+    assert splits == {"val": 1000, "test": 2000}
+
+
+def test_a_job_of_snakemake_s_leaves_its_time_and_its_memory(benchmarks, tmp_path):
+    _, rehearsal = benchmarks
+    (tmp_path / "sitecustomize.py").write_text(rehearsal.WATCHER)
+    job = tmp_path / "tmpabc.score_knn.py"
+    job.write_text(
+        "from types import SimpleNamespace\n"
+        "snakemake = SimpleNamespace(rule='score_knn_x', output=['metrics/a/knn.x.csv'])\n"
+        "kept = bytearray(50_000_000)\nsum(range(3_000_000))\n"
+    )
+    lines = tmp_path / "jobs.jsonl"
+    environment = os.environ | {"PYTHONPATH": str(tmp_path), rehearsal.WATCHED: str(lines)}
+    for command in ([str(job)], ["-c", "pass"]):
+        subprocess.run([sys.executable, *command], env=environment, check=True)
+    (line,) = map(json.loads, lines.read_text().splitlines())
+    assert line["script"] == "score_knn"
+    assert line["outputs"] == ["metrics/a/knn.x.csv"]
+    assert line["seconds"] > 0.02
+    assert line["memory_mb"] > 50
+
+
+def test_figures_are_summed_by_script_and_data_set(benchmarks, tmp_path):
+    _, rehearsal = benchmarks
+    jobs = [
+        ("score_gap", "m/one.csv", 1.0, 90),
+        ("score_gap", "m/one.x.csv", 2.0, 80),
+        ("tables", "tables/a.md", 4.0, 10),
+    ]
+    lines = [
+        {"script": script, "rule": script, "outputs": [output], "seconds": seconds, "memory_mb": memory}
+        for script, output, seconds, memory in jobs
+    ]
+    (tmp_path / "jobs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (tmp_path / "data/zarr/one.zarr").mkdir(parents=True)
+    (tmp_path / "data/zarr/one.zarr/c").write_bytes(bytes(3_000_000))
+    rows = {(r.stage, r.dataset): r for r in rehearsal.figures(tmp_path, "run", {"one": 5, "two": 7}, "two", 10.0)}
+    gap = rows["score_gap", "one"]
+    assert (gap.jobs, gap.seconds, gap.memory_mb, gap.samples) == (2, 3.0, 90, 5)
+    assert rows["tables", "two"].seconds == 4.0
+    assert rows["Snakemake", "two"].seconds == pytest.approx(3.0)
+    assert rows["disk: store", "one"].disk_mb == 3.0
+
+
 def test_a_stage_s_line_and_its_residual_are_those_of_least_squares(benchmarks):
     _, rehearsal = benchmarks
-    seconds = {100: 11.0, 200: 22.0, 300: 31.0}
-    measured = {n: {"convert": rehearsal.Stage(1, value)} for n, value in seconds.items()}
-    fit = rehearsal.fits(measured)["convert"]
+    seconds = {100: 22.0, 200: 44.0, 300: 62.0}
+    rows = [rehearsal.Figures("convert", "one", n, jobs=2, seconds=value) for n, value in seconds.items()]
+    (fit,) = rehearsal.fits(rows)
+    assert (fit["stage"], fit["dataset"], fit["quantity"]) == ("convert", "one", "seconds")
     assert fit["per_sample"] == pytest.approx(0.1)
     assert fit["fixed"] == pytest.approx(4 / 3)
     assert fit["residual"] == pytest.approx(2 / 3)
 
 
-def test_a_rehearsal_leaves_out_no_student_and_no_data_set_but_those_that_cannot_be_made(benchmarks, tmp_path):
+def test_no_line_goes_through_runs_of_one_size(benchmarks):
+    _, rehearsal = benchmarks
+    assert (
+        rehearsal.fits([rehearsal.Figures("convert", "one", 60, jobs=1, seconds=value) for value in (1.0, 2.0)]) == []
+    )
+
+
+def test_a_rehearsal_of_the_paper_has_all_its_data_sets(benchmarks):
     _, rehearsal = benchmarks
     config = rehearsal.merged(
         rehearsal.read(ROOT / "config.yaml"), rehearsal.read(ROOT / "workflow/presets/paper.yaml")
     )
-    datasets = [name for name in rehearsal.DATASETS if name in rehearsal.uses(config)]
-    assert datasets == ["eurosat_ms", "bigearthnet_v1", "sen12ms"]
-    assert rehearsal.uses(config) - set(datasets) == {"imagenet"}
+    assert rehearsal.uses(config) == {"eurosat_ms", "bigearthnet_v1", "sen12ms", "imagenet"} == set(rehearsal.DATASETS)

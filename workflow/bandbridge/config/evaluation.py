@@ -61,8 +61,11 @@ class Evaluation:
 
     def tables_of(self, encoder: str, dataset: str) -> list[str]:
         """The scores of one encoder on one data set, except zero-shot classification."""
-        kinds = [*self._test_scores(encoder, dataset), *self._probe_scores(dataset)]
-        return [self.paths.scores(encoder, *parts) for parts in kinds]
+        return [self.paths.scores(encoder, *parts) for parts in self.scores_of(encoder, dataset)]
+
+    def scores_of(self, encoder: str, dataset: str) -> list[tuple[str, ...]]:
+        """(kind, data set, nomenclature and prompt set where it has any) of the same scores."""
+        return [*self._test_scores(encoder, dataset), *self._probe_scores(dataset)]
 
     def _test_scores(self, encoder: str, dataset: str) -> list[tuple[str, ...]]:
         """(kind, data set, nomenclature and prompt set where it has any) of each score on the test split."""

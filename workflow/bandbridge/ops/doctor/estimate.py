@@ -1,8 +1,7 @@
 """An estimate of what a run takes on a stated GPU, and on one core: `make doctor` prints it, marked as an estimate.
 
 GPU time is multiply-adds times samples over the GPU's published peak, of which a stated share is assumed to be reached.
-Processor time is that of conversion per sample of benchmarks/scale.py, in proportion, and an assumed time per job that
-scores.
+Processor time is that of `core_hours`, by lines through what was measured.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from bandbridge.config.resources import UNKNOWN, clip_network, student_network
 from bandbridge.config.run import Run
 from bandbridge.config.seeds import seeds_of
 from bandbridge.config.sizes import most_samples
+from bandbridge.ops.doctor import core_hours
 from bandbridge.ops.doctor.machine import NOTE, Check, Checks
 
 # Dense half-precision peaks by the makers' data sheets, in FLOP/s.
@@ -31,10 +31,6 @@ SAMPLES = {
     "sen12ms": {"train": 146_000, "val": 16_000, "test": 18_661},
     "imagenet": {"val": 10_000, "test": 40_000},
 }
-# Processor seconds per sample of planning, converting and joining 100,000 samples of 12 bands (benchmarks/README.md).
-CONVERTING = 0.006
-# Assumed, of a job that scores or draws: most of it is the start of Python.
-SCORING_JOB = 4.0
 
 
 @dataclass
@@ -61,8 +57,10 @@ def estimate(config: Mapping[str, Any], gpu: str = DEFAULT_GPU) -> Estimate:
         "alignment": seeds * _aligning(run, sizes) / rate,
         "encoding": seeds * _encoding(run, sizes) / rate,
     }
-    converted = sum(sum(size.values()) for size in sizes.values())
-    core = {"conversion": converted * CONVERTING / 3600, "scores": seeds * _scores(run) * SCORING_JOB / 3600}
+    core = {
+        "conversion": core_hours.conversion(run, sizes),
+        "scores": seeds * core_hours.scoring(run, sizes),
+    }
     return Estimate(stages, core, [dataset for dataset in run.datasets if dataset not in sizes])
 
 
@@ -128,12 +126,6 @@ def _student(run: Run, student: str) -> float:
     return student_network(run.student(student)).operations
 
 
-def _scores(run: Run) -> int:
-    """Roughly the number of jobs that score or draw, of one seed."""
-    models = sum(len(run.models_of(line)) for line in run.lines)
-    return len(run.evaluated) * (models + 8 * (len(run.students) + 2 * len(run.clips) + len(run.others)))
-
-
 def estimated(config: Mapping[str, Any], gpu: str = DEFAULT_GPU) -> Checks:
     """The estimate as two lines."""
     if gpu not in GPUS:
@@ -153,7 +145,8 @@ def estimated(config: Mapping[str, Any], gpu: str = DEFAULT_GPU) -> Checks:
         NOTE,
         "time",
         f"estimate: {_hours(sum(expected.core.values()))} of one core "
-        f"({', '.join(_parts(expected.core))}), downloads aside{left_out}",
+        f"({', '.join(_parts(expected.core))}), downloads aside, by lines through what was measured at smaller sizes "
+        f"(benchmarks/README.md){left_out}",
     )
 
 
