@@ -5,12 +5,14 @@ and the size of the pixels is known and bounded before they are decoded.
 """
 
 import re
+import uuid
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
+from xml.sax.saxutils import escape
 
 import numpy as np
 import rasterio
@@ -37,6 +39,8 @@ SEALED = {
     "GDAL_VRT_ENABLE_PYTHON": "NO",
     "GDAL_VRT_ENABLE_RAWRASTERBAND": "NO",
 }
+# The same, with notes of our own, which lie beside the file in GDAL's memory.
+_WITH_NOTES = {**SEALED, "GDAL_DISABLE_READDIR_ON_OPEN": "TRUE", "GDAL_PAM_ENABLED": "YES"}
 # Metadata domains of a TIFF that name the file in which GDAL looks for its overviews, with any driver.
 LEADING_AWAY = ("OVERVIEWS", "ProxyOverviewRequest")
 # GDAL takes a PNG that breaks off for a whole one, the rest of it black.
@@ -50,6 +54,8 @@ MOST_SAMPLE_BYTES = 1024**3
 set_network_enabled(False)
 
 Place = tuple[float, float] | None
+# GDAL's affine: (a, b, c, d, e, f) of x = a * column + b * row + c, y = d * column + e * row + f.
+Transform = tuple[float, float, float, float, float, float]
 
 
 class RasterError(ValueError):
@@ -116,15 +122,18 @@ def _raster(pixels: NDArray[Any], stated: Declarations) -> Raster:
 
 
 @contextmanager
-def opened(content: bytes) -> Iterator[DatasetReader]:
+def opened(content: bytes, crs: str | None = None, transform: Transform | None = None) -> Iterator[DatasetReader]:
     """A file in memory, opened by GDAL with one of `DRIVERS` and cut off from all other files and from the network.
 
     The file must stay inside the block, its reading too.
 
+    Args:
+        crs, transform: what counts in place of the file's own reference system and place.
+
     Raises:
         RasterError: the file is damaged, of another format, or names a file for its overviews.
     """
-    with rasterio.Env(**SEALED), MemoryFile(content, filename=NAME) as memory, _place_is_optional():
+    with _in_memory(content, crs, transform) as memory, _place_is_optional():
         try:
             file = memory.open(driver=list(DRIVERS))
         except rasterio.errors.RasterioError as error:
@@ -139,6 +148,25 @@ def opened(content: bytes) -> Iterator[DatasetReader]:
                 if tags := file.tags(ns=domain):
                     raise RasterError(f"names another file for its overviews ({', '.join(tags.values())})")
             yield file
+
+
+@contextmanager
+def _in_memory(content: bytes, crs: str | None, transform: Transform | None) -> Iterator[MemoryFile]:
+    if crs is None and transform is None:
+        with rasterio.Env(**SEALED), MemoryFile(content, filename=NAME) as memory:
+            yield memory
+        return
+    notes = "" if crs is None else f"<SRS>{escape(CRS.from_user_input(crs).to_wkt())}</SRS>"
+    if transform is not None:
+        a, b, c, d, e, f = transform
+        notes += f"<GeoTransform>{c!r}, {a!r}, {b!r}, {f!r}, {d!r}, {e!r}</GeoTransform>"
+    folder = str(uuid.uuid4())
+    with (
+        rasterio.Env(**_WITH_NOTES),
+        MemoryFile(content, dirname=folder, filename=NAME) as memory,
+        MemoryFile(f"<PAMDataset>{notes}</PAMDataset>".encode(), dirname=folder, filename=f"{NAME}.aux.xml"),
+    ):
+        yield memory
 
 
 def in_gdals_words(error: Exception) -> str:

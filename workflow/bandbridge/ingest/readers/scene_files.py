@@ -23,6 +23,7 @@ from bandbridge.ingest.rasters import RasterError, blocks_must_fit, opened
 from bandbridge.ingest.readers import safe, virtual
 from bandbridge.ingest.readers.tiles import NotTilesError, as_tiles
 from bandbridge.ingest.scene_bands import ProductFacts
+from bandbridge.ingest.side_files import place_of, side_files_of
 
 BAND = "{band}"
 # '10m' between other parts of a name, as of Sentinel-2's band files.
@@ -127,6 +128,9 @@ def _open(path: Path, file: str, made: bytes | None, formats: OtherFormats, stac
         content = made or formats.readable(file, read_member(path, file), bands=0, limit=MAX_BAND_BYTES)
         raster = stack.enter_context(opened(content))
         blocks_must_fit(raster)
+        place = place_of(raster, side_files_of(path, file.__eq__).get(file)) if made is None else None
+        if place is not None and place != place_of(raster, None):
+            raster = stack.enter_context(opened(content, *place))
     except RasterError as error:
         raise UserError(f"{path}: {file} {error}; get the file again") from error
     return raster
