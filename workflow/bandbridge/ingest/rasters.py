@@ -12,14 +12,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
-from xml.sax.saxutils import escape
 
 import numpy as np
 import rasterio
 import rasterio.errors
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
-from pyproj.exceptions import CRSError
+from pyproj.exceptions import ProjError
 from pyproj.network import set_network_enabled  # type: ignore[attr-defined]
 from rasterio.io import DatasetReader, MemoryFile
 
@@ -49,6 +48,24 @@ PNG, PNG_END = b"\x89PNG\r\n", b"IEND\xaeB`\x82"
 NAME = "content"
 # Of the pixels of one sample: a hundred times what is usual, an eighth of a laptop's memory.
 MOST_SAMPLE_BYTES = 1024**3
+
+# Contents that people have under the names of rasters, by their first bytes.
+OTHERS = {
+    b"\x1f\x8b": "compressed with gzip; unpack it",
+    b"BZh": "compressed with bzip2; unpack it",
+    b"\xfd7zXZ": "compressed with xz; unpack it",
+    b"PK\x03\x04": "a zip, or NumPy's .npz; unpack it, or save the array as .npy",
+    b"\x89HDF": "HDF5 or netCDF 4; convert it to GeoTIFF (gdal_translate)",
+    b"\x0e\x03\x13\x01": "HDF4; convert it to GeoTIFF (gdal_translate)",
+    b"CDF": "netCDF; convert it to GeoTIFF (gdal_translate)",
+    b"GRIB": "GRIB; convert it to GeoTIFF (gdal_translate)",
+    b"SIMPLE": "FITS; convert it to GeoTIFF (gdal_translate)",
+    b"EHFA": "ERDAS IMAGINE; convert it to GeoTIFF (gdal_translate)",
+    b"<!DOCTYPE": "a web page, which a server sent in place of the file; get it again",
+    b"<html": "a web page, which a server sent in place of the file; get it again",
+    b"<?xml": "XML, perhaps a server's error; look at it",
+    b"version https://git-lfs": "a pointer of Git LFS, not the file; run git lfs pull",
+}
 
 # A file's reference system may name grids by their addresses.
 set_network_enabled(False)
@@ -122,25 +139,25 @@ def _raster(pixels: NDArray[Any], stated: Declarations) -> Raster:
 
 
 @contextmanager
-def opened(content: bytes, crs: str | None = None, transform: Transform | None = None) -> Iterator[DatasetReader]:
+def opened(content: bytes, notes: str | None = None) -> Iterator[DatasetReader]:
     """A file in memory, opened by GDAL with one of `DRIVERS` and cut off from all other files and from the network.
 
     The file must stay inside the block, its reading too.
 
     Args:
-        crs, transform: what counts in place of the file's own reference system and place.
+        notes: what counts beside what the file states, as GDAL writes it (PAM). Only of our own making: those of others
+            may lead to other files.
 
     Raises:
         RasterError: the file is damaged, of another format, or names a file for its overviews.
     """
-    with _in_memory(content, crs, transform) as memory, _place_is_optional():
+    with _in_memory(content, notes) as memory, _place_is_optional():
         try:
             file = memory.open(driver=list(DRIVERS))
         except rasterio.errors.RasterioError as error:
             if "not recognized as" in str(error):
-                expected = "a TIFF, JPEG 2000, PNG or JPEG"
                 raise RasterError(
-                    f"cannot be read as a raster: expected {expected}, it begins with {content[:8]!r}"
+                    f"cannot be read as a raster: expected a TIFF, JPEG 2000, PNG or JPEG, {_what_it_is(content)}"
                 ) from error
             raise RasterError(f"cannot be read as a raster: {in_gdals_words(error)}") from error
         with file:
@@ -151,22 +168,23 @@ def opened(content: bytes, crs: str | None = None, transform: Transform | None =
 
 
 @contextmanager
-def _in_memory(content: bytes, crs: str | None, transform: Transform | None) -> Iterator[MemoryFile]:
-    if crs is None and transform is None:
+def _in_memory(content: bytes, notes: str | None) -> Iterator[MemoryFile]:
+    if notes is None:
         with rasterio.Env(**SEALED), MemoryFile(content, filename=NAME) as memory:
             yield memory
         return
-    notes = "" if crs is None else f"<SRS>{escape(CRS.from_user_input(crs).to_wkt())}</SRS>"
-    if transform is not None:
-        a, b, c, d, e, f = transform
-        notes += f"<GeoTransform>{c!r}, {a!r}, {b!r}, {f!r}, {d!r}, {e!r}</GeoTransform>"
     folder = str(uuid.uuid4())
     with (
         rasterio.Env(**_WITH_NOTES),
         MemoryFile(content, dirname=folder, filename=NAME) as memory,
-        MemoryFile(f"<PAMDataset>{notes}</PAMDataset>".encode(), dirname=folder, filename=f"{NAME}.aux.xml"),
+        MemoryFile(notes.encode(), dirname=folder, filename=f"{NAME}.aux.xml"),
     ):
         yield memory
+
+
+def _what_it_is(content: bytes) -> str:
+    kind = next((kind for mark, kind in OTHERS.items() if content.lstrip().startswith(mark)), None)
+    return f"it begins with {content[:8]!r}" if kind is None else f"it is {kind}"
 
 
 def in_gdals_words(error: Exception) -> str:
@@ -241,7 +259,7 @@ def _transformer(crs: str) -> Transformer | None:
     """From a reference system to WGS 84; None for a local one, which is nowhere on Earth."""
     try:
         return Transformer.from_crs(CRS.from_user_input(crs), "EPSG:4326", always_xy=True)
-    except CRSError:
+    except ProjError:
         return None
 
 

@@ -10,14 +10,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 from xml.etree.ElementTree import Element
+from xml.sax.saxutils import escape
 
+from pyproj import CRS
 from pyproj.exceptions import CRSError
 from rasterio.io import DatasetReader
 
 from bandbridge.base.safe_xml import parsed
 from bandbridge.ingest import world_files
 from bandbridge.ingest.archives import members
-from bandbridge.ingest.declarations import TAGS, Declarations
+from bandbridge.ingest.declarations import TAGS, Declarations, declarations_of
 from bandbridge.ingest.junk import NOTES
 from bandbridge.ingest.mask_files import ENDING as MASK
 from bandbridge.ingest.mask_files import read_mask
@@ -168,6 +170,29 @@ def place_of(file: DatasetReader, beside: SideFiles | None) -> tuple[str | None,
     transform = None if crs is None and file.transform.is_identity else file.transform
     own = None if transform is None else (*tuple(transform)[:6],)
     return (crs, own) if beside is None else place_beside(beside, crs, own)
+
+
+def notes_for(file: DatasetReader, beside: SideFiles) -> str:
+    """What an open file and the files beside it state, as notes with which it can be opened; without the mask.
+
+    Raises:
+        RasterError: as of `with_side_files`.
+    """
+    shape = (file.count, file.height, file.width)
+    stated = stated_with(declarations_of(file, reads_mask=False), replace(beside, mask=None), shape)
+    crs, transform = place_of(file, beside)
+    text = "" if crs is None else f"<SRS>{escape(CRS.from_user_input(crs).to_wkt())}</SRS>"
+    if transform is not None:
+        a, b, c, d, e, f = transform
+        text += f"<GeoTransform>{c!r}, {a!r}, {b!r}, {f!r}, {d!r}, {e!r}</GeoTransform>"
+    for band in range(file.count):
+        nodata = stated.nodata[band]
+        text += (
+            f'<PAMRasterBand band="{band + 1}"><Description>{escape(stated.names[band])}</Description>'
+            + ("" if nodata is None else f"<NoDataValue>{nodata!r}</NoDataValue>")
+            + f"<Scale>{stated.scales[band]!r}</Scale><Offset>{stated.offsets[band]!r}</Offset></PAMRasterBand>"
+        )
+    return f"<PAMDataset>{text}</PAMDataset>"
 
 
 def states_something(notes: bytes) -> bool:
