@@ -184,7 +184,7 @@ def _in_memory(content: bytes, notes: str | None) -> Iterator[MemoryFile]:
 
 def _what_it_is(content: bytes) -> str:
     kind = next((kind for mark, kind in OTHERS.items() if content.lstrip().startswith(mark)), None)
-    return f"it begins with {content[:8]!r}" if kind is None else f"it is {kind}"
+    return f"it begins with {content[:8]!r}; get the file again" if kind is None else f"it is {kind}"
 
 
 def in_gdals_words(error: Exception) -> str:

@@ -87,7 +87,7 @@ def _zipped(content: bytes, main: str, layer: str | None, crs: str | None) -> ge
         packed = Path(directory) / "polygons.zip"
         packed.write_bytes(content)
         names = [name for name in member_names(packed) if not is_junk(name)]
-        inner = [name for name in names if name.lower().endswith(ENDINGS)]
+        inner = sorted(name for name in names if name.lower().endswith(ENDINGS))
         if len(inner) != 1:
             listed = ", ".join((inner or names)[:3]) or "nothing"
             raise UserError(f"{main} holds {len(inner)} files of polygons ({listed}), expected one; unpack it")
@@ -168,12 +168,13 @@ def _geojson(content: bytes) -> dict[str, object]:
 
 def _features(text: str) -> Any:
     """The JSON of a text, in which features may stand alone, or one on each line."""
-    lines = [line.strip("\x1e \t\r") for line in text.splitlines()]
-    if any(line.startswith('{"type"') for line in lines[1:]) and "FeatureCollection" not in lines[0]:
-        features = [json.loads(line) for line in lines if line]
-        if all(isinstance(feature, dict) and feature.get("type") == "Feature" for feature in features):
-            return {"type": "FeatureCollection", "features": features}
-    read = json.loads(text)
+    try:
+        read = json.loads(text)
+    except ValueError:
+        read = [json.loads(line) for line in (line.strip("\x1e \t\r") for line in text.splitlines()) if line]
+        if not read or any(not isinstance(item, dict) or item.get("type") != "Feature" for item in read):
+            raise
+        return {"type": "FeatureCollection", "features": read}
     is_one = isinstance(read, dict) and read.get("type") == "Feature"
     return {"type": "FeatureCollection", "features": [read]} if is_one else read
 

@@ -129,7 +129,7 @@ def _open(path: Path, file: str, made: bytes | None, formats: OtherFormats, stac
         raster = stack.enter_context(opened(content))
         blocks_must_fit(raster)
     except RasterError as error:
-        raise UserError(f"{path}: {file} {error}; get the file again") from error
+        raise UserError(f"{path}: {file} {error}") from error
     beside = side_files_of(path, file.__eq__).get(file) if made is None else None
     if beside is None:
         return raster
