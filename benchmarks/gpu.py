@@ -75,15 +75,12 @@ def main() -> None:
             of_student = operations(student, len(BANDS), STUDENT.image_size, device)
             counted["alignment"] = FORWARD_AND_BACKWARD * of_student + forward
             ways = trainings(clip, student, data, batch, options.steps, name in options.compiled, device)
-            for way, (rate, memory) in measured(ways | encodings(clip, store, batch, device)).items():
+            rates = measured(ways | encodings(clip, store, batch, device))
+            for way, (rate, memory) in rates.items():
                 stage = way.split(",")[0]
-                bare = rates_of_bare.setdefault((name, stage), rate)
-                share = rate * counted[stage] / product
+                bare, share = rates[f"{stage}, bare"][0], rate * counted[stage] / product
                 print(f"| {name} | {way} | {batch} | {rate:,.0f} | {rate / bare:.2f} | {share:.0%} | {memory:.1f} GB |")
             sys.stdout.flush()
-
-
-rates_of_bare: dict[tuple[str, str], float] = {}
 
 
 def product_rate(device: torch.device) -> float:
@@ -104,7 +101,7 @@ def timed(run: Callable[[], object]) -> float:
 
 
 def measured(ways: dict[str, Way]) -> dict[str, tuple[float, float]]:
-    """Samples a second and gigabytes on the device at the most, by way; a bare way stands before those it is of."""
+    """Samples a second and gigabytes on the device at the most, by way."""
     rates: dict[str, list[float]] = {way: [] for way in ways}
     memory: dict[str, float] = {}
     for number in range(ROUNDS + 1):
