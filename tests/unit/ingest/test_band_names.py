@@ -98,8 +98,9 @@ def test_names_that_say_nothing_contradict_nothing(names):
         Declarations(names=("", "", "", "B12")),
         Declarations(wavelengths=(665.0, 560.0, 490.0, 842.0)),
         Declarations(colours=("red", "green", "blue", "")),
+        Declarations(names=("B8_median", "B4_median", "B3_median", "B2_median")),
     ],
-    ids=["another band", "some names", "one name", "wavelengths", "colours"],
+    ids=["another band", "some names", "one name", "wavelengths", "colours", "composite"],
 )
 def test_names_of_other_bands_contradict(stated):
     with pytest.raises(BandNamesError, match=r"the data set's file B02 B03 B04 B08"):

@@ -214,3 +214,13 @@ def test_resampling_to_the_same_grid_changes_nothing():
     values, with_data = on_grid(pixels, None, ZONE_33, ZONE_33, "bilinear")
     np.testing.assert_array_equal(values, pixels)
     assert with_data.all()
+
+
+def test_samples_in_a_local_system_have_no_place(own):
+    """As of scanned plans and drone images without control points."""
+    for number in range(3):
+        for cover in ("forest", "maize", "water"):
+            local = 'LOCAL_CS["site",UNIT["metre",1]]'
+            write(own.files / cover / f"{cover}_{number}.tif", noise(4, 16, 16, seed=number), crs=local)
+    store = own.store(own.folder())
+    assert len(samples_of(store)) == 9

@@ -335,6 +335,46 @@ def test_files_that_are_no_tiles_are_refused_with_the_reason(tmp_path, change, m
         read_bands(tmp_path, "*.tif", FOUR, "nearest")
 
 
+def test_notes_beside_tiles_count_and_masks_are_refused(tmp_path):
+    pixels = noise(4, 64, 7)[:, :, :48]
+    write_tiles(tmp_path, pixels, QUARTERS)
+    noted = "".join(
+        f'<PAMRasterBand band="{band}"><NoDataValue>{pixels[0, 0, 0]}</NoDataValue></PAMRasterBand>'
+        for band in range(1, 5)
+    )
+    for path in list(tmp_path.iterdir()):
+        path.with_name(f"{path.name}.aux.xml").write_text(f"<PAMDataset>{noted}</PAMDataset>")
+    scene = read_scene(tmp_path, "*.tif", Modality("s2", None, None, FOUR), "nearest")
+    np.testing.assert_array_equal(scene.valid, pixels != pixels[0, 0, 0])
+    (tmp_path / "export-0000000000-0000000000.tif.msk").write_bytes(b"II*")
+    with pytest.raises(UserError, match=r"tiles of one raster, but they have masks \(\.msk\)"):
+        read_bands(tmp_path, "*.tif", FOUR, "nearest")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\x1f\x8b\x08\0", "it is compressed with gzip; unpack it"),
+        (b"\x89HDF\r\n\x1a\n", "it is HDF5 or netCDF 4; convert it to GeoTIFF"),
+        (b"<!DOCTYPE html>", "it is a web page, which a server sent in place of the file"),
+        (b"version https://git-lfs.github.com/spec/v1", "it is a pointer of Git LFS"),
+        (b"nothing known", "it begins with b'nothing '; get the file again"),
+    ],
+)
+def test_what_is_no_raster_is_named(tmp_path, content, message):
+    (tmp_path / "a.tif").write_bytes(content)
+    with pytest.raises(UserError, match=f"a.tif cannot be read as a raster: .*{message}"):
+        read_bands(tmp_path, "a.tif", FOUR, "nearest")
+
+
+def test_a_scene_without_a_sample_says_why(described, tmp_path):
+    write_raster(tmp_path / "a.tif", noise(4, 48, 1))
+    thirds(480).to_file(tmp_path / "p.gpkg")
+    text = SAFE.replace("B04, B05, B06, B07, B08, B8A, B11, B12", "B04, B08")
+    with pytest.raises(UserError, match=r"no place of 48 x 48 pixels is a sample of 16 x 16; .*blocks of one split"):
+        read_all(described(text, rasters="*.tif", archive=str(tmp_path), block=8), tmp_path)
+
+
 # --- VRT -----------------------------------------------------------------------------------------------------------
 
 

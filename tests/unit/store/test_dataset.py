@@ -294,7 +294,11 @@ def test_the_digest_changes_with_a_pixel_a_label_an_id_and_a_split(tmp_path, wri
 FAULTS = [
     ({"pixels": np.ones((12, 6, 5), np.uint16)}, "shape is (12, 6, 5), expected 3 axes with 13 bands"),
     ({"pixels": np.ones((6, 5), np.uint16)}, "shape is (6, 5), expected 3 axes with 13 bands"),
-    ({"pixels": np.ones((13, 6, 5))}, "pixels are float64, expected uint8 or uint16 or int16 or float32"),
+    (
+        {"pixels": np.ones((13, 6, 5))},
+        "pixels are float64, expected uint8 or uint16 or int16 or float32; save them as float32 (gdal_translate -ot "
+        "Float32; Earth Engine: toFloat())",
+    ),
     ({"pixels": np.full((13, 6, 5), 7, np.uint16)}, "every pixel is 7"),
     ({"pixels": None}, "has no pixels"),
     ({"labels": ("forest", "heath")}, "label heath is not in osm-landuse-8"),

@@ -1,20 +1,22 @@
 """`bands: from-files`: band names taken from the user's own files.
 
-A scene's pattern with {band} finds them in file names. Otherwise the first file, by name, must be a TIFF whose
-bands have descriptions, as GDAL keeps them in the tag GDAL_METADATA; no pixels are read.
+A scene's pattern with {band} finds them in file names. Otherwise the first raster, by name, must describe its bands: in
+the notes beside it (NAME.aux.xml), in ENVI's header, or in a TIFF's tag GDAL_METADATA. No pixels are read.
 """
 
 import html
 import io
+import posixpath
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fnmatch import translate
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from bandbridge.base.errors import UserError
+from bandbridge.base.safe_xml import parsed
 from bandbridge.catalogue.band_keys import band_key
 from bandbridge.catalogue.sensors import SENSORS
 
@@ -22,6 +24,11 @@ FROM_FILES = "from-files"
 BAND = "{band}"
 MOST_BYTES = 1024**3  # of a file in a zip
 TIFF_ENDINGS = (".tif", ".tiff")
+# Rasters whose bands are described beside them.
+OTHER_ENDINGS = (".jp2", ".png", ".jpg", ".jpeg", ".img", ".dat", ".bil", ".bsq", ".bip", ".raw")
+NOTES, HEADER = ".aux.xml", ".hdr"
+# The bands' names in ENVI's header: band names = {red, near infrared}.
+ENVI_NAMES = re.compile(r"^\s*band names\s*=\s*\{([^}]*)\}", re.IGNORECASE | re.MULTILINE)
 # One band's description in GDAL's XML.
 DESCRIPTION = re.compile(r"<Item[^>]*\bsample=\"(\d+)\"[^>]*\brole=\"description\"[^>]*>([^<]*)</Item>")
 
@@ -65,14 +72,58 @@ def _names_of(reader: str, place: str, pattern: str) -> tuple[str, ...]:
             raise UserError(f"{place} holds no file like '{pattern}'; list the bands, or change the pattern")
         return names
     form = re.compile(translate(pattern), re.IGNORECASE)
-    files = [member for member in members if form.match(member) and member.lower().endswith(TIFF_ENDINGS)]
+    files = [member for member in members if form.match(member) and _is_raster(member, members)]
     if not files:
-        raise UserError(f"{place} holds no TIFF that matches '{pattern}'; list the bands")
-    names = _descriptions(_opened(Path(place), files[0]))
+        raise UserError(f"{place} holds no raster that matches '{pattern}'; list the bands")
+    names = _stated_names(Path(place), files[0], members)
     if not names or not all(names):
         listed = " ".join(name or "-" for name in names) or "none"
         raise UserError(f"{files[0]} in {place} does not describe each of its bands (found: {listed}); list the bands")
     return names
+
+
+def _is_raster(member: str, members: Sequence[str]) -> bool:
+    is_hidden = posixpath.basename(member).startswith(".")
+    return not is_hidden and (
+        member.lower().endswith((*TIFF_ENDINGS, *OTHER_ENDINGS)) or _beside(member, members, HEADER) is not None
+    )
+
+
+def _beside(member: str, members: Sequence[str], ending: str) -> str | None:
+    """The file called as a raster and `ending`, in any case: 'a.tif.aux.xml'; 'a.img.hdr' or 'a.hdr' as well."""
+    if member.lower().endswith((NOTES, HEADER)):
+        return None
+    names = [member.lower() + ending]
+    if ending == HEADER:
+        names.append(posixpath.splitext(member.lower())[0] + ending)
+    return next((other for other in members if other.lower() in names), None)
+
+
+def _stated_names(place: Path, file: str, members: Sequence[str]) -> tuple[str, ...]:
+    """What a raster's bands are called: by the notes beside it, by its header, or by itself; empty for nothing."""
+    notes, header = _beside(file, members, NOTES), _beside(file, members, HEADER)
+    if notes is not None and (names := _noted_names(place, notes)):
+        return names
+    if file.lower().endswith(TIFF_ENDINGS):
+        return _descriptions(_opened(place, file))
+    if header is None:
+        return ()
+    match = ENVI_NAMES.search(_content(place, header).decode("utf-8", "replace"))
+    return tuple(name.strip() for name in match[1].split(",")) if match else ()
+
+
+def _noted_names(place: Path, notes: str) -> tuple[str, ...]:
+    try:
+        bands = {int(band.get("band", "0")): band for band in parsed(_content(place, notes)).iter("PAMRasterBand")}
+    except ValueError as error:
+        raise UserError(f"{notes} in {place} cannot be read ({error}); remove it, or list the bands") from error
+    names = {number: (band.findtext("Description") or "").strip() for number, band in bands.items()}
+    return tuple(names.get(number, "") for number in range(1, max(names) + 1)) if any(names.values()) else ()
+
+
+def _content(place: Path, member: str) -> bytes:
+    source = _opened(place, member)
+    return source.read_bytes() if isinstance(source, Path) else source.getvalue()
 
 
 def _regex(pattern: str) -> str:

@@ -4,6 +4,7 @@
 nothing (none at all, 'Layer 1', numbers that only count) are not compared.
 """
 
+import posixpath
 import re
 from collections.abc import Sequence
 
@@ -62,7 +63,7 @@ def order_of(stated: Declarations, modality: Modality, bands: int) -> list[int] 
 
 def file_names(stated: Declarations, modality: Modality, sensor: Sensor | None) -> list[str]:
     """What a file calls each of its bands: descriptions, else wavelengths, else colours; empty if it states none."""
-    names = list(stated.names)
+    names = _without_common_end(stated.names)
     if any(names) and not _only_count(names, modality):
         return names
     if any(wave is not None for wave in stated.wavelengths):
@@ -71,6 +72,16 @@ def file_names(stated: Declarations, modality: Modality, sensor: Sensor | None) 
     if is_claim and set(stated.colours) >= {"red", "green", "blue"}:
         return list(stated.colours)
     return []
+
+
+def _without_common_end(names: Sequence[str]) -> list[str]:
+    """'B4' of 'B4_median', where all names end so: as of the composites of Earth Engine and openEO."""
+    if len(names) < 2 or not all(names) or _wavelength(names[0]) is not None:
+        return list(names)
+    common = posixpath.commonprefix([name[::-1] for name in names])[::-1]
+    start = re.search(r"[^A-Za-z0-9]", common)
+    end = len(common) - start.start() if start else 0
+    return [name[:-end] for name in names] if end and all(len(name) > end for name in names) else list(names)
 
 
 def _only_count(names: Sequence[str], modality: Modality) -> bool:

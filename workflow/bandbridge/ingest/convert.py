@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 import bandbridge
 from bandbridge.base.checksums import crc32c
+from bandbridge.base.errors import did_you_mean
 from bandbridge.base.reasons import without_made_up_names
 from bandbridge.catalogue.datasets import Dataset, conversion_facts, load_nomenclature
 from bandbridge.catalogue.modalities import Modality
@@ -131,7 +132,8 @@ def _fault(sample: Sample, dataset: Dataset, modality: Modality | None, classes:
     if sample.labels is not None:
         unknown = [label for label in sample.labels if label not in classes]
         if unknown:
-            return f"label {', '.join(unknown)} is not in {dataset.nomenclature}"
+            guess = did_you_mean(unknown[0], classes)
+            return f"label {', '.join(unknown)} is not in {dataset.nomenclature}{'.' if guess else ''}{guess}"
         if dataset.label_kind == "single" and len(sample.labels) != 1:
             return f"has {len(sample.labels)} labels, expected one"
     return None if modality is None else _pixel_fault(sample, modality, min_valid_share(dataset))
@@ -149,7 +151,10 @@ def _pixel_fault(sample: Sample, modality: Modality, least: float) -> str | None
     if modality.size is not None and (height, width) != modality.size:
         return f"is {height} x {width} pixels, expected {modality.size[0]} x {modality.size[1]}"
     if pixels.dtype.name not in allowed:
-        return f"pixels are {pixels.dtype}, expected {' or '.join(allowed)}"
+        advice = (
+            "" if modality.is_rgb else "; save them as float32 (gdal_translate -ot Float32; Earth Engine: toFloat())"
+        )
+        return f"pixels are {pixels.dtype}, expected {' or '.join(allowed)}{advice}"
     if sample.valid is not None and not sample.valid.all():
         with_data = share(_bands_first(sample.valid, modality))
         if with_data < least or not sample.valid.any():

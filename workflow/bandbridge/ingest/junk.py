@@ -9,10 +9,20 @@ TRACES = {
 NOTES = ".aux.xml"
 # Locks, files that are still being written, and what QGIS and GDAL write when a file is merely opened.
 TRACE_ENDINGS = (NOTES, ".part", ".crdownload", ".tmp", ".lock", ".lck", ".qmd", ".qpj", "~")
+# World files, by the usual ending of the raster that they belong to: of 'a.jpg', 'a.jgw', 'a.jpgw' or 'a.jgwx'.
+WORLD_FILES = {
+    ".tif": (".tfw", ".tifw", ".tiffw", ".tfwx"),
+    ".jpg": (".jgw", ".jpgw", ".jpegw", ".jgwx"),
+    ".png": (".pgw", ".pngw", ".pgwx"),
+    ".jp2": (".j2w", ".jp2w", ".j2kw", ".j2wx"),
+    ".gif": (".gfw", ".gifw", ".gfwx"),
+    ".bmp": (".bpw", ".bmpw", ".bpwx"),
+    ".webp": (".webpw",),
+}
 # Files that belong to another one: overviews, masks, headers, places, styles.
 SIDE_ENDINGS = (
     *(".ovr", ".rrd", ".msk", ".hdr", ".sta", ".enp", ".prj", ".wld", ".qml", ".sld", ".clr", ".cpg"),
-    *(".tfw", ".tifw", ".tiffw", ".jgw", ".jpgw", ".jpegw", ".jgwx", ".pgw", ".pngw", ".j2w", ".jp2w"),
+    *(ending for endings in WORLD_FILES.values() for ending in endings),
 )
 
 

@@ -13,7 +13,7 @@ from functools import cache
 from bandbridge.ingest.junk import is_junk
 
 # Ending in small letters -> how it is spelled otherwise.
-_SPELLINGS = {".tiff": ".tif", ".gtif": ".tif", ".jpeg": ".jpg", ".jpe": ".jpg", ".jfif": ".jpg", ".j2k": ".jp2"}
+SPELLINGS = {".tiff": ".tif", ".gtif": ".tif", ".jpeg": ".jpg", ".jpe": ".jpg", ".jfif": ".jpg", ".j2k": ".jp2"}
 # Endings of the images and rasters that are read.
 IMAGE_ENDINGS = frozenset(
     {
@@ -26,7 +26,7 @@ IMAGE_ENDINGS = frozenset(
 def ending(name: str) -> str:
     """A name's ending in small letters and in its usual spelling: '.tif' of 'a.TIFF'; empty where there is none."""
     lower = posixpath.splitext(name)[1].lower()
-    return _SPELLINGS.get(lower, lower)
+    return SPELLINGS.get(lower, lower)
 
 
 def with_usual_ending(name: str) -> str:

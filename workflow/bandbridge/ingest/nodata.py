@@ -60,6 +60,8 @@ def _as(value: float, dtype: np.dtype) -> np.generic | None:
     if np.isnan(value):
         return None
     if dtype.kind in "iu":
+        if np.isinf(value):
+            return None
         limits = np.iinfo(dtype)
         fits = value == int(value) and limits.min <= value <= limits.max
         whole: np.generic | None = dtype.type(int(value)) if fits else None

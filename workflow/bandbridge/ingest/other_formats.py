@@ -118,7 +118,7 @@ def _envi(content: bytes, header: bytes, limit: int) -> bytes:
         with _opened_envi(content, header) as file:
             must_fit(file, limit)
             placed = None if file.crs is None and file.transform.is_identity else file.transform
-            return as_tiff(file.read(), file.crs, placed, file.nodata, file.descriptions)
+            return as_tiff(file.read(), file.crs, placed, file.nodata, file.descriptions, file)
     except rasterio.errors.RasterioError as error:
         raise RasterError(f"does not fit its ENVI header: {in_gdals_words(error)}") from error
 

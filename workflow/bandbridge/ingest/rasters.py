@@ -5,6 +5,7 @@ and the size of the pixels is known and bounded before they are decoded.
 """
 
 import re
+import uuid
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ import rasterio
 import rasterio.errors
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
-from pyproj.exceptions import CRSError
+from pyproj.exceptions import ProjError
 from pyproj.network import set_network_enabled  # type: ignore[attr-defined]
 from rasterio.io import DatasetReader, MemoryFile
 
@@ -37,6 +38,8 @@ SEALED = {
     "GDAL_VRT_ENABLE_PYTHON": "NO",
     "GDAL_VRT_ENABLE_RAWRASTERBAND": "NO",
 }
+# The same, with notes of our own, which lie beside the file in GDAL's memory.
+_WITH_NOTES = {**SEALED, "GDAL_DISABLE_READDIR_ON_OPEN": "TRUE", "GDAL_PAM_ENABLED": "YES"}
 # Metadata domains of a TIFF that name the file in which GDAL looks for its overviews, with any driver.
 LEADING_AWAY = ("OVERVIEWS", "ProxyOverviewRequest")
 # GDAL takes a PNG that breaks off for a whole one, the rest of it black.
@@ -46,10 +49,30 @@ NAME = "content"
 # Of the pixels of one sample: a hundred times what is usual, an eighth of a laptop's memory.
 MOST_SAMPLE_BYTES = 1024**3
 
+# Contents that people have under the names of rasters, by their first bytes.
+OTHERS = {
+    b"\x1f\x8b": "compressed with gzip; unpack it",
+    b"BZh": "compressed with bzip2; unpack it",
+    b"\xfd7zXZ": "compressed with xz; unpack it",
+    b"PK\x03\x04": "a zip, or NumPy's .npz; unpack it, or save the array as .npy",
+    b"\x89HDF": "HDF5 or netCDF 4; convert it to GeoTIFF (gdal_translate)",
+    b"\x0e\x03\x13\x01": "HDF4; convert it to GeoTIFF (gdal_translate)",
+    b"CDF": "netCDF; convert it to GeoTIFF (gdal_translate)",
+    b"GRIB": "GRIB; convert it to GeoTIFF (gdal_translate)",
+    b"SIMPLE": "FITS; convert it to GeoTIFF (gdal_translate)",
+    b"EHFA": "ERDAS IMAGINE; convert it to GeoTIFF (gdal_translate)",
+    b"<!DOCTYPE": "a web page, which a server sent in place of the file; get it again",
+    b"<html": "a web page, which a server sent in place of the file; get it again",
+    b"<?xml": "XML, perhaps a server's error; look at it",
+    b"version https://git-lfs": "a pointer of Git LFS, not the file; run git lfs pull",
+}
+
 # A file's reference system may name grids by their addresses.
 set_network_enabled(False)
 
 Place = tuple[float, float] | None
+# GDAL's affine: (a, b, c, d, e, f) of x = a * column + b * row + c, y = d * column + e * row + f.
+Transform = tuple[float, float, float, float, float, float]
 
 
 class RasterError(ValueError):
@@ -116,22 +139,25 @@ def _raster(pixels: NDArray[Any], stated: Declarations) -> Raster:
 
 
 @contextmanager
-def opened(content: bytes) -> Iterator[DatasetReader]:
+def opened(content: bytes, notes: str | None = None) -> Iterator[DatasetReader]:
     """A file in memory, opened by GDAL with one of `DRIVERS` and cut off from all other files and from the network.
 
     The file must stay inside the block, its reading too.
 
+    Args:
+        notes: what counts beside what the file states, as GDAL writes it (PAM). Only of our own making: those of others
+            may lead to other files.
+
     Raises:
         RasterError: the file is damaged, of another format, or names a file for its overviews.
     """
-    with rasterio.Env(**SEALED), MemoryFile(content, filename=NAME) as memory, _place_is_optional():
+    with _in_memory(content, notes) as memory, _place_is_optional():
         try:
             file = memory.open(driver=list(DRIVERS))
         except rasterio.errors.RasterioError as error:
             if "not recognized as" in str(error):
-                expected = "a TIFF, JPEG 2000, PNG or JPEG"
                 raise RasterError(
-                    f"cannot be read as a raster: expected {expected}, it begins with {content[:8]!r}"
+                    f"cannot be read as a raster: expected a TIFF, JPEG 2000, PNG or JPEG, {_what_it_is(content)}"
                 ) from error
             raise RasterError(f"cannot be read as a raster: {in_gdals_words(error)}") from error
         with file:
@@ -139,6 +165,26 @@ def opened(content: bytes) -> Iterator[DatasetReader]:
                 if tags := file.tags(ns=domain):
                     raise RasterError(f"names another file for its overviews ({', '.join(tags.values())})")
             yield file
+
+
+@contextmanager
+def _in_memory(content: bytes, notes: str | None) -> Iterator[MemoryFile]:
+    if notes is None:
+        with rasterio.Env(**SEALED), MemoryFile(content, filename=NAME) as memory:
+            yield memory
+        return
+    folder = str(uuid.uuid4())
+    with (
+        rasterio.Env(**_WITH_NOTES),
+        MemoryFile(content, dirname=folder, filename=NAME) as memory,
+        MemoryFile(notes.encode(), dirname=folder, filename=f"{NAME}.aux.xml"),
+    ):
+        yield memory
+
+
+def _what_it_is(content: bytes) -> str:
+    kind = next((kind for mark, kind in OTHERS.items() if content.lstrip().startswith(mark)), None)
+    return f"it begins with {content[:8]!r}; get the file again" if kind is None else f"it is {kind}"
 
 
 def in_gdals_words(error: Exception) -> str:
@@ -213,7 +259,7 @@ def _transformer(crs: str) -> Transformer | None:
     """From a reference system to WGS 84; None for a local one, which is nowhere on Earth."""
     try:
         return Transformer.from_crs(CRS.from_user_input(crs), "EPSG:4326", always_xy=True)
-    except CRSError:
+    except ProjError:
         return None
 
 

@@ -105,7 +105,7 @@ def layer_of(
         RasterError: the file has further bands, or what it states of this one contradicts the data set's file.
     """
     own = declarations_of(raster)
-    # A scene's place is its bands' own, or the option `crs`.
+    # Files are opened with the place that is stated beside them.
     stated = replace(stated_with(own, beside, (raster.count, raster.height, raster.width)), grid=own.grid)
     if index is not None:
         of_band, alpha = stated.of_band(index - 1), stated.alpha

@@ -1,4 +1,4 @@
-"""Files that GDAL writes beside NAME.tif and that change what it means: masks (.msk) and notes (.aux.xml).
+"""Files beside a raster that change what it means: masks (NAME.tif.msk), notes (NAME.tif.aux.xml), world files, .prj.
 
 Of the notes (GDAL's PAM) only names, values of no data, scales, offsets, colours and the place are read. Statistics and
 histograms, which any look at a file leaves behind, state nothing of it.
@@ -6,23 +6,26 @@ histograms, which any look at a file leaves behind, state nothing of it.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 from xml.etree.ElementTree import Element
+from xml.sax.saxutils import escape
 
+from pyproj import CRS
 from pyproj.exceptions import CRSError
+from rasterio.io import DatasetReader
 
 from bandbridge.base.safe_xml import parsed
+from bandbridge.ingest import world_files
 from bandbridge.ingest.archives import members
-from bandbridge.ingest.declarations import TAGS, Declarations
+from bandbridge.ingest.declarations import TAGS, Declarations, declarations_of
 from bandbridge.ingest.junk import NOTES
 from bandbridge.ingest.mask_files import ENDING as MASK
 from bandbridge.ingest.mask_files import read_mask
 from bandbridge.ingest.places import Grid, short_system
-from bandbridge.ingest.rasters import Raster, RasterError, centre_of
+from bandbridge.ingest.rasters import Raster, RasterError, Transform, centre_of
 
-PATTERNS = ("*.[mM][sS][kK]", "*.[aA][uU][xX].[xX][mM][lL]")
 COLOURS = ("red", "green", "blue")
 
 T = TypeVar("T")
@@ -34,21 +37,62 @@ class SideFiles:
 
     mask: bytes | None = None
     notes: bytes | None = None
+    world: bytes | None = None
+    system: bytes | None = None
 
 
 NONE_BESIDE = SideFiles()
 
 
-def side_files_of(path: Path, accepts: Callable[[str], bool]) -> dict[str, SideFiles]:
-    """File -> what lies beside it, for the accepted files that have such files. A tar is read once for them.
+@dataclass(frozen=True)
+class Beside:
+    """What lies beside the files of an archive.
+
+    Attributes:
+        named: file -> masks and notes, which are called as the file and more.
+        places: name in small letters -> content of a world file or a .prj, called as the file but for the ending.
+    """
+
+    named: dict[str, SideFiles] = field(default_factory=dict)
+    places: dict[str, bytes] = field(default_factory=dict)
+
+    def get(self, file: str) -> SideFiles | None:
+        """What lies beside a file; None where nothing does."""
+        beside = self.named.get(file)
+        if not self.places:
+            return beside
+        present = [name for name in world_files.sides(file) if name in self.places]
+        systems = [name for name in present if name.endswith(world_files.SYSTEM)]
+        worlds = [name for name in present if name not in systems]
+        if not present:
+            return beside
+        return replace(
+            beside or NONE_BESIDE,
+            world=self.places[worlds[0]] if worlds else None,
+            system=self.places[systems[0]] if systems else None,
+        )
+
+
+def side_files_of(path: Path, accepts: Callable[[str], bool]) -> Beside:
+    """What lies beside the accepted files of an archive or a folder. A tar is read once for it.
 
     Args:
         accepts: a predicate of the files' names.
     """
-    beside: dict[str, SideFiles] = {}
-    for name, content in members(path, PATTERNS, accepts=lambda name: accepts(_owner(name))):
+    beside = Beside()
+
+    def is_wanted(name: str) -> bool:
+        lower = name.lower()
+        if lower.endswith((MASK, NOTES)):
+            return accepts(_owner(name))
+        return lower.endswith(world_files.ENDINGS) and any(map(accepts, world_files.owners(name)))
+
+    for name, content in members(path, accepts=is_wanted):
+        if not name.lower().endswith((MASK, NOTES)):
+            beside.places[name.lower()] = content
+            continue
         kind = "mask" if name.lower().endswith(MASK) else "notes"
-        beside[_owner(name)] = replace(beside.get(_owner(name), NONE_BESIDE), **{kind: content})
+        beside.named[_owner(name)] = replace(beside.named.get(_owner(name), NONE_BESIDE), **{kind: content})
     return beside
 
 
@@ -76,28 +120,90 @@ def stated_with(
 ) -> Declarations:
     """What a file of some shape (band, y, x) states, with what is stated beside it; errors as of `with_side_files`.
 
-    As in GDAL, the file's own values of no data count before those of the notes, and its own place after theirs.
+    As in GDAL, the file's own values of no data count before those of the notes, its own place after theirs, and a
+    world file only where neither states a place.
     """
     if beside is None:
         return stated
+    stated = replace(stated, grid=stated.grid or grid)
     if beside.notes is not None:
         try:
-            stated = _noted(replace(stated, grid=stated.grid or grid), parsed(beside.notes), shape)
+            stated = _noted(stated, parsed(beside.notes), shape)
         except (ValueError, CRSError) as error:
             raise RasterError(f"has notes beside it ({NOTES}) that cannot be read ({error}); remove them") from error
+    own = (stated.grid.crs, stated.grid.transform) if stated.grid is not None else (None, None)
+    crs, transform = place_beside(beside, *own)
+    if crs is not None and transform is not None and (crs, transform) != own:
+        stated = replace(stated, grid=Grid(crs, transform, shape[1], shape[2]))
     if beside.mask is not None:
         stated = replace(stated, mask=read_mask(beside.mask, (shape[1], shape[2])))
     return stated
+
+
+def place_beside(
+    beside: SideFiles, crs: str | None, transform: Transform | None
+) -> tuple[str | None, Transform | None]:
+    """A file's reference system and transform, with what is stated beside it: None for what nothing states.
+
+    Args:
+        crs, transform: the file's own.
+
+    Raises:
+        RasterError: a world file, a .prj or the place in the notes cannot be read.
+    """
+    if beside.notes is not None:
+        try:
+            noted_crs, noted_transform = _place(parsed(beside.notes))
+        except (ValueError, CRSError) as error:
+            raise RasterError(f"has notes beside it ({NOTES}) that cannot be read ({error}); remove them") from error
+        crs, transform = noted_crs or crs, noted_transform or transform
+    if transform is None and beside.world is not None:
+        transform = world_files.transform_in(beside.world)
+    if crs is None and transform is not None and beside.system is not None:
+        crs = world_files.system_in(beside.system)
+    return crs, transform
+
+
+def place_of(file: DatasetReader, beside: SideFiles | None) -> tuple[str | None, Transform | None]:
+    """An open file's reference system and transform, with what is stated beside it; None for what nothing states."""
+    crs = None if file.crs is None else short_system(file.crs.to_wkt())
+    transform = None if crs is None and file.transform.is_identity else file.transform
+    own = None if transform is None else (*tuple(transform)[:6],)
+    return (crs, own) if beside is None else place_beside(beside, crs, own)
+
+
+def notes_for(file: DatasetReader, beside: SideFiles) -> str:
+    """What an open file and the files beside it state, as notes with which it can be opened; without the mask.
+
+    Raises:
+        RasterError: as of `with_side_files`.
+    """
+    shape = (file.count, file.height, file.width)
+    stated = stated_with(declarations_of(file, reads_mask=False), replace(beside, mask=None), shape)
+    crs, transform = place_of(file, beside)
+    text = "" if crs is None else f"<SRS>{escape(CRS.from_user_input(crs).to_wkt())}</SRS>"
+    if transform is not None:
+        a, b, c, d, e, f = transform
+        text += f"<GeoTransform>{c!r}, {a!r}, {b!r}, {f!r}, {d!r}, {e!r}</GeoTransform>"
+    for band in range(file.count):
+        nodata = stated.nodata[band]
+        text += (
+            f'<PAMRasterBand band="{band + 1}"><Description>{escape(stated.names[band])}</Description>'
+            + ("" if nodata is None else f"<NoDataValue>{nodata!r}</NoDataValue>")
+            + f"<Scale>{stated.scales[band]!r}</Scale><Offset>{stated.offsets[band]!r}</Offset></PAMRasterBand>"
+        )
+    return f"<PAMDataset>{text}</PAMDataset>"
 
 
 def states_something(notes: bytes) -> bool:
     """Whether notes change what a file means, or cannot be read."""
     try:
         noted = _noted(Declarations(), parsed(notes), (_most_bands(notes), 1, 1))
+        place = _place(parsed(notes))
     except (ValueError, CRSError):
         return True
     return any((
-        *noted.names, *noted.colours, noted.tags, noted.grid, *(value is not None for value in noted.nodata),
+        *noted.names, *noted.colours, noted.tags, *place, *(value is not None for value in noted.nodata),
         *(value != 1 for value in noted.scales), *(value != 0 for value in noted.offsets),
     ))  # fmt: skip
 
@@ -120,7 +226,6 @@ def _noted(stated: Declarations, notes: Element, shape: Sequence[int]) -> Declar
         colours=tuple(colours) if any(colours) else stated.colours,
         is_picture=stated.is_picture and not any(colours),
         tags={**stated.tags, **_tags(notes)},
-        grid=_grid(notes, shape) or stated.grid,
     )
 
 
@@ -154,12 +259,14 @@ def _tags(notes: Element) -> Mapping[str, str]:
     return {name: values[name] for name in TAGS if name in values}
 
 
-def _grid(notes: Element, shape: Sequence[int]) -> Grid | None:
-    """Where the notes say that a file lies; None unless they state both a reference system and a transform."""
-    system, transform = _text(notes, "SRS"), _text(notes, "GeoTransform")
-    if system is None or transform is None:
-        return None
+def _place(notes: Element) -> tuple[str | None, Transform | None]:
+    """The reference system and the transform that notes state; None for what they do not."""
+    # ArcGIS notes a system down in its own place.
+    system = _text(notes, "SRS") or (notes.findtext(".//GeodataXform/SpatialReference/WKT") or "").strip()
+    crs, transform = short_system(system) if system else None, _text(notes, "GeoTransform")
+    if transform is None:
+        return crs, None
     c, a, b, f, d, e = map(float, transform.split(","))
     if not all(map(math.isfinite, (a, b, c, d, e, f))):
         raise ValueError(f"its GeoTransform is {transform}")
-    return Grid(short_system(system), (a, b, c, d, e, f), shape[1], shape[2])
+    return crs, (a, b, c, d, e, f)

@@ -10,6 +10,7 @@ import shapely
 import xarray
 from numpy.typing import NDArray
 from pyproj import CRS, Transformer
+from pyproj.exceptions import ProjError
 
 from bandbridge.base.errors import UserError
 from bandbridge.store.zarr_files import read_attributes
@@ -43,7 +44,10 @@ def footprints(
     for system in sorted({system for system in systems if system}):
         members = np.flatnonzero((of_system == system) & np.isfinite(transforms).all(axis=1))
         a, b, c, d, e, f = transforms[members].T[:, :, None]
-        to_degrees = Transformer.from_crs(CRS.from_user_input(system), WGS84, always_xy=True)
+        try:
+            to_degrees = Transformer.from_crs(CRS.from_user_input(system), WGS84, always_xy=True)
+        except ProjError:  # a local system is nowhere on Earth
+            continue
         longitude, latitude = to_degrees.transform(a * columns + b * rows + c, d * columns + e * rows + f)
         corners = np.stack([longitude, latitude], axis=-1)
         finite = np.isfinite(corners).all(axis=(1, 2))

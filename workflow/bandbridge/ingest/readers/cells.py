@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 import pandas
 
-from bandbridge.base.errors import UserError, did_you_mean
+from bandbridge.base.errors import UserError
 from bandbridge.base.untrusted import decimal_number, has_unseen, leads_out
 from bandbridge.catalogue.reader_options import TableOptions
 from bandbridge.ingest.label_lists import flag, is_list, names_in, whole
@@ -61,9 +61,11 @@ def split_of_cell(value: Any, options: TableOptions, where: str) -> str | None:
     split = options.split_names.get(key, text.lower() if text.lower() in SPLITS else text)
     if split is None or split in SPLITS:
         return split
+    meant = next((split for split in SPLITS if text.lower()[:2] == split[:2]), SPLITS[0])
+    key = text or "''"
     raise UserError(
-        f"{where}: {options.split} is '{text}', expected {', '.join(SPLITS)}.{did_you_mean(text, SPLITS)} Other names "
-        f"are translated by the option split_names, as in {{{text or 'unused'}: null}}, which leaves such rows out"
+        f"{where}: {options.split} is '{text}', expected {', '.join(SPLITS)}. Other names are translated by the option "
+        f"split_names, as in {{{key}: {meant}}}, or {{{key}: null}}, which leaves such rows out"
     )
 
 

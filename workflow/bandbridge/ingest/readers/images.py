@@ -13,11 +13,13 @@ from PIL import Image, UnidentifiedImageError
 from rasterio import Affine
 
 from bandbridge.catalogue.modalities import Modality
+from bandbridge.ingest.declarations import NOTHING
 from bandbridge.ingest.interpretation import interpreted
+from bandbridge.ingest.nodata import IGNORE, validity
 from bandbridge.ingest.places import Grid
-from bandbridge.ingest.rasters import MOST_SAMPLE_BYTES, Raster, RasterError, decode
+from bandbridge.ingest.rasters import MOST_SAMPLE_BYTES, Raster, RasterError, centre_of, decode
 from bandbridge.ingest.readers.tiff_pictures import picture_raster, with_pages
-from bandbridge.ingest.side_files import SideFiles, with_side_files
+from bandbridge.ingest.side_files import SideFiles, stated_with, with_side_files
 
 # Pillow has some 40 formats, and tries all of them: of these, EPS runs Ghostscript.
 PICTURE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "PPM", "JPEG2000")
@@ -47,7 +49,7 @@ def read_image(
         picture_size: of 'rgb': bring the shorter side to this many pixels and cut the middle square out, as CLIP's
             preprocessing does.
         name: of the file; those of Sentinel-2 products state their processing baseline.
-        beside: the mask and the notes beside it; of images that are no TIFF, nothing is looked at.
+        beside: the mask, the notes and the world file beside it.
 
     Raises:
         RasterError: the file is damaged, has another number of bands than the modality, more than 8 bits per
@@ -58,16 +60,16 @@ def read_image(
         return _with_bands(content, modality, limit, name, beside)
     if content.startswith(TIFF_MARKS):
         raster = picture_raster(with_side_files(decode(content, limit), beside), content, modality, name)
-        pixels = np.ascontiguousarray(raster.pixels.transpose(1, 2, 0))
-        # Of an image whose value for no data is 0, black holds none, and a dark red does.
-        valid = None if raster.valid is None else np.asarray(raster.valid.any(axis=0))
-        if picture_size:
-            pixels, valid = _cut_with_data(Image.fromarray(pixels), valid, picture_size)
-            uncut = raster
-            raster = replace(raster, find_grid=lambda: _cut_grid(uncut.grid, picture_size))
-        return replace(raster, pixels=pixels, valid=_on_channels(valid, pixels))
-    pixels, valid = _picture(content, picture_size, limit)
-    return Raster(pixels, _nowhere, valid=_on_channels(valid, pixels))
+        raster = replace(raster, pixels=np.ascontiguousarray(raster.pixels.transpose(1, 2, 0)))
+    else:
+        raster = _picture(content, modality, limit, beside)
+    # Of an image whose value for no data is 0, black holds none, and a dark red does.
+    pixels, valid = raster.pixels, None if raster.valid is None else np.asarray(raster.valid.any(axis=0))
+    if picture_size:
+        pixels, valid = _cut_with_data(Image.fromarray(pixels), valid, picture_size)
+        uncut = raster
+        raster = replace(raster, find_grid=lambda: _cut_grid(uncut.grid, picture_size))
+    return replace(raster, pixels=pixels, valid=_on_channels(valid, pixels))
 
 
 def most_bytes(modality: Modality, picture_size: int | None = None) -> int:
@@ -78,10 +80,6 @@ def most_bytes(modality: Modality, picture_size: int | None = None) -> int:
     return min(MOST_SAMPLE_BYTES, ROOM * height * width * len(modality.bands) * LARGEST_NUMBER)
 
 
-def _nowhere() -> None:
-    """The place of a file that states none."""
-
-
 def _with_bands(content: bytes, modality: Modality, limit: int, name: str, beside: SideFiles | None) -> Raster:
     raster = with_side_files(decode(content, limit), beside)
     if len(raster.pixels) != len(modality.bands) and content.startswith(TIFF_MARKS):
@@ -89,8 +87,8 @@ def _with_bands(content: bytes, modality: Modality, limit: int, name: str, besid
     return interpreted(raster, modality, name)
 
 
-def _picture(content: bytes, size: int | None, limit: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_] | None]:
-    """(y, x, 3), and (y, x) False where it is fully transparent; None where no pixel is."""
+def _picture(content: bytes, modality: Modality, limit: int, beside: SideFiles | None) -> Raster:
+    """(y, x, 3), and (band, y, x) where it holds data: where it is not transparent and nothing else is stated."""
     try:
         with _no_warnings_of_bombs(), Image.open(BytesIO(content), formats=PICTURE_FORMATS) as picture:
             width, height = picture.size
@@ -99,15 +97,28 @@ def _picture(content: bytes, size: int | None, limit: int) -> tuple[NDArray[np.u
             if picture.mode not in PICTURE_MODES:
                 raise RasterError(f"is an image of mode {picture.mode}, expected 8 bits per channel")
             rgb = picture.convert("RGB")
-            clear = _transparent(picture)
+            clear = None if modality.nodata == IGNORE else _transparent(picture)
+            numbers = _numbers(picture, rgb)
     except UnidentifiedImageError as error:
         raise RasterError(f"cannot be read as an image: it is none of {', '.join(PICTURE_FORMATS)}") from error
     except UNREADABLE as error:
         if isinstance(error, RasterError):
             raise
         raise RasterError(f"cannot be read as an image: {' '.join(str(error).split())}") from error
-    valid = None if clear is None else ~clear
-    return _cut_with_data(rgb, valid, size) if size else (np.asarray(rgb), valid)
+    stated = stated_with(NOTHING, beside, numbers.shape)
+    valid = validity(numbers, stated, modality.nodata)
+    if clear is not None:
+        valid = ~clear[None] if valid is None else valid & ~clear
+    return Raster(np.asarray(rgb), lambda: centre_of(stated.grid), stated, lambda: stated.grid, valid)
+
+
+def _numbers(picture: Image.Image, rgb: Image.Image) -> NDArray[np.uint8]:
+    """(band, y, x) as the file has them, which no-data values refer to: one band of grey or of a palette's indices."""
+    if picture.mode in ("L", "P"):
+        return np.asarray(picture)[None]
+    if picture.mode in ("LA", "La", "PA"):
+        return np.asarray(picture)[None, ..., 0]
+    return np.asarray(rgb).transpose(2, 0, 1)
 
 
 def _transparent(picture: Image.Image) -> NDArray[np.bool_] | None:

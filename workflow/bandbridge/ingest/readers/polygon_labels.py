@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from rasterio import Affine
 from rasterio.crs import CRS
 from rasterio.features import rasterize
-from rasterio.transform import array_bounds
 
 from bandbridge.base.errors import UserError, did_you_mean
 from bandbridge.ingest import places
@@ -88,11 +87,16 @@ def label_map(
     _log_unlabelled(polygons, frame, usable, excluded)
     frame = frame[usable]
     if frame.empty:
+        if len(polygons) and not polygons.geometry.map(_polygonal).geom_type.isin(POLYGONS).any():
+            kinds = Counter(polygons.geom_type.fillna("nothing"))
+            listed = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
+            raise UserError(f"there is no polygon among {listed}; polygons are needed (lines and points: buffer them)")
         return np.zeros((grid.height, grid.width), np.uint16)
     _must_meet(polygons, frame, grid)
     # Painted from the largest to the smallest, after those left out; the sort is stable, so of equal ones the later is
     # painted last.
-    frame = frame.iloc[np.lexsort((-frame.area.to_numpy(), frame["number"].to_numpy() != excluded))]
+    sizes = shapely.area(frame.geometry.to_numpy())
+    frame = frame.iloc[np.lexsort((-sizes, frame["number"].to_numpy() != excluded))]
     shapes = zip(frame.geometry, frame["number"].astype(int), strict=True)
     painted: NDArray[np.uint16] = rasterize(
         shapes, (grid.height, grid.width), transform=grid.transform, dtype=np.uint16
@@ -129,7 +133,7 @@ def _log_unlabelled(
 
 
 def _must_meet(polygons: geopandas.GeoDataFrame, frame: geopandas.GeoDataFrame, grid: Grid) -> None:
-    left, bottom, right, top = array_bounds(grid.height, grid.width, grid.transform)
+    left, bottom, right, top = grid.whole.bounds
     bounds = frame.bounds.to_numpy()
     # What cannot be brought to the rasters' reference system is at infinity, and meets nothing.
     with np.errstate(invalid="ignore"):

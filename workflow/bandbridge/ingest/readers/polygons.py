@@ -1,5 +1,6 @@
 """A polygon file out of an archive or a folder, read by the one driver of its format."""
 
+import glob
 import json
 import re
 import sqlite3
@@ -19,7 +20,9 @@ from bandbridge.ingest.archives import member_names, only_name, read_member
 from bandbridge.ingest.junk import is_junk
 from bandbridge.ingest.names import matches
 
-SHAPEFILE, SQLITE, PARQUET = b"\x00\x00\x27\x0a", b"SQLite format 3\0", b"PAR1"
+SHAPEFILE, SQLITE, PARQUET, ZIP = b"\x00\x00\x27\x0a", b"SQLite format 3\0", b"PAR1", b"PK\x03\x04"
+# Of the formats that are read, in a zip.
+ENDINGS = (".shp", ".gpkg", ".geojson", ".json", ".geojsonl", ".parquet", ".geoparquet")
 GEOPACKAGE_ENDING, PARQUET_ENDING = ".gpkg", ".parquet"
 # Kinds of layers that hold no areas, also as '3D Point' or 'LineString Z'.
 NO_AREAS = re.compile(r"point|line|curve\b|circularstring", re.IGNORECASE)
@@ -65,6 +68,8 @@ def read_polygons(path: Path, pattern: str, layer: str | None = None, crs: str |
     data = [name for name in names if not is_junk(name) and matches(name, pattern)]
     main = data[0] if len(data) == 1 else only_name(path, names, pattern)
     content = read_member(path, main)
+    if content.startswith(ZIP):
+        return _zipped(content, main, layer, crs)
     with tempfile.TemporaryDirectory() as directory:
         file = _written(content, Path(directory), lambda: _side_files(path, names, main))
         try:
@@ -74,6 +79,19 @@ def read_polygons(path: Path, pattern: str, layer: str | None = None, crs: str |
             reason = str(error).replace(f"{directory}/", "")
             raise UserError(f"{main} cannot be read ({reason}); get the file again") from error
     return frame if crs is None else frame.set_crs(_system(crs), allow_override=True)
+
+
+def _zipped(content: bytes, main: str, layer: str | None, crs: str | None) -> geopandas.GeoDataFrame:
+    """The one polygon file of a zip, as shapefiles are often passed on."""
+    with tempfile.TemporaryDirectory() as directory:
+        packed = Path(directory) / "polygons.zip"
+        packed.write_bytes(content)
+        names = [name for name in member_names(packed) if not is_junk(name)]
+        inner = sorted(name for name in names if name.lower().endswith(ENDINGS))
+        if len(inner) != 1:
+            listed = ", ".join((inner or names)[:3]) or "nothing"
+            raise UserError(f"{main} holds {len(inner)} files of polygons ({listed}), expected one; unpack it")
+        return read_polygons(packed, glob.escape(inner[0]), layer, crs)
 
 
 def _layer(file: Path, main: str, layer: str | None) -> geopandas.GeoDataFrame:
@@ -132,7 +150,7 @@ def _side_files(path: Path, names: Sequence[str], main: str) -> dict[str, bytes]
 def _geojson(content: bytes) -> dict[str, object]:
     """The known keys of a collection of features: other keys could make another driver open it."""
     try:
-        read = json.loads(content.decode("utf-8-sig"))
+        read = _features(content.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise UserError("is no GeoPackage, GeoJSON, GeoParquet or shapefile; save it as one of these") from error
     if not isinstance(read, dict) or read.get("type") != "FeatureCollection":
@@ -146,6 +164,19 @@ def _geojson(content: bytes) -> dict[str, object]:
             '{"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32633"}} or none'
         )
     return {key: read[key] for key in GEOJSON_KEYS if key in read}
+
+
+def _features(text: str) -> Any:
+    """The JSON of a text, in which features may stand alone, or one on each line."""
+    try:
+        read = json.loads(text)
+    except ValueError:
+        read = [json.loads(line) for line in (line.strip("\x1e \t\r") for line in text.splitlines()) if line]
+        if not read or any(not isinstance(item, dict) or item.get("type") != "Feature" for item in read):
+            raise
+        return {"type": "FeatureCollection", "features": read}
+    is_one = isinstance(read, dict) and read.get("type") == "Feature"
+    return {"type": "FeatureCollection", "features": [read]} if is_one else read
 
 
 def _is_named(crs: Any) -> bool:

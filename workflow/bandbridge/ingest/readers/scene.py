@@ -83,6 +83,11 @@ def plan(dataset: Dataset, archives: Path) -> Sequence[Planned]:
     windows, left_out = choose_windows(labels, n_classes, options, dataset.label_kind, valid)
     reasons = "".join(f"; {count} left out: {reason}" for reason, count in sorted(left_out.items()))
     _log(f"{len(windows)} samples of {len(windows) + left_out.total()} places{reasons}")
+    if not windows:
+        raise UserError(
+            f"{path}: no place of {grid.height} x {grid.width} pixels is a sample of {options.size} x {options.size}"
+            f"{reasons}; change size, block or the shares that a sample needs"
+        )
     first = next(iter(files.bands.values())).file
     return [Planned(_sample_id(dataset.name, window, grid), window.split, first) for window in windows]
 

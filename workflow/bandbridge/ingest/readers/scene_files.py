@@ -23,6 +23,7 @@ from bandbridge.ingest.rasters import RasterError, blocks_must_fit, opened
 from bandbridge.ingest.readers import safe, virtual
 from bandbridge.ingest.readers.tiles import NotTilesError, as_tiles
 from bandbridge.ingest.scene_bands import ProductFacts
+from bandbridge.ingest.side_files import notes_for, side_files_of
 
 BAND = "{band}"
 # '10m' between other parts of a name, as of Sentinel-2's band files.
@@ -128,8 +129,14 @@ def _open(path: Path, file: str, made: bytes | None, formats: OtherFormats, stac
         raster = stack.enter_context(opened(content))
         blocks_must_fit(raster)
     except RasterError as error:
-        raise UserError(f"{path}: {file} {error}; get the file again") from error
-    return raster
+        raise UserError(f"{path}: {file} {error}") from error
+    beside = side_files_of(path, file.__eq__).get(file) if made is None else None
+    if beside is None:
+        return raster
+    try:
+        return stack.enter_context(opened(content, notes_for(raster, beside)))
+    except RasterError as error:
+        raise UserError(f"{path}: {file} {error}") from error
 
 
 def band_file(path: Path, names: Sequence[str], pattern: str, band: str, contents: dict[str, bytes]) -> str:
@@ -182,6 +189,9 @@ def _mosaic_of_tiles(path: Path, files: Sequence[str]) -> bytes:
     if len(files) > MOST_TILES or any(file.lower().endswith(virtual.ENDING) for file in files):
         raise NotTilesError("they are too many" if len(files) > MOST_TILES else "VRT files are read one at a time")
     with ExitStack() as stack:
+        beside = side_files_of(path, set(files).__contains__)
+        if any((sides := beside.get(file)) is not None and sides.mask is not None for file in files):
+            raise NotTilesError("they have masks (.msk)")
         rasters = {file: open_file(path, file, stack) for file in files}
         return _put_together(as_tiles(rasters), rasters.__getitem__)
 

@@ -13,7 +13,6 @@ from bandbridge.catalogue.datasets import Dataset, load_nomenclature
 from bandbridge.catalogue.modalities import Modality
 from bandbridge.catalogue.reader_options import TableOptions, parse_options
 from bandbridge.ingest.archives import is_archive
-from bandbridge.ingest.declarations import grid_of
 from bandbridge.ingest.divide import divide
 from bandbridge.ingest.other_formats import OtherFormats
 from bandbridge.ingest.places import Grid, modality_difference, on_grid, on_ground
@@ -22,7 +21,7 @@ from bandbridge.ingest.readers import Planned, Rejected, Sample, source_path
 from bandbridge.ingest.readers.cells import date_of, degrees_of, inner_path, labels_of, split_of_cell, text_of
 from bandbridge.ingest.readers.frames import LATITUDE, LONGITUDE, read_columns
 from bandbridge.ingest.readers.images import most_bytes, read_image
-from bandbridge.ingest.side_files import SideFiles, side_files_of
+from bandbridge.ingest.side_files import SideFiles, place_of, side_files_of
 from bandbridge.ingest.stacking import stacked_bands
 from bandbridge.ingest.wanted import wanted_members
 
@@ -234,12 +233,17 @@ def _sample(
     return Sample(row.id, pixels, row.labels, lat, lon, row.date, valid, radiometry, grid)
 
 
-def _whole(row: Row, image: Raster, target: Grid | None, options: TableOptions) -> Sample:
+def _whole(row: Row, image: Raster, modality: Modality, target: Grid | None, options: TableOptions) -> Sample:
     """The sample of one file, on the grid of another modality's where it is to be resampled to that."""
     pixels, valid, grid = image.pixels, image.valid, image.grid
     if target is not None and image.grid is not None and modality_difference(target, image.grid):
         grid = on_ground(target, image.grid)
-        pixels, valid = on_grid(pixels, valid, image.grid, grid, options.resampling)
+        if modality.is_rgb:  # (y, x, channel)
+            channels = None if valid is None else valid.transpose(2, 0, 1)
+            pixels, valid = on_grid(pixels.transpose(2, 0, 1), channels, image.grid, grid, options.resampling)
+            pixels, valid = np.ascontiguousarray(pixels.transpose(1, 2, 0)), valid.transpose(1, 2, 0)
+        else:
+            pixels, valid = on_grid(pixels, valid, image.grid, grid, options.resampling)
     return _sample(row, pixels, [image], valid, grid)
 
 
@@ -250,11 +254,12 @@ def _grids(images: Path, rows: Sequence[Row], modality: Modality, options: Table
         for name in _file_names(row, modality, options):
             owners.setdefault(name, []).append(row.id)
     grids: dict[str, Grid] = {}
-    formats = OtherFormats(images)
+    formats, beside = OtherFormats(images), side_files_of(images, owners.__contains__)
     for member, content in wanted_members(images, owners):
         try:
             with opened(formats.readable(member, content, len(modality.bands))) as file:
-                grid = grid_of(file)
+                crs, transform = place_of(file, beside.get(member))
+                grid = None if crs is None or transform is None else Grid(crs, transform, file.height, file.width)
         except RasterError:
             continue  # it is refused where its pixels are read
         for name in owners[member]:
@@ -284,7 +289,7 @@ def _read_files(
         try:
             content = formats.readable(member, content, len(modality.bands), most_bytes(modality, options.picture_size))
             image = read_image(content, modality, options.picture_size, member, beside.get(member))
-            items = [_whole(row, image, targets.get(row.id), options) for row in owners[member]]
+            items = [_whole(row, image, modality, targets.get(row.id), options) for row in owners[member]]
         except RasterError as error:
             items = [Rejected(row.id, str(error)) for row in owners[member]]
         yield from items
