@@ -36,17 +36,19 @@ def example(name: str) -> str:
     return text
 
 
-def clone_with(folder: Path, name: str) -> Clone:
-    """A clone with a data set of the document, and a configuration that patches and evaluates on it in few steps."""
+def clone_with(folder: Path, *names: str) -> Clone:
+    """A clone with data sets of the document: it patches on the first in few steps, and evaluates on all."""
     clone = make_clone(folder)
-    for kind, file in (("datasets", name), ("nomenclatures", "my-classes")):
-        (clone.root / "workflow" / kind / f"{file}.yaml").write_text(example(file), encoding="utf-8")
+    for kind, files in (("datasets", names), ("nomenclatures", ["my-classes"])):
+        for file in files:
+            (clone.root / "workflow" / kind / f"{file}.yaml").write_text(example(file), encoding="utf-8")
+    evaluated = {name: ["plain"] for name in names}
     clone.configure({
         **FEW_STEPS,
         "run": "mine",
-        "tasks": {"patching": {"dataset": name, "prompts": "plain"}},
-        "datasets": {name: SMALL_SAMPLES},
-        "evaluate": {"datasets": {name: ["plain"], "scene_crop": None}, **FEW_SCORES, "retrieval": {"label_map_k": 5}},
+        "tasks": {"patching": {"dataset": names[0], "prompts": "plain"}},
+        "datasets": dict.fromkeys(names, SMALL_SAMPLES),
+        "evaluate": {"datasets": {**evaluated, "scene_crop": None}, **FEW_SCORES, "retrieval": {"label_map_k": 5}},
     })  # fmt: skip
     return clone
 
@@ -60,8 +62,8 @@ def write_fields(path: Path) -> None:
     (fields.to_crs(4326) if path.suffix == ".geojson" else fields).to_file(path)
 
 
-def scores(clone: Clone, name: str) -> pandas.DataFrame:
-    """The rows of metrics.csv of a data set's test split; that they are whole, and in the report, is checked."""
+def must_be_reported(clone: Clone, name: str) -> None:
+    """The scores of a data set's test split are whole, and it is in the report."""
     results = clone.root / "results" / "mine"
     metrics = pandas.read_csv(results / "metrics.csv")
     rows = metrics[(metrics["dataset"] == name) & (metrics["split"] == "test")]
@@ -73,7 +75,6 @@ def scores(clone: Clone, name: str) -> pandas.DataFrame:
     page = Page((results / "report" / "index.html").read_text(encoding="utf-8"))
     assert not page.faults
     assert yaml.safe_load(example(name))["title"] in page.text
-    return rows
 
 
 def samples(path: Path) -> dict[str, tuple[np.ndarray, ...]]:
@@ -87,22 +88,17 @@ def test_the_files_of_the_document_are_short(name: str):
     assert len(example(name).splitlines()) < 15
 
 
-def test_a_sentinel_2_product_becomes_a_report(tmp_path: Path):
-    clone = clone_with(tmp_path, "my_product")
+def test_a_sentinel_2_product_and_an_export_of_earth_engine_become_a_report(tmp_path: Path):
+    clone = clone_with(tmp_path, "my_product", "my_export")
     write_l2a(clone.root / "data/archives/my_product")
     write_fields(clone.root / "data/archives/my_product/fields.gpkg")
-    assert {"plan", "finetune", "align", "report"} <= set(clone.run())
-    scores(clone, "my_product")
-
-
-def test_an_export_of_earth_engine_becomes_a_report_and_its_tiles_the_same_store(tmp_path: Path):
-    clone = clone_with(tmp_path, "my_export")
     folder = clone.root / "data/archives/my_export"
     write_fields(folder / "fields.geojson")
     pixels = noise(len(EARTH_ENGINE), SIDE // 10, seed=1)
     write_raster(folder / "export.tif", pixels, names=EARTH_ENGINE)
-    clone.run()
-    scores(clone, "my_export")
+    assert {"plan", "finetune", "align", "report"} <= set(clone.run())
+    must_be_reported(clone, "my_product")
+    must_be_reported(clone, "my_export")
     whole = samples(clone.root / STORE)
     # A larger export comes in tiles.
     (folder / "export.tif").unlink()
