@@ -81,7 +81,7 @@ def test_a_store_of_other_settings_is_refused_and_stays(clone: Clone, tmp_path: 
     for completed in (read, converted):
         assert completed.returncode != 0
         assert "digits.zarr was made by run 'small' in " in completed.stderr, completed.stderr
-        assert "options.val is 0.2 in the store, 0.3 in this run" in completed.stderr
+        assert "options.val is 0.35 in the store, 0.3 in this run" in completed.stderr
     assert states(clone) == before
     clone.configure(settings)  # the run that made it may
     assert clone.snakemake("--cores", "1", STORES[0]).returncode == 0

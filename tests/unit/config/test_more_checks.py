@@ -70,7 +70,7 @@ def fault(config: dict[str, Any]) -> str:
         ),
         ("finetune/augmentation/crop_scale", [0, 1], ["a crop needs an area"]),
         ("clip/scratch/batch_size", 1500, ["the split train of digits has no more than"]),
-        ("clip/scratch/warmup_steps", 5000, ["the training has no more than 1750 steps"]),
+        ("clip/scratch/warmup_steps", 5000, ["the training has no more than 1664 steps"]),
         ("train/gpus", 64, ["finetune.batch_size is 32, fewer samples than the 64 processes"]),
         ("paint/alphas", [0, 0.5, 0.5, 1], ["paint.alphas lists 0.5 twice"]),
         ("paint/alphas", [0, -0.0, 1], ["twice"]),
