@@ -3,9 +3,13 @@
 import pytest
 import torch
 from regression import Regression, split
+from tiny import COMMON
 
 from bandbridge.models.device import set_up
+from bandbridge.training import loop
 from bandbridge.training.determinism import hold_to_determinism
+from bandbridge.training.distributed import ALONE
+from bandbridge.training.recipes import Recipe
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +50,16 @@ def test_what_does_not_repeat_is_named_and_allowed():
     assert "put_ does not have a deterministic implementation" in hold_to_determinism(stage, split().read(range(8)))
     assert torch.is_deterministic_algorithms_warn_only_enabled()
     assert all(torch.equal(tensor, before[name]) for name, tensor in stage.state_dict().items())
+
+
+@pytest.mark.parametrize(("stage", "remarks"), [(Regression, 0), (Unordered, 1)])
+def test_a_training_tries_its_first_micro_batch(stage, remarks):
+    recipe = Recipe(**COMMON | {"batch_size": 8, "accumulate": 2})
+    tried = stage()
+    run = loop._set_up(tried, split(), None, recipe, 0, torch.device("cpu"), ALONE)
+    assert not tried.seen  # on a CPU nothing is left to chance
+    assert len(loop._held_to_determinism(run)) == remarks
+    assert len(tried.seen[0][0]) == 4
 
 
 def test_other_errors_are_not_hidden():
