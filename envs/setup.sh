@@ -35,7 +35,8 @@ else
 fi
 
 if [ "$cpu" = 0 ]; then
-    install --require-hashes --requirement requirements.lock
+    # The lock is complete: nothing is left to resolve. Older pips would look for releases of dependencies with extras.
+    install --no-deps --require-hashes --requirement requirements.lock
 else
     # The lock has hashes of PyTorch's wheels for GPUs. Its version and the rest of the lock are kept.
     sed -nE 's/^(torch(vision)?==[^ ;]+).*/\1/p' requirements.lock >.venv/torch.txt

@@ -45,6 +45,30 @@ def test_every_direct_dependency_is_locked():
     assert [wanted for wanted in DIRECT if versions[plain(wanted.name)] not in wanted.specifier] == []
 
 
+def test_the_lock_is_complete():
+    """`make setup` resolves nothing: what a locked package needs, also with extras, is locked in a fitting version."""
+    versions = locked()
+    waiting = [(plain(requirement.name), extra) for requirement in DIRECT for extra in ["", *requirement.extras]]
+    seen = set()
+    while waiting:
+        package, extra = waiting.pop()
+        if (package, extra) in seen:
+            continue
+        seen.add((package, extra))
+        try:
+            needed = [Requirement(text) for text in metadata.requires(package) or []]
+        except metadata.PackageNotFoundError:  # for another system or another Python
+            continue
+        for requirement in needed:
+            if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
+                name = plain(requirement.name)
+                assert name in versions, f"{package} needs {requirement}"
+                assert versions[name] in requirement.specifier, f"{package} needs {requirement}"
+                waiting += [(name, wanted) for wanted in ["", *requirement.extras]]
+    assert ("coverage", "toml") in seen
+    assert len(seen) > 150
+
+
 def test_every_locked_package_has_one_version_and_its_hashes():
     blocks = re.split(r"\n(?=\S)", (ROOT / "requirements.lock").read_text().strip())
     assert [block.splitlines()[0] for block in blocks if "--hash=sha256:" not in block] == []
