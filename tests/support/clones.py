@@ -10,6 +10,7 @@ from typing import Any
 
 import snakemake_starts
 import yaml
+from warm_jobs import warm_jobs
 
 from bandbridge.catalogue.datasets import merged
 
@@ -36,9 +37,14 @@ FEW_STEPS = {
 
 @dataclass
 class Clone:
-    """A clone of the repository in its own folder."""
+    """A clone of the repository in its own folder.
+
+    Where it is `warm`, the jobs of its runs are forks of a process that has imported PyTorch and the like; otherwise
+    they start as a user's do.
+    """
 
     root: Path
+    warm: bool = False
 
     def configure(self, changes: dict[str, Any]) -> None:
         """Override values of the small configuration."""
@@ -51,7 +57,10 @@ class Clone:
         return os.environ | {"PYTHONPATH": str(self.root / "workflow")}
 
     def snakemake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return snakemake_starts.snakemake(*arguments, cwd=self.root, env=self.environment)
+        environment = self.environment
+        if self.warm and "--dry-run" not in arguments:
+            environment = warm_jobs.added_to(environment)
+        return snakemake_starts.snakemake(*arguments, cwd=self.root, env=environment)
 
     def jobs(self, *arguments: str) -> list[str]:
         """The rules that a dry run would run, one entry per job, sorted; without the targets."""
@@ -75,10 +84,10 @@ class Clone:
             copy = os.link if Path(source).is_relative_to(self.root / "results") else shutil.copy2
             copy(source, target)
 
-        return Clone(shutil.copytree(self.root, folder, copy_function=copied))
+        return Clone(shutil.copytree(self.root, folder, copy_function=copied), self.warm)
 
 
-def make_clone(folder: Path) -> Clone:
+def make_clone(folder: Path, warm: bool = False) -> Clone:
     for name in ("workflow", "envs", "profiles"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "Snakefile", folder)
@@ -86,6 +95,6 @@ def make_clone(folder: Path) -> Clone:
     # The scene is brought as a user would bring one: a data set file, and the files where archives are looked for.
     shutil.copy(Path(__file__).parent / "scene_crop.yaml", folder / "workflow" / "datasets")
     shutil.copytree(SCENE, folder / "data" / "archives" / "scene_crop")
-    clone = Clone(folder)
+    clone = Clone(folder, warm)
     clone.configure({})
     return clone

@@ -9,17 +9,20 @@ from filelock import FileLock
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Clone:
-    return make_clone(tmp_path)
+    return make_clone(tmp_path, warm=True)
 
 
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Clone:
-    """A clone whose small run has ended, one for all test processes. Tests only read it; to change it they copy it."""
+    """A clone whose small run has ended, one for all test processes. Tests only read it; to change it they copy it.
+
+    Its jobs have started as a user's do, those of its copies start in a warm process.
+    """
     shared = tmp_path_factory.getbasetemp() if worker_id == "master" else tmp_path_factory.getbasetemp().parent
     with FileLock(shared / "finished.lock"):
         if not (shared / "finished" / "results/small/report/index.html").exists():
             make_clone(shared / "finished").run()
-    return Clone(shared / "finished")
+    return Clone(shared / "finished", warm=True)
 
 
 @pytest.fixture

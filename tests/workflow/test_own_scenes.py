@@ -38,7 +38,7 @@ def example(name: str) -> str:
 
 def clone_with(folder: Path, *names: str) -> Clone:
     """A clone with data sets of the document: it patches on the first in few steps, and evaluates on all."""
-    clone = make_clone(folder)
+    clone = make_clone(folder, warm=True)
     for kind, files in (("datasets", names), ("nomenclatures", ["my-classes"])):
         for file in files:
             (clone.root / "workflow" / kind / f"{file}.yaml").write_text(example(file), encoding="utf-8")
