@@ -154,6 +154,30 @@ def test_landsats_scale_makes_reflectance(own):
         np.testing.assert_allclose(pixels, expected, rtol=1e-4, atol=0.1)
 
 
+@pytest.mark.parametrize("kind", ["folder", "scene"])
+def test_the_factor_in_an_envi_header_makes_reflectance(own, kind):
+    """`reflectance scale factor = 1000`: reflectance is the number divided by it."""
+    side, bands = (16, 4) if kind == "folder" else (192, 3)
+    truth = {}
+    for number, cover in enumerate(CLASSES * 3):
+        pixels = noise(bands, side, side, seed=number)
+        stem = f"{cover}_{number}" if kind == "folder" else "scene"
+        path = write(own.files / (cover if kind == "folder" else "") / f"{stem}.img", pixels, driver="ENVI")
+        header = path.with_suffix(".hdr")
+        header.write_text(f"{header.read_text()}reflectance scale factor = 1000\n")
+        truth[stem] = pixels
+    dataset = own.folder(options={"images": "*.img"}) if kind == "folder" else own.scene(options={"rasters": "*.img"})
+    store = own.store(dataset)
+    for name, converted in samples_of(store).items():
+        if kind == "scene":
+            row, col = (int(part) for part in name.split("_")[-2:])
+            expected = truth["scene"][:, row : row + 16, col : col + 16]
+        else:
+            expected = truth[name]
+        np.testing.assert_allclose(converted, expected * 10.0)
+    assert list(store.facts["radiometry"]) == ["10 x number + 0: scale and offset of the files' bands"]
+
+
 def test_band_files_are_brought_to_one_unit_each(own):
     rows, truth = [], {}
     for i in range(9):

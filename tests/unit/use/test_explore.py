@@ -14,6 +14,7 @@ from urllib.parse import urlparse
 import numpy as np
 import pytest
 import rasterio
+from axe_playwright_python.sync_playwright import Axe
 from band_images import BANDS, random_pixels, write_raster
 from playwright.sync_api import expect, sync_playwright
 
@@ -170,7 +171,7 @@ def chromium():
 @pytest.mark.browser
 @in_a_browser
 @pytest.mark.parametrize(("kind", "width"), [("scene", 1440), ("scene", 390), ("archive", 390)])
-def test_words_show_the_best_places_and_nothing_else_is_asked_for(addresses, chromium, kind, width):
+def test_words_show_the_best_places_to_everyone_and_nothing_else_is_asked_for(addresses, chromium, kind, width):
     page = chromium.new_page(viewport={"width": width, "height": 900}, is_mobile=width < 600)
     dialogs, hosts = [], set()
     page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
@@ -205,6 +206,21 @@ def test_words_show_the_best_places_and_nothing_else_is_asked_for(addresses, chr
     # The policy of the page itself holds the browser to this machine; none of its own parts breaks it.
     assert [message.text for message in page.console_messages() if message.type == "error"] == []
     assert page.page_errors() == []
+    page.get_by_role("combobox", name="Best places").select_option("6")
+    expect(page.get_by_alt_text(re.compile("^Place "))).to_have_count(6)
+    if kind == "scene":
+        page.mouse.move(0, 0)
+        plot = page.locator(".bk-Figure").first
+        coloured = plot.screenshot()
+        page.get_by_role("combobox", name="Strength of the colours").select_option("0.0")
+        deadline = time.monotonic() + 30
+        while plot.screenshot() == coloured:
+            assert time.monotonic() < deadline
+    page.mouse.move(0, 0)  # what a plot shows under the pointer belongs to no region of the page
+    # Of its rules the one on targets, WCAG 2.2's 2.5.8, has to be asked for.
+    options = {"resultTypes": ["violations"], "rules": {"target-size": {"enabled": True}}}
+    violations = Axe().run(page, options=options).response["violations"]
+    assert {found["id"]: [node["html"] for node in found["nodes"]] for found in violations} == {}
     assert page.evaluate("fetch('http://127.0.0.2:1/').then(() => 'asked', (error) => error.message)") != "asked"
     refused = [message.text for message in page.console_messages() if "Content Security Policy" in message.text]
     assert refused

@@ -145,6 +145,31 @@ def test_decibels_are_asked_for_where_the_model_takes_them(tmp_path):
         whole(path, (BandSet(("VV", "VH"), (), "dB"),))
 
 
+@pytest.mark.parametrize(
+    ("crs", "transform", "size"),
+    [
+        ("EPSG:32633", rasterio.Affine(10, 0, 300_000, 0, -10, 5_800_000), 10),
+        ("EPSG:32633", rasterio.Affine(0, 30, 300_000, 30, 0, 5_800_000), 30),
+        ("EPSG:4326", rasterio.Affine(0.0001, 0, 13, 0, -0.0001, 52.002), (6.862 * 11.126) ** 0.5),
+        ("EPSG:3857", rasterio.Affine(10, 0, 1_447_153, 0, -10, 6_800_125), 6.16),  # it stretches by 1 / cos(latitude)
+    ],
+    ids=["metres", "rotated", "degrees", "web mercator"],
+)
+def test_the_size_of_a_pixel_is_that_on_the_ground(tmp_path, crs, transform, size):
+    path = write_raster(tmp_path / "x.tif", random_pixels(), BANDS, crs=crs, transform=transform)
+    with open_scene(path, TAKES, Reading()) as scene:
+        assert scene.pixel_size == pytest.approx(size, rel=2e-3)
+
+
+def test_pixels_of_another_size_than_in_training_are_reported_once(tmp_path, capsys):
+    fine, coarse = rasterio.Affine(3, 0, 3e5, 0, -3, 58e5), rasterio.Affine(14, 0, 3e5, 0, -14, 58e5)
+    takes = (BandSet(BANDS, ("B10",), "reflectance x 10000", 10),)
+    for name, transform in (("a", fine), ("b", fine), ("c", coarse)):
+        whole(write_raster(tmp_path / f"{name}.tif", random_pixels(), BANDS, transform=transform), takes)
+    whole(write_raster(tmp_path / "nowhere.tif", random_pixels(), BANDS, crs=None), takes)
+    assert capsys.readouterr().err.count("the pixels are 3 m wide, those of the model's training 10 m") == 1
+
+
 def test_a_landsat_file_is_refused_by_its_own_word(tmp_path):
     path = write_raster(tmp_path / "x.tif", random_pixels(), BANDS, tags={"SPACECRAFT_ID": "LANDSAT_8"})
     with pytest.raises(UserError, match=r"states that it is from LANDSAT_8"):

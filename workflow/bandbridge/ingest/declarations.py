@@ -82,7 +82,7 @@ def declarations_of(file: DatasetReader, reads_mask: bool = True) -> Declaration
         nodata=tuple(file.nodatavals),
         mask=file.dataset_mask() > 0 if has_mask else None,
         alpha=alpha,
-        scales=tuple(file.scales),
+        scales=scales_of(file),
         offsets=tuple(file.offsets),
         names=tuple(name or "" for name in file.descriptions),
         colours=tuple(name if name in ("red", "green", "blue") else "" for name in colours),
@@ -98,6 +98,14 @@ def grid_of(file: DatasetReader) -> Grid | None:
     if file.crs is None:
         return None
     return Grid(short_system(file.crs.to_wkt()), tuple(file.transform)[:6], file.height, file.width)
+
+
+def scales_of(file: DatasetReader) -> tuple[float, ...]:
+    """Scales of the bands, where none is stated by the factor of ENVI's header: reflectance = number / factor."""
+    factor = _number(file.tags(ns="ENVI").get("reflectance_scale_factor"))
+    if factor is None or factor <= 0 or any(scale != 1 for scale in file.scales):
+        return tuple(file.scales)
+    return (1 / factor,) * file.count
 
 
 def _wavelength(file: DatasetReader, band: int) -> float | None:

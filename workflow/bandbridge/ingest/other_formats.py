@@ -21,6 +21,7 @@ from rasterio.crs import CRS
 from rasterio.io import DatasetReader, MemoryFile
 
 from bandbridge.ingest.archives import members
+from bandbridge.ingest.declarations import scales_of
 from bandbridge.ingest.names import ending
 from bandbridge.ingest.rasters import MOST_SAMPLE_BYTES, SEALED, RasterError, in_gdals_words, must_fit
 
@@ -158,7 +159,7 @@ def as_tiff(
             if any(names):
                 file.descriptions = tuple(names)
             if like is not None and like.count == count:
-                file.scales, file.offsets = like.scales, like.offsets
+                file.scales, file.offsets = scales_of(like), like.offsets
                 file.update_tags(**like.tags())
                 for band in like.indexes:
                     file.update_tags(band, **like.tags(band))

@@ -33,8 +33,8 @@ POLICY = (
     "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; manifest-src 'self'; worker-src 'self' "
     "blob:; base-uri 'none'; form-action 'none'"
 )
-FEW, MANY = 3, 48
-TOP = 12
+TOPS, TOP = (6, 12, 24, 48), 12
+STRENGTHS, STRENGTH = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0), 0.6  # of the colours over a scene
 CHOSEN, MEAN, REST = "#b64e0c", "#0b62a8", "#7d848b"
 # Text of the user and of files is filled in here, escaped.
 _TEXTS = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
@@ -125,7 +125,8 @@ class Page:
         self.explored = explored
         self.words = pn.widgets.TextInput(name="Find", placeholder="a lake", sizing_mode="stretch_width")
         self.unlike = pn.widgets.TextInput(name="But not like", placeholder="a river", sizing_mode="stretch_width")
-        self.top = pn.widgets.IntSlider(name="Best places", start=FEW, end=MANY, value=TOP, sizing_mode="stretch_width")
+        # Not sliders or number fields: Panel gives their handles and buttons no name that a screen reader could say.
+        self.top = pn.widgets.Select(name="Best places", options=list(TOPS), value=TOP, sizing_mode="stretch_width")
         self.find = pn.widgets.Button(name="Find", button_type="primary")
         self.status = pn.pane.HTML(sizing_mode="stretch_width")
         self.best = pn.pane.HTML(sizing_mode="stretch_width")
@@ -134,7 +135,7 @@ class Page:
         self.cosines: Any = None
         self.find.on_click(self._ask)
         for widget in (self.words, self.unlike, self.top):
-            widget.param.watch(self._ask, "value_throttled" if widget is self.top else "value")
+            widget.param.watch(self._ask, "value")
         self._say("Type words, then press Enter.")
 
     @property
@@ -167,7 +168,7 @@ class Page:
         try:
             vector = query_vector(self.explored.model, query)
             self.cosines = all_cosines(self.explored.archive, vector)
-            hits = best_hits(self.explored.archive, self.cosines, int(self.top.value or TOP))
+            hits = best_hits(self.explored.archive, self.cosines, self.top.value)
         except UserError as error:
             return self._say(str(error), is_error=True)
         self.view.show(self.cosines, hits)
@@ -230,7 +231,7 @@ class Scene:
         self.mapper = LinearColorMapper(palette=Viridis256, low=0, high=1, nan_color="rgba(0, 0, 0, 0)")
         nothing = np.full(overview.picture.shape[:2], np.nan, np.float32)
         self.cosines = ColumnDataSource({"image": [nothing]})
-        shown = plot.image(image="image", source=self.cosines, color_mapper=self.mapper, global_alpha=0.6, **place)
+        shown = plot.image(image="image", source=self.cosines, color_mapper=self.mapper, global_alpha=STRENGTH, **place)
         plot.add_tools(HoverTool(renderers=[shown], tooltips=[("cosine", "@image{0.000}")]))
         plot.add_layout(ColorBar(color_mapper=self.mapper, title="cosine", height=12), "below")
         self.frames = ColumnDataSource({"x": [], "y": [], "left": [], "top": [], "side": [], "rank": []})
@@ -242,8 +243,8 @@ class Scene:
             text_font_size="11px", background_fill_color=CHOSEN, padding=2,
         )  # fmt: skip
         plot.on_event(Tap, self._on_tap)
-        strength = pn.widgets.FloatSlider(name="Strength of the colours", start=0, end=1, step=0.05, value=0.6)
-        strength.jslink(shown.glyph, value="global_alpha")
+        strength = pn.widgets.Select(name="Strength of the colours", options=list(STRENGTHS), value=STRENGTH)
+        strength.jslink(shown.glyph, code={"value": "target.global_alpha = Number(source.value)"})
         strength.sizing_mode = "stretch_width"
         self.layout = pn.Column(strength, pn.pane.Bokeh(plot, sizing_mode="scale_width"), sizing_mode="stretch_width")
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from pyproj import Transformer
+from pyproj import Geod, Transformer
 from rasterio import Affine
 from rasterio.crs import CRS
 from rasterio.enums import MaskFlags, Resampling
@@ -22,6 +22,7 @@ from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from bandbridge.base.errors import UserError
+from bandbridge.base.progress import remark
 from bandbridge.catalogue.sensors import SENTINEL_2
 from bandbridge.ingest.radiometry import Radiometry, radiometry_of
 from bandbridge.use.bands import RGB, SENTINEL_2_NAMES, match_bands, must_have
@@ -30,6 +31,7 @@ from bandbridge.use.rasters import LOCAL, BandFile, bands_of, open_raster
 WGS84 = "EPSG:4326"
 REFLECTANCE, DECIBELS = "reflectance x 10000", "dB"
 _LARGEST_REFLECTANCE = 2.0  # of values that are stored as fractions
+_OTHER_SIZE = 1.5  # factor between sizes of pixels from which objects look like others to a model
 _CHECKED = 512  # side of the part whose values are checked before the rest is read, in pixels
 
 
@@ -40,11 +42,13 @@ class BandSet:
     Attributes:
         may_lack: those that are filled if an image lacks them.
         units: of their values, see `sensors.Sensor.units`; None if unknown.
+        resolution: metres of a pixel of the images that the model was trained on; None if unknown.
     """
 
     bands: tuple[str, ...]
     may_lack: tuple[str, ...] = ()
     units: str | None = None
+    resolution: float | None = None
 
     @property
     def is_picture(self) -> bool:
@@ -194,6 +198,16 @@ class Scene:
         x, y = zip(*points, strict=True)
         return list(zip(*_to_wgs84(self.crs.to_wkt()).transform(x, y), strict=True))
 
+    @property
+    def pixel_size(self) -> float | None:
+        """Metres on the ground of a pixel in the middle, the square root of its area; None without a place."""
+        outline = self.outline(self.height // 2, self.width // 2, 1, 1)
+        if outline is None or not np.isfinite(outline).all():
+            return None
+        lon, lat = zip(*outline, strict=True)
+        area, _ = Geod(ellps="WGS84").polygon_area_perimeter(lon, lat)
+        return math.sqrt(abs(area))
+
 
 @cache
 def _to_wgs84(crs: str) -> Transformer:
@@ -237,6 +251,8 @@ def open_scene(path: Path, takes: Sequence[BandSet], reading: Reading = Reading(
             _stack=ExitStack(),
         )
         _must_be_in_unit(scene, chosen, reading)
+        if chosen.resolution is not None and (size := scene.pixel_size):
+            _compare_sizes(float(f"{size:.2g}"), chosen.resolution)
         scene._stack = stack.pop_all()
     return scene
 
@@ -351,6 +367,16 @@ def _must_be_in_unit(scene: Scene, takes: BandSet, reading: Reading) -> None:
         raise UserError(
             f"{scene.path}: values reach from {low:g} to {high:g}; the model takes decibels, which are below zero "
             "almost everywhere. Convert the image (10 log10 of the calibrated intensity)."
+        )
+
+
+@cache  # said once, not for each of thousands of images
+def _compare_sizes(size: float, trained: float) -> None:
+    """Report pixels that are much smaller or larger than those of the training."""
+    if max(size / trained, trained / size) > _OTHER_SIZE:
+        remark(
+            f"the pixels are {size:g} m wide, those of the model's training {trained:g} m: what it recognises looks "
+            "different at another scale. Resample the images, for example with gdalwarp -tr, or check the results."
         )
 
 

@@ -302,7 +302,7 @@ def _image_side(parts: Parts, card: Card) -> ImageSide:
 def _student_side(student: Student, card: Card) -> ImageSide:
     spec = student.spec
     may_lack = () if spec.fill == "error" else tuple(band for band in spec.bands if band in SENSOR_BANDS)
-    takes = (BandSet(spec.bands, may_lack, card.units),)
+    takes = (BandSet(spec.bands, may_lack, card.units, card.resolution),)
     return ImageSide(student, takes, student_inputs(student), student, spec.image_size, student.embed_dim)
 
 
@@ -322,7 +322,7 @@ def _rgb_input(
     def prepare(pixels: Tensor, bands: tuple[str, ...]) -> Tensor:
         return inputs(pixels if bands == RGB else views.rgb_composite(pixels, bands, composite))
 
-    return prepare, (BandSet(composite.bands, (), card.units), PICTURE)
+    return prepare, (BandSet(composite.bands, (), card.units, card.resolution), PICTURE)
 
 
 def _encoder_side(encoder: Encoder, card: Card) -> ImageSide:
@@ -331,7 +331,7 @@ def _encoder_side(encoder: Encoder, card: Card) -> ImageSide:
         prepare, takes = _rgb_input(clip.inputs if clip is not None else lambda rgb: image_input(facts, rgb), card)
     else:
         may_lack = facts.bands if facts.fill == "zero" else ()
-        takes = (BandSet(facts.bands, may_lack, card.units),)
+        takes = (BandSet(facts.bands, may_lack, card.units, card.resolution),)
 
         def prepare(pixels: Tensor, bands: tuple[str, ...]) -> Tensor:
             return band_input(facts, pixels, bands)
