@@ -48,6 +48,8 @@ def test_home_and_variables_are_expanded(written: str, meant: str, tmp_path: Pat
         ("$BRACES/x", "that is '/a{b}/x'; braces"),
         ("a\n", "line ends"),
         ("a ", "begins or ends with a space"),
+        ("data/" + 128 * "é", "a name in it has 256 bytes, .* shorten it"),
+        (400 * "a/", "it has 800 bytes, more than 700"),
     ],
 )
 def test_a_path_that_means_nothing_is_refused_with_its_key(written: str, part: str):

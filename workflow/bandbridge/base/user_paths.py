@@ -6,6 +6,10 @@ from string import Template
 from typing import Any
 
 from bandbridge.base.errors import UserError
+from bandbridge.base.wording import shown
+
+# In bytes: what the file systems of Linux and macOS allow, and what leaves room for the files below a folder.
+LONGEST_NAME, LONGEST_PATH = 255, 700
 
 
 def expanded(text: str, key: str) -> str:
@@ -17,7 +21,8 @@ def expanded(text: str, key: str) -> str:
 
     Raises:
         UserError: a variable is unset or empty, there is no such user, or the path has a character that does not
-            belong in a path: braces, which are Snakemake's wildcards, and invisible characters.
+            belong in a path: braces, which are Snakemake's wildcards, and invisible characters; or it, or a name in it, is
+            longer than file systems allow.
     """
     try:
         path = os.path.expanduser(Template(text).substitute(_Variables(key)))
@@ -36,6 +41,13 @@ def expanded(text: str, key: str) -> str:
         raise UserError(f"{where}; a path has no line ends, tabs or other invisible characters: write it in one line.")
     if path != path.strip():
         raise UserError(f"{where}; it begins or ends with a space: delete the space.")
+    if (longest := max(len(os.fsencode(name)) for name in path.split("/"))) > LONGEST_NAME:
+        raise UserError(
+            f"{key} is {shown(path)}; a name in it has {longest:,} bytes, and no file's name has more than "
+            f"{LONGEST_NAME}: shorten it."
+        )
+    if (length := len(os.fsencode(path))) > LONGEST_PATH:
+        raise UserError(f"{key} is {shown(path)}; it has {length:,} bytes, more than {LONGEST_PATH}: shorten it.")
     return path
 
 
