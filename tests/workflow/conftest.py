@@ -14,14 +14,11 @@ def clone(tmp_path: Path) -> Clone:
 
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Clone:
-    """A clone whose small run has ended, one for all test processes. Tests only read it; to change it they copy it.
-
-    Its jobs have started as a user's do, those of its copies start in a warm process.
-    """
+    """A clone whose small run has ended, one for all test processes. Tests only read it; to change it they copy it."""
     shared = tmp_path_factory.getbasetemp() if worker_id == "master" else tmp_path_factory.getbasetemp().parent
     with FileLock(shared / "finished.lock"):
         if not (shared / "finished" / "results/small/report/index.html").exists():
-            make_clone(shared / "finished").run()
+            make_clone(shared / "finished", warm=True).run()
     return Clone(shared / "finished", warm=True)
 
 

@@ -45,7 +45,7 @@ def test_no_mistake_ends_in_a_traceback(changed: Mutant):
 
 
 @pytest.mark.slow
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(MUTANTS)
 def test_of_many_mistakes_none_ends_in_a_traceback(changed: Mutant):
     judge(changed)

@@ -3,7 +3,10 @@
 import base64
 import copy
 import json
+import os
 import re
+import signal
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -22,7 +25,7 @@ from bandbridge.reporting.page.models import confusions
 from bandbridge.reporting.page.probes import probe_plots
 from bandbridge.reporting.page.run import METHOD, bibtex, costs, references
 from bandbridge.reporting.page.summary import key_figures, scratch_note, summary, what_was_run
-from bandbridge.reporting.page.write import write_report
+from bandbridge.reporting.page.write import draw, write_report
 from bandbridge.scoring.rows import read_rows
 
 
@@ -186,6 +189,20 @@ def test_several_processes_draw_the_same_page(tmp_path):
         write_report(path, run.config, *run.read(), processes=processes)
         pages.append(re.sub(r"\d\d:\d\d UTC", "", path.read_text(encoding="utf-8")))
     assert pages[0] == pages[1]
+
+
+def crash_in(process: int) -> str:
+    """The process that does it, which must not be the one that asked for it."""
+    if os.getpid() != process:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return "done"
+
+
+@pytest.mark.slow
+def test_what_a_crashed_process_leaves_undone_is_drawn(capsys):
+    jobs = {"a": partial(str, 1), "b": partial(crash_in, os.getpid()), "c": partial(str, 3)}
+    assert draw(jobs, processes=2) == {"a": "1", "b": "done", "c": "3"}
+    assert "a process that drew has crashed" in capsys.readouterr().err
 
 
 def test_the_page_carries_the_files_of_its_tables(run, page):

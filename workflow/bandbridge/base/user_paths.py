@@ -21,7 +21,7 @@ def expanded(text: str, key: str) -> str:
 
     Raises:
         UserError: a variable is unset or empty, there is no such user, or the path has a character that does not
-            belong in a path: braces, which are Snakemake's wildcards, and invisible characters; or it, or a name in it, is
+            belong in a path: braces, which are Snakemake's wildcards, and invisible characters; it or a name in it is
             longer than file systems allow.
     """
     try:

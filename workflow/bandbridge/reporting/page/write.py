@@ -3,6 +3,7 @@
 import multiprocessing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,6 +15,7 @@ import pandas as pd
 from bandbridge import __version__
 from bandbridge.base.data_uris import data_uri
 from bandbridge.base.files import whole_directory, whole_file
+from bandbridge.base.progress import remark
 from bandbridge.catalogue.text_towers import load_text_tower
 from bandbridge.config.lines import patched_models, tasks
 from bandbridge.config.networks import locked_tower
@@ -188,13 +190,19 @@ def _album(folder: Path | None) -> Iterator[Album]:
 
 
 def draw(jobs: Mapping[str, Job], processes: int) -> dict[str, Any]:
-    """The result of each job, several at a time."""
-    if processes < 2 or len(jobs) < 2:
-        return {name: job() for name, job in jobs.items()}
-    # Started anew, not forked: neither vl-convert, which draws, nor TensorStore, which reads stores, survives a fork.
-    with ProcessPoolExecutor(min(processes, len(jobs)), multiprocessing.get_context("spawn")) as pool:
-        results = {name: pool.submit(job) for name, job in jobs.items()}
-        return {name: result.result() for name, result in results.items()}
+    """The result of each job, several at a time; what a process leaves undone that crashes is done here."""
+    drawn: dict[str, Any] = {}
+    if processes > 1 and len(jobs) > 1:
+        # Started anew, not forked: neither vl-convert, which draws, nor TensorStore, which reads stores, survives that.
+        with ProcessPoolExecutor(min(processes, len(jobs)), multiprocessing.get_context("spawn")) as pool:
+            try:
+                results = {name: pool.submit(job) for name, job in jobs.items()}
+                for name, result in results.items():
+                    drawn[name] = result.result()
+            except BrokenProcessPool:
+                # One of TensorStore's threads was seen to, once in some thousand reports.
+                remark(f"a process that drew has crashed; drawing {len(jobs) - len(drawn)} parts one by one")
+    return {name: drawn[name] if name in drawn else job() for name, job in jobs.items()}
 
 
 # --- tables ----------------------------------------------------------------------------------------------------------
