@@ -103,9 +103,10 @@ def grid_of(file: DatasetReader) -> Grid | None:
 def scales_of(file: DatasetReader) -> tuple[float, ...]:
     """Scales of the bands, where none is stated by the factor of ENVI's header: reflectance = number / factor."""
     factor = _number(file.tags(ns="ENVI").get("reflectance_scale_factor"))
-    if factor is None or factor <= 0 or any(scale != 1 for scale in file.scales):
-        return tuple(file.scales)
-    return (1 / factor,) * file.count
+    scales: tuple[float, ...] = tuple(file.scales)
+    if factor is None or factor <= 0 or any(scale != 1 for scale in scales):
+        return scales
+    return (1 / factor,) * len(scales)
 
 
 def _wavelength(file: DatasetReader, band: int) -> float | None:
