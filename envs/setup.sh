@@ -31,7 +31,7 @@ if command -v uv >/dev/null; then
     install() { uv pip install --quiet --python $venv_python "$@"; }
 else
     [ -e $venv_python ] || "$python" -m venv .venv
-    install() { $venv_python -m pip install --quiet --disable-pip-version-check "$@"; }
+    install() { $venv_python -m pip install --quiet --disable-pip-version-check --no-compile "$@"; }
 fi
 
 if [ "$cpu" = 0 ]; then
@@ -57,3 +57,5 @@ sys.exit(sys.platform == "linux" and "+cpu" not in version("torch"))
 fi
 # hatchling is in the lock, so the build downloads nothing.
 install --no-deps --no-build-isolation --editable .
+# On all cores, where pip would use one; what some packages bring for other versions of Python does not compile.
+$venv_python -m compileall -qq -j 0 .venv/lib || true

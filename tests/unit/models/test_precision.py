@@ -23,10 +23,12 @@ CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
 @pytest.fixture
 def with_flags(monkeypatch, tmp_path):
-    def pretend(flags: str, name: str = "flags") -> None:
+    def pretend(flags: str, name: str = "flags", vendor: str = "AuthenticAMD") -> None:
         path = tmp_path / "cpuinfo"
-        path.write_text(f"processor\t: 0\n{name}\t\t: {flags}\nbugs\t\t: bf16\n\nprocessor\t: 1\n{name}\t\t: {flags}\n")
-        monkeypatch.setattr(cpu.bfloat16_instructions, "__defaults__", (path,))
+        one = f"vendor_id\t: {vendor}\n{name}\t\t: {flags}\nbugs\t\t: bf16\n"
+        path.write_text(f"processor\t: 0\n{one}\nprocessor\t: 1\n{one}")
+        for function in (cpu.bfloat16_instructions, cpu.slower_in_bfloat16):
+            monkeypatch.setattr(function, "__defaults__", (path,))
 
     return pretend
 
@@ -55,8 +57,25 @@ def test_a_cpu_computes_in_bfloat16_where_it_has_instructions_for_it(with_flags,
     assert (instructions or "no bfloat16 instructions") in precision.reason
 
 
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ("avx512f avx512_bf16 avx512_fp16", "float32"),  # an Intel Xeon whose virtual machine hides AMX
+        ("avx512f avx512_bf16 avx512_fp16 amx_bf16", "bfloat16"),
+        ("avx512f avx512_bf16", "bfloat16"),  # Cooper Lake
+    ],
+)
+def test_intels_bfloat16_is_fast_by_amx(with_flags, flags, expected):
+    with_flags(flags, vendor="GenuineIntel")
+    precision = settle_precision("auto", CPU)
+    assert precision.name == expected
+    assert ("without AMX, at half the speed of float32" in precision.reason) == (expected == "float32")
+    assert (slow_precision({"bfloat16"}) is not None) == (expected == "float32")
+
+
 def test_a_system_that_tells_nothing_counts_as_without(monkeypatch, tmp_path):
-    monkeypatch.setattr(cpu.bfloat16_instructions, "__defaults__", (tmp_path / "missing",))
+    for function in (cpu.bfloat16_instructions, cpu.slower_in_bfloat16):
+        monkeypatch.setattr(function, "__defaults__", (tmp_path / "missing",))
     assert settle_precision("auto", CPU).name == "float32"
 
 

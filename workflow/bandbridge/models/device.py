@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from bandbridge.base.cpu import bfloat16_instructions, slow_precision
+from bandbridge.base.cpu import bfloat16_instructions, slow_precision, slower_in_bfloat16
 from bandbridge.base.errors import UserError
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": None}
@@ -67,7 +67,7 @@ class Precision:
 def settle_precision(configured: str, device: torch.device) -> Precision:
     """The precision that a configuration's value means on a device.
 
-    'auto' is bfloat16 if the hardware computes in it, float16 on GPUs that do not but have float16 tensor cores,
+    'auto' is bfloat16 if the hardware computes fast in it, float16 on GPUs that do not but have float16 tensor cores,
     otherwise float32. Any other value is kept, even if it is slow on this device: `slow_precision` warns about it.
 
     Raises:
@@ -90,10 +90,9 @@ def announce_precision(label: str, configured: str, device: torch.device) -> Pre
 
 
 def _cpu_precision() -> Precision:
-    instructions = bfloat16_instructions()
-    if instructions is None:
-        return Precision("float32", "auto: this CPU has no bfloat16 instructions")
-    return Precision("bfloat16", f"auto: this CPU computes in it, {instructions}")
+    if why := slower_in_bfloat16():
+        return Precision("float32", f"auto: this CPU {why}")
+    return Precision("bfloat16", f"auto: this CPU computes in it, {bfloat16_instructions()}")
 
 
 def _gpu_precision(device: torch.device) -> Precision:
