@@ -1,11 +1,13 @@
 """Kill whole runs of the small configuration with SIGKILL, once in every stage, and compare the results.
 
-    python tests/support/kills.py [--runs 10] [--pairs 1] [--seed 0] [--folder FOLDER]
+    python tests/support/kills.py [--runs 10] [--pairs 1] [--seed 0] [--folder FOLDER] [--warm]
 
 Each run begins in its own clone. Snakemake is killed at a random moment of a job of each stage in turn, together
 with its jobs or (every other time) alone, so that its jobs survive while the next Snakemake starts; then the same
 command is repeated. Pairs are two clones that begin at once with one `data_root`, undisturbed otherwise. In the end
 metrics.csv and all weights are compared with those of an undisturbed run.
+With --warm, jobs do not spend most of their time on imports: they are forks of a process that has imported PyTorch and
+the like, and are killed as soon as the process that Snakemake started is.
 Prints a table with a row per stage; the exit status is 1 where a file differs. A run takes minutes on two cores.
 """
 
@@ -26,6 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clones import FEW_STEPS, Clone, make_clone
+from warm_jobs import warm_jobs
 
 LOGS = Path("logs", "small")
 RESULTS = Path("results", "small")
@@ -61,13 +64,15 @@ STAGES = {
     "report": Stage("report.log", "report", "results/small/report/index.html", 6.0),
 }
 MOST_TRIES = 5
+WARM = 0.3  # of a job's time, without its imports
 
 
 def start(clone: Clone, output: Path, targets: Sequence[str] = ()) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "snakemake", *HOW, "--", "all", *targets]
+    environment = warm_jobs.added_to(clone.environment) if clone.warm else clone.environment
     with output.open("wb") as stream:
         return subprocess.Popen(
-            command, cwd=clone.root, env=clone.environment, stdout=stream, stderr=stream, start_new_session=True
+            command, cwd=clone.root, env=environment, stdout=stream, stderr=stream, start_new_session=True
         )
 
 
@@ -105,7 +110,7 @@ def kill_in_every_stage(clone: Clone, rng: random.Random) -> Counter[tuple[str, 
                 path.unlink()
                 targets.append(str(path.relative_to(clone.root)))
             continue
-        time.sleep(rng.uniform(0, STAGES[aim].wait))
+        time.sleep(rng.uniform(0, STAGES[aim].wait * (WARM if clone.warm else 1)))
         # Jobs that are shorter than the wait are tried again, up to a few times.
         hit = process.poll() is None and is_running(clone, aim, since, output)
         alone = rng.random() < 0.5
@@ -118,9 +123,9 @@ def kill_in_every_stage(clone: Clone, rng: random.Random) -> Counter[tuple[str, 
             left.remove(aim)
 
 
-def begin_at_once(folder: Path) -> list[Clone]:
+def begin_at_once(folder: Path, warm: bool) -> list[Clone]:
     """Two clones after they have begun at once with one data_root and ended, of whom one has waited for the other."""
-    clones = [make_clone(folder / name) for name in ("first", "second")]
+    clones = [make_clone(folder / name, warm) for name in ("first", "second")]
     for clone in clones:
         clone.configure({**FEW_STEPS, "data_root": str(clones[0].root / "data")})
     outputs = [clone.root / "run.log" for clone in clones]
@@ -148,12 +153,13 @@ def main() -> None:
     parser.add_argument(
         "--folder", type=Path, help="where the clones are made and kept; an undisturbed run in it is used again"
     )
+    parser.add_argument("--warm", action="store_true", help="jobs are forks of a process that has imported PyTorch")
     options = parser.parse_args()
     folder = options.folder or Path(tempfile.mkdtemp(prefix="kills-"))
     folder.mkdir(parents=True, exist_ok=True)
     undisturbed = Clone(folder / "undisturbed")
     if not (undisturbed.root / RESULTS / "report/index.html").exists():
-        undisturbed = make_clone(undisturbed.root)
+        undisturbed = make_clone(undisturbed.root, options.warm)
         undisturbed.configure(FEW_STEPS)
         completed = undisturbed.snakemake(*HOW)
         if completed.returncode:
@@ -162,7 +168,7 @@ def main() -> None:
     kills: Counter[tuple[str, str]] = Counter()
     different: list[str] = []
     for number in range(options.runs):
-        clone = make_clone(folder / f"killed-{number}")
+        clone = make_clone(folder / f"killed-{number}", options.warm)
         clone.configure(FEW_STEPS)
         began = time.monotonic()
         hits = kill_in_every_stage(clone, random.Random(options.seed * 1000 + number))
@@ -176,7 +182,7 @@ def main() -> None:
         if not differing:
             shutil.rmtree(clone.root)
     for number in range(options.pairs):
-        for clone in begin_at_once(folder / f"pair-{number}"):
+        for clone in begin_at_once(folder / f"pair-{number}", options.warm):
             results = digests(clone)
             differing = [
                 f"{clone.root}: {name}" for name in expected | results if expected.get(name) != results.get(name)

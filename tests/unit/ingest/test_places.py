@@ -4,12 +4,15 @@ import numpy as np
 import pytest
 import xarray
 from own_files import CLASSES, LEFT, PLACE, SPLITS, TOP, noise, samples_of, write
+from rasterio import Affine
+from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
 from rasterio.transform import from_origin
 from rasterio.warp import transform
 
 from bandbridge.base.errors import UserError
 from bandbridge.ingest.places import Grid, difference, misplaced, on_grid, on_ground, same_system
+from bandbridge.ingest.rasters import decode
 from bandbridge.ingest.readers import reader
 
 ZONE_33 = Grid("EPSG:32633", (10, 0, LEFT, 0, -10, TOP), 32, 32)
@@ -196,6 +199,27 @@ def test_a_scenes_samples_know_their_grid(own):
 def test_systems_are_one_however_they_are_written():
     assert same_system("EPSG:32633", ESRI)
     assert not same_system("EPSG:32633", "EPSG:32632")
+
+
+def with_points(path, x_and_y):
+    """A file with ground control points in its corners in place of a transform, as by `gdal_translate -gcp`."""
+    corners = [(row, col) for row in (0, 16) for col in (0, 16)]
+    points = [GroundControlPoint(row, col, *x_and_y(row, col)) for row, col in corners]
+    write(path, noise(3, 16, 16), transform=None, gcps=points)
+    return decode(path.read_bytes())
+
+
+@pytest.mark.parametrize("degrees", [0, 17])
+def test_ground_control_points_of_a_grid_are_a_place(tmp_path, degrees):
+    place = PLACE * Affine.rotation(degrees)
+    grid = with_points(tmp_path / "a.tif", lambda row, col: place * (col, row)).grid
+    assert grid.crs == "EPSG:32633"
+    np.testing.assert_allclose(grid.transform, tuple(place)[:6], atol=1e-3)
+
+
+def test_points_that_no_grid_has_are_none(tmp_path):
+    raster = with_points(tmp_path / "a.tif", lambda row, col: (LEFT + 10 * col + row * col, TOP - 10 * row))
+    assert (raster.grid, raster.centre) == (None, None)
 
 
 def test_files_without_a_place_are_not_compared():

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.enums import ColorInterp, MaskFlags, PhotometricInterp
 from rasterio.io import DatasetReader
+from rasterio.transform import from_gcps
 
 from bandbridge.ingest.places import Grid, short_system
 
@@ -15,6 +16,8 @@ from bandbridge.ingest.places import Grid, short_system
 TAGS = ("BOA_ADD_OFFSET", "RADIO_ADD_OFFSET", "PROCESSING_BASELINE")
 # Red, green and blue, and an alpha channel.
 PICTURE_BANDS = 4
+# Ground control points that make a grid, and how far a grid may pass them by, in pixels.
+FEWEST_POINTS, OFF_THE_GRID = 3, 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,10 +97,23 @@ def declarations_of(file: DatasetReader, reads_mask: bool = True) -> Declaration
 
 
 def grid_of(file: DatasetReader) -> Grid | None:
-    """Where an open file lies; None where it states no reference system."""
+    """Where an open file lies; None where it states no reference system, or points that no grid has."""
     if file.crs is None:
-        return None
+        return _grid_of_points(file)
     return Grid(short_system(file.crs.to_wkt()), tuple(file.transform)[:6], file.height, file.width)
+
+
+def _grid_of_points(file: DatasetReader) -> Grid | None:
+    """The grid with which all ground control points agree to half a pixel; None where there is none."""
+    points, crs = file.gcps
+    if crs is None or len(points) < FEWEST_POINTS:
+        return None
+    transform = from_gcps(points)
+    for point in points:
+        col, row = ~transform * (point.x, point.y) if transform.determinant else (np.inf, np.inf)
+        if max(abs(col - point.col), abs(row - point.row)) > OFF_THE_GRID:
+            return None
+    return Grid(short_system(crs.to_wkt()), tuple(transform)[:6], file.height, file.width)
 
 
 def scales_of(file: DatasetReader) -> tuple[float, ...]:
