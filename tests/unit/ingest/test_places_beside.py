@@ -189,6 +189,21 @@ def test_a_tiff_with_a_transform_alone_takes_the_system_beside_it(tmp_path):
     assert read_bands(tmp_path, "a.tif", BANDS, "nearest")[1].crs == UTM
 
 
+def test_samples_with_a_transform_alone_take_the_system_beside_them(own):
+    for number, cover in enumerate(3 * ("forest", "maize", "water")):
+        place = PLACE * Affine.translation(100 * number, 0)
+        path = own.files / cover / f"{cover}_{number}.tif"
+        write(path, noise(3, 16, 16, "uint16", seed=number), crs=None, transform=place)
+        path.with_suffix(".prj").write_text(PRJ)
+    store = own.store(own.folder(bands=("B02", "B03", "B04")))
+    places = {}
+    for split in store.splits:
+        samples = store.split(split)
+        places |= dict(zip(samples.ids.tolist(), zip(samples.lat, samples.lon, strict=True), strict=True))
+    assert places["forest_0"] == pytest.approx((52.345, 15.001), abs=0.01)
+    assert len({round(lon, 4) for _, lon in places.values()}) == 9
+
+
 # --- bands: from-files ---------------------------------------------------------------------------------------------
 
 

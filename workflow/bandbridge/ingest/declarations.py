@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rasterio import Affine
 from rasterio.enums import ColorInterp, MaskFlags, PhotometricInterp
 from rasterio.io import DatasetReader
 from rasterio.transform import from_gcps
 
-from bandbridge.ingest.places import Grid, short_system
+from bandbridge.ingest.places import Grid, Transform, short_system
 
 # Tags of a file that state how its numbers are to be interpreted.
 TAGS = ("BOA_ADD_OFFSET", "RADIO_ADD_OFFSET", "PROCESSING_BASELINE")
@@ -36,6 +37,7 @@ class Declarations:
         wavelengths: centres in nanometres.
         tags: metadata of `TAGS` by name.
         grid: where the file lies, None where the file states none.
+        bare_transform: GDAL's affine of a file without a reference system, which may be stated beside it; else None.
     """
 
     nodata: tuple[float | None, ...] = ()
@@ -49,6 +51,7 @@ class Declarations:
     wavelengths: tuple[float | None, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
     grid: Grid | None = None
+    bare_transform: Transform | None = None
 
     @property
     def may_lack_data(self) -> bool:
@@ -67,6 +70,7 @@ class Declarations:
         return Declarations(
             pick(self.nodata), self.mask, None, pick(self.scales), pick(self.offsets), pick(self.names),
             pick(self.colours), self.is_picture, pick(self.wavelengths), self.tags, self.grid,
+            self.bare_transform,
         )  # fmt: skip
 
 
@@ -93,6 +97,7 @@ def declarations_of(file: DatasetReader, reads_mask: bool = True) -> Declaration
         wavelengths=tuple(_wavelength(file, band) for band in file.indexes),
         tags={name: tags[name] for name in TAGS if name in tags},
         grid=grid_of(file),
+        bare_transform=None if file.crs is not None or file.transform.is_identity else _six(file.transform),
     )
 
 
@@ -100,7 +105,12 @@ def grid_of(file: DatasetReader) -> Grid | None:
     """Where an open file lies; None where it states no reference system, or points that no grid has."""
     if file.crs is None:
         return _grid_of_points(file)
-    return Grid(short_system(file.crs.to_wkt()), tuple(file.transform)[:6], file.height, file.width)
+    return Grid(short_system(file.crs.to_wkt()), _six(file.transform), file.height, file.width)
+
+
+def _six(transform: Affine) -> Transform:
+    a, b, c, d, e, f = tuple(transform)[:6]
+    return a, b, c, d, e, f
 
 
 def _grid_of_points(file: DatasetReader) -> Grid | None:
@@ -113,7 +123,7 @@ def _grid_of_points(file: DatasetReader) -> Grid | None:
         col, row = ~transform * (point.x, point.y) if transform.determinant else (np.inf, np.inf)
         if max(abs(col - point.col), abs(row - point.row)) > OFF_THE_GRID:
             return None
-    return Grid(short_system(crs.to_wkt()), tuple(transform)[:6], file.height, file.width)
+    return Grid(short_system(crs.to_wkt()), _six(transform), file.height, file.width)
 
 
 def scales_of(file: DatasetReader) -> tuple[float, ...]:

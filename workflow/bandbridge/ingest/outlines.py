@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bandbridge.ingest.declarations import Declarations
+from bandbridge.ingest.places import Transform
 
 if TYPE_CHECKING:
     from tifffile import TiffPage
@@ -77,8 +78,8 @@ class Outline:
         return native.transpose(2, 0, 1) if self.bands_last else native
 
     def declarations(self, content: bytes) -> Declarations:
-        """What a file states, with its own grid."""
-        if self.tie is None or self.stated.grid is None:
+        """What a file states, with its own grid or transform."""
+        if self.tie is None or (self.stated.grid is None and self.stated.bare_transform is None):
             return self.stated
         at, form = self.tie
         return _declared(self, *struct.unpack_from(form, content, at))
@@ -87,10 +88,18 @@ class Outline:
 @lru_cache(MOST_OUTLINES)
 def _declared(outline: Outline, x: float, y: float) -> Declarations:
     """What the files of an outline state, of which several have one tie point: the bands of one sample."""
-    assert outline.stated.grid is not None
-    a, b, _, d, e, _ = outline.stated.grid.transform
     left, top = x + outline.shift[0], y + outline.shift[1]
-    return replace(outline.stated, grid=replace(outline.stated.grid, transform=(a, b, left, d, e, top)))
+
+    def moved(transform: Transform) -> Transform:
+        a, b, _, d, e, _ = transform
+        return a, b, left, d, e, top
+
+    grid, bare = outline.stated.grid, outline.stated.bare_transform
+    return replace(
+        outline.stated,
+        grid=None if grid is None else replace(grid, transform=moved(grid.transform)),
+        bare_transform=None if bare is None else moved(bare),
+    )
 
 
 # By the size of a file, in which those of one outline agree.
@@ -208,9 +217,10 @@ def _tie(content: bytes, page: "TiffPage", stated: Declarations) -> tuple[tuple[
     if tie is None or scale is None or tie.count != _TIE_NUMBERS or any(code in page.tags for code in _MATRICES):
         return fixed
     at, form = tie.valueoffset + _TIE_X, f"{page.parent.byteorder}2d"
-    if stated.grid is None:
+    transform = stated.bare_transform if stated.grid is None else stated.grid.transform
+    if transform is None:
         return (at, form), (0.0, 0.0)
-    a, b, left, d, e, top = stated.grid.transform
+    a, b, left, d, e, top = transform
     if (a, abs(e)) != tuple(map(abs, scale.value[:2])) or b or d:
         return fixed
     x, y = struct.unpack_from(form, content, at)

@@ -17,6 +17,8 @@ from rasterio.warp import reproject
 
 # Bands and modalities on another grid than the first are refused, or resampled to its grid.
 OTHER_GRIDS = ("refuse", "resample")
+# GDAL's affine: (a, b, c, d, e, f) of x = a * column + b * row + c, y = d * column + e * row + f.
+Transform = tuple[float, float, float, float, float, float]
 
 
 @dataclass(frozen=True)
@@ -25,11 +27,11 @@ class Grid:
 
     Attributes:
         crs: its reference system as text, 'EPSG:32633' or WKT.
-        transform: of GDAL's affine, (a, b, c, d, e, f): x = a * column + b * row + c, y = d * column + e * row + f.
+        transform: from its pixels to the reference system.
     """
 
     crs: str
-    transform: tuple[float, float, float, float, float, float]
+    transform: Transform
     height: int
     width: int
 

@@ -71,8 +71,6 @@ OTHERS = {
 set_network_enabled(False)
 
 Place = tuple[float, float] | None
-# GDAL's affine: (a, b, c, d, e, f) of x = a * column + b * row + c, y = d * column + e * row + f.
-Transform = tuple[float, float, float, float, float, float]
 
 
 class RasterError(ValueError):

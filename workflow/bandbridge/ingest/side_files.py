@@ -23,8 +23,8 @@ from bandbridge.ingest.declarations import TAGS, Declarations, declarations_of
 from bandbridge.ingest.junk import NOTES
 from bandbridge.ingest.mask_files import ENDING as MASK
 from bandbridge.ingest.mask_files import read_mask
-from bandbridge.ingest.places import Grid, short_system
-from bandbridge.ingest.rasters import Raster, RasterError, Transform, centre_of
+from bandbridge.ingest.places import Grid, Transform, short_system
+from bandbridge.ingest.rasters import Raster, RasterError, centre_of
 
 COLOURS = ("red", "green", "blue")
 
@@ -131,7 +131,7 @@ def stated_with(
             stated = _noted(stated, parsed(beside.notes), shape)
         except (ValueError, CRSError) as error:
             raise RasterError(f"has notes beside it ({NOTES}) that cannot be read ({error}); remove them") from error
-    own = (stated.grid.crs, stated.grid.transform) if stated.grid is not None else (None, None)
+    own = (stated.grid.crs, stated.grid.transform) if stated.grid is not None else (None, stated.bare_transform)
     crs, transform = place_beside(beside, *own)
     if crs is not None and transform is not None and (crs, transform) != own:
         stated = replace(stated, grid=Grid(crs, transform, shape[1], shape[2]))

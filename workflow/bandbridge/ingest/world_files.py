@@ -12,8 +12,8 @@ from pyproj.exceptions import CRSError
 
 from bandbridge.ingest.junk import WORLD_FILES
 from bandbridge.ingest.names import IMAGE_ENDINGS, SPELLINGS, ending
-from bandbridge.ingest.places import short_system
-from bandbridge.ingest.rasters import RasterError, Transform
+from bandbridge.ingest.places import Transform, short_system
+from bandbridge.ingest.rasters import RasterError
 
 SYSTEM = ".prj"
 OF_ANY = (".wld", SYSTEM)
