@@ -58,7 +58,7 @@ class Clone:
 
     def snakemake(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         environment = self.environment
-        if self.warm and "--dry-run" not in arguments:
+        if self.warm and "--dry-run" not in arguments and hasattr(os, "pidfd_open"):
             environment = warm_jobs.added_to(environment)
         return snakemake_starts.snakemake(*arguments, cwd=self.root, env=environment)
 

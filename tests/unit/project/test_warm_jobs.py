@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 from warm_jobs import warm_jobs
 
-pytestmark = pytest.mark.slow
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="this system has no pidfd_open"),
+]
 
 
 def started(folder: Path, script: str) -> subprocess.Popen[str]:
