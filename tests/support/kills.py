@@ -60,7 +60,7 @@ STAGES = {
     "align": Stage("align/*.log", "align", "results/small/align/*/model.safetensors", 8.0),
     "score": Stage("metrics/**/*.log", r"score_\w+", "results/small/metrics/**/*.csv", 3.0),
     "collect": Stage("metrics.log", "collect_metrics", "results/small/metrics.csv", 1.5),
-    "views": Stage("tables.log", "tables", "results/small/tables/*.csv", 2.0),
+    "views": Stage("tables.log", "tables", "results/small/tables", 2.0),
     "report": Stage("report.log", "report", "results/small/report/index.html", 6.0),
 }
 MOST_TRIES = 5
@@ -107,7 +107,7 @@ def kill_in_every_stage(clone: Clone, rng: random.Random) -> Counter[tuple[str, 
                 raise SystemExit(f"{clone.root}: no job of the stage '{left[0]}' was seen")
             # Asked for by name, as Snakemake does not miss what nothing else has to be made of.
             for path in [*clone.root.glob(STAGES[left[0]].outputs)]:
-                path.unlink()
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
                 targets.append(str(path.relative_to(clone.root)))
             continue
         time.sleep(rng.uniform(0, STAGES[aim].wait * (WARM if clone.warm else 1)))
