@@ -103,7 +103,7 @@ def test_jobs_that_need_no_torch_have_little_memory(copied_run: Clone, clone: Cl
     jobs = {"convert/digits.rgb.0-of-1": new, "preprocess/digits": new, "paint/demo-vit.scene_crop.select": ended}
     for name, run in jobs.items():
         row = pandas.read_csv(run.root / f"logs/small/{name}.tsv", sep="\t")
-        assert 20 < row.max_rss.item() < 500
+        assert row.max_rss.item() < 500
 
 
 def test_a_killed_run_continues_to_the_same_bytes(copied_run: Clone):
