@@ -27,7 +27,7 @@ FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 @cache
 def server() -> str:
     """The socket of a server that ends with this process."""
-    folder = tempfile.TemporaryDirectory()
+    folder = tempfile.TemporaryDirectory(dir="/tmp")  # a socket's name has 107 bytes at the most
     name = f"{folder.name}/jobs"
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     environment.pop("PYTHONPATH", None)
