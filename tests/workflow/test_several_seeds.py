@@ -26,6 +26,7 @@ def test_seeds_end_in_their_mean_and_each_is_the_run_of_this_seed_alone(finished
     for seed in (0, 1):
         with (results / f"seed-{seed}/metrics.csv").open(newline="") as file:
             metrics = list(csv.DictReader(file))
+            assert metrics
             assert all(row in alone for row in metrics) == (seed == 0)
             for row in metrics:
                 if row["encoder"] == "ms-vit" and row["task"] == "linear-probe" and not row["class"]:

@@ -9,6 +9,7 @@ from band_images import BANDS, random_pixels, write_raster
 from rasterio.shutil import copy
 
 from bandbridge.base.errors import UserError
+from bandbridge.use import scenes
 from bandbridge.use.scenes import PICTURE, BandSet, Reading, open_scene, starts
 from bandbridge.use.strips import strips
 
@@ -162,6 +163,7 @@ def test_the_size_of_a_pixel_is_that_on_the_ground(tmp_path, crs, transform, siz
 
 
 def test_pixels_of_another_size_than_in_training_are_reported_once(tmp_path, capsys):
+    scenes._compare_sizes.cache_clear()  # of what other tests of this process have read
     fine, coarse = rasterio.Affine(3, 0, 3e5, 0, -3, 58e5), rasterio.Affine(14, 0, 3e5, 0, -14, 58e5)
     takes = (BandSet(BANDS, ("B10",), "reflectance x 10000", 10),)
     for name, transform in (("a", fine), ("b", fine), ("c", coarse)):

@@ -200,7 +200,7 @@ def draw(jobs: Mapping[str, Job], processes: int) -> dict[str, Any]:
                 for name, result in results.items():
                     drawn[name] = result.result()
             except BrokenProcessPool:
-                # One of TensorStore's threads was seen to, once in some thousand reports.
+                # Seen once, in one of TensorStore's threads, and not reproduced: no reason to lose the report.
                 remark(f"a process that drew has crashed; drawing {len(jobs) - len(drawn)} parts one by one")
     return {name: drawn[name] if name in drawn else job() for name, job in jobs.items()}
 
