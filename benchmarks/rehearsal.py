@@ -140,9 +140,7 @@ def main() -> None:
         options.json.write_text(json.dumps(content, indent=1))
 
 
-def rehearse(
-    preset: str, part: int, small: bool, without: list[str], folder: Path, extra: list[str]
-) -> list[Figures]:
+def rehearse(preset: str, part: int, small: bool, without: list[str], folder: Path, extra: list[str]) -> list[Figures]:
     """Run a preset on 1/part of its data sets, with further options of Snakemake; returns what each stage took."""
     config = read(ROOT / "config.yaml")
     for name in PRESETS[preset]:

@@ -15,6 +15,25 @@ os.environ["OMP_NUM_THREADS"] = "1"
 # Clones in which the workflow is planned or run, the report's page with all its figures, the built wheel.
 SLOW_FIXTURES = {"clone", "finished_run", "html", "wheel"}
 
+# Files whose tests make stores, charts, pages or networks, or compare with torchmetrics: some seconds each file.
+SLOW_FILES = {
+    "base": ["code_version", "umask"],
+    "catalogue": ["published"],
+    "config": ["config_mutations"],
+    "ingest": ["band_names", "convert", "layouts", "nodata", "places", "radiometry"],
+    "metrics": ["calibration", "half_samples", "intervals"],
+    "models": ["clip", "clip_text", "embed", "external_encoders", "local_encoders"],
+    "project": ["rehearsal"],
+    "reporting": [
+        *["compare_seeds", "figures", "hostile_names", "page", "page_datasets"],
+        *["tables_full", "tables_latex"],
+    ],
+    "scoring": ["coefficients", "scoring_scripts"],
+    "store": ["bit_flips", "sample_places"],
+    "training": ["align"],
+    "use": ["resumed_archives"],
+}
+
 # No file of a test need survive a power cut, and tests would wait for the disk some ten thousand times.
 os.fsync = lambda _: None
 
@@ -29,6 +48,11 @@ def _cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark every test as slow that needs what takes seconds to make."""
+    unit = Path(__file__).parent / "unit"
+    files = {unit / room / f"test_{name}.py" for room, names in SLOW_FILES.items() for name in names}
+    missing = [str(path) for path in files if not path.is_file()]
+    if missing:
+        raise pytest.UsageError(f"SLOW_FILES in {__file__} names files that do not exist: {', '.join(missing)}")
     for item in items:
-        if SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
+        if item.path in files or SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.slow)

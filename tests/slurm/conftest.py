@@ -27,7 +27,7 @@ def local_run() -> Run:
     folder = Path(os.environ["BANDBRIDGE_TEST_CLUSTER"]) / "local"
     with FileLock(f"{folder}.lock"):
         if not (folder / "results/small/report/index.html").exists():
-            return finished(new_run(folder), "--cores", "2")
+            return finished(new_run(folder, warm=True), "--cores", "2")
     return Run(folder)
 
 

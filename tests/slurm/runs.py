@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clones import Clone, make_clone
+from warm_jobs import warm_jobs
 
 # The tests' patience is not a scheduler's: ask often, and trust the file system.
 IMPATIENT = ["--slurm-bandbridge-init-seconds-before-status-checks", "2", "--latency-wait", "5", "--nocolor"]
@@ -27,7 +28,8 @@ class Run(Clone):
     def start(self, *arguments: str) -> "subprocess.Popen[bytes]":
         with (self.root / "run.log").open("w") as log:
             command = [sys.executable, "-m", "snakemake", *_patient(arguments)]
-            return subprocess.Popen(command, cwd=self.root, env=self.environment, stdout=log, stderr=log)
+            environment = warm_jobs.added_to(self.environment) if self.warm else self.environment
+            return subprocess.Popen(command, cwd=self.root, env=environment, stdout=log, stderr=log)
 
     def log(self) -> str:
         return (self.root / "run.log").read_text()
@@ -36,8 +38,8 @@ class Run(Clone):
         """Ids of the jobs that SLURM was given in the last run, in that order."""
         return re.findall(r"submitted with SLURM jobid (\d+)", self.log())
 
-    def copy(self, folder: Path) -> "Run":
-        return Run(shutil.copytree(self.root, folder, symlinks=True))
+    def copy(self, folder: Path, warm: bool = False) -> "Run":
+        return Run(shutil.copytree(self.root, folder, symlinks=True), warm)
 
     def without(self, *names: str) -> "Run":
         """As if what is under these names of results/small had not been made, nor what comes of it."""
@@ -49,11 +51,11 @@ class Run(Clone):
         return self
 
 
-def new_run(folder: Path) -> Run:
+def new_run(folder: Path, warm: bool = False) -> Run:
     clone = make_clone(folder)
     if not (folder / "slurm").exists():
         (folder / "slurm").symlink_to("profiles/slurm")
-    return Run(clone.root)
+    return Run(clone.root, warm)
 
 
 def finished(run: Run, *arguments: str) -> Run:

@@ -19,7 +19,7 @@ CHANGED = {
 
 @pytest.mark.parametrize("name", CHANGED)
 def test_submits_what_uses_the_change_and_nothing_else(local_run: Run, tmp_path: Path, name: str):
-    run = local_run.copy(tmp_path / "clone")
+    run = local_run.copy(tmp_path / "clone", warm=True)
     CHANGED[name].make(run)
     finished(run, "--profile", "slurm")
     ran = re.findall(r"^Finished jobid: \d+ \(Rule: (\w+)\)", run.output, re.MULTILINE)

@@ -20,7 +20,7 @@ def test_their_runs_do_not_disturb_each_other(local_run: Run, tmp_path: Path):
     shared = tmp_path / "shared"
     shutil.copytree(local_run.root / "data", shared)
     before = listed(shared)
-    alone = local_run.copy(tmp_path / "alone")
+    alone = local_run.copy(tmp_path / "alone", warm=True)
     alone.configure({"evaluate": FEW_SCORES})
     finished(alone, "--cores", "2", "--", METRICS)
     runs, processes = [], []

@@ -81,6 +81,7 @@ def snakemakes_parser() -> argparse.ArgumentParser:
     return get_argument_parser([])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("page", "command"), commands(), ids=lambda value: value)
 def test_a_command_of_the_documentation_is_one(page: str, command: str):
     words = shlex.split(command)
@@ -199,6 +200,7 @@ def test_files_that_are_named_are_there(page: Path):
         assert (ROOT / path).exists() or "my" in Path(path).name, path
 
 
+@pytest.mark.slow
 def test_names_of_the_recipes_are_names_of_the_code():
     recipes = (ROOT / "CONTRIBUTING.md").read_text().partition("## Words")[0]
     names = set(re.findall(r"`([a-z_]+_[a-z_]+|[A-Z]\w+)(?:\(.*?\))?`", recipes))

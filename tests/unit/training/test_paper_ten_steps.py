@@ -88,11 +88,11 @@ def test_ten_steps_of_patching():
 
 
 def test_ten_steps_of_alignment():
-    store = store_of(2 * STEPS)
+    store = store_of(STEPS)
     bands = [*L2A[:10], "B10", *L2A[10:]]
     student = {"backbone": "vit_small_patch16_224", "options": {}, "bands": bands, "image_size": 224}
     values = {"learning_rate": 1e-4, "weight_decay": 0.01, "label_weight": 0.05, "label_smoothing": 0.0}
-    recipe = COMMON | {"epochs": 1, "batch_size": 2, "warmup_steps": WARMUP, "crop_scale": [1, 1], "flip": 0}
+    recipe = COMMON | {"epochs": 1, "batch_size": 1, "warmup_steps": WARMUP, "crop_scale": [1, 1], "flip": 0}
     spec = StudentSpec.from_config(student | {"scaling": "reflectance"})
     teacher = clip_of_the_papers_size()
     recipe = AlignRecipe.from_config(recipe | values | {"shuffle": False})
@@ -103,11 +103,11 @@ def test_ten_steps_of_alignment():
     plain = torch.nn.Sequential(trunk, torch.nn.Linear(384, 512)).train()
     split = store.split("train")
     reflectances = torch.from_numpy(split.pixels.astype(np.float32) / 10_000).clamp(0, 1)
-    inputs = torch.cat([reflectances[:, :10], torch.zeros(2 * STEPS, 1, 224, 224), reflectances[:, 10:]], dim=1)
+    inputs = torch.cat([reflectances[:, :10], torch.zeros(STEPS, 1, 224, 224), reflectances[:, 10:]], dim=1)
     images = picture(split.pixels)
 
     def loss_of(step):
-        rows = slice(2 * step, 2 * step + 2)
+        rows = slice(step, step + 1)
         with torch.no_grad():
             targets = teacher.visual(images[rows])
         embeddings = plain(inputs[rows])
