@@ -2,11 +2,12 @@
 
     python benchmarks/rehearsal.py eurosat --parts 500 250 125 [--small] [--without imagenet] [--folder PATH]
 
-Presets: eurosat, ablations (on EuroSAT), paper. For each part (1/500 of each data set ...) it makes the archives,
-copies the workflow, gives CLIP random weights of its true architecture, runs Snakemake and collects, script by script
-and data set by data set, the processor time and the memory that its jobs took, and the disk. Then it fits lines through
-them against the data set's samples (those of the patching data set for jobs that name none), and prints fits and
-residuals; --json keeps what was measured. `--until preprocess` ends with the stores.
+Presets: eurosat, ablations (on EuroSAT), paper, and what is laid over the paper's experiment: paper-backbones,
+paper-sentinel-1, paper-sen12ms, paper-eurosat. For each part (1/500 of each data set ...) it makes the archives, copies
+the workflow, gives CLIP random weights of its true architecture, runs Snakemake and collects, script by script and data
+set by data set, the processor time and the memory that its jobs took, and the disk. Then it fits lines through them
+against the data set's samples (those of the patching data set for jobs that name none), and prints fits and residuals;
+--json keeps what was measured. `--until preprocess` ends with the stores.
 
 --small replaces CLIP and students by networks of 4 layers for images of 32 pixels, for machines without a GPU; all
 alphas stay. Left out on any machine: weights that are fetched (students start from random ones). No data set is
@@ -32,10 +33,16 @@ import yaml
 from rehearsal_archives import DATASETS, state_checksums  # beside this file
 
 from bandbridge.catalogue.datasets import merged
+from bandbridge.config.networks import clips
 from bandbridge.models.clip import new_clip, save_clip
 
 ROOT = Path(__file__).parents[1]
-PRESETS = {"eurosat": ["eurosat"], "ablations": ["eurosat", "ablations"], "paper": ["paper"]}
+PRESETS = {
+    "eurosat": ["eurosat"],
+    "ablations": ["eurosat", "ablations"],
+    "paper": ["paper"],
+    **{name: ["paper", name] for name in ("paper-backbones", "paper-sentinel-1", "paper-sen12ms", "paper-eurosat")},
+}
 SMALL_STUDENT = {
     "backbone": "vit_tiny_patch16_224",
     "options": {"img_size": 32, "patch_size": 8, "depth": 4, "embed_dim": 128, "num_heads": 4},
@@ -151,7 +158,7 @@ def rehearse(preset: str, part: int, small: bool, without: list[str], folder: Pa
     for name, samples in sizes.items():
         archives = folder / "data" / "archives" / name
         archives.mkdir(parents=True, exist_ok=True)
-        DATASETS[name].write(archives, samples)
+        DATASETS[name].make(archives, samples, config["datasets"].get(name, {}).get("modalities", ()))
         state_checksums(folder / "workflow" / "datasets" / f"{name}.yaml", archives)
     (folder / "rehearsal.yaml").write_text(yaml.safe_dump(reduced(config, small, datasets, folder)))
     presets = [f"workflow/presets/{name}.yaml" for name in PRESETS[preset]]
@@ -172,15 +179,16 @@ def rehearse(preset: str, part: int, small: bool, without: list[str], folder: Pa
 
 def reduced(config: dict[str, Any], small: bool, datasets: list[str], folder: Path) -> dict[str, Any]:
     """The values that are laid over the presets."""
-    names = config["clip"]["name"]
-    clip = "demo-vit" if small else (names if isinstance(names, str) else names[0])
-    weights = folder / "weights" / clip
-    save_clip(new_clip(clip), weights)
+    names = list(clips(config))
+    if small and len(names) == 1:
+        names = ["demo-vit"]
+    for name in names:
+        save_clip(new_clip("demo-vit" if small else name), folder / "weights" / name)
     students = {name: spec for name, spec in config["align"]["students"].items() if spec}
     changed = {name: {"pretrained": None, **(SMALL_STUDENT if small else {})} for name in students}
     left_out = {name: None for name in config["evaluate"]["datasets"] if name not in datasets}
     changes = {
-        "clip": {"name": clip, "pretrained": str(weights)},
+        "clip": {"name": names, "pretrained": [str(folder / "weights" / name) for name in names]},
         "datasets": {name: {"convert_jobs": 1} for name in datasets if name != "eurosat_ms"},
         "align": {"students": changed},
         "evaluate": {"datasets": left_out},

@@ -1,6 +1,6 @@
 """Archives of EuroSAT, BigEarthNet v1, SEN12MS and ImageNet in their publishers' layouts, of any size.
 
-    python benchmarks/rehearsal_archives.py bigearthnet_v1 500 FOLDER
+    python benchmarks/rehearsal_archives.py bigearthnet_v1 500 FOLDER [--modalities s2 s1]
 
 Pixels are drawn at random, each class of samples around means of its own; names, folders, forms of rasters, labels and
 lists are the publishers'.
@@ -14,8 +14,8 @@ import itertools
 import json
 import tarfile
 import zipfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -55,6 +55,15 @@ def reflectance(number: int, label: int, bands: int, side: int) -> np.ndarray:
     return np.clip(means[:, None, None] + noise, 1, 10_000).astype(np.uint16)
 
 
+def backscatter(number: int, label: int, side: int) -> np.ndarray:
+    """Decibels of a sample, VV and VH: the class decides their means, and VH is the weaker."""
+    random = np.random.default_rng([1, label])
+    vv = random.uniform(-16, -4)
+    means = np.array([vv, vv - random.uniform(4, 10)])
+    noise = np.random.default_rng([1, number, label]).normal(0, 2, (2, side, side))
+    return (means[:, None, None] + noise).astype(np.float32)
+
+
 def split_of(number: int) -> str:
     """Three of five samples are for training, one each for validation and test."""
     return ("train", "train", "train", "val", "test")[number % 5]
@@ -83,17 +92,14 @@ def write_bigearthnet(folder: Path, samples: int) -> None:
 
     def files() -> Iterator[tuple[str, bytes]]:
         for number in range(samples):
-            name = f"S2A_MSIL2A_20170613T101031_{number // 100}_{number % 100}"
+            name = optical_name(number)
             names[split_of(number)].append(name)
             label = number // 5 % len(classes)
             pixels = {side: reflectance(number, label, 12, side) for side in set(V1_BANDS.values())}
             for index, (band, side) in enumerate(V1_BANDS.items()):
                 content = raster(pixels[side][index : index + 1], 1200 // side)
                 yield f"BigEarthNet-v1.0/{name}/{name}_{band}.tif", content
-            about = {
-                "labels": [classes[label], classes[(label + 7) % len(classes)]],
-                "coordinates": {"ulx": 500_000, "uly": 5_300_000, "lrx": 501_200, "lry": 5_298_800},
-                "projection": rasterio.crs.CRS.from_string(UTM_33).to_wkt(),
+            about = labels_metadata(label, classes) | {
                 "tile_source": "S2A_MSIL1C_20170613T101031_N0205_R022_T33UUP_20170613T101608.SAFE",
                 "acquisition_date": "2017-06-13 10:10:31",
             }
@@ -102,23 +108,69 @@ def write_bigearthnet(folder: Path, samples: int) -> None:
     write_tar(folder / "BigEarthNet-S2-v1.0.tar.gz", files())
     lists = {split: "".join(f"{name}\r\n" for name in listed) for split, listed in names.items()}
     lists |= dict.fromkeys(["patches_with_seasonal_snow", "patches_with_cloud_and_shadow"], "")
-    lists |= {"patches_with_no_19_class_targets": "", "s1_s2_name_country_season": "s1_name,s2_name,country,season\n"}
+    pairs = ["s1_name,s2_name,country,season\n"]
+    pairs += [f"{radar_name(number)},{optical_name(number)},Austria,Summer\n" for number in range(samples)]
+    lists |= {"patches_with_no_19_class_targets": "", "s1_s2_name_country_season": "".join(pairs)}
     with zipfile.ZipFile(folder / V1_WHEEL, "w") as archive:
         for name, text in lists.items():
             archive.writestr(f"bigearthnet_common/{name}.csv.bz2", bz2.compress(text.encode()))
 
 
+def write_bigearthnet_s1(folder: Path, samples: int) -> None:
+    """BigEarthNet-S1-v1.0.tar.gz: VV and VH of the same samples, a file each, under names of their own."""
+    classes = load_nomenclature("bigearthnet-43").classes
+
+    def files() -> Iterator[tuple[str, bytes]]:
+        for number in range(samples):
+            name, label = radar_name(number), number // 5 % len(classes)
+            for band, pixels in zip(("VV", "VH"), backscatter(number, label, 120), strict=True):
+                yield f"BigEarthNet-S1-v1.0/{name}/{name}_{band}.tif", raster(pixels[None])
+            about = labels_metadata(label, classes) | {
+                "corresponding_s2_patch": optical_name(number),
+                "scene_source": "S1A_IW_GRDH_1SDV_20170613T165043_20170613T165108_017018_01C579_7EEC",
+                "acquisition_time": "2017-06-13T16:50:43",
+            }
+            yield f"BigEarthNet-S1-v1.0/{name}/{name}_labels_metadata.json", json.dumps(about).encode()
+
+    write_tar(folder / "BigEarthNet-S1-v1.0.tar.gz", files())
+
+
+def optical_name(number: int) -> str:
+    return f"S2A_MSIL2A_20170613T101031_{number // 100}_{number % 100}"
+
+
+def radar_name(number: int) -> str:
+    return f"S1A_IW_GRDH_1SDV_20170613T165043_33UUP_{number // 100}_{number % 100}"
+
+
+def labels_metadata(label: int, classes: tuple[str, ...]) -> dict[str, object]:
+    """What both streams of BigEarthNet state of a sample beside its pixels."""
+    return {
+        "labels": [classes[label], classes[(label + 7) % len(classes)]],
+        "coordinates": {"ulx": 500_000, "uly": 5_300_000, "lrx": 501_200, "lry": 5_298_800},
+        "projection": rasterio.crs.CRS.from_string(UTM_33).to_wkt(),
+    }
+
+
 def write_sen12ms(folder: Path, samples: int) -> None:
-    """Archives of each season and stream, forty scenes in all, and the lists of training and test scenes."""
-    for season, stream in itertools.product(range(len(SEASONS)), ("s2", "s1", "lc")):
-        name = f"{SEASONS[season]}_{stream}.tar.gz"
-        write_tar(folder / name, sen12ms_files(season, stream, samples))
+    """Each season's archives of images and land cover, forty scenes in all, and the lists of train and test scenes."""
+    write_seasons(folder, samples, ("s2", "lc"))
     lists: dict[str, list[str]] = {"train": [], "test": []}
     for number in range(samples):
         scene = number % SCENES
         lists[split_of_scene(scene)].append(f"{SEASONS[scene // len(IGBP)]}_s2_{scene}_p{number}.tif\n")
     for split, names in lists.items():
         (folder / f"{split}_list.txt").write_text("".join(names))
+
+
+def write_sen12ms_s1(folder: Path, samples: int) -> None:
+    """Archives of each season's Sentinel-1 images."""
+    write_seasons(folder, samples, ("s1",))
+
+
+def write_seasons(folder: Path, samples: int, streams: Collection[str]) -> None:
+    for season, stream in itertools.product(range(len(SEASONS)), streams):
+        write_tar(folder / f"{SEASONS[season]}_{stream}.tar.gz", sen12ms_files(season, stream, samples))
 
 
 def split_of_scene(scene: int) -> str:
@@ -135,7 +187,7 @@ def sen12ms_files(season: int, stream: str, samples: int) -> Iterator[tuple[str,
             if stream == "s2":
                 pixels = reflectance(number, label, 13, 256)
             elif stream == "s1":
-                pixels = np.full((2, 256, 256), -10, np.float32)
+                pixels = backscatter(number, label, 256)
             else:
                 pixels = np.full((4, 256, 256), IGBP[label], np.uint16)
             name = f"{SEASONS[season]}_{stream}_{scene}_p{number}.tif"
@@ -185,11 +237,22 @@ def write_tar(path: Path, files: Iterator[tuple[str, bytes]] | list[tuple[str, b
 
 @dataclass(frozen=True)
 class Archive:
-    """How a data set's archives are made, the samples of the published ones, and the fewest that every class needs."""
+    """How a data set's archives are made, the samples of the published ones, and the fewest that every class needs.
+
+    `write` makes what every run needs, `further` those of a modality that only some runs have converted.
+    """
 
     write: Callable[[Path, int], None]
     published: int
     fewest: int
+    further: Mapping[str, Callable[[Path, int], None]] = field(default_factory=dict)
+
+    def make(self, folder: Path, samples: int, modalities: Collection[str] = ()) -> None:
+        """Write the archives; those of `further` modalities only where they are among the wanted ones."""
+        self.write(folder, samples)
+        for name, write in self.further.items():
+            if name in modalities:
+                write(folder, samples)
 
     def samples(self, part: int) -> int:
         """1/part of the published samples, or the fewest."""
@@ -199,9 +262,9 @@ class Archive:
 DATASETS = {
     # Five samples of a class stand in train, val and test.
     "eurosat_ms": Archive(write_eurosat, 27_000, 60),
-    "bigearthnet_v1": Archive(write_bigearthnet, 519_284, 5 * 43),
+    "bigearthnet_v1": Archive(write_bigearthnet, 519_284, 5 * 43, {"s1": write_bigearthnet_s1}),
     # Two of a scene.
-    "sen12ms": Archive(write_sen12ms, 180_661, 2 * SCENES),
+    "sen12ms": Archive(write_sen12ms, 180_661, 2 * SCENES, {"s1": write_sen12ms_s1}),
     # A fifth of a class, rounded, is val: one of three.
     "imagenet": Archive(write_imagenet, 50_000, 3_000),
 }
@@ -224,9 +287,13 @@ def main() -> None:
     parser.add_argument("dataset", choices=DATASETS)
     parser.add_argument("samples", type=int)
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--modalities", nargs="+", default=[], help="s1: Sentinel-1 as well, where the data set has it")
     options = parser.parse_args()
+    unknown = set(options.modalities) - {"s2", *DATASETS[options.dataset].further}
+    if unknown:
+        parser.error(f"{options.dataset} has no {', '.join(sorted(unknown))}")
     options.folder.mkdir(parents=True, exist_ok=True)
-    DATASETS[options.dataset].write(options.folder, options.samples)
+    DATASETS[options.dataset].make(options.folder, options.samples, options.modalities)
 
 
 if __name__ == "__main__":

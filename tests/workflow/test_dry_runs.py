@@ -70,6 +70,19 @@ def test_the_papers_presets_plan_four_backbones_in_three_nomenclatures(clone: Cl
     assert jobs.count("convert") == 8 + 2 * 8 + 1 + 1
 
 
+def test_the_papers_preset_for_sentinel_1_encodes_it_where_there_is_some(clone: Clone):
+    (clone.root / "config.yaml").write_text((ROOT / "config.yaml").read_text())
+    presets = ("workflow/presets/paper.yaml", "workflow/presets/paper-sentinel-1.yaml")
+    planned = clone.snakemake("--dry-run", "--configfile", *presets).stdout
+    scored = re.findall(r"^Job \d+: Scoring ([\w-]+) on (\w+)$", planned, re.MULTILINE)
+    with_radar = {"bigearthnet_v1", "sen12ms"}
+    assert {dataset for encoder, dataset in scored if encoder == "vit-small-sentinel-1"} == with_radar
+    for optical in ("vit-small-sentinel-2", "ssl4eo-vit-small"):
+        assert {dataset for encoder, dataset in scored if encoder == optical} == {*with_radar, "eurosat_ms"}
+    converted = set(re.findall(r"^Job \d+: Converting (\w+) \((\w+)", planned, re.MULTILINE))
+    assert {dataset for dataset, stream in converted if stream == "s1"} == with_radar
+
+
 def test_what_is_fetched_by_hand_stops_the_run_before_any_job(clone: Clone):
     (clone.root / "config.yaml").write_text((ROOT / "config.yaml").read_text())
     completed = clone.snakemake("--cores", "1", "--configfile", "workflow/presets/paper.yaml")

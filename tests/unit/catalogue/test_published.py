@@ -157,6 +157,19 @@ def test_a_student_of_another_network_has_no_figure_of_a_network(metrics):
     assert [name for name, _ in quotes(table)] == ["Aligned (all-bands)"]
 
 
+@pytest.mark.parametrize(
+    "other", [{"Bands": "VV VH"}, {"Bands": "B04 B03 B02"}, {"Bands": "12 bands"}, {"Pretrained": "none"}], ids=str
+)
+def test_a_student_that_sees_other_bands_or_starts_from_nothing_has_no_figure_of_the_paper_s(metrics, other):
+    paper = {"Backbone": "vit_small_patch16_224", "Bands": "13 bands", "Pretrained": "weights.pth"}
+    by_file = {key: value for key, value in paper.items() if key != "Pretrained"}
+    tables = all_tables(
+        metrics, [full_curve()], patched=patched(), students={"all-bands": by_file, "rgb-labels-alone": paper | other}
+    )
+    for name in ("linear_probe", "classification"):
+        assert {model for model, _ in quotes(tables[name]) if model.startswith("Aligned")} == {"Aligned (all-bands)"}
+
+
 def test_a_student_that_another_line_teaches_has_no_figure(metrics):
     shown = all_tables(metrics, [full_curve()], patched=patched(teaches=False))
     assert {name for name, _ in quotes(shown["classification"])} == {"Zero-shot (α = 0)", "Patched (α = 0.5)"}

@@ -9,10 +9,13 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
 from bandbridge.catalogue.datasets import load_dataset
+from bandbridge.config.checks import validate
+from bandbridge.config.networks import clips
 from bandbridge.ingest.readers import reader
 
 ROOT = Path(__file__).parents[3]
@@ -37,19 +40,48 @@ def benchmarks():
 
 @pytest.mark.parametrize(
     ("name", "samples", "stream"),
-    [("eurosat_ms", 20, "s2"), ("bigearthnet_v1", 5, "s2"), ("sen12ms", 4, "s2"), ("imagenet", 7, "rgb")],
+    [
+        ("eurosat_ms", 20, "s2"),
+        ("bigearthnet_v1", 5, "s2"),
+        ("bigearthnet_v1", 5, "s1"),
+        ("sen12ms", 4, "s2"),
+        ("sen12ms", 4, "s1"),
+        ("imagenet", 7, "rgb"),
+    ],
 )
 def test_every_sample_of_an_archive_is_planned_and_read(benchmarks, tmp_path, name, samples, stream):
     archives, _ = benchmarks
-    archives.DATASETS[name].write(tmp_path, samples)
-    dataset = load_dataset(name, {})
+    modalities = {"modalities": ["s2", "s1"]} if stream == "s1" else {}
+    archives.DATASETS[name].make(tmp_path, samples, modalities.get("modalities", ()))
+    dataset = load_dataset(name, modalities)
     planned = {row.id for row in reader(dataset).plan(dataset, tmp_path)}
     assert len(planned) == samples
     wanted = set(sorted(planned)[:2])
     read = {sample.id: sample for sample in reader(dataset).read(dataset, tmp_path, stream, wanted)}
     assert wanted <= set(read)
-    bands, axis = len(dataset.primary.bands), -1 if stream == "rgb" else 0
+    bands, axis = len(dataset.modality(stream).bands), -1 if stream == "rgb" else 0
     assert all(read[each].pixels.shape[axis] == bands for each in wanted)
+
+
+@pytest.mark.parametrize(("name", "files"), [("bigearthnet_v1", 1), ("sen12ms", 4)])
+def test_archives_of_sentinel_1_are_made_only_where_they_are_wanted(benchmarks, tmp_path, name, files):
+    archives, _ = benchmarks
+    archives.DATASETS[name].make(tmp_path, 2)
+    without = {path.name for path in tmp_path.iterdir()}
+    archives.DATASETS[name].make(tmp_path, 2, ["s2", "s1"])
+    sources = {source.file for source in load_dataset(name, {}).sources if source.stream == "s1"}
+    assert {path.name for path in tmp_path.iterdir()} - without == sources
+    assert len(sources) == files
+
+
+def test_made_up_backscatter_depends_on_the_class_and_is_weaker_across_polarisations(benchmarks):
+    archives, _ = benchmarks
+    means = np.array([archives.backscatter(number, number % 4, 32).mean(axis=(1, 2)) for number in range(8)])
+    np.testing.assert_allclose(means[:4], means[4:], atol=0.5)
+    assert (np.diff(np.sort(means[:4, 0])) > 0.5).all()
+    assert (means[:, 1] < means[:, 0] - 3).all()
+    assert (means > -30).all()
+    assert (means < 0).all()
 
 
 def test_a_copy_of_a_data_set_s_file_states_the_checksums_of_what_was_made(benchmarks, tmp_path):
@@ -137,9 +169,29 @@ def test_no_line_goes_through_runs_of_one_size(benchmarks):
     )
 
 
-def test_a_rehearsal_of_the_paper_has_all_its_data_sets(benchmarks):
+def configuration(rehearsal, preset):
+    config = rehearsal.read(ROOT / "config.yaml")
+    for name in rehearsal.PRESETS[preset]:
+        config = rehearsal.merged(config, rehearsal.read(ROOT / f"workflow/presets/{name}.yaml"))
+    return config
+
+
+@pytest.mark.parametrize("preset", ["paper", "paper-backbones", "paper-sentinel-1", "paper-sen12ms", "paper-eurosat"])
+def test_a_rehearsal_of_the_paper_has_all_its_data_sets(benchmarks, preset):
     _, rehearsal = benchmarks
-    config = rehearsal.merged(
-        rehearsal.read(ROOT / "config.yaml"), rehearsal.read(ROOT / "workflow/presets/paper.yaml")
-    )
-    assert rehearsal.uses(config) == {"eurosat_ms", "bigearthnet_v1", "sen12ms", "imagenet"} == set(rehearsal.DATASETS)
+    uses = rehearsal.uses(configuration(rehearsal, preset))
+    assert uses == {"eurosat_ms", "bigearthnet_v1", "sen12ms", "imagenet"} == set(rehearsal.DATASETS)
+
+
+@pytest.mark.parametrize(("preset", "networks"), [("paper-sentinel-1", 1), ("paper-backbones", 4)])
+def test_a_rehearsal_with_small_networks_is_a_valid_run_with_as_many_of_them(benchmarks, tmp_path, preset, networks):
+    _, rehearsal = benchmarks
+    config = configuration(rehearsal, preset)
+    changes = rehearsal.reduced(config, True, list(rehearsal.DATASETS), tmp_path)
+    run = validate(rehearsal.merged(config, changes))
+    assert len(clips(run)) == networks
+    assert all((Path(weights) / "open_clip_config.json").is_file() for _, weights in clips(run).values())
+    wanted = {name: student for name, student in config["align"]["students"].items() if student}
+    assert run["align"]["students"].keys() == wanted.keys()
+    for name, student in run["align"]["students"].items():
+        assert (student.get("modality"), student["bands"]) == (wanted[name].get("modality"), wanted[name]["bands"])

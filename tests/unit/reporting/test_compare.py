@@ -137,6 +137,23 @@ def test_the_configuration_shows_what_differs_and_nothing_else(comparison):
     ]
 
 
+def test_models_that_were_patched_on_different_data_sets_stand_in_one_row(tmp_path):
+    folders = []
+    for name, dataset in (("paper", "bigearthnet_v1"), ("paper-sen12ms", "sen12ms")):
+        task = f"tasks: {{patching: {{dataset: {dataset}}}}}\n"
+        folders.append(write_run(tmp_path / name, CONFIG.format(name, 0, 0.5, "A") + task))
+    line = folders[1] / "paint" / "ViT-B-32.bigearthnet_v1"
+    choice = json.loads((line / "selected.json").read_text())
+    (line / "selected.json").write_text(json.dumps(choice | {"datasets": ["sen12ms"]}))
+    line.rename(line.with_name("ViT-B-32.sen12ms"))
+    compared = compare_runs(folders)
+    assert {key.model for key in compared.keys} >= {"Zero-shot", "Patched", "Fine-tuned", "Aligned (all-bands)"}
+    assert all(set(scores) == set(compared.keys) for scores in compared.scores)
+    assert [line.texts for line in config_table(compared).lines] == [
+        ("tasks.patching.dataset", "bigearthnet_v1", "sen12ms")
+    ]
+
+
 @pytest.mark.slow
 def test_a_run_without_its_configuration_is_named(runs, tmp_path):
     other = write_run(tmp_path / "old")

@@ -25,6 +25,7 @@ from bandbridge.base.model_types import (
 Line = Annotated[str, Field(min_length=1, pattern=r"^[^\x00-\x1f\x7f]*$"), Note("x-allowed", "write it on one line")]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Alpha = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
 Entries = Annotated[list[Text], Field(min_length=1)]
 
 
@@ -113,6 +114,8 @@ class PublishedFigure(Section):
     patched_on: PatchedOn = key("the task that it was patched on; absent for a model that is not", is_optional=True)
     alpha: Alpha | None = key("of a patched model, where the source states it", default=None)
     network: str = key("the start of the timm name of a student's network, where the source states it", default="")
+    bands: Count | None = key("how many bands a student sees; null for any number", default=None)
+    pretrained: bool = key("whether a student started from trained weights; false for any start", default=False)
     inferred: list[Literal["clip", "patched_on"]] = key("what the source does not state", default=[])
     value: Percent | None = key("the score", default=None)
     gain: Percent | None = key("in points over zero-shot CLIP", default=None)

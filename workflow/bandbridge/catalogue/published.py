@@ -25,6 +25,8 @@ class Figure:
         patched_on: data set and nomenclature of the task that its model was patched on; None for one that is not.
         alpha: of a patched model, if the source states it.
         network: the beginning of the timm name of a student's network, if the source states it.
+        bands: how many a student sees; None for any number.
+        pretrained: whether a student started from trained weights; False for any start.
         inferred: those of `clip` and `patched_on` that the source does not state.
         certainty: a key of CERTAINTY.
         value, gain: the score, or its gain in points over zero-shot CLIP; one of them may be None.
@@ -41,6 +43,8 @@ class Figure:
     patched_on: tuple[str, str] | None
     alpha: float | None
     network: str
+    bands: int | None
+    pretrained: bool
     inferred: tuple[str, ...]
     certainty: str
     value: float | None
@@ -86,6 +90,8 @@ def all_figures() -> tuple[Figure, ...]:
             patched_on=_task(entry.get("patched_on")),
             alpha=entry.get("alpha"),
             network=entry.get("network", ""),
+            bands=entry.get("bands"),
+            pretrained=entry.get("pretrained", False),
             inferred=tuple(entry.get("inferred", ())),
             certainty=content["certainty"],
             value=entry.get("value"),

@@ -13,7 +13,8 @@ Place = tuple[Figure, Hashable]
 def quoted_encoders(view: View, figure: Figure) -> list[str]:
     """The encoders in the view that a figure is of: the same role, backbone and patching task.
 
-    A student must also have the network that the source states, if it states one. No encoder for a model of others.
+    A student must also have the network, the number of bands and the kind of first weights that are known of the
+    figure's, which is not of a student of Sentinel-1 or RGB. No encoder for a model of others.
     """
     role = figure.model.lower()
     models = [model for model in view.patched if figure.clip and same_backbone(model["clip"], figure.clip)]
@@ -28,9 +29,20 @@ def quoted_encoders(view: View, figure: Figure) -> list[str]:
     return [
         encoder
         for encoder in in_role
-        if view.clips[encoder] in teachers
-        and view.students.get(encoder, {}).get("Backbone", figure.network).startswith(figure.network)
+        if view.clips[encoder] in teachers and _is_of_student(figure, view.students.get(encoder, {}))
     ]
+
+
+def _is_of_student(figure: Figure, student: Mapping[str, str]) -> bool:
+    """Whether a figure may be of a student with these facts, as from `ablation_facts`; one that is unknown may hold."""
+    # '13 bands', or the names of a few.
+    bands = student.get("Bands", "").removesuffix(" bands")
+    count = int(bands) if bands.isdigit() else len(bands.split())
+    return (
+        student.get("Backbone", figure.network).startswith(figure.network)
+        and (not bands or figure.bands in (None, count))
+        and not (figure.pretrained and student.get("Pretrained") == "none")
+    )
 
 
 def figures_of(view: View, tasks: Iterable[str]) -> list[Figure]:
