@@ -57,5 +57,6 @@ sys.exit(sys.platform == "linux" and "+cpu" not in version("torch"))
 fi
 # hatchling is in the lock, so the build downloads nothing.
 install --no-deps --no-build-isolation --editable .
-# On all cores, where pip would use one; what some packages bring for other versions of Python does not compile.
-$venv_python -m compileall -qq -j 0 .venv/lib || true
+# On all cores, where pip would use one; what some packages bring for other versions of Python does not compile, or with
+# warnings that the user can do nothing about.
+$venv_python -W ignore -m compileall -qq -j 0 .venv/lib || true

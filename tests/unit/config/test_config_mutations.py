@@ -1,5 +1,6 @@
 """Whatever is wrong in a configuration: it is refused with a sentence, or a run can follow it."""
 
+import os
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -57,7 +58,9 @@ def test_snakemake_plans_what_is_accepted_and_shows_no_traceback_for_the_rest(se
     changed = mutant(Random(f"dry run {seed}"))
     file = tmp_path / "mutant.yaml"
     file.write_text(yaml.safe_dump(changed.config), encoding="utf-8")
-    done = snakemake("--dry-run", "--nolock", "--configfile", str(file), cwd=mutated_configs.ROOT)
+    # The clone's Snakefile takes no other copy of the package, which may be installed.
+    environment = os.environ | {"PYTHONPATH": str(mutated_configs.ROOT / "workflow")}
+    done = snakemake("--dry-run", "--nolock", "--configfile", str(file), cwd=mutated_configs.ROOT, env=environment)
     output = done.stdout + done.stderr
     # Snakemake lays the file over config.yaml.
     config, faults = judged(merged(mutated_configs.DEMO, changed.config))

@@ -60,7 +60,7 @@ def fault(config: dict[str, Any]) -> str:
         ("data_root", "results", ["data_root and results_root are the same folder"]),
         ("log_root", "./results/", ["results_root and log_root are the same folder"]),
         ("store_root", "data/archives/stores", ["store_root", "is inside data_root/archives"]),
-        ("results_root", "workflow/results", ["is inside the workflow's code"]),
+        ("results_root", str(WORKFLOW / "results"), ["is inside the workflow's code"]),
         ("data_root", "config.yaml", ["config.yaml is a file; name a folder"]),
         ("tasks/patching/dataset", "imagenet", ["is 'imagenet', which has no split train"]),
         (

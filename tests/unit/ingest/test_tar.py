@@ -146,11 +146,13 @@ def test_a_checksum_of_signed_bytes_is_right_too():
     [
         (header(b"S") + CONTENT + END, "'x' is a sparse file"),
         (header(b"Z") + CONTENT + END, "'x' is of the type b'Z'"),
-        (header(size=b"\xff" * 12) + END, "negative size"),
+        (header(size=b"\xff" * 12) + END, "negative size|it is no tar"),
         (header(size=b"00000000-03\0") + END, "negative size|it is no tar"),
         (header(b"x", b"00000000004\0") + b"4 a\n".ljust(512, b"\0") + END, "it is no tar"),
         (header(b"x", b"00000000007\0") + b"999 a=b".ljust(512, b"\0") + END, "it is no tar"),
-        (header(b"L", b"77777777777\0") + END, "a header has 8,589,934,592 bytes"),
+        (header(b"L", b"77777777777\0") + END, "headers of one member have more than 16,777,216 bytes|it is no tar"),
+        (header(b"L", b"00100000000\0") + bytes(2**24), "headers of one member have more than 16,777,216 bytes"),
+        (header(b"L", b"\xff" * 10 + b"\xfc\0") + END, "a header states a negative size|it is no tar"),
         (header() + CONTENT + b"garbage".ljust(512) + END, "what follows 'x' is no tar header|where a number belongs"),
         (header() + CONTENT + END + b"garbage", "there are data after its end"),
         (header() + CONTENT, "it breaks off after 'x'"),
@@ -167,7 +169,7 @@ def test_what_is_no_whole_tar_is_refused(data: bytes, message: str):
 
 
 def test_a_sparse_file_is_refused():
-    record = b"22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n24 GNU.sparse.name=hole\n27 GNU.sparse.realsize=3000\n"
+    record = b"22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n24 GNU.sparse.name=hole\n28 GNU.sparse.realsize=3000\n"
     extension = header(b"x", b"%011o\0" % len(record)) + record.ljust(512, b"\0")
     parts = b"1\n0\n3\n".ljust(512, b"\0")
     with pytest.raises(TarError, match="'hole' is a sparse file"):

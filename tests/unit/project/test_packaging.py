@@ -95,6 +95,10 @@ print(repr(report_run.git_commit()))
 # --- the Python of an environment -------------------------------------------------------------------------------------
 
 
+# A version that needs no compiler.
+WORKS = "sys.version_info = (3, 13, 1)"
+
+
 def find_python(*folders: Path, python: str = "") -> subprocess.CompletedProcess[str]:
     """envs/find_python.sh, where nothing but these folders and the programs it calls are on the PATH."""
     environment = {"PATH": os.pathsep.join(map(str, folders))} | ({"PYTHON": python} if python else {})
@@ -117,14 +121,14 @@ def disguised(path: Path, change: str) -> Path:
 
 def test_the_newest_python_that_runs_is_taken(tmp_path: Path):
     program(tmp_path / "bin" / "python3.13", "echo 'pyenv: python3.13: command not found' >&2", "exit 127")
-    working = program(tmp_path / "bin" / "python3.12", f'exec {sys.executable} "$@"')
-    program(tmp_path / "bin" / "python3.11", f'exec {sys.executable} "$@"')
+    working = disguised(tmp_path / "bin" / "python3.12", WORKS)
+    disguised(tmp_path / "bin" / "python3.11", WORKS)
     completed = find_python(tmp_path / "bin")
     assert (completed.stdout.strip(), completed.stderr) == (str(working), "")
 
 
 def test_a_python_that_is_named_is_the_only_one_tried(tmp_path: Path):
-    working = program(tmp_path / "bin" / "python3.11", f'exec {sys.executable} "$@"')
+    working = disguised(tmp_path / "bin" / "python3.11", WORKS)
     assert find_python(tmp_path / "bin", python=str(working)).stdout.strip() == str(working)
     completed = find_python(tmp_path / "bin", python="python3.12")
     assert completed.returncode == 1
@@ -166,5 +170,5 @@ def test_a_python_that_cannot_be_used_says_why(tmp_path: Path, change: str, said
     completed = find_python(tmp_path / "bin", python=str(python))
     assert completed.returncode == 1
     assert f"{python} {said}" in completed.stderr
-    usable = disguised(tmp_path / "bin" / "python", "sys.version_info = (3, 13, 1)")
+    usable = disguised(tmp_path / "bin" / "python", WORKS)
     assert find_python(tmp_path / "bin", python=str(usable)).stdout.strip() == str(usable)

@@ -1,5 +1,6 @@
 """The two profiles, as Snakemake reads them together."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -28,7 +29,8 @@ def folder(tmp_path: Path) -> Path:
 
 
 def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return snakemake_starts.snakemake(*arguments, cwd=folder)
+    # A clone has the executor of profiles/slurm; an installed package has not.
+    return snakemake_starts.snakemake(*arguments, cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT / "workflow")})
 
 
 @pytest.mark.parametrize("gpus", [1, 2])

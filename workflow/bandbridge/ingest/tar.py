@@ -6,6 +6,7 @@ Python's tarfile takes some truncated or damaged archives for whole ones, and re
 import bz2
 import io
 import lzma
+import math
 import re
 import tarfile
 from collections.abc import Callable, Iterator
@@ -214,7 +215,7 @@ class _Member(tarfile.TarInfo):
     @classmethod
     def fromtarfile(cls, tarfile: tarfile.TarFile) -> Self:
         forward = cast(_Forward, tarfile.fileobj)
-        forward.longest_read = MAX_HEADER_BYTES
+        limit, forward.limit = forward.limit, min(forward.limit, forward.tell() + MAX_HEADER_BYTES)
         try:
             return super().fromtarfile(tarfile)
         except HeaderError as error:
@@ -224,19 +225,22 @@ class _Member(tarfile.TarInfo):
         except (ValueError, OverflowError) as error:  # numbers and names that tarfile does not check
             raise _DamagedError(error) from error
         finally:
-            forward.longest_read = MOST_BYTES
+            forward.limit = limit
 
-    @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
-        member = super().frombuf(buf, encoding, errors)
+    def _proc_member(self, tarfile: tarfile.TarFile) -> Any:
+        """What tarfile calls for each header that it has read, and lets subclasses override.
+
+        Not every version of Python calls `frombuf` for it, or `fromtarfile` for a header that extends another.
+        """
+        block = cast(_Forward, tarfile.fileobj).block
         # Python reads more as a number than tar's writers mean: +3, 0o3, 1_0.
-        if not buf[SIZE.start] & 0x80 and not OCTAL.fullmatch(bytes(buf[SIZE]).partition(b"\0")[0].strip(b" ")):
-            raise HeaderError(f"{bytes(buf[SIZE])!r} where a number belongs")
-        if buf[GNU_MAGIC] == GNU and member.type not in GNU_TYPES:
+        if not block[SIZE.start] & 0x80 and not OCTAL.fullmatch(block[SIZE].partition(b"\0")[0].strip(b" ")):
+            raise HeaderError(f"{block[SIZE]!r} where a number belongs")
+        if block[GNU_MAGIC] == GNU and self.type not in GNU_TYPES:
             # Its format keeps times where others have the first part of a long name.
-            member.name = bytes(buf[:NAME_BYTES]).partition(b"\0")[0].decode(encoding, errors)
-            member.name = member.name.rstrip("/") if member.isdir() else member.name
-        return member
+            self.name = block[:NAME_BYTES].partition(b"\0")[0].decode(tarfile.encoding or "utf-8", tarfile.errors)
+            self.name = self.name.rstrip("/") if self.isdir() else self.name
+        return super()._proc_member(tarfile)  # type: ignore[misc]
 
 
 class _Forward:
@@ -244,21 +248,23 @@ class _Forward:
 
     Attributes:
         block: what the last read returned.
-        longest_read: the most bytes of one read; a header may state any size of its extensions.
+        limit: the place after which nothing may be read; a header may state any size of its extensions.
     """
 
     def __init__(self, source: Unpacked) -> None:
         self._stream, self._skips = source.stream, source.ends_itself
         self._place = 0
-        self.longest_read = MOST_BYTES
+        self.limit = math.inf
         self.block = b""
 
     def tell(self) -> int:
         return self._place
 
     def read(self, size: int) -> bytes:
-        if not 0 <= size <= self.longest_read:
-            raise TarError(f"a header has {size:,} bytes")
+        if size < 0:
+            raise TarError("a header states a negative size")
+        if self._place + size > self.limit:
+            raise TarError(f"the headers of one member have more than {MAX_HEADER_BYTES:,} bytes")
         self.block = self._stream.read(size)
         self._place += len(self.block)
         return self.block
