@@ -106,7 +106,7 @@ def before_the_tabular(table):
 
 @pytest.mark.parametrize(("columns", "environment"), [(3, "table"), (7, "table*")])
 def test_a_narrow_table_is_set_in_a_column_and_a_wide_one_over_the_page(columns, environment):
-    cells = tuple(Column("", "accuracy", str(index)) for index in range(columns))
+    cells = tuple(Column("", f"accuracy {index}", str(index)) for index in range(columns))
     start = before_the_tabular(Table("t", "c", ("Model",), cells, (Line(("m",), (Cell(1.0),) * columns),)))
     assert rf"\begin{{{environment}}}" in start
     assert r"\normalsize" in start
@@ -123,6 +123,14 @@ def test_a_wide_table_has_smaller_letters_and_intervals_under_its_numbers(full):
     latex = to_latex(full["classification"])
     assert r"\scriptsize" in before_the_tabular(full["classification"])
     assert re.search(r"\n *& \\multicolumn\{2\}\{l\}\{\\scriptsize \{\}\[", latex)
+
+
+def test_a_heading_over_many_narrow_columns_asks_for_its_width_once():
+    columns = tuple(
+        Column(f"Set {index // 4}", f"from one to another {index // 2}", f"R@{index % 2}") for index in range(8)
+    )
+    latex = to_latex(Table("t", "c", ("Model",), columns, (Line(("m",), (Cell(50.0),) * 8),)))
+    assert latex.count(r"\begin{tabular}") == 1
 
 
 def test_columns_of_one_measure_share_its_heading():

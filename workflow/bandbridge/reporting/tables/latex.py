@@ -220,18 +220,22 @@ def _widths(table: Table, layout: Layout) -> list[float]:
         apart = [_asides(cell, column, layout.stacked) for cell in cells]
         beside = max(_points(text) for text, _ in apart)
         below = max((_points(text) for _, texts in apart for text in texts), default=0)
-        width = max(
-            body * layout.scale + (3.4 + beside * ASIDE_SCALE if beside or below else 0),
-            below * ASIDE_SCALE,
-            _points(column.label) * layout.scale,
-            max(map(_points, column.detail.split(", "))) * ASIDE_SCALE,
+        widths.append(
+            GAP
+            + max(
+                body * layout.scale + (3.4 + beside * ASIDE_SCALE if beside or below else 0),
+                below * ASIDE_SCALE,
+            )
         )
-        widths.append(width + GAP)
-    position = 0
-    for group, count in column_groups(table.columns):
-        spare = sum(widths[position : position + count]) - GAP
-        widths[position + count - 1] += max(0.0, _points(group) * layout.scale - spare)
-        position += count
+    # A heading is above all columns that share it; where they are narrower, the last of them becomes wider.
+    headings = [(column.group, column.label, *column.detail.split(", ")) for column in table.columns]
+    for level in range(max(map(len, headings))):
+        scale = layout.scale if level < 2 else ASIDE_SCALE
+        for shared, members in groupby(range(len(headings)), key=lambda index: headings[index][: level + 1]):
+            below_it = list(members)
+            spare = sum(widths[index] for index in below_it) - GAP
+            text = shared[level] if len(shared) > level else ""
+            widths[below_it[-1]] += max(0.0, _points(text) * scale - spare)
     return widths
 
 
