@@ -13,6 +13,7 @@ from synthetic_run import ALPHAS, SCENE, SELECTED, make_run
 from bandbridge.reporting.tables.all import all_tables, main_metric, number, shown_models
 from bandbridge.reporting.tables.formats import to_csv, to_markdown, write_table
 from bandbridge.reporting.tables.latex import latex_escape, to_latex
+from bandbridge.reporting.tables.model import titles_of_class_lists
 from bandbridge.scoring.rows import LEFT_OUT, read_rows
 
 
@@ -294,3 +295,11 @@ def test_a_table_that_has_nothing_to_show_has_no_file(tmp_path):
 def test_a_table_is_written_in_the_format_of_its_suffix(tables, tmp_path):
     write_table(tables["paint"], tmp_path / "paint.md")
     assert (tmp_path / "paint.md").read_text(encoding="utf-8") == to_markdown(tables["paint"])
+
+
+def test_class_lists_of_one_data_set_have_titles_of_their_own():
+    tasks = [("bigearthnet_v1", "bigearthnet-19"), ("bigearthnet_v1", "bigearthnet-5"), ("eurosat_ms", "eurosat-10")]
+    rows = pd.DataFrame([*tasks, *tasks], columns=["dataset", "nomenclature"])
+    assert titles_of_class_lists(rows) == dict(
+        zip(tasks, ["BigEarthNet v1, bigearthnet-19", "BigEarthNet v1, bigearthnet-5", "EuroSAT"], strict=True)
+    )

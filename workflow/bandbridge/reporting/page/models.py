@@ -19,7 +19,7 @@ from bandbridge.reporting.tables.all import (
     number,
     shown_models,
 )
-from bandbridge.reporting.tables.model import distinct_titles, rank_value
+from bandbridge.reporting.tables.model import rank_value, titles_of_class_lists
 
 MOST_CONFUSIONS = 12
 TO = " -> "
@@ -30,7 +30,7 @@ class ClassScores:
     """Scores of one data set's classes.
 
     Attributes:
-        title: of the data set.
+        title: of the data set, and its nomenclature where several are scored.
         plot: of the scores.
         scores: one column per model, in percent.
         samples: per class.
@@ -76,9 +76,9 @@ def class_scores(
     """Per-class scores of every data set with one prompt set: the task's, or the first."""
     rows = metrics[(metrics["task"] == "zero-shot") & metrics["metric"].isin(PER_CLASS)]
     names = shown_models(rows, curves)
-    task_prompts, titles = prompts_of_tasks(config), distinct_titles(rows["dataset"])
+    task_prompts, titles = prompts_of_tasks(config), titles_of_class_lists(rows)
     result = []
-    for dataset, nomenclature in rows[["dataset", "nomenclature"]].drop_duplicates().itertuples(index=False, name=None):
+    for (dataset, nomenclature), title in titles.items():
         group = rows[(rows["dataset"] == dataset) & (rows["nomenclature"] == nomenclature)]
         prompts = task_prompts.get(dataset, "")
         prompts = prompts if prompts in set(group["prompts"]) else group["prompts"].iloc[0]
@@ -88,7 +88,7 @@ def class_scores(
             metric = metric_name(group["metric"].iloc[0])
             caption = f"{metric[0].upper()}{metric[1:]} in %, {nomenclature}, prompts {prompts}, {split} split."
             name = f"classes-{dataset}-{nomenclature}"
-            result.append(_class_scores(titles[dataset], caption, name, group, names, curves, album))
+            result.append(_class_scores(title, caption, name, group, names, curves, album))
     return result
 
 
@@ -148,9 +148,9 @@ def confusions(
     rows = metrics[(metrics["task"] == "zero-shot") & (metrics["metric"] == "confusion")]
     names = shown_models(metrics, curves)
     scores = headline(metrics, "zero-shot")
-    task_prompts, titles = prompts_of_tasks(config), distinct_titles(rows["dataset"])
+    task_prompts, titles = prompts_of_tasks(config), titles_of_class_lists(rows)
     result = []
-    for dataset, nomenclature in rows[["dataset", "nomenclature"]].drop_duplicates().itertuples(index=False, name=None):
+    for (dataset, nomenclature), title in titles.items():
         group = rows[(rows["dataset"] == dataset) & (rows["nomenclature"] == nomenclature)]
         prompts = task_prompts.get(dataset, "")
         prompts = prompts if prompts in set(group["prompts"]) else group["prompts"].iloc[0]
@@ -158,8 +158,9 @@ def confusions(
         encoders = [encoder for encoder in names if encoder in set(group["encoder"])]
         if not encoders:
             continue
-        values = scores[(scores["dataset"] == dataset) & (scores["prompts"] == prompts)]
-        values = values.drop_duplicates("encoder").set_index("encoder")["value"]
+        of_task = (scores["dataset"] == dataset) & (scores["nomenclature"] == nomenclature)
+        of_prompts = scores[of_task & (scores["prompts"] == prompts)].drop_duplicates("encoder")
+        values = dict(zip(of_prompts["encoder"], of_prompts["value"], strict=True))
         students = [name for name in encoders if not is_on_a_line(name)]
         students.sort(key=lambda name: -rank_value(values.get(name, 0.0)))
         compared = _compared([name for name in encoders if is_on_a_line(name)] or encoders, curves)
@@ -168,7 +169,7 @@ def confusions(
             "Rows are true classes, columns predicted ones; shades are shares of the row. "
             f"{nomenclature}, prompts {prompts}, test split."
         )
-        result.append(_confusion(titles[dataset], f"confusion-{dataset}-{nomenclature}", caption, group, kept, album))
+        result.append(_confusion(title, f"confusion-{dataset}-{nomenclature}", caption, group, kept, album))
     return result
 
 

@@ -9,7 +9,7 @@ from bandbridge.reporting.figures import models as plots_models
 from bandbridge.reporting.figures.drawing import Album, Plot
 from bandbridge.reporting.page.models import drawn_models, prompts_of_tasks
 from bandbridge.reporting.tables.all import Curve, headline, metric_name, short_title, shown_models
-from bandbridge.reporting.tables.model import distinct_titles, percent
+from bandbridge.reporting.tables.model import percent, titles_of_class_lists
 
 MOST_MODELS = 24
 PROBED = ("zero-shot", "knn", "linear-probe")
@@ -28,8 +28,7 @@ def probe_plots(
     task_prompts = prompts_of_tasks(config)
     result: list[tuple[str, list[Plot]]] = []
     probed = pd.concat([scores.loc[scores["kind"] != "zero-shot", ["dataset", "nomenclature"]], few])
-    titles = distinct_titles(probed["dataset"])
-    for dataset, nomenclature in probed[["dataset", "nomenclature"]].drop_duplicates().itertuples(index=False):
+    for (dataset, nomenclature), title in titles_of_class_lists(probed).items():
         plots: list[Plot] = []
         of = scores[(scores["dataset"] == dataset) & (scores["nomenclature"] == nomenclature)]
         prompts = task_prompts.get(dataset)
@@ -43,7 +42,7 @@ def probe_plots(
         shots = few[(few["dataset"] == dataset) & (few["nomenclature"] == nomenclature)]
         if len(shots):
             plots.append(_shots_plot(dataset, nomenclature, shots, names, album))
-        result.append((titles[dataset], plots))
+        result.append((title, plots))
     return result
 
 

@@ -162,6 +162,16 @@ def distinct_titles(datasets: Iterable[str]) -> dict[str, str]:
     return {name: title if count[title] == 1 else dataset_title(name) for name, title in short.items()}
 
 
+def titles_of_class_lists(rows: pd.DataFrame) -> dict[tuple[str, str], str]:
+    """Data set and nomenclature of each row -> a title of its own, with the nomenclature if there are several."""
+    tasks = list(dict.fromkeys(rows[["dataset", "nomenclature"]].itertuples(index=False, name=None)))
+    titles, count = distinct_titles(rows["dataset"]), Counter(dataset for dataset, _ in tasks)
+    return {
+        (dataset, nomenclature): titles[dataset] if count[dataset] == 1 else f"{titles[dataset]}, {nomenclature}"
+        for dataset, nomenclature in tasks
+    }
+
+
 def metric_name(metric: str) -> str:
     """'mAP' for 'map', 'R@5' for 'recall@5'."""
     for prefix, short in PREFIXES.items():
