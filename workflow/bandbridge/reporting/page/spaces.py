@@ -15,6 +15,7 @@ from bandbridge.reporting.tables.model import rank_value
 
 # Images make the page large: it shows at most this many galleries, those of the best students, and bytes.
 MOST_GALLERIES, MOST_BYTES = 10, 5_000_000
+MOST_LETTERS = 16  # above an image
 MOST_PROJECTIONS = 6
 
 
@@ -162,9 +163,10 @@ def _files(queries: Sequence[Row], name: str, album: Album) -> tuple[str, ...]:
 
 
 def _short(hit: Hit) -> str:
-    text = hit.labels[0] if hit.labels else hit.id
-    text = text if len(text) <= 16 else f"{text[:15]}…"
-    return text if len(hit.labels) <= 1 else f"{text} +{len(hit.labels) - 1}"
+    """The first label and how many more there are, in as many letters as fit above an image of the figure."""
+    others = f" +{len(hit.labels) - 1}" if len(hit.labels) > 1 else ""
+    label, room = hit.labels[0] if hit.labels else hit.id, MOST_LETTERS - len(others)
+    return (label if len(label) <= room else f"{label[: room - 1]}…") + others
 
 
 def projections(paths: Sequence[Path], scores: Mapping[str, float], album: Album) -> list[Projection]:
