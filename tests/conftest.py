@@ -19,19 +19,25 @@ SLOW_FIXTURES = {"clone", "finished_run", "html", "wheel"}
 SLOW_FILES = {
     "base": ["code_version", "umask"],
     "catalogue": ["published"],
-    "config": ["config_mutations"],
-    "ingest": ["band_names", "convert", "layouts", "nodata", "places", "radiometry"],
-    "metrics": ["calibration", "half_samples", "intervals"],
-    "models": ["clip", "clip_text", "embed", "external_encoders", "local_encoders"],
+    "config": ["config_models", "config_mutations"],
+    "ingest": [
+        *["band_names", "bigearthnet_reader", "convert", "layouts", "nodata", "places", "places_beside"],
+        *["radiometry", "scene_layouts"],
+    ],
+    "metrics": ["calibration", "classification", "half_samples", "intervals"],
+    "models": [
+        *["clip", "clip_text", "embed", "external_encoders", "external_fetch", "foreign_checkpoints"],
+        *["local_encoders", "weights"],
+    ],
     "project": ["rehearsal"],
     "reporting": [
-        *["compare_seeds", "figures", "hostile_names", "page", "page_datasets"],
+        *["compare", "compare_seeds", "figures", "hostile_names", "page", "page_datasets"],
         *["tables_full", "tables_latex"],
     ],
     "scoring": ["coefficients", "scoring_scripts"],
     "store": ["bit_flips", "sample_places"],
     "training": ["align"],
-    "use": ["resumed_archives"],
+    "use": ["archive", "by_file", "published_checkpoints", "resumed_archives"],
 }
 
 # No file of a test need survive a power cut, and tests would wait for the disk some ten thousand times.
