@@ -44,7 +44,7 @@ FAST := pytest -q -n 0 -m "not slow and not browser and not slurm and not gpu"
 FAST_1 := $(patsubst %,tests/unit/%/,base catalogue ingest metrics ops project scoring)
 FAST_2 := $(filter-out $(FAST_1),$(sort $(dir $(wildcard tests/unit/*/test_*.py)))) tests/workflow
 
-test-fast: $(INSTALLED) ## most tests, in a minute or two: no linters, no whole runs, no browser
+test-fast: $(INSTALLED) ## two thirds of the tests, in a minute: no linters, no whole runs, no browser
 	@output=$$(mktemp); $(FAST) $(FAST_1) > $$output 2>&1 & first=$$!; \
 		$(FAST) $(FAST_2); second=$$?; wait $$first; first=$$?; cat $$output; rm $$output; exit $$((first | second))
 
