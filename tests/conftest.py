@@ -17,27 +17,18 @@ SLOW_FIXTURES = {"clone", "finished_run", "html", "wheel"}
 
 # Files whose tests make stores, charts, pages or networks, or compare with torchmetrics: some seconds each file.
 SLOW_FILES = {
-    "base": ["code_version", "umask"],
-    "catalogue": ["published"],
-    "config": ["config_models", "config_mutations"],
-    "ingest": [
-        *["band_names", "bigearthnet_reader", "convert", "layouts", "nodata", "places", "places_beside"],
-        *["radiometry", "scene_layouts"],
-    ],
-    "metrics": ["calibration", "classification", "half_samples", "intervals"],
-    "models": [
-        *["clip", "clip_text", "embed", "external_encoders", "external_fetch", "foreign_checkpoints"],
-        *["local_encoders", "weights"],
-    ],
-    "project": ["rehearsal"],
-    "reporting": [
-        *["compare", "compare_seeds", "figures", "hostile_names", "page", "page_datasets"],
-        *["tables_full", "tables_latex"],
-    ],
-    "scoring": ["coefficients", "scoring_scripts"],
-    "store": ["bit_flips", "sample_places"],
-    "training": ["align"],
-    "use": ["archive", "by_file", "published_checkpoints", "resumed_archives"],
+    "base": "code_version umask",
+    "catalogue": "published",
+    "config": "config_models config_mutations",
+    "ingest": "band_names bigearthnet_reader convert layouts nodata places places_beside radiometry scene_layouts",
+    "metrics": "calibration classification half_samples intervals",
+    "models": "clip clip_text embed external_encoders external_fetch foreign_checkpoints local_encoders weights",
+    "project": "rehearsal",
+    "reporting": "compare compare_seeds figures hostile_names page page_datasets tables_full tables_latex",
+    "scoring": "coefficients scoring_scripts",
+    "store": "bit_flips sample_places",
+    "training": "align",
+    "use": "archive by_file published_checkpoints resumed_archives",
 }
 
 # No file of a test need survive a power cut, and tests would wait for the disk some ten thousand times.
@@ -55,7 +46,7 @@ def _cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark every test as slow that needs what takes seconds to make."""
     unit = Path(__file__).parent / "unit"
-    files = {unit / room / f"test_{name}.py" for room, names in SLOW_FILES.items() for name in names}
+    files = {unit / room / f"test_{name}.py" for room, names in SLOW_FILES.items() for name in names.split()}
     missing = [str(path) for path in files if not path.is_file()]
     if missing:
         raise pytest.UsageError(f"SLOW_FILES in {__file__} names files that do not exist: {', '.join(missing)}")
