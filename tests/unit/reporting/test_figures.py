@@ -1,9 +1,12 @@
 """Charts: that they show what they are given, answer, and fit into a page and into print."""
 
+import io
 import re
 from itertools import combinations
 from xml.etree import ElementTree
 
+import altair as alt
+import jsonschema
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,6 +19,7 @@ from bandbridge.reporting.figures import drawing, style
 from bandbridge.reporting.figures import models as plots_models
 from bandbridge.reporting.figures import run as plots
 from bandbridge.reporting.figures import space as plots_space
+from bandbridge.reporting.thumbnails import image_uri
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -401,3 +405,13 @@ def test_splits_stay_apart_without_colours():
     inks = [ImageColor.getcolor(style.COLOURS[style.SPLIT_COLOURS[split]], "L") for split in style.SPLIT_NAMES]
     greys = sorted(255 - strength * (255 - ink) for strength, ink in zip(strengths, inks, strict=True))
     assert min(np.diff(greys)) > 25
+
+
+def test_a_printed_gallery_shows_each_pixel_of_its_samples_as_a_square():
+    red_beside_blue = image_uri(Image.fromarray(np.array([[[255, 0, 0], [0, 0, 255]]], np.uint8)), "png")
+    spec = plots_space.gallery([("a row", [(red_beside_blue, "forest", True)])])
+    jsonschema.Draft7Validator(alt.load_schema()).validate(spec)
+    drawn = Image.open(io.BytesIO(drawing.png(drawing.print_svg(spec)))).convert("RGB")
+    shades = {colour for _, colour in drawn.getcolors(1 << 24) if min(colour[0], colour[2]) > 60 > colour[1]}
+    assert shades == set()
+    assert {(255, 0, 0), (0, 0, 255)} <= {colour for _, colour in drawn.getcolors(1 << 24)}

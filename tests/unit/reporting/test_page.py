@@ -8,6 +8,8 @@ import re
 import signal
 from functools import partial
 
+import altair as alt
+import jsonschema
 import numpy as np
 import pandas as pd
 import pytest
@@ -96,6 +98,14 @@ def test_elements_close_and_ids_are_unique(page):
     assert page.open == []
     ids = [attrs["id"] for _, attrs in page.elements if "id" in attrs]
     assert len(ids) == len(set(ids))
+
+
+def test_every_chart_is_one_that_vega_lite_knows(html):
+    specs = re.findall(r'<script type="application/json">(.*?)</script>', html)
+    assert len(specs) > 10
+    vega_lite = jsonschema.Draft7Validator(alt.load_schema())
+    for spec in specs:
+        vega_lite.validate(json.loads(spec))
 
 
 def test_links_within_the_page_lead_somewhere(page):

@@ -119,7 +119,7 @@ def write_report(
     page = template("report.html.j2").render(
         version=__version__,
         style=asset("style.css"),
-        vega=scripts(),
+        vega=drawn["scripts"],
         theme=page_json(ON_THE_PAGE),
         code=asset("report.js"),
         config=config,
@@ -159,9 +159,10 @@ def _drawings(
     stages: Sequence[Cost],
     album: Album,
 ) -> dict[str, Job]:
-    """The jobs that draw the page's figures, by name."""
+    """The jobs that take long: the page's figures and the scripts that make them live, by name."""
     scores = _main_scores(config, metrics)
     return {
+        "scripts": scripts,
         **{
             f"data {store.name}": partial(dataset_page, store, quarantine, album)
             for store, quarantine in zip(files.stores, files.quarantines, strict=True)
