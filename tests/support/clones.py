@@ -72,7 +72,8 @@ class Clone:
 
     def run(self, *arguments: str) -> list[str]:
         """The rules that ran, one entry per job, sorted; without the targets."""
-        completed = self.snakemake(*arguments, "--cores", "2")
+        # A second process that draws would take as long to start as it saves.
+        completed = self.snakemake(*arguments, "--cores", "2", "--set-threads", "report=1")
         assert completed.returncode == 0, completed.stdout + completed.stderr
         ran = re.findall(r"^Finished jobid: \d+ \(Rule: (\w+)\)", completed.stdout + completed.stderr, re.MULTILINE)
         return sorted(rule for rule in ran if rule not in TARGETS)
@@ -89,11 +90,13 @@ class Clone:
 
 def make_clone(folder: Path, warm: bool = False) -> Clone:
     for name in ("workflow", "envs", "profiles"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / name, folder / name)
     shutil.copy(ROOT / "Snakefile", folder)
     (folder / "slurm").symlink_to("profiles/slurm")
     # The scene is brought as a user would bring one: a data set file, and the files where archives are looked for.
     shutil.copy(Path(__file__).parent / "scene_crop.yaml", folder / "workflow" / "datasets")
+    # A smaller network of the same name: a whole run encodes 1,797 digits at every alpha.
+    shutil.copy(Path(__file__).parent / "demo-vit.json", folder / "workflow" / "clip_configs")
     shutil.copytree(SCENE, folder / "data" / "archives" / "scene_crop")
     clone = Clone(folder, warm)
     clone.configure({})

@@ -5,6 +5,7 @@ for standard output and standard error), becomes `snakemake` with them, and writ
 """
 
 import atexit
+import gc
 import json
 import os
 import subprocess
@@ -64,6 +65,7 @@ def _serve() -> None:
     import snakemake.cli  # noqa: F401
     import yaml  # noqa: F401
 
+    gc.freeze()  # a collection in a fork would copy all of it
     for line in sys.stdin:
         child = os.fork()
         if child == 0:

@@ -5,6 +5,7 @@ A job's own process only hands over its standard streams, environment and workin
 """
 
 import atexit
+import gc
 import json
 import os
 import runpy
@@ -83,6 +84,7 @@ def serve(name: str) -> None:
     import zarr  # noqa: F401
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no zombies
+    gc.freeze()  # a collection in a fork would copy all of it
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(name)
     listener.listen()
