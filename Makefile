@@ -33,10 +33,12 @@ demo: $(INSTALLED) ## run the embedded demo from download to report
 	@# One thread per job: with other numbers of threads torch sums in another order, and the figures differ.
 	@snakemake --quiet host reason --max-threads 1
 
-test: check ## check the code, then run all tests
-	@echo "Running the tests ..."
+test: $(INSTALLED) ## check the code and run all tests
+	@echo "Checking the code and running the tests ..."
 	@# Each process begins with half of the files in their order, so that it imports less and makes shared runs once.
-	@pytest -q -n 2 --dist worksteal
+	@faults=$$(mktemp); $(MAKE) --silent check > $$faults 2>&1 & checks=$$!; \
+		pytest -q -n 2 --dist worksteal; tests=$$?; \
+		wait $$checks; checks=$$?; ((checks)) && cat $$faults; rm $$faults; exit $$((checks | tests))
 
 # The fast tests are two processes with about half of the work each. Under pytest-xdist each would import all that any
 # test needs, torch, open_clip and scikit-learn among it, and collect 4,000 tests: a sixth of the time of all.
