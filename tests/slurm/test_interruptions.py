@@ -12,7 +12,7 @@ from runs import FINETUNED, Run, finished, processes_of, sacct, slurm, wait_for
 WEIGHTS = f"{FINETUNED}/model.safetensors"
 HISTORY = f"{FINETUNED}/history.jsonl"
 # Long enough that a checkpoint is seen, however fast the machine.
-LONG = {"finetune": {"epochs": 14}, "train": {"checkpoint_minutes": 0.02}}
+LONG = {"finetune": {"epochs": 150}, "train": {"checkpoint_minutes": 0.02}}
 
 
 @pytest.fixture(scope="module")
