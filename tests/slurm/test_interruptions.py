@@ -117,10 +117,11 @@ def test_over_its_memory(heads_done: Run, undisturbed: Run):
 def test_over_its_time(heads_done: Run, undisturbed: Run):
     """It hangs, so that SLURM's warning is in vain."""
     time = "finetune:runtime=1 if attempt == 1 else 30"
-    process, _ = in_the_middle(heads_done, "--set-resources", time)
+    # Two minutes before its time is up is now, before the training could write its checkpoint.
+    warning = "finetune:slurm_extra='--signal=USR1@20'"
+    process, _ = in_the_middle(heads_done, "--set-resources", time, warning)
     ended_as(undisturbed, heads_done, process)
     late, whole = sacct(*heads_done.submitted())
-    # The warning comes at once where the limit is below its two minutes: then it may end before its time is up.
     assert late["State"] != "COMPLETED"
     assert late["TimelimitRaw"] == "1"
     assert (whole["State"], whole["TimelimitRaw"]) == ("COMPLETED", "30")
