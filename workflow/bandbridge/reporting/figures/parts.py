@@ -39,7 +39,7 @@ def chart_of(chart: alt.TopLevelMixin, rows: Iterable[Row], *, wide: bool = Fals
         wide: whether it fills the page's column.
         keeps_aspect: whether its height follows its width.
     """
-    # Altair's schema takes a sixth of a report's time, and our charts are held to it by a test.
+    # Altair would check our own charts in every report; tests do it.
     spec: Spec = chart.to_dict(validate=False)
     spec["datasets"] = {"rows": [dict(_plain(row)) for row in rows]}
     spec["usermeta"] = {"wide": wide, "keepsAspect": keeps_aspect}
