@@ -29,7 +29,7 @@ from synthetic_run import CONFIG, make_data, make_parts, write_benchmark
 from bandbridge.base.alphas import alpha_name
 from bandbridge.catalogue.datasets import load_nomenclature
 from bandbridge.reporting.page.write import RunFiles, write_report
-from bandbridge.reporting.tables.all import read_curves
+from bandbridge.reporting.tables.curves import read_curves
 from bandbridge.scoring.curve import Point, write_curve
 from bandbridge.scoring.rows import COLUMNS, read_rows
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from bandbridge.metrics.intervals import Estimate
-from bandbridge.reporting.tables.all import Curve
+from bandbridge.reporting.tables.curves import Curve
 from bandbridge.scoring.draws import HeadlineDraws, save_draws
 from bandbridge.scoring.rows import Row, read_rows, write_rows
 

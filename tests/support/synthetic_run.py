@@ -14,7 +14,7 @@ from zarr.codecs import BloscCodec
 
 from bandbridge.catalogue.datasets import load_nomenclature
 from bandbridge.ingest.readers import Rejected
-from bandbridge.reporting.tables.all import read_curves
+from bandbridge.reporting.tables.curves import read_curves
 from bandbridge.scoring.curve import Point
 from bandbridge.scoring.rows import Row, read_rows, write_rows
 from bandbridge.store.dataset import Store

@@ -8,7 +8,7 @@ import yaml
 from bandbridge.base import script as job
 from bandbridge.base.files import checksum, whole_file
 from bandbridge.reporting.page.write import RunFiles, write_report
-from bandbridge.reporting.tables.all import read_curves
+from bandbridge.reporting.tables.curves import read_curves
 from bandbridge.reporting.tables.formats import table_files
 from bandbridge.scoring.rows import read_rows
 

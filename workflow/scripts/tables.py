@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from bandbridge.base import script as job
-from bandbridge.reporting.tables.all import all_tables, read_curves
+from bandbridge.reporting.tables.all import all_tables
+from bandbridge.reporting.tables.curves import read_curves
 from bandbridge.reporting.tables.formats import write_tables
 from bandbridge.scoring.rows import read_rows
 

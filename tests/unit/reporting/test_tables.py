@@ -10,10 +10,11 @@ import pytest
 from small_store import load_script
 from synthetic_run import ALPHAS, SCENE, SELECTED, make_run
 
-from bandbridge.reporting.tables.all import all_tables, main_metric, number, shown_models
+from bandbridge.reporting.tables.all import all_tables
 from bandbridge.reporting.tables.formats import to_csv, to_markdown, write_table
 from bandbridge.reporting.tables.latex import latex_escape, to_latex
-from bandbridge.reporting.tables.model import titles_of_class_lists
+from bandbridge.reporting.tables.model import main_metric, number, titles_of_class_lists
+from bandbridge.reporting.tables.view import shown_models
 from bandbridge.scoring.rows import LEFT_OUT, read_rows
 
 

@@ -8,7 +8,8 @@ import pytest
 from full_rows import SELECTED, frame, full_curve, full_rows, score, zero_shot_score
 
 from bandbridge.base.errors import UserError
-from bandbridge.reporting.tables.all import ablation_facts, all_tables
+from bandbridge.config.students_in_words import ablation_facts
+from bandbridge.reporting.tables.all import all_tables
 from bandbridge.reporting.tables.formats import to_csv, to_markdown
 
 TABLES = (

@@ -11,8 +11,9 @@ from synthetic_run import make_run
 from bandbridge.reporting.compare.runs import compare_runs
 from bandbridge.reporting.compare.seed_tables import seed_tables
 from bandbridge.reporting.compare.seeds import recipes_of
-from bandbridge.reporting.tables.all import Cell, Column, Line, Table, all_tables
+from bandbridge.reporting.tables.all import all_tables
 from bandbridge.reporting.tables.latex import FIT, to_latex
+from bandbridge.reporting.tables.model import Cell, Column, Line, Table
 
 FACTS = {
     "all-bands": {"Loss": "MSE + 0.05 labels", "Bands": "13 bands"},

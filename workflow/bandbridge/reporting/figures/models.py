@@ -32,7 +32,7 @@ from bandbridge.reporting.figures.parts import (
     zoom,
 )
 from bandbridge.reporting.figures.style import FULL_WIDTH, MODEL_COLOURS, MODEL_MARKERS
-from bandbridge.reporting.tables.all import number
+from bandbridge.reporting.tables.model import number
 
 # With at most this many classes, the cells of a confusion matrix show their numbers.
 MOST_NUMBERED = 12

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bandbridge.base.alphas import alpha_name
+from bandbridge.catalogue.titles import short_title
 from bandbridge.reporting.figures.parts import (
     PERCENT,
     PLAIN,
@@ -35,7 +36,8 @@ from bandbridge.reporting.figures.parts import (
     zoom,
 )
 from bandbridge.reporting.figures.style import DASHED, FULL_WIDTH, MODEL_COLOURS, MOST_STEPS, SOLID, SPLIT_NAMES, WIDTH
-from bandbridge.reporting.tables.all import Curve, metric_name, short_title
+from bandbridge.reporting.tables.curves import Curve
+from bandbridge.reporting.tables.model import metric_name
 
 # (task, split, alpha) -> the ends of an interval, 0..1; the task is 'patching' or 'supported'.
 Intervals = Mapping[tuple[str, str, float], tuple[float, float]]

@@ -10,12 +10,13 @@ import pandas as pd
 from bandbridge.base.alphas import alpha_name
 from bandbridge.base.checksums import open_verified
 from bandbridge.base.paths import EncoderName
+from bandbridge.catalogue.titles import short_title
 from bandbridge.config.lines import lines, model_at, nomenclature_of, tasks
 from bandbridge.reporting.figures import run as plots
 from bandbridge.reporting.figures.drawing import Album, Plot
 from bandbridge.reporting.figures.run import Intervals
-from bandbridge.reporting.tables.all import Curve, main_metric, short_title
-from bandbridge.reporting.tables.model import percent
+from bandbridge.reporting.tables.curves import Curve
+from bandbridge.reporting.tables.model import main_metric, percent
 
 
 def short_titles(datasets: str) -> str:

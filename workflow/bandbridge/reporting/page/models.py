@@ -11,15 +11,9 @@ from bandbridge.config.lines import tasks
 from bandbridge.reporting.figures import models as plots_models
 from bandbridge.reporting.figures.drawing import NOTHING, Album, Plot
 from bandbridge.reporting.figures.style import MODEL_COLOURS, MOST_CLASSES
-from bandbridge.reporting.tables.all import (
-    PER_CLASS,
-    Curve,
-    headline,
-    metric_name,
-    number,
-    shown_models,
-)
-from bandbridge.reporting.tables.model import rank_value, titles_of_class_lists
+from bandbridge.reporting.tables.curves import Curve
+from bandbridge.reporting.tables.model import PER_CLASS, metric_name, number, rank_value, titles_of_class_lists
+from bandbridge.reporting.tables.view import headline, shown_models
 
 MOST_CONFUSIONS = 12
 TO = " -> "

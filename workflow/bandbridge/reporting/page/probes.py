@@ -5,11 +5,13 @@ from typing import Any
 
 import pandas as pd
 
+from bandbridge.catalogue.titles import short_title
 from bandbridge.reporting.figures import models as plots_models
 from bandbridge.reporting.figures.drawing import Album, Plot
 from bandbridge.reporting.page.models import drawn_models, prompts_of_tasks
-from bandbridge.reporting.tables.all import Curve, headline, metric_name, short_title, shown_models
-from bandbridge.reporting.tables.model import percent, titles_of_class_lists
+from bandbridge.reporting.tables.curves import Curve
+from bandbridge.reporting.tables.model import metric_name, percent, titles_of_class_lists
+from bandbridge.reporting.tables.view import headline, shown_models
 
 MOST_MODELS = 24
 PROBED = ("zero-shot", "knn", "linear-probe")

@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 
 from bandbridge.base.files import read_json
+from bandbridge.catalogue.titles import short_title
 from bandbridge.reporting.figures import space as plots_space
 from bandbridge.reporting.figures.drawing import Album, Plot
-from bandbridge.reporting.tables.all import short_title
 from bandbridge.reporting.tables.model import rank_value
 
 # Images make the page large: it shows at most this many galleries, those of the best students, and bytes.

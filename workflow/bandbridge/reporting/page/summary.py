@@ -9,10 +9,12 @@ import pandas as pd
 from bandbridge.base.alphas import alpha_name
 from bandbridge.base.paths import zero_shot
 from bandbridge.catalogue.text_towers import load_text_tower
+from bandbridge.catalogue.titles import dataset_title, short_title
 from bandbridge.config.lines import final_lines, lines, model_at, nomenclature_of, tasks
 from bandbridge.config.networks import clips, locked_tower, students, uses_scratch
-from bandbridge.reporting.tables.all import Curve, dataset_title, headline, metric_name, number, short_title
-from bandbridge.reporting.tables.model import SIGNIFICANT, percent, rank_value
+from bandbridge.reporting.tables.curves import Curve
+from bandbridge.reporting.tables.model import SIGNIFICANT, metric_name, number, percent, rank_value
+from bandbridge.reporting.tables.view import headline
 
 OVER_ZERO_SHOT, OVER_PATCHED = "gain", "gain_over_patched"
 MOST_STUDENTS = 6

@@ -20,6 +20,7 @@ from bandbridge.catalogue.text_towers import load_text_tower
 from bandbridge.config.lines import patched_models, tasks
 from bandbridge.config.networks import locked_tower
 from bandbridge.config.scored import open_words
+from bandbridge.config.students_in_words import ablation_facts
 from bandbridge.reporting.figures.drawing import Album, page_json, scripts
 from bandbridge.reporting.figures.style import ON_THE_PAGE
 from bandbridge.reporting.page.curves import paint_plots, remarks, short_titles, training_name, training_plot
@@ -30,7 +31,9 @@ from bandbridge.reporting.page.probes import probe_plots
 from bandbridge.reporting.page.run import Cost, bibtex, cost_plot, costs, provenance, total_cost
 from bandbridge.reporting.page.spaces import galleries, projections
 from bandbridge.reporting.page.summary import key_figures, scratch_note, summary, task_scores, what_was_run
-from bandbridge.reporting.tables.all import Curve, Table, ablation_facts, all_tables
+from bandbridge.reporting.tables.all import all_tables
+from bandbridge.reporting.tables.curves import Curve
+from bandbridge.reporting.tables.model import Table
 from bandbridge.reporting.templates import asset, template
 
 MEDIA_TYPES = {".csv": "text/csv", ".md": "text/markdown", ".tex": "text/x-tex"}

@@ -6,49 +6,21 @@ from typing import Any
 import pandas as pd
 
 from bandbridge.base.alphas import alpha_name
-from bandbridge.catalogue.titles import dataset_title, short_title
-from bandbridge.config.students_in_words import ablation_facts
 from bandbridge.metrics.intervals import FEWEST
-from bandbridge.reporting.tables.curves import Curve, read_curves
+from bandbridge.reporting.tables.curves import Curve
 from bandbridge.reporting.tables.model import (
-    NOTHING,
-    PER_CLASS,
     Cell,
     Column,
     Line,
     Table,
     distinct_titles,
-    main_metric,
-    metric_name,
-    number,
     scaled,
     with_marks_explained,
 )
 from bandbridge.reporting.tables.scores import classification_table, details_table, few_shot_table, linear_probe_table
 from bandbridge.reporting.tables.spaces import gap_table, retrieval_table, text_retrieval_table, words_table
 from bandbridge.reporting.tables.study import Facts, ablations_table, prompts_table
-from bandbridge.reporting.tables.view import View, headline, shown_models
-
-__all__ = [
-    "NOTHING",
-    "PER_CLASS",
-    "Cell",
-    "Column",
-    "Curve",
-    "Line",
-    "Table",
-    "ablation_facts",
-    "all_tables",
-    "dataset_title",
-    "headline",
-    "main_metric",
-    "metric_name",
-    "number",
-    "paint_table",
-    "read_curves",
-    "short_title",
-    "shown_models",
-]
+from bandbridge.reporting.tables.view import View
 
 
 def all_tables(  # noqa: PLR0913 (keyword-only options: the keys of the section `tables`)
