@@ -15,7 +15,7 @@ from bandbridge.reporting.figures.drawing import Album
 from bandbridge.reporting.galleries import NEAREST, QUERIES, Labels, draw_queries, make_gallery, read_labels
 from bandbridge.reporting.page import spaces as report_spaces
 from bandbridge.reporting.page.spaces import galleries, projections
-from bandbridge.reporting.projection import make_projection, principal_axes
+from bandbridge.reporting.projection import make_projection
 from bandbridge.store.dataset import Store
 from bandbridge.store.embeddings import Embeddings
 from bandbridge.store.heads import Head, Words, save_head
@@ -162,17 +162,6 @@ def test_a_gallery_ranks_ties_against_the_query_as_recall_does(store, copies):
 # --- projections -----------------------------------------------------------------------------------------------------
 
 
-def test_principal_axes_are_those_of_the_largest_variance():
-    generator = np.random.default_rng(0)
-    rows = generator.normal(size=(500, 4)) * [0.1, 5, 0.2, 1]
-    _, axes, explained = principal_axes(rows)
-    assert np.abs(axes[0]).argmax() == 1
-    assert np.abs(axes[1]).argmax() == 3
-    assert (axes[np.arange(2), np.abs(axes).argmax(axis=1)] > 0).all()
-    assert explained[0] > explained[1] > 0
-    assert explained.sum() <= 1
-
-
 def test_gaps_are_distances_of_centroids_in_the_space_itself(store):
     n, width = len(store.split("test")), 6
     before = embeddings(store, np.tile(np.eye(width)[0], (n, 1)), "demo-vit@0")
@@ -211,8 +200,8 @@ def test_a_clip_without_students_has_a_gallery_of_names_and_a_projection(tmp_pat
     ((gallery,), _) = galleries([tmp_path / "g.json"], {}, Album())
     assert gallery.images == ()
     assert len(gallery.texts) == 8
-    (space,) = projections([tmp_path / "p.json"], {}, Album())
-    assert {row["series"] for row in json.loads(space.plot.spec)["datasets"]["rows"]} == {"RGB images", "class names"}
+    ((_, space),) = projections([tmp_path / "p.json"], {}, Album())
+    assert {row["series"] for row in json.loads(space.spec)["datasets"]["rows"]} == {"RGB images", "class names"}
 
 
 # --- on the page -----------------------------------------------------------------------------------------------------
@@ -235,8 +224,8 @@ def test_the_page_shows_the_galleries_of_the_best_students_one_of_each_data_set_
     assert len(shown) == left_out == 3
     assert [item.title for item in shown] == ["Demo scene, s2", "Handwritten digits, s2", "Demo scene, s1"]
     assert shown[0].files == tuple(f"figures/gallery-s2-demo-scene.{kind}" for kind in ("pdf", "png", "svg", "csv"))
-    (space,) = projections([projection], {}, Album())
-    assert "RGB images to multispectral images" in space.plot.alt
-    points = [row for row in json.loads(space.plot.spec)["datasets"]["rows"] if row["part"] == "point"]
+    ((_, space),) = projections([projection], {}, Album())
+    assert "RGB images to multispectral images" in space.alt
+    points = [row for row in json.loads(space.spec)["datasets"]["rows"] if row["part"] == "point"]
     assert len(points) == 8 * 3 + 8 * 2
-    assert space.plot.values["distance to RGB images"].notna().all()
+    assert space.values["distance to RGB images"].notna().all()

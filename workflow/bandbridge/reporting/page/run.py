@@ -5,7 +5,7 @@ import platform
 import re
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -72,33 +72,20 @@ def costs(benchmarks: Sequence[Path]) -> list[Cost]:
     jobs = [(stage, *_measured(file)) for folder in benchmarks for stage, file in _by_stage(folder)]
     if not jobs:
         return []
-    frame = pd.DataFrame(jobs, columns=["stage", "seconds", "memory"])
-    stages = [
-        Cost(
-            str(stage),
-            len(group),
-            float(group["seconds"].sum()),
-            float(group["seconds"].max()),
-            None if group["memory"].isna().all() else float(group["memory"].max()),
-        )
-        for stage, group in frame.groupby("stage", sort=False)
-    ]
-    return sorted(stages, key=lambda cost: -cost.seconds)
+    by_stage = pd.DataFrame(jobs, columns=["stage", "seconds", "memory"]).groupby("stage", sort=False)
+    stages = by_stage.agg(
+        jobs=("seconds", "size"), seconds=("seconds", "sum"), longest=("seconds", "max"), memory=("memory", "max")
+    )
+    stages = stages.sort_values("seconds", ascending=False, kind="stable").astype({"memory": object})
+    return [Cost(*stage) for stage in stages.where(stages.notna(), None).itertuples()]
 
 
 def cost_plot(stages: Sequence[Cost], album: Album) -> Plot | None:
     """Time and memory of each stage as a figure; None for fewer than two stages."""
     if len(stages) < 2:
         return None
-    frame = pd.DataFrame(
-        {
-            "stage": [cost.stage for cost in stages],
-            "jobs": [cost.jobs for cost in stages],
-            "seconds": [cost.seconds for cost in stages],
-            "longest_seconds": [cost.longest for cost in stages],
-            "peak_megabytes": [cost.memory for cost in stages],
-        }
-    ).astype({"peak_megabytes": float})
+    frame = pd.DataFrame(map(asdict, stages)).astype({"memory": float})
+    frame = frame.rename(columns={"longest": "longest_seconds", "memory": "peak_megabytes"})
     by_stage = frame.set_index("stage")
     chart = plots.stage_costs(by_stage["seconds"], by_stage["peak_megabytes"])
     caption = "Total time of each stage's jobs, and the peak memory of one of them; both axes are logarithmic."

@@ -60,14 +60,6 @@ class Gallery:
     files: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Projection:
-    """A chart of the space before and after."""
-
-    title: str
-    plot: Plot
-
-
 def galleries(paths: Sequence[Path], scores: Mapping[str, float], album: Album) -> tuple[list[Gallery], int]:
     """Choose the galleries that the page shows.
 
@@ -103,13 +95,14 @@ def _gallery(content: Mapping[str, Any], album: Album) -> Gallery:
     def hit(entry: Mapping[str, Any]) -> Hit:
         name = entry["id"]
         labels = tuple(content["labels"].get(name, ()))
-        return Hit(content["pictures"][name], name, labels, entry["right"], entry.get("own", False), entry["cosine"])
+        own, cosine = entry.get("own", False), entry.get("cosine")
+        return Hit(content["pictures"][name], name, labels, entry.get("right"), own, cosine)
 
     images = tuple(
         Row(
             f"Query: {', '.join(content['labels'].get(query['id'], ()))}",
             f"its counterpart is at rank {query['rank']:,} of {content['samples']:,}",
-            Hit(content["pictures"][query["id"]], query["id"], tuple(content["labels"].get(query["id"], ())), None),
+            hit(query),
             tuple(map(hit, query["hits"])),
         )
         for query in content["images"]
@@ -169,14 +162,14 @@ def _short(hit: Hit) -> str:
     return (label if len(label) <= room else f"{label[: room - 1]}…") + others
 
 
-def projections(paths: Sequence[Path], scores: Mapping[str, float], album: Album) -> list[Projection]:
-    """The figures of the embedding space, those of the best students; arguments as for `galleries`."""
+def projections(paths: Sequence[Path], scores: Mapping[str, float], album: Album) -> list[tuple[str, Plot]]:
+    """Titles and figures of the embedding space, those of the best students; arguments as for `galleries`."""
     contents = [read_json(path) for path in paths]
     contents.sort(key=lambda one: -scores.get(one["student"] or one["patched"], -1.0))
     return [_projection(one, album) for one in contents[:MOST_PROJECTIONS]]
 
 
-def _projection(content: Mapping[str, Any], album: Album) -> Projection:
+def _projection(content: Mapping[str, Any], album: Album) -> tuple[str, Plot]:
     panels = {
         f"Before: {content['zero_shot']}": content["before"],
         f"After: {' and '.join(filter(None, [content['patched'], content['student']]))}": content["after"],
@@ -210,4 +203,4 @@ def _projection(content: Mapping[str, Any], album: Album) -> Projection:
     title = ", ".join(filter(None, [short_title(content["dataset"]), content["student"] or content["patched"]]))
     name = f"projection-{content['student'] or content['patched']}-{content['dataset']}"
     chart = plots_space.projection(panels, content["explained"])
-    return Projection(title, album.plot(chart, name, caption, alt, data, listed))
+    return title, album.plot(chart, name, caption, alt, data, listed)

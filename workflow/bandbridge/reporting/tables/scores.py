@@ -118,19 +118,13 @@ def details_table(view: View) -> Table:
     }
     beside = rows["metric"] != rows["dataset"].map(headlines)
     rows = rows[(rows["split"] == "test") & rows["metric"].isin(DETAILS) & beside]
-    names = view.of(rows)
     measured = set(rows["metric"])
     columns = tuple(
         Column("", label, metric, smaller_is_better=metric == "ece", decimals=view.decimals)
         for metric, label in DETAILS.items()
         if metric in measured
     )
-    lines: list[Line] = []
-    for (dataset, nomenclature, prompts), group in grouped(rows, "dataset", "nomenclature", "prompts").items():
-        scored = set(group["encoder"])
-        encoders = [encoder for encoder in names if encoder in scored]
-        texts = [(names[encoder], view.titles[dataset], nomenclature, prompts) for encoder in encoders]
-        lines += grid_lines(group, encoders, columns, texts)
+    lines = lines_of_models(view, rows, columns)
     return Table(
         "details",
         "Zero-shot classification by other metrics than the headline, in %, on the test splits: accuracy of the "
@@ -205,15 +199,24 @@ def score_cells(scores: Scores, encoders: Sequence[str]) -> list[Cell]:
     return cells
 
 
-def grid_lines(
-    rows: pd.DataFrame, encoders: Sequence[str], columns: Sequence[Column], texts: Sequence[tuple[str, ...]]
-) -> list[Line]:
-    """One row per encoder with the columns' metrics in percent, the best of each in bold."""
-    values = {(row["encoder"], row["metric"]): score_cell(row) for row in rows.to_dict("records")}
-    grid = [
-        with_best([values.get((encoder, column.key), Cell()) for encoder in encoders], column) for column in columns
-    ]
-    return [Line(text, tuple(cells[index] for cells in grid)) for index, text in enumerate(texts)]
+def lines_of_models(view: View, rows: pd.DataFrame, columns: Sequence[Column], *further: str) -> list[Line]:
+    """One row per model, data set, class list and prompt set, and what `further` columns of `rows` tell apart.
+
+    The best is bold among those with the same data set, class list and prompts.
+    """
+    rows = rows[rows["metric"].isin([column.key for column in columns])]
+    keys = ("dataset", "nomenclature", "prompts")
+    lines: list[Line] = []
+    for together in grouped(rows, *keys).values():
+        models = []
+        for (dataset, *others), scored in grouped(together, *keys, *further).items():
+            of_encoder = grouped(scored, "encoder")
+            for encoder, name in view.of(scored).items():
+                cells = {row["metric"]: score_cell(row) for row in of_encoder[encoder,].to_dict("records")}
+                models.append(((name, view.titles[dataset], *others), cells))
+        grid = [with_best([cells.get(column.key, Cell()) for _, cells in models], column) for column in columns]
+        lines += [Line(texts, tuple(cells[index] for cells in grid)) for index, (texts, _) in enumerate(models)]
+    return lines
 
 
 def model_table(

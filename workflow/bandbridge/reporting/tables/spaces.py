@@ -15,7 +15,6 @@ from bandbridge.reporting.tables.model import (
     metric_name,
     modality_name,
     scaled,
-    score_cell,
     with_best,
 )
 from bandbridge.reporting.tables.quotes import (
@@ -25,7 +24,7 @@ from bandbridge.reporting.tables.quotes import (
     quotes_by_place,
     shown_figures,
 )
-from bandbridge.reporting.tables.scores import Scores, model_table
+from bandbridge.reporting.tables.scores import Scores, lines_of_models, model_table
 from bandbridge.reporting.tables.view import View, distinct, grouped, sample_counts
 
 RANKED = {"recall@": "Recall, %", "precision@": "Precision, %", "label_map@": "Shared labels, %"}
@@ -77,7 +76,8 @@ def text_retrieval_table(view: View) -> Table:
     columns = _ranked_columns(rows, view.decimals)
     if "map" in set(rows["metric"]):
         columns.append(Column("", "mAP, %", "map", decimals=view.decimals))
-    lines = _ranked_lines(view, rows, columns, ("dataset", "nomenclature", "prompts", "modality"), together=3)
+    directed = rows.assign(modality=rows["modality"].map(modality_name))
+    lines = lines_of_models(view, directed, columns, "modality")
     caption = (
         "Retrieval of images by text: each class's prompts are a query, and the images of the test split that carry "
         "the class are relevant. Recall is their share within the k nearest; means over classes."
@@ -150,33 +150,6 @@ def _ranked_columns(rows: pd.DataFrame, decimals: int) -> list[Column]:
             key=lambda metric: int(metric.partition("@")[2]),
         )
     ]
-
-
-def _ranked_lines(
-    view: View, rows: pd.DataFrame, columns: Sequence[Column], keys: tuple[str, ...], together: int = 2
-) -> list[Line]:
-    """One row per model in each group of `keys`; the best is bold among those that share the first `together` keys."""
-    names = view.of(rows)
-    values = {
-        (*(row[key] for key in keys), row["encoder"], row["metric"]): score_cell(row) for row in rows.to_dict("records")
-    }
-    lines: list[Line] = []
-    for group in distinct(rows, *keys[:together]):
-        ends = [key for key in distinct(rows, *keys) if key[:together] == group]
-        scored = [
-            (encoder, end)
-            for end in ends
-            for encoder in names
-            if any((*end, encoder, column.key) in values for column in columns)
-        ]
-        grid = [
-            with_best([values.get((*end, encoder, column.key), Cell()) for encoder, end in scored], column)
-            for column in columns
-        ]
-        for index, (encoder, end) in enumerate(scored):
-            texts = (names[encoder], view.titles[end[0]], *end[1:-1], modality_name(end[-1]))
-            lines.append(Line(texts, tuple(cells[index] for cells in grid)))
-    return lines
 
 
 def gap_table(view: View, published: bool = True) -> Table:
