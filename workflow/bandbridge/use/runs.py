@@ -2,8 +2,7 @@
 
 import csv
 from collections.abc import Mapping
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from bandbridge.base.alphas import alpha_name
 from bandbridge.base.checksums import open_verified
 from bandbridge.base.errors import UserError
 from bandbridge.base.files import read_json
+from bandbridge.base.packages import installed_versions
 from bandbridge.catalogue.datasets import prompt_set
 from bandbridge.config.lines import align_task, lines, nomenclature_of
 from bandbridge.config.networks import students
@@ -122,7 +122,7 @@ def describe(model: RunModel, facts: Mapping[str, Any], settings: Mapping[str, A
         bands=tuple(facts.get("bands", ())),
         clip=facts.get("clip"),
         precision=facts.get("precision"),
-        versions={"bandbridge": __version__, **_software()},
+        versions={"bandbridge": __version__, **installed_versions(*SOFTWARE)},
     )
     if settings is None:
         return card
@@ -225,7 +225,7 @@ def _calibration(run: Path, encoder: str, store: Store, task: Mapping[str, Any],
         return None
     cosines = unit_rows(embeddings.embedding[np.array(rows, int)]) @ head.weights.T
     fitted = cached_fit(cosines, samples.labels, store.label_kind, store.attrs["dataset"], "val")
-    return None if fitted is None else fitted.as_json()
+    return None if fitted is None else asdict(fitted)
 
 
 def _scores(run: Path, encoder: str) -> list[dict[str, Any]]:
@@ -246,13 +246,3 @@ def _number(cell: str) -> str | float | None:
         return float(cell) if cell else None
     except ValueError:
         return cell.lstrip("'")
-
-
-def _software() -> dict[str, str]:
-    versions = {}
-    for name in SOFTWARE:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return versions

@@ -5,7 +5,6 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from bandbridge.base.errors import UserError
 from bandbridge.base.files import checksum
+from bandbridge.base.packages import installed_versions
 from bandbridge.config.clip_support import CONFIG_FILE
 from bandbridge.models.clip import Clip, fetch_clip, load_clip
 from bandbridge.models.text_heads import text_head
@@ -67,7 +67,7 @@ class TextSide:
             "sentences": [list(group) for group in groups],
             "dim": dim,
             "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-            "versions": {name: _version(name) for name in LIBRARIES},
+            "versions": installed_versions(*LIBRARIES),
         }
         return cached("words", key, lambda: {"vectors": text_head(clip(), groups)})["vectors"]
 
@@ -121,10 +121,3 @@ def _digest(folder: Path) -> str:
         if path.is_file() and not path.name.startswith("."):
             digest.update(f"{path.relative_to(folder).as_posix()}\0{checksum(path)}\0".encode(errors="surrogateescape"))
     return digest.hexdigest()
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None

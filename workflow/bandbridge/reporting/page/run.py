@@ -7,7 +7,6 @@ import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import yaml
 
 from bandbridge import __version__
 from bandbridge.base.locations import WORKFLOW
+from bandbridge.base.packages import installed_versions
 from bandbridge.base.progress import duration
 from bandbridge.reporting.figures import run as plots
 from bandbridge.reporting.figures.drawing import NOTHING, Album, Plot
@@ -144,7 +144,7 @@ def provenance(config: Mapping[str, Any], checksums: Mapping[str, str]) -> Prove
     # Snakemake's configuration has types of its own; JSON turns them into plain ones.
     plain = json.loads(json.dumps(config))
     text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=100)
-    return Provenance(facts, _versions(), dict(checksums), text)
+    return Provenance(facts, installed_versions(*PACKAGES), dict(checksums), text)
 
 
 def git_commit() -> str:
@@ -162,16 +162,6 @@ def git_commit() -> str:
 def _git(root: Path, *arguments: str) -> str:
     command = ["git", "-C", str(root), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
-
-
-def _versions() -> dict[str, str]:
-    versions = {}
-    for package in PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return versions
 
 
 # --- references ------------------------------------------------------------------------------------------------------

@@ -1,0 +1,16 @@
+"""Versions of installed packages."""
+
+from importlib.metadata import PackageNotFoundError, version
+
+
+def installed_version(name: str) -> str | None:
+    """A package's version; None if it is not installed."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def installed_versions(*names: str) -> dict[str, str]:
+    """Package -> version, of those that are installed."""
+    return {name: found for name in names if (found := installed_version(name)) is not None}
