@@ -181,7 +181,7 @@ def test_torch_for_cpus_needs_no_cuda_libraries(tmp_path: Path, monkeypatch: pyt
     lock = tmp_path / "lock"
     lock.write_text("torch==2.14.1\nnvidia-cublas==13\ncuda-toolkit==13\ntriton==3\n")
     installed = {"torch": "2.14.1+cpu"}
-    monkeypatch.setattr(doctor_machine, "_version", installed.get)
+    monkeypatch.setattr(doctor_machine, "installed_version", installed.get)
     assert [check.result for check in doctor_machine.packages(lock)] == ["all 1 at the locked versions"]
     installed["torch"] = "2.14.1"
     assert states(doctor_machine.packages(lock)) == [MISSING]

@@ -107,17 +107,20 @@ def _section(about: str, rows: list[list[str]]) -> str:
     return f"{about}\n\n{_table(head, rows)}" if about else _table(head, rows)
 
 
-def _position(config: Mapping[str, Any], path: str) -> tuple[int, ...]:
-    """Where a key stands in config.yaml, level by level; keys that are not there come last."""
-    place: list[int] = []
+def _walk(config: Mapping[str, Any], path: str) -> Iterator[tuple[str, list[str], Any]]:
+    """Level by level of config.yaml: a key ('<name>' is the first one, a list its first item), all keys, its value."""
     value: Any = config
     for name in path.split("."):
         value = value[0] if isinstance(value, list) and value else value
         names = list(value) if isinstance(value, Mapping) else []
         name = names[0] if name == "<name>" and names else name
-        place.append(names.index(name) if name in names else len(names))
         value = value[name] if name in names else None
-    return tuple(place)
+        yield name, names, value
+
+
+def _position(config: Mapping[str, Any], path: str) -> tuple[int, ...]:
+    """Where a key stands in config.yaml, level by level; keys that are not there come last."""
+    return tuple(names.index(name) if name in names else len(names) for name, names, _ in _walk(config, path))
 
 
 # --- the schema -------------------------------------------------------------------------------------------------------
@@ -256,19 +259,11 @@ def row(key: Key, config: Mapping[str, Any], comments: Comments) -> list[str]:
 
 
 def look_up(config: Mapping[str, Any], path: str) -> tuple[str, Any]:
-    """The path in config.yaml ('<name>' is its first entry, a list its first item) and the value; '' where absent."""
-    place: list[str] = []
-    value: Any = config
-    for name in path.split("."):
-        value = value[0] if isinstance(value, list) and value else value
-        if not isinstance(value, Mapping) or not value:
-            return "", None
-        name = next(iter(value)) if name == "<name>" else name
-        if name not in value:
-            return "", None
-        place.append(name)
-        value = value[name]
-    return ".".join(place), value
+    """The path in config.yaml and the value; '' where absent."""
+    steps = list(_walk(config, path))
+    if not all(name in names for name, names, _ in steps):
+        return "", None
+    return ".".join(name for name, _, _ in steps), steps[-1][2]
 
 
 def _value(value: Any) -> str:

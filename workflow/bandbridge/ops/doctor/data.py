@@ -8,15 +8,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+import requests
 
 from bandbridge.base.paths import Paths
 from bandbridge.base.untrusted import whole_number
@@ -26,8 +25,9 @@ from bandbridge.config.missing_weights import absent_checkpoints
 from bandbridge.config.networks import clips, locked_tower
 from bandbridge.config.run import Run
 from bandbridge.ingest.archives import is_archive, locate
+from bandbridge.ingest.connections import TimedSession
 from bandbridge.ingest.fetch import missing_manual, needed
-from bandbridge.ops.doctor.machine import GB, MISSING, NOTE, OK, SECONDS, Check, Checks
+from bandbridge.ops.doctor.machine import GB, MISSING, NOTE, OK, SECONDS, Check, Checks, at_once
 
 REQUEST_SECONDS = 4.0
 MOST_REQUESTS = 24
@@ -175,45 +175,23 @@ def _hub() -> str:
 # --- the network ------------------------------------------------------------------------------------------------------
 
 
-def ask_servers(addresses: Iterable[str]) -> dict[str, int | str | None]:
+def ask_servers(addresses: Collection[str]) -> dict[str, int | str | None]:
     """Per address: the size that its server states, None if it states none, or the reason why it does not answer."""
-    answers: dict[str, int | str | None] = {}
-
-    def ask(address: str) -> None:
-        answers[address] = _head(address)
-
-    running = [threading.Thread(target=ask, args=(address,), daemon=True) for address in dict.fromkeys(addresses)]
-    for thread in running:
-        thread.start()
-    end = time.monotonic() + SECONDS - 1
-    for thread in running:
-        thread.join(max(0.0, end - time.monotonic()))
+    answers = at_once({address: partial(_head, address) for address in addresses}, SECONDS - 1)
     return {address: answers.get(address, "no answer in time") for address in addresses}
 
 
-class _StillHead(urllib.request.HTTPRedirectHandler):
-    """Keeps the method HEAD on redirects; Python 3.11 would fetch the file."""
-
-    def redirect_request(self, *args: Any) -> urllib.request.Request | None:
-        request = super().redirect_request(*args)
-        if request is not None:
-            if request.type not in ("https", args[0].type):
-                raise urllib.error.URLError(f"it leads to {request.type}")
-            request.method = "HEAD"
-        return request
-
-
 def _head(address: str) -> int | str | None:
-    request = urllib.request.Request(address, method="HEAD", headers={"User-Agent": "BandBridge"})
     try:
-        with urllib.request.build_opener(_StillHead).open(request, timeout=REQUEST_SECONDS) as response:
-            return whole_number(response.headers.get("Content-Length", ""))
-    except urllib.error.HTTPError:
-        return None  # the server answers; some refuse HEAD requests
-    except urllib.error.URLError as error:
-        return str(error.reason)
-    except (OSError, ValueError) as error:
-        return str(error) or type(error).__name__
+        with TimedSession(lambda: 0) as session:
+            answer = session.head(address, allow_redirects=True, timeout=REQUEST_SECONDS)
+    except requests.RequestException as error:
+        cause: BaseException = error
+        while cause.__context__ is not None:  # what the libraries have wrapped
+            cause = cause.__context__
+        return str(cause) or type(cause).__name__
+    # A server that refuses HEAD requests answers as well.
+    return whole_number(answer.headers.get("Content-Length", "")) if answer.ok else None
 
 
 def _network(addresses: Sequence[str], answers: Mapping[str, int | str | None]) -> Checks:

@@ -126,8 +126,9 @@ def _student(run: Run, student: str) -> float:
     return student_network(run.student(student)).operations
 
 
-def estimated(config: Mapping[str, Any], gpu: str = DEFAULT_GPU) -> Checks:
+def estimated(config: Mapping[str, Any], gpu: str | None = None) -> Checks:
     """The estimate as two lines."""
+    gpu = gpu or DEFAULT_GPU
     if gpu not in GPUS:
         yield Check(NOTE, "time", f"the peak of '{gpu}' is not known", f"Known are {', '.join(GPUS)}")
         return

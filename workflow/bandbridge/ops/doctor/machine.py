@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+import time
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from bandbridge.base.packages import installed_version
 from bandbridge.base.untrusted import whole_number
 
+K = TypeVar("K", bound=Hashable)
+T = TypeVar("T")
 PYTHONS = ((3, 11), (3, 14))  # the oldest and the newest that BandBridge runs on
 OK, NOTE, MISSING = "ok", "note", "missing"
 SECONDS = 8.0  # time limit of what may hang
@@ -58,6 +62,23 @@ class Check:
 Checks = Iterator[Check]
 
 
+def at_once(calls: Mapping[K, Callable[[], T]], seconds: float) -> dict[K, T]:
+    """The results of calls that run at the same time, of those that end within some seconds."""
+    answers: dict[K, T] = {}
+
+    def ask(key: K, call: Callable[[], T]) -> None:
+        answers[key] = call()
+
+    # Threads that hang in the network must not keep the process from ending.
+    running = [threading.Thread(target=ask, args=item, daemon=True) for item in calls.items()]
+    for thread in running:
+        thread.start()
+    end = time.monotonic() + seconds
+    for thread in running:
+        thread.join(max(0.0, end - time.monotonic()))
+    return dict(answers)
+
+
 def python(version: tuple[int, ...] = sys.version_info[:3]) -> Checks:
     """Whether BandBridge supports this version of Python."""
     interpreter = f"{'.'.join(map(str, version))} ({sys.executable})"
@@ -75,9 +96,9 @@ def packages(lock: Path) -> Checks:
         yield Check(NOTE, "packages", "installed without a clone: there is no lock file to compare them with")
         return
     pins = dict(locked(lock))
-    if (_version("torch") or "").endswith("+cpu"):
+    if (installed_version("torch") or "").endswith("+cpu"):
         pins = {name: version for name, version in pins.items() if not name.startswith(FOR_GPUS)}
-    installed = {name: _version(name) for name in pins}
+    installed = {name: installed_version(name) for name in pins}
     absent = [name for name, version in installed.items() if version is None]
     other = [
         f"{name} {version} (locked: {pins[name]})"
@@ -116,13 +137,6 @@ def _applies(marker: str) -> bool:
         # Without `packaging` nothing is installed, so it is enough to recognise the pins of other systems.
         return "!= 'linux'" not in marker and "== 'win32'" not in marker and "== 'darwin'" not in marker
     return Marker(marker).evaluate()
-
-
-def _version(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def _differs(installed: str | None, pinned: str) -> bool:

@@ -7,14 +7,14 @@ fails is reported as a line.
 from __future__ import annotations
 
 import argparse
-import threading
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from bandbridge.ops.doctor import machine as doctor_machine
-from bandbridge.ops.doctor.machine import MISSING, NOTE, OK, SECONDS, Check, Checks
+from bandbridge.ops.doctor.machine import MISSING, NOTE, OK, SECONDS, Check, Checks, at_once
 
 ROOT = Path(__file__).resolve().parents[4]
 
@@ -44,30 +44,23 @@ def diagnose(
     ]
     if config is not None:
         checks += [
-            ("data", lambda: data(config)),
-            ("folders", lambda: folders(config)),
-            ("time", lambda: times(config, gpu)),
+            ("data", lambda: late("data").data(config)),
+            ("folders", lambda: late("data").folders(config)),
+            ("time", lambda: late("estimate").estimated(config, gpu)),
         ]
     return [check for what, ask in together(checks) for check in ask]
 
 
 def together(checks: Sequence[tuple[str, Callable[[], Iterable[Check]]]]) -> list[tuple[str, list[Check]]]:
     """The results of checks that run at the same time, in order; one that fails or takes too long is a note."""
-    answers: dict[int, list[Check]] = {}
 
-    def ask(number: int, what: str, check: Callable[[], Iterable[Check]]) -> None:
+    def ask(what: str, check: Callable[[], Iterable[Check]]) -> list[Check]:
         try:
-            answers[number] = list(check())
+            return list(check())
         except Exception as error:
-            answers[number] = [Check(NOTE, what, f"could not be checked ({type(error).__name__}: {error})")]
+            return [Check(NOTE, what, f"could not be checked ({type(error).__name__}: {error})")]
 
-    # Threads that hang in the network must not keep the process from ending.
-    running = [threading.Thread(target=ask, args=(number, *check), daemon=True) for number, check in enumerate(checks)]
-    for thread in running:
-        thread.start()
-    end = time.monotonic() + SECONDS + 1
-    for thread in running:
-        thread.join(max(0.0, end - time.monotonic()))
+    answers = at_once({number: partial(ask, *check) for number, check in enumerate(checks)}, SECONDS + 1)
     late = "took too long to check"
     return [(what, answers.get(number, [Check(NOTE, what, late)])) for number, (what, _) in enumerate(checks)]
 
@@ -90,25 +83,9 @@ def read_configuration(files: Sequence[Path]) -> tuple[dict[str, Any] | None, li
         return None, str(error).splitlines()
 
 
-def data(config: Mapping[str, Any]) -> Iterable[Check]:
-    """`doctor.data.data`, imported when it is called."""
-    from bandbridge.ops.doctor import data as doctor_data
-
-    return doctor_data.data(config)
-
-
-def folders(config: Mapping[str, Any]) -> Iterable[Check]:
-    """`doctor.data.folders`, imported when it is called."""
-    from bandbridge.ops.doctor import data as doctor_data
-
-    return doctor_data.folders(config)
-
-
-def times(config: Mapping[str, Any], gpu: str | None = None) -> Iterable[Check]:
-    """`doctor.estimate.estimated`, imported when it is called."""
-    from bandbridge.ops.doctor import estimate
-
-    return estimate.estimated(config, gpu or estimate.DEFAULT_GPU)
+def late(module: str) -> Any:
+    """A module of this package that needs others to be installed, imported when it is called for."""
+    return import_module(f"bandbridge.ops.doctor.{module}")
 
 
 def configuration(config: Mapping[str, Any] | None, faults: Sequence[str]) -> Checks:
