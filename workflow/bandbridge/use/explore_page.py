@@ -1,6 +1,5 @@
 """The page of `bandbridge explore`, by Panel: on the loopback only, and it asks no other host for anything."""
 
-import base64
 import errno
 import secrets
 import signal
@@ -18,12 +17,11 @@ from bokeh.models import ColumnDataSource, DataRange1d, HoverTool, LinearColorMa
 from bokeh.models.annotations import ColorBar
 from bokeh.palettes import Viridis256
 from bokeh.plotting import figure
-from jinja2 import Environment
 
 from bandbridge.base.errors import UserError
 from bandbridge.base.locations import WORKFLOW
 from bandbridge.use.explore import Explored, spectra, wavelengths
-from bandbridge.use.hits import described, thumbnail
+from bandbridge.use.hits import described, shown, template
 from bandbridge.use.search import Hit, Query, all_cosines, best_hits, query_vector
 
 LOOPBACK = "127.0.0.1"
@@ -36,33 +34,6 @@ POLICY = (
 TOPS, TOP = (6, 12, 24, 48), 12
 STRENGTHS, STRENGTH = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0), 0.6  # of the colours over a scene
 CHOSEN, MEAN, REST = "#b64e0c", "#0b62a8", "#7d848b"
-# Text of the user and of files is filled in here, escaped.
-_TEXTS = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-_STATUS = _TEXTS.from_string("""<p style="margin:0.6rem 0;{% if is_error %}color:#a3231f;{% endif %}">{{ text }}</p>""")
-_BEST = _TEXTS.from_string("""
-<style>
-ol { list-style: none; margin: 0; padding: 0; display: grid; gap: 0.8rem }
-ol { grid-template-columns: repeat(auto-fill, minmax(10rem, 1fr)); font-size: 0.875rem; line-height: 1.4 }
-li { border: 1px solid #d8d6cf; border-radius: 6px; padding: 0.5rem; overflow-wrap: anywhere; background: #fff }
-img { width: 100%; max-width: 160px; image-rendering: pixelated; display: block; margin-bottom: 0.3rem }
-small { color: #5c636a; display: block; font-size: 0.8125rem }
-</style>
-<ol>
-{% for hit in hits %}
-<li>
-{% if hit.image %}
-<img src="data:image/png;base64,{{ hit.image }}" alt="Place {{ hit.rank }}">
-{% else %}
-<small>{{ hit.remark }}</small>
-{% endif %}
-<strong>{{ hit.rank }}</strong> · cosine {{ "%.3f" | format(hit.cosine) }}
-<small>{{ hit.sample or hit.place }}</small>
-{% if hit.lat is not none %}
-<small>{{ "%.5f" | format(hit.lat) }}, {{ "%.5f" | format(hit.lon) }}</small>
-{% endif %}
-</li>
-{% endfor %}
-</ol>""")
 
 
 def serve(explored: Explored, port: int, opens_browser: bool) -> None:
@@ -111,6 +82,11 @@ def serve(explored: Explored, port: int, opens_browser: bool) -> None:
     print("Ended.", file=sys.stderr)
 
 
+def _part(name: str, *values: Any) -> str:
+    """A part of the page, in which the text of the user and of files is escaped."""
+    return str(getattr(template("hit_list.html.j2").module, name)(*values))
+
+
 def _free_port() -> int:
     with socket.socket() as free:
         free.bind((LOOPBACK, 0))
@@ -155,7 +131,7 @@ class Page:
         return template
 
     def _say(self, text: str, is_error: bool = False) -> None:
-        self.status.object = _STATUS.render(text=text, is_error=is_error)
+        self.status.object = _part("status", text, is_error)
 
     def _ask(self, _: Any) -> None:
         _later(self._answer)
@@ -173,20 +149,16 @@ class Page:
             return self._say(str(error), is_error=True)
         self.view.show(self.cosines, hits)
         self.spectra.show(hits)
-        self.best.object = _BEST.render(hits=[self._entry(hit) for hit in hits])
+        self.best.object = _part("places", [self._entry(hit) for hit in hits])
         return self._say(f"{query}: cosines from {self.cosines.min():.3f} to {self.cosines.max():.3f}.")
 
     def _entry(self, hit: Hit) -> dict[str, Any]:
-        try:
-            image, remark = base64.b64encode(thumbnail(self.explored.archive, hit.record)).decode(), ""
-        except UserError as error:
-            image, remark = "", str(error)
-        row = described(hit)
-        place = f"row {row['row']}, column {row['col']}"
+        entry = shown(self.explored.archive, hit)
+        place = f"row {entry['row']}, column {entry['col']}"
         if self.explored.overview is None:
             is_whole = self.explored.archive.about["window"] is None
-            place = Path(row["path"]).name + ("" if is_whole else f", {place}")
-        return {**row, "place": place, "image": image, "remark": remark}
+            place = Path(entry["path"]).name + ("" if is_whole else f", {place}")
+        return {**entry, "place": place}
 
     def _tapped(self, row: int) -> None:
         _later(lambda: self._choose(row))

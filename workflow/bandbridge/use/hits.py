@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jinja2 import Environment, FileSystemLoader, Template
 from numpy.typing import NDArray
 
 from bandbridge.base.data_uris import data_uri
 from bandbridge.base.errors import UserError
 from bandbridge.base.files import whole_file
+from bandbridge.base.locations import WORKFLOW
 from bandbridge.catalogue.modalities import Composite
 from bandbridge.catalogue.sensors import composite
 from bandbridge.store.dataset import Store
@@ -31,7 +33,8 @@ PHOTO = Composite(COLOURS, divisor=255.0)  # of 8-bit images
 def write_hits(out: Path, archive: Archive, hits: Sequence[Hit], query: str) -> None:
     """Write hits as .csv, .parquet, .geojson, .gpkg or .html, by the ending of `out`."""
     if out.suffix.lower() == ".html":
-        page = _page(archive, hits, query)
+        entries = [shown(archive, hit) for hit in hits]
+        page = template("hits.html.j2").render(query=query, archive=archive, hits=entries)
         with whole_file(out) as part:
             part.write_text(page, encoding="utf-8")
         return
@@ -136,60 +139,18 @@ def read_sample(path: Path, sample: str) -> tuple[Store, NDArray[Any]]:
     return store, samples.read(rows[:1])[0]
 
 
-def _page(archive: Archive, hits: Sequence[Hit], query: str) -> str:
-    from jinja2 import Environment
-
-    entries = []
-    for hit in hits:
-        try:
-            image = data_uri(thumbnail(archive, hit.record), "image/png")
-            remark = ""
-        except UserError as error:
-            image, remark = "", str(error)
-        entries.append({**described(hit), "image": image, "remark": remark})
-    template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(PAGE)
-    return template.render(query=query, archive=archive, hits=entries)
+def shown(archive: Archive, hit: Hit) -> dict[str, Any]:
+    """What a page shows of a hit: its columns, and its thumbnail as a data URI or a remark on why there is none."""
+    try:
+        image, remark = data_uri(thumbnail(archive, hit.record), "image/png"), ""
+    except UserError as error:
+        image, remark = "", str(error)
+    row = described(hit)
+    place = f"{row['path']}, row {row['row']}, column {row['col']}"
+    return {**row, "place": place, "image": image, "remark": remark}
 
 
-PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{ query }} in {{ archive.path.name }}</title>
-<style>
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem; padding: 0 1rem }
-body { color: #222; background: #fff }
-h1 { font-size: 1.4rem; margin-bottom: 0.2rem }
-ol { list-style: none; padding: 0; display: grid; gap: 1rem }
-ol { grid-template-columns: repeat(auto-fill, minmax(11rem, 1fr)) }
-li { border: 1px solid #ddd; border-radius: 6px; padding: 0.6rem; overflow-wrap: anywhere }
-img { width: 160px; height: auto; max-width: 100%; image-rendering: pixelated; display: block; margin-bottom: 0.4rem }
-small { color: #555; display: block }
-@media (prefers-color-scheme: dark) {
-body { background: #181a1c; color: #e6e6e6 } li { border-color: #444 } small { color: #aaa }
-}
-</style>
-</head>
-<body>
-<h1>{{ query }}</h1>
-<p>{{ hits | length }} of {{ "{:,}".format(archive.rows) }} in {{ archive.path.name }}, by {{ archive.about.name }}.</p>
-<ol>
-{% for hit in hits %}
-<li>
-{% if hit.image %}
-<img src="{{ hit.image }}" alt="Hit {{ hit.rank }}">
-{% else %}
-<p>{{ hit.remark }}</p>
-{% endif %}
-<strong>{{ hit.rank }}</strong> · cosine {{ "%.3f" | format(hit.cosine) }}
-<small>{{ hit.sample or hit.path }}{% if not hit.sample %}, row {{ hit.row }}, column {{ hit.col }}{% endif %}</small>
-{% if hit.lat is not none %}
-<small>{{ "%.5f" | format(hit.lat) }}, {{ "%.5f" | format(hit.lon) }}</small>
-{% endif %}
-</li>
-{% endfor %}
-</ol>
-</body>
-</html>
-"""
+def template(name: str) -> Template:
+    """A template of workflow/report."""
+    loader = FileSystemLoader(WORKFLOW / "report")
+    return Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True).get_template(name)
