@@ -1,7 +1,6 @@
 """Archives of embeddings: GeoParquet that geopandas and DuckDB open."""
 
 import json
-import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from bandbridge.base.errors import UserError
 from bandbridge.base.files import whole_file
 from bandbridge.base.progress import progress
 from bandbridge.use.classify import Summary, described, write_refused
-from bandbridge.use.images import Item, Outline, batches, encode, items, list_images, nothing_left
+from bandbridge.use.images import Item, batches, encode, items, list_images, nothing_left
 from bandbridge.use.model import Model
 from bandbridge.use.one_writer import only_writer
 from bandbridge.use.scenes import Reading
@@ -121,11 +120,14 @@ def embed_images(
 
 
 def _record_batch(schema: pa.Schema, batch: Sequence[Item], embeddings: NDArray[np.float32]) -> pa.RecordBatch:
+    from shapely import Polygon, to_wkb
+
     columns: dict[str, Any] = {name: [] for name in schema.names[:-2]}
     for item in batch:
         for name, value in described(item).items():
             columns[name].append(str(Path(value).absolute()) if name == "path" else value)
-    geometry = pa.array([None if item.outline is None else wkb(item.outline) for item in batch], pa.binary())
+    places = [None if item.outline is None else Polygon(item.outline) for item in batch]
+    geometry = pa.array(to_wkb(np.array(places, object)), pa.binary())
     vectors = pa.FixedSizeListArray.from_arrays(pa.array(embeddings.ravel()), embeddings.shape[1])
     arrays = [pa.array(values, schema.field(name).type) for name, values in columns.items()]
     return pa.RecordBatch.from_arrays([*arrays, geometry, vectors], schema=schema)
@@ -168,12 +170,6 @@ def open_archive(path: Path) -> Archive:
 def absolute(source: str) -> str:
     """MODEL as an absolute path if it is one, so that it is found from any folder."""
     return str(Path(source).absolute()) if Path(source).exists() else source
-
-
-def wkb(outline: Outline) -> bytes:
-    """A polygon of one ring as well-known binary, little endian (OGC 06-103r4)."""
-    points = b"".join(struct.pack("<dd", *point) for point in outline)
-    return struct.pack("<BIII", 1, 3, 1, len(outline)) + points
 
 
 def _schema(dim: int) -> pa.Schema:

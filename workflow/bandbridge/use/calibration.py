@@ -1,7 +1,6 @@
 """Confidence: cosines turned into probabilities, fitted on validation data (Guo et al. 2017)."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -33,22 +32,13 @@ class Calibration:
     split: str
     ece: float
 
-    @classmethod
-    def from_card(cls, content: Mapping[str, Any] | None) -> "Calibration | None":
-        return None if content is None else cls(**content)
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
-
     def probabilities(self, cosines: NDArray[np.float32]) -> NDArray[np.float32]:
         """Probabilities (n, class) from cosines (n, class)."""
+        from scipy.special import expit, softmax
+
         logits = self.scale * np.asarray(cosines, np.float64) + self.bias
-        if self.kind == "sigmoid":
-            return np.exp(-np.logaddexp(0, -logits)).astype(np.float32)
-        logits -= logits.max(axis=1, keepdims=True)
-        powers = np.exp(logits)
-        shares: NDArray[np.float32] = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
-        return shares
+        shares: NDArray[np.float64] = expit(logits) if self.kind == "sigmoid" else softmax(logits, axis=1)
+        return shares.astype(np.float32)
 
 
 def cached_fit(
@@ -88,15 +78,13 @@ def fit(
     if len(values) < FEWEST:
         return None
     from scipy.optimize import minimize, minimize_scalar  # takes half a second
+    from scipy.special import log_softmax
 
     if kind == "single":
         true_class = truth.argmax(axis=1)
 
         def loss(log_scale: float) -> float:
-            logits = np.exp(log_scale) * values
-            top = logits.max(axis=1)
-            total = np.log(np.exp(logits - top[:, None]).sum(axis=1)) + top
-            return float((total - logits[np.arange(len(true_class)), true_class]).mean())
+            return -float(log_softmax(np.exp(log_scale) * values, axis=1)[np.arange(len(values)), true_class].mean())
 
         scale, bias = float(np.exp(minimize_scalar(loss, bounds=(-2.0, 7.0), method="bounded").x)), 0.0
         ece = single_label_ece(true_class, scale * values)

@@ -118,7 +118,7 @@ def info(
     from bandbridge.use.summary import as_json as in_json
     from bandbridge.use.summary import as_text
 
-    loaded = _load(model, "cpu", "float32", 128, text_model, None)
+    loaded = _load(model, device="cpu", precision="float32", text=text_model)
     print(in_json(loaded) if as_json else as_text(loaded))
 
 
@@ -152,7 +152,9 @@ def classify(
     must_be_writable(out, (*TABLES, *MAPS), images)
     if top < 1:
         raise UserError(f"--top is {top}; expected 1 or more.")
-    loaded = _load(model, device, precision, batch_size, text_model, composite)
+    loaded = _load(
+        model, device=device, precision=precision, batch_size=batch_size, text=text_model, composite=composite
+    )
     chosen = loaded.labels(labels, templates)
     reading = _reading(bands, scale, offset, crs)
     done = classify_images(loaded, images, chosen, out, top=top, size=window, stride=stride, reading=reading)
@@ -183,7 +185,7 @@ def embed(
     from bandbridge.use.results import must_be_writable
 
     must_be_writable(out, (".parquet",), images)
-    loaded = _load(model, device, precision, batch_size, None, composite)
+    loaded = _load(model, device=device, precision=precision, batch_size=batch_size, composite=composite)
     reading = _reading(bands, scale, offset, crs)
     done = embed_images(loaded, images, out, size=window, stride=stride, reading=reading)
     _report(done, out, f"{done.rows:,} embeddings of {loaded.dim} values")
@@ -218,7 +220,7 @@ def search(
     if out is not None:
         must_be_writable(out, ENDINGS, [archive, *(image or ()), *(not_image or ())])
     opened = open_archive(archive)
-    loaded = _load(model or opened.about["model"], device, "float32", 128, text_model, None)
+    loaded = _load(model or opened.about["model"], device=device, precision="float32", text=text_model)
     must_match(loaded, opened)
     query = Query(tuple(text or ()), tuple(image or ()), tuple(not_text or ()), tuple(not_image or ()))
     vector = query_vector(loaded, query, templates, stated_bands(bands) or opened.about["reading"]["bands"])
@@ -267,7 +269,9 @@ def map_(
 
     for written in (out, scores_file(out)) if scores else (out,):
         must_be_writable(written, (".tif", ".tiff"), [scene])
-    loaded = _load(model, device, precision, batch_size, text_model, composite)
+    loaded = _load(
+        model, device=device, precision=precision, batch_size=batch_size, text=text_model, composite=composite
+    )
     chosen = loaded.labels(labels, templates)
     reading = _reading(bands, scale, offset, crs)
     done = map_scene(loaded, scene, chosen, out, window=window, stride=stride, scores=scores, reading=reading)
@@ -302,7 +306,9 @@ def explore(
         raise UserError("bandbridge explore needs Panel, which is not installed: pip install 'bandbridge[explore]'")
     from bandbridge.use.explore import explored
 
-    loaded = _load(model, device, precision, batch_size, text_model, composite)
+    loaded = _load(
+        model, device=device, precision=precision, batch_size=batch_size, text=text_model, composite=composite
+    )
     with explored(loaded, source, window, stride, _reading(bands, scale, offset, crs)) as content:
         from bandbridge.use.explore_page import serve
 
@@ -325,7 +331,7 @@ def export(
     """
     from bandbridge.use import export as exporting
 
-    loaded = _load(model, "cpu", "float32", 128, text_model, composite)
+    loaded = _load(model, device="cpu", precision="float32", text=text_model, composite=composite)
     for remark in exporting.export(loaded, folder, onnx=onnx):
         print(remark)
     print(f"{loaded.name}: {folder}")
@@ -333,12 +339,10 @@ def export(
         print(f"uploaded: {exporting.push(folder, push, private)}")
 
 
-def _load(
-    model: str, device: str | None, precision: str, batch_size: int, text: str | None, composite: str | None
-) -> "Model":
+def _load(model: str, **options: Any) -> "Model":
     from bandbridge.use.sources import load
 
-    loaded = load(model, device=device, precision=precision, batch_size=batch_size, text=text, composite=composite)
+    loaded = load(model, **options)
     if not gc.isenabled():
         gc.freeze()
         gc.enable()

@@ -85,9 +85,8 @@ def make_labels(
     filled = fill_templates(chosen_templates(card, templates), spoken)
     sentences = [trained_sentences.get(name) or tuple(texts) for name, texts in zip(names, filled, strict=True)]
     as_trained = bool(trained_sentences) and set(names) == set(trained_sentences)
-    return Labels(
-        names, model.encode_sentences(sentences), Calibration.from_card(card.calibration) if as_trained else None
-    )
+    calibration = Calibration(**card.calibration) if as_trained and card.calibration else None
+    return Labels(names, model.encode_sentences(sentences), calibration)
 
 
 def chosen_templates(card: Card, templates: str | Sequence[str] | None) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +105,7 @@ def map_scene(
         if work.done:
             remark(f"{out}: resuming after {work.done:,} of {len(work.rows):,} rows of windows of an earlier call.")
         count = 0
-        for strip in progress(strips(scene, size, step, work.done), "Mapping", work.strips_left, "strips"):
+        for strip in progress(strips(scene, size, step, work.done), "Mapping", unit="strips"):
             count += _classify_strip(model, scene, labels, strip, work)
         grid = Grid(scene.height, scene.width, scene.transform, scene.crs)
         cover = _cover(model, labels, work, grid, scene)
@@ -140,11 +140,6 @@ class Work:
         self.classes = self._mapped("classes", np.dtype(np.uint8), shape)
         self.valid = self._mapped("valid", np.dtype(np.uint8), (scene.height, -(-scene.width // 8)), fill=255)
         self.scores = self._mapped("scores", np.dtype(kind), (*shape, len(labels.names))) if scores else None
-
-    @property
-    def strips_left(self) -> int | None:
-        """None, for unknown: the rows of a strip depend on the scene."""
-        return None
 
     def _earlier(self) -> int:
         try:
@@ -258,7 +253,7 @@ def _cover(model: Model, labels: Labels, work: Work, grid: Grid, scene: Scene) -
         "CLASSES": json.dumps(list(labels.names), ensure_ascii=False),
     }
     if labels.calibration is not None:
-        tags["CALIBRATION"] = json.dumps(labels.calibration.as_json())
+        tags["CALIBRATION"] = json.dumps(asdict(labels.calibration))
     kind = None if work.scores is None else work.scores.dtype.name
     return Cover(grid, labels.names, classes, scores if kind else None, kind, labels.measure, SCALE, NO_SCORE, tags)
 

@@ -5,7 +5,7 @@ network is recognised by the names and shapes of the tensors.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from torch import Tensor
@@ -14,7 +14,6 @@ from bandbridge.base.errors import UserError
 from bandbridge.catalogue.sensors import SENTINEL_2, STUDENT_BANDS
 from bandbridge.models.checkpoint_files import read_checkpoint
 from bandbridge.models.clip import Clip, new_clip
-from bandbridge.models.external.load import Encoder
 from bandbridge.models.state_dicts import flat, must_fit, must_hold_numbers
 from bandbridge.models.students import Student, StudentSpec
 from bandbridge.use.card import Card
@@ -36,15 +35,19 @@ BACKBONES = {(192, 16): "vit_tiny_patch16_224", (384, 16): "vit_small_patch16_22
 COMPOSITE = {"bands": ("B04", "B03", "B02"), "divisor": 2000.0}
 
 
-def load_checkpoint(path: Path) -> tuple[tuple[Student | None, Clip | None, Encoder | None], Card]:
+def load_checkpoint(path: Path) -> tuple[Student | Clip, Card]:
     """The student or the CLIP in a checkpoint of the authors, and its metadata.
 
     Raises:
         UserError: the file is not a checkpoint, or of another model.
     """
     state = flat(read_checkpoint(path))
-    students = [(marker, _student) for marker in (STUDENT_PATCHES, "head.proj.weight")]
-    for marker, load in (*students, (CLIP_PATCHES, _clip)):
+    loaders: dict[str, Callable[[Mapping[str, Tensor], Path], tuple[Student | Clip, Card]]] = {
+        STUDENT_PATCHES: _student,
+        "head.proj.weight": _student,
+        CLIP_PATCHES: _clip,
+    }
+    for marker, load in loaders.items():
         prefix = next((name[: -len(marker)] for name in state if f".{name}".endswith(f".{marker}")), None)
         if prefix is not None:
             return load({name[len(prefix) :]: value for name, value in state.items() if name.startswith(prefix)}, path)
@@ -62,7 +65,7 @@ def with_our_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return weights
 
 
-def _student(state: Mapping[str, Tensor], path: Path) -> tuple[tuple[Student, None, None], Card]:
+def _student(state: Mapping[str, Tensor], path: Path) -> tuple[Student, Card]:
     patches = state.get(STUDENT_PATCHES)
     sizes = None if patches is None else (patches.shape[0], patches.shape[-1])
     if sizes not in BACKBONES or patches is None or patches.shape[1] != len(STUDENT_BANDS):
@@ -90,10 +93,10 @@ def _student(state: Mapping[str, Tensor], path: Path) -> tuple[tuple[Student, No
         resolution=SENTINEL_2.resolution,
         data={"cite": ("zavras2025mind",)},
     )
-    return (student.eval(), None, None), card
+    return student.eval(), card
 
 
-def _clip(state: Mapping[str, Tensor], path: Path) -> tuple[tuple[None, Clip, None], Card]:
+def _clip(state: Mapping[str, Tensor], path: Path) -> tuple[Clip, Card]:
     patches, positions = state[CLIP_PATCHES], state.get("visual.positional_embedding")
     sizes = (patches.shape[0], patches.shape[-1], -1 if positions is None else len(positions) - 1)
     if sizes not in ARCHITECTURES or patches.shape[1] != 3:
@@ -118,4 +121,4 @@ def _clip(state: Mapping[str, Tensor], path: Path) -> tuple[tuple[None, Clip, No
         clip=name,
         data={"cite": ("zavras2025mind",)},
     )
-    return (None, clip, None), card
+    return clip, card

@@ -2,12 +2,11 @@
 
 import math
 import threading
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -90,7 +89,7 @@ class _Band:
 
 @dataclass(eq=False)
 class Scene:
-    """An open image; a context manager. Reading is safe from several threads, one at a time.
+    """An open image. Reading is safe from several threads, one at a time.
 
     Attributes:
         path: as the user named it.
@@ -109,16 +108,7 @@ class Scene:
     crs: CRS | None
     block: int
     _bands: Sequence[_Band]
-    _stack: ExitStack
     _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    def __enter__(self) -> "Scene":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stack.close()
 
     @property
     def dtype(self) -> np.dtype:
@@ -214,7 +204,8 @@ def _to_wgs84(crs: str) -> Transformer:
     return Transformer.from_crs(crs, WGS84, always_xy=True)
 
 
-def open_scene(path: Path, takes: Sequence[BandSet], reading: Reading = Reading()) -> Scene:
+@contextmanager
+def open_scene(path: Path, takes: Sequence[BandSet], reading: Reading = Reading()) -> Iterator[Scene]:
     """Open an image for a model.
 
     Args:
@@ -248,13 +239,11 @@ def open_scene(path: Path, takes: Sequence[BandSet], reading: Reading = Reading(
             crs=_crs(path, finest, reading),
             block=max(_block_rows(band.raster, finest) for band in bands),
             _bands=bands,
-            _stack=ExitStack(),
         )
         _must_be_in_unit(scene, chosen, reading)
         if chosen.resolution is not None and (size := scene.pixel_size):
             _compare_sizes(float(f"{size:.2g}"), chosen.resolution)
-        scene._stack = stack.pop_all()
-    return scene
+        yield scene
 
 
 def _choose(

@@ -182,8 +182,9 @@ def _folder(path: Path, settings: Mapping[str, Any] | None) -> _Loaded:
 def _file(path: Path, settings: Mapping[str, Any] | None) -> _Loaded:
     if path.name in ("model.safetensors", WEIGHTS_FILE, "bandbridge.json", CONFIG_FILE):
         return _folder(path.parent, settings)
-    parts, card = published.load_checkpoint(path)
-    return _Loaded(Parts(*parts), card, checksum(path), None)
+    model, card = published.load_checkpoint(path)
+    parts = Parts(student=model) if isinstance(model, Student) else Parts(clip=model)
+    return _Loaded(parts, card, checksum(path), None)
 
 
 def _of_run(model: runs.RunModel, settings: Mapping[str, Any] | None) -> _Loaded:
@@ -291,24 +292,16 @@ def _with_sensor(card: Card) -> Card:
 
 
 def _image_side(parts: Parts, card: Card) -> ImageSide:
-    if parts.student is not None:
-        return _student_side(parts.student, card)
-    if parts.clip is not None:
-        return _clip_side(parts.clip, card)
+    if student := parts.student:
+        spec = student.spec
+        may_lack = () if spec.fill == "error" else tuple(band for band in spec.bands if band in SENSOR_BANDS)
+        bands = BandSet(spec.bands, may_lack, card.units, card.resolution)
+        return ImageSide(student, (bands,), student_inputs(student), student, spec.image_size, student.embed_dim)
+    if clip := parts.clip:
+        prepare, takes = _rgb_input(clip.inputs, card)
+        return ImageSide(clip.visual, takes, prepare, clip.visual, clip.image_size, clip.embed_dim)
     assert parts.encoder is not None
     return _encoder_side(parts.encoder, card)
-
-
-def _student_side(student: Student, card: Card) -> ImageSide:
-    spec = student.spec
-    may_lack = () if spec.fill == "error" else tuple(band for band in spec.bands if band in SENSOR_BANDS)
-    takes = (BandSet(spec.bands, may_lack, card.units, card.resolution),)
-    return ImageSide(student, takes, student_inputs(student), student, spec.image_size, student.embed_dim)
-
-
-def _clip_side(clip: Clip, card: Card) -> ImageSide:
-    prepare, takes = _rgb_input(clip.inputs, card)
-    return ImageSide(clip.visual, takes, prepare, clip.visual, clip.image_size, clip.embed_dim)
 
 
 def _rgb_input(
