@@ -3,7 +3,7 @@
 import csv
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from bandbridge.base.alphas import alpha_name
 from bandbridge.base.files import whole_file
 from bandbridge.base.untrusted import as_cell
 from bandbridge.metrics.intervals import FEWEST
-from bandbridge.reporting.compare.runs import TASKS, Change, Comparison, Key, Score, tally
+from bandbridge.reporting.compare.runs import KEY_COLUMNS, TASKS, Change, Comparison, Key, Score, tally
 from bandbridge.reporting.compare.seed_tables import seed_sentences, seed_tables, write_seeds
 from bandbridge.reporting.compare.seeds import recipes_of
 from bandbridge.reporting.tables.formats import markdown_text, to_markdown
@@ -48,20 +48,20 @@ def write_comparison(comparison: Comparison, folder: Path) -> None:
 # --- tables ----------------------------------------------------------------------------------------------------------
 
 
-def score_tables(comparison: Comparison, decimals: int = 1) -> list[Table]:
+def score_tables(comparison: Comparison) -> list[Table]:
     """One table per task: a row per model, data set and measure, the runs' scores, the changes from the first."""
     first, *others = comparison.runs
     titles = distinct_titles(key.dataset for key in comparison.keys)
     tables = []
     for task, title in TASKS.items():
         keys = [key for key in comparison.keys if key.task == task]
-        columns = [Column("Score", run.name, run.name, decimals=decimals) for run in comparison.runs]
+        columns = [Column("Score", run.name, run.name) for run in comparison.runs]
         group = f"Change from {first.name}, points"
         for run, changes in zip(others, comparison.changes, strict=True):
             paired = all(changes[key].paired for key in keys if key in changes)
             label = run.name if paired else f"{run.name} {NOT_PAIRED}"
-            columns.append(Column(group, label, f"{run.name} - {first.name}", decimals=decimals, signed=True))
-        lines = [_line(comparison, key, columns, titles) for key in keys]
+            columns.append(Column(group, label, f"{run.name} - {first.name}", signed=True))
+        lines = [_line(comparison, key, titles) for key in keys]
         name = f"compare_{task.replace('-', '_')}"
         caption = f"{title}, in % (median rank: a rank), and the change from {first.name} to each other run in points."
         caption = caption if task == "retrieval" else caption.replace(" (median rank: a rank)", "")
@@ -72,32 +72,23 @@ def score_tables(comparison: Comparison, decimals: int = 1) -> list[Table]:
     return tables
 
 
-def _line(comparison: Comparison, key: Key, columns: Sequence[Column], titles: Mapping[str, str]) -> Line:
+def _line(comparison: Comparison, key: Key, titles: Mapping[str, str]) -> Line:
     rank = key.metric == "median_rank"
-    best = Column("", "", "", smaller_is_better=rank, decimals=columns[0].decimals)
+    best = Column("", "", "", smaller_is_better=rank)
     cells = [
-        *with_best([_score_cell(scores.get(key), rank) for scores in comparison.scores], best),
-        *(_change_cell(changes.get(key), rank) for changes in comparison.changes),
+        *with_best([_cell(scores.get(key), rank) for scores in comparison.scores], best),
+        *(_cell(changes.get(key), rank) for changes in comparison.changes),
     ]
     return Line((key.model, titles[key.dataset], key.measure), tuple(cells))
 
 
-def _score_cell(score: Score | None, rank: bool) -> Cell:
+def _cell(score: Score | Change | None, rank: bool) -> Cell:
     if score is None:
         return Cell()
-    return (
-        Cell(score.value)
-        if rank
-        else Cell(scaled(score.value), scaled(score.low), scaled(score.high), few=score.units < FEWEST)
-    )
-
-
-def _change_cell(change: Change | None, rank: bool) -> Cell:
-    if change is None:
-        return Cell()
     if rank:
-        return Cell(change.value)
-    return Cell(scaled(change.value), scaled(change.low), scaled(change.high), p=change.p, few=change.units < FEWEST)
+        return Cell(score.value)
+    p = score.p if isinstance(score, Change) else None
+    return Cell(scaled(score.value), scaled(score.low), scaled(score.high), p=p, few=score.units < FEWEST)
 
 
 def _note(comparison: Comparison, keys: Sequence[Key]) -> str:
@@ -158,7 +149,7 @@ def _flat(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
 # --- files -----------------------------------------------------------------------------------------------------------
 
 CSV_COLUMNS = (
-    *("task", "model", "dataset", "modality", "nomenclature", "prompts", "split", "metric"),
+    *KEY_COLUMNS,
     *("run", "encoder", "value", "ci_low", "ci_high", "n"),
     *("compared_with", "change", "change_low", "change_high", "p", "paired"),
 )
@@ -177,9 +168,8 @@ def write_scores(comparison: Comparison, path: Path) -> None:
 
 
 def _record(key: Key, run: str, score: Score, change: Change | None, first: str) -> list[str]:
-    where = [key.task, key.model, key.dataset, key.modality, key.nomenclature, key.prompts, key.split, key.metric]
     cells = [
-        *map(as_cell, (*where, run, score.encoder)),
+        *map(as_cell, (*astuple(key), run, score.encoder)),
         *map(format_cell, (score.value, score.low, score.high, score.n)),
     ]
     if change is None:

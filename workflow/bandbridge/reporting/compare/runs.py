@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,9 @@ class Key:
         """'mAP, bigearthnet-19, satellite'."""
         direction = modality_name(self.modality) if "->" in self.modality else ""
         return ", ".join(filter(None, [metric_name(self.metric), direction, self.nomenclature, self.prompts]))
+
+
+KEY_COLUMNS = tuple(field.name for field in fields(Key))
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,12 @@
 
 import csv
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 from pathlib import Path
 
 from bandbridge.base.files import whole_file
 from bandbridge.base.untrusted import as_cell
-from bandbridge.reporting.compare.runs import TASKS, Key
+from bandbridge.reporting.compare.runs import KEY_COLUMNS, TASKS, Key
 from bandbridge.reporting.compare.seeds import Recipe, Spread
 from bandbridge.reporting.tables.formats import markdown_text, to_markdown
 from bandbridge.reporting.tables.latex import to_latex
@@ -29,13 +30,13 @@ MEANING = (
     "samples, as the intervals of a single run do."
 )
 CSV_COLUMNS = (
-    *("task", "model", "dataset", "modality", "nomenclature", "prompts", "split", "metric"),
+    *KEY_COLUMNS,
     *("runs", "seeds", "n", "mean", "sd", "min", "max", "gain_mean", "gain_sd"),
     *("compared_with", "change_seeds", "change_mean", "change_sd"),
 )
 
 
-def seed_tables(recipes: Sequence[Recipe], decimals: int = 1) -> list[Table]:
+def seed_tables(recipes: Sequence[Recipe]) -> list[Table]:
     """One table per task, rows of models and columns of data sets; where there are several recipes, one of changes."""
     tables = []
     for task, title in TASKS.items():
@@ -48,14 +49,14 @@ def seed_tables(recipes: Sequence[Recipe], decimals: int = 1) -> list[Table]:
             f"{title} over seeds, in %{ranks}: mean ± standard deviation and, signed, the gain over zero-shot CLIP in "
             "points, mean ± deviation of the runs' gains."
         )
-        tables.append(_table(f"seeds_{name}", caption, recipes, keys, decimals))
+        tables.append(_table(f"seeds_{name}", caption, recipes, keys))
         if any(key in recipe.changes for recipe in recipes for key in keys):
-            tables.append(_changes_table(f"seeds_change_{name}", title, recipes, keys, decimals))
+            tables.append(_changes_table(f"seeds_change_{name}", title, recipes, keys))
     return tables
 
 
-def _table(name: str, caption: str, recipes: Sequence[Recipe], keys: Sequence[Key], decimals: int) -> Table:
-    columns = _columns(keys, decimals)
+def _table(name: str, caption: str, recipes: Sequence[Recipe], keys: Sequence[Key]) -> Table:
+    columns = _columns(keys)
     models = list(dict.fromkeys(key.model for key in keys))
     rows = [
         (recipe, model) for recipe in recipes for model in models if any(key.model == model for key in recipe.scores)
@@ -66,7 +67,7 @@ def _table(name: str, caption: str, recipes: Sequence[Recipe], keys: Sequence[Ke
         for place, column in columns.items()
     ]
     lines = [
-        Line((*_recipe_text(recipe, recipes), model), tuple(cells[index] for cells in grid))
+        Line((*([recipe.name] if len(recipes) > 1 else []), model), tuple(cells[index] for cells in grid))
         for index, (recipe, model) in enumerate(rows)
     ]
     filled = [line for line in lines if any(cell.value is not None for cell in line.cells)]
@@ -74,9 +75,9 @@ def _table(name: str, caption: str, recipes: Sequence[Recipe], keys: Sequence[Ke
     return Table(name, caption, headings, tuple(columns.values()), tuple(filled), _note(recipes))
 
 
-def _changes_table(name: str, title: str, recipes: Sequence[Recipe], keys: Sequence[Key], decimals: int) -> Table:
+def _changes_table(name: str, title: str, recipes: Sequence[Recipe], keys: Sequence[Key]) -> Table:
     first, *others = recipes
-    columns = _columns([key for key in keys if any(key in recipe.changes for recipe in others)], decimals, signed=True)
+    columns = _columns([key for key in keys if any(key in recipe.changes for recipe in others)], signed=True)
     by_place = {(key.model, _place(key)): key for key in keys}
     lines = []
     for recipe in others:
@@ -93,7 +94,7 @@ def _changes_table(name: str, title: str, recipes: Sequence[Recipe], keys: Seque
     return Table(name, caption, ("Runs", "Model"), tuple(columns.values()), tuple(lines), _note(recipes))
 
 
-def _columns(keys: Sequence[Key], decimals: int, signed: bool = False) -> dict[tuple[str, ...], Column]:
+def _columns(keys: Sequence[Key], signed: bool = False) -> dict[tuple[str, ...], Column]:
     """The columns by what is measured: data set, direction, nomenclature, prompts, split and metric."""
     titles = distinct_titles(key.dataset for key in keys)
     columns = {}
@@ -102,9 +103,7 @@ def _columns(keys: Sequence[Key], decimals: int, signed: bool = False) -> dict[t
         label = " ".join(filter(None, [metric_name(key.metric), direction]))
         detail = ", ".join(filter(None, [key.nomenclature, key.prompts]))
         name = "/".join(filter(None, _place(key)))
-        columns[_place(key)] = Column(
-            titles[key.dataset], label, name, detail, _is_rank(key), decimals=decimals, signed=signed
-        )
+        columns[_place(key)] = Column(titles[key.dataset], label, name, detail, _is_rank(key), signed=signed)
     return columns
 
 
@@ -114,10 +113,6 @@ def _place(key: Key) -> tuple[str, ...]:
 
 def _is_rank(key: Key) -> bool:
     return key.metric == "median_rank"
-
-
-def _recipe_text(recipe: Recipe, recipes: Sequence[Recipe]) -> list[str]:
-    return [recipe.name] if len(recipes) > 1 else []
 
 
 def _score_cell(recipe: Recipe, key: Key | None) -> Cell:
@@ -184,10 +179,9 @@ def write_seeds(recipes: Sequence[Recipe], folder: Path) -> None:
 
 def _record(recipe: Recipe, key: Key, first: Recipe) -> list[str]:
     """A score as a row: fractions, as in metrics.csv."""
-    where = [key.task, key.model, key.dataset, key.modality, key.nomenclature, key.prompts, key.split, key.metric]
     spread, change = recipe.scores[key], recipe.changes.get(key)
     return [
-        *map(as_cell, (*where, recipe.name, _listed(spread.seeds))),
+        *map(as_cell, (*astuple(key), recipe.name, _listed(spread.seeds))),
         *map(format_cell, (recipe.samples[key], *_moments(recipe.scores, key))),
         *map(format_cell, (min(spread.values), max(spread.values), *_moments(recipe.gains, key))),
         *((as_cell(first.name), _listed(change.seeds)) if change else ("", "")),
