@@ -64,7 +64,7 @@ def class_counts(counts: pd.DataFrame) -> Spec:
         alt.Chart(ROWS)
         .mark_bar(height={"band": 0.66}, stroke=ink("surface"), strokeWidth=0.5)
         .encode(
-            x=alt.X("count:Q", stack=True, title="samples", axis=_whole_numbers()),
+            x=alt.X("count:Q", stack=True, title="samples", axis=alt.Axis(format=",d", tickMinStep=1, tickCount=5)),
             y=alt.Y(
                 "key:N", title=None, axis=names_axis(), scale=alt.Scale(domain=[text(name) for name in counts.index])
             ),
@@ -77,10 +77,6 @@ def class_counts(counts: pd.DataFrame) -> Spec:
         .add_params(shown, zoom(axes=["x"]))
     )
     return chart_of(fitted(bars, height=stepped(counts.index, 20)), rows)
-
-
-def _whole_numbers() -> alt.Axis:
-    return alt.Axis(format=",d", tickMinStep=1, tickCount=5)
 
 
 def with_commas(value: float) -> str:

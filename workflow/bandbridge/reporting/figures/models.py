@@ -11,6 +11,7 @@ import pandas as pd
 from bandbridge.reporting.figures.parts import (
     PERCENT,
     ROWS,
+    Row,
     Spec,
     chart_of,
     colours,
@@ -159,17 +160,7 @@ def probes(scores: pd.DataFrame, metric: str) -> Spec:
         metric: name of the axis.
     """
     models = list(dict.fromkeys(scores["model"]))
-    rows = [
-        {
-            "key": row.model,
-            "series": KIND_NAMES[row.kind],
-            "value": 100 * row.value,
-            "low": 100 * row.ci_low,
-            "high": 100 * row.ci_high,
-            "score": score(row.value, (row.ci_low, row.ci_high)),
-        }
-        for row in records(scores)
-    ]
+    rows = [{"key": row.model, "series": KIND_NAMES[row.kind]} | _interval(row) for row in records(scores)]
     kinds = {kind: KIND_NAMES[kind] for kind in KIND_NAMES if kind in set(scores["kind"])}
     inks = {name: KIND_COLOURS[kind] for kind, name in kinds.items()}
     markers = {name: KIND_MARKERS[kind] for kind, name in kinds.items()}
@@ -200,18 +191,7 @@ def shots(scores: pd.DataFrame, metric: str) -> Spec:
         scores: columns model, k, value, ci_low, ci_high.
         metric: name of the axis.
     """
-    rows = [
-        {
-            "series": row.model,
-            "k": row.k,
-            "key": str(row.k),
-            "value": 100 * row.value,
-            "low": 100 * row.ci_low,
-            "high": 100 * row.ci_high,
-            "score": score(row.value, (row.ci_low, row.ci_high)),
-        }
-        for row in records(scores)
-    ]
+    rows = [{"series": row.model, "k": row.k, "key": str(row.k)} | _interval(row) for row in records(scores)]
     looks = _looks_of(list(dict.fromkeys(scores["model"])))
     ticks = sorted(map(int, scores["k"].unique()))
     shown, at = legend_filter(), pointed()
@@ -235,3 +215,8 @@ def shots(scores: pd.DataFrame, metric: str) -> Spec:
     )
     chart = alt.layer(band, line, points.add_params(shown, at, zoom()), halo(points, at), reach(points))
     return chart_of(fitted(chart, height=270), rows)
+
+
+def _interval(row: Any) -> Row:
+    ends = (row.ci_low, row.ci_high)
+    return {"value": 100 * row.value, "low": 100 * ends[0], "high": 100 * ends[1], "score": score(row.value, ends)}

@@ -110,10 +110,10 @@ def legend(columns: int = 2, lines: bool = False, stroke: str = "") -> alt.Legen
     return alt.Legend(title=None, orient="top", direction="horizontal", columns=columns, symbolOpacity=1, **look)
 
 
-def names_axis(limit: int = 190) -> alt.Axis:
+def names_axis() -> alt.Axis:
     """An axis of names: no lines, all labels, long ones cut."""
     return alt.Axis(
-        title=None, domain=False, ticks=False, grid=False, labelColor=ink("ink"), labelLimit=limit, labelOverlap=False
+        title=None, domain=False, ticks=False, grid=False, labelColor=ink("ink"), labelLimit=190, labelOverlap=False
     )
 
 
@@ -147,9 +147,9 @@ def pointed(*fields: str, mark: str = "symbol") -> alt.Parameter:
     return alt.selection_point(name="pointed", fields=list(fields or ["key"]), on=over, clear="pointerout", empty=False)
 
 
-def halo(points: alt.Chart, at: alt.Parameter, size: int = 200) -> alt.Chart:
+def halo(points: alt.Chart, at: alt.Parameter) -> alt.Chart:
     """A ring around every point with the key of the one that is pointed at."""
-    look = {"filled": False, "stroke": ink("ink"), "strokeWidth": 1.4, "size": size}
+    look = {"filled": False, "stroke": ink("ink"), "strokeWidth": 1.4, "size": 200}
     return points.transform_filter(at).mark_point(shape="circle", **look)
 
 

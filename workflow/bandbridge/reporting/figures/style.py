@@ -37,12 +37,11 @@ PRINT_FONT = "Liberation Sans"
 FONT_SIZE = 12
 
 
-def theme(colours: Mapping[str, str], font: str = PRINT_FONT) -> dict[str, Any]:
+def theme(colours: Mapping[str, str]) -> dict[str, Any]:
     """A Vega-Lite configuration in which charts find their colours as parameters.
 
     Args:
         colours: name -> colour, for all names of COLOURS.
-        font: family of all letters.
     """
     plain = {"fontSize": FONT_SIZE, "fontWeight": "normal"}
     of_labels = {"labelColor": {"expr": "muted"}, "labelFontSize": FONT_SIZE}
@@ -51,7 +50,7 @@ def theme(colours: Mapping[str, str], font: str = PRINT_FONT) -> dict[str, Any]:
         "params": [{"name": name, "value": colours[name]} for name in COLOURS],
         "aria": False,
         "background": {"expr": "surface"},
-        "font": font,
+        "font": PRINT_FONT,
         "padding": 2,
         "view": {"stroke": None},
         "axis": {

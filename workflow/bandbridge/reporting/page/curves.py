@@ -116,10 +116,6 @@ def training_name(training: Mapping[str, Any]) -> str:
     return {"align": f"Aligning {name}", "clip": f"Training {name} from scratch"}[training["kind"]]
 
 
-def _tag(training: Mapping[str, Any]) -> list[str]:
-    return ["+".join(training["datasets"])] if training.get("datasets") else []
-
-
 def remarks(paths: Sequence[Path]) -> list[str]:
     """Notes of stages in their files: history.jsonl, open_clip_config.json, samples/<data set>.json."""
     noted: list[str] = []
@@ -143,7 +139,8 @@ def training_plot(training: Mapping[str, Any], album: Album) -> Plot:
     if computed:
         caption += f" Computed in {', then in '.join(computed)}."
     caption += "".join(f" {text}" for text in noted)
-    name = "-".join(["training", training["kind"], ".".join([training["name"], *_tag(training)])])
+    tag = ["+".join(training["datasets"])] if training.get("datasets") else []
+    name = "-".join(["training", training["kind"], ".".join([training["name"], *tag])])
     chart, data = plots.training_curves(history), pd.DataFrame(history)
     return album.plot(chart, name, caption, f"{training_name(training)}. {caption}", data, _epochs(data))
 

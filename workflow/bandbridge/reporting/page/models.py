@@ -1,6 +1,6 @@
 """The report's comparisons of models class by class: scores, gains, and confusions."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +52,16 @@ def prompts_of_tasks(config: Mapping[str, Any]) -> dict[str, str]:
     return {task["dataset"]: task["prompts"] for role in ("supported", "patching") for task in tasks(config, role)}
 
 
+def by_task(config: Mapping[str, Any], rows: pd.DataFrame) -> Iterator[tuple[str, str, str, str, pd.DataFrame]]:
+    """Data set, class list, their title, a prompt set and its rows: the prompts of the task, or the first."""
+    task_prompts = prompts_of_tasks(config)
+    for (dataset, nomenclature), title in titles_of_class_lists(rows).items():
+        group = rows[(rows["dataset"] == dataset) & (rows["nomenclature"] == nomenclature)]
+        prompts = task_prompts.get(dataset, "")
+        prompts = prompts if prompts in set(group["prompts"]) else group["prompts"].iloc[0]
+        yield dataset, nomenclature, title, prompts, group[group["prompts"] == prompts]
+
+
 def drawn_models(scores: pd.Series, names: Mapping[str, str], most: int = len(MODEL_COLOURS)) -> list[str]:
     """Encoders that a figure has room for, in the order of tables: those of the PAINT line, then the best others."""
     scored = [name for name in names if name in scores.index]
@@ -70,14 +80,10 @@ def class_scores(
     """Per-class scores of every data set with one prompt set: the task's, or the first."""
     rows = metrics[(metrics["task"] == "zero-shot") & metrics["metric"].isin(PER_CLASS)]
     names = shown_models(rows, curves)
-    task_prompts, titles = prompts_of_tasks(config), titles_of_class_lists(rows)
     result = []
-    for (dataset, nomenclature), title in titles.items():
-        group = rows[(rows["dataset"] == dataset) & (rows["nomenclature"] == nomenclature)]
-        prompts = task_prompts.get(dataset, "")
-        prompts = prompts if prompts in set(group["prompts"]) else group["prompts"].iloc[0]
+    for dataset, nomenclature, title, prompts, group in by_task(config, rows):
         split = "test" if "test" in set(group["split"]) else "val"
-        group = group[(group["prompts"] == prompts) & (group["split"] == split) & group["encoder"].isin(names)]
+        group = group[(group["split"] == split) & group["encoder"].isin(names)]
         if len(group):
             metric = metric_name(group["metric"].iloc[0])
             caption = f"{metric[0].upper()}{metric[1:]} in %, {nomenclature}, prompts {prompts}, {split} split."
@@ -142,13 +148,8 @@ def confusions(
     rows = metrics[(metrics["task"] == "zero-shot") & (metrics["metric"] == "confusion")]
     names = shown_models(metrics, curves)
     scores = headline(metrics, "zero-shot")
-    task_prompts, titles = prompts_of_tasks(config), titles_of_class_lists(rows)
     result = []
-    for (dataset, nomenclature), title in titles.items():
-        group = rows[(rows["dataset"] == dataset) & (rows["nomenclature"] == nomenclature)]
-        prompts = task_prompts.get(dataset, "")
-        prompts = prompts if prompts in set(group["prompts"]) else group["prompts"].iloc[0]
-        group = group[group["prompts"] == prompts]
+    for dataset, nomenclature, title, prompts, group in by_task(config, rows):
         encoders = [encoder for encoder in names if encoder in set(group["encoder"])]
         if not encoders:
             continue

@@ -122,18 +122,8 @@ def _measured(path: Path) -> tuple[float, float]:
     return float(measured["s"].sum()), float(measured["max_rss"].max())
 
 
-@dataclass(frozen=True)
-class Provenance:
+def provenance(config: Mapping[str, Any], checksums: Mapping[str, str]) -> dict[str, Any]:
     """Where a report comes from: facts of the run, versions of packages, checksums of inputs, the configuration."""
-
-    facts: dict[str, str]
-    versions: dict[str, str]
-    checksums: dict[str, str]
-    config: str
-
-
-def provenance(config: Mapping[str, Any], checksums: Mapping[str, str]) -> Provenance:
-    """Date, seed, commit, versions and configuration of the run."""
     facts = {
         "Run": str(config["run"]),
         "Seed": str(config["seed"]),
@@ -144,7 +134,7 @@ def provenance(config: Mapping[str, Any], checksums: Mapping[str, str]) -> Prove
     # Snakemake's configuration has types of its own; JSON turns them into plain ones.
     plain = json.loads(json.dumps(config))
     text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=100)
-    return Provenance(facts, installed_versions(*PACKAGES), dict(checksums), text)
+    return {"facts": facts, "versions": installed_versions(*PACKAGES), "checksums": checksums, "config": text}
 
 
 def git_commit() -> str:
