@@ -11,7 +11,7 @@ import numpy as np
 from bandbridge.base.files import whole_file
 from bandbridge.base.progress import progress
 from bandbridge.base.untrusted import as_cell
-from bandbridge.use.images import Item, Outline, Refused, batches, encode, items, list_images, nothing_left
+from bandbridge.use.images import Item, Refused, batches, centre, encode, items, list_images, nothing_left
 from bandbridge.use.labels import Labels
 from bandbridge.use.model import Model
 from bandbridge.use.results import MAPS, no_place, write_table
@@ -53,7 +53,7 @@ def classify_images(
             if without:  # before hours of work that could not be written
                 raise no_place(out, without[0])
         for item, row, best in zip(batch, scores, order, strict=True):
-            rows.append(described(item) | _ranked(labels, row, best) | _centre(item.outline))
+            rows.append(described(item) | _ranked(labels, row, best) | centre(item.outline))
             outlines.append(item.outline)
     if not rows:
         raise nothing_left(images, refused)
@@ -79,13 +79,6 @@ def _ranked(labels: Labels, scores: Any, best: Iterable[int]) -> dict[str, Any]:
         suffix = "" if rank == 1 else f"_{rank}"
         columns |= {f"label{suffix}": labels.names[index], f"{labels.measure}{suffix}": float(scores[index])}
     return columns
-
-
-def _centre(outline: Outline | None) -> dict[str, Any]:
-    if outline is None:
-        return {"lat": None, "lon": None}
-    lon, lat = np.mean(outline[:-1], axis=0).tolist()
-    return {"lat": lat, "lon": lon}
 
 
 def write_refused(out: Path, refused: Refused) -> Path | None:

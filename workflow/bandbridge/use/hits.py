@@ -18,7 +18,7 @@ from bandbridge.catalogue.sensors import composite
 from bandbridge.store.dataset import Store
 from bandbridge.use.archive import Archive
 from bandbridge.use.bands import RGB
-from bandbridge.use.images import Outline, is_store
+from bandbridge.use.images import Outline, centre, is_store
 from bandbridge.use.results import MAPS, TABLES, write_table
 from bandbridge.use.scenes import PICTURE, BandSet, Reading, open_scene
 from bandbridge.use.search import Hit
@@ -45,9 +45,8 @@ def write_hits(out: Path, archive: Archive, hits: Sequence[Hit], query: str) -> 
 def described(hit: Hit) -> dict[str, Any]:
     """A hit's columns; its centre in degrees, None where no place is known."""
     outline = outline_of(hit.record["geometry"])
-    lon, lat = (None, None) if outline is None else np.mean(outline[:-1], axis=0).tolist()
     columns = {key: value for key, value in hit.record.items() if key != "geometry"}
-    return {"rank": hit.rank, "cosine": hit.cosine, **columns, "lat": lat, "lon": lon}
+    return {"rank": hit.rank, "cosine": hit.cosine, **columns, **centre(outline)}
 
 
 def outline_of(geometry: bytes | None) -> Outline | None:

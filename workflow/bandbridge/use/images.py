@@ -278,6 +278,12 @@ def _square(
     return tuple((float(lon[at] + x * east), float(lat[at] + y * north)) for x, y in corners)
 
 
+def centre(outline: Outline | None) -> dict[str, float | None]:
+    """The columns of a place; None where it is not known."""
+    lon, lat = (None, None) if outline is None else np.mean(outline[:-1], axis=0).tolist()
+    return {"lat": lat, "lon": lon}
+
+
 def stated_bands(text: str | None) -> tuple[str, ...] | None:
     """--bands as names."""
     return tuple(name.strip() for name in text.split(",") if name.strip()) if text else None

@@ -1,6 +1,5 @@
 """Results per image as a table: CSV, Parquet, GeoJSON, GeoPackage."""
 
-import csv
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -45,10 +44,7 @@ def write_table(out: Path, rows: Sequence[Mapping[str, Any]], outlines: Sequence
     if kind in MAPS and None in outlines:
         raise no_place(out, next(row["path"] for row, outline in zip(rows, outlines, strict=True) if outline is None))
     with whole_file(out) as part:
-        if kind == ".csv":
-            _write_csv(part, rows)
-        else:
-            _write_frame(part, kind, rows, outlines)
+        _write_frame(part, kind, rows, outlines)
 
 
 def no_place(out: Path, image: str) -> UserError:
@@ -59,27 +55,20 @@ def no_place(out: Path, image: str) -> UserError:
     )
 
 
-def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(rows[0])
-        for row in rows:
-            writer.writerow(as_cell(cell) if isinstance(cell, str) else _number(cell) for cell in row.values())
-
-
-def _number(cell: Any) -> Any:
-    return f"{cell:.6g}" if isinstance(cell, float) else cell
-
-
 def _write_frame(path: Path, kind: str, rows: Sequence[Mapping[str, Any]], outlines: Sequence[Outline | None]) -> None:
-    import geopandas
     import pandas as pd
-    from shapely.geometry import Polygon
 
     frame = pd.DataFrame(list(rows))
+    if kind == ".csv":
+        cells = frame.map(lambda cell: as_cell(cell) if isinstance(cell, str) else cell)
+        cells.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
+        return
     if kind == ".parquet" and not any(outlines):
         frame.to_parquet(path)
         return
+    import geopandas
+    from shapely.geometry import Polygon
+
     shapes = [None if outline is None else Polygon(outline) for outline in outlines]
     placed = geopandas.GeoDataFrame(frame, geometry=shapes, crs=WGS84)
     if kind == ".parquet":

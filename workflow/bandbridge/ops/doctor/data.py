@@ -77,7 +77,7 @@ def data(config: Mapping[str, Any]) -> Checks:
     for need in tower:
         yield Check(NOTE, "data", f"the text tower {need.dataset} is to be fetched", FETCH)
     needs += tower
-    hub = [_hub()] if needs_hub(config) else []
+    hub = [os.environ.get("HF_ENDPOINT", "https://huggingface.co")] if needs_hub(config) else []
     addresses = [address for need in needs for address in need.urls[:1]][:MOST_REQUESTS]
     answers = ask_servers([*addresses, *hub])
     yield from _network(addresses, answers)
@@ -103,12 +103,7 @@ def missing_files(config: Mapping[str, Any]) -> tuple[list[Need], list[str], lis
         steps = missing_manual(dataset, folder)
         lacking = [part for source in needed(dataset) if not source.manual for part in _lacking(source, folder)]
         manual += steps
-        needs += [
-            Need(
-                name, part.file, tuple(part.urls) or _index(part.pip), part.size, dataset.primary.is_rgb, bool(part.pip)
-            )
-            for part in lacking
-        ]
+        needs += [_need(name, part, dataset.primary.is_rgb) for part in lacking]
         if not steps and not lacking:
             complete.append(name)
     return needs, manual, complete
@@ -119,9 +114,11 @@ def missing_tower(config: Mapping[str, Any]) -> list[Need]:
     name = locked_tower(config)
     if name is None or not missing_tower_files(config["data_root"], name):
         return []
-    source = load_text_tower(name).packagings[0].source
-    urls = tuple(source.urls) or _index(source.pip)
-    return [Need(name, source.file, urls, source.size, is_rgb=False, in_index=bool(source.pip))]
+    return [_need(name, load_text_tower(name).packagings[0].source, is_rgb=False)]
+
+
+def _need(name: str, source: Source, is_rgb: bool) -> Need:
+    return Need(name, source.file, tuple(source.urls) or _index(source.pip), source.size, is_rgb, bool(source.pip))
 
 
 def _lacking(source: Source, folder: Path) -> list[Source]:
@@ -166,10 +163,6 @@ def needs_hub(config: Mapping[str, Any]) -> bool:
         source != "scratch" and not Path(source).exists() and not Path(paths.clip(clip)).exists()
         for clip, (_, source) in clips(config).items()
     )
-
-
-def _hub() -> str:
-    return os.environ.get("HF_ENDPOINT", "https://huggingface.co")
 
 
 # --- the network ------------------------------------------------------------------------------------------------------
