@@ -9,15 +9,14 @@ from pages import Page
 
 from bandbridge.reporting.tables.all import all_tables
 from bandbridge.reporting.tables.formats import to_markdown
+from bandbridge.reporting.tables.html import to_html
 from bandbridge.reporting.tables.latex import latex_escape, to_latex
 from bandbridge.reporting.tables.model import Cell, Column, Line, Quote, Table
 from bandbridge.reporting.tables.texts import asides, shown_value
-from bandbridge.reporting.templates import template
 
 MODEL = {"line": "ViT-B-32", "clip": "ViT-B-32", "teaches": True}
 FACTS = {"all-bands": {"Loss": "MSE"}, "rgb-labels-alone": {"Loss": "labels"}}
 WORDS = {"eurosat_ms": {"River": ["a creek"], "Forest": ["trees"]}}
-to_html = template("tables.html.j2").module.grid
 NASTY = "<b onclick=x>&\"'{{ 1 }}{% %}"
 
 

@@ -9,8 +9,9 @@ from pandas.api.types import is_numeric_dtype
 
 from bandbridge.base.locations import WORKFLOW
 from bandbridge.base.untrusted import visible
-from bandbridge.reporting.tables.model import Column, Table, number
-from bandbridge.reporting.tables.texts import asides, column_groups, quoted_number, shown_value
+from bandbridge.reporting.tables.html import to_html
+from bandbridge.reporting.tables.model import number
+from bandbridge.reporting.tables.texts import column_groups
 
 FOLDER = WORKFLOW / "report"
 
@@ -24,20 +25,10 @@ def template(name: str) -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for filter_ in (number, shown_value, quoted_number, wide, group_cells, plain):
-        environment.filters[filter_.__name__] = filter_
-    environment.filters |= {"groups": column_groups, "is_numeric": is_numeric_dtype}
+    environment.filters.update(
+        number=number, groups=column_groups, table=to_html, plain=plain, is_numeric=is_numeric_dtype
+    )
     return environment.get_template(name)
-
-
-def wide(table: Table) -> list[bool]:
-    """Of each column of numbers, whether its cells have more than the number."""
-    return [any(asides(line.cells[i], column) for line in table.lines) for i, column in enumerate(table.columns)]
-
-
-def group_cells(table: Table) -> list[tuple[str, int]]:
-    """(heading, number of columns) of the first row of headings; '' over what has no group, the texts among it."""
-    return column_groups([*(Column("", heading, "") for heading in table.headings), *table.columns])
 
 
 def plain(value: Any) -> str:

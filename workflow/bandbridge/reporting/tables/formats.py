@@ -6,6 +6,9 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+import pandas as pd
+from pandas.io.formats.style import Styler
+
 from bandbridge.base.files import whole_directory, whole_file
 from bandbridge.base.untrusted import as_cell, visible
 from bandbridge.reporting.tables.latex import to_latex
@@ -106,16 +109,20 @@ def to_markdown(table: Table) -> str:
     if not table.lines:
         return f"{caption}{NOTHING}\n"
     names = [*table.headings, *(": ".join(filter(None, [column.group, heading(column)])) for column in table.columns)]
-    rows = [
-        [*map(markdown_text, names)],
-        ["---"] * len(table.headings) + ["---:"] * len(table.columns),
-        *(
+    frame = pd.DataFrame(
+        [
             [*map(markdown_text, line.texts), *map(_markdown_cell, line.cells, table.columns, [line] * len(line.cells))]
             for line in table.lines
-        ),
-    ]
+        ],
+        dtype=object,
+    )
+    labels: dict[object, str] = dict(enumerate(map(markdown_text, names)))
+    styler = Styler(frame).hide(axis="index").format_index(lambda column: labels[column], axis=1)
+    header, *body = styler.to_string(delimiter=" | ").splitlines()
+    rule = " | ".join(["---"] * len(table.headings) + ["---:"] * len(table.columns))
+    lines = [f"| {line} |" for line in (header, rule, *body)]
     note = f"\n{markdown_text(table.note)}\n" if table.note else ""
-    return caption + "".join(f"| {' | '.join(row)} |\n" for row in rows) + note
+    return caption + "\n".join(lines) + "\n" + note
 
 
 def markdown_text(text: str) -> str:
