@@ -54,8 +54,9 @@ def plan(dataset: Dataset, archives: Path) -> Sequence[Planned]:
         classes, keys = [folder_of(name) for name in names], [f"{folder_of(name)}/{_stem(name)}" for name in names]
         places = _places(dataset, path, names) if options.spatial_block else ()
         splits = divide(keys, classes, options.shares, options.seed, options.draw, places, options.spatial_block)
-        planned = [Planned(ids[name], split) for name, split in zip(names, splits, strict=True)]
-    return [Planned(item.id, item.split, inner.get(item.id, "")) for item in planned]
+        planned = [Planned(ids[name], split, name) for name, split in zip(names, splits, strict=True)]
+    paths = (_inner_path(item.path, options) if item.path else inner.get(item.id, "") for item in planned)
+    return [Planned(item.id, item.split, path) for item, path in zip(planned, paths, strict=True)]
 
 
 def read(dataset: Dataset, archives: Path, stream: str, ids: Collection[str]) -> Iterator[Sample | Rejected]:
@@ -233,7 +234,10 @@ def _listed(options: FolderOptions, archives: Path, present: set[str], id_of: Ca
 
 def _by_pattern(patterns: Mapping[str, str], ids: Mapping[str, str]) -> list[Planned]:
     planned = [
-        Planned(ids[name], split) for name in ids for split, pattern in patterns.items() if fnmatchcase(name, pattern)
+        Planned(ids[name], split, name)
+        for name in ids
+        for split, pattern in patterns.items()
+        if fnmatchcase(name, pattern)
     ]
     empty = [f"{split} ('{pattern}')" for split, pattern in patterns.items() if split not in {p.split for p in planned}]
     if empty:

@@ -157,7 +157,7 @@ def _geojson(content: bytes) -> dict[str, object]:
         kind = read.get("type") if isinstance(read, dict) else type(read).__name__
         raise UserError(f"is JSON of the type {kind!r}, expected a FeatureCollection of GeoJSON")
     crs = read.get("crs")
-    if crs is not None and not _is_named(crs):
+    if crs is not None and not is_named(crs):
         # Of the other ways, `url` and `link` have GDAL fetch whatever they name.
         raise UserError(
             f"states its reference system as {json.dumps(crs)[:200]}, expected "
@@ -179,7 +179,8 @@ def _features(text: str) -> Any:
     return {"type": "FeatureCollection", "features": [read]} if is_one else read
 
 
-def _is_named(crs: Any) -> bool:
+def is_named(crs: Any) -> bool:
+    """Whether a reference system in GeoJSON is a name, not an address from which it is to be fetched."""
     properties = crs.get("properties") if isinstance(crs, dict) and crs.get("type") == "name" else None
     return isinstance(properties, dict) and NAMED_CRS.fullmatch(str(properties.get("name"))) is not None
 
