@@ -94,7 +94,10 @@ def test_what_programs_leave_behind_is_no_image(described, tmp_path):
 def test_no_images_are_explained_by_the_endings_that_there_are(described, tmp_path):
     (tmp_path / "d").mkdir()
     (tmp_path / "d/a.nc").write_bytes(b"x")
-    with pytest.raises(UserError, match=r"no file of .*d matches any ending .* end in .nc \(1\), such as a.nc"):
+    with pytest.raises(UserError, match=r"no file of .*d matches any ending .* end in .nc \(1\), such as a.nc$"):
+        read_all(described("folder", "{shares: {val: 0.3, test: 0.3}}"), tmp_path / "d")
+    (tmp_path / "d/a.nc").rename(tmp_path / "d/forest.zip")
+    with pytest.raises(UserError, match=r"such as forest.zip; archives inside are not opened: unpack them"):
         read_all(described("folder", "{shares: {val: 0.3, test: 0.3}}"), tmp_path / "d")
 
 
@@ -327,6 +330,47 @@ def test_tiff_pictures_of_every_kind_are_pictures(described, tmp_path, mode, com
     (sample,) = read_all(dataset, tmp_path / "d")[1].values()
     with Image.open(tmp_path / "d/forest/p.tif") as file:
         np.testing.assert_array_equal(sample.pixels, np.asarray(file.convert("RGB")))
+
+
+@pytest.mark.parametrize(
+    ("ending", "driver", "options"),
+    [(".png", "PNG", {}), (".jp2", "JP2OpenJPEG", {"QUALITY": "100", "REVERSIBLE": "YES"}), (".ppm", None, {})],
+    ids=["PNG", "JPEG 2000", "PPM"],
+)
+def test_pictures_of_16_bits_are_not_cut_to_their_upper_8(described, tmp_path, ending, driver, options):
+    (tmp_path / "d/forest").mkdir(parents=True)
+    for name, dtype in (("deep", np.uint16), ("flat", np.uint8)):
+        pixels, path = pixels_of(0).astype(dtype), tmp_path / f"d/forest/{name}{ending}"
+        if driver is None:
+            big_endian = pixels.transpose(1, 2, 0).astype(np.dtype(dtype).newbyteorder(">"))
+            path.write_bytes(f"P6 16 16 {np.iinfo(dtype).max}\n".encode() + big_endian.tobytes())
+        else:
+            write_raster(path, pixels, driver=driver, crs=None, **options)
+    dataset = described("folder", "{shares: {val: 0.3, test: 0.3}}", modalities="{rgb: {bands: [red, green, blue]}}")
+    samples = read_all(dataset, tmp_path / "d")[1]
+    assert "bands" in samples["deep"].reason
+    np.testing.assert_array_equal(samples["flat"].pixels, pixels_of(0).astype(np.uint8).transpose(1, 2, 0))
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"MATLAB 5.0 MAT-file, Platform: GLNXA64", "it is MATLAB's; save the array as NumPy's .npy"),
+        (b'<VRTDataset rasterXSize="8">', "it is a VRT, as which only scenes are read; write it as a GeoTIFF"),
+    ],
+)
+def test_files_of_other_programs_are_set_aside_by_name(described, tmp_path, content, reason):
+    write_folders(tmp_path / "d")
+    (tmp_path / "d/forest/q.tif").write_bytes(content)
+    item = read_all(described("folder", "{shares: {val: 0.3, test: 0.3}}"), tmp_path / "d")[1]["q"]
+    assert reason in item.reason
+
+
+def test_complex_numbers_are_set_aside_with_what_to_make_of_them(own):
+    for number in range(9):
+        write_raster(own.files / CLASSES[number % 3] / f"p{number}.tif", pixels_of(number).astype("complex64"))
+    with pytest.raises(UserError, match=r"pixels are complex64, .* such as amplitudes or decibels"):
+        own.store(own.folder(bands=("B02", "B03", "B04")))
 
 
 def test_pages_that_are_no_bands_are_counted_in_the_reason(described, tmp_path):

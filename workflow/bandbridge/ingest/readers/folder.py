@@ -10,7 +10,7 @@ from pathlib import Path
 from bandbridge.base.errors import UserError
 from bandbridge.catalogue.datasets import Dataset
 from bandbridge.catalogue.reader_options import FolderOptions, options_of
-from bandbridge.ingest.archives import locate, member_names, members
+from bandbridge.ingest.archives import is_archive, locate, member_names, members
 from bandbridge.ingest.divide import divide
 from bandbridge.ingest.junk import is_junk
 from bandbridge.ingest.names import composed, ending, folded, has_image_ending, matches, with_slashes
@@ -125,6 +125,8 @@ def _names(path: Path, options: FolderOptions, folder_of: Callable[[str], str]) 
     if not matching:
         expected = f"the option images ('{pattern}')" if pattern else "any ending of images and rasters"
         actual = f"the {len(everything)} files end in {_endings(everything)}" if everything else "it holds no files"
+        if any(is_archive(name) for name in everything):
+            actual += "; archives inside are not opened: unpack them"
         raise UserError(f"no file of {path} matches {expected}; {actual}")
     if others := set(everything) - set(matching):
         _log(f"{len(others)} of {len(everything)} files are no images by their names and left out: {_endings(others)}")
