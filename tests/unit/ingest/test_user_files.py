@@ -101,6 +101,15 @@ def test_no_images_are_explained_by_the_endings_that_there_are(described, tmp_pa
         read_all(described("folder", "{shares: {val: 0.3, test: 0.3}}"), tmp_path / "d")
 
 
+def test_a_link_to_a_file_that_is_not_there_is_named(described, tmp_path):
+    write_folders(tmp_path / "d")
+    (tmp_path / "d/forest/p9.tif").symlink_to("../.git/annex/objects/p9")  # as DataLad leaves what it has not got
+    with pytest.raises(
+        UserError, match=r"'forest/p9.tif' cannot be opened \(it is a link to \S+/p9, which is not there"
+    ):
+        read_all(described("folder", "{shares: {val: 0.3, test: 0.3}}"), tmp_path / "d")
+
+
 @pytest.mark.parametrize("kind", ["backslashes", "macOS", "under a folder", "accents in two characters"])
 def test_zips_of_other_systems_are_read(described, tmp_path, kind):
     write_folders(tmp_path / "src")
@@ -431,6 +440,7 @@ TABLES = {
     "spaces in the header": (lines(head=(" file", "cover ", " part")), "utf-8", ""),
     "whole numbers": (lines(make=lambda r: (r[0], r[2], r[3])), "utf-8", "classes: {0: forest, 1: maize, 2: water}"),
     "floats": (lines(make=lambda r: (r[0], float(r[2]), r[3])), "utf-8", "classes: {0: forest, 1: maize, 2: water}"),
+    "line ends of old Macs": (lines("\r"), "utf-8", ""),
     "comments": ("# made by hand\n# 9 rows; the path is below img/\n" + lines(), "utf-8", ""),
     "a comment sign in the header": (
         lines(head=("#n", "file", "cover", "part"), make=lambda r: (0, *r[:2], r[3])),
@@ -546,7 +556,7 @@ def test_a_table_may_lie_in_the_archive_of_the_images(described, images, tmp_pat
             lines(head=("file", "cover", "part", "lat", "lon"), make=lambda r: (*r[:2], r[3], "50,1", "8,6")),
             "single",
             "label: cover, lat: lat, lon: lon",
-            "more cells than the 5 column names; put quotes around cells with ','",
+            "more cells than the 5 column names; name the others, or put quotes around cells with ','",
         ),
         (
             lines(separator="\t", make=lambda r: (r[0], "forest, water", r[3])),

@@ -90,7 +90,8 @@ def _whose(same: Sequence[Planned]) -> str:
     endings = sorted({PurePosixPath(file).suffix for file in files})
     if len(endings) > 1:
         return f", of files that end in {' and '.join(endings)}; name those that count"
-    return ", of one file; a sample has one row, with all its classes" if len(files) == 1 else ""
+    is_one = len(files) == 1 and len({sample.split for sample in same}) == 1
+    return ", of one file; a sample has one row, with all its classes" if is_one else ""
 
 
 def _listed(splits: Sequence[str]) -> str:

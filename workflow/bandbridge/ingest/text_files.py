@@ -64,7 +64,8 @@ def read_table(path: Path, usual: str, columns: Collection[str]) -> pandas.DataF
     Raises:
         ValueError: it cannot be decoded or parsed (pandas' errors are of this kind), or all rows have too many cells.
     """
-    text = _without_comments(read_text(path), columns)
+    text = read_text(path)
+    text = _without_comments(text if "\n" in text else text.replace("\r", "\n"), columns)
     stated = _STATED_SEPARATOR.match(text)
     if stated:
         text = text[stated.end() :]
@@ -75,8 +76,8 @@ def read_table(path: Path, usual: str, columns: Collection[str]) -> pandas.DataF
             frame = pandas.read_csv(StringIO(text), sep=separator, dtype=str, keep_default_na=False, index_col=False)
         except pandas.errors.ParserWarning as error:
             raise ValueError(
-                f"its rows have more cells than the {_matching(text, separator, columns)[1]} column names; put quotes "
-                f"around cells with '{separator}' in them, such as decimal commas"
+                f"its rows have more cells than the {_matching(text, separator, columns)[1]} column names; name the "
+                f"others, or put quotes around cells with '{separator}' in them, such as decimal commas"
             ) from error
     frame.columns = frame.columns.astype(str).str.strip()
     frame = frame.fillna("")
