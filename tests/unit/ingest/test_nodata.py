@@ -67,6 +67,15 @@ def test_a_declared_value_is_the_fill_value_of_the_store_and_no_pixel(own, dtype
         assert gaps == pytest.approx({name: 1 - share for name, share in shares_of(store, split).items()})
 
 
+@pytest.mark.parametrize(("dtype", "fill"), [("int16", -9999), ("float32", np.finfo("float32").min), ("float32", 1e35)])
+def test_what_no_sensor_measures_is_no_pixel_where_no_file_states_it(own, dtype, fill):
+    patches(own, dtype, fill, state={})
+    with pytest.raises(UserError, match=r"6  a value is \S+, which is no measurement; .* state it as nodata"):
+        own.store(own.folder())
+    store = own.store(own.folder(modality={"nodata": float(fill)}))
+    assert sum(len(store.split(split)) for split in store.splits) == 12
+
+
 def shares_of(store, split):
     samples = store.split(split)
     return dict(zip(samples.ids.tolist(), samples.valid_share.tolist(), strict=True))

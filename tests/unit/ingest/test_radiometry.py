@@ -111,7 +111,7 @@ def test_values_that_cannot_be_the_sensors_unit_are_said_and_no_unit_is_asserted
     assert store.facts["units"] is None
     (note,) = store.notes
     assert "The values of s2 cannot be reflectance x 10000: half of those of train are below 0." in note
-    assert "unit (reflectance is 0 to 1)" in note
+    assert "unit (reflectance is 0 to 1, reflectance x 100 percent)" in note
     assert "units" not in xarray.open_zarr(store.path, group="train").s2.attrs
 
 
@@ -119,6 +119,25 @@ def test_values_far_above_the_sensors_unit_are_said(own):
     images(own, lambda pixels, i: (pixels * 20).astype("uint16"))
     (note,) = own.store(own.folder()).notes
     assert "half of those of train are above" in note
+
+
+@pytest.mark.parametrize(
+    ("dtype", "divisor", "found"),
+    [("float32", 100, "99 % of those of train are 29."), ("uint8", 16, "all of those of train are of 8 bits")],
+)
+def test_percent_and_stretched_pictures_are_no_reflectance_x_10000(own, dtype, divisor, found):
+    images(own, lambda pixels, i: (pixels / divisor).astype(dtype))
+    store = own.store(own.folder())
+    assert store.facts["units"] is None
+    assert found in store.notes[0]
+
+
+def test_percent_is_brought_to_the_sensors_unit_where_that_is_stated(own):
+    truth = images(own, lambda pixels, i: pixels.astype("float32") / 100)
+    store = own.store(own.folder(modality={"unit": "reflectance x 100"}))
+    for name, pixels in samples_of(store).items():
+        np.testing.assert_allclose(pixels, truth[name], rtol=1e-5)
+    assert store.notes == []
 
 
 def test_files_of_two_units_are_refused(own):

@@ -21,6 +21,7 @@ from own_scenes import (
     write_l2a,
     write_raster,
 )
+from rasterio.control import GroundControlPoint
 from rasterio.enums import Resampling
 from reading import read_all
 from small_store import convert_archives
@@ -420,6 +421,86 @@ def test_a_vrt_of_tiles_is_put_together(tmp_path):
     assert (grid.height, grid.width, grid.transform.c) == (96, 96, LEFT)
 
 
+def of_files(change=lambda text: text):
+    """A VRT of the band files B02 to B08, as `test_a_vrt_of_band_files_reads_them` has it, changed."""
+    return change(vrt(4, [(number + 1, f"{band}.tif", 1) for number, band in enumerate(FOUR)]))
+
+
+@pytest.fixture
+def four(tmp_path):
+    """Four band files whose northern half is 0, which none of them calls missing."""
+    for number, band in enumerate(FOUR):
+        pixels = noise(1, 48, number)
+        pixels[:, :24] = 0
+        write_raster(tmp_path / f"{band}.tif", pixels)
+    return tmp_path
+
+
+def test_what_a_vrt_calls_no_data_holds_none(four):
+    (four / "a.vrt").write_text(of_files())
+    scene = read_scene(four, "a.vrt", replace(MODALITY, bands=FOUR), "nearest")
+    assert scene.valid[:, 24:].all()
+    assert not scene.valid[:, :24].any()
+    (four / "a.vrt").write_text(of_files(lambda text: text.replace("<NoDataValue>0</NoDataValue>", "")))
+    assert read_scene(four, "a.vrt", replace(MODALITY, bands=FOUR), "nearest").valid is None
+
+
+def test_a_vrt_may_be_a_window_of_its_files_or_place_them_itself(four):
+    window = 'xOff="0" yOff="0" xSize="48" ySize="48"'
+
+    def cut(text):
+        text = text.replace(f"SrcRect {window}", 'SrcRect xOff="8" yOff="16" xSize="32" ySize="32"')
+        text = text.replace(f"DstRect {window}", 'DstRect xOff="0" yOff="0" xSize="32" ySize="32"')
+        text = text.replace('rasterXSize="48" rasterYSize="48"', 'rasterXSize="32" rasterYSize="32"')
+        return text.replace(f"{LEFT}, 10, 0, {TOP}", f"{LEFT + 80}, 10, 0, {TOP - 160}")
+
+    (four / "a.vrt").write_text(of_files(cut))
+    values, grid = bands_of(four, "a.vrt", FOUR)
+    np.testing.assert_array_equal(values[2, 8:], noise(1, 48, 2)[0, 24:48, 8:40])
+    assert (grid.width, grid.height, grid.transform.c, grid.transform.f) == (32, 32, LEFT + 80, TOP - 160)
+    for number, band in enumerate(FOUR):
+        write_raster(four / f"{band}.tif", noise(1, 48, number), crs=None)
+    (four / "a.vrt").write_text(of_files())
+    values, grid = bands_of(four, "a.vrt", FOUR)
+    np.testing.assert_array_equal(values[2], noise(1, 48, 2)[0])
+    assert grid.crs == rasterio.crs.CRS.from_user_input(CRS)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda text: text.replace("<NoData", "<Scale>0.0001</Scale><NoData"), "scale and offset of a band are not"),
+        (
+            lambda text: text.replace(
+                "</VRTDataset>",
+                '<MaskBand><VRTRasterBand dataType="Byte"><SimpleSource><SourceFilename relativeToVRT="1">B02.tif'
+                "</SourceFilename><SourceBand>1</SourceBand></SimpleSource></VRTRasterBand></MaskBand></VRTDataset>",
+            ),
+            "a band of data is its mask",
+        ),
+    ],
+)
+def test_what_a_vrt_states_of_its_files_is_not_lost(four, change, reason):
+    (four / "a.vrt").write_text(of_files(change))
+    with pytest.raises(UserError, match=f"{reason}.*gdal_translate"):
+        bands_of(four, "a.vrt", FOUR)
+
+
+@pytest.mark.parametrize("is_beside", [False, True])
+def test_masks_of_tiles_are_not_lost_in_a_vrt(tmp_path, is_beside):
+    for name, left in (("west", LEFT), ("east", LEFT + 480)):
+        write_raster(tmp_path / f"{name}.tif", noise(2, 48, 1), left=left)
+        with (
+            rasterio.Env(GDAL_TIFF_INTERNAL_MASK=not is_beside),
+            rasterio.open(tmp_path / f"{name}.tif", "r+") as file,
+        ):
+            file.write_mask(np.eye(48, dtype=bool))
+    tiles = [(band, f"{name}.tif", band, (x, 0, 48, 48)) for band in (1, 2) for name, x in (("west", 0), ("east", 48))]
+    (tmp_path / "mosaic.vrt").write_text(vrt(2, tiles, side=96))
+    with pytest.raises(UserError, match=r"its sources have masks.*gdal_translate"):
+        read_bands(tmp_path, "mosaic.vrt", ("B02", "B03"), "nearest")
+
+
 @pytest.mark.parametrize(
     ("source", "relative", "more", "message"),
     [
@@ -457,6 +538,31 @@ def test_other_kinds_of_vrt_are_refused_with_a_way_out(tmp_path, text):
 
 
 # --- reference systems -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rasters", ["a.tif", "{band}.tif"])
+def test_ground_control_points_place_a_scene_where_a_grid_follows_them(described, tmp_path, rasters):
+    side, text = 48, SAFE.replace("B04, B05, B06, B07, B08, B8A, B11, B12", "B04, B08")
+    thirds(480).to_file(tmp_path / "p.gpkg")
+
+    def write(shift):
+        corners = [(0, 0), (0, side), (side, 0), (side, side)]
+        points = [GroundControlPoint(row, col, LEFT + 10 * col, TOP - 10 * row) for row, col in corners]
+        points[-1].x += shift
+        for name, pixels in (("a", noise(4, side, 1)), *zip(FOUR, noise(4, side, 1)[:, None], strict=True)):
+            count = len(pixels)
+            facts = {"count": count, "height": side, "width": side, "dtype": "uint16", "crs": CRS, "gcps": points}
+            with rasterio.open(tmp_path / f"{name}.tif", "w", driver="GTiff", **facts) as file:
+                file.write(pixels)
+
+    write(0)
+    dataset = described(text, rasters=rasters, archive=str(tmp_path), block=16)
+    samples = read_all(dataset, tmp_path)[1].values()
+    assert [sample.labels for sample in samples] == [("forest",), ("maize",), ("water",)] * 3
+    assert {sample.grid.crs for sample in samples} == {CRS}
+    write(200)
+    with pytest.raises(UserError, match=r"points .* that no grid of pixels follows; .*gdalwarp"):
+        read_all(dataset, tmp_path)
 
 
 def test_rasters_without_a_reference_system_take_the_options(described, tmp_path):

@@ -418,9 +418,9 @@ def test_several_modalities_need_a_column_each(folder):
 @pytest.mark.parametrize(
     ("column", "value", "message"),
     [
-        ("path", "/data/1.tif", "row 1: path is '/data/1.tif', expected a path below"),
+        ("path", "/data/1.tif", "row 1: path is '/data/1.tif', an absolute path that is not below"),
         ("path", "../1.tif", "row 1: path is '../1.tif', expected"),
-        ("path", "C:\\a\\1.tif", "row 1: path is 'C:/a/1.tif', expected a path below"),
+        ("path", "C:\\a\\1.tif", "row 1: path is 'C:/a/1.tif', an absolute path that is not"),
         ("path", "https://example.org/1.tif", "row 1: path is 'https://example.org/1.tif', an address"),
         ("path", "", "row 1: path is empty"),
         ("split", "validation", "split is 'validation', expected train, val, test.* split_names"),

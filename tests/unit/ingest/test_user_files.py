@@ -94,7 +94,19 @@ def test_what_programs_leave_behind_is_no_image(described, tmp_path):
 def test_no_images_are_explained_by_the_endings_that_there_are(described, tmp_path):
     (tmp_path / "d").mkdir()
     (tmp_path / "d/a.nc").write_bytes(b"x")
-    with pytest.raises(UserError, match=r"no file of .*d matches any ending .* end in .nc \(1\), such as a.nc"):
+    with pytest.raises(UserError, match=r"no file of .*d matches any ending .* end in .nc \(1\), such as a.nc$"):
+        read_all(described("folder", "{shares: {val: 0.3, test: 0.3}}"), tmp_path / "d")
+    (tmp_path / "d/a.nc").rename(tmp_path / "d/forest.zip")
+    with pytest.raises(UserError, match=r"such as forest.zip; archives inside are not opened: unpack them"):
+        read_all(described("folder", "{shares: {val: 0.3, test: 0.3}}"), tmp_path / "d")
+
+
+def test_a_link_to_a_file_that_is_not_there_is_named(described, tmp_path):
+    write_folders(tmp_path / "d")
+    (tmp_path / "d/forest/p9.tif").symlink_to("../.git/annex/objects/p9")  # as DataLad leaves what it has not got
+    with pytest.raises(
+        UserError, match=r"'forest/p9.tif' cannot be opened \(it is a link to \S+/p9, which is not there"
+    ):
         read_all(described("folder", "{shares: {val: 0.3, test: 0.3}}"), tmp_path / "d")
 
 
@@ -329,6 +341,47 @@ def test_tiff_pictures_of_every_kind_are_pictures(described, tmp_path, mode, com
         np.testing.assert_array_equal(sample.pixels, np.asarray(file.convert("RGB")))
 
 
+@pytest.mark.parametrize(
+    ("ending", "driver", "options"),
+    [(".png", "PNG", {}), (".jp2", "JP2OpenJPEG", {"QUALITY": "100", "REVERSIBLE": "YES"}), (".ppm", None, {})],
+    ids=["PNG", "JPEG 2000", "PPM"],
+)
+def test_pictures_of_16_bits_are_not_cut_to_their_upper_8(described, tmp_path, ending, driver, options):
+    (tmp_path / "d/forest").mkdir(parents=True)
+    for name, dtype in (("deep", np.uint16), ("flat", np.uint8)):
+        pixels, path = pixels_of(0).astype(dtype), tmp_path / f"d/forest/{name}{ending}"
+        if driver is None:
+            big_endian = pixels.transpose(1, 2, 0).astype(np.dtype(dtype).newbyteorder(">"))
+            path.write_bytes(f"P6 16 16 {np.iinfo(dtype).max}\n".encode() + big_endian.tobytes())
+        else:
+            write_raster(path, pixels, driver=driver, crs=None, **options)
+    dataset = described("folder", "{shares: {val: 0.3, test: 0.3}}", modalities="{rgb: {bands: [red, green, blue]}}")
+    samples = read_all(dataset, tmp_path / "d")[1]
+    assert "bands" in samples["deep"].reason
+    np.testing.assert_array_equal(samples["flat"].pixels, pixels_of(0).astype(np.uint8).transpose(1, 2, 0))
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"MATLAB 5.0 MAT-file, Platform: GLNXA64", "it is MATLAB's; save the array as NumPy's .npy"),
+        (b'<VRTDataset rasterXSize="8">', "it is a VRT, as which only scenes are read; write it as a GeoTIFF"),
+    ],
+)
+def test_files_of_other_programs_are_set_aside_by_name(described, tmp_path, content, reason):
+    write_folders(tmp_path / "d")
+    (tmp_path / "d/forest/q.tif").write_bytes(content)
+    item = read_all(described("folder", "{shares: {val: 0.3, test: 0.3}}"), tmp_path / "d")[1]["q"]
+    assert reason in item.reason
+
+
+def test_complex_numbers_are_set_aside_with_what_to_make_of_them(own):
+    for number in range(9):
+        write_raster(own.files / CLASSES[number % 3] / f"p{number}.tif", pixels_of(number).astype("complex64"))
+    with pytest.raises(UserError, match=r"pixels are complex64, .* such as amplitudes or decibels"):
+        own.store(own.folder(bands=("B02", "B03", "B04")))
+
+
 def test_pages_that_are_no_bands_are_counted_in_the_reason(described, tmp_path):
     (tmp_path / "d/forest").mkdir(parents=True)
     tifffile.imwrite(tmp_path / "d/forest/p.tif", noise(5, 16, 1), photometric="minisblack")
@@ -387,6 +440,14 @@ TABLES = {
     "spaces in the header": (lines(head=(" file", "cover ", " part")), "utf-8", ""),
     "whole numbers": (lines(make=lambda r: (r[0], r[2], r[3])), "utf-8", "classes: {0: forest, 1: maize, 2: water}"),
     "floats": (lines(make=lambda r: (r[0], float(r[2]), r[3])), "utf-8", "classes: {0: forest, 1: maize, 2: water}"),
+    "line ends of old Macs": (lines("\r"), "utf-8", ""),
+    "comments": ("# made by hand\n# 9 rows; the path is below img/\n" + lines(), "utf-8", ""),
+    "a comment sign in the header": (
+        lines(head=("#n", "file", "cover", "part"), make=lambda r: (0, *r[:2], r[3])),
+        "utf-8",
+        "",
+    ),
+    "rows of nothing": (lines("\r\n") + ",,\r\n,,\r\n", "utf-8", ""),
     "splits in numbers": (
         lines(make=lambda r: (r[0], r[1], float(SPLITS.index(r[3])))),
         "utf-8",
@@ -443,6 +504,90 @@ def test_geoparquet_gives_places_to_files_without(described, tmp_path, name):
     assert samples["img/p0"].lat == pytest.approx(52.35, abs=0.02)
 
 
+@pytest.mark.parametrize("index", [["file"], ["part", "file"]])
+@pytest.mark.parametrize("has_places", [False, True])
+def test_the_index_of_a_parquet_file_is_columns(described, images, index, has_places):
+    files, classes, _, parts = zip(*rows(), strict=True)
+    frame = pandas.DataFrame({"file": files, "cover": classes, "part": parts})
+    if has_places:
+        frame = geopandas.GeoDataFrame(frame, geometry=[Point(8, 50 + n) for n in range(9)], crs=4326)
+    frame.set_index(index).to_parquet(images / "t.parquet")
+    options = f'{{table: "{images}/t.parquet", path: file, label: cover, split: part}}'
+    splits, samples = read_all(described("table", options), images)
+    must_be_the_table(splits, samples)
+    assert not has_places or [samples[f"img/p{n}"].lat for n in range(9)] == list(range(50, 59))
+
+
+def test_geojson_of_another_reference_system_gives_places(described, images):
+    files, classes, _, parts = zip(*rows(), strict=True)
+    frame = geopandas.GeoDataFrame({"file": files, "type": classes, "id": range(9), "part": parts},
+                                   geometry=[Point(500_000, 5_800_000)] * 9, crs=32633)  # fmt: skip
+    frame.to_file(images / "t.geojson")
+    content = json.loads((images / "t.geojson").read_text())
+    for feature in content["features"]:
+        feature["id"] = 99  # as databases number rows; the property of this name is the user's
+    (images / "t.geojson").write_text(json.dumps(content))
+    options = f'{{table: "{images}/t.geojson", path: file, id: id, label: type, split: part}}'
+    splits, samples = read_all(described("table", options), images)
+    must_be_the_table(splits, samples)
+    assert samples["0"].lon == pytest.approx(15)
+    content["crs"] = {"type": "link", "properties": {"href": "https://example.org/crs"}}
+    (images / "t.geojson").write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"states its reference system as .*link"):
+        reader_plan(described("table", options), images)
+
+
+def test_a_table_may_lie_in_the_archive_of_the_images(described, images, tmp_path):
+    with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
+        for file in sorted(images.rglob("*.tif")):
+            archive.write(file, f"set/{file.relative_to(images)}")
+        archive.writestr("set/t.csv", lines(make=lambda row: (f"set/{row[0]}", row[1], row[3])))
+    options = f'{{table: t.csv, archive: "{tmp_path}/all.zip", path: file, label: COVER, split: part}}'
+    must_be_the_table(*read_all(described("table", options.replace("COVER", "cover")), images))
+    with pytest.raises(UserError, match=r"^\S+all\.zip/set/t\.csv has no column 'COVER'"):
+        reader_plan(described("table", options), images)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "options", "message"),
+    [
+        # Decimal commas: each row has two cells more than there are names.
+        (
+            lines(head=("file", "cover", "part", "lat", "lon"), make=lambda r: (*r[:2], r[3], "50,1", "8,6")),
+            "single",
+            "label: cover, lat: lat, lon: lon",
+            "more cells than the 5 column names; name the others, or put quotes around cells with ','",
+        ),
+        (
+            lines(separator="\t", make=lambda r: (r[0], "forest, water", r[3])),
+            "multi",
+            "labels: cover",
+            "row 1: cover is 'forest, water', and separator is '|'; state \",\" as the option separator",
+        ),
+    ],
+)
+def test_separators_inside_cells_are_explained(described, images, text, kind, options, message):
+    (images / "t.csv").write_text(text)
+    options = f'{{table: "{images}/t.csv", path: file, split: part, {options}}}'
+    with pytest.raises(UserError, match=re.escape(message)):
+        reader_plan(described("table", options, kind), images)
+
+
+def test_what_repeats_an_id_is_named(described, images):
+    more = lines(make=lambda r: (r[0], "water", r[3])).partition("\n")[2]
+    (images / "t.csv").write_text(lines() + more)
+    options = f'{{table: "{images}/t.csv", path: file, labels: cover, split: part}}'
+    dataset = described("table", options, "multi")
+    reasons = {item.reason for item in make_plan(dataset, reader_plan(dataset, images)).refused}
+    assert "id occurs 2 times, in train, of one file; a sample has one row, with all its classes" in reasons
+    write_folders(images / "f")
+    write_folders(images / "f", ".png")
+    for options in ("shares: {val: 0.3, test: 0.3}", 'patterns: {train: "*0.*", val: "*1.*", test: "*2.*"}'):
+        dataset = described("folder", f'{{archive: "{images}/f", {options}}}')
+        reasons = {item.reason for item in make_plan(dataset, reader_plan(dataset, images)).refused}
+        assert "id occurs 2 times, in train, of files that end in .png and .tif; name those that count" in reasons
+
+
 def stac_items(images, band_assets=False):
     items = []
     for number, (file, cover, _, part) in enumerate(rows()):
@@ -490,7 +635,7 @@ def test_collections_of_stac_items_are_tables(described, images, form):
         ({"file": "https://example.org/p0.tif"}, r"row 1: file is 'https://example.org/p0.tif', an address"),
         ({"file": "s3://bucket/p0.tif"}, "an address, and nothing is fetched"),
         ({"file": "../p0.tif"}, r"expected a path below the images' folder or archive, .*/d, without '..'"),
-        ({"file": "/somewhere/p0.tif"}, "give the folder with the option archive"),
+        ({"file": "/somewhere/p0.tif"}, "an absolute path that is not below .*give the folder with the option archive"),
         ({"file": "D:\\data\\p0.tif"}, "give the folder with the option archive"),
         ({"part": "training"}, "part is 'training', expected train, val, test.*split_names"),
     ],

@@ -123,6 +123,21 @@ def test_features_on_lines_and_a_feature_alone_are_read(tmp_path, start):
     assert list(read_polygons(tmp_path, "one.geojson")["cover"]) == ["forest"]
 
 
+def test_a_shapefile_may_lack_its_encoding_and_its_index(tmp_path):
+    frame = thirds()
+    frame["cover"] = ["Wälder", "maize", "water"]
+    for encoding in ("utf-8", "cp1252"):
+        frame.to_file(tmp_path / "p.shp", encoding=encoding)
+        (tmp_path / "p.cpg").unlink()
+        (tmp_path / "p.shx").unlink()
+        np.testing.assert_array_equal(
+            labels(read_polygons(tmp_path, "p.shp"), class_map={"Wälder": "forest"}), EXPECTED
+        )
+    (tmp_path / "p.dbf").unlink()
+    with pytest.raises(UserError, match=r"is a shapefile without its \.dbf"):
+        read_polygons(tmp_path, "p.shp")
+
+
 def test_points_and_lines_alone_are_explained():
     frame = thirds()
     with pytest.raises(UserError, match=r"there is no polygon among 3 Point; polygons are needed"):

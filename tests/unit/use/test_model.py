@@ -103,8 +103,9 @@ def test_labels_that_say_nothing_are_refused(model, labels, templates, message):
 
 def test_labels_come_from_a_nomenclature_or_a_file(model, tmp_path):
     assert make_labels(model, "eurosat-10").names[0] == "AnnualCrop"
-    (tmp_path / "labels.txt").write_text("a lake\n\na river, with boats\n")
-    assert make_labels(model, str(tmp_path / "labels.txt")).names == ("a lake", "a river, with boats")
+    for encoding in ("utf-8", "utf-16", "cp1252"):  # of Notepad and Excel, too
+        (tmp_path / "labels.txt").write_text("a lake\n\na river, with boats\nWälder\n", encoding=encoding)
+        assert make_labels(model, str(tmp_path / "labels.txt")).names == ("a lake", "a river, with boats", "Wälder")
 
 
 def test_a_model_without_classes_asks_for_labels(model):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import rasterio
 from band_images import BANDS, random_pixels, write_raster
+from rasterio.control import GroundControlPoint
 from rasterio.shutil import copy
 
 from bandbridge.base.errors import UserError
@@ -132,12 +133,26 @@ def test_an_encoder_of_pictures_asks_for_a_composite(scene):
     ("pixels", "message"),
     [
         (random_pixels().astype(np.float32) / 10_000, "as reflectances do.*--scale 10000"),
+        (random_pixels().astype(np.float32) / 100, "as percentages do.*--scale 100"),
         (random_pixels().astype(np.uint8), "its bands have 8 bits"),
+        (random_pixels().astype(np.complex64), "band B02 holds complex numbers"),
+        (np.where(np.eye(40, 56) > 0, -9999, random_pixels()).astype(np.int16), "a value is -9999, .*-a_nodata"),
+        (np.where(np.eye(40, 56) > 0, 3e38, random_pixels()).astype(np.float32), r"a value is 3e\+38, .*-a_nodata"),
     ],
 )
 def test_values_that_cannot_be_in_the_unit_are_refused(tmp_path, pixels, message):
     with pytest.raises(UserError, match=message):
         whole(write_raster(tmp_path / "x.tif", pixels, BANDS))
+
+
+def test_ground_control_points_that_make_a_grid_are_a_place(tmp_path):
+    corners = [(0, 0), (0, 56), (40, 0)]
+    points = [GroundControlPoint(row, col, 300_000 + 10 * col, 5_800_000 - 10 * row) for row, col in corners]
+    path = write_raster(tmp_path / "x.tif", random_pixels(), BANDS, transform=None, gcps=points)
+    placed = write_raster(tmp_path / "y.tif", random_pixels(), BANDS)
+    with open_scene(path, TAKES) as scene, open_scene(placed, TAKES) as expected:
+        assert scene.crs == expected.crs
+        assert scene.transform.almost_equals(expected.transform)
 
 
 def test_decibels_are_asked_for_where_the_model_takes_them(tmp_path):
@@ -192,6 +207,12 @@ def test_what_is_no_image_is_refused_by_name(tmp_path):
     (tmp_path / "text.tif").write_text("hello")
     with pytest.raises(UserError, match=r"cannot be read as a raster"):
         whole(tmp_path / "text.tif")
+    (tmp_path / "void.tif").write_bytes(b"")
+    with pytest.raises(UserError, match=r"\(it is empty\)"):
+        whole(tmp_path / "void.tif")
+    (tmp_path / "array.nc").write_bytes(b"CDF\1")
+    with pytest.raises(UserError, match=r"\(it is netCDF; convert it to GeoTIFF"):
+        whole(tmp_path / "array.nc")
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r"empty: no images found"):
         whole(tmp_path / "empty")

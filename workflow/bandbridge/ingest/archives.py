@@ -301,7 +301,14 @@ def _folder_entries(path: Path) -> Iterator[_Entry]:
 
 def _file_content(path: Path, name: str, limit: int) -> bytes:
     # Without blocking: opening a pipe would wait for whoever writes into it.
-    with open(os.open(path / name, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+    try:
+        opened = os.open(path / name, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError as error:
+        reason = error.strerror
+        if (path / name).is_symlink() and not (path / name).exists():
+            reason = f"it is a link to {os.readlink(path / name)}, which is not there"
+        raise UserError(f"{path}: '{name}' cannot be opened ({reason}); get the file, or remove it") from error
+    with open(opened, "rb") as file:
         state = os.fstat(file.fileno())
         if not stat.S_ISREG(state.st_mode):
             raise UserError(f"{path}: '{name}' is a device or a pipe, expected a file; remove it")

@@ -17,8 +17,9 @@ from bandbridge.base.reasons import without_made_up_names
 from bandbridge.catalogue.datasets import Dataset, conversion_facts, load_nomenclature
 from bandbridge.catalogue.modalities import Modality
 from bandbridge.catalogue.reader_options import min_valid_share
-from bandbridge.ingest.nodata import share, with_fill
+from bandbridge.ingest.nodata import not_measured, share, with_fill
 from bandbridge.ingest.plan import SHARD, Shard
+from bandbridge.ingest.radiometry import per_reflectance, store_unit
 from bandbridge.ingest.readers import Rejected, Sample
 from bandbridge.ingest.records import GOOD, MISSING, Records, save_records
 from bandbridge.store.shard_writer import (
@@ -151,9 +152,10 @@ def _pixel_fault(sample: Sample, modality: Modality, least: float) -> str | None
     if modality.size is not None and (height, width) != modality.size:
         return f"is {height} x {width} pixels, expected {modality.size[0]} x {modality.size[1]}"
     if pixels.dtype.name not in allowed:
-        advice = (
-            "" if modality.is_rgb else "; save them as float32 (gdal_translate -ot Float32; Earth Engine: toFloat())"
-        )
+        advice = "; save them as float32 (gdal_translate -ot Float32; Earth Engine: toFloat())"
+        if pixels.dtype.kind == "c":
+            advice = "; save what is measured of them, such as amplitudes or decibels, as float32"
+        advice = "" if modality.is_rgb else advice
         return f"pixels are {pixels.dtype}, expected {' or '.join(allowed)}{advice}"
     if sample.valid is not None and not sample.valid.all():
         with_data = share(_bands_first(sample.valid, modality))
@@ -162,6 +164,8 @@ def _pixel_fault(sample: Sample, modality: Modality, least: float) -> str | None
         pixels = pixels[sample.valid]
     if pixels.dtype.kind == "f" and not (finite := np.isfinite(pixels)).all():
         return f"{np.count_nonzero(~finite):,} of {finite.size:,} values are not finite numbers"
+    if not modality.is_rgb and (value := not_measured(pixels, per_reflectance(store_unit(modality)))) is not None:
+        return f"a value is {value:g}, which is no measurement; if it marks missing data, state it as nodata"
     if (pixels == pixels.flat[0]).all():
         return f"every pixel is {pixels.flat[0]}"
     return None

@@ -22,6 +22,8 @@ FILL: dict[str, int | float] = {"uint8": 0, "uint16": 0, "int16": -32768, "float
 IGNORE = "ignore"
 # No number of a file; with NaN, GDAL would lose the neighbours of pixels without data as well.
 _NO_VALUE = -1e300
+# No sensor measures a reflectance below the first, nor any quantity beyond the second.
+LOWEST_REFLECTANCE, LARGEST = -0.5, 1e30
 
 NoData = float | tuple[float, ...] | str | None
 
@@ -69,6 +71,19 @@ def _as(value: float, dtype: np.dtype) -> np.generic | None:
     with np.errstate(over="ignore"):
         number: np.generic = dtype.type(value)
     return number
+
+
+def not_measured(values: NDArray[Any], per: float | None) -> float | None:
+    """The lowest or highest of some values where no sensor measures it: -9999, or the least float; None otherwise.
+
+    Args:
+        per: the values' unit per reflectance, such as 10,000; None where they are none.
+    """
+    if not values.size or values.dtype.kind == "u":
+        return None
+    low, high = float(values.min()), float(values.max())
+    least = -LARGEST if per is None else LOWEST_REFLECTANCE * per
+    return low if low < least else high if high > LARGEST else None
 
 
 def share(valid: NDArray[np.bool_]) -> float:

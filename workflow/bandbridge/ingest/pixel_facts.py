@@ -23,6 +23,8 @@ from bandbridge.store.shard_reader import ShardReader
 SAMPLES_FOR_UNITS, SAMPLES_FOR_COMPOSITES, PIXELS = 32, 512, 1_000
 # Half of the values of reflectance cannot be above the first or below the second.
 LARGEST_MEDIAN, SMALLEST_MEDIAN = 1.5, 0.001
+# Nor can 99 of 100 lie below this one, as they do in percent.
+SMALLEST_TOP = 0.01
 # Of units finer than this, values below `records.SMALL` show that they are reflectance from 0 to 1.
 FINE = 1_000
 
@@ -141,15 +143,27 @@ def facts_of_pixels(
     together = np.concatenate(kept) if kept else np.zeros(0)
     remarks: tuple[str, ...] = ()
     if per is not None and len(together):
-        median = float(np.median(together))
-        if not SMALLEST_MEDIAN * per <= median <= LARGEST_MEDIAN * per:
+        why = _no_reflectance(together, per)
+        if why is not None:
             remarks = (
-                f"The values of {modality.name} cannot be {unit}: half of those of {split} are "
-                f"{'above' if median > per else 'below'} {median:.4g}. State what the files hold in the data set's "
-                "file, as unit (reflectance is 0 to 1) or as scale and offset.",
+                f"The values of {modality.name} cannot be {unit}: {why[0]} of those of {split} are {why[1]}. State "
+                "what the files hold in the data set's file, as unit (reflectance is 0 to 1, reflectance x 100 "
+                "percent) or as scale and offset.",
             )
             unit = None
     return PixelFacts(recipe, unit, stated | _fill_facts(fill, means), remarks)
+
+
+def _no_reflectance(values: NDArray[Any], per: float) -> tuple[str, str] | None:
+    """How many of some values are what no reflectance is in a unit of which `per` are 1; None where all can be."""
+    median, top = np.percentile(values, (50, 99)).tolist()
+    if median > LARGEST_MEDIAN * per:
+        return "half", f"above {median:.4g}"
+    if median < SMALLEST_MEDIAN * per:
+        return "half", f"below {median:.4g}"
+    if values.dtype == np.uint8 and per >= FINE:
+        return "all", f"of 8 bits, up to {values.max()}"
+    return ("99 %", f"{top:.4g} or less") if top <= SMALLEST_TOP * per else None
 
 
 def _fill_facts(fill: int | float | None, means: list[float] | None) -> dict[str, Any]:

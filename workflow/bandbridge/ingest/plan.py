@@ -4,7 +4,7 @@ import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from bandbridge.base.checksums import open_verified
 from bandbridge.base.errors import UserError
@@ -75,14 +75,23 @@ def make_plan(dataset: Dataset, planned: Iterable[Planned]) -> Plan:
             reason = f"split is '{unknown[0]}', expected one of {', '.join(dataset.splits)}"
             refused.append(Refused(name, unknown[0], reason))
         elif len(splits) > 1:
-            refused += [
-                Refused(name, split, f"id occurs {len(splits)} times, in {_listed(splits)}") for split in splits
-            ]
+            reason = f"id occurs {len(splits)} times, in {_listed(splits)}{_whose(same)}"
+            refused += [Refused(name, split, reason) for split in splits]
         else:
             ids[splits[0]].append(name)
             if same[0].path:
                 paths[name] = same[0].path
     return Plan({split: tuple(names) for split, names in ids.items()}, tuple(refused), paths)
+
+
+def _whose(same: Sequence[Planned]) -> str:
+    """What the files of samples with one id suggest to do."""
+    files = {sample.path for sample in same if sample.path}
+    endings = sorted({PurePosixPath(file).suffix for file in files})
+    if len(endings) > 1:
+        return f", of files that end in {' and '.join(endings)}; name those that count"
+    is_one = len(files) == 1 and len({sample.split for sample in same}) == 1
+    return ", of one file; a sample has one row, with all its classes" if is_one else ""
 
 
 def _listed(splits: Sequence[str]) -> str:

@@ -61,6 +61,8 @@ OTHERS = {
     b"GRIB": "GRIB; convert it to GeoTIFF (gdal_translate)",
     b"SIMPLE": "FITS; convert it to GeoTIFF (gdal_translate)",
     b"EHFA": "ERDAS IMAGINE; convert it to GeoTIFF (gdal_translate)",
+    b"MATLAB": "MATLAB's; save the array as NumPy's .npy, or as GeoTIFF",
+    b"<VRTDataset": "a VRT, as which only scenes are read; write it as a GeoTIFF (gdal_translate)",
     b"<!DOCTYPE": "a web page, which a server sent in place of the file; get it again",
     b"<html": "a web page, which a server sent in place of the file; get it again",
     b"<?xml": "XML, perhaps a server's error; look at it",
@@ -180,8 +182,13 @@ def _in_memory(content: bytes, notes: str | None) -> Iterator[MemoryFile]:
         yield memory
 
 
+def known_kind(content: bytes) -> str | None:
+    """What a file is that begins like this, and what to do with it; None where that is not known."""
+    return next((kind for mark, kind in OTHERS.items() if content.lstrip().startswith(mark)), None)
+
+
 def _what_it_is(content: bytes) -> str:
-    kind = next((kind for mark, kind in OTHERS.items() if content.lstrip().startswith(mark)), None)
+    kind = known_kind(content)
     return f"it begins with {content[:8]!r}; get the file again" if kind is None else f"it is {kind}"
 
 

@@ -4,6 +4,7 @@ import codecs
 import csv
 import re
 import sys
+import warnings
 from collections.abc import Collection
 from io import StringIO
 from pathlib import Path
@@ -58,25 +59,44 @@ def read_table(path: Path, usual: str, columns: Collection[str]) -> pandas.DataF
         usual: the preferred separator where several fit.
         columns: names that the table should have; the separator that yields most of them is used.
 
+    Lines of comments (#) before the column names, and rows of empty cells, as spreadsheets append them, are left out.
+
     Raises:
-        ValueError: it cannot be decoded or parsed (pandas' errors are of this kind).
+        ValueError: it cannot be decoded or parsed (pandas' errors are of this kind), or all rows have too many cells.
     """
     text = read_text(path)
+    text = _without_comments(text if "\n" in text else text.replace("\r", "\n"), columns)
     stated = _STATED_SEPARATOR.match(text)
     if stated:
         text = text[stated.end() :]
     separator = stated[1] if stated else _separator(text, usual, columns)
-    frame = pandas.read_csv(StringIO(text), sep=separator, dtype=str, keep_default_na=False, index_col=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pandas.errors.ParserWarning)  # cells that would be cut off
+        try:
+            frame = pandas.read_csv(StringIO(text), sep=separator, dtype=str, keep_default_na=False, index_col=False)
+        except pandas.errors.ParserWarning as error:
+            raise ValueError(
+                f"its rows have more cells than the {_matching(text, separator, columns)[1]} column names; name the "
+                f"others, or put quotes around cells with '{separator}' in them, such as decimal commas"
+            ) from error
     frame.columns = frame.columns.astype(str).str.strip()
-    return frame
+    frame = frame.fillna("")
+    return frame[(frame != "").any(axis=1)]
+
+
+def _without_comments(text: str, columns: Collection[str]) -> str:
+    while text.startswith("#") and not any(_matching(text, separator, columns)[0] for separator in SEPARATORS):
+        text = text.partition("\n")[2]
+    return text
 
 
 def _separator(text: str, usual: str, columns: Collection[str]) -> str:
-    header = text.partition("\n")[0].rstrip("\r")
-
-    def matching_names(separator: str) -> tuple[int, int]:
-        names = next(csv.reader([header], delimiter=separator), [])
-        return len({name.strip() for name in names} & set(columns)), len(names)
-
     # Python's max takes the first of equal ones.
-    return max(sorted(SEPARATORS, key=lambda separator: separator != usual), key=matching_names)
+    by_preference = sorted(SEPARATORS, key=lambda separator: separator != usual)
+    return max(by_preference, key=lambda separator: _matching(text, separator, columns))
+
+
+def _matching(text: str, separator: str, columns: Collection[str]) -> tuple[int, int]:
+    """How many cells of the first line are such columns, and how many there are."""
+    names = next(csv.reader([text.partition("\n")[0].rstrip("\r")], delimiter=separator), [])
+    return len({name.strip() for name in names} & set(columns)), len(names)

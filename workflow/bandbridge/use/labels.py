@@ -131,9 +131,9 @@ def _names(card: Card, labels: str | Sequence[str] | None) -> tuple[tuple[str, .
         nomenclature = load_nomenclature(labels)
         return nomenclature.classes, nomenclature.prompt_names
     if re.fullmatch(r"[^,]+\.txt", labels) and Path(labels).is_file():
-        names = tuple(
-            line.strip() for line in Path(labels).read_text(encoding="utf-8-sig").splitlines() if line.strip()
-        )
+        from bandbridge.ingest.text_files import read_lines  # it brings pandas
+
+        names = tuple(read_lines(Path(labels)))
     else:
         names = tuple(part.strip() for part in labels.split(",") if part.strip())
     return names, names

@@ -97,7 +97,8 @@ def map_scene(
         if scene.crs is None:
             raise UserError(
                 f"{path} states no reference system, so its map would have no place. State it: --crs EPSG:32633 (or "
-                "write it into the file: rio edit-info --crs EPSG:32633 FILE)."
+                "write it into the file: rio edit-info --crs EPSG:32633 FILE). With ground control points, bring it "
+                "to a grid: gdalwarp -t_srs EPSG:32633 FILE OUT."
             )
         must_hold_windows(scene, size, step)
         key = _key(model, path, labels, size, step, scores, reading)

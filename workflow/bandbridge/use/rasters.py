@@ -15,6 +15,7 @@ from rasterio.io import DatasetReader
 
 from bandbridge.base.errors import UserError
 from bandbridge.ingest.declarations import NOTHING, Declarations, declarations_of
+from bandbridge.ingest.rasters import known_kind
 from bandbridge.ingest.readers import safe
 from bandbridge.use.bands import canonical
 
@@ -74,8 +75,11 @@ def open_raster(path: Path) -> DatasetReader:
             raise UserError(
                 f"{path} not found; name an image, a folder of bands, a SAFE product, a VRT or a STAC item."
             ) from error
+        with path.open("rb") as content:
+            begin = content.read(64)
+        reason = f"it is {kind}" if (kind := known_kind(begin)) else str(error) if begin else "it is empty"
         raise UserError(
-            f"{path}: cannot be read as a raster ({error}); expected one of {', '.join(SUFFIXES)}."
+            f"{path}: cannot be read as a raster ({reason}); expected one of {', '.join(SUFFIXES)}."
         ) from error
 
 

@@ -23,13 +23,16 @@ from rasterio.windows import Window
 from bandbridge.base.errors import UserError
 from bandbridge.base.progress import remark
 from bandbridge.catalogue.sensors import SENTINEL_2
-from bandbridge.ingest.radiometry import Radiometry, radiometry_of
+from bandbridge.ingest.declarations import grid_of
+from bandbridge.ingest.nodata import not_measured
+from bandbridge.ingest.radiometry import Radiometry, per_reflectance, radiometry_of
 from bandbridge.use.bands import RGB, SENTINEL_2_NAMES, match_bands, must_have
 from bandbridge.use.rasters import LOCAL, BandFile, bands_of, open_raster
 
 WGS84 = "EPSG:4326"
 REFLECTANCE, DECIBELS = "reflectance x 10000", "dB"
 _LARGEST_REFLECTANCE = 2.0  # of values that are stored as fractions
+_LARGEST_PERCENT = 100.0
 _OTHER_SIZE = 1.5  # factor between sizes of pixels from which objects look like others to a model
 _CHECKED = 512  # side of the part whose values are checked before the rest is read, in pixels
 
@@ -97,6 +100,7 @@ class Scene:
         missing: those that it lacks, which are filled.
         height, width, transform, crs: of the finest band's grid; `crs` is None if none is stated.
         block: rows that are stored together, the maximum over the bands.
+        per: the unit of its values per reflectance, None where they are none.
     """
 
     path: Path
@@ -107,6 +111,7 @@ class Scene:
     transform: Affine
     crs: CRS | None
     block: int
+    per: float | None
     _bands: Sequence[_Band]
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -144,6 +149,12 @@ class Scene:
                 if band.radiometry is not None:
                     values = band.radiometry.apply(values[None], None)[0][0]
                 place[:] = values
+        measured = pixels if valid is None or pixels.dtype.kind == "u" else pixels[:, valid]
+        if (value := not_measured(measured, self.per)) is not None:
+            raise UserError(
+                f"{self.path}: a value is {value:g}, which is no measurement; if it marks missing data, the file has "
+                "to say so (gdal_edit -a_nodata VALUE FILE)."
+            )
         return pixels, None if valid is None or valid.all() else valid
 
     def _read_band(
@@ -229,15 +240,17 @@ def open_scene(path: Path, takes: Sequence[BandSet], reading: Reading = Reading(
         ]
         finest = max(bands, key=lambda band: band.raster.width * band.raster.height).raster
         _must_lie_together(path, bands, finest)
+        points = grid_of(finest) if finest.crs is None else None  # ground control points may make a grid
         scene = Scene(
             path=path,
             bands=tuple(read_bands),
             missing=tuple(missing),
             height=finest.height,
             width=finest.width,
-            transform=finest.transform,
-            crs=_crs(path, finest, reading),
+            transform=finest.transform if points is None else points.affine,
+            crs=_crs(path, finest, reading) if points is None else CRS.from_user_input(points.crs),
             block=max(_block_rows(band.raster, finest) for band in bands),
+            per=per_reflectance(chosen.units),
             _bands=bands,
         )
         _must_be_in_unit(scene, chosen, reading)
@@ -278,6 +291,8 @@ def _choose(
 
 
 def _band(name: str, file: BandFile, raster: DatasetReader, takes: BandSet, reading: Reading) -> _Band:
+    if raster.dtypes[file.index - 1].startswith("complex"):
+        raise UserError(f"{file.path}: band {name} holds complex numbers; name a file of amplitudes or decibels.")
     of_sentinel_2 = takes.units == REFLECTANCE and name in SENTINEL_2_NAMES
     try:
         radiometry = radiometry_of(
@@ -338,14 +353,11 @@ def _must_be_in_unit(scene: Scene, takes: BandSet, reading: Reading) -> None:
         return
     low, high = float(np.min(values)), float(np.max(values))
     stored = {band.raster.dtypes[band.index - 1] for band in scene._bands}
-    if (
-        takes.units == REFLECTANCE
-        and 0 < high <= _LARGEST_REFLECTANCE
-        and "f" in {np.dtype(name).kind for name in stored}
-    ):
+    if takes.units == REFLECTANCE and 0 < high <= _LARGEST_PERCENT and "f" in {np.dtype(name).kind for name in stored}:
+        kind, scale = ("reflectances", 10_000) if high <= _LARGEST_REFLECTANCE else ("percentages", 100)
         raise UserError(
-            f"{scene.path}: values reach from {low:g} to {high:g}, as reflectances do; the model takes {REFLECTANCE}. "
-            "If they are reflectances, add --scale 10000."
+            f"{scene.path}: values reach from {low:g} to {high:g}, as {kind} do; the model takes {REFLECTANCE}. If "
+            f"they are {kind}, add --scale {scale}."
         )
     if takes.units == REFLECTANCE and stored == {"uint8"}:
         raise UserError(

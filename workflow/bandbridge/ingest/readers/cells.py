@@ -16,6 +16,8 @@ from bandbridge.ingest.label_lists import flag, is_list, names_in, whole
 from bandbridge.ingest.names import composed, with_slashes
 
 SPLITS = ("train", "val", "test")
+# What people write between several classes of a cell.
+SEPARATORS = ("|", ";", ",", "/", " ")
 
 
 def labels_of(
@@ -29,7 +31,7 @@ def labels_of(
     if options.label or options.labels:
         cell = cells[options.label or str(options.labels)]
         several = isinstance(cell, list | tuple | np.ndarray)
-        names = [text_of(item) for item in cell] if several else _names(text_of(cell), options, classes)
+        names = [text_of(item) for item in cell] if several else _names(text_of(cell), options, classes, where)
     else:
         names = [name for column, name in class_columns.items() if _flag(cells[column], where, column)]
     names = [composed(name.strip()) for name in names if name.strip()]
@@ -41,9 +43,15 @@ def labels_of(
     return tuple(dict.fromkeys(name for name in kept if name is not None))
 
 
-def _names(text: str, options: TableOptions, classes: Mapping[str, str | None]) -> list[str]:
+def _names(text: str, options: TableOptions, classes: Mapping[str, str | None], where: str) -> list[str]:
     if text in classes or (options.label and not is_list(text)):
         return [text]
+    for other in () if is_list(text) or options.separator in text else SEPARATORS:
+        if other in text and all(name in classes for name in names_in(text, other)):
+            raise UserError(
+                f"{where}: {options.labels} is '{text}', and separator is '{options.separator}'; state \"{other}\" as "
+                "the option separator"
+            )
     return names_in(text, options.separator)
 
 
@@ -83,6 +91,11 @@ def inner_path(value: Any, where: str, column: str, images: Path) -> str:
     if text[:1] == "/" and Path(text).is_relative_to(images):
         text = str(Path(text).relative_to(images))
     parts = text.split("/")
+    if text and leads_out(text) and ".." not in parts:
+        raise UserError(
+            f"{where}: {column} is '{text}', an absolute path that is not below {images}: write the part below the "
+            "images' folder or archive into the table, or give the folder with the option archive"
+        )
     if text and (leads_out(text) or has_unseen(text)):
         raise UserError(
             f"{where}: {column} is '{text}', expected a path below the images' folder or archive, {images}, without "

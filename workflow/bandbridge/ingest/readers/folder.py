@@ -10,7 +10,7 @@ from pathlib import Path
 from bandbridge.base.errors import UserError
 from bandbridge.catalogue.datasets import Dataset
 from bandbridge.catalogue.reader_options import FolderOptions, options_of
-from bandbridge.ingest.archives import locate, member_names, members
+from bandbridge.ingest.archives import is_archive, locate, member_names, members
 from bandbridge.ingest.divide import divide
 from bandbridge.ingest.junk import is_junk
 from bandbridge.ingest.names import composed, ending, folded, has_image_ending, matches, with_slashes
@@ -54,8 +54,9 @@ def plan(dataset: Dataset, archives: Path) -> Sequence[Planned]:
         classes, keys = [folder_of(name) for name in names], [f"{folder_of(name)}/{_stem(name)}" for name in names]
         places = _places(dataset, path, names) if options.spatial_block else ()
         splits = divide(keys, classes, options.shares, options.seed, options.draw, places, options.spatial_block)
-        planned = [Planned(ids[name], split) for name, split in zip(names, splits, strict=True)]
-    return [Planned(item.id, item.split, inner.get(item.id, "")) for item in planned]
+        planned = [Planned(ids[name], split, name) for name, split in zip(names, splits, strict=True)]
+    paths = (_inner_path(item.path, options) if item.path else inner.get(item.id, "") for item in planned)
+    return [Planned(item.id, item.split, path) for item, path in zip(planned, paths, strict=True)]
 
 
 def read(dataset: Dataset, archives: Path, stream: str, ids: Collection[str]) -> Iterator[Sample | Rejected]:
@@ -124,6 +125,8 @@ def _names(path: Path, options: FolderOptions, folder_of: Callable[[str], str]) 
     if not matching:
         expected = f"the option images ('{pattern}')" if pattern else "any ending of images and rasters"
         actual = f"the {len(everything)} files end in {_endings(everything)}" if everything else "it holds no files"
+        if any(is_archive(name) for name in everything):
+            actual += "; archives inside are not opened: unpack them"
         raise UserError(f"no file of {path} matches {expected}; {actual}")
     if others := set(everything) - set(matching):
         _log(f"{len(others)} of {len(everything)} files are no images by their names and left out: {_endings(others)}")
@@ -233,7 +236,10 @@ def _listed(options: FolderOptions, archives: Path, present: set[str], id_of: Ca
 
 def _by_pattern(patterns: Mapping[str, str], ids: Mapping[str, str]) -> list[Planned]:
     planned = [
-        Planned(ids[name], split) for name in ids for split, pattern in patterns.items() if fnmatchcase(name, pattern)
+        Planned(ids[name], split, name)
+        for name in ids
+        for split, pattern in patterns.items()
+        if fnmatchcase(name, pattern)
     ]
     empty = [f"{split} ('{pattern}')" for split, pattern in patterns.items() if split not in {p.split for p in planned}]
     if empty:

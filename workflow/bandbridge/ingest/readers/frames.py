@@ -11,8 +11,10 @@ import pandas
 import pyarrow.parquet
 import shapely
 from pyproj import CRS
+from pyproj.exceptions import CRSError
 
 from bandbridge.base.errors import UserError, did_you_mean
+from bandbridge.ingest.readers.polygons import is_named
 from bandbridge.ingest.text_files import read_table, read_text
 
 TEXT = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
@@ -66,11 +68,12 @@ def _frame(path: Path, named: Collection[str]) -> pandas.DataFrame:
         if suffix in JSON_LINES:
             return _records([json.loads(line) for line in read_text(path).splitlines() if line.strip()])
         if suffix in JSON:
-            return _records(_features(json.loads(read_text(path))))
+            content = json.loads(read_text(path))
+            return _records(_features(content), _system(content))
     except pandas.errors.EmptyDataError as error:
         raise UserError(f"{path} is empty; expected a line of column names and a row per sample") from error
     # pandas', pyarrow's and shapely's own errors are ValueErrors; a file may state depths that no reader follows.
-    except (OSError, ValueError, shapely.errors.ShapelyError, RecursionError) as error:
+    except (OSError, ValueError, CRSError, shapely.errors.ShapelyError, RecursionError) as error:
         raise UserError(f"{path} cannot be read as a table ({' '.join(str(error).split())})") from error
     raise UserError(f"{path} is no readable table; expected {', '.join(KINDS)}")
 
@@ -103,9 +106,15 @@ def _inside(cell: Any, keys: Sequence[str]) -> Any:
 
 def _parquet(path: Path) -> pandas.DataFrame:
     if b"geo" not in (pyarrow.parquet.read_schema(path).metadata or {}):
-        return pandas.read_parquet(path)
+        return _with_index(pandas.read_parquet(path))
     frame = geopandas.read_parquet(path)
-    return _with_centres(pandas.DataFrame(frame), frame.geometry)
+    return _with_centres(_with_index(pandas.DataFrame(frame)), frame.geometry.reset_index(drop=True))
+
+
+def _with_index(frame: pandas.DataFrame) -> pandas.DataFrame:
+    """A table whose named index, which pandas writes as columns, is columns again."""
+    named = [name for name in frame.index.names if name is not None and name not in frame.columns]
+    return (frame.reset_index(level=named) if named else frame).reset_index(drop=True)
 
 
 def _features(content: Any) -> list[Any]:
@@ -116,19 +125,27 @@ def _features(content: Any) -> list[Any]:
     return content
 
 
-def _records(items: Sequence[Any]) -> pandas.DataFrame:
-    """One row per item; of features, the properties are columns beside id, assets and geometry."""
+def _system(content: Any) -> str:
+    """The reference system of a collection of features: WGS 84 (RFC 7946, section 4), unless it names another."""
+    crs = content.get("crs") if isinstance(content, Mapping) else None
+    if crs is not None and not is_named(crs):
+        raise ValueError(f"states its reference system as {json.dumps(crs)[:200]}, expected a name such as EPSG:32633")
+    return WGS84 if crs is None else str(crs["properties"]["name"])
+
+
+def _records(items: Sequence[Any], crs: str = WGS84) -> pandas.DataFrame:
+    """One row per item; of features, the properties are columns, and whatever else they have under other names."""
     rows, geometries = [], []
     for number, item in enumerate(items):
         if not isinstance(item, Mapping):
             raise ValueError(f"item {number + 1} is no record")
         is_feature = item.get("type") == "Feature"
-        rows.append({**(item.get("properties") or {}), **item} if is_feature else item)
+        rows.append({**item, **(item.get("properties") or {})} if is_feature else item)
         geometries.append(shapely.geometry.shape(item["geometry"]) if is_feature and item.get("geometry") else None)
     frame = pandas.DataFrame(rows, dtype=object)
     if not any(geometries):
         return frame
-    return _with_centres(frame, geopandas.GeoSeries(geometries, crs=WGS84))  # RFC 7946, section 4
+    return _with_centres(frame, geopandas.GeoSeries(geometries, crs=crs))
 
 
 def _with_centres(frame: pandas.DataFrame, geometry: geopandas.GeoSeries) -> pandas.DataFrame:

@@ -16,17 +16,20 @@ from bandbridge.catalogue.modalities import Modality
 from bandbridge.ingest.declarations import NOTHING
 from bandbridge.ingest.interpretation import interpreted
 from bandbridge.ingest.nodata import IGNORE, validity
+from bandbridge.ingest.other_formats import JP2_BOX
 from bandbridge.ingest.places import Grid
 from bandbridge.ingest.rasters import MOST_SAMPLE_BYTES, Raster, RasterError, centre_of, decode
 from bandbridge.ingest.readers.tiff_pictures import picture_raster, with_pages
 from bandbridge.ingest.side_files import SideFiles, stated_with, with_side_files
 
 # Pillow has some 40 formats, and tries all of them: of these, EPS runs Ghostscript.
-PICTURE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "PPM", "JPEG2000")
+PICTURE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "PPM")
 # How many times the pixels of a sample a file may hold, and the bytes of a float64.
 ROOM, LARGEST_NUMBER = 4, 8
 CHANNELS = 3
 TIFF_MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+# Images that GDAL reads: Pillow reads no JPEG 2000 that GDAL wrote, and the upper bits of others.
+BY_GDAL = (*TIFF_MARKS, b"\xff\x4f\xff\x51")
 # Modes that become red, green and blue without loss of depth: grey, palettes, CMYK, with or without an alpha channel.
 PICTURE_MODES = ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr")
 # Pillow raises SyntaxError and ValueError for damaged files, too.
@@ -58,7 +61,7 @@ def read_image(
     limit = most_bytes(modality, picture_size)
     if not modality.is_rgb:
         return _with_bands(content, modality, limit, name, beside)
-    if content.startswith(TIFF_MARKS):
+    if content.startswith(BY_GDAL) or content[4:8] == JP2_BOX:
         raster = picture_raster(with_side_files(decode(content, limit), beside), content, modality, name)
         raster = replace(raster, pixels=np.ascontiguousarray(raster.pixels.transpose(1, 2, 0)))
     else:
@@ -96,6 +99,8 @@ def _picture(content: bytes, modality: Modality, limit: int, beside: SideFiles |
                 raise RasterError(f"states {height:,} x {width:,} pixels; the limit is {limit // CHANNELS:,}")
             if picture.mode not in PICTURE_MODES:
                 raise RasterError(f"is an image of mode {picture.mode}, expected 8 bits per channel")
+            if _is_deep(picture):
+                raise RasterError("has more than 8 bits per channel; describe it as bands")
             rgb = picture.convert("RGB")
             clear = None if modality.nodata == IGNORE else _transparent(picture)
             numbers = _numbers(picture, rgb)
@@ -110,6 +115,14 @@ def _picture(content: bytes, modality: Modality, limit: int, beside: SideFiles |
     if clear is not None:
         valid = ~clear[None] if valid is None else valid & ~clear
     return Raster(np.asarray(rgb), lambda: centre_of(stated.grid), stated, lambda: stated.grid, valid)
+
+
+def _is_deep(picture: Image.Image) -> bool:
+    """Whether a file has more than 8 bits per channel, of which Pillow keeps the upper ones."""
+    tiles = getattr(picture, "tile", None)
+    stored = tiles[0].args if tiles else ()  # "RGB;16B" of a PNG, ("RGB", 65535) of a PPM
+    largest = stored[-1] if picture.format == "PPM" and isinstance(stored, tuple) else 255
+    return ";16" in str(stored) or largest > 255
 
 
 def _numbers(picture: Image.Image, rgb: Image.Image) -> NDArray[np.uint8]:

@@ -28,6 +28,8 @@ GEOPACKAGE_ENDING, PARQUET_ENDING = ".gpkg", ".parquet"
 NO_AREAS = re.compile(r"point|line|curve\b|circularstring", re.IGNORECASE)
 # Of the files beside a shapefile those that GDAL needs; others may lead elsewhere.
 SIDE_FILES = (".shp", ".shx", ".dbf", ".prj", ".cpg")
+# A shapefile's index is made where it is missing: in a folder of our own.
+pyogrio.set_gdal_config_options({"SHAPE_RESTORE_SHX": "YES"})
 # The keys of a GeoJSON file that are read.
 NAMED_CRS = re.compile(r"(urn:ogc:def:crs:|EPSG:|OGC:|ESRI:|IAU:)[\w.:-]+", re.IGNORECASE)
 GEOJSON_KEYS = ("type", "name", "crs", "bbox", "features")
@@ -132,12 +134,26 @@ def _written(content: bytes, folder: Path, side_files: Callable[[], Mapping[str,
         file.write_bytes(content)
     elif content.startswith(SHAPEFILE):
         file = folder / "polygons.shp"
-        for suffix, beside in {**side_files(), ".shp": content}.items():
+        parts = {**side_files(), ".shp": content}
+        if ".dbf" not in parts:
+            raise UserError("is a shapefile without its .dbf, which has the columns; put it beside it")
+        if ".cpg" not in parts and _is_utf8(parts[".dbf"]):
+            parts[".cpg"] = b"UTF-8"
+        for suffix, beside in parts.items():
             file.with_suffix(suffix).write_bytes(beside)
     else:
         file = folder / "polygons.geojson"
         file.write_text(json.dumps(_geojson(content)), encoding="utf-8")
     return file
+
+
+def _is_utf8(dbf: bytes) -> bool:
+    """Whether the records of a table that states no encoding can be nothing but UTF-8."""
+    records = dbf[int.from_bytes(dbf[8:10], "little") :]
+    try:
+        return not records.isascii() and bool(records.decode())
+    except UnicodeDecodeError:
+        return False
 
 
 def _side_files(path: Path, names: Sequence[str], main: str) -> dict[str, bytes]:
@@ -157,7 +173,7 @@ def _geojson(content: bytes) -> dict[str, object]:
         kind = read.get("type") if isinstance(read, dict) else type(read).__name__
         raise UserError(f"is JSON of the type {kind!r}, expected a FeatureCollection of GeoJSON")
     crs = read.get("crs")
-    if crs is not None and not _is_named(crs):
+    if crs is not None and not is_named(crs):
         # Of the other ways, `url` and `link` have GDAL fetch whatever they name.
         raise UserError(
             f"states its reference system as {json.dumps(crs)[:200]}, expected "
@@ -179,7 +195,8 @@ def _features(text: str) -> Any:
     return {"type": "FeatureCollection", "features": [read]} if is_one else read
 
 
-def _is_named(crs: Any) -> bool:
+def is_named(crs: Any) -> bool:
+    """Whether a reference system in GeoJSON is a name, not an address from which it is to be fetched."""
     properties = crs.get("properties") if isinstance(crs, dict) and crs.get("type") == "name" else None
     return isinstance(properties, dict) and NAMED_CRS.fullmatch(str(properties.get("name"))) is not None
 

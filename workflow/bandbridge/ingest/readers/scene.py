@@ -16,6 +16,7 @@ from rasterio.crs import CRS
 from rasterio.enums import Resampling
 from rasterio.errors import CRSError, RasterioError
 from rasterio.io import DatasetReader
+from rasterio.transform import array_bounds
 from rasterio.transform import xy as pixels_to_points
 from rasterio.warp import transform as transform_points
 
@@ -23,6 +24,7 @@ from bandbridge.base.errors import UserError
 from bandbridge.catalogue.datasets import Dataset, load_nomenclature
 from bandbridge.catalogue.modalities import Modality
 from bandbridge.catalogue.reader_options import OTHER_GRIDS, SPLIT_LETTERS, SceneOptions, options_of
+from bandbridge.ingest.declarations import grid_of
 from bandbridge.ingest.interpretation import together
 from bandbridge.ingest.rasters import RasterError, in_gdals_words
 from bandbridge.ingest.readers import Planned, Rejected, Sample, images_path
@@ -266,16 +268,17 @@ def _unreadable(path: Path, file: str, reason: str) -> UserError:
 
 def _common_grid(path: Path, rasters: Mapping[str, DatasetReader], other_grids: str) -> tuple[Grid, set[str]]:
     """The grid of the finest band, and the bands that lie elsewhere, where these are to be resampled."""
-    finest_band = max(rasters, key=lambda band: rasters[band].width * rasters[band].height)
-    finest = rasters[finest_band]
+    grids = {band: _grid(path, raster) for band, raster in rasters.items()}
+    finest_band = max(grids, key=lambda band: grids[band].width * grids[band].height)
+    finest = grids[finest_band]
     tolerance = abs(finest.transform.a) / 2
     elsewhere = set()
-    for band, raster in rasters.items():
+    for band, raster in grids.items():
         if raster.crs != finest.crs:
             problem = (
                 f"band {band} is in {raster.crs}, {finest_band} in {finest.crs}; bring them to one reference system"
             )
-        elif not np.allclose(raster.bounds, finest.bounds, rtol=0, atol=tolerance):
+        elif not np.allclose(_bounds(raster), _bounds(finest), rtol=0, atol=tolerance):
             problem = (
                 f"band {band} covers {_extent(raster)}, {finest_band} covers {_extent(finest)} "
                 "(left, bottom, right, top); cut them to one extent"
@@ -286,11 +289,28 @@ def _common_grid(path: Path, rasters: Mapping[str, DatasetReader], other_grids: 
             raise UserError(f"{path}: {problem}, or state other_grids: resample")
         elsewhere.add(band)
     _must_fit_into_memory(path, finest.height * finest.width * np.dtype(np.uint16).itemsize)
-    return Grid(finest.height, finest.width, finest.transform, finest.crs), elsewhere
+    return finest, elsewhere
 
 
-def _extent(raster: DatasetReader) -> str:
-    return " ".join(f"{value:.10g}" for value in raster.bounds)
+def _grid(path: Path, raster: DatasetReader) -> Grid:
+    """Of a file, or of its ground control points where it has no other place."""
+    if raster.crs is not None or not raster.transform.is_identity or not (raster.gcps[0] or raster.rpcs):
+        return Grid(raster.height, raster.width, raster.transform, raster.crs)
+    if (of_points := grid_of(raster)) is None:
+        raise UserError(
+            f"{path}: the rasters are placed by points or polynomials that no grid of pixels follows; bring them to "
+            "one (gdalwarp -t_srs EPSG:32633 FILE OUT)"
+        )
+    return Grid(raster.height, raster.width, of_points.affine, CRS.from_user_input(of_points.crs))
+
+
+def _bounds(grid: Grid) -> tuple[float, float, float, float]:
+    left, bottom, right, top = array_bounds(grid.height, grid.width, grid.transform)
+    return left, bottom, right, top
+
+
+def _extent(grid: Grid) -> str:
+    return " ".join(f"{value:.10g}" for value in _bounds(grid))
 
 
 # --- windows -------------------------------------------------------------------------------------------------------

@@ -2,10 +2,11 @@
 
 import posixpath
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
 
 from rasterio.io import DatasetReader
@@ -188,12 +189,16 @@ def _only(
 def _mosaic_of_tiles(path: Path, files: Sequence[str]) -> bytes:
     if len(files) > MOST_TILES or any(file.lower().endswith(virtual.ENDING) for file in files):
         raise NotTilesError("they are too many" if len(files) > MOST_TILES else "VRT files are read one at a time")
+    if _have_masks_beside(path, files):
+        raise NotTilesError("they have masks (.msk)")
     with ExitStack() as stack:
-        beside = side_files_of(path, set(files).__contains__)
-        if any((sides := beside.get(file)) is not None and sides.mask is not None for file in files):
-            raise NotTilesError("they have masks (.msk)")
         rasters = {file: open_file(path, file, stack) for file in files}
         return _put_together(as_tiles(rasters), rasters.__getitem__)
+
+
+def _have_masks_beside(path: Path, files: Collection[str]) -> bool:
+    beside = side_files_of(path, set(files).__contains__)
+    return any((sides := beside.get(file)) is not None and sides.mask is not None for file in files)
 
 
 def _first(names: Sequence[str]) -> str:
@@ -240,10 +245,20 @@ def _of_one_file(
     content = contents.get(file) or read_member(path, file)
     if file.lower().endswith(virtual.ENDING) or content.lstrip().startswith(virtual.BEGINNING):
         vrt = virtual.read_virtual(path, file, content, names)
-        if (whole := vrt.whole_files) is not None:
+        with _opened_once(path) as opener:
+            whole = vrt.whole_files(opener)
+            try:
+                vrt.must_be_plain(opener, whole is None)
+                if whole is None and _have_masks_beside(path, {source.file for band in vrt.bands for source in band}):
+                    raise ValueError("its sources have masks (.msk)")
+            except ValueError as error:
+                raise virtual.not_followed(path, file, error) from error
+            if whole is None:
+                contents[file] = _put_together(vrt, opener)
+        if whole is not None:
             chosen = _indices(path, file, modality, Declarations(names=vrt.names), len(whole))
-            return SceneFiles({band: BandFile(*whole[at]) for band, at in zip(modality.bands, chosen, strict=True)})
-        contents[file] = _mosaic(path, vrt)
+            of_bands = [_as_stated(source, fill) for source, fill in zip(whole, vrt.fills, strict=True)]
+            return SceneFiles({band: of_bands[at] for band, at in zip(modality.bands, chosen, strict=True)})
     with ExitStack() as stack:
         raster = _open(path, file, contents.get(file), OtherFormats(path), stack)
         chosen = _indices(path, file, modality, declarations_of(raster), raster.count)
@@ -251,16 +266,16 @@ def _of_one_file(
     return SceneFiles(placed, contents=contents)
 
 
-def _mosaic(path: Path, vrt: virtual.Virtual) -> bytes:
+@contextmanager
+def _opened_once(path: Path) -> Iterator[Callable[[str], DatasetReader]]:
     with ExitStack() as stack:
-        rasters: dict[str, DatasetReader] = {}
+        yield cache(lambda name: open_file(path, name, stack))
 
-        def opened_once(name: str) -> DatasetReader:
-            if name not in rasters:
-                rasters[name] = open_file(path, name, stack)
-            return rasters[name]
 
-        return _put_together(vrt, opened_once)
+def _as_stated(source: virtual.Source, fill: float | None) -> BandFile:
+    """A band of a file; what the VRT says of its missing data counts in place of what the file says."""
+    nodata = source.nodata if source.nodata is not None else fill
+    return BandFile(source.file, source.band, None if nodata is None else ProductFacts(nodata, {}))
 
 
 def _put_together(vrt: virtual.Virtual, opened_once: Callable[[str], DatasetReader]) -> bytes:

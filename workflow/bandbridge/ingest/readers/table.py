@@ -1,8 +1,9 @@
 """A table with a row per sample: the paths of its images, their classes, its split."""
 
 import posixpath
+import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -12,7 +13,7 @@ from bandbridge.base.errors import UserError
 from bandbridge.catalogue.datasets import Dataset, load_nomenclature
 from bandbridge.catalogue.modalities import Modality
 from bandbridge.catalogue.reader_options import TableOptions, parse_options
-from bandbridge.ingest.archives import is_archive
+from bandbridge.ingest.archives import is_archive, member_names, read_member
 from bandbridge.ingest.divide import divide
 from bandbridge.ingest.other_formats import OtherFormats
 from bandbridge.ingest.places import Grid, modality_difference, on_grid, on_ground
@@ -98,7 +99,11 @@ def read_rows(dataset: Dataset, options: TableOptions, path: Path, archives: Pat
     """The rows of a table that are not left out by `split_names` or `classes`."""
     path_columns = _path_columns(dataset, options)
     class_columns = _class_columns(options)
-    columns = read_columns(path, _named(options, path_columns, class_columns))
+    with _on_disk(path, options) as file:
+        try:
+            columns = read_columns(file, _named(options, path_columns, class_columns))
+        except UserError as error:
+            raise UserError(str(error).replace(str(file), str(path))) from error
     count = len(next(iter(columns.values())))
     folders = {name: _images_path(dataset, archives, name, path) for name in path_columns}
     classes = {name: name for name in load_nomenclature(dataset.nomenclature).classes} | dict(options.classes)
@@ -144,10 +149,26 @@ def _table_path(dataset: Dataset, options: TableOptions, archives: Path) -> Path
     if options.archive:
         places.append(Path(options.archive, options.table))
     existing = [place for place in places if place.is_file()]
+    if not existing and options.archive and is_archive(options.archive):
+        names = [name for name in member_names(Path(options.archive)) if f"/{name}".endswith(f"/{options.table}")]
+        existing = [Path(options.archive, name) for name in names if len(names) == 1 or name == options.table]
     if not existing:
         looked = ", ".join(map(str, places))
         raise UserError(f"{dataset.name}: the table '{options.table}' not found; looked for {looked}")
     return existing[0]
+
+
+@contextmanager
+def _on_disk(path: Path, options: TableOptions) -> Iterator[Path]:
+    """A table's file, which may be a member of the option `archive`."""
+    if path.is_file():
+        yield path
+        return
+    assert options.archive is not None
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, path.name)
+        file.write_bytes(read_member(Path(options.archive), path.relative_to(options.archive).as_posix()))
+        yield file
 
 
 def _named(

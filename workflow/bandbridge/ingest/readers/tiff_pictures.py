@@ -20,7 +20,7 @@ PICTURES = "grey, a palette, RGB or CMYK, with or without an alpha channel"
 
 
 def picture_raster(raster: Raster, content: bytes, modality: Modality, name: str) -> Raster:
-    """A decoded TIFF as red, green and blue, (3, y, x) uint8, and where it holds data.
+    """A decoded TIFF or JPEG 2000 as red, green and blue, (3, y, x) uint8, and where it holds data.
 
     Raises:
         RasterError: it has more than 8 bits per channel, or its bands are no image.

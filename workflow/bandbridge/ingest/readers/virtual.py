@@ -5,7 +5,7 @@ gdalbuildvrt writes is followed.
 """
 
 import posixpath
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio import Affine
 from rasterio.crs import CRS
+from rasterio.enums import MaskFlags
 from rasterio.io import DatasetReader
+from rasterio.transform import array_bounds
 from rasterio.windows import Window
 
 from bandbridge.base.errors import UserError
 from bandbridge.base.safe_xml import parsed
 from bandbridge.base.untrusted import leads_out
+from bandbridge.ingest.declarations import scales_of
 from bandbridge.ingest.rasters import MOST_SAMPLE_BYTES
 
 ENDING = ".vrt"
@@ -54,14 +57,45 @@ class Virtual:
     bands: tuple[tuple[Source, ...], ...]
     names: tuple[str, ...]
     fills: tuple[float | None, ...]
+    scalings: tuple[tuple[float, float] | None, ...] = ()  # scale and offset that it states itself
 
-    @property
-    def whole_files(self) -> list[tuple[str, int]] | None:
-        """File and band of each of its bands, where each is the whole of one; None for a mosaic."""
+    def whole_files(self, opened: Callable[[str], DatasetReader]) -> list[Source] | None:
+        """The source of each of its bands, where each is the whole of a file, in its own place; None for a mosaic."""
         whole = (0.0, 0.0, float(self.width), float(self.height))
-        if all(len(sources) == 1 and sources[0].placed in (None, whole) for sources in self.bands):
-            return [(sources[0].file, sources[0].band) for sources in self.bands]
-        return None
+        if not all(len(sources) == 1 and sources[0].placed in (None, whole) for sources in self.bands):
+            return None
+        return (
+            [source for (source,) in self.bands] if all(self._is_of(band[0], opened) for band in self.bands) else None
+        )
+
+    def _is_of(self, source: Source, opened: Callable[[str], DatasetReader]) -> bool:
+        file = opened(source.file)
+        if source.read not in (None, (0.0, 0.0, float(file.width), float(file.height))):
+            return False
+        if self.transform is None or self.crs is None or file.gcps[0]:
+            return True
+        half = abs(self.transform.a) / 2
+        mine, of_file = array_bounds(self.height, self.width, self.transform), file.bounds
+        return file.crs == self.crs and bool(np.allclose(mine, of_file, rtol=0, atol=half))
+
+    def must_be_plain(self, opened: Callable[[str], DatasetReader], is_mosaic: bool) -> None:
+        """A `ValueError` where it or its sources state what is lost when they are put together, or contradict it."""
+        first = opened(self.bands[0][0].file)
+        for number, sources in enumerate(self.bands):
+            stated = {(scales_of(file)[at - 1], file.offsets[at - 1]) for file, at in _files(sources, opened)}
+            own = self.scalings[number] if self.scalings else None
+            is_lost = is_mosaic and first.count != len(self.bands) and stated != {(1.0, 0.0)}
+            if is_lost or len(stated | ({own} if own else set())) > 1:
+                raise ValueError("scale and offset of a band are not those of its sources")
+            if is_mosaic and any(
+                {MaskFlags.per_dataset, MaskFlags.alpha} & {*file.mask_flag_enums[at - 1]}
+                for file, at in _files(sources, opened)
+            ):
+                raise ValueError("its sources have masks")
+
+
+def _files(sources: Sequence[Source], opened: Callable[[str], DatasetReader]) -> Iterator[tuple[DatasetReader, int]]:
+    return ((opened(source.file), source.band) for source in sources)
 
 
 def read_virtual(path: Path, file: str, content: bytes, names: Sequence[str]) -> Virtual:
@@ -77,6 +111,8 @@ def read_virtual(path: Path, file: str, content: bytes, names: Sequence[str]) ->
         bands = [element for element in xml if element.tag == "VRTRasterBand"]
         if not bands:
             raise ValueError("it has no bands")
+        if any((text.text or "").strip()[:4] != "mask" for text in xml.findall("MaskBand//SourceBand")):
+            raise ValueError("a band of data is its mask")
         numbers = (xml.findtext("GeoTransform") or "").split(",")
         system = xml.findtext("SRS")
         return Virtual(
@@ -87,9 +123,14 @@ def read_virtual(path: Path, file: str, content: bytes, names: Sequence[str]) ->
             tuple(_sources(path, file, band, names) for band in bands),
             tuple((band.findtext("Description") or "").strip() for band in bands),
             tuple(_number(band.findtext("NoDataValue")) for band in bands),
+            tuple(_scaling(band) for band in bands),
         )
     except ValueError as error:  # rasterio's CRSError is one
-        raise UserError(f"{path}: {file} is a VRT that cannot be followed ({error}); {ADVICE}") from error
+        raise not_followed(path, file, error) from error
+
+
+def not_followed(path: Path, file: str, reason: ValueError) -> UserError:
+    return UserError(f"{path}: {file} is a VRT that cannot be followed ({reason}); {ADVICE}")
 
 
 def _sources(path: Path, file: str, band: ElementTree.Element, names: Sequence[str]) -> tuple[Source, ...]:
@@ -136,6 +177,11 @@ def _rectangle(element: ElementTree.Element | None) -> Rectangle | None:
     if not np.isfinite([left, top, width, height]).all() or min(width, height) <= 0:
         raise ValueError("a source states no rectangle of pixels")
     return left, top, width, height
+
+
+def _scaling(band: ElementTree.Element) -> tuple[float, float] | None:
+    scale, offset = _number(band.findtext("Scale")), _number(band.findtext("Offset"))
+    return None if scale is None and offset is None else (1.0 if scale is None else scale, offset or 0.0)
 
 
 def _number(text: str | None) -> float | None:
