@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 
 from bandbridge.base.alphas import alpha_name
-from bandbridge.base.errors import UserError, did_you_mean
+from bandbridge.base.errors import UserError, choices
 
 CRITERIA = ("mean", "max_loss", "fixed")
 # Scores are shares of a whole number of samples; what differs by less is rounding.
@@ -49,8 +49,7 @@ def select_alpha(
             f"alpha {alpha_name(fixed)} was set beforehand; the patching task scores {scores[fixed]:.4f} with it.",
         )
     if criterion not in CRITERIA:
-        hint = did_you_mean(criterion, CRITERIA)
-        raise UserError(f"paint.select.criterion is '{criterion}'; allowed: {', '.join(CRITERIA)}.{hint}")
+        raise UserError(f"paint.select.criterion is '{criterion}'; allowed: {choices(criterion, CRITERIA)}")
     if not supported:
         raise UserError(f"paint.select.criterion '{criterion}' weighs two tasks; without a supported one use 'fixed'.")
     each = [dict(zip(alphas, scores_of_one, strict=True)) for scores_of_one in supported]
