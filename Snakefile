@@ -41,7 +41,6 @@ from bandbridge.base.errors import UserError
 from bandbridge.models.model_checks import model_faults
 from bandbridge.config.missing_weights import absent_checkpoints
 from bandbridge.config.networks import configured_precisions
-from bandbridge.config.shared_things import shared_things
 from bandbridge.ingest.fetch import manual_steps
 
 # Errors that reading a file would hide, such as the first of two equal keys.
@@ -145,7 +144,7 @@ rule fetch:
 
 
 # Locks are taken before Snakemake plans. A dry run changes nothing, and jobs belong to a run that holds the locks.
-guard = sharing.Guard(config["run"], shared_things(run))
+guard = sharing.Guard(config["run"], sharing.shared_things(run))
 if workflow.is_main_process and not workflow.output_settings.dryrun:
     logger.addHandler(guard)
     atexit.register(guard.end)

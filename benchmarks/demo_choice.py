@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from bandbridge.base.alphas import alpha_name
 from bandbridge.catalogue.datasets import Composite, load_nomenclature, merged, prompt_set
 from bandbridge.config.scored import prompts
-from bandbridge.metrics.classification import accuracy, unit_rows
+from bandbridge.metrics.classification import unit_rows
 from bandbridge.metrics.resampled import headline_score
 from bandbridge.metrics.text_retrieval import retrieval_by_words
 from bandbridge.models.clip import Clip, new_clip
@@ -78,7 +78,7 @@ def row(config: dict[str, Any], composite: dict[str, Any] | None, seed: int, dat
     stands_for = [scene.classes.index(label) for label, of_class in words.items() for _ in of_class]
     zero_shot = {name: tensor.clone() for name, tensor in clip.visual.state_dict().items()}
     recipe = FinetuneRecipe.from_config({**config["finetune"], "precision": "float32"})
-    finetune(clip, heads[0], scene, recipe, seed, CPU)
+    finetune(clip, [heads[0]], [scene], recipe, seed, CPU)
     tuned = {name: tensor.clone() for name, tensor in clip.visual.state_dict().items()}
     alphas, patching, kept, lifts = config["paint"]["alphas"], [], [], []
     for alpha in alphas:
@@ -86,7 +86,7 @@ def row(config: dict[str, Any], composite: dict[str, Any] | None, seed: int, dat
         images, labels = embedded(clip, scene), scene.split("val").labels
         patching.append(headline_score(scene.headline, labels, images @ heads[0].weights.T))
         truth = digits.split("val").labels.argmax(axis=1)
-        kept.append(accuracy(truth, (embedded(clip, digits) @ heads[1].weights.T).argmax(axis=1)))
+        kept.append(float(np.mean(truth == (embedded(clip, digits) @ heads[1].weights.T).argmax(axis=1))))
         lifts.append(np.nanmean(retrieval_by_words(words_head.weights, images, labels, stands_for, NEAREST).lift))
     select = config["paint"]["select"]
     chosen, _ = select_alpha(alphas, patching, [kept], select["criterion"], select["max_loss"], select["alpha"])

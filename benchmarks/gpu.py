@@ -156,7 +156,7 @@ def trainings(
 
     def finetuning(of: Clip, **changes) -> Way:
         recipe = replace(finetune, **changes)
-        return lambda: whole(lambda: Finetuning(of, head, STORE, recipe, device), of.visual, recipe)
+        return lambda: whole(lambda: Finetuning(of, [head], [STORE], recipe, device), of.visual, recipe)
 
     def whole(stage, trained, recipe) -> float:
         trained.to(device).requires_grad_(True)

@@ -86,7 +86,7 @@ def main(name: str, steps: int) -> None:
     same = replace(align, crop_scale=(1.0, 1.0), flip=0.0)
 
     def finetuning(recipe: FinetuneRecipe) -> Finetuning:
-        return Finetuning(clip, head, STORE, recipe, device)
+        return Finetuning(clip, [head], [STORE], recipe, device)
 
     def alignment(recipe: AlignRecipe) -> Alignment:
         return Alignment(clip, student, head, STORE, recipe, device)

@@ -29,7 +29,7 @@ def gpu():
 def finetune(device, saving=None, before=lambda batch: None, clip=None, **changes):
     recipe = FinetuneRecipe.from_config(FINETUNE | {"epochs": 4} | changes)
     store, clip = MemoryStore(modality="rgb", train=24), clip or tiny_clip()
-    stage = watched(Finetuning(clip, tiny_head(), store, recipe, device), before)
+    stage = watched(Finetuning(clip, [tiny_head()], [store], recipe, device), before)
     train, val = store_source(store, "train"), store_source(store, "val")
     history = fit(stage, train, val, recipe, 3, device, saving=saving)
     return clip.visual, history

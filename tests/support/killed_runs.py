@@ -65,7 +65,7 @@ def regression(accumulate, world=ALONE):
 def finetuning(accumulate, world):
     store = MemoryStore(modality="rgb", train=130)
     recipe = FinetuneRecipe.from_config(FINETUNE | {"batch_size": 64, "epochs": 3, "accumulate": accumulate})
-    return Finetuning(tiny_clip(), tiny_head(), store, recipe, CPU), store_source(store, "train"), recipe
+    return Finetuning(tiny_clip(), [tiny_head()], [store], recipe, CPU), store_source(store, "train"), recipe
 
 
 def pretraining(accumulate, world):

@@ -19,7 +19,8 @@ import yaml
 
 from bandbridge.catalogue.datasets import dataset_names, load_dataset, load_nomenclature, merged, prompt_set
 from bandbridge.catalogue.encoders import load_encoder_facts
-from bandbridge.catalogue.reader_options import DigitsOptions, FolderOptions, SceneOptions, TableOptions, parse_options
+from bandbridge.catalogue.option_models import OPTIONS
+from bandbridge.catalogue.reader_options import parse_options
 from bandbridge.config import lines as patched
 from bandbridge.config import networks, resources, scored
 from bandbridge.models.students import Student, StudentSpec
@@ -338,12 +339,8 @@ def _folders(config: Mapping[str, Any]) -> None:
 
 def _dataset(config: Mapping[str, Any], name: str) -> None:
     facts = load_dataset(name, config["datasets"].get(name))
-    shared = {"digits": DigitsOptions, "folder": FolderOptions, "scene": SceneOptions, "table": TableOptions}
-    module = {"bigearthnet": "BigEarthNetOptions", "sen12ms": "Sen12msOptions"}
     reader = import_module(f"bandbridge.ingest.readers.{facts.reader}")
-    options = parse_options(
-        shared[facts.reader] if facts.reader in shared else getattr(reader, module[facts.reader]), facts
-    )
+    options = parse_options(OPTIONS[facts.reader], facts)
     must(isinstance(facts.convert_jobs, int) and 0 < facts.convert_jobs < 10**5, "convert_jobs")
     # Others are patterns or columns, which may be called so.
     for option_name in ("archive", "table", "devkit", "metadata", "lists"):

@@ -19,7 +19,7 @@ rule apply_map:
         "../../envs/use.yaml"
     threads: 8
     resources:
-        **asks.on_gpu(sizes.applying),
+        **asks.on_gpu(applying),
     params:
         entry=of_job(applied.entry),
         settings=of_job(applied.settings),

@@ -14,7 +14,7 @@ rule check_samples:
     conda:
         "../../envs/data.yaml"
     resources:
-        **asks.of(sizes.small),
+        **asks.of(small),
     params:
         code=code_of("check_samples"),
         nomenclatures=of_job(run.nomenclatures),
@@ -77,7 +77,7 @@ rule score_gains:
     conda:
         "../../envs/data.yaml"
     resources:
-        **asks.of(sizes.small),
+        **asks.of(small),
     params:
         code=code_of("score_gains"),
         references=scores.references(),
@@ -344,7 +344,7 @@ rule collect_metrics:
     conda:
         "../../envs/data.yaml"
     resources:
-        **asks.of(sizes.small),
+        **asks.of(small),
     params:
         code=code_of("collect_metrics"),
     message:

@@ -11,7 +11,7 @@ rule zero_shot_head:
     conda:
         "../../envs/torch.yaml"
     resources:
-        **asks.of(sizes.small_with_torch),
+        **asks.of(small, torch=True),
     params:
         nomenclature="{nomenclature}",
         classes=lambda w: spoken(w.nomenclature),
@@ -35,7 +35,7 @@ rule words_head:
     conda:
         "../../envs/torch.yaml"
     resources:
-        **asks.of(sizes.small_with_torch),
+        **asks.of(small, torch=True),
     params:
         words=of_job(run.words_of),
         prompts=lambda w: prompts(config, w.prompts),

@@ -13,7 +13,7 @@ checkpoint select_alpha:
     conda:
         "../../envs/data.yaml"
     resources:
-        **asks.of(sizes.small),
+        **asks.of(small),
     params:
         code=code_of("select_alpha"),
         line="{line}",
@@ -73,7 +73,7 @@ rule add_task_vectors:
     conda:
         "../../envs/torch.yaml"
     resources:
-        **asks.of(sizes.small_with_torch),
+        **asks.of(small, torch=True),
     message:
         "Adding the task vectors of {wildcards.tag}"
     script:
@@ -94,7 +94,7 @@ rule patched_clip:
     conda:
         "../../envs/torch.yaml"
     resources:
-        **asks.of(sizes.small_with_torch),
+        **asks.of(small, torch=True),
     params:
         alpha=of_job(run.alpha_if_chosen),
     message:

@@ -21,7 +21,7 @@ rule tables:
     conda:
         "../../envs/report.yaml"
     resources:
-        **asks.of(sizes.small),
+        **asks.of(small),
     params:
         code=code_of("tables", "published"),
         students=of_job(ablation_facts, config=config),
@@ -74,7 +74,7 @@ if seeds.several:
         conda:
             "../../envs/report.yaml"
         resources:
-            **asks.of(sizes.small),
+            **asks.of(small),
         params:
             code=code_of("compare", "report"),
             runs=[one.run.paths.folder for one in seeds.each.values()],
@@ -173,7 +173,7 @@ rule report:
         "../../envs/report.yaml"
     threads: DRAWING_PROCESSES
     resources:
-        **asks.of(sizes.drawing),
+        **asks.of(drawing, processes=DRAWING_PROCESSES),
     params:
         code=code_of("report", "published", "report"),
         config=config_of,

@@ -1,6 +1,9 @@
 # Resources by kind of job, for schedulers. On one machine only the profile's cores and GPUs count.
 
-from bandbridge.config.job_sizes import DRAWING_PROCESSES, JobResources, JobSizes
+from bandbridge.config.job_sizes import JobResources, JobSizes
+from bandbridge.config.resources import applying, drawing, small
+
+DRAWING_PROCESSES = 4  # that draw the report's figures
 
 
 def of_profile(name):

@@ -11,7 +11,6 @@ from bandbridge.training import distributed
 from bandbridge.training.checkpoints import new_saving, remove_checkpoints
 from bandbridge.training.finetune import finetune
 from bandbridge.training.history import precisions, write_history
-from bandbridge.training.joint import finetune_jointly
 from bandbridge.training.recipes import FinetuneRecipe
 
 
@@ -41,11 +40,8 @@ def main(
         decisive = {"recipe": recipe, "seed": seed, "data": [store.digest for store in data], "tasks": nomenclatures}
         decisive |= {f"head {number}": path for number, path in enumerate(heads)}
         saving = new_saving(train, checkpoints, monitor, clip=clip.parent / WEIGHTS_FILE, **decisive)
-        classifiers, how_run = [load_head(path) for path in heads], {"saving": saving, "world": world}
-        if len(data) == 1:
-            records = finetune(model, classifiers[0], data[0], how, seed, device, **how_run)
-        else:
-            records = finetune_jointly(model, classifiers, data, how, seed, device, **how_run)
+        classifiers = [load_head(path) for path in heads]
+        records = finetune(model, classifiers, data, how, seed, device, saving=saving, world=world)
         if world.is_first:
             write_history(history, records)
             metadata = {"clip": model.name, "precision": "; ".join(precisions(records))}

@@ -8,7 +8,7 @@ from bandbridge.base.errors import UserError
 from bandbridge.base.model_forms import with_paths
 from bandbridge.base.user_paths import expanded
 from bandbridge.catalogue.dataset_model import SourceFile
-from bandbridge.catalogue.option_models import FolderModel
+from bandbridge.catalogue.option_models import OPTION_MODELS
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +59,7 @@ def test_a_path_that_means_nothing_is_refused_with_its_key(written: str, part: s
 
 def test_only_what_the_model_calls_a_path_is_expanded():
     options = {"archive": "~/a", "images": "~*.tif", "lists": {"train": "$UNSET/t.txt"}}
-    changed, faults = with_paths(options, FolderModel, under="options")
+    changed, faults = with_paths(options, OPTION_MODELS["folder"], under="options")
     assert changed["images"] == "~*.tif"
     assert changed["archive"].endswith("/a")
     assert not changed["archive"].startswith("~")

@@ -23,7 +23,8 @@ from bandbridge.catalogue.datasets import (
     read_yaml,
 )
 from bandbridge.catalogue.files import expand_bands
-from bandbridge.catalogue.reader_options import OPTIONS, parse_options
+from bandbridge.catalogue.option_models import OPTIONS
+from bandbridge.catalogue.reader_options import parse_options
 from bandbridge.catalogue.sensors import sensor_of
 
 # Files that no trustworthy checksum is known of; their data sets' files say so.

@@ -1,15 +1,13 @@
 """The files of workflow/ that users add to are checked like the configuration; names in them stay as written."""
 
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from bandbridge.base.errors import UserError
 from bandbridge.catalogue import datasets as catalogue
-from bandbridge.catalogue.datasets import COMMON_OPTIONS, load_dataset, load_nomenclature, prompt_set, read_yaml
-from bandbridge.catalogue.option_models import OPTION_MODELS
-from bandbridge.catalogue.reader_options import OPTIONS, options_of
+from bandbridge.catalogue.datasets import load_dataset, load_nomenclature, prompt_set, read_yaml
+from bandbridge.catalogue.reader_options import options_of
 
 NOMENCLATURE = "name: mine\ntitle: Mine\nclasses: [no, 3.10, 111, {name: 010, prompt: yes}, on]\n"
 DATASET = """\
@@ -102,11 +100,3 @@ def test_prompts_of_classes_that_look_like_numbers(written):
     content = written("prompts", "name: mine\ntitle: M\nclasses: {0: [no, 3.10], yes: [off]}\nnames: {1: 2}\n")
     assert prompt_set(content).classes == {"0": ("no", "3.10"), "yes": ("off",)}
     assert prompt_set(content).names == {"1": "2"}
-
-
-@pytest.mark.parametrize("reader", OPTIONS)
-def test_the_model_of_a_readers_options_names_them_all(reader: str):
-    assert set(OPTION_MODELS[reader].model_fields) == {
-        *COMMON_OPTIONS,
-        *(item.name for item in fields(OPTIONS[reader])),
-    }

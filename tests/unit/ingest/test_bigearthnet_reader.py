@@ -395,10 +395,10 @@ def test_an_absent_list_is_explained(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"leave_out": ["snwo"]}, r"leave_out is 'snwo', allowed: snow, cloud, no_19. Did you mean 'snow'"),
-        ({"resampling": "cubic"}, r"resampling is 'cubic', allowed: nearest, bilinear"),
+        ({"leave_out": ["snwo"]}, r"'snwo'; allowed: snow, cloud, no_19. Did you mean 'snow'"),
+        ({"resampling": "cubic"}, r"resampling is 'cubic'; allowed: nearest, bilinear"),
         ({"metadata": "metadata.parquet"}, r"either lists \(BigEarthNet v1\) or metadata"),
-        ({"list": "x"}, r"'list' is not an option"),
+        ({"list": "x"}, r"list is not an option"),
     ],
 )
 def test_wrong_options_are_explained(tmp_path, options, message):

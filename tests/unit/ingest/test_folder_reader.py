@@ -23,7 +23,8 @@ from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resiz
 
 from bandbridge.base.errors import UserError
 from bandbridge.catalogue.datasets import load_dataset, load_nomenclature, read_yaml
-from bandbridge.catalogue.reader_options import FolderOptions, parse_options
+from bandbridge.catalogue.option_models import FolderOptions
+from bandbridge.catalogue.reader_options import parse_options
 from bandbridge.catalogue.sensors import STUDENT_BANDS, order_bands
 from bandbridge.ingest.readers import Rejected, Sample, reader
 
@@ -575,9 +576,9 @@ def test_a_second_modality_is_refused(archives):
         ({"lists": None}, "expected one of lists, patterns and shares, found none"),
         ({"lists": None, "shares": {"val": 0.2}}, "shares has val, expected val and test"),
         ({"lists": None, "shares": {"val": 0.5, "test": 0.6}}, r"val \+ test is 1.1, expected at most 1"),
-        ({"list": {}}, "'list' is not an option of the folder reader. Did you mean 'lists'"),
-        ({"class_from": 0}, "class_from is 0, expected a whole number from 1"),
-        ({"picture_size": "x"}, "picture_size is x, expected a whole number from 1"),
+        ({"list": {}}, "list is not an option of .* Did you mean 'lists'"),
+        ({"class_from": 0}, "class_from is 0; expected at least 1"),
+        ({"picture_size": "x"}, "picture_size is 'x'; expected a whole number or null"),
     ],
 )
 def test_wrong_options_are_explained(archives, options, message):

@@ -21,7 +21,8 @@ from bandbridge.base.model_faults import model_faults
 from bandbridge.catalogue import datasets as catalogue
 from bandbridge.catalogue.dataset_model import DatasetFile
 from bandbridge.catalogue.datasets import load_dataset, load_nomenclature, read_yaml
-from bandbridge.catalogue.reader_options import FolderOptions, SceneOptions, TableOptions, parse_options
+from bandbridge.catalogue.option_models import FolderOptions, SceneOptions, TableOptions
+from bandbridge.catalogue.reader_options import parse_options
 from bandbridge.catalogue.sensors import sensor_of
 
 TEXT = (Path(__file__).parents[3] / "docs" / "own-data.md").read_text(encoding="utf-8")

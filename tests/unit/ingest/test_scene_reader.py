@@ -20,7 +20,8 @@ from shapely.geometry import box
 
 from bandbridge.base.errors import UserError
 from bandbridge.catalogue.datasets import load_dataset, load_nomenclature
-from bandbridge.catalogue.reader_options import SceneOptions, parse_options
+from bandbridge.catalogue.option_models import SceneOptions
+from bandbridge.catalogue.reader_options import parse_options
 from bandbridge.ingest.readers import reader
 from bandbridge.ingest.readers.polygon_labels import Grid, label_map
 from bandbridge.ingest.readers.polygons import read_polygons
@@ -175,7 +176,7 @@ def test_a_zip_and_a_folder_give_the_same_samples(samples, tmp_path):
 )
 @settings(max_examples=60, deadline=None)
 def test_no_pixel_is_shared_between_splits(shape, size, stride, kind, block, rows):
-    options = SceneOptions("{band}", "x", "y", size=size, stride=stride, block=block, blocks=tuple(rows))
+    options = SceneOptions(polygons="x", class_field="y", size=size, stride=stride, block=block, blocks=list(rows))
     owner = np.full(shape, "", dtype="<U5")
     for window in choose_windows(np.ones(shape, np.uint16), 1, options, kind)[0]:
         place = owner[window.row : window.row + size, window.col : window.col + size]
@@ -185,7 +186,7 @@ def test_no_pixel_is_shared_between_splits(shape, size, stride, kind, block, row
 
 
 def test_each_sample_that_fits_a_block_is_found():
-    options = SceneOptions("{band}", "x", "y", size=4, stride=2, block=8, blocks=("t.", "ve"))
+    options = SceneOptions(polygons="x", class_field="y", size=4, stride=2, block=8, blocks=["t.", "ve"])
     windows, left_out = choose_windows(np.ones((16, 16), np.uint16), 1, options, "multi")
     assert left_out == {"not inside blocks of one split": 49 - len(windows)}
     assert {window.split for window in windows} == {"train", "val", "test"}
@@ -196,7 +197,7 @@ def test_each_sample_that_fits_a_block_is_found():
 
 def test_each_split_has_samples_at_its_own_stride():
     strides = {"train": 2, "val": 4, "test": 3}
-    options = SceneOptions("{band}", "x", "y", size=4, stride=strides, block=8, blocks=("tv", "e."))
+    options = SceneOptions(polygons="x", class_field="y", size=4, stride=strides, block=8, blocks=["tv", "e."])
     windows, left_out = choose_windows(np.ones((16, 16), np.uint16), 1, options, "multi")
     places = {split: [(w.row, w.col) for w in windows if w.split == split] for split in strides}
     assert places == {
@@ -226,7 +227,9 @@ def test_each_split_has_samples_at_its_own_stride():
 )
 def test_a_sample_has_the_class_that_dominates_it_or_is_none(pixels, found):
     """Quarters of a sample: 1 and 2 are its classes, 3 is left out."""
-    options = SceneOptions("{band}", "x", "y", size=4, stride=4, block=4, blocks=("t",), dominant_share=0.6)
+    options = SceneOptions(
+        polygons="{band}", class_field="x", size=4, stride=4, block=4, blocks=["t"], dominant_share=0.6
+    )
     area = np.repeat(np.array(pixels, np.uint16), 4).reshape(4, 4)
     windows, left_out = choose_windows(area, 2, options, "single")
     assert [window.classes for window in windows] == ([found] if isinstance(found, tuple) else [])
@@ -234,7 +237,9 @@ def test_a_sample_has_the_class_that_dominates_it_or_is_none(pixels, found):
 
 
 def test_a_class_on_exactly_the_share_dominates():
-    options = SceneOptions("{band}", "x", "y", size=4, stride=4, block=4, blocks=("t",), dominant_share=0.75)
+    options = SceneOptions(
+        polygons="{band}", class_field="x", size=4, stride=4, block=4, blocks=["t"], dominant_share=0.75
+    )
     area = np.repeat(np.array([1, 1, 2, 1], np.uint16), 4).reshape(4, 4)
     assert choose_windows(area, 2, options, "single")[0][0].classes == (0,)
 
@@ -460,16 +465,13 @@ def test_a_shapefile_is_read_with_its_side_files(polygons, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"sizes": 32}, r"options of demo_scene: 'sizes' is not an option of the scene reader. Did you mean 'size'"),
-        ({"size": 0}, "size is 0, expected a whole number from 1"),
-        ({"stride": 1.5}, "stride is 1.5, expected a whole number"),
-        ({"stride": {"train": 8, "val": 0, "test": 8}}, "stride of val is 0, expected a whole number from 1"),
+        ({"sizes": 32}, r"options of demo_scene: sizes is not an option of .* Did you mean 'size'"),
+        ({"size": 0}, "size is 0; expected at least 1"),
+        ({"stride": 1.5}, "stride is 1.5; expected a whole number or a mapping"),
+        ({"stride": {"train": 8, "val": 0, "test": 8}}, "stride.val is 0; expected at least 1"),
         ({"stride": {"train": 8, "test": 8}}, "expected a whole number, or one for each of train, val, test"),
-        ({"label_share": 5}, "label_share is 5, expected a share from 0 to 1"),
-        (
-            {"resampling": "linear"},
-            "resampling is 'linear', allowed: nearest, bilinear, cubic. Did you mean 'bilinear'",
-        ),
+        ({"label_share": 5}, "label_share is 5; expected at most 1"),
+        ({"resampling": "linear"}, "'linear'; allowed: nearest, bilinear, cubic. Did you mean 'bilinear'"),
         ({"blocks": ["tv", "e"]}, r"blocks is \['tv', 'e'\], expected rows of equal length"),
         ({"blocks": ["tx"]}, "made of t, v, e"),
         ({"rasters": "*.jp2"}, "finds 13 files .* write {band} in place of the band's name"),

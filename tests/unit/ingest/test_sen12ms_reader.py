@@ -279,10 +279,10 @@ def test_lists_that_are_absent_or_hold_something_else_are_explained(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"val_share": 1.5}, "val_share is 1.5, expected a share"),
-        ({"seed": "x"}, "seed is x, expected a whole number"),
+        ({"val_share": 1.5}, "val_share is 1.5; expected at most 1"),
+        ({"seed": "x"}, "seed is 'x'; expected a whole number"),
         ({"lists": {"val": "val_list.txt"}}, "lists has train, test, val, expected train and test"),
-        ({"label_shares": 0.2}, "'label_shares' is not an option"),
+        ({"label_shares": 0.2}, "label_shares is not an option"),
     ],
 )
 def test_wrong_options_are_explained(tmp_path, options, message):

@@ -397,10 +397,10 @@ def test_rows_without_splits_are_divided_by_shares_whatever_their_order(tmp_path
         ({"lat": "y"}, "expected both lat and lon, or neither"),
         ({"split": None, "shares": {"val": 1, "test": 1}}, r"val \+ test is 2, expected at most 1"),
         ({"band_files": "{path}.tif"}, "expected a pattern with {path} and {band}"),
-        ({"resampling": "bilinar"}, "resampling is 'bilinar', allowed: nearest, bilinear. Did you mean 'bilinear'"),
+        ({"resampling": "bilinar"}, "resampling is 'bilinar'; allowed: nearest, bilinear. Did you mean 'bilinear'"),
         ({"table": "other.csv"}, r"the table 'other.csv' not found; looked for .*other.csv"),
-        ({"table": None}, "table is missing; the table reader needs it"),
-        ({"labelz": "x"}, "'labelz' is not an option of the table reader. Did you mean 'label"),
+        ({"table": None}, "table is missing; table: CSV, TSV or Parquet"),
+        ({"labelz": "x"}, "labelz is not an option of .* Did you mean 'label"),
         ({"path": {"s1": "path"}}, "path has no column for s2"),
     ],
 )

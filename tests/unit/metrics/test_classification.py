@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import (
-    accuracy_score,
     average_precision_score,
     balanced_accuracy_score,
     recall_score,
@@ -16,7 +15,6 @@ from sklearn.metrics import (
 from sklearn.metrics import confusion_matrix as sklearn_confusion_matrix
 
 from bandbridge.metrics.classification import (
-    accuracy,
     average_precision,
     class_accuracy,
     confusion_matrix,
@@ -112,7 +110,6 @@ def test_infinite_scores_rank_first_and_last():
 def test_accuracies_are_those_of_scikit_learn(seed, n, classes):
     generator = np.random.default_rng(seed)
     truth, predicted = generator.integers(0, classes, size=(2, n))
-    assert accuracy(truth, predicted) == pytest.approx(accuracy_score(truth, predicted), abs=1e-6)
     per_class = class_accuracy(truth, predicted, classes)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -196,7 +193,6 @@ def test_a_sample_without_exactly_one_label_is_no_single_label(row):
 
 def test_metrics_of_no_samples_are_undefined():
     empty = np.empty(0, dtype=int)
-    assert np.isnan(accuracy(empty, empty))
     assert top_k_hits(empty, np.empty((0, 6)), 5).shape == (0,)
     assert confusion_matrix(empty, empty, 2).tolist() == [[0, 0], [0, 0]]
     assert np.isnan(class_accuracy(empty, empty, 2)).all()

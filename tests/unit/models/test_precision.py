@@ -146,7 +146,7 @@ def test_auto_trains_exactly_as_what_it_stands_for(with_flags, flags):
     for precision in ("auto", settled.name):
         recipe = FinetuneRecipe.from_config(FINETUNE | {"precision": precision})
         clip = tiny_clip()
-        history = finetune(clip, tiny_head(), store, recipe, 0, CPU)
+        history = finetune(clip, [tiny_head()], [store], recipe, 0, CPU)
         trained[precision] = clip.visual.state_dict()
         reason = settled.reason if precision == "auto" else "as configured"
         assert precisions(history) == [f"{settled.name} ({reason})"]
@@ -160,7 +160,7 @@ def test_a_training_resumes_on_hardware_of_another_precision_and_says_so(with_fl
     def train():
         recipe = FinetuneRecipe.from_config(FINETUNE | {"precision": "auto"})
         saving = Saving(tmp_path, 60, 2, "a run")
-        return finetune(tiny_clip(), tiny_head(), MemoryStore(), recipe, 0, CPU, saving=saving)
+        return finetune(tiny_clip(), [tiny_head()], [MemoryStore()], recipe, 0, CPU, saving=saving)
 
     with_flags("avx2 avx512_bf16")
     with monkeypatch.context() as patched:

@@ -147,11 +147,6 @@ def test_a_radar_student_takes_decibels_standardised():
     assert student(values).shape == (1, 8)
 
 
-def test_radar_is_not_scaled_as_reflectance():
-    with pytest.raises(UserError, match=r"VH, VV are decibels.*'standardise'"):
-        new_student(spec(bands=["VV", "VH"], scaling="reflectance"), 8)
-
-
 def test_an_rgb_student_sees_three_bands_in_its_order():
     student = new_student(spec(bands=["B04", "B03", "B02"], scaling="reflectance"), 8)
     pixels = torch.tensor([2000, 3000, 4000, 9000]).view(1, 4, 1, 1).expand(1, 4, 16, 16)
@@ -169,11 +164,6 @@ def test_what_was_loaded_is_told_in_one_line(tmp_path, capsys):
         f"moco.pth.tar: {len(backbone)} tensors loaded (names under 'state_dict.base_encoder.'); 2 not used "
         "(state_dict.momentum_encoder, state_dict.predictor); new: projection.weight, projection.bias.\n"
     )
-
-
-def test_widening_needs_a_checkpoint():
-    with pytest.raises(UserError, match="widen_rgb is true, but pretrained is null"):
-        new_student(spec(widen_rgb=True), 8, STATISTICS)
 
 
 def test_statistics_are_those_of_all_pixels(monkeypatch):

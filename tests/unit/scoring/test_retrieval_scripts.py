@@ -336,13 +336,6 @@ def test_neighbours_in_train_classify_test(tmp_path, request, name):
     assert row["ci_low"] <= row["value"] <= row["ci_high"]
 
 
-def test_a_temperature_of_the_recipe_weighs_the_neighbours(tmp_path, scene):
-    values = {
-        score_knn(tmp_path, scene, {"k": 20} | options)[0].iloc[0]["value"] for options in ({}, {"temperature": 10})
-    }
-    assert len(values) == 2
-
-
 def test_more_neighbours_than_train_has_samples_are_an_error(tmp_path, scene):
     with pytest.raises(UserError, match=r"evaluate\.knn\.k is 41, and demo_scene has 40 samples in train"):
         score_knn(tmp_path, scene, {"k": 41})

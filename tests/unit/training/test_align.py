@@ -129,8 +129,6 @@ def test_a_term_without_weight_is_not_computed():
     distilled_only, _ = terms(label_weight=0.0, distillation_weight=3.0)
     assert set(distilled_only) == {"loss", "distillation"}
     torch.testing.assert_close(distilled_only["loss"], 3 * both["distillation"])
-    with pytest.raises(UserError, match="both 0"):
-        trained(store, distillation_weight=0.0, label_weight=0.0)
 
 
 @pytest.mark.slow
@@ -172,12 +170,6 @@ def test_kept_embeddings_train_the_same_student():
         assert one == pytest.approx(other, rel=1e-5)
     for name, tensor in plain.state_dict().items():
         torch.testing.assert_close(kept.state_dict()[name], tensor, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("random", [{"crop_scale": [0.9, 1.0], "flip": 0.0}, {"crop_scale": [1, 1], "flip": 0.5}])
-def test_embeddings_of_pictures_that_change_are_not_kept(random):
-    with pytest.raises(UserError, match=r"cache_teacher is true with crop_scale .* other images in each epoch"):
-        trained(MemoryStore(), cache_teacher=True, **random)
 
 
 def test_processes_share_the_teachers_work():

@@ -32,7 +32,7 @@ def recipe(**changes):
 
 def trained(store, seed=0, classes=3, **changes):
     clip = tiny_clip()
-    return clip, finetune(clip, tiny_head(classes), store, recipe(**changes), seed, CPU)
+    return clip, finetune(clip, [tiny_head(classes)], [store], recipe(**changes), seed, CPU)
 
 
 @pytest.mark.slow
@@ -79,11 +79,11 @@ def test_classes_are_weighted_by_their_samples_in_train(kind, how):
     weights = torch.from_numpy(class_weights(train.labels, kind, how))
     assert len(set(weights.tolist())) > 1
     batch = store_source(store, "val").read(np.arange(len(val)))
-    stage = Finetuning(tiny_clip(), tiny_head(), store, recipe(class_weights=how), CPU)
+    stage = Finetuning(tiny_clip(), [tiny_head()], [store], recipe(class_weights=how), CPU)
     terms, predicted = stage.validation(batch)
     logits, labels = predicted[""][1:]
     torch.testing.assert_close(terms["loss"], label_loss(logits, labels, kind, 0.2, weights))
-    plain = Finetuning(tiny_clip(), tiny_head(), store, recipe(), CPU).validation(batch)[0]["loss"]
+    plain = Finetuning(tiny_clip(), [tiny_head()], [store], recipe(), CPU).validation(batch)[0]["loss"]
     torch.testing.assert_close(plain, label_loss(logits, labels, kind, 0.2))
     assert not torch.isclose(plain, terms["loss"])
 
@@ -112,7 +112,7 @@ def test_pictures_are_prepared_in_float32_whatever_the_precision():
     store, seen = MemoryStore(), {}
     batch = store_source(store, "train").read(np.arange(14))
     for precision in ("float32", "bfloat16"):
-        stage = Finetuning(tiny_clip(), tiny_head(), store, recipe(precision=precision), CPU)
+        stage = Finetuning(tiny_clip(), [tiny_head()], [store], recipe(precision=precision), CPU)
         stage.trained.register_forward_hook(lambda _, args, out, key=precision: seen.update({key: (args[0], out)}))
         stage(replace(batch, draws=draws(14)))
     assert torch.equal(seen["float32"][0], seen["bfloat16"][0])
@@ -122,7 +122,7 @@ def test_pictures_are_prepared_in_float32_whatever_the_precision():
 @pytest.mark.slow
 def test_a_run_is_saved_where_that_is_asked(tmp_path):
     saving = Saving(tmp_path / "checkpoints", 0.0, 2, "run")
-    finetune(tiny_clip(), tiny_head(), MemoryStore(), recipe(), 0, CPU, saving=saving)
+    finetune(tiny_clip(), [tiny_head()], [MemoryStore()], recipe(), 0, CPU, saving=saving)
     assert list(saving.directory.iterdir())
 
 

@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from tiny import FINETUNE, UNCHANGED, MemoryStore, same_weights, tiny_clip, tiny_head
+from tiny import FINETUNE, UNCHANGED, MemoryStore, tiny_clip, tiny_head
 
 from bandbridge.base.errors import UserError
 from bandbridge.training.finetune import Finetuning, finetune
-from bandbridge.training.joint import JointFinetuning, finetune_jointly
 from bandbridge.training.losses import class_weights, label_loss
 from bandbridge.training.recipes import FinetuneRecipe
 from bandbridge.training.splits import store_source, union_source
@@ -47,16 +46,8 @@ def test_a_union_takes_the_tasks_that_have_samples_of_a_split():
     assert batch.pixels["another"].shape == (0, 20, 20, 3)
     assert np.array_equal(batch.pixels["memory"].numpy(), FIRST.split("val").pixels)
     assert union_source([without], "val") is None
-    stage = JointFinetuning(tiny_clip(), [tiny_head(4), tiny_head(3)], [without, FIRST], recipe(), CPU)
+    stage = Finetuning(tiny_clip(), [tiny_head(4), tiny_head(3)], [without, FIRST], recipe(), CPU)
     assert set(stage.validation(batch)[1]) == {"memory"}
-
-
-@pytest.mark.slow
-def test_the_union_of_one_task_trains_as_the_task_alone():
-    alone, jointly = tiny_clip(), tiny_clip()
-    finetune(alone, tiny_head(), FIRST, recipe(), 0, CPU)
-    finetune_jointly(jointly, [tiny_head()], [FIRST], recipe(), 0, CPU)
-    assert same_weights(alone.visual.state_dict(), jointly.visual.state_dict())
 
 
 def test_a_batch_s_loss_is_the_mean_over_samples_of_each_task_s_own():
@@ -66,9 +57,9 @@ def test_a_batch_s_loss_is_the_mean_over_samples_of_each_task_s_own():
     how, clip, heads = recipe(augmentation=UNCHANGED), tiny_clip(), [tiny_head(3), tiny_head(4, 1)]
     with torch.no_grad():
         batch = union_source([FIRST, other], "val").read(np.arange(12))
-        both = JointFinetuning(clip, heads, [FIRST, other], how, CPU)(batch)["loss"]
+        both = Finetuning(clip, heads, [FIRST, other], how, CPU)(batch)["loss"]
         each = [
-            Finetuning(clip, head, store, how, CPU)(store_source(store, "val").read(np.arange(6)))["loss"]
+            Finetuning(clip, [head], [store], how, CPU)(store_source(store, "val").read(np.arange(6)))["loss"]
             for head, store in zip(heads, (FIRST, other), strict=True)
         ]
     torch.testing.assert_close(both, sum(each) / 2)
@@ -82,7 +73,7 @@ def test_classes_are_weighted_within_their_task():
         store.split("train").labels[:8] = np.eye(len(store.classes), dtype=np.uint8)[0]
     heads, how = [tiny_head(3), tiny_head(4, 1)], recipe(class_weights="root")
     batch = union_source([first, second], "val").read(np.arange(12))
-    terms, predicted = JointFinetuning(tiny_clip(), heads, [first, second], how, CPU).validation(batch)
+    terms, predicted = Finetuning(tiny_clip(), heads, [first, second], how, CPU).validation(batch)
     assert [metric for metric, _, _ in predicted.values()] == ["map", "accuracy"]
     losses = []
     for store, (_, logits, labels) in zip((first, second), predicted.values(), strict=True):
@@ -94,7 +85,7 @@ def test_classes_are_weighted_within_their_task():
 @pytest.mark.slow
 def test_both_tasks_are_learnt():
     clip = tiny_clip()
-    history = finetune_jointly(
+    history = finetune(
         clip, [tiny_head(3), tiny_head(4, 1)], [FIRST, SECOND], recipe(epochs=8, learning_rate=1e-2), 0, CPU
     )
     validations = [record for record in history if "val_loss" in record]
@@ -104,4 +95,4 @@ def test_both_tasks_are_learnt():
 
 def test_a_head_of_other_classes_is_refused():
     with pytest.raises(UserError, match="The zero-shot head has the classes"):
-        finetune_jointly(tiny_clip(), [tiny_head(3), tiny_head(3)], [FIRST, SECOND], recipe(), 0, CPU)
+        finetune(tiny_clip(), [tiny_head(3), tiny_head(3)], [FIRST, SECOND], recipe(), 0, CPU)

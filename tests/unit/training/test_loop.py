@@ -152,7 +152,7 @@ def finetuning(clip=None, **changes):
     """A fine-tuning with augmentation; its history, and the model."""
     store, clip = MemoryStore(modality="rgb", train=14), clip or tiny_clip()
     how = FinetuneRecipe.from_config(FINETUNE | changes)
-    stage = Finetuning(clip, tiny_head(), store, how, CPU)
+    stage = Finetuning(clip, [tiny_head()], [store], how, CPU)
     history = fit(stage, store_source(store, "train"), store_source(store, "val"), how, 5, CPU)
     return [record[key] for record in history for key in ("loss", "gradient_norm", "val_loss") if key in record], clip
 

@@ -80,7 +80,7 @@ def test_a_step_of_patching():
     store = two_samples()
     values = {"learning_rate": 1e-5, "weight_decay": 0.5, "label_smoothing": 0.2, "augmentation": UNCHANGED}
     clip, plain = clip_of_the_papers_size(), clip_of_the_papers_size().visual
-    history = finetune(clip, HEAD, store, FinetuneRecipe.from_config(ONE_STEP | values), 0, CPU)
+    history = finetune(clip, [HEAD], [store], FinetuneRecipe.from_config(ONE_STEP | values), 0, CPU)
     split = store.split("train")
     loss = label_loss(plain(picture(split.pixels)), split.labels, 0.2)
     assert next(record["loss"] for record in history if "loss" in record) == pytest.approx(loss.item(), rel=1e-5)

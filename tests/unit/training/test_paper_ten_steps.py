@@ -79,7 +79,7 @@ def test_ten_steps_of_patching():
     values = {"learning_rate": 1e-5, "weight_decay": 0.5, "label_smoothing": 0.0, "augmentation": UNCHANGED}
     recipe = COMMON | {"epochs": STEPS, "batch_size": 2, "warmup_steps": WARMUP} | values
     clip, plain = clip_of_the_papers_size(), clip_of_the_papers_size().visual
-    history = finetune(clip, HEAD, store, FinetuneRecipe.from_config(recipe), 0, CPU)
+    history = finetune(clip, [HEAD], [store], FinetuneRecipe.from_config(recipe), 0, CPU)
     split = store.split("train")
     images = picture(split.pixels)
     losses = plain_training(plain, lambda _: label_loss(plain(images), split.labels, 0.0), 1e-5, 0.5)

@@ -1,6 +1,6 @@
 """The error that is meant for users."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 
 
@@ -17,3 +17,8 @@ def did_you_mean(value: object, allowed: Iterable[object]) -> str:
     same = [name for name in names if name.casefold() == str(value).casefold()]
     close = same or get_close_matches(str(value), names, n=1, cutoff=0.6)
     return f" Did you mean '{close[0]}'?" if close else ""
+
+
+def choices(value: object, allowed: Collection[str]) -> str:
+    """'a, b, c.' of the allowed values, and which of them may have been meant by `value`: the end of a sentence."""
+    return f"{', '.join(allowed)}.{did_you_mean(value, allowed)}"

@@ -1,9 +1,7 @@
 """Paths as users write them in YAML files: ~, $SCRATCH and ${SCRATCH} are expanded, misleading ones are refused."""
 
 import os
-from collections.abc import Mapping
 from string import Template
-from typing import Any
 
 from bandbridge.base.errors import UserError
 from bandbridge.base.wording import shown
@@ -51,21 +49,13 @@ def expanded(text: str, key: str) -> str:
     return path
 
 
-class _Variables(Mapping[str, str]):
+class _Variables(dict[str, str]):
     """The environment, in which an unset or empty variable is a `UserError`, not a missing key."""
 
     def __init__(self, key: str) -> None:
+        super().__init__({name: value for name, value in os.environ.items() if value})
         self._key = key
 
-    def __getitem__(self, name: str) -> str:
-        value = os.environ.get(name)
-        if not value:
-            state = "empty" if value == "" else "not set"
-            raise UserError(f"{self._key} names the variable {name}, which is {state}: set it, or write the path out.")
-        return value
-
-    def __iter__(self) -> Any:
-        return iter(os.environ)
-
-    def __len__(self) -> int:
-        return len(os.environ)
+    def __missing__(self, name: str) -> str:
+        state = "empty" if name in os.environ else "not set"
+        raise UserError(f"{self._key} names the variable {name}, which is {state}: set it, or write the path out.")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bandbridge.base.errors import UserError, did_you_mean
+from bandbridge.base.errors import UserError, choices, did_you_mean
 from bandbridge.base.locations import WORKFLOW
 from bandbridge.base.untrusted import has_unseen, leads_out
 from bandbridge.base.yaml_files import read_document
@@ -165,9 +165,7 @@ def read_yaml(folder: str, name: str) -> dict[str, Any]:
     path = WORKFLOW / folder / f"{name}.yaml"
     if not path.is_file():
         allowed = _names(folder)
-        raise UserError(
-            f"'{name}' is not in workflow/{folder}; there are: {', '.join(allowed)}.{did_you_mean(name, allowed)}"
-        )
+        raise UserError(f"'{name}' is not in workflow/{folder}; there are: {choices(name, allowed)}")
     return checked_content(read_document(path), folder, name)
 
 
@@ -227,8 +225,7 @@ def headline_metric(kind: str, stated: str | None = None, dataset: str = "") -> 
     allowed = HEADLINES[kind]
     if stated is not None and stated not in allowed:
         raise UserError(
-            f"{dataset}: headline is '{stated}'; allowed for labels of kind {kind}: {', '.join(allowed)}."
-            f"{did_you_mean(stated, allowed)}"
+            f"{dataset}: headline is '{stated}'; allowed for labels of kind {kind}: {choices(stated, allowed)}"
         )
     return stated or allowed[0]
 
@@ -275,12 +272,10 @@ def _modalities(
 ) -> tuple[Modality, ...]:
     names, treatment = list(options.get("modalities") or modalities), options.get("treatment")
     if treatment not in (None, *TREATMENTS):
-        guess = did_you_mean(treatment, TREATMENTS)
-        raise UserError(f"{dataset}: treatment is '{treatment}'; allowed: {', '.join(TREATMENTS)}.{guess}")
+        raise UserError(f"{dataset}: treatment is '{treatment}'; allowed: {choices(treatment, TREATMENTS)}")
     for name in names:
         if name not in modalities:
-            guess = did_you_mean(name, modalities)
-            raise UserError(f"{dataset}: modalities names '{name}'; there are: {', '.join(modalities)}.{guess}")
+            raise UserError(f"{dataset}: modalities names '{name}'; there are: {choices(name, modalities)}")
     # In the file's order: the first makes the RGB images.
     chosen = {name: facts for name, facts in modalities.items() if name in names}
     if treatment == "reference":

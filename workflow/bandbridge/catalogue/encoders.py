@@ -21,27 +21,6 @@ NAMED_SHA256 = re.compile(r"-([0-9a-f]{8,64})\.[a-z]+$")
 
 
 @dataclass(frozen=True)
-class Normalisation:
-    """From stored values to the network's; see `kind` in `encoder_model.NormalisationFacts`.
-
-    Attributes:
-        divisor: one number, or one per band.
-        clip: lowest and highest value after the division.
-        mean, std: one per band, in the unit after the division; None where the model has its own.
-        deviations: half the width of a window, in standard deviations.
-        levels: number of steps between 0 and 1; None for no rounding.
-    """
-
-    kind: str
-    divisor: tuple[float, ...] = (1.0,)
-    clip: tuple[float, ...] | None = None
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
-    deviations: float = 2.0
-    levels: int | None = None
-
-
-@dataclass(frozen=True)
 class EncoderFacts:
     """An encoder's facts, as its YAML file states them, and the user's checkpoint in place of its weights.
 
@@ -79,7 +58,7 @@ class EncoderFacts:
     resize: str
     resize_to: int
     interpolation: str
-    normalisation: Normalisation
+    normalisation: NormalisationFacts
     fill: str
     has_text: bool
     licence: str
@@ -175,7 +154,7 @@ def facts_of(content: Mapping[str, Any], checkpoint: str | None = None) -> Encod
         resize=inputs.resize,
         resize_to=inputs.resize_to or inputs.size,
         interpolation=inputs.interpolation,
-        normalisation=_normalisation(inputs.normalisation),
+        normalisation=inputs.normalisation,
         fill=inputs.fill,
         has_text=file.has_text,
         licence=file.licence,
@@ -248,19 +227,6 @@ def _source(name: str, weights: Mapping[str, Any]) -> Source | None:
         return Source(**facts, urls=tuple(weights.get("urls", ())))
     except UserError as error:
         raise UserError(f"workflow/{FOLDER}/{name}.yaml, weights: {error}") from error
-
-
-def _normalisation(facts: NormalisationFacts) -> Normalisation:
-    divisor = facts.divisor if isinstance(facts.divisor, list) else [facts.divisor]
-    return Normalisation(
-        kind=facts.kind,
-        divisor=tuple(divisor),
-        clip=tuple(facts.clip) if facts.clip else None,
-        mean=tuple(facts.mean) if facts.mean else None,
-        std=tuple(facts.std) if facts.std else None,
-        deviations=facts.deviations,
-        levels=facts.levels,
-    )
 
 
 # --- checks across keys -----------------------------------------------------------------------------------------------

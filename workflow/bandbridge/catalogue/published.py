@@ -15,7 +15,7 @@ INFERRED = "What is inferred is that of the authors' configuration files; the so
 DIFFERENT = "Published figures are not of this run: their splits, prompts and settings may differ from this run's."
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Figure:
     """One published number: as printed, in percent (a cosine as it is).
 
@@ -35,20 +35,20 @@ class Figure:
 
     task: str
     dataset: str
-    nomenclature: str
-    modality: str
+    nomenclature: str = ""
+    modality: str = ""
     metric: str
     model: str
-    clip: str
-    patched_on: tuple[str, str] | None
-    alpha: float | None
-    network: str
-    bands: int | None
-    pretrained: bool
-    inferred: tuple[str, ...]
+    clip: str = ""
+    patched_on: tuple[str, str] | None = None
+    alpha: float | None = None
+    network: str = ""
+    bands: int | None = None
+    pretrained: bool = False
+    inferred: tuple[str, ...] = ()
     certainty: str
-    value: float | None
-    gain: float | None
+    value: float | None = None
+    gain: float | None = None
     source: str
     where: str
 
@@ -80,24 +80,8 @@ def all_figures() -> tuple[Figure, ...]:
     """Every figure of workflow/published/*.yaml, in the order of the files."""
     return tuple(
         Figure(
-            task=entry["task"],
-            dataset=entry["dataset"],
-            nomenclature=entry.get("nomenclature", ""),
-            modality=entry.get("modality", ""),
-            metric=entry["metric"],
-            model=entry["model"],
-            clip=entry.get("clip", ""),
-            patched_on=_task(entry.get("patched_on")),
-            alpha=entry.get("alpha"),
-            network=entry.get("network", ""),
-            bands=entry.get("bands"),
-            pretrained=entry.get("pretrained", False),
-            inferred=tuple(entry.get("inferred", ())),
-            certainty=content["certainty"],
-            value=entry.get("value"),
-            gain=entry.get("gain"),
-            source=content["source"],
-            where=content["where"],
+            **{**entry, "patched_on": _task(entry.get("patched_on")), "inferred": tuple(entry.get("inferred", ()))},
+            **{key: content[key] for key in ("certainty", "source", "where")},
         )
         for path in sorted((WORKFLOW / "published").glob("*.yaml"))
         for content in [read_yaml("published", path.stem)]

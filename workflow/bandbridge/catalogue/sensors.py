@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bandbridge.base.errors import UserError, did_you_mean
+from bandbridge.base.errors import UserError, choices, did_you_mean
 from bandbridge.catalogue.modalities import Composite, Modality
 
 
@@ -95,8 +95,7 @@ def sensor_of(modality: Modality) -> Sensor | None:
         return None
     if isinstance(described, str):
         if described not in SENSORS:
-            names = ", ".join(SENSORS)
-            raise UserError(f"sensor '{described}' is not known; known are: {names}.{did_you_mean(described, SENSORS)}")
+            raise UserError(f"sensor '{described}' is not known; known are: {choices(described, SENSORS)}")
         return SENSORS[described]
     wavelengths = list(described.get("wavelengths", [None] * len(bands)))
     if len(wavelengths) != len(bands):

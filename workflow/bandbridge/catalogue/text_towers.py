@@ -60,14 +60,9 @@ def load_text_tower(name: str) -> TextTower:
     """
     facts = read_yaml(FOLDER, name)
     return TextTower(
-        name=facts["name"],
-        title=facts["title"],
-        width=facts["width"],
-        pooling=facts["pooling"],
-        context=facts["context"],
+        **{key: facts[key] for key in ("name", "title", "width", "pooling", "context", "licence")},
         packagings=tuple(_packaging(source) for source in facts["sources"]),
         files=_checked(facts["files"], name),
-        licence=facts["licence"],
         attribution=facts.get("attribution", ""),
         cite=tuple(facts.get("cite", ())),
     )

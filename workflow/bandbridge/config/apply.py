@@ -4,26 +4,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from bandbridge.base.errors import did_you_mean
+from bandbridge.base.errors import choices
 from bandbridge.config.lines import align_task, final_lines
 from bandbridge.config.networks import students
 from bandbridge.config.run import Chosen, Run
+from bandbridge.config.sections.apply import Application
 
 PATCHED = "patched"  # short for the patched model of the only CLIP
-DEFAULTS: Mapping[str, Any] = {
-    "model": None,
-    "makes": "map",
-    "labels": None,
-    "templates": None,
-    "window": None,
-    "stride": None,
-    "scores": False,
-    "bands": None,
-    "scale": None,
-    "offset": 0.0,
-    "crs": None,
-    "polygons": None,
-}
+DEFAULTS = {name: field.default for name, field in Application.model_fields.items() if not field.is_required()}
 OF_MAPS = ("labels", "templates", "scores", "polygons")
 
 
@@ -118,7 +106,7 @@ def apply_faults(config: Mapping[str, Any]) -> Iterator[str]:
         where = f"apply.{name}"
         model = entry.get("model")
         if model is not None and model not in models:
-            yield f"{where}.model is '{model}'; there are: {', '.join(models)}.{did_you_mean(model, models)}"
+            yield f"{where}.model is '{model}'; there are: {choices(model, models)}"
         if not Path(entry["images"]).exists():
             yield f"{where}.images: {entry['images']} not found; name a raster, a folder of bands or a SAFE product."
         if entry.get("makes", "map") == "archive":

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from bandbridge.base.errors import UserError, did_you_mean
+from bandbridge.base.errors import UserError, choices, did_you_mean
 from bandbridge.base.model_faults import model_faults
 from bandbridge.base.model_forms import with_paths
 from bandbridge.catalogue.datasets import (
@@ -82,10 +82,7 @@ def dataset_faults(config: Mapping[str, Any]) -> Iterator[str]:
     available = dataset_names()
     for key, name in _named_datasets(config):
         if name not in available:
-            yield (
-                f"{key} names the data set '{name}'; there are (workflow/datasets/): {', '.join(available)}."
-                f"{did_you_mean(name, available)}"
-            )
+            yield f"{key} names the data set '{name}'; there are (workflow/datasets/): {choices(name, available)}"
     usable: dict[str, Dataset] = {}
     for name in sorted({name for _, name in _named_datasets(config)} & set(available)):
         try:
@@ -133,8 +130,7 @@ def _fact_faults(dataset: Dataset) -> Iterator[str]:
     for name in names:
         if name not in allowed:
             yield (
-                f"labels.nomenclatures names '{name}'; there are (workflow/nomenclatures/): {', '.join(allowed)}."
-                f"{did_you_mean(name, allowed)}"
+                f"labels.nomenclatures names '{name}'; there are (workflow/nomenclatures/): {choices(name, allowed)}"
             )
             return
     for name in names[1:]:
@@ -167,7 +163,7 @@ def prompt_faults(config: Mapping[str, Any]) -> Iterator[str]:
         if name not in available:
             yield (
                 f"{key} names the prompt set '{name}'; there are (workflow/prompts/ and `prompts`): "
-                f"{', '.join(available)}.{did_you_mean(name, available)}"
+                f"{choices(name, available)}"
             )
     sets = {dataset: list(names) for dataset, names in evaluated(config).items()}
     if task := config["align"]["task"]:
@@ -218,7 +214,7 @@ def task_faults(config: Mapping[str, Any]) -> Iterator[str]:
             if task["nomenclature"] not in allowed:
                 yield (
                     f"{key}.nomenclature is '{task['nomenclature']}'; {task['dataset']} has: "
-                    f"{', '.join(allowed)}.{did_you_mean(task['nomenclature'], allowed)}"
+                    f"{choices(task['nomenclature'], allowed)}"
                 )
 
 
@@ -229,13 +225,12 @@ def nomenclature_faults(config: Mapping[str, Any]) -> Iterator[str]:
             datasets = list(evaluated(config))
             yield (
                 f"evaluate.nomenclatures names '{dataset}', which is not evaluated; evaluated are: "
-                f"{', '.join(datasets)}.{did_you_mean(dataset, datasets)}"
+                f"{choices(dataset, datasets)}"
             )
         elif dataset in dataset_names():
             allowed = load_dataset(dataset).nomenclatures
             for name in names:
                 if name not in allowed:
                     yield (
-                        f"evaluate.nomenclatures.{dataset} names '{name}'; the data set has: {', '.join(allowed)}."
-                        f"{did_you_mean(name, allowed)}"
+                        f"evaluate.nomenclatures.{dataset} names '{name}'; the data set has: {choices(name, allowed)}"
                     )

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from bandbridge.base.errors import UserError, did_you_mean
+from bandbridge.base.errors import UserError, choices, did_you_mean
 from bandbridge.base.paths import Paths
 from bandbridge.catalogue.datasets import dataset_names
 from bandbridge.catalogue.encoders import encoder_names, load_encoder_facts, must_be_pinned
@@ -114,7 +114,7 @@ def _band_faults(config: Mapping[str, Any]) -> Iterator[str]:
             unavailable = missing or student["bands"]
             yield (
                 f"align.students.{name}.bands has {', '.join(unavailable)}, which {dataset} lacks; "
-                f"it has: {', '.join(dataset_bands)}.{did_you_mean(unavailable[0], dataset_bands)}"
+                f"it has: {choices(unavailable[0], dataset_bands)}"
             )
 
 
@@ -126,10 +126,7 @@ def encoder_faults(config: Mapping[str, Any]) -> Iterator[str]:
     available = encoder_names()
     for name, checkpoint in other_encoders(config).items():
         if name not in available:
-            yield (
-                f"evaluate.encoders names '{name}'; there are (workflow/encoders/): {', '.join(available)}."
-                f"{did_you_mean(name, available)}"
-            )
+            yield f"evaluate.encoders names '{name}'; there are (workflow/encoders/): {choices(name, available)}"
             continue
         yield from _weight_faults(config, f"evaluate.encoders, {name}", name, checkpoint)
         if name in {*clips(config), *lines(config), *students(config), *config["align"]["students"]}:

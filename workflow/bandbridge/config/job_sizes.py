@@ -13,8 +13,6 @@ from bandbridge.config.networks import align_recipe
 from bandbridge.config.resources import Ask, Network, stored
 from bandbridge.config.run import Run
 
-DRAWING_PROCESSES = 4  # that draw the report's figures
-
 
 class JobSizes:
     """Memory and minutes by kind of job, see `resources.Ask`; arguments are named like a job's inputs and wildcards.
@@ -83,21 +81,6 @@ class JobSizes:
     def joining(self, dataset: str) -> Ask:
         return resources.joining(resources.size_of(Path(self.run.archives(dataset))))
 
-    def small(self) -> Ask:
-        """Jobs that read little."""
-        return resources.small()
-
-    def small_with_torch(self) -> Ask:
-        """Jobs that read little and import torch."""
-        return resources.small(torch=True)
-
-    def applying(self) -> Ask:
-        """Maps and archives of images, whose size is not known beforehand."""
-        return resources.applying()
-
-    def drawing(self) -> Ask:
-        return resources.drawing(DRAWING_PROCESSES)
-
 
 # SLURM warns a training two minutes before its time is over, so that it can save what it has learnt.
 WARNING = "--signal=USR1@120"
@@ -123,8 +106,8 @@ class JobResources:
         """Memory and minutes, more of them at each attempt.
 
         Args:
-            size: a method of `JobSizes`, called with the job's inputs and wildcards of its parameters' names; a
-                wildcard has precedence over an input of the same name.
+            size: a method of `JobSizes`, or a function of `resources`, called with the job's inputs and wildcards of
+                its parameters' names; a wildcard has precedence over an input of the same name.
             fixed: arguments that are neither input nor wildcard.
         """
 

@@ -24,6 +24,7 @@ from bandbridge.base import runlock
 from bandbridge.base.errors import UserError
 from bandbridge.base.files import read_json, write_json
 from bandbridge.catalogue.datasets import Dataset, conversion_facts, load_nomenclature
+from bandbridge.config.run import Run
 
 STORE_RULES = frozenset({"download", "plan", "convert", "preprocess"})
 _MOST_DIFFERENCES = 4
@@ -83,6 +84,16 @@ def shared_store(dataset: Dataset, root: str | Path) -> Shared:
 def shared_download(name: str, folder: str | Path, rule: str, **wildcards: str) -> Shared:
     """Something below `folder` that a job of one rule downloads."""
     return Shared(name, Path(folder), "data_root", frozenset({rule}), tuple(wildcards.items()))
+
+
+def shared_things(run: Run) -> list[Shared]:
+    """The stores of a run's data sets, its text tower, and the published weights that its students start from."""
+    paths = run.paths
+    things = [shared_store(run.dataset(dataset), paths.stores) for dataset in run.datasets]
+    if run.tower:
+        things.append(shared_download(run.tower, paths.downloads, "fetch_text_tower"))
+    weights = [shared_download(file, paths.downloads, "fetch_weights", file=file) for file in run.fetched_weights]
+    return [*things, *weights]
 
 
 def settings_of(dataset: Dataset) -> dict[str, Any]:

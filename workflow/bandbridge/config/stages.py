@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bandbridge.base.alphas import SMALLEST, alpha_name
-from bandbridge.base.errors import did_you_mean
+from bandbridge.base.errors import choices
 from bandbridge.base.paths import chosen_on
 from bandbridge.catalogue.datasets import dataset_names
 from bandbridge.config.data import configured
@@ -129,7 +129,7 @@ def probe_faults(config: Mapping[str, Any]) -> Iterator[str]:
         if name not in allowed:
             yield (
                 f"evaluate.linear_probe.datasets names '{name}', which is not evaluated; evaluated are: "
-                f"{', '.join(allowed)}.{did_you_mean(name, allowed)}"
+                f"{choices(name, allowed)}"
             )
         elif name in dataset_names() and len(configured(config, name).splits) < 3:
             yield f"evaluate.linear_probe.datasets names '{name}', which lacks one of the splits train, val and test."
@@ -140,16 +140,10 @@ def table_faults(config: Mapping[str, Any]) -> Iterator[str]:
     datasets = list(evaluated(config))
     for name in config["tables"]["datasets"] or ():
         if name not in datasets:
-            yield (
-                f"tables.datasets names '{name}', which is not evaluated; evaluated are: {', '.join(datasets)}."
-                f"{did_you_mean(name, datasets)}"
-            )
+            yield f"tables.datasets names '{name}', which is not evaluated; evaluated are: {choices(name, datasets)}"
     line_models = [*map(chosen_on, lines(config))]
     line_models += [model_at(line, alpha) for line in lines(config).values() for alpha in config["paint"]["alphas"]]
     models = list(dict.fromkeys([*ROLES, *students(config), *other_encoders(config), *line_models]))
     for name in config["tables"]["models"] or ():
         if name not in models:
-            yield (
-                f"tables.models names '{name}'; there are: {', '.join(models)}.{did_you_mean(name, models)} null shows "
-                "all."
-            )
+            yield f"tables.models names '{name}'; there are: {choices(name, models)} null shows all."

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from bandbridge.base.errors import did_you_mean
+from bandbridge.base.errors import choices
 from bandbridge.catalogue.datasets import (
     dataset_names,
     load_dataset,
@@ -22,7 +22,7 @@ def word_faults(config: Mapping[str, Any]) -> Iterator[str]:
         if dataset not in allowed:
             yield (
                 f"evaluate.words.datasets names '{dataset}', which is not evaluated; evaluated are: "
-                f"{', '.join(allowed)}.{did_you_mean(dataset, allowed)} Without words, evaluate.words is null."
+                f"{choices(dataset, allowed)} Without words, evaluate.words is null."
             )
         elif dataset in dataset_names():
             yield from _dataset_faults(config, dataset, words)
@@ -43,7 +43,7 @@ def _dataset_faults(config: Mapping[str, Any], dataset: str, words: Mapping[str,
         if name not in nomenclature.classes:
             yield (
                 f"{where} has words for '{name}', which is not a class of {nomenclature_name}; its classes: "
-                f"{', '.join(nomenclature.classes)}.{did_you_mean(name, nomenclature.classes)}"
+                f"{choices(name, nomenclature.classes)}"
             )
     sentences = (text for texts in prompted.sentences(nomenclature) for text in texts)
     names = {*nomenclature.classes, *nomenclature.prompt_names, *prompted.names.values(), *sentences}

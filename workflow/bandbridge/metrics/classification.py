@@ -45,11 +45,6 @@ def single_labels(labels: ArrayLike) -> Integers:
     return indices
 
 
-def accuracy(truth: Integers, predicted: Integers) -> float:
-    """Share of samples whose predicted class is the true one; NaN without samples."""
-    return float(np.mean(truth == predicted)) if len(truth) else float("nan")
-
-
 def top_k_hits(truth: Integers, scores: Floats, k: int) -> NDArray[np.bool_]:
     """Whether the true class is among the k classes of highest score, (n,); of equal scores the first class wins.
 

@@ -7,7 +7,7 @@ from bandbridge.metrics.retrieval import top_k
 
 
 def knn_scores(
-    train: tuple[ArrayLike, ArrayLike], embedding: ArrayLike, k: int, temperature: float | None = 0.07
+    train: tuple[ArrayLike, ArrayLike], embedding: ArrayLike, k: int, temperature: float
 ) -> NDArray[np.float64]:
     """Weighted share of each embedding's k nearest training samples that carries each class.
 
@@ -18,7 +18,7 @@ def knn_scores(
         train: embeddings (n, d) and labels (n, class) of 0 and 1.
         embedding: (q, d), need not be normalised.
         k: number of neighbours, in 1..n.
-        temperature: None for neighbours of equal weight.
+        temperature: above 0; the larger, the more equal the weights.
 
     Returns:
         (q, class), each in 0..1.
@@ -28,7 +28,7 @@ def knn_scores(
     """
     nearest, cosine = top_k(embedding, train[0], k)
     # Relative to the nearest, so that no temperature lets them overflow.
-    weights = np.ones_like(cosine) if temperature is None else np.exp((cosine - cosine[:, :1]) / temperature)
+    weights = np.exp((cosine - cosine[:, :1]) / temperature)
     weights /= weights.sum(axis=1, keepdims=True)
     labels = np.asarray(train[1]) != 0
     scores = np.zeros((len(nearest), labels.shape[1]))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from bandbridge.base.errors import UserError
 from bandbridge.base.progress import progress
-from bandbridge.catalogue.sensors import SENSOR_BANDS, SENTINEL_1, order_bands
+from bandbridge.catalogue.sensors import SENSOR_BANDS, order_bands
 from bandbridge.models import preprocessing as views
 from bandbridge.models import weights
 from bandbridge.models.backbones import load_backbone, new_backbone
@@ -128,17 +128,8 @@ def new_student(spec: StudentSpec, embed_dim: int, statistics: BandStatistics | 
     Prints which tensors of the checkpoint were loaded, which were not, and which are new. Arguments as for `Student`.
 
     Raises:
-        UserError: timm cannot make the backbone, the checkpoint does not fit, or decibels would be scaled as
-            reflectances.
+        UserError: timm cannot make the backbone, or the checkpoint does not fit.
     """
-    radar = {band.name for band in SENTINEL_1.bands} & set(spec.bands)
-    if radar and spec.scaling == "reflectance":
-        raise UserError(
-            f"The student's scaling is 'reflectance', but {', '.join(sorted(radar))} are decibels, below zero almost "
-            "everywhere: all would be clipped to zero. Set it to 'standardise'."
-        )
-    if spec.widen_rgb and spec.pretrained is None:
-        raise UserError("The student's widen_rgb is true, but pretrained is null: there is no first layer to widen.")
     student = Student(spec, embed_dim, statistics)
     if spec.pretrained is not None:
         report = load_backbone(student.trunk, Path(spec.pretrained), spec.bands, spec.widen_rgb)

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, fields
 from typing import Any
 
 import yaml
@@ -14,8 +13,7 @@ from bandbridge.base.locations import WORKFLOW
 from bandbridge.catalogue.dataset_model import DatasetFile
 from bandbridge.catalogue.encoder_model import EncoderFile
 from bandbridge.catalogue.file_models import ClipConfig, NomenclatureFile, PromptsFile, PublishedFile, TextTowerFile
-from bandbridge.catalogue.option_models import OPTION_MODELS
-from bandbridge.catalogue.reader_options import OPTIONS
+from bandbridge.catalogue.option_models import OPTION_MODELS, OPTIONS
 from bandbridge.config.sections.whole import Config
 
 # The name of a file of workflow/schemas -> the model that it is written from.
@@ -97,10 +95,9 @@ def _with_options(schema: dict[str, Any]) -> dict[str, Any]:
     for reader, model in OPTION_MODELS.items():
         options = json_schema(model)
         del options["$schema"]
-        for item in fields(OPTIONS[reader]):
-            stated = item.default if item.default_factory is MISSING else item.default_factory()
-            if stated is not MISSING:
-                options["properties"][item.name]["default"] = list(stated) if isinstance(stated, tuple) else stated
+        for name, field in OPTIONS[reader].model_fields.items():
+            if not field.is_required():
+                options["properties"][name]["default"] = field.default
         schema["$defs"] |= {**options.pop("$defs", {}), model.__name__: options}
         chosen = {"properties": {"options": {"$ref": f"#/$defs/{model.__name__}"}}}
         choices.append({"if": {"properties": {"reader": {"const": reader}}}, "then": chosen})

@@ -9,7 +9,7 @@ from bandbridge.metrics.resampled import headline_statistic
 from bandbridge.scoring.rows import Row
 from bandbridge.scoring.zero_shot import Draws, Labelled, row_of
 
-TEMPERATURE = 0.07
+TEMPERATURE = 0.07  # of the neighbours' weights, the protocol of DINO
 
 
 def knn_rows(
@@ -20,7 +20,7 @@ def knn_rows(
     Args:
         train: the neighbours.
         test: the queries.
-        recipe: `k`, and `temperature` of the neighbours' weights (default 0.07, the protocol of DINO).
+        recipe: `k`.
         run: name of the run.
         nomenclature: of the labels.
         draws: half-samples of the interval.
@@ -35,7 +35,7 @@ def knn_rows(
             f"expected 1..{len(train.labels)}."
         )
     neighbours = (train.embeddings.embedding, train.labels)
-    scores = knn_scores(neighbours, test.embeddings.embedding, k, recipe.get("temperature", TEMPERATURE))
+    scores = knn_scores(neighbours, test.embeddings.embedding, k, TEMPERATURE)
     metric, n = test.headline, len(test.labels)
     measured = draws.of_one(headline_statistic(metric, test.labels, scores), test.units)
     row = row_of(attrs, task="knn", run=run, nomenclature=nomenclature, seed=draws.seed)

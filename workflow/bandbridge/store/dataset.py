@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bandbridge.base.errors import UserError, did_you_mean
+from bandbridge.base.errors import UserError, choices
 from bandbridge.catalogue.datasets import Composite, headline_metric
 from bandbridge.store.shard_reader import ShardReader
 from bandbridge.store.zarr_files import read_array, read_attributes, read_metadata
@@ -65,10 +65,7 @@ class Store:
     def _chosen(self, kind: str, name: str | None) -> str:
         available: dict[str, Any] = self.attrs[kind]
         if name is not None and name not in available:
-            raise UserError(
-                f"{self.path} has no '{name}' among its {kind}; it has: {', '.join(available)}."
-                f"{did_you_mean(name, available)}"
-            )
+            raise UserError(f"{self.path} has no '{name}' among its {kind}; it has: {choices(name, available)}")
         return name or next(iter(available))
 
     @property

@@ -1,7 +1,7 @@
-"""The order of an epoch, its batches, and how ranks share them.
+"""The order of an epoch and its batches.
 
 Everything follows from the number of samples, the seed, the epoch and the batch size. The number of processes decides
-which of them reads a sample, not the batch that the sample is in.
+which of them reads a sample (`training.batches.shares`), not the batch that the sample is in.
 """
 
 import numpy as np
@@ -23,41 +23,31 @@ def epoch_order(n: int, seed: int, epoch: int) -> Indices:
     return np.argsort(np.asarray(draws, np.uint64), kind="stable").astype(np.int64, copy=False)
 
 
-def batch_count(n: int, size: int, start: int = 0) -> int:
-    """The number of batches that `batches` makes of the samples from `start` on."""
-    return -(-(n - start) // size)
+def batch_count(n: int, size: int) -> int:
+    """The number of batches that `batches` makes of an epoch."""
+    return -(-n // size)
 
 
-def batches(order: Indices, size: int, rank: int = 0, world: int = 1, start: int = 0) -> list[Indices]:
-    """A rank's share of each batch of an epoch, batch by batch.
+def batches(order: Indices, size: int, start: int = 0) -> list[Indices]:
+    """The batches of an epoch, over all processes.
 
-    A batch holds the next `size` samples of `order`, over all ranks. If less than half a batch would remain for the
+    A batch holds the next `size` samples of `order`. If less than half a batch would remain for the
     last one, the last two share the remaining samples (11 samples in batches of 5 give 5, 3, 3). So no sample is left
     out, no batch is larger than `size`, and none is smaller than half of it unless it is the only one. Batches depend
     only on the remaining samples: from a `start` at the end of a batch, they are the epoch's remaining ones.
 
     Args:
         order: the samples of the epoch, as from `epoch_order`.
-        size: samples per batch, over all ranks.
-        rank: of this process.
-        world: number of processes. All ranks get the same number of batches, and their shares of a batch differ by one
-            sample at most.
+        size: samples per batch.
         start: samples of the epoch already done.
 
     Raises:
-        ValueError: a batch has fewer samples than there are ranks, or an argument is out of its range.
+        ValueError: an argument is out of its range.
     """
-    if size < 1 or not 0 <= rank < world or not 0 <= start <= len(order):
-        raise ValueError(f"size {size}, rank {rank} of {world}, start {start} of {len(order)} samples")
+    if size < 1 or not 0 <= start <= len(order):
+        raise ValueError(f"size {size}, start {start} of {len(order)} samples")
     ends = _ends(len(order), size, start)
-    whole = [order[begin:end] for begin, end in zip([start, *ends], ends, strict=False)]
-    smallest = min(map(len, whole), default=world)
-    if smallest < world:
-        raise ValueError(
-            f"{len(order) - start} samples in batches of {size} make one of {smallest}, too few for {world} ranks; "
-            "use a larger batch size or fewer ranks"
-        )
-    return [batch[len(batch) * rank // world : len(batch) * (rank + 1) // world] for batch in whole]
+    return [order[begin:end] for begin, end in zip([start, *ends], ends, strict=False)]
 
 
 def _ends(n: int, size: int, start: int) -> list[int]:

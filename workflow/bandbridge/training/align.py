@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bandbridge.base.errors import UserError
 from bandbridge.base.progress import progress
 from bandbridge.models import preprocessing as views
 from bandbridge.models.clip import Clip
@@ -182,10 +181,8 @@ def align(  # noqa: PLR0913 (the last two are keyword-only options)
         saving, world: see `loop.fit`.
 
     Raises:
-        UserError: the head's classes are not the store's, the store lacks bands or the modality of the student, or the
-            recipe leaves nothing to learn or asks to keep the teacher's embeddings of images that change.
+        UserError: the head's classes are not the store's, or the store lacks bands or the modality of the student.
     """
-    _must_make_sense(recipe)
     must_fit(head, tuple(store.classes), store.attrs["dataset"])
     second = _second(store, spec.modality)
     train, val = store_source(store, "train", second), store_source(store, "val", second)
@@ -207,17 +204,3 @@ def _second(store: Store, modality: str | None) -> Store | None:
     if modality is None or modality == store.modality:
         return None
     return Store(store.path, store.nomenclature if store.labelled_only else None, modality)
-
-
-def _must_make_sense(recipe: AlignRecipe) -> None:
-    if not recipe.distillation_weight and not recipe.label_weight:
-        raise UserError(
-            "align.distillation_weight and align.label_weight are both 0, which leaves nothing to learn; "
-            "set one of them to more than 0."
-        )
-    if recipe.cache_teacher and recipe.changes_pictures:
-        raise UserError(
-            f"align.cache_teacher is true with crop_scale {list(recipe.crop_scale)} and flip {recipe.flip:g}: the "
-            "teacher sees other images in each epoch, so that its embeddings cannot be kept. Set crop_scale: [1, 1] "
-            "and flip: 0, or cache_teacher: false."
-        )

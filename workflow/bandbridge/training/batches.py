@@ -208,9 +208,9 @@ class Batches:
         """Batches of a whole epoch."""
         return batch_count(self.samples, self._size)
 
-    def sizes(self, start: int = 0) -> list[int]:
-        """How many samples each batch of a pass has over all ranks, as `read` cuts them from `start` on."""
-        return [len(batch) for batch in batches(np.arange(self.samples), self._size, start=start)]
+    def sizes(self) -> list[int]:
+        """How many samples each batch of a pass has over all ranks, as `read` cuts them."""
+        return [len(batch) for batch in batches(np.arange(self.samples), self._size)]
 
     def names(self, order: Indices, number: int, most: int = 32) -> str:
         """Which samples a batch of the pass in `order` has over all ranks, for messages."""

@@ -1,6 +1,7 @@
 """Process group, collectives and launcher for multi-GPU training."""
 
 import functools
+import json
 import os
 import re
 import shutil
@@ -216,13 +217,6 @@ def to_launch(processes: int, nodes: int) -> bool:
     return processes * nodes > 1 and FOLDER not in os.environ
 
 
-def _as_text(value: Any) -> Any:
-    """A path, and any in a list, as JSON can hold it."""
-    if isinstance(value, list):
-        return [_as_text(item) for item in value]
-    return str(value) if isinstance(value, Path) else value
-
-
 def launch(script: Path, arguments: Mapping[str, Any], processes: int, nodes: int, folder: Path) -> None:
     """Run a script's `main` in several processes, under torchrun, and wait for them.
 
@@ -242,8 +236,8 @@ def launch(script: Path, arguments: Mapping[str, Any], processes: int, nodes: in
     messages = folder / ".launch"
     shutil.rmtree(messages, ignore_errors=True)
     messages.mkdir(parents=True)
-    values = {name: _as_text(value) for name, value in arguments.items()}
-    values["threads"] = max(1, int(arguments["threads"]) // processes)
+    share = {"threads": max(1, int(arguments["threads"]) // processes)}
+    values = json.loads(json.dumps({**arguments, **share}, default=str))  # paths as text
     write_json(messages / "arguments.json", values, checked=False, durable=False)
     command = [*_launcher(processes, nodes), str(script), "--arguments", str(messages / "arguments.json")]
     # torchrun would kill ranks that take long to save: the signals pass it by.

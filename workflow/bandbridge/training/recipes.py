@@ -3,9 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
-
-R = TypeVar("R", bound="Recipe")
+from typing import Any, Self
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +39,7 @@ class Recipe:
         return True
 
     @classmethod
-    def from_config(cls: type[R], values: Mapping[str, Any]) -> R:
+    def from_config(cls, values: Mapping[str, Any]) -> Self:
         """The recipe of a mapping that the config's schema has checked."""
         return cls(**_hashable(values))
 
@@ -90,7 +88,7 @@ class FinetuneRecipe(Recipe):
     augmentation: Augmentation
 
     @classmethod
-    def from_config(cls, values: Mapping[str, Any]) -> "FinetuneRecipe":
+    def from_config(cls, values: Mapping[str, Any]) -> Self:
         return cls(**{**values, "augmentation": Augmentation(**_hashable(values["augmentation"]))})
 
 
@@ -121,11 +119,6 @@ class AlignRecipe(Recipe):
     cache_teacher: bool = False
     shuffle: bool = True
     separate_crops: bool = False
-
-    @property
-    def changes_pictures(self) -> bool:
-        """Whether an image's crop or its flips differ from epoch to epoch."""
-        return self.crop_scale != (1, 1) or self.flip != 0
 
 
 def _hashable(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bandbridge.base.errors import UserError, did_you_mean
 from bandbridge.catalogue.datasets import Dataset
-from bandbridge.catalogue.reader_options import OPTIONS
+from bandbridge.catalogue.option_models import OPTIONS
 from bandbridge.ingest.archives import is_archive, locate
 from bandbridge.ingest.places import Grid
 

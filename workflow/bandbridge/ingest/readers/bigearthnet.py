@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 
 from bandbridge.base.errors import UserError
 from bandbridge.catalogue.datasets import Dataset
-from bandbridge.catalogue.reader_options import LEFT_OUT, BigEarthNetOptions, parse_options
+from bandbridge.catalogue.option_models import LEFT_OUT, BigEarthNetOptions
+from bandbridge.catalogue.reader_options import parse_options
 from bandbridge.ingest.archives import members
 from bandbridge.ingest.rasters import Raster, RasterError, decode, to_grid
 from bandbridge.ingest.readers import Planned, Rejected, Sample, source_path

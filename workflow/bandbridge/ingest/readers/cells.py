@@ -11,7 +11,7 @@ import pandas
 
 from bandbridge.base.errors import UserError
 from bandbridge.base.untrusted import decimal_number, has_unseen, leads_out
-from bandbridge.catalogue.reader_options import TableOptions
+from bandbridge.catalogue.option_models import TableOptions
 from bandbridge.ingest.label_lists import flag, is_list, names_in, whole
 from bandbridge.ingest.names import composed, with_slashes
 

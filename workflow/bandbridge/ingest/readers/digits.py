@@ -7,7 +7,8 @@ import numpy as np
 from sklearn.datasets import load_digits
 
 from bandbridge.catalogue.datasets import Dataset
-from bandbridge.catalogue.reader_options import DigitsOptions, parse_options
+from bandbridge.catalogue.option_models import DigitsOptions
+from bandbridge.catalogue.reader_options import parse_options
 from bandbridge.ingest.divide import stratified_splits
 from bandbridge.ingest.readers import Planned, Rejected, Sample
 

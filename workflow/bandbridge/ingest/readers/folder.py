@@ -9,7 +9,8 @@ from pathlib import Path
 
 from bandbridge.base.errors import UserError
 from bandbridge.catalogue.datasets import Dataset
-from bandbridge.catalogue.reader_options import FolderOptions, options_of
+from bandbridge.catalogue.option_models import FolderOptions
+from bandbridge.catalogue.reader_options import options_of
 from bandbridge.ingest.archives import is_archive, locate, member_names, members
 from bandbridge.ingest.divide import divide
 from bandbridge.ingest.junk import is_junk

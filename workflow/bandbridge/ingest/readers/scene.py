@@ -23,7 +23,8 @@ from rasterio.warp import transform as transform_points
 from bandbridge.base.errors import UserError
 from bandbridge.catalogue.datasets import Dataset, load_nomenclature
 from bandbridge.catalogue.modalities import Modality
-from bandbridge.catalogue.reader_options import OTHER_GRIDS, SPLIT_LETTERS, SceneOptions, options_of
+from bandbridge.catalogue.option_models import SPLIT_LETTERS, SceneOptions
+from bandbridge.catalogue.reader_options import OTHER_GRIDS, options_of
 from bandbridge.ingest.declarations import grid_of
 from bandbridge.ingest.interpretation import together
 from bandbridge.ingest.rasters import RasterError, in_gdals_words

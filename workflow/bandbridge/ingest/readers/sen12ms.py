@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from bandbridge.base.errors import UserError
 from bandbridge.catalogue.datasets import Dataset, load_nomenclature
-from bandbridge.catalogue.reader_options import Sen12msOptions, parse_options
+from bandbridge.catalogue.option_models import Sen12msOptions
+from bandbridge.catalogue.reader_options import parse_options
 from bandbridge.ingest.archives import members
 from bandbridge.ingest.divide import stratified_splits
 from bandbridge.ingest.rasters import RasterError, decode

@@ -12,7 +12,8 @@ import numpy as np
 from bandbridge.base.errors import UserError
 from bandbridge.catalogue.datasets import Dataset, load_nomenclature
 from bandbridge.catalogue.modalities import Modality
-from bandbridge.catalogue.reader_options import TableOptions, parse_options
+from bandbridge.catalogue.option_models import TableOptions
+from bandbridge.catalogue.reader_options import parse_options
 from bandbridge.ingest.archives import is_archive, member_names, read_member
 from bandbridge.ingest.divide import divide
 from bandbridge.ingest.other_formats import OtherFormats

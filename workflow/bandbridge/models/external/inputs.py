@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from bandbridge.catalogue.encoders import EncoderFacts, Normalisation
+from bandbridge.catalogue.encoder_model import NormalisationFacts
+from bandbridge.catalogue.encoders import EncoderFacts
 from bandbridge.catalogue.sensors import SENSOR_BANDS, order_bands
 from bandbridge.models import preprocessing as views
 
@@ -38,8 +39,8 @@ def band_input(facts: EncoderFacts, pixels: Tensor, bands: Sequence[str]) -> Ten
     return _fit(values * present, facts)
 
 
-def normalise(values: Tensor, recipe: Normalisation) -> Tensor:
-    """Stored values (n, band, y, x) float32 in the network's unit, see `encoders.Normalisation`."""
+def normalise(values: Tensor, recipe: NormalisationFacts) -> Tensor:
+    """Stored values (n, band, y, x) float32 in the network's unit, see `NormalisationFacts`."""
     if recipe.kind == "window":
         assert recipe.mean is not None
         assert recipe.std is not None

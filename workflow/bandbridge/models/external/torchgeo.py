@@ -7,7 +7,7 @@ from types import ModuleType
 
 from torch import Tensor, nn
 
-from bandbridge.base.errors import UserError, did_you_mean
+from bandbridge.base.errors import UserError, choices
 from bandbridge.catalogue.datasets import Source
 from bandbridge.catalogue.encoders import EncoderFacts
 from bandbridge.models.checkpoint_files import read_checkpoint
@@ -46,9 +46,8 @@ def new_torchgeo(facts: EncoderFacts) -> nn.Module:
     models = torchgeo_models(facts.name)
     names = models.list_models()
     if facts.architecture not in names:
-        guess = did_you_mean(facts.architecture, names)
         raise UserError(
-            f"{facts.name}: architecture is '{facts.architecture}'; TorchGeo has {', '.join(names)}.{guess}"
+            f"{facts.name}: architecture is '{facts.architecture}'; TorchGeo has {choices(facts.architecture, names)}"
         )
     options = {**facts.options, **({"in_chans": facts.channels} if _is_timm(facts) else {})}
     try:
