@@ -1,12 +1,16 @@
-"""What all tests share: processes they start use the same package, and do not fight over the cores."""
+"""What all tests share: processes use the same package and do not fight over the cores; a server of files."""
 
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 import bandbridge
+
+if TYPE_CHECKING:
+    from http_server import FileServer
 
 os.environ["PYTHONPATH"] = str(Path(bandbridge.__file__).parents[1])
 # Threads that wait for each other spin; two test processes with two each take several times as long.
@@ -41,6 +45,17 @@ def _cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BANDBRIDGE_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator["FileServer"]:
+    """A server on this machine to fetch files from, whose failed requests are repeated at once."""
+    from http_server import running_server
+
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr("bandbridge.ingest.transfer.sleep", lambda seconds: None)
+    with running_server() as running:
+        yield running
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,15 +1,16 @@
 """Archives of BigEarthNet as their publishers deliver them, made of a few real samples."""
 
 import bz2
-import io
 import tarfile
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import packed
 import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
+from packed import pack
 
 DATA = Path(__file__).parents[1] / "data"
 V1, V2 = DATA / "bigearthnet_v1", DATA / "bigearthnet_v2"
@@ -38,23 +39,9 @@ def files_of(folder: Path) -> dict[str, bytes]:
 
 
 def tar(files: Mapping[str, bytes], mode: str) -> bytes:
-    with io.BytesIO() as buffer:
-        with tarfile.open(fileobj=buffer, mode=mode) as archive:
-            folder = tarfile.TarInfo(next(iter(files)).split("/")[0])
-            folder.type = tarfile.DIRTYPE
-            archive.addfile(folder)
-            for name, content in files.items():
-                entry = tarfile.TarInfo(name)
-                entry.size = len(content)
-                archive.addfile(entry, io.BytesIO(content))
-        return buffer.getvalue()
-
-
-def unpack(files: Mapping[str, bytes], folder: Path) -> None:
-    for name, content in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+    folder = tarfile.TarInfo(next(iter(files)).split("/")[0])
+    folder.type = tarfile.DIRTYPE
+    return packed.tar(files, mode, (folder,))
 
 
 def write_v1(archives: Path, change: Change = lambda files: None, unpacked: bool = False) -> Path:
@@ -66,7 +53,7 @@ def write_v1(archives: Path, change: Change = lambda files: None, unpacked: bool
         files = files_of(V1 / folder)
         change(files)
         if unpacked:
-            unpack(files, archives / archive)
+            pack(archives / archive, files)
         else:
             (archives / f"{archive}.tar.gz").write_bytes(tar(files, "w:gz"))
     write_lists(archives / WHEEL)
@@ -106,12 +93,12 @@ def write_v2(
         if form == "zst":
             (archives / f"{name}.tar.zst").write_bytes(zstandard.compress(tar(files, "w")))
         elif form == "parts":
-            packed = tar(files, "w:gz")
-            cut = len(packed) * 2 // 3 + 1
-            (archives / f"{name}.tar.gzaa").write_bytes(packed[:cut])
-            (archives / f"{name}.tar.gzab").write_bytes(packed[cut:])
+            content = tar(files, "w:gz")
+            cut = len(content) * 2 // 3 + 1
+            (archives / f"{name}.tar.gzaa").write_bytes(content[:cut])
+            (archives / f"{name}.tar.gzab").write_bytes(content[cut:])
         else:
-            unpack(files, archives)
+            pack(archives, files)
     write_metadata(archives, rows)
     return archives
 

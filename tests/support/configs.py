@@ -1,10 +1,13 @@
 """The demo's configuration, and copies of it with one value changed."""
 
 import copy
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from bandbridge.catalogue.datasets import merged
 
 ROOT = Path(__file__).parents[2]
 DEMO = yaml.safe_load((ROOT / "config.yaml").read_text())
@@ -22,3 +25,8 @@ def changed(path: str, value: Any) -> dict[str, Any]:
     else:
         target[key] = value
     return config
+
+
+def config_with(*changes: dict[str, Any]) -> dict[str, Any]:
+    """The demo's configuration with others laid over it, as by --configfile."""
+    return reduce(merged, changes, copy.deepcopy(DEMO))

@@ -1,12 +1,10 @@
 """Runs of the demo's configuration and of what may be changed in it, and choices of alpha for them."""
 
-import copy
 from typing import Any
 
-from configs import DEMO
+from configs import config_with
 
 from bandbridge.base.paths import EncoderName
-from bandbridge.catalogue.datasets import merged
 from bandbridge.config.run import Run
 
 SCENE = {"dataset": "demo_land_cover", "prompts": "satellite"}
@@ -21,10 +19,7 @@ LOCAL = {"align": {"students": {"ms-vit": {"pretrained": "own.pth"}}}}
 
 
 def run_with(*changes: dict[str, Any]) -> Run:
-    config = copy.deepcopy(DEMO)
-    for change in changes:
-        config = merged(config, change)
-    return Run(config)
+    return Run(config_with(*changes))
 
 
 def half(line: str) -> str:

@@ -9,13 +9,12 @@ import json
 import os
 import pathlib
 import pickle
-import tarfile
-import zipfile
 from collections import OrderedDict, defaultdict
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from packed import tar, zipped
 from safetensors.torch import save, save_file
 from torch import nn
 
@@ -104,23 +103,6 @@ def transformers_names(state):
 def npz(arrays):
     file = io.BytesIO()
     np.savez(file, **arrays)
-    return file.getvalue()
-
-
-def zipped(**members):
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-    return file.getvalue()
-
-
-def tarred(content):
-    file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w") as archive:
-        info = tarfile.TarInfo("weights.pt")
-        info.size = len(content)
-        archive.addfile(info, io.BytesIO(content))
     return file.getvalue()
 
 
@@ -242,12 +224,12 @@ BAD = {
     "noise": (lambda s: bytes(range(200, 250)) * 9, r"of no known format \(it begins c8 c9"),
     "gzip": (lambda s: gzip.compress(torch_saved(s)), "is a gzip archive; unpack it"),
     "bzip2": (lambda s: bz2.compress(b"x" * 99), "is a bzip2 archive; unpack it"),
-    "tar": (lambda s: tarred(torch_saved(s)), "is a tar archive; unpack it"),
+    "tar": (lambda s: tar({"weights.pt": torch_saved(s)}), "is a tar archive; unpack it"),
     "a zip of something else": (
-        lambda s: zipped(**{"a/b.txt": "x"}),
+        lambda s: zipped({"a/b.txt": "x"}),
         r"a zip archive; unpack it.*contains a/b\.txt",
     ),
-    "a zip of a checkpoint": (lambda s: zipped(**{"w.pt": torch_saved(s)}), r"is a zip archive.*It contains w\.pt"),
+    "a zip of a checkpoint": (lambda s: zipped({"w.pt": torch_saved(s)}), r"is a zip archive.*It contains w\.pt"),
     "HDF5": (lambda s: b"\x89HDF\r\n\x1a\n" + bytes(99), "TensorFlow or Keras"),
     "GGUF": (lambda s: b"GGUF\x03" + bytes(99), "llama.cpp"),
     "ONNX": (lambda s: b"\x08\x07\x12\x07pytorch\x1a\x052.1.0" + bytes(range(128, 250)), "is a file of ONNX"),

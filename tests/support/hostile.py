@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clones import FEW_STEPS, Clone, make_clone
+from disks import remount
 
 NOBODY = 65534
 STORES = ["data/zarr/digits.zarr/zarr.json", "data/zarr/scene_crop.zarr/zarr.json"]
@@ -57,10 +58,6 @@ def disk(place: Path, options: str = "") -> Iterator[Path]:
         yield place
     finally:
         subprocess.run(["umount", "--lazy", place], check=True)
-
-
-def remount(place: Path, options: str) -> None:
-    subprocess.run(["mount", "-o", f"remount,{options}", place], check=True)
 
 
 def nothing(clone: Clone, stack: ExitStack) -> list[str]:

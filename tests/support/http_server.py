@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -169,3 +170,8 @@ def serving(server: socketserver.TCPServer) -> Iterator[str]:
         finally:
             server.shutdown()
             thread.join()
+
+
+def visible(folder: Path) -> list[str]:
+    """The files that a download leaves to its user."""
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))

@@ -1,12 +1,14 @@
 """Data sets as a user describes them: rasters with their metadata, a data set file, and the store made of both."""
 
 import csv
+from contextlib import contextmanager
 from pathlib import Path
 
 import geopandas
 import numpy as np
 import rasterio
 import yaml
+from rasterio.io import MemoryFile
 from rasterio.transform import from_origin
 from shapely.geometry import box
 from small_store import convert_archives
@@ -27,11 +29,7 @@ def noise(bands, height, width, dtype="uint16", low=200, high=3000, seed=0):
 
 def write_tif(path, pixels, **profile):
     """A raster (GeoTIFF unless a driver is named) without a place or other metadata."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    count, height, width = pixels.shape
-    facts = {"driver": "GTiff", "dtype": pixels.dtype, "count": count, "height": height, "width": width}
-    with rasterio.open(path, "w", **facts, **profile) as file:
-        file.write(pixels)
+    return write(path, pixels, **{"crs": None, "transform": None, **profile})
 
 
 def write(path, pixels, scales=None, offsets=None, names=None, mask=None, colours=None, tags=None, **profile):
@@ -55,6 +53,18 @@ def write(path, pixels, scales=None, offsets=None, names=None, mask=None, colour
         if mask is not None:
             file.write_mask(mask)
     return path
+
+
+def geotiff(pixels, before=lambda file: None, after=lambda file: None, **profile):
+    """The content of a GeoTIFF as GDAL writes it; `before` and `after` the pixels, the open file may be changed."""
+    count, height, width = pixels.shape
+    shape = {"driver": "GTiff", "dtype": pixels.dtype, "count": count, "height": height, "width": width}
+    with MemoryFile() as memory:
+        with memory.open(**shape, **profile) as file:
+            before(file)
+            file.write(pixels)
+            after(file)
+        return bytes(memory.read())
 
 
 class Workshop:
@@ -106,6 +116,28 @@ class Workshop:
         options = {"table": "t.csv", "id": "id", "label": "cover", "split": "part", **facts.pop("options", {})}
         return self.describe("table", options=options, **facts)
 
+    def images(self, change=lambda pixels, i: pixels, count=3, bands=4, dtype="uint16", low=200, high=3000, **facts):
+        """`count` files of noise in a folder of each class; `facts` are functions of their number, or values.
+
+        Returns:
+            name -> the pixels before `change`
+        """
+        truth = {}
+        for number, cover in enumerate(CLASSES):
+            for i in range(count):
+                pixels = truth[f"{cover}_{i}"] = noise(bands, 16, 16, dtype, low, high, seed=i + 7 * number)
+                stated = {key: value(i) if callable(value) else value for key, value in facts.items()}
+                write(self.files / cover / f"{cover}_{i}.tif", change(pixels.copy(), i), **stated)
+        return truth
+
+    def band_files(self, write_bands, **facts):
+        """A table of nine samples with a file for each of B02, B03 and B04, which `write_bands` writes by number."""
+        for i in range(9):
+            write_bands(i)
+        rows = [{"id": f"p{i}", "path": f"p{i}", "cover": CLASSES[i % 3], "part": SPLITS[i // 3]} for i in range(9)]
+        options = {"band_files": "{path}_{band}.tif", **facts.pop("options", {})}
+        return self.table(rows, bands=("B02", "B03", "B04"), options=options, **facts)
+
     def scene(self, bands=("B02", "B03", "B04"), size=192, **facts):
         """A band file each, and three stripes of polygons."""
         stripe = 10 * size / 3
@@ -137,6 +169,24 @@ def workshop(tmp_path, monkeypatch):
     """A `Workshop` whose data set files are found in place of the project's."""
     monkeypatch.setattr(catalogue, "WORKFLOW", tmp_path)
     return Workshop(tmp_path)
+
+
+@contextmanager
+def describing(folder, monkeypatch):
+    """Data sets of the test's own, with a nomenclature of three classes: a function of a file's text and options."""
+    for kind in ("datasets", "nomenclatures"):
+        (folder / kind).mkdir(parents=True)
+    (folder / "nomenclatures/abc.yaml").write_text(f"name: abc\ntitle: Three\nclasses: {list(CLASSES)}\n")
+    monkeypatch.setattr(catalogue, "WORKFLOW", folder)
+
+    def load(text, **options):
+        name = yaml.safe_load(text)["name"]
+        (folder / f"datasets/{name}.yaml").write_text(text)
+        read_yaml.cache_clear()
+        return load_dataset(name, options)
+
+    yield load
+    read_yaml.cache_clear()
 
 
 def samples_of(store):

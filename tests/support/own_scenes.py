@@ -2,11 +2,11 @@
 
 import geopandas
 import numpy as np
-import rasterio
+from own_files import LEFT, TOP, write
 from rasterio.transform import from_origin
 from shapely.geometry import box
 
-LEFT, TOP, SIDE = 500_000, 5_800_000, 1_920  # metres, in UTM zone 33
+SIDE = 1_920  # metres, in UTM zone 33
 CRS = "EPSG:32633"
 CLASSES = ("forest", "maize", "water")
 NATIVE = {
@@ -24,14 +24,8 @@ def noise(bands, side, seed, dtype=np.uint16):
     return np.random.default_rng(seed).integers(1_200, 4_000, (bands, side, side)).astype(dtype)
 
 
-def write_raster(path, pixels, metres=10, crs=CRS, left=LEFT, top=TOP, names=(), **profile):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    count, height, width = pixels.shape
-    facts = {"driver": "GTiff", "count": count, "height": height, "width": width, "dtype": pixels.dtype, **profile}
-    with rasterio.open(path, "w", crs=crs, transform=from_origin(left, top, metres, metres), **facts) as file:
-        file.write(pixels)
-        if names:
-            file.descriptions = tuple(names)
+def write_raster(path, pixels, metres=10, crs=CRS, left=LEFT, top=TOP, names=None, **profile):
+    return write(path, pixels, names=names, crs=crs, transform=from_origin(left, top, metres, metres), **profile)
 
 
 def write_jp2(path, pixels, metres):

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from bandbridge.catalogue.datasets import load_dataset, load_nomenclature
+from bandbridge.ingest import assemble as assembling
+from bandbridge.ingest import convert, plan
 from bandbridge.ingest.assemble import assemble
 from bandbridge.ingest.convert import convert_share
 from bandbridge.ingest.plan import make_plan
@@ -38,12 +40,12 @@ def random_samples(dataset, counts, side, seed):
 def write_store(path, dataset, samples, jobs=1, provenance=None, quarantine=None, max_quarantined_share=0.0):
     """Plan, convert and assemble (split, sample or rejection) pairs of a data set of one stream, as the rules do."""
     samples = list(samples)
-    plan = make_plan(dataset, [Planned(sample.id, split) for split, sample in samples])
+    planned = make_plan(dataset, [Planned(sample.id, split) for split, sample in samples])
     folder = path.parent / "parts" / path.name
     folders = []
     for job in range(jobs):
         folders.append(folder / f"{job}-of-{jobs}")
-        shards = plan.share(job, jobs)
+        shards = planned.share(job, jobs)
 
         def wanted(missing):
             return (sample for _, sample in samples if sample.id in missing)
@@ -51,22 +53,28 @@ def write_store(path, dataset, samples, jobs=1, provenance=None, quarantine=None
         convert_share(dataset, dataset.primary.name, shards, wanted, folders[-1], "test")
     quarantine = quarantine or path.with_suffix(".csv")
     shares = {dataset.primary.name: folders}
-    assemble(path, dataset, plan, shares, provenance or {}, quarantine, max_quarantined_share)
+    assemble(path, dataset, planned, shares, provenance or {}, quarantine, max_quarantined_share)
 
 
 def convert_archives(dataset, archives, root, jobs=1, max_quarantined_share=0.0):
     """The store that the rules make of a data set's archives, all of its streams, in `root`."""
     source = reader(dataset)
-    plan = make_plan(dataset, source.plan(dataset, archives))
+    planned = make_plan(dataset, source.plan(dataset, archives))
     shares = {}
     for stream in dataset.streams:
         shares[stream] = [root / "parts" / f"{stream}.{job}-of-{jobs}" for job in range(jobs)]
         for job, folder in enumerate(shares[stream]):
             read = partial(source.read, dataset, archives, stream)
-            convert_share(dataset, stream, plan.share(job, jobs), read, folder, "test")
+            convert_share(dataset, stream, planned.share(job, jobs), read, folder, "test")
     path = root / f"{dataset.name}.zarr"
-    assemble(path, dataset, plan, shares, {}, root / "quarantine.csv", max_quarantined_share)
+    assemble(path, dataset, planned, shares, {}, root / "quarantine.csv", max_quarantined_share)
     return path
+
+
+def set_shard(monkeypatch, samples):
+    """Shards of so few samples that a small store has several."""
+    for module in (plan, convert, assembling):
+        monkeypatch.setattr(module, "SHARD", samples)
 
 
 def small_dataset(name, splits=("train", "val", "test")):

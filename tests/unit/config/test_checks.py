@@ -5,10 +5,9 @@ from typing import Any
 
 import pytest
 import yaml
-from configs import DEMO, MISSING, ROOT, changed
+from configs import DEMO, MISSING, ROOT, changed, config_with
 
 from bandbridge.base.errors import UserError
-from bandbridge.catalogue.datasets import merged
 from bandbridge.config.checks import validate
 from bandbridge.config.missing_weights import absent_checkpoints
 from bandbridge.config.networks import clip_id, clips
@@ -23,10 +22,8 @@ def test_the_default_configuration_is_valid():
 def test_every_preset_is_valid(preset: Path):
     # A preset may be laid over another, which its first lines name.
     command = next(line for line in preset.read_text().splitlines() if "--configfile" in line)
-    config = DEMO
-    for name in command.split("--configfile")[1].split():
-        config = merged(config, yaml.safe_load((ROOT / name).read_text()))
-    validate(config)
+    files = command.split("--configfile")[1].split()
+    validate(config_with(*(yaml.safe_load((ROOT / file).read_text()) for file in files)))
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,12 @@
 """CLIPs and checkpoints that cannot be used are refused before the first job."""
 
-import copy
 import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+from configs import config_with
 
 from bandbridge.base.errors import UserError
 from bandbridge.catalogue.encoders import load_encoder_facts
@@ -16,14 +15,9 @@ from bandbridge.config.checks import validate
 from bandbridge.config.missing_weights import absent_checkpoints
 from bandbridge.config.resources import clip_architecture
 
-DEMO = yaml.safe_load((Path(__file__).parents[3] / "config.yaml").read_text())
-
 
 def configured(**clip: Any) -> dict[str, Any]:
-    """The default configuration with other values of `clip`."""
-    config = copy.deepcopy(DEMO)
-    config["clip"].update(clip)
-    return config
+    return config_with({"clip": clip})
 
 
 def test_what_is_plainly_no_checkpoint_is_found_out_before_the_first_job(tmp_path: Path):

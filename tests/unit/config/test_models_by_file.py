@@ -1,11 +1,10 @@
 """Configurations of runs that take patched CLIPs and aligned students from files."""
 
 import pytest
-from configs import DEMO
+from configs import config_with
 from demo_runs import IN_PARALLEL, TWO_CLIPS, half
 
 from bandbridge.base.errors import UserError
-from bandbridge.catalogue.datasets import merged
 from bandbridge.config.checks import validate
 from bandbridge.config.evaluation import Evaluation
 from bandbridge.config.missing_weights import absent_checkpoints
@@ -16,13 +15,6 @@ from bandbridge.config.run_notes import run_notes
 LOADED = {"clip": {"name": "ViT-B-32", "pretrained": "openai", "patched": "patched.pt"}}
 ALIGNED = {"align": {"students": {"ms-vit": {"weights": "aligned.pt", "pretrained": "first.pth"}}}}
 ONLY_ZERO = {"paint": {"alphas": [0], "select": {"criterion": "fixed", "alpha": 0}}}
-
-
-def config_with(*changes):
-    config = DEMO
-    for change in changes:
-        config = merged(config, change)
-    return config
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,14 @@
 """Mistakes that only show when a run is under way are refused before it, with what to write instead."""
 
-import copy
 import math
 from pathlib import Path
 from typing import Any
 
 import pytest
-from configs import DEMO, changed
+from configs import DEMO, changed, config_with
 
 from bandbridge.base.errors import UserError
 from bandbridge.base.locations import WORKFLOW
-from bandbridge.catalogue.datasets import merged
 from bandbridge.config import clip as config_clip
 from bandbridge.config.checks import check_files, validate
 from bandbridge.config.lines import lines, model_at
@@ -104,7 +102,7 @@ def test_paths_are_expanded_wherever_they_stand(monkeypatch, tmp_path: Path):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("SCRATCH", "/scratch/it's mine")
     roots = {"data_root": "$SCRATCH/d/", "results_root": "./r", "compare": ["~/one", "two"]}
-    config = copy.deepcopy(merged(DEMO, roots))
+    config = config_with(roots)
     config["datasets"] = {"demo_land_cover": {"archive": "${SCRATCH}/a.zip", "rasters": "~{band}"}}
     config["evaluate"]["encoders"] = [{"name": "dofa-vit-b-16", "checkpoint": "~/dofa.pt"}]
     config["align"]["students"]["ms-vit"] = {**VIT, "pretrained": "~/vit.pt"}

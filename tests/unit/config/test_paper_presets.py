@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 import yaml
-from configs import DEMO, ROOT
+from configs import ROOT, config_with
 
-from bandbridge.catalogue.datasets import merged
 from bandbridge.config.checks import validate
 from bandbridge.config.run import Run
 from bandbridge.config.run_notes import run_notes
@@ -15,10 +14,8 @@ from bandbridge.config.scored import evaluated, scored_nomenclatures
 
 
 def laid_over_the_paper(*names: str) -> dict[str, Any]:
-    config = DEMO
-    for name in ("paper", *names):
-        config = merged(config, yaml.safe_load((ROOT / f"workflow/presets/{name}.yaml").read_text()))
-    return validate(config)
+    presets = (ROOT / f"workflow/presets/{name}.yaml" for name in ("paper", *names))
+    return validate(config_with(*(yaml.safe_load(preset.read_text()) for preset in presets)))
 
 
 PAPER = laid_over_the_paper()

@@ -23,11 +23,6 @@ def test_a_store_tells_its_size(tmp_path):
     assert size.total == sum(COUNTS.values())
 
 
-def test_a_store_that_is_not_made_yet_is_asked_for_again(tmp_path):
-    with pytest.raises(FileNotFoundError):
-        resources.stored(tmp_path / "zarr.json")
-
-
 @pytest.mark.parametrize(
     ("name", "giga", "millions"),
     # Multiply-adds as in open_clip's own table (docs/model_profile.csv), weights of the transformer's blocks.

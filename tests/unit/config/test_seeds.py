@@ -3,11 +3,10 @@
 from pathlib import Path
 
 import pytest
-from configs import DEMO
+from configs import DEMO, config_with
 from demo_runs import IN_PARALLEL, OTHERS, TWO_CLIPS
 
 from bandbridge.base.errors import UserError
-from bandbridge.catalogue.datasets import merged
 from bandbridge.config.checks import validate
 from bandbridge.config.compared import compared_runs, seed_files
 from bandbridge.config.seeds import Seeds, seed_faults, seeds_of
@@ -17,10 +16,7 @@ SEEDS = {"seeds": [3, 1]}
 
 
 def seeds_with(*changes):
-    config = DEMO
-    for change in changes:
-        config = merged(config, change)
-    return Seeds(config)
+    return Seeds(config_with(*changes))
 
 
 def test_one_seed_has_the_paths_of_a_run():

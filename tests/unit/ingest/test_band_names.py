@@ -4,8 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
-import rasterio
-from own_files import CLASSES, SPLITS, noise, samples_of, write
+from own_files import CLASSES, noise, samples_of, write
 from rasterio.enums import ColorInterp
 
 from bandbridge.base.errors import UserError
@@ -20,11 +19,13 @@ S2 = Modality("s2", "sentinel-2", "L2A", BANDS)
 
 def images(own, names, reverse=(1,)):
     """Three files a class whose bands are 200, 300, 400 and 800; those of `reverse` have them the other way round."""
-    for cover in CLASSES:
-        for i in range(3):
-            values = noise(4, 16, 16, low=0, high=10, seed=i) + np.array([200, 300, 400, 800], "uint16")[:, None, None]
-            step = -1 if i in reverse else 1
-            write(own.files / cover / f"{cover}_{i}.tif", values[::step], names=names[::step])
+    means = np.array([200, 300, 400, 800], "uint16")[:, None, None]
+    own.images(
+        lambda pixels, i: (pixels + means)[:: -1 if i in reverse else 1],
+        high=10,
+        low=0,
+        names=lambda i: names[:: -1 if i in reverse else 1],
+    )
 
 
 @pytest.mark.parametrize(
@@ -124,10 +125,7 @@ def test_keys_of_names(name, expected):
 
 
 def images_of_three(own, order, **options):
-    for cover in CLASSES:
-        for i in range(3):
-            pixels = noise(3, 16, 16, "uint8", 20, 200, seed=i)
-            write(own.files / cover / f"{cover}_{i}.tif", pixels, colours=order, **options)
+    own.images(bands=3, dtype="uint8", low=20, high=200, colours=order, **options)
 
 
 BGR = [ColorInterp.blue, ColorInterp.green, ColorInterp.red]
@@ -184,13 +182,12 @@ def test_an_alpha_channel_in_a_scenes_band_file_is_where_there_are_data(own):
 
 
 def test_band_files_that_are_named_otherwise_inside_are_refused(own):
-    rows = []
-    for i in range(9):
+    def write_bands(i):
         for band in ("B02", "B03", "B04"):
             inside = "B08" if (i, band) == (4, "B04") else band
             write(own.files / f"p{i}_{band}.tif", noise(1, 16, 16, seed=i), names=[inside])
-        rows.append({"id": f"p{i}", "path": f"p{i}", "cover": CLASSES[i % 3], "part": SPLITS[i // 3]})
-    own.store(own.table(rows, bands=("B02", "B03", "B04"), options={"band_files": "{path}_{band}.tif"}), 0.5)
+
+    own.store(own.band_files(write_bands), 0.5)
     (reason,) = own.quarantine().values()
     assert reason.startswith("band B04: names its bands B08, the data set's file B04")
 
@@ -202,12 +199,6 @@ def test_a_scene_of_several_types_is_refused_by_name(own):
     dataset = own.scene()
     with pytest.raises(UserError, match=r"bands are of several types: uint16, float32 \(B02, B04; B03\)"):
         own.store(dataset)
-
-
-def test_a_file_written_by_rasterio_keeps_its_descriptions(own):
-    path = write(own.files / "a.tif", noise(4, 8, 8), names=list(BANDS))
-    with rasterio.open(path) as file:
-        assert file.descriptions == BANDS
 
 
 # --- bands: from-files ---------------------------------------------------------------------------------------------

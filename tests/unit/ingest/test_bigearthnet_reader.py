@@ -21,12 +21,13 @@ from bigearthnet_archives import (
     V2_S2,
     WHEEL,
     copy_sample,
-    unpack,
     write_lists,
     write_metadata,
     write_v1,
     write_v2,
 )
+from own_files import geotiff
+from packed import pack
 from rasterio.enums import Resampling
 from rasterio.warp import transform_bounds
 
@@ -146,28 +147,6 @@ def test_sentinel_1_alone_has_labels_place_and_date_of_its_own(tmp_path, version
 # --- archives ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("stream", ["s2", "s1"])
-def test_v1_reads_the_same_packed_and_unpacked(tmp_path, stream):
-    dataset = load(modalities=["s2", "s1"])
-    for form in ("packed", "unpacked"):
-        (tmp_path / form).mkdir()
-    expected = read(dataset, write_v1(tmp_path / "packed"), stream)
-    assert len(expected) == 2
-    assert_same(read(dataset, write_v1(tmp_path / "unpacked", unpacked=True), stream), expected)
-
-
-@pytest.mark.parametrize("stream", ["s2", "s1"])
-def test_v2_reads_the_same_in_every_form(tmp_path, stream):
-    dataset = load("bigearthnet_v2", modalities=["s2", "s1"])
-    samples_of_form = {}
-    for form in ("parts", "zst", "folder"):
-        (tmp_path / form).mkdir()
-        samples_of_form[form] = read(dataset, write_v2(tmp_path / form, form), stream)
-    assert samples_of_form["parts"].keys() == {V2_S2}
-    assert_same(samples_of_form["zst"], samples_of_form["parts"])
-    assert_same(samples_of_form["folder"], samples_of_form["parts"])
-
-
 def test_files_are_found_whatever_their_folders_and_bare_band_names_by_their_folder(tmp_path):
     def rename(files):
         for name in list(files):
@@ -249,14 +228,6 @@ def test_a_truncated_band_is_rejected_and_named(tmp_path, band):
     assert isinstance(samples[FIELDS], Sample)
 
 
-def raster(tmp_path, *shape):
-    """The content of a band file of another shape (band, y, x)."""
-    profile = {"driver": "GTiff", "count": shape[0], "height": shape[1], "width": shape[2], "dtype": "uint16"}
-    with rasterio.open(tmp_path / "other.tif", "w", **profile, transform=rasterio.Affine(10, 0, 0, 0, -10, 0)) as file:
-        file.write(np.arange(np.prod(shape), dtype=np.uint16).reshape(shape))
-    return (tmp_path / "other.tif").read_bytes()
-
-
 @pytest.mark.parametrize(
     ("shape", "reason"),
     [
@@ -265,7 +236,8 @@ def raster(tmp_path, *shape):
     ],
 )
 def test_a_band_of_another_shape_is_rejected(tmp_path, shape, reason):
-    content = raster(tmp_path, *shape)
+    pixels = np.arange(np.prod(shape), dtype=np.uint16).reshape(shape)
+    content = geotiff(pixels, transform=rasterio.Affine(10, 0, 0, 0, -10, 0))
     samples = read(load(), write_v1(tmp_path, change_band(FOREST, "B05", lambda _: content)))
     assert samples[FOREST] == Rejected(FOREST, reason)
 
@@ -347,9 +319,8 @@ def test_lists_may_be_plain_files_in_a_folder(tmp_path):
     (archives / WHEEL).unlink()
     texts = {"train": f"{FIELDS},{PAIRS[FIELDS]}\n", "val": "", "test": f"s2_name,s1_name\n{FOREST},{PAIRS[FOREST]}\n"}
     kinds = ("patches_with_seasonal_snow", "patches_with_cloud_and_shadow", "patches_with_no_19_class_targets")
-    unpack(
-        {f"{name}.csv": text.encode() for name, text in {**texts, **dict.fromkeys(kinds, "")}.items()}, archives / "own"
-    )
+    lists = {f"{name}.csv": text.encode() for name, text in {**texts, **dict.fromkeys(kinds, "")}.items()}
+    pack(archives / "own", lists)
     dataset = load(lists="own")
     assert {sample.id: sample.split for sample in reader(dataset).plan(dataset, archives)} == {
         FIELDS: "train",
@@ -405,10 +376,3 @@ def test_wrong_options_are_explained(tmp_path, options, message):
     dataset = load(**options)
     with pytest.raises(UserError, match=message):
         reader(dataset).plan(dataset, tmp_path)
-
-
-@pytest.mark.parametrize("name", ["bigearthnet_v1", "bigearthnet_v2"])
-def test_every_stream_has_its_archives(name):
-    dataset = load(name, modalities=["s2", "s1"])
-    number = {stream: sum(source.stream == stream for source in dataset.sources) for stream in dataset.streams}
-    assert set(number.values()) == {1}

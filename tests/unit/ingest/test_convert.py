@@ -13,12 +13,11 @@ import pytest
 import small_store
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from small_store import small_dataset, write_store
+from small_store import set_shard, small_dataset, write_store
 
 from bandbridge.base.errors import UserError
 from bandbridge.ingest import assemble as assemble_module
 from bandbridge.ingest import convert as convert_module
-from bandbridge.ingest import plan as plan_module
 from bandbridge.ingest.convert import convert_share
 from bandbridge.ingest.plan import make_plan
 from bandbridge.ingest.readers import Planned, Rejected, Sample
@@ -32,8 +31,7 @@ COUNTS = {"train": 11, "val": 2, "test": 5}
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
-    for module in (plan_module, convert_module, assemble_module):
-        monkeypatch.setattr(module, "SHARD", 3)
+    set_shard(monkeypatch, 3)
 
 
 def sample(name, seed, **changes):
@@ -54,8 +52,7 @@ def contents(path):
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        for module in (plan_module, convert_module, assemble_module):
-            patch.setattr(module, "SHARD", 3)
+        set_shard(patch, 3)
         path = tmp_path_factory.mktemp("reference") / "demo_scene.zarr"
         write_store(path, SCENE, some_samples())
     return path
@@ -149,11 +146,18 @@ def outcome(folder):
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        for module in (plan_module, convert_module):
-            patch.setattr(module, "SHARD", 3)
+        set_shard(patch, 3)
         folder = tmp_path_factory.mktemp("whole") / "share"
         convert_until(folder, some_samples(), None)
         return outcome(folder)
+
+
+@pytest.fixture
+def stopped(tmp_path):
+    """The folder of a conversion that was stopped before its ninth sample."""
+    with pytest.raises(Stop):
+        convert_until(tmp_path / "share", some_samples(), 8)
+    return tmp_path / "share"
 
 
 @pytest.mark.parametrize("stops", [[0], [1], [7], [17], [4, 1, 6], [5, 5, 5]])
@@ -168,16 +172,14 @@ def test_an_interrupted_conversion_goes_on_with_what_is_missing(tmp_path, uninte
     assert outcome(tmp_path / "share") == uninterrupted
 
 
-def test_what_was_cut_short_by_the_kill_is_made_again(tmp_path, uninterrupted):
-    with pytest.raises(Stop):
-        convert_until(tmp_path / "share", some_samples(), 8)
-    journal = tmp_path / "share" / "journal.jsonl"
+def test_what_was_cut_short_by_the_kill_is_made_again(stopped, uninterrupted):
+    journal = stopped / "journal.jsonl"
     journal.write_bytes(journal.read_bytes()[:-20])
-    for part in (tmp_path / "share").glob("*.part"):
+    for part in stopped.glob("*.part"):
         with part.open("ab") as file:
             file.write(b"half a chunk")
-    convert_until(tmp_path / "share", some_samples(), None)
-    assert outcome(tmp_path / "share") == uninterrupted
+    convert_until(stopped, some_samples(), None)
+    assert outcome(stopped) == uninterrupted
 
 
 @pytest.mark.parametrize("finished", [1, 3, 6])
@@ -200,59 +202,51 @@ def test_a_kill_while_files_are_closed_loses_nothing(tmp_path, monkeypatch, unin
     assert outcome(tmp_path / "share") == uninterrupted
 
 
-def test_other_archives_start_anew(tmp_path, uninterrupted):
-    with pytest.raises(Stop):
-        convert_until(tmp_path / "share", some_samples(), 8)
+def test_other_archives_start_anew(stopped, uninterrupted):
     asked = []
 
     def read(missing):
         asked.append(len(missing))
         return (item for _, item in some_samples() if item.id in missing)
 
-    convert_share(SCENE, "s2", share_of(some_samples()), read, tmp_path / "share", "other sources")
+    convert_share(SCENE, "s2", share_of(some_samples()), read, stopped, "other sources")
     assert asked == [sum(COUNTS.values())]
-    assert outcome(tmp_path / "share") == uninterrupted
+    assert outcome(stopped) == uninterrupted
 
 
 @pytest.mark.attack("links where files are written")
 @pytest.mark.parametrize("name", ["journal", "train.0.part"])
-def test_a_link_among_the_files_of_a_share_is_not_followed(tmp_path, uninterrupted, name):
-    with pytest.raises(Stop):
-        convert_until(tmp_path / "share", some_samples(), 8)
-    (file,) = [file for file in (tmp_path / "share").iterdir() if name in file.name]
+def test_a_link_among_the_files_of_a_share_is_not_followed(tmp_path, stopped, uninterrupted, name):
+    (file,) = [file for file in stopped.iterdir() if name in file.name]
     file.rename(tmp_path / "precious")
     file.symlink_to(tmp_path / "precious")
     before = (tmp_path / "precious").read_bytes()
-    convert_until(tmp_path / "share", some_samples(), None)
+    convert_until(stopped, some_samples(), None)
     assert (tmp_path / "precious").read_bytes() == before
-    assert outcome(tmp_path / "share") == uninterrupted
+    assert outcome(stopped) == uninterrupted
 
 
-def test_a_chunk_that_a_power_cut_took_is_converted_again(tmp_path, uninterrupted):
-    with pytest.raises(Stop):
-        convert_until(tmp_path / "share", some_samples(), 8)
-    flip(tmp_path / "share" / "train.0.part", 100)
-    lost = tmp_path / "share" / "train.1.part"
+def test_a_chunk_that_a_power_cut_took_is_converted_again(stopped, uninterrupted):
+    flip(stopped / "train.0.part", 100)
+    lost = stopped / "train.1.part"
     size = lost.stat().st_size
     lost.write_bytes(bytes(size - 10))
     asked = []
-    convert_until(tmp_path / "share", some_samples(), None, asked)
+    convert_until(stopped, some_samples(), None, asked)
     done = [name for _, item in some_samples()[:8] if (name := item.id) not in asked[0]]
     assert done == ["train-01", "train-02", "train-06", "train-07"]
-    assert outcome(tmp_path / "share") == uninterrupted
+    assert outcome(stopped) == uninterrupted
 
 
-def test_a_damaged_line_of_the_journal_and_those_after_it_do_not_count(tmp_path, uninterrupted):
-    with pytest.raises(Stop):
-        convert_until(tmp_path / "share", some_samples(), 8)
-    journal = tmp_path / "share" / "journal.jsonl"
+def test_a_damaged_line_of_the_journal_and_those_after_it_do_not_count(stopped, uninterrupted):
+    journal = stopped / "journal.jsonl"
     line = journal.read_bytes().splitlines()[3]
     flip(journal, journal.read_bytes().index(line) + line.index(b'"labels":[') + len('"labels":['))
     asked = []
-    convert_until(tmp_path / "share", some_samples(), None, asked)
+    convert_until(stopped, some_samples(), None, asked)
     assert "train-02" in asked[0]
     assert "train-01" not in asked[0]
-    assert outcome(tmp_path / "share") == uninterrupted
+    assert outcome(stopped) == uninterrupted
 
 
 def flip(path, at):
@@ -261,28 +255,27 @@ def flip(path, at):
     path.write_bytes(content)
 
 
+def change_before_joining(monkeypatch, change):
+    """The folder of the only share is changed when it has been converted."""
+    join = assemble_module.assemble
+
+    def changed(path, dataset, plan, shares, *rest):
+        change(shares["s2"][0])
+        join(path, dataset, plan, shares, *rest)
+
+    monkeypatch.setattr(small_store, "assemble", changed)
+
+
 def test_chunks_damaged_after_conversion_are_an_error_with_what_to_delete(tmp_path, monkeypatch):
     samples = [*some_samples(), ("train", Rejected("train-000", "is broken"))]  # every shard must be copied
-    write_share = assemble_module.assemble
-
-    def damaged_first(path, dataset, plan, shares, *rest):
-        flip(shares["s2"][0] / "train.1", 300)
-        write_share(path, dataset, plan, shares, *rest)
-
-    monkeypatch.setattr(small_store, "assemble", damaged_first)
+    change_before_joining(monkeypatch, lambda share: flip(share / "train.1", 300))
     with pytest.raises(UserError, match=r"train\.1 is damaged: bytes .* rm -r .*0-of-1"):
         write_store(tmp_path / "demo_scene.zarr", SCENE, samples, max_quarantined_share=1.0)
     assert not (tmp_path / "demo_scene.zarr").exists()
 
 
 def test_a_shard_of_a_share_that_is_gone_is_an_error_with_what_to_delete(tmp_path, monkeypatch):
-    join = assemble_module.assemble
-
-    def without_a_shard(path, dataset, plan, shares, *rest):
-        (shares["s2"][0] / "val.0").unlink()
-        join(path, dataset, plan, shares, *rest)
-
-    monkeypatch.setattr(small_store, "assemble", without_a_shard)
+    change_before_joining(monkeypatch, lambda share: (share / "val.0").unlink())
     with pytest.raises(UserError, match=r"val\.0 is damaged: it is missing.*: rm -r .*0-of-1$"):
         write_store(tmp_path / "demo_scene.zarr", SCENE, some_samples())
 
@@ -309,13 +302,7 @@ def without_checksums(folder):
 
 
 def test_shares_of_versions_without_checksums_become_the_same_store(tmp_path, monkeypatch, reference):
-    join = assemble_module.assemble
-
-    def of_before(path, dataset, plan, shares, *rest):
-        without_checksums(shares["s2"][0])
-        join(path, dataset, plan, shares, *rest)
-
-    monkeypatch.setattr(small_store, "assemble", of_before)
+    change_before_joining(monkeypatch, without_checksums)
     write_store(tmp_path / "demo_scene.zarr", SCENE, some_samples())
     assert contents(tmp_path / "demo_scene.zarr") == contents(reference)
 

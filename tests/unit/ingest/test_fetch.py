@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from disks import disk, remount
-from http_server import FileServer
+from http_server import FileServer, visible
 
 from bandbridge.base.errors import UserError
 from bandbridge.catalogue.datasets import Dataset, Source, load_dataset
@@ -38,10 +38,6 @@ def source(server: FileServer, *paths: str, file: str = "scene.zip", **facts: ob
 
 def dataset(*sources: Source, **options: object) -> Dataset:
     return dataclasses.replace(load_dataset("eurosat_100", options), sources=sources)
-
-
-def visible(directory: Path) -> list[str]:
-    return sorted(path.name for path in directory.iterdir() if not path.name.startswith("."))
 
 
 def sha256(path: Path) -> str:
@@ -204,17 +200,20 @@ def test_only_the_parts_that_are_missing_are_fetched(server: FileServer, in_part
     assert server.asked == ["/ab"]
 
 
-def test_a_damaged_part_is_named(server: FileServer, in_parts: Source, tmp_path: Path):
+@pytest.mark.parametrize(
+    ("part", "content", "message"),
+    [
+        ("scene.zipab", b"wrong", r"scene.zipab: sha256 is .* Delete it to download it again"),
+        ("scene.zipad", b"", r"its parts should be scene.zipaa, .*; found .*scene.zipad"),
+    ],
+    ids=["damaged", "too many"],
+)
+def test_a_part_that_is_wrong_is_named(
+    server: FileServer, in_parts: Source, tmp_path: Path, part: str, content: bytes, message: str
+):
     fetch(in_parts, tmp_path)
-    (tmp_path / "scene.zipab").write_bytes(b"wrong")
-    with pytest.raises(UserError, match=r"scene.zipab: sha256 is .* Delete it to download it again"):
-        fetch(in_parts, tmp_path)
-
-
-def test_a_part_too_many_is_named(server: FileServer, in_parts: Source, tmp_path: Path):
-    fetch(in_parts, tmp_path)
-    (tmp_path / "scene.zipad").write_bytes(b"")
-    with pytest.raises(UserError, match=r"its parts should be scene.zipaa, .*; found .*scene.zipad"):
+    (tmp_path / part).write_bytes(content)
+    with pytest.raises(UserError, match=message):
         fetch(in_parts, tmp_path)
 
 

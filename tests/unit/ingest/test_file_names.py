@@ -15,7 +15,7 @@ from bandbridge.ingest.text_files import read_lines, read_table, read_text
     [
         *("Thumbs.db", "a/desktop.ini", "a/b.tif.aux.xml", "a/._b.tif", "__MACOSX/a/b.tif", ".DS_Store", "a/Icon\r"),
         *("a/@eaDir/b.tif", "$RECYCLE.BIN/b.tif", ".ipynb_checkpoints/a.tif", "a/b.tif.ovr", "a/b.tfw", "a/b.hdr"),
-        *("b.tif.part", "b.tif~", "~$samples.csv", "b.jpg.crdownload", "a/b.prj", "a/b.qml"),
+        *("b.tif.part", "b.tif~", "~$samples.csv", "b.jpg.crdownload", "a/b.prj", "a/b.qml", "a/.cache/b.tif"),
     ],
 )
 def test_what_programs_leave_behind_is_no_data(name):

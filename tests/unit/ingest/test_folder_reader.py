@@ -1,10 +1,7 @@
 """A folder per class: EuroSAT's real files in their archive, RESISC45's and ImageNet's layouts, own folders."""
 
-import dataclasses
 import io
 import shutil
-import tarfile
-import zipfile
 from collections import Counter
 from pathlib import Path
 
@@ -15,6 +12,7 @@ import rasterio
 import timm
 from open_clip.zero_shot_metadata import IMAGENET_CLASSNAMES, OPENAI_IMAGENET_TEMPLATES
 from own_files import write_tif
+from packed import pack
 from PIL import Image
 from rasterio.warp import transform_bounds
 from reading import read_all
@@ -34,25 +32,12 @@ MEMBERS = "ds/images/remote_sensing/otherDatasets/sentinel_2/tif"
 SHARES = {"val": 0.2, "test": 0.2}
 
 
-def pack(path, files):
-    """A zip or tar with real files, or bytes, under the names given."""
-    if path.suffix == ".zip":
-        with zipfile.ZipFile(path, "w") as archive:
-            for name, content in files.items():
-                archive.writestr(name, content if isinstance(content, bytes) else content.read_bytes())
-    else:
-        with tarfile.open(path, "w") as archive:
-            for name, content in files.items():
-                info = tarfile.TarInfo(name)
-                info.size = len(content)
-                archive.addfile(info, io.BytesIO(content))
-
-
 @pytest.fixture
 def archives(tmp_path):
     """EuroSAT-100's directory of archives, with three of its images."""
     files = sorted((DATA / "eurosat_ms").rglob("*.tif"))
-    pack(tmp_path / "EuroSAT100.zip", {f"{MEMBERS}/{file.parent.name}/{file.name}": file for file in files})
+    images = {f"{MEMBERS}/{file.parent.name}/{file.name}": file.read_bytes() for file in files}
+    pack(tmp_path / "EuroSAT100.zip", images)
     for split, names in LISTS.items():
         write_list(tmp_path, split, *names)
     return tmp_path
@@ -124,15 +109,6 @@ def test_eurosat_b8a_is_read_from_the_last_band(archives):
     assert order_bands(bands, STUDENT_BANDS)[8] == 12
 
 
-def test_a_folder_reads_like_the_archive(archives):
-    from_zip, from_folder = read(archives), read(archives, archive=str(DATA / "eurosat_ms"))
-    assert from_zip[0] == from_folder[0]
-    assert from_zip[1].keys() == from_folder[1].keys()
-    for name, sample in from_zip[1].items():
-        np.testing.assert_array_equal(sample.pixels, from_folder[1][name].pixels)
-        assert sample.labels == from_folder[1][name].labels
-
-
 def test_only_the_wanted_samples_are_read(archives):
     dataset = load_dataset("eurosat_100")
     samples = list(reader(dataset).read(dataset, archives, "s2", {"Pasture_300"}))
@@ -184,43 +160,7 @@ def test_damaged_files_and_missing_bands_are_rejected(archives, tmp_path):
     assert samples["SeaLake_3000"].reason.startswith("cannot be read as a raster")
 
 
-def test_eurosats_rgb_archive_holds_the_pictures_of_the_same_places(archives):
-    files = sorted((DATA / "eurosat_rgb").rglob("*.jpg"))
-    pack(archives / "EuroSAT_RGB.zip", {f"EuroSAT_RGB/{file.parent.name}/{file.name}": file for file in files})
-    for split, names in LISTS.items():
-        write_list(archives, split, *names, dataset="eurosat")
-    splits, samples = read(archives, "eurosat_rgb")
-    assert splits == read(archives)[0]
-    for file in files:
-        sample = samples[file.stem]
-        assert sample.pixels.shape == (64, 64, 3)
-        assert sample.pixels.dtype == np.uint8
-        assert sample.labels == (file.parent.name,)
-        with rasterio.open(file) as raster:
-            difference = sample.pixels.astype(int) - raster.read().transpose(1, 2, 0)
-        assert abs(difference).mean() < 1  # two decoders of JPEG round differently
-
-
 # --- RESISC45 ------------------------------------------------------------------------------------------------------
-
-
-def test_resisc45_is_read_as_delivered(tmp_path):
-    names = {"train": ["airplane_001"], "val": ["sea_ice_700"], "test": ["thermal_power_station_002"]}
-    files = {}
-    for number, (split, (name,)) in enumerate(names.items()):
-        folder = name.rsplit("_", 1)[0]
-        picture = Image.fromarray(noise(256, 256, 3, seed=number))
-        files[f"NWPU-RESISC45/{folder}/{name}.jpg"] = encoded(picture, "JPEG")
-        write_list(tmp_path, split, name, dataset="resisc45")
-    pack(tmp_path / "NWPU-RESISC45.zip", files)
-    splits, samples = read(tmp_path, "resisc45")
-    assert splits == {name: split for split, (name,) in names.items()}
-    classes = load_nomenclature("resisc45-45").classes
-    for member, content in files.items():
-        sample = samples[Path(member).stem]
-        np.testing.assert_array_equal(sample.pixels, np.asarray(Image.open(io.BytesIO(content))))
-        assert sample.labels == (Path(member).parent.name,)
-        assert sample.labels[0] in classes
 
 
 def test_resisc45_has_45_classes_spelt_out():
@@ -258,20 +198,12 @@ def devkit(classes):
     return {f"{data}/meta.mat": content.getvalue(), f"{data}/ILSVRC2012_validation_ground_truth.txt": truth}
 
 
-def pack_gz(path, files):
-    pack(path.with_suffix(".plain.tar"), files)
-    with tarfile.open(path, "w:gz") as target, tarfile.open(path.with_suffix(".plain.tar")) as source:
-        for info in source:
-            target.addfile(info, source.extractfile(info))
-    path.with_suffix(".plain.tar").unlink()
-
-
 @pytest.fixture
 def imagenet(tmp_path, validation):
     """The directory of archives with the files as image-net.org delivers them."""
     files, classes = validation
     pack(tmp_path / "ILSVRC2012_img_val.tar", files)
-    pack_gz(tmp_path / "ILSVRC2012_devkit_t12.tar.gz", devkit(classes))
+    pack(tmp_path / "ILSVRC2012_devkit_t12.tar.gz", devkit(classes))
     return tmp_path
 
 
@@ -320,7 +252,7 @@ def test_an_absent_devkit_is_explained(imagenet):
 )
 def test_a_wrong_devkit_is_explained(imagenet, change, message):
     files = {name: change.get(Path(name).name, content) for name, content in devkit([]).items()}
-    pack_gz(
+    pack(
         imagenet / "ILSVRC2012_devkit_t12.tar.gz",
         {name: content for name, content in files.items() if content is not None},
     )
@@ -329,7 +261,7 @@ def test_a_wrong_devkit_is_explained(imagenet, change, message):
 
 
 def test_a_picture_beyond_the_devkits_labels_has_none(imagenet):
-    pack_gz(imagenet / "ILSVRC2012_devkit_t12.tar.gz", devkit(["n01440764"]))
+    pack(imagenet / "ILSVRC2012_devkit_t12.tar.gz", devkit(["n01440764"]))
     samples = read(imagenet, "imagenet")[1]
     assert samples["ILSVRC2012_val_00000001"].labels == ("n01440764",)
     assert samples["ILSVRC2012_val_00000002"].labels == ()
@@ -462,7 +394,7 @@ def test_shares_divide_each_class_whatever_the_order(many):
         for split, count in (("train", 13), ("val", 2), ("test", 5))
     }
     files = sorted(many.rglob("*.png"), key=lambda path: path.name[::-1])
-    pack(many / "shuffled.zip", {f"{file.parent.name}/{file.name}": file for file in files})
+    pack(many / "shuffled.zip", {f"{file.parent.name}/{file.name}": file.read_bytes() for file in files})
     assert own(many, **options | {"archive": str(many / "shuffled.zip")})[0] == splits
 
 
@@ -513,17 +445,6 @@ def test_names_that_repeat_between_splits_get_the_path_as_their_id(tmp_path):
     assert alone.pixels[0, 0, 0] == 4
 
 
-def test_hidden_files_are_no_images(many):
-    (many / "Forest" / "._0.png").write_bytes(b"what macOS adds")
-    (many / "__MACOSX" / "Forest").mkdir(parents=True)
-    (many / "__MACOSX" / "Forest" / "0.png").write_bytes(b"what macOS adds")
-    (many / "Forest" / ".cache").mkdir()
-    (many / "Forest" / ".cache" / "0.png").write_bytes(b"a preview")
-    splits, samples = own(many)
-    assert len(splits) == len(samples) == 40
-    assert all(isinstance(sample, Sample) for sample in samples.values())
-
-
 def test_a_list_may_name_images_without_an_extension(many):
     for split, names in {"train": "v1.5\n", "val": "v1.6\n", "test": "v1.7\n"}.items():
         (many / f"{split}.txt").write_text(names)
@@ -562,13 +483,6 @@ def test_an_image_in_no_folder_has_no_label(tmp_path):
     assert own(tmp_path)[1]["1"].labels == ()
 
 
-def test_a_second_modality_is_refused(archives):
-    dataset = load_dataset("eurosat_100")
-    twice = dataclasses.replace(dataset, modalities=dataset.modalities * 2)
-    with pytest.raises(UserError, match="the folder reader reads one modality, not s2, s2; use the table reader"):
-        reader(twice).plan(twice, archives)
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -579,6 +493,9 @@ def test_a_second_modality_is_refused(archives):
         ({"list": {}}, "list is not an option of .* Did you mean 'lists'"),
         ({"class_from": 0}, "class_from is 0; expected at least 1"),
         ({"picture_size": "x"}, "picture_size is 'x'; expected a whole number or null"),
+        ({"lists": None, "shares": SHARES, "draw": "by_luck"}, "draw is 'by_luck'"),
+        ({"lists": None, "patterns": {"train": "a", "val": "b"}, "spatial_block": 100}, "spatial_block belongs to"),
+        ({"lists": None, "shares": SHARES, "draw": "by_class", "spatial_block": 100}, "keep one"),
     ],
 )
 def test_wrong_options_are_explained(archives, options, message):

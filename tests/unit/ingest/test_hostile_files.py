@@ -2,13 +2,13 @@
 
 import copy
 import io
-import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
 import yaml
 from http_server import running_server
+from test_tar import header
 
 from bandbridge.base.errors import UserError
 from bandbridge.base.files import whole_file, write_json
@@ -17,7 +17,7 @@ from bandbridge.catalogue import datasets as catalogue
 from bandbridge.catalogue.datasets import Source, load_dataset
 from bandbridge.catalogue.encoders import encoder_content, facts_of
 from bandbridge.catalogue.text_towers import load_text_tower, text_tower_names
-from bandbridge.ingest.archives import member_names, members
+from bandbridge.ingest.archives import members
 from bandbridge.ingest.fetch import fetch
 from bandbridge.ingest.text_tower_fetch import fetch_text_tower
 
@@ -28,35 +28,28 @@ descriptions = pytest.mark.attack("data set and encoder files")
 # --- archives --------------------------------------------------------------------------------------------------------
 
 
-def tar_header(size: bytes, kind: bytes = b"0") -> bytes:
-    block = bytearray(512)
-    block[:1], block[124 : 124 + len(size)], block[156:157], block[257:265] = b"x", size, kind, b"ustar\x0000"
-    block[148:156] = b"%06o\0 " % (sum(block) + 256)
-    return bytes(block)
-
-
 def pax(record: bytes) -> bytes:
     content = b" " + record + b"\n"
     length = len(content) + 1
     while len(b"%d" % length) + len(content) != length:
         length += 1
     content = b"%d" % length + content
-    return tar_header(b"%011o\0" % len(content), b"x") + content.ljust(-(-len(content) // 512) * 512, b"\0")
+    return header(b"x", b"%011o\0" % len(content)) + content.ljust(-(-len(content) // 512) * 512, b"\0")
 
 
 @archives
 @pytest.mark.parametrize(
     "start",
     [
-        tar_header(b"+0000000003\0"),
-        tar_header(b"0o000000003\0"),
-        tar_header(b"0_000000003\0"),
-        tar_header(b"\x80" + b"\xff" * 11),
-        tar_header(b"\xff" * 12),
-        pax(b"size=" + b"9" * 5_000) + tar_header(b"00000000003\0"),
-        pax(b"size=+3") + tar_header(b"00000000003\0"),
-        pax("size=³".encode()) + tar_header(b"00000000003\0"),
-        pax(b"size=-3") + tar_header(b"00000000003\0"),
+        header(size=b"+0000000003\0"),
+        header(size=b"0o000000003\0"),
+        header(size=b"0_000000003\0"),
+        header(size=b"\x80" + b"\xff" * 11),
+        header(size=b"\xff" * 12),
+        pax(b"size=" + b"9" * 5_000) + header(size=b"00000000003\0"),
+        pax(b"size=+3") + header(size=b"00000000003\0"),
+        pax("size=³".encode()) + header(size=b"00000000003\0"),
+        pax(b"size=-3") + header(size=b"00000000003\0"),
     ],
     ids=["plus", "0o", "underscore", "binary", "negative", "pax digits", "pax plus", "pax superscript", "pax minus"],
 )
@@ -82,24 +75,8 @@ def test_members_of_a_zip_that_lie_over_each_other_are_refused(tmp_path: Path):
 
 
 @archives
-@pytest.mark.parametrize("name", ["../x", "/etc/x", "a/../../x", "C:\\x", "..\\x", "\x1b[2Jx", "a\nb"])
-@pytest.mark.parametrize("kind", ["zip", "tar"])
-def test_a_name_that_leads_out_or_is_no_text_is_refused(tmp_path: Path, kind: str, name: str):
-    path = tmp_path / f"x.{kind}"
-    if kind == "zip":
-        with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr(name, b"1")
-    else:
-        with tarfile.open(path, "w") as archive:
-            archive.addfile(tarfile.TarInfo(name), io.BytesIO())
-    for read in (lambda: list(members(path)), lambda: member_names(path)):
-        with pytest.raises(UserError):
-            read()
-
-
-@archives
 def test_a_member_larger_than_any_sample_is_not_read(tmp_path: Path):
-    (tmp_path / "x.tar").write_bytes(tar_header(b"%011o\0" % 2_000_000_000) + bytes(2048))
+    (tmp_path / "x.tar").write_bytes(header(size=b"%011o\0" % 2_000_000_000) + bytes(2048))
     with pytest.raises(UserError, match="the limit is 1,073,741,824"):
         list(members(tmp_path / "x.tar"))
 

@@ -9,13 +9,12 @@ import sqlite3
 import struct
 import zlib
 
-import geopandas
 import numpy as np
 import pytest
+from own_scenes import thirds
 from PIL import Image
 from rasterio.io import MemoryFile
 from rasterio.transform import from_bounds
-from shapely.geometry import box
 
 from bandbridge.base.errors import UserError
 from bandbridge.catalogue.datasets import load_dataset
@@ -309,10 +308,9 @@ def test_a_field_without_values_is_an_error_and_nothing_worse():
 
 
 def test_a_png_that_breaks_off_is_no_black_picture():
-    whole = io.BytesIO()
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8)).save(whole, "PNG")
+    whole = png_of(np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8))
     with pytest.raises(RasterError, match="truncated"):
-        decode(whole.getvalue()[:-40])
+        decode(whole[:-40])
 
 
 def test_a_scene_that_no_memory_holds_is_refused(tmp_path):
@@ -344,11 +342,6 @@ def test_a_list_that_expands_beyond_measure_is_refused(tmp_path, monkeypatch):
 # --- polygons --------------------------------------------------------------------------------------------------------
 
 
-def square(path, driver):
-    frame = geopandas.GeoDataFrame({"cover": ["water"]}, geometry=[box(0, 0, 100, 100)], crs="EPSG:32633")
-    frame.to_file(path, driver=driver)
-
-
 @pytest.mark.parametrize(
     "crs",
     [
@@ -374,10 +367,10 @@ def test_polygons_lead_nowhere_else(tmp_path, server, kind):
     folder = tmp_path / "data"
     folder.mkdir()
     other = tmp_path / "other.geojson"
-    square(other, "GeoJSON")
+    thirds().to_file(other)
     name = "p.gpkg" if kind == "view" else "p.geojson"
     if kind == "view":
-        square(folder / name, "GPKG")
+        thirds().to_file(folder / name)
         with sqlite3.connect(folder / name) as database:
             database.execute("CREATE VIEW v AS SELECT ogr_datasource_load_layers('/etc/passwd') AS x")
     else:

@@ -6,10 +6,11 @@ import socket
 import ssl
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from http_server import Answer, FileServer, answering
+from http_server import Answer, FileServer, answering, visible
 
 from bandbridge.base.errors import UserError
 from bandbridge.catalogue.datasets import Source
@@ -27,35 +28,22 @@ def source(*urls: str, **facts: object) -> Source:
     return Source("scene.bin", **{"urls": urls, "sha256": SHA256, **facts})
 
 
-def visible(directory: Path) -> list[str]:
-    return sorted(path.name for path in directory.iterdir() if not path.name.startswith("."))
-
-
 def endless(connection: socket.socket) -> None:
     connection.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
     while True:
         connection.sendall(b"10000\r\n" + bytes(0x10000) + b"\r\n")
 
 
-def endless_headers(connection: socket.socket) -> None:
-    connection.sendall(HEAD)
-    while True:
-        connection.sendall(b"X")
-        time.sleep(0.02)
+def dripping(start: bytes) -> Callable[[socket.socket], None]:
+    """An answer that begins so and goes on byte by byte."""
 
+    def drip(connection: socket.socket) -> None:
+        connection.sendall(HEAD + start)
+        while True:
+            connection.sendall(b"a")
+            time.sleep(0.02)
 
-def dripping(connection: socket.socket) -> None:
-    connection.sendall(HEAD + b"Content-Length: 100000\r\n\r\n")
-    while True:
-        connection.sendall(b"a")
-        time.sleep(0.02)
-
-
-def dripping_chunk(connection: socket.socket) -> None:
-    connection.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n10000\r\n")
-    while True:
-        connection.sendall(b"a")
-        time.sleep(0.02)
+    return drip
 
 
 def test_a_server_that_sends_more_than_the_size_is_cut_off(server: FileServer, tmp_path: Path):
@@ -76,16 +64,20 @@ def test_a_server_that_states_no_size_is_cut_off_too(
     assert visible(tmp_path) == []
 
 
-@pytest.mark.parametrize("answer", [dripping, dripping_chunk, endless_headers])
+@pytest.mark.parametrize(
+    "start",
+    [b"", b"Content-Length: 100000\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n10000\r\n"],
+    ids=["headers", "body", "chunk"],
+)
 def test_a_server_that_drips_is_left_after_a_while(
-    server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer
+    server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: bytes
 ):
     monkeypatch.setattr("bandbridge.ingest.connections.PATIENCE", 0.3)
     good = server.serve("good", CONTENT)
-    with answering(answer) as url:
+    with answering(dripping(start)) as url:
         assert fetch(source(url, good), tmp_path).read_bytes() == CONTENT
     with (
-        answering(answer) as url,
+        answering(dripping(start)) as url,
         pytest.raises(UserError, match=r"it is too slow: [0-9,]+ bytes were received in [0-9]+ s"),
     ):
         fetch(source(url), tmp_path / "alone")

@@ -1,5 +1,6 @@
 """From archives as their publishers deliver them to the store: the same bytes as from the unpacked folders."""
 
+import io
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -11,14 +12,12 @@ import rasterio
 import test_folder_reader as folders
 import test_sen12ms_reader as sen12ms
 import xarray
+from packed import pack
 from PIL import Image
 from rasterio.enums import Resampling
-from small_store import convert_archives
+from small_store import convert_archives, set_shard
 
 from bandbridge.catalogue.datasets import load_dataset
-from bandbridge.ingest import assemble as assemble_module
-from bandbridge.ingest import convert as convert_module
-from bandbridge.ingest import plan as plan_module
 from bandbridge.store.dataset import Store
 
 DATA = Path(__file__).parents[2] / "data"
@@ -27,8 +26,7 @@ DATA = Path(__file__).parents[2] / "data"
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
     """Several shards even of a few samples, so that several jobs have something to do."""
-    for module in (plan_module, convert_module, assemble_module):
-        monkeypatch.setattr(module, "SHARD", 2)
+    set_shard(monkeypatch, 2)
 
 
 def same(dataset, first, second, tmp_path):
@@ -45,17 +43,17 @@ def same(dataset, first, second, tmp_path):
     return Store(stores[0])
 
 
+def labels_of(store, split):
+    return [[store.classes[at] for at in np.flatnonzero(row)] for row in store.split(split).labels]
+
+
 def new(folder):
     folder.mkdir()
     return folder
 
 
-def with_files_of(dataset, splits):
-    return replace(dataset, splits=splits)
-
-
 def test_bigearthnet_v1_from_its_archives_and_from_folders(tmp_path):
-    dataset = with_files_of(load_dataset("bigearthnet_v1", {"modalities": ["s2", "s1"]}), ("train", "test"))
+    dataset = replace(load_dataset("bigearthnet_v1", {"modalities": ["s2", "s1"]}), splits=("train", "test"))
     packed = bigearthnet.write_v1(new(tmp_path / "packed"))
     unpacked = bigearthnet.write_v1(new(tmp_path / "unpacked"), unpacked=True)
     store = same(dataset, packed, unpacked, tmp_path)
@@ -73,7 +71,7 @@ def test_bigearthnet_v1_from_its_archives_and_from_folders(tmp_path):
 
 
 def test_two_modalities_open_together_in_xarray(tmp_path):
-    dataset = with_files_of(load_dataset("bigearthnet_v1", {"modalities": ["s2", "s1"]}), ("train", "test"))
+    dataset = replace(load_dataset("bigearthnet_v1", {"modalities": ["s2", "s1"]}), splits=("train", "test"))
     path = convert_archives(dataset, bigearthnet.write_v1(new(tmp_path / "packed")), tmp_path / "out")
     opened = xarray.open_zarr(path, group="train")
     assert opened["s2"].dims == ("sample", "band", "y", "x")
@@ -84,7 +82,7 @@ def test_two_modalities_open_together_in_xarray(tmp_path):
 
 @pytest.mark.parametrize("form", ["parts", "zst"])
 def test_bigearthnet_v2_from_both_mirrors_and_from_folders(tmp_path, form):
-    dataset = with_files_of(load_dataset("bigearthnet_v2", {"modalities": ["s2", "s1"]}), ("train", "val", "test"))
+    dataset = replace(load_dataset("bigearthnet_v2", {"modalities": ["s2", "s1"]}), splits=("train", "val", "test"))
     names, partners = ([name[:-2] + str(at) for at in (40, 41, 42)] for name in (bigearthnet.V2_S2, bigearthnet.V2_S1))
     rows = [
         {**bigearthnet.V2_ROW, "patch_id": name, "s1_name": partner, "split": split}
@@ -109,7 +107,7 @@ def test_bigearthnet_v2_from_both_mirrors_and_from_folders(tmp_path, form):
 @pytest.mark.slow
 def test_sen12ms_from_its_twelve_archives_and_from_folders(tmp_path):
     ids = [sen12ms.SUMMER, sen12ms.WINTER, "ROIs1158_spring_3_p1"]
-    dataset = with_files_of(load_dataset("sen12ms", {"modalities": ["s2", "s1"], "val_share": 0}), ("train", "test"))
+    dataset = replace(load_dataset("sen12ms", {"modalities": ["s2", "s1"], "val_share": 0}), splits=("train", "test"))
     places = []
     for name, unpacked in (("packed", False), ("unpacked", True)):
         places.append(sen12ms.write(new(tmp_path / name), ids, unpacked=unpacked))
@@ -118,7 +116,7 @@ def test_sen12ms_from_its_twelve_archives_and_from_folders(tmp_path):
     assert store.split("train").ids.tolist() == sorted(ids[:2])
     expected = sen12ms.pixels_of(sen12ms.SUMMER, "s2")
     np.testing.assert_array_equal(store.split("train").read([0])[0], expected)
-    assert [store.classes[at] for at in np.flatnonzero(store.split("train").labels[0])] == ["Croplands"]
+    assert labels_of(store, "train") == [["Croplands"]] * 2
 
 
 def eurosat(archives, kind, unpacked):
@@ -130,10 +128,7 @@ def eurosat(archives, kind, unpacked):
         for file in sorted((DATA / source).rglob("*"))
         if file.is_file()
     }
-    if unpacked:
-        bigearthnet.unpack(files, archives / archive)
-    else:
-        folders.pack(archives / f"{archive}.zip", files)
+    pack(archives / (archive if unpacked else f"{archive}.zip"), files)
     for split, name in (("train", "AnnualCrop_1"), ("val", "Pasture_300"), ("test", "SeaLake_3000")):
         (archives / f"eurosat-{split}.txt").write_text(f"{name}.jpg\n")
     return archives
@@ -145,6 +140,7 @@ def test_eurosat_from_its_zip_and_from_folders(tmp_path, kind):
     places = [eurosat(new(tmp_path / str(unpacked)), kind, unpacked) for unpacked in (False, True)]
     store = same(dataset, *places, tmp_path)
     (pixels,) = store.split("val").read([0])
+    assert [labels_of(store, split) for split in store.splits] == [[["AnnualCrop"]], [["Pasture"]], [["SeaLake"]]]
     if kind == "ms":
         with rasterio.open(DATA / "eurosat_ms/Pasture/Pasture_300.tif") as file:
             np.testing.assert_array_equal(pixels, file.read())
@@ -163,14 +159,16 @@ def test_resisc45_from_its_zip_and_from_folders(tmp_path):
         for at, name in enumerate(("airplane", "beach", "wetland"), start=1)
     }
     places = [new(tmp_path / name) for name in ("packed", "unpacked")]
-    folders.pack(places[0] / "NWPU-RESISC45.zip", pictures)
-    bigearthnet.unpack(pictures, places[1])
+    pack(places[0] / "NWPU-RESISC45.zip", pictures)
+    pack(places[1], pictures)
     for place in places:
         for split, name in zip(("train", "val", "test"), pictures, strict=True):
             (place / f"resisc45-{split}.txt").write_text(Path(name).name + "\n")
     store = same(dataset, *places, tmp_path)
     assert store.split("val").ids.tolist() == ["beach_002"]
-    assert store.split("val").read([0]).shape == (1, 256, 256, 3)
+    (pixels,) = store.split("val").read([0])
+    np.testing.assert_array_equal(pixels, np.asarray(Image.open(io.BytesIO(list(pictures.values())[1]))))
+    assert labels_of(store, "val") == [["beach"]]
 
 
 def test_an_archive_cut_off_is_an_error_and_no_store(tmp_path):
@@ -182,3 +180,12 @@ def test_an_archive_cut_off_is_an_error_and_no_store(tmp_path):
         convert_archives(dataset, archives, tmp_path / "out")
     assert not (tmp_path / "out" / "eurosat_ms.zarr").exists()
     assert not zipfile.is_zipfile(whole)
+
+
+@pytest.mark.parametrize(
+    ("name", "archives"), [("bigearthnet_v1", 1), ("bigearthnet_v2", 1), ("sen12ms", 4), ("sen12ms_single", 4)]
+)
+def test_every_stream_has_its_archives(name, archives):
+    dataset = load_dataset(name, {"modalities": ["s2", "s1"]})
+    number = {stream: sum(source.stream == stream for source in dataset.sources) for stream in dataset.streams}
+    assert set(number.values()) == {archives}

@@ -8,7 +8,7 @@ import rasterio
 import xarray
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from own_files import CLASSES, PLACE, SPLITS, noise, samples_of, write
+from own_files import CLASSES, PLACE, noise, samples_of, write
 from PIL import Image
 from rasterio.enums import ColorInterp, Resampling
 from rasterio.io import MemoryFile
@@ -23,18 +23,17 @@ from bandbridge.reporting.page.datasets import dataset_page
 from bandbridge.store.dataset import Store
 
 
-def patches(own, dtype, fill, state=None, bands=4, **more):
+def patches(own, dtype, fill, state=None, **more):
     """Four files a class: whole, half without data, one pixel without, whole."""
-    for number, name in enumerate(CLASSES):
-        for i in range(4):
-            pixels = noise(bands, 16, 16, dtype, seed=i + 7 * number)
-            if i == 1:
-                pixels[:, :, :8] = fill
-            if i == 2:
-                pixels[:, :1, :1] = fill
-            write(
-                own.files / name / f"{name}_{i}.tif", pixels, **({"nodata": fill} if state is None else state), **more
-            )
+
+    def without_data(pixels, i):
+        if i == 1:
+            pixels[:, :, :8] = fill
+        if i == 2:
+            pixels[:, :1, :1] = fill
+        return pixels
+
+    own.images(without_data, count=4, dtype=dtype, **({"nodata": fill} if state is None else state), **more)
 
 
 CASES = [
@@ -81,46 +80,47 @@ def shares_of(store, split):
     return dict(zip(samples.ids.tolist(), samples.valid_share.tolist(), strict=True))
 
 
-def test_a_mask_inside_the_file_is_no_data(own):
-    mask = np.full((16, 16), 255, np.uint8)
+def four_columns_of_9000(pixels, i):
+    pixels[:, :, :4] = 9000
+    return pixels
+
+
+def without_four_columns(side=16):
+    """A mask."""
+    mask = np.full((side, side), 255, np.uint8)
     mask[:, :4] = 0
-    for name in CLASSES:
-        for i in range(3):
-            pixels = noise(4, 16, 16, seed=i)
-            pixels[:, :, :4] = 9000
-            write(own.files / name / f"{name}_{i}.tif", pixels, mask=mask)
-    store = own.store(own.folder())
-    assert all(share == 0.75 for split in store.splits for share in shares_of(store, split).values())
+    return mask
+
+
+def must_lack_four_columns(store):
+    shares = [share for split in store.splits for share in shares_of(store, split).values()]
+    assert shares == [0.75] * 9
     assert all(pixels.max() < 3000 for pixels in samples_of(store).values())
 
 
-def masks_beside(own, ending=".tif"):
+def test_a_mask_inside_the_file_is_no_data(own):
+    own.images(four_columns_of_9000, mask=without_four_columns())
+    must_lack_four_columns(own.store(own.folder()))
+
+
+def masks_beside(own):
     """Files with a mask each beside them, which has no data in the first four columns."""
-    for name in CLASSES:
-        for i in range(3):
-            pixels = noise(4, 16, 16, seed=i)
-            pixels[:, :, :4] = 9000
-            path = write(own.files / name / f"{name}_{i}{ending}", pixels)
-            mask = np.full((1, 16, 16), 255, np.uint8)
-            mask[:, :, :4] = 0
-            write(path.with_name(f"{path.name}.msk"), mask)
+    own.images(four_columns_of_9000)
+    for path in list(own.files.rglob("*.tif")):
+        write(path.with_name(f"{path.name}.msk"), without_four_columns()[None])
 
 
 @pytest.mark.parametrize("images", ["*.tif", "*"])
 def test_a_mask_beside_the_file_is_no_data(own, images):
     masks_beside(own)
-    store = own.store(own.folder(options={"images": images}))
-    shares = [share for split in store.splits for share in shares_of(store, split).values()]
-    assert shares == [0.75] * 9
-    assert all(pixels.max() < 3000 for pixels in samples_of(store).values())
+    must_lack_four_columns(own.store(own.folder(options={"images": images})))
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar", "gztar"])
 def test_masks_in_archives_are_read(own, kind):
     masks_beside(own)
     archive = shutil.make_archive(str(own.root / "packed"), kind, own.files)
-    store = own.store(own.folder(options={"archive": archive}))
-    assert set(store.split("train").valid_share.tolist()) == {0.75}
+    must_lack_four_columns(own.store(own.folder(options={"archive": archive})))
 
 
 def test_a_mask_of_another_size_is_refused(own):
@@ -141,24 +141,23 @@ def test_masks_beside_the_band_files_of_a_scene_and_of_a_table_are_no_data(own):
     write(own.files / "B03.tif.msk", mask)
     dataset = own.scene(options={"blocks": ["tttve"], "block": 32})
     assert min(int(sample.id.split("_")[-1]) for sample in reader(dataset).plan(dataset, own.files)) == 64
-    rows = bands_of_a_table(own, nodata=None, mask=None)
+    table = bands_of_a_table(own, nodata=None, mask=None)
     half = np.full((1, 16, 16), 255, np.uint8)
     half[:, 8:] = 0
-    write(own.files / "p3" / "p3_B04.tif.msk", half)
-    table = own.table(rows, bands=("B02", "B03", "B04"), options={"band_files": "{path}_{band}.tif"})
+    write(own.files / "p3_B04.tif.msk", half)
     samples = {item.id: item for item in reader(table).read(table, own.files, "s2", {"p3", "p4"})}
     assert samples["p3"].valid[2, :16].all()
     assert not samples["p3"].valid[2, 18:].any()
 
 
 def test_an_alpha_band_is_no_band(own):
-    for name in CLASSES:
-        for i in range(3):
-            pixels = noise(5, 16, 16, seed=i)
-            pixels[4] = 65535
-            pixels[4, :2] = 0
-            pixels[:4, :2] = 60000
-            write(own.files / name / f"{name}_{i}.tif", pixels, colours=[ColorInterp.gray] * 4 + [ColorInterp.alpha])
+    def transparent_above(pixels, i):
+        pixels[4] = 65535
+        pixels[4, :2] = 0
+        pixels[:4, :2] = 60000
+        return pixels
+
+    own.images(transparent_above, bands=5, colours=[ColorInterp.gray] * 4 + [ColorInterp.alpha])
     store = own.store(own.folder())
     assert all(share == 0.875 for split in store.splits for share in shares_of(store, split).values())
     assert all(pixels.shape == (4, 16, 16) and pixels.max() < 3000 for pixels in samples_of(store).values())
@@ -179,11 +178,11 @@ def test_files_that_state_it_wrongly_can_be_overruled(own):
 
 
 def test_no_data_of_one_band_alone(own):
-    for name in CLASSES:
-        for i in range(3):
-            pixels = noise(4, 16, 16, seed=i)
-            pixels[2, :4] = 7
-            write(own.files / name / f"{name}_{i}.tif", pixels)
+    def sevens(pixels, i):
+        pixels[2, :4] = 7
+        return pixels
+
+    own.images(sevens)
     store = own.store(own.folder(modality={"nodata": [1, 2, 7, 8]}))
     train = store.split("train")
     pixels, valid = train.read_with_validity(np.arange(len(train)))
@@ -220,12 +219,11 @@ def test_a_sample_without_any_data_is_never_kept(own):
 
 
 def test_a_band_without_any_data_has_its_mean_in_the_train_split(own):
-    for name in CLASSES:
-        for i in range(6):
-            pixels = noise(4, 16, 16, seed=i)
-            if i in (1, 4):
-                pixels[3] = 0
-            write(own.files / name / f"{name}_{i}.tif", pixels, nodata=0)
+    def without_the_last(pixels, i):
+        pixels[3] *= i not in (1, 4)
+        return pixels
+
+    own.images(without_the_last, count=6, nodata=0)
     store = own.store(own.folder(options={"min_valid_share": 0}))
     assert len(samples_of(store)) == 18
     mean = store.facts["band_means"][3]
@@ -284,12 +282,12 @@ def test_transparent_parts_of_pictures_are_no_data(own, size):
 
 
 def test_of_a_picture_with_a_value_for_no_data_only_pixels_that_have_it_in_all_channels_are_without(own):
-    for name in CLASSES:
-        for i in range(3):
-            pixels = noise(3, 16, 16, "uint8", 50, 100, seed=i)
-            pixels[:, :4] = 0
-            pixels[0, 8:] = 0
-            write(own.files / name / f"{name}_{i}.tif", pixels, nodata=0, photometric="RGB")
+    def zeros(pixels, i):
+        pixels[:, :4] = 0
+        pixels[0, 8:] = 0
+        return pixels
+
+    own.images(zeros, bands=3, dtype="uint8", low=50, high=100, nodata=0, photometric="RGB")
     store = own.store(own.folder(modalities={"rgb": {"bands": ["red", "green", "blue"]}}))
     assert store.split("train").valid_share.tolist() == [0.75] * len(store.split("train"))
     for pixels in samples_of(store).values():
@@ -324,25 +322,24 @@ def test_resampling_with_gaps_is_gdals(seed, dtype, side, method):
 
 
 def bands_of_a_table(own, **coarse):
-    rows = []
-    for i in range(9):
+    """A table of band files, of which B04 is coarser and has a gap."""
+
+    def write_bands(i):
         for band in ("B02", "B03"):
-            write(own.files / f"p{i}" / f"p{i}_{band}.tif", noise(1, 32, 32, "int16", seed=i), nodata=-9999)
+            write(own.files / f"p{i}_{band}.tif", noise(1, 32, 32, "int16", seed=i), nodata=-9999)
         pixels = noise(1, 16, 16, "int16", seed=i)
         pixels[:, 6:8, 6:8] = -9999
         facts = {"transform": from_origin(500_000, 5_800_000, 20, 20), "nodata": -9999, **coarse}
-        write(own.files / f"p{i}" / f"p{i}_B04.tif", pixels, **facts)
-        rows.append({"id": f"p{i}", "path": f"p{i}/p{i}", "cover": CLASSES[i % 3], "part": SPLITS[i // 3]})
-    return rows
+        write(own.files / f"p{i}_B04.tif", pixels, **facts)
+
+    return own.band_files(write_bands)
 
 
 def test_no_value_is_invented_beside_gaps_of_a_coarse_band_file(own):
-    rows = bands_of_a_table(own)
-    dataset = own.table(rows, bands=("B02", "B03", "B04"), options={"band_files": "{path}_{band}.tif"})
-    store = own.store(dataset)
+    store = own.store(bands_of_a_table(own))
     opened = xarray.open_zarr(store.path, group="train").s2.sel(band="B04")
     for name, sample in zip(opened.id.values.tolist(), opened.values, strict=True):
-        with rasterio.open(own.files / name / f"{name}_B04.tif") as file:
+        with rasterio.open(own.files / f"{name}_B04.tif") as file:
             expected = file.read(1, out_shape=(32, 32), resampling=Resampling.bilinear).astype(float)
         expected[expected == -9999] = np.nan
         np.testing.assert_allclose(sample, expected, atol=1)

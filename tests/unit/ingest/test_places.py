@@ -33,15 +33,14 @@ def ramp(place, height, width):
 
 def band_table(own, moved, crs="EPSG:32633", **facts):
     """Nine samples with a coarse B04, of p4 alone at `moved`."""
-    rows = []
-    for i in range(9):
+
+    def write_bands(i):
         for band in ("B02", "B03"):
             write(own.files / f"p{i}_{band}.tif", ramp(PLACE, 32, 32) + i)
         place = moved if i == 4 else from_origin(LEFT, TOP, 20, 20)
         write(own.files / f"p{i}_B04.tif", ramp(place, 16, 16), transform=place, crs=crs if i == 4 else "EPSG:32633")
-        rows.append({"id": f"p{i}", "path": f"p{i}", "cover": CLASSES[i % 3], "part": SPLITS[i // 3]})
-    options = {"band_files": "{path}_{band}.tif", **facts.pop("options", {})}
-    return own.table(rows, bands=("B02", "B03", "B04"), options=options, **facts)
+
+    return own.band_files(write_bands, **facts)
 
 
 @pytest.mark.parametrize("metres", [5000, 20])
@@ -242,9 +241,5 @@ def test_resampling_to_the_same_grid_changes_nothing():
 
 def test_samples_in_a_local_system_have_no_place(own):
     """As of scanned plans and drone images without control points."""
-    for number in range(3):
-        for cover in ("forest", "maize", "water"):
-            local = 'LOCAL_CS["site",UNIT["metre",1]]'
-            write(own.files / cover / f"{cover}_{number}.tif", noise(4, 16, 16, seed=number), crs=local)
-    store = own.store(own.folder())
-    assert len(samples_of(store)) == 9
+    own.images(crs='LOCAL_CS["site",UNIT["metre",1]]')
+    assert len(samples_of(own.store(own.folder()))) == 9

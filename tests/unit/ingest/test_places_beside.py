@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 import rasterio
-from own_files import LEFT, PLACE, TOP, noise, samples_of, workshop, write
+from own_files import LEFT, PLACE, TOP, noise, samples_of, write
 from own_scenes import write_raster
 from PIL import Image
 from pyproj import CRS
@@ -28,11 +28,6 @@ OF_ARCGIS = (
 )
 NOTED = NOTED_SYSTEM.replace("</SRS>", f"</SRS><GeoTransform>{LEFT}, 10, 0, {TOP}, 0, -10</GeoTransform>")
 PRJ = UTM.to_wkt("WKT1_ESRI")
-
-
-@pytest.fixture
-def own(tmp_path, monkeypatch):
-    return workshop(tmp_path, monkeypatch)
 
 
 def picture(path, beside, seed=0):

@@ -1,7 +1,5 @@
 """Plans: who is in which shard, the same for any number of jobs."""
 
-import dataclasses
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -57,7 +55,7 @@ def test_a_plan_comes_back_from_its_file(tmp_path):
 )
 def test_the_shares_of_any_number_of_jobs_are_the_plan_in_order(sizes, jobs, shard):
     ids = {split: tuple(f"{split}{at:02d}" for at in range(n)) for split, n in zip(SCENE.splits, sizes, strict=True)}
-    plan = dataclasses.replace(make_plan(SCENE, [Planned(i, s) for s, names in ids.items() for i in names]))
+    plan = make_plan(SCENE, [Planned(i, s) for s, names in ids.items() for i in names])
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plan_module, "SHARD", shard)
         shares = [plan.share(job, jobs) for job in range(jobs)]

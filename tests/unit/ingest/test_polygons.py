@@ -1,36 +1,28 @@
 """Polygons are read by the driver of their content's format, whatever their files are called."""
 
-import geopandas
 import pytest
-from shapely.geometry import box
+from own_scenes import CLASSES, thirds
 
 from bandbridge.base.errors import UserError
 from bandbridge.ingest.readers.polygons import read_polygons
 
-FORMATS = {"p.geojson": "GeoJSON", "p.gpkg": "GPKG", "p.shp": "ESRI Shapefile"}
-
-
-def write(path, driver):
-    frame = geopandas.GeoDataFrame({"cover": ["water"]}, geometry=[box(0, 0, 100, 100)], crs="EPSG:32633")
-    frame.to_file(path, driver=driver)
-
 
 @pytest.mark.parametrize("upper", [False, True])
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", ["p.geojson", "p.gpkg", "p.shp"])
 def test_the_formats_that_are_promised_are_read(tmp_path, name, upper):
-    write(tmp_path / name, FORMATS[name])
+    thirds().to_file(tmp_path / name)
     if upper:
         for path in list(tmp_path.iterdir()):
             path.rename(path.with_name(path.name.upper()))
     frame = read_polygons(tmp_path, name.upper() if upper else name)
-    assert list(frame["cover"]) == ["water"]
+    assert list(frame["cover"]) == list(CLASSES)
     assert frame.crs.to_epsg() == 32633
 
 
 def test_the_content_tells_the_format(tmp_path):
-    write(tmp_path / "p.gpkg", "GPKG")
+    thirds().to_file(tmp_path / "p.gpkg")
     (tmp_path / "p.gpkg").rename(tmp_path / "p.json")
-    assert list(read_polygons(tmp_path, "p.json")["cover"]) == ["water"]
+    assert list(read_polygons(tmp_path, "p.json")["cover"]) == list(CLASSES)
 
 
 @pytest.mark.parametrize("content", [b"", b"cover,WKT\n", b"[1]", b'{"type": "Point", "coordinates": [1, 1]}'])
@@ -41,7 +33,7 @@ def test_another_format_is_explained(tmp_path, content):
 
 
 def test_a_geopackage_that_breaks_off_is_explained(tmp_path):
-    write(tmp_path / "p.gpkg", "GPKG")
+    thirds().to_file(tmp_path / "p.gpkg")
     whole = (tmp_path / "p.gpkg").read_bytes()
     (tmp_path / "p.gpkg").write_bytes(whole[:3_000])
     with pytest.raises(UserError, match="get the file again"):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import xarray
-from own_files import CLASSES, SPLITS, noise, samples_of, write
+from own_files import CLASSES, noise, samples_of, write
 
 from bandbridge.base.errors import UserError
 from bandbridge.ingest.declarations import Declarations
@@ -13,31 +13,18 @@ OLD = "S2A_MSIL2A_20210126T102311_N0214_R065_T33UUU_20210126T120000"
 NEW = "S2A_MSIL2A_20220126T102311_N0400_R065_T33UUU_20220126T120000"
 
 
-def images(own, change=lambda pixels, i: pixels, name="{cover}_{i}", count=6, bands=4, **facts):
-    """Files a class; `facts` are functions of their number, or values."""
-    truth = {}
-    for number, cover in enumerate(CLASSES):
-        for i in range(count):
-            pixels = noise(bands, 16, 16, seed=i + 7 * number)
-            stem = name(i, cover) if callable(name) else name.format(cover=cover, i=i)
-            truth[stem] = pixels
-            stated = {key: value(i) if callable(value) else value for key, value in facts.items()}
-            write(own.files / cover / f"{stem}.tif", change(pixels, i), **stated)
-    return truth
-
-
 def radiometry(stated=None, name="a.tif", whole=True, **facts):
     known = {"sensor": "sentinel-2", "sensor_unit": "reflectance x 10000", **facts}
     return radiometry_of(stated or Declarations(), name, 1, whole, **known)
 
 
 def test_files_with_and_without_the_offset_of_baseline_04_00_become_equal_reflectances(own):
-    truth = images(
-        own,
+    truth = own.images(
         lambda pixels, i: (pixels + 1000 * (i % 2)).astype("uint16"),
         scales=[1e-4] * 4,
         offsets=lambda i: [-0.1 * (i % 2)] * 4,
         nodata=0,
+        count=6,
     )
     store = own.store(own.folder())
     for name, pixels in samples_of(store).items():
@@ -51,13 +38,11 @@ def test_files_with_and_without_the_offset_of_baseline_04_00_become_equal_reflec
 
 
 def test_the_baseline_in_the_names_of_products_counts(own):
-    truth = images(
-        own,
-        lambda pixels, i: (pixels + 1000 * (i % 2)).astype("uint16"),
-        name=lambda i, cover: f"{NEW if i % 2 else OLD}_{cover}_{i}",
-    )
+    truth = own.images(lambda pixels, i: (pixels + 1000 * (i % 2)).astype("uint16"), count=6)
+    for path in own.files.rglob("*.tif"):
+        path.rename(path.with_name(f"{NEW if int(path.stem[-1]) % 2 else OLD}_{path.name}"))
     for name, pixels in samples_of(own.store(own.folder())).items():
-        np.testing.assert_array_equal(pixels, truth[name])
+        np.testing.assert_array_equal(pixels, truth["_".join(name.split("_")[-2:])])
 
 
 @pytest.mark.parametrize(
@@ -66,8 +51,7 @@ def test_the_baseline_in_the_names_of_products_counts(own):
     ids=lambda tags: next(iter(tags)),
 )
 def test_metadata_of_products_count(own, tags):
-    truth = images(
-        own,
+    truth = own.images(
         lambda pixels, i: (pixels + 1000 * (i % 2)).astype("uint16"),
         tags=lambda i: tags if i % 2 else {"PROCESSING_BASELINE": "03.01", "BOA_ADD_OFFSET": "0"},
     )
@@ -81,7 +65,7 @@ def test_reflectance_below_zero_is_the_least_value_and_no_data_stays_none(own):
         pixels[:, 0, 0], pixels[:, 0, 1] = 0, 500
         return pixels.astype("uint16")
 
-    images(own, change, scales=[1e-4] * 4, offsets=[-0.1] * 4, nodata=0)
+    own.images(change, scales=[1e-4] * 4, offsets=[-0.1] * 4, nodata=0)
     store = own.store(own.folder())
     stored = xarray.open_zarr(store.path, group="train").s2
     assert np.isnan(stored.values[:, :, 0, 0]).all()
@@ -89,7 +73,7 @@ def test_reflectance_below_zero_is_the_least_value_and_no_data_stays_none(own):
 
 
 def test_reflectance_from_0_to_1_is_brought_to_the_sensors_unit_where_that_is_stated(own):
-    truth = images(own, lambda pixels, i: pixels.astype("float32") / 10_000)
+    truth = own.images(lambda pixels, i: pixels.astype("float32") / 10_000)
     store = own.store(own.folder(modality={"unit": "reflectance"}))
     for name, pixels in samples_of(store).items():
         np.testing.assert_allclose(pixels, truth[name], rtol=1e-5)
@@ -98,7 +82,7 @@ def test_reflectance_from_0_to_1_is_brought_to_the_sensors_unit_where_that_is_st
 
 
 def test_scale_and_offset_of_the_data_sets_file_go_before_those_of_the_files(own):
-    truth = images(own, lambda pixels, i: (pixels + 50).astype("uint16"), scales=[7.0] * 4)
+    truth = own.images(lambda pixels, i: (pixels + 50).astype("uint16"), scales=[7.0] * 4)
     store = own.store(own.folder(modality={"scale": 1, "offset": [-50, -50, -50, 0]}))
     for name, pixels in samples_of(store).items():
         np.testing.assert_array_equal(pixels[:3], truth[name][:3])
@@ -106,7 +90,7 @@ def test_scale_and_offset_of_the_data_sets_file_go_before_those_of_the_files(own
 
 
 def test_values_that_cannot_be_the_sensors_unit_are_said_and_no_unit_is_asserted(own):
-    images(own, lambda pixels, i: pixels.astype("float32") / 10_000, bands=3)
+    own.images(lambda pixels, i: pixels.astype("float32") / 10_000, bands=3)
     store = own.store(own.folder(bands=("B02", "B03", "B04")))
     assert store.facts["units"] is None
     (note,) = store.notes
@@ -116,7 +100,7 @@ def test_values_that_cannot_be_the_sensors_unit_are_said_and_no_unit_is_asserted
 
 
 def test_values_far_above_the_sensors_unit_are_said(own):
-    images(own, lambda pixels, i: (pixels * 20).astype("uint16"))
+    own.images(lambda pixels, i: (pixels * 20).astype("uint16"))
     (note,) = own.store(own.folder()).notes
     assert "half of those of train are above" in note
 
@@ -141,7 +125,7 @@ def test_percent_is_brought_to_the_sensors_unit_where_that_is_stated(own):
 
 
 def test_files_of_two_units_are_refused(own):
-    images(own, lambda pixels, i: pixels.astype("float32") / (10_000 if i == 2 else 1))
+    own.images(lambda pixels, i: pixels.astype("float32") / (10_000 if i == 2 else 1), count=6)
     dataset = own.folder()
     with pytest.raises(UserError, match=r"3  every value is below 4: reflectance from 0 to 1, most are reflectance x"):
         own.store(dataset)
@@ -150,14 +134,14 @@ def test_files_of_two_units_are_refused(own):
 
 
 def test_a_sensor_without_a_unit_gets_numbers_as_delivered_and_files_that_differ_are_refused(own):
-    images(own, scales=lambda i: [0.01 if i else 0.02] * 4)
+    own.images(scales=lambda i: [0.01 if i else 0.02] * 4)
     dataset = own.folder(modality={"sensor": {"title": "Mine"}, "product": None})
     with pytest.raises(UserError, match=r"3  states 0.02 x number \+ 0, most state 0.01 x number \+ 0; state scale"):
         own.store(dataset)
 
 
 def test_another_unit_takes_scale_and_offset_of_the_files(own):
-    truth = images(own, scales=[0.01] * 4, offsets=[-30] * 4)
+    truth = own.images(scales=[0.01] * 4, offsets=[-30] * 4)
     store = own.store(own.folder(modality={"sensor": {"title": "Radar", "units": "dB"}, "product": None}))
     for name, pixels in samples_of(store).items():
         np.testing.assert_allclose(pixels, truth[name] * 0.01 - 30, rtol=1e-5)
@@ -165,7 +149,7 @@ def test_another_unit_takes_scale_and_offset_of_the_files(own):
 
 
 def test_landsats_scale_makes_reflectance(own):
-    truth = images(own, lambda pixels, i: (pixels + 8000).astype("uint16"), scales=[2.75e-5] * 4, offsets=[-0.2] * 4)
+    truth = own.images(lambda pixels, i: (pixels + 8000).astype("uint16"), scales=[2.75e-5] * 4, offsets=[-0.2] * 4)
     sensor = {"title": "Landsat 8", "units": "reflectance x 10000"}
     store = own.store(own.folder(modality={"sensor": sensor, "product": None}))
     for name, pixels in samples_of(store).items():
@@ -198,17 +182,15 @@ def test_the_factor_in_an_envi_header_makes_reflectance(own, kind):
 
 
 def test_band_files_are_brought_to_one_unit_each(own):
-    rows, truth = [], {}
-    for i in range(9):
-        pixels = noise(3, 16, 16, seed=i)
-        truth[f"p{i}"] = pixels
-        for band, values in zip(("B02", "B03", "B04"), pixels, strict=True):
+    truth = {f"p{i}": noise(3, 16, 16, seed=i) for i in range(9)}
+
+    def write_bands(i):
+        for band, values in zip(("B02", "B03", "B04"), truth[f"p{i}"], strict=True):
             new = band == "B03"
             stated = {"scales": [1e-4], "offsets": [-0.1 if new else 0]}
             write(own.files / f"p{i}_{band}.tif", (values[None] + 1000 * new).astype("uint16"), **stated)
-        rows.append({"id": f"p{i}", "path": f"p{i}", "cover": CLASSES[i % 3], "part": SPLITS[i // 3]})
-    dataset = own.table(rows, bands=("B02", "B03", "B04"), options={"band_files": "{path}_{band}.tif"})
-    for name, pixels in samples_of(own.store(dataset)).items():
+
+    for name, pixels in samples_of(own.store(own.band_files(write_bands))).items():
         np.testing.assert_array_equal(pixels, truth[name])
 
 

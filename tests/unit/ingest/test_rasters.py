@@ -7,6 +7,7 @@ import pytest
 import rasterio
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from own_files import geotiff
 from rasterio.enums import Resampling
 from rasterio.io import MemoryFile
 from rasterio.transform import from_origin
@@ -23,15 +24,6 @@ def centre_by_rasterio(file):
     x, y = file.xy(file.height / 2, file.width / 2, offset="ul")
     (longitude,), (latitude,) = transform(file.crs, "EPSG:4326", [x], [y])
     return latitude, longitude
-
-
-def written(pixels, **form):
-    """A GeoTIFF, as GDAL writes it."""
-    with MemoryFile() as memory:
-        bands, height, width = pixels.shape
-        with memory.open(driver="GTiff", count=bands, height=height, width=width, dtype=pixels.dtype, **form) as file:
-            file.write(pixels)
-        return bytes(memory.read())
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
@@ -78,8 +70,8 @@ def test_any_tiff_holds_what_was_written(shape, dtype, form):
         form["transform"] = (
             from_origin(12, 52, 0.001, 0.001) if form["crs"] == "EPSG:4326" else from_origin(4e5, 5e6, 10, 10)
         )
-    decode(written(pixels[..., ::-1], **form))
-    content = written(pixels, **form)
+    decode(geotiff(pixels[..., ::-1], **form))
+    content = geotiff(pixels, **form)
     raster = decode(content)
     np.testing.assert_array_equal(raster.pixels, pixels)
     assert raster.pixels.dtype == pixels.dtype
@@ -88,16 +80,11 @@ def test_any_tiff_holds_what_was_written(shape, dtype, form):
     assert raster.centre == (None if expected is None else pytest.approx(expected, rel=0, abs=1e-7))
 
 
-def test_a_file_in_tiles_is_read():
-    pixels = np.random.default_rng(0).integers(0, 9, (2, 64, 48)).astype(np.uint16)
-    np.testing.assert_array_equal(decode(written(pixels, tiled=True, blockxsize=16, blockysize=16)).pixels, pixels)
-
-
 @pytest.mark.parametrize("compress", ["none", "deflate"])
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.05, 0.5, 0.999])
 def test_a_truncated_file_is_an_error(compress, share):
     pixels = np.random.default_rng(0).integers(0, 9_000, (3, 50, 50)).astype(np.uint16)
-    content = written(pixels, compress=compress, crs="EPSG:32633", transform=from_origin(4e5, 5e6, 10, 10))
+    content = geotiff(pixels, compress=compress, crs="EPSG:32633", transform=from_origin(4e5, 5e6, 10, 10))
     with pytest.raises(RasterError, match=r"is truncated|cannot be read|is empty"):
         decode(content[: int(len(content) * share)])
 
@@ -117,7 +104,7 @@ def test_rubbish_behind_a_tiff_header_is_an_error_and_nothing_worse(rubbish):
 @pytest.mark.parametrize("target", [(120, 120), (61, 75)])
 def test_grids_are_gdals(dtype, shape, target):
     band = np.random.default_rng(0).integers(-90 if dtype != np.uint16 else 0, 9_000, shape).astype(dtype)
-    with MemoryFile(written(band[None])) as memory, memory.open() as file:
+    with MemoryFile(geotiff(band[None])) as memory, memory.open() as file:
         nearest = file.read(1, out_shape=target, resampling=Resampling.nearest)
         bilinear = file.read(1, out_shape=target, resampling=Resampling.bilinear)
     np.testing.assert_array_equal(to_grid(band, *target, "nearest"), nearest)

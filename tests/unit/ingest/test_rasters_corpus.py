@@ -11,6 +11,7 @@ from io import BytesIO
 import numpy as np
 import pytest
 import tifffile
+from own_files import geotiff
 from rasterio.io import MemoryFile
 from rasterio.shutil import copy
 from rasterio.transform import Affine, from_origin
@@ -61,18 +62,7 @@ class Form:
 def by_gdal(form, seed):
     pixels = form.pixels(seed)
     place = {"crs": "EPSG:32633", "transform": from_origin(4e5 + 120 * seed, 5e6 - 60 * seed, 10, 10)}
-    return with_gdal(pixels, **(place | form.options))
-
-
-def with_gdal(pixels, before=lambda file: None, after=lambda file: None, **options):
-    bands, height, width = pixels.shape
-    kind = {"driver": "GTiff", "count": bands, "height": height, "width": width, "dtype": pixels.dtype}
-    with MemoryFile() as memory:
-        with memory.open(**kind, **options) as file:
-            before(file)
-            file.write(pixels)
-            after(file)
-        return bytes(memory.read())
+    return geotiff(pixels, **(place | form.options))
 
 
 def same_as_rasterio(content):
@@ -165,7 +155,7 @@ def test_what_gdal_writes_is_what_rasterio_reads(form):
 
 def test_a_cloud_optimised_file_is_what_rasterio_reads():
     for seed in range(FILES):
-        with MemoryFile(with_gdal(values(seed))) as memory, memory.open() as file, MemoryFile() as target:
+        with MemoryFile(geotiff(values(seed))) as memory, memory.open() as file, MemoryFile() as target:
             copy(file, target.name, driver="COG", blocksize=128)
             same_as_rasterio(bytes(target.read()))
 

@@ -1,14 +1,12 @@
 """SEN12MS: twelve archives in the publishers' layout, with rasters in their form, made here."""
 
-import io
-import tarfile
-
 import numpy as np
 import pytest
 import rasterio
 from hypothesis import example, given
 from hypothesis import strategies as st
-from rasterio.io import MemoryFile
+from own_files import geotiff
+from packed import pack
 
 from bandbridge.base.errors import UserError
 from bandbridge.catalogue.datasets import load_dataset, load_nomenclature
@@ -35,20 +33,8 @@ def pixels_of(sample_id, stream):
     return values / np.float32(-200) if stream == "s1" else values
 
 
-def geotiff(pixels):
-    profile = {
-        "driver": "GTiff",
-        "count": len(pixels),
-        "height": pixels.shape[1],
-        "width": pixels.shape[2],
-        "dtype": pixels.dtype,
-        "crs": "EPSG:32633",
-        "transform": rasterio.Affine(10, 0, 500_000, 0, -10, 5_300_000),
-    }
-    with MemoryFile() as memory:
-        with memory.open(**profile) as file:
-            file.write(pixels)
-        return memory.read()
+def on_the_ground(pixels):
+    return geotiff(pixels, crs="EPSG:32633", transform=rasterio.Affine(10, 0, 500_000, 0, -10, 5_300_000))
 
 
 def land_cover(**shares):
@@ -71,25 +57,11 @@ def write(archives, ids=(SUMMER, WINTER), replaced=None, unpacked=False):
                 if sample_id.startswith(season):
                     key = (sample_id, stream)
                     usual = replaced is None or key not in replaced
-                    content = geotiff(pixels_of(*key)) if usual else replaced[key]
+                    content = on_the_ground(pixels_of(*key)) if usual else replaced[key]
                     if content is not None:
                         files[member(sample_id, stream)] = content
-            write_archive(archives, f"{season}_{stream}", files, unpacked)
+            pack(archives / f"{season}_{stream}{'' if unpacked else '.tar.gz'}", files)
     return archives
-
-
-def write_archive(archives, name, files, unpacked):
-    if unpacked:
-        for file, content in files.items():
-            path = archives / name / file
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-        return
-    with tarfile.open(archives / f"{name}.tar.gz", "w:gz", compresslevel=1) as archive:
-        for file, content in files.items():
-            entry = tarfile.TarInfo(file)
-            entry.size = len(content)
-            archive.addfile(entry, io.BytesIO(content))
 
 
 def write_lists(archives, train, test):
@@ -129,17 +101,6 @@ def test_pixels_are_those_of_the_files_of_all_seasons(archives, stream):
         assert (round(sample.lat, 2), round(sample.lon, 2)) == (47.84, 15.02)
 
 
-def test_unpacked_folders_read_like_the_archives(archives, tmp_path):
-    dataset = load(modalities=["s2", "s1"])
-    write(tmp_path, unpacked=True)
-    for stream in ("s2", "s1", "lc"):
-        expected, samples = read(dataset, archives, stream), read(dataset, tmp_path, stream)
-        assert samples.keys() == expected.keys()
-        for name, sample in expected.items():
-            np.testing.assert_array_equal(samples[name].pixels, sample.pixels)
-            assert (samples[name].labels, samples[name].lat) == (sample.labels, sample.lat)
-
-
 def test_only_the_archives_of_wanted_seasons_are_opened(archives, tmp_path):
     for name in ("ROIs1868_summer_s2.tar.gz",):
         (tmp_path / name).write_bytes((archives / name).read_bytes())
@@ -149,16 +110,16 @@ def test_only_the_archives_of_wanted_seasons_are_opened(archives, tmp_path):
 
 
 def test_a_folder_of_all_streams_gives_each_stream_its_own_files(archives, tmp_path):
-    everything = {member(SUMMER, stream): geotiff(pixels_of(SUMMER, stream)) for stream in PROFILES}
+    everything = {member(SUMMER, stream): on_the_ground(pixels_of(SUMMER, stream)) for stream in PROFILES}
     for stream in PROFILES:
-        write_archive(tmp_path, f"ROIs1868_summer_{stream}", everything, unpacked=True)
+        pack(tmp_path / f"ROIs1868_summer_{stream}", everything)
     samples = read(load(modalities=["s2", "s1"]), tmp_path, "s1", [SUMMER])
     np.testing.assert_array_equal(samples[SUMMER].pixels, pixels_of(SUMMER, "s1"))
 
 
 def test_damaged_and_incomplete_files_are_rejected(tmp_path):
-    cut = geotiff(pixels_of(SUMMER, "s2"))[:200_000]
-    fewer = geotiff(pixels_of(WINTER, "s2")[:12])
+    cut = on_the_ground(pixels_of(SUMMER, "s2"))[:200_000]
+    fewer = on_the_ground(pixels_of(WINTER, "s2")[:12])
     write(tmp_path, replaced={(SUMMER, "s2"): cut, (WINTER, "s2"): fewer})
     samples = read(load(), tmp_path, "s2")
     assert samples[SUMMER].reason.startswith("is truncated")
@@ -176,7 +137,7 @@ def test_a_sample_that_is_not_in_the_archive_is_not_yielded(tmp_path):
 
 
 def labels_of(tmp_path, cover, name="sen12ms", **options):
-    write(tmp_path, [SUMMER], {(SUMMER, "lc"): geotiff(cover)})
+    write(tmp_path, [SUMMER], {(SUMMER, "lc"): on_the_ground(cover)})
     return read(load(name, **options), tmp_path, "lc", [SUMMER])[SUMMER].labels
 
 
@@ -288,10 +249,3 @@ def test_lists_that_are_absent_or_hold_something_else_are_explained(tmp_path):
 def test_wrong_options_are_explained(tmp_path, options, message):
     with pytest.raises(UserError, match=message):
         reader(load()).plan(load(**options), tmp_path)
-
-
-@pytest.mark.parametrize("name", ["sen12ms", "sen12ms_single"])
-def test_every_stream_has_its_archives(name):
-    dataset = load(name, modalities=["s2", "s1"])
-    number = {stream: sum(source.stream == stream for source in dataset.sources) for stream in dataset.streams}
-    assert set(number.values()) == {4}

@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 import rasterio
-from own_files import CLASSES, noise, samples_of, workshop, write
+from own_files import noise, samples_of, write
 from rasterio.shutil import copy
 
 from bandbridge.ingest.declarations import declarations_of
@@ -20,11 +20,6 @@ STATISTICS = b"""<PAMDataset>
   </PAMRasterBand>
 </PAMDataset>"""
 NODATA = b'<PAMDataset><PAMRasterBand band="%d"><NoDataValue>9.0E+03</NoDataValue></PAMRasterBand></PAMDataset>'
-
-
-@pytest.fixture
-def own(tmp_path, monkeypatch):
-    return workshop(tmp_path, monkeypatch)
 
 
 def notes_by_gdal(folder, **stated):
@@ -60,13 +55,14 @@ def test_notes_mean_what_gdal_makes_of_them(tmp_path, bare, stated):
 
 
 def noted_images(own):
-    for cover in CLASSES:
-        for i in range(3):
-            pixels = noise(4, 16, 16, seed=i)
-            pixels[:, :, :4] = 9000
-            path = write(own.files / cover / f"{cover}_{i}.tif", pixels)
-            notes = b"".join(NODATA[12:-13] % band for band in range(1, 5))
-            path.with_name(f"{path.name}.aux.xml").write_bytes(b"<PAMDataset>" + notes + b"</PAMDataset>")
+    def four_columns_of_9000(pixels, i):
+        pixels[:, :, :4] = 9000
+        return pixels
+
+    own.images(four_columns_of_9000)
+    notes = b"".join(NODATA[12:-13] % band for band in range(1, 5))
+    for path in list(own.files.rglob("*.tif")):
+        path.with_name(f"{path.name}.aux.xml").write_bytes(b"<PAMDataset>" + notes + b"</PAMDataset>")
 
 
 @pytest.mark.parametrize("kind", ["", "zip", "tar"])

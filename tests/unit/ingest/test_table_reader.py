@@ -418,10 +418,11 @@ def test_several_modalities_need_a_column_each(folder):
 @pytest.mark.parametrize(
     ("column", "value", "message"),
     [
-        ("path", "/data/1.tif", "row 1: path is '/data/1.tif', an absolute path that is not below"),
-        ("path", "../1.tif", "row 1: path is '../1.tif', expected"),
-        ("path", "C:\\a\\1.tif", "row 1: path is 'C:/a/1.tif', an absolute path that is not"),
+        ("path", "/data/1.tif", "row 1: path is '/data/1.tif', an absolute path that .*folder with the option archive"),
+        ("path", "../1.tif", r"row 1: path is '../1.tif', expected a path below the images' folder .*, without '\.\.'"),
+        ("path", "C:\\a\\1.tif", "row 1: path is 'C:/a/1.tif', an absolute path that is not.*with the option archive"),
         ("path", "https://example.org/1.tif", "row 1: path is 'https://example.org/1.tif', an address"),
+        ("path", "s3://bucket/1.tif", "row 1: path is 's3://bucket/1.tif', an address, and nothing is fetched"),
         ("path", "", "row 1: path is empty"),
         ("split", "validation", "split is 'validation', expected train, val, test.* split_names"),
         ("y", "north", "y is 'north', expected degrees from -90 to 90"),

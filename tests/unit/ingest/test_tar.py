@@ -14,6 +14,7 @@ import pytest
 import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
+from packed import tar
 
 from bandbridge.base.errors import UserError
 from bandbridge.ingest.archives import members
@@ -31,16 +32,6 @@ NAMES = st.lists(PART_OF_NAME.filter(lambda part: part not in (".", "..")), min_
 FILES = st.dictionaries(NAMES, st.binary(max_size=2_000), max_size=6)
 
 
-def tar(files: dict[str, bytes], layout: int = tarfile.GNU_FORMAT, **more: object) -> bytes:
-    data = io.BytesIO()
-    with tarfile.open(fileobj=data, mode="w", format=layout, **more) as archive:
-        for name, content in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-    return data.getvalue()
-
-
 def read(data: bytes) -> list[tuple[str, bytes]]:
     archive = TarReader(unpacked(io.BytesIO(data)))
     return [(member.name, archive.read()) for member in archive]
@@ -55,14 +46,14 @@ def read_with_tarfile(data: bytes) -> list[tuple[str, bytes]]:
 @pytest.mark.parametrize("layout", ["gnu", "pax"])
 @given(files=FILES)
 def test_members_are_those_that_tarfile_writes_and_reads(layout: str, files: dict[str, bytes]):
-    data = tar(files, FORMATS[layout])
+    data = tar(files, format=FORMATS[layout])
     assert read(data) == read_with_tarfile(data) == list(files.items())
 
 
 @given(files=FILES)
 def test_short_names_in_ustar_are_read_like_tarfile_does(files: dict[str, bytes]):
     try:
-        data = tar(files, tarfile.USTAR_FORMAT)
+        data = tar(files, format=tarfile.USTAR_FORMAT)
     except ValueError:
         return  # a name that ustar has no room for
     assert read(data) == read_with_tarfile(data)
@@ -79,7 +70,7 @@ def test_short_names_in_ustar_are_read_like_tarfile_does(files: dict[str, bytes]
     ],
 )
 def test_long_names_and_those_that_are_not_ascii_are_kept(layout: str, name: str):
-    data = tar({"first": b"1", name: b"content" * 100, "last": b"2"}, FORMATS[layout])
+    data = tar({"first": b"1", name: b"content" * 100, "last": b"2"}, format=FORMATS[layout])
     assert read(data) == read_with_tarfile(data) == [("first", b"1"), (name, b"content" * 100), ("last", b"2")]
 
 
@@ -92,7 +83,7 @@ def test_a_member_may_be_left_unread(tmp_path: Path):
 
 
 def test_fields_for_all_members_hold_until_one_has_its_own():
-    data = tar({"a": b"1", "b": b"2"}, tarfile.PAX_FORMAT, pax_headers={"comment": "Größe", "path": "shared"})
+    data = tar({"a": b"1", "b": b"2"}, pax_headers={"comment": "Größe", "path": "shared"})
     assert read(data) == read_with_tarfile(data) == [("shared", b"1"), ("shared", b"2")]
 
 

@@ -2,13 +2,12 @@
 
 import copy
 import hashlib
-import io
 import json
 import shutil
-import zipfile
 
 import pytest
 from configs import changed
+from packed import zipped
 
 from bandbridge.base.errors import UserError
 from bandbridge.base.model_faults import model_faults
@@ -33,16 +32,8 @@ def sha256(content):
     return hashlib.sha256(content).hexdigest()
 
 
-def packed(members):
-    memory = io.BytesIO()
-    with zipfile.ZipFile(memory, "w") as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-    return memory.getvalue()
-
-
-PLAIN = packed({"code.py": b"raise SystemExit", **{f"pkg/model/{name}": content for name, content in FILES.items()}})
-NESTED = packed({"other/model.zip": packed(FILES)})
+PLAIN = zipped({"code.py": b"raise SystemExit", **{f"pkg/model/{name}": content for name, content in FILES.items()}})
+NESTED = zipped({"other/model.zip": zipped(FILES)})
 
 
 def tower(*packagings, files=FILES):

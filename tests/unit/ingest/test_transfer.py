@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from disks import disk, remount
-from http_server import Answer, FileServer, running_server
+from http_server import Answer, FileServer, visible
 
 from bandbridge.base import progress
 from bandbridge.base.errors import UserError
@@ -34,15 +34,8 @@ fetch(Source("scene.bin", urls=(sys.argv[1],), sha256=sys.argv[3]), Path(sys.arg
 """
 
 
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with running_server() as running:
-        yield running
-
-
 @pytest.fixture(autouse=True)
-def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+def waits(server: FileServer, monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The seconds that transfers would have waited."""
     waited: list[float] = []
     monkeypatch.setattr(transfer, "sleep", waited.append)
@@ -53,8 +46,13 @@ def pinned(*urls: str, file: str = "scene.bin") -> Source:
     return Source(file, urls=urls, sha256=SHA256)
 
 
-def visible(directory: Path) -> list[str]:
-    return sorted(path.name for path in directory.iterdir() if not path.name.startswith("."))
+def broken_off(server: FileServer, directory: Path, content: bytes = CONTENT) -> tuple[str, Path]:
+    """A file's address and its first half, which a run that ended before the server answered again has left."""
+    url = server.serve("x", content, Answer(cut=HALF), *[Answer(status=503)] * 6, etag='"1"')
+    with pytest.raises(UserError, match="the bytes received so far are kept"):
+        fetch(pinned(url), directory)
+    assert visible(directory) == ["scene.bin.part"]
+    return url, directory / "scene.bin.part"
 
 
 # --- going on --------------------------------------------------------------------------------------------------------
@@ -95,11 +93,7 @@ def test_it_gives_up_when_no_attempt_brings_more(server: FileServer, tmp_path: P
 
 
 def test_what_came_is_kept_for_the_next_run(server: FileServer, tmp_path: Path):
-    cut = [Answer(cut=HALF), *[Answer(status=503)] * 6]
-    url = server.serve("x", CONTENT, *cut, etag='"1"')
-    with pytest.raises(UserError, match="the bytes received so far are kept"):
-        fetch(pinned(url), tmp_path)
-    assert visible(tmp_path) == ["scene.bin.part"]
+    url, _ = broken_off(server, tmp_path)
     assert fetch(pinned(url), tmp_path).read_bytes() == CONTENT
     assert server.ranges()[-1] == f"bytes={HALF}-"
     assert visible(tmp_path) == ["scene.bin"]
@@ -137,10 +131,8 @@ def test_a_wrong_content_range_is_refused(server: FileServer, tmp_path: Path, st
 
 
 def test_a_part_that_is_longer_than_the_file_begins_anew(server: FileServer, tmp_path: Path):
-    url = server.serve("x", CONTENT + b"more", Answer(cut=HALF), *[Answer(status=503)] * 6, etag='"1"')
-    with pytest.raises(UserError):
-        fetch(pinned(url), tmp_path)
-    with (tmp_path / "scene.bin.part").open("ab") as file:
+    url, part = broken_off(server, tmp_path, CONTENT + b"more")
+    with part.open("ab") as file:
         file.write(CONTENT)
     server.serve("x", CONTENT, etag='"1"')
     assert fetch(pinned(url), tmp_path).read_bytes() == CONTENT
@@ -148,30 +140,24 @@ def test_a_part_that_is_longer_than_the_file_begins_anew(server: FileServer, tmp
 
 
 def test_a_part_that_was_complete_is_not_asked_for_again(server: FileServer, tmp_path: Path):
-    url = server.serve("x", CONTENT, Answer(cut=HALF), *[Answer(status=503)] * 6, etag='"1"')
-    with pytest.raises(UserError):
-        fetch(pinned(url), tmp_path)
-    (tmp_path / "scene.bin.part").write_bytes(CONTENT)
+    url, part = broken_off(server, tmp_path)
+    part.write_bytes(CONTENT)
     server.asked.clear()
     assert fetch(pinned(url), tmp_path).read_bytes() == CONTENT
     assert server.asked == []
 
 
-def test_a_damaged_part_is_found_out_and_fetched_anew_from_the_same_mirror(server: FileServer, tmp_path: Path):
-    url = server.serve("x", CONTENT, Answer(cut=HALF), *[Answer(status=503)] * 6, etag='"1"')
-    with pytest.raises(UserError):
-        fetch(pinned(url), tmp_path)
-    (tmp_path / "scene.bin.part").write_bytes(bytes(HALF))
+@pytest.mark.parametrize(
+    ("damaged", "asked"), [(bytes(HALF), [f"bytes={HALF}-", None]), (CONTENT[::-1], [None])], ids=["half", "whole"]
+)
+def test_a_damaged_part_is_found_out_and_fetched_anew_from_the_same_mirror(
+    server: FileServer, tmp_path: Path, damaged: bytes, asked: list[str | None]
+):
+    url, part = broken_off(server, tmp_path)
+    part.write_bytes(damaged)
+    before = len(server.ranges())
     assert fetch(pinned(url), tmp_path).read_bytes() == CONTENT
-    assert server.ranges()[-2:] == [f"bytes={HALF}-", None]
-
-
-def test_a_complete_part_that_is_damaged_is_fetched_anew_from_the_same_mirror(server: FileServer, tmp_path: Path):
-    url = server.serve("x", CONTENT, Answer(cut=HALF), *[Answer(status=503)] * 6, etag='"1"')
-    with pytest.raises(UserError):
-        fetch(pinned(url), tmp_path)
-    (tmp_path / "scene.bin.part").write_bytes(CONTENT[::-1])
-    assert fetch(pinned(url), tmp_path).read_bytes() == CONTENT
+    assert server.ranges()[before:] == asked
 
 
 def test_a_whole_size_that_the_server_does_not_know_is_counted_by_the_rest(server: FileServer, tmp_path: Path):
@@ -302,15 +288,13 @@ def test_a_promised_length_that_does_not_come_is_noticed(server: FileServer, tmp
     assert "scene.bin" not in visible(tmp_path)
 
 
-def test_a_length_that_is_too_short_is_noticed(server: FileServer, tmp_path: Path):
-    url = server.serve("x", CONTENT, Answer(headers={"Content-Length": "1000"}))
-    with pytest.raises(UserError, match=rf"it has 1,000 bytes, expected {len(CONTENT):,}"):
-        fetch(Source("scene.bin", urls=(url,), size=len(CONTENT)), tmp_path)
-    assert visible(tmp_path) == []
-
-
-def test_a_known_size_is_checked_where_the_server_states_none(server: FileServer, tmp_path: Path):
-    url = server.serve("x", CONTENT, Answer(drop=("Content-Length",), cut=1_000))
+@pytest.mark.parametrize(
+    "short",
+    [Answer(headers={"Content-Length": "1000"}), Answer(drop=("Content-Length",), cut=1_000)],
+    ids=["stated", "not stated"],
+)
+def test_a_length_that_is_too_short_is_noticed(server: FileServer, tmp_path: Path, short: Answer):
+    url = server.serve("x", CONTENT, short)
     with pytest.raises(UserError, match=rf"it has 1,000 bytes, expected {len(CONTENT):,}"):
         fetch(Source("scene.bin", urls=(url,), size=len(CONTENT)), tmp_path)
     assert visible(tmp_path) == []

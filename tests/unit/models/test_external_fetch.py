@@ -9,13 +9,12 @@ import numpy as np
 import open_clip
 import pytest
 import torch
-from http_server import Answer, running_server
+from http_server import Answer
 from tiny import same_weights, tiny_clip
 
 from bandbridge.base.errors import UserError
 from bandbridge.base.files import checksum, read_json
 from bandbridge.catalogue.encoders import MARKER, encoder_content, facts_of
-from bandbridge.ingest import transfer
 from bandbridge.models.backbones import new_backbone
 from bandbridge.models.clip import load_clip, save_clip
 from bandbridge.models.external.fetch import fetch_encoder
@@ -26,14 +25,6 @@ TINY_VIT = {"img_size": 16, "patch_size": 8, "depth": 1, "embed_dim": 16, "num_h
 
 
 pytestmark = pytest.mark.usefixtures("tiny_architectures")
-
-
-@pytest.fixture
-def server(monkeypatch):
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setattr(transfer, "sleep", lambda seconds: None)
-    with running_server() as running:
-        yield running
 
 
 def tiny_content(**values):

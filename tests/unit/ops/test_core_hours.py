@@ -1,12 +1,10 @@
 """Hours of one core by lines through what was measured."""
 
-import copy
 from collections import Counter
 
 import pytest
-from configs import DEMO
+from configs import config_with
 
-from bandbridge.catalogue.datasets import merged
 from bandbridge.config.checks import validate
 from bandbridge.config.evaluation import Evaluation
 from bandbridge.config.run import Run
@@ -36,10 +34,7 @@ PAPER = {
 
 
 def run_with(*changes):
-    config = copy.deepcopy(DEMO)
-    for change in (PAPER, *changes):
-        config = merged(config, change)
-    return Run(validate(config))
+    return Run(validate(config_with(PAPER, *changes)))
 
 
 @pytest.fixture(scope="module")

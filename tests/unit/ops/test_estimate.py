@@ -1,11 +1,8 @@
 """What the doctor expects a run to take."""
 
-import copy
-
 import pytest
-from configs import DEMO
+from configs import DEMO, config_with
 
-from bandbridge.catalogue.datasets import merged
 from bandbridge.config.checks import validate
 from bandbridge.config.resources import clip_network
 from bandbridge.ops.doctor.estimate import GPUS, estimate, estimated
@@ -23,21 +20,18 @@ EUROSAT = {
 }
 
 
-def config_with(*changes):
-    config = copy.deepcopy(DEMO)
-    for change in (EUROSAT, *changes):
-        config = merged(config, change)
-    return validate(config)
+def eurosat_with(*changes):
+    return validate(config_with(EUROSAT, *changes))
 
 
 def test_fine_tuning_takes_three_passes_of_the_network_over_each_training_image():
-    config = config_with({"finetune": {"epochs": 2}})
+    config = eurosat_with({"finetune": {"epochs": 2}})
     operations = 2 * 3 * clip_network("ViT-B-32").operations * 2 * 16_200
     assert estimate(config, "A100").gpu["fine-tuning"] == pytest.approx(operations / (312e12 * 0.1) / 3600)
 
 
 def test_a_faster_gpu_takes_less_and_conversion_the_same():
-    slow, fast = (estimate(config_with(), gpu) for gpu in ("V100", "H100"))
+    slow, fast = (estimate(eurosat_with(), gpu) for gpu in ("V100", "H100"))
     ratio = GPUS["H100"] / GPUS["V100"]
     for stage, hours in slow.gpu.items():
         assert hours == pytest.approx(ratio * fast.gpu[stage])
@@ -45,14 +39,15 @@ def test_a_faster_gpu_takes_less_and_conversion_the_same():
 
 
 def test_seeds_repeat_the_trainings_and_not_the_conversion():
-    one, three = estimate(config_with()), estimate(config_with({"seeds": [0, 1, 2]}))
+    one, three = estimate(eurosat_with()), estimate(eurosat_with({"seeds": [0, 1, 2]}))
     assert three.gpu["alignment"] == pytest.approx(3 * one.gpu["alignment"])
     assert three.core["conversion"] == one.core["conversion"]
 
 
 def test_more_alphas_take_longer_to_encode():
     few, many = (
-        estimate(config_with({"paint": {"alphas": alphas, "select": {"alpha": 1}}})) for alphas in ([0, 1], [0, 0.5, 1])
+        estimate(eurosat_with({"paint": {"alphas": alphas, "select": {"alpha": 1}}}))
+        for alphas in ([0, 1], [0, 0.5, 1])
     )
     assert many.gpu["encoding"] > few.gpu["encoding"]
     assert many.gpu["fine-tuning"] == few.gpu["fine-tuning"]
@@ -64,7 +59,7 @@ def test_a_data_set_of_unknown_size_is_named_and_not_counted():
 
 
 def test_every_figure_is_marked_as_an_estimate_with_its_assumption():
-    gpu, core = estimated(config_with(), "A100")
+    gpu, core = estimated(eurosat_with(), "A100")
     assert gpu.result.startswith("estimate: ")
     assert "312 TFLOP/s by its data sheet, of which 10%" in gpu.result
     assert core.result.startswith("estimate: ")

@@ -9,15 +9,13 @@ import pyproj
 import pytest
 import rioxarray
 import xarray
-import yaml
+from own_files import describing
 from own_scenes import CLASSES, LEFT, TOP, noise, thirds, write_raster
 from rasterio.warp import transform_bounds
 from small_store import convert_archives
 
 from bandbridge.base.checksums import verify
 from bandbridge.base.errors import UserError
-from bandbridge.catalogue import datasets as catalogue
-from bandbridge.catalogue.datasets import load_dataset, read_yaml
 from bandbridge.store.dataset import Store
 from bandbridge.store.places import TABLE, georeferenced, put_together, read_table
 
@@ -46,19 +44,8 @@ options: {shares: {val: 0.3, test: 0.3}}
 @pytest.fixture
 def convert(tmp_path, monkeypatch):
     """A function from a data set's text and its files to the store."""
-    for folder in ("datasets", "nomenclatures"):
-        (tmp_path / "workflow" / folder).mkdir(parents=True)
-    (tmp_path / "workflow/nomenclatures/abc.yaml").write_text(f"name: abc\ntitle: Three\nclasses: {list(CLASSES)}\n")
-    monkeypatch.setattr(catalogue, "WORKFLOW", tmp_path / "workflow")
-
-    def make(text, archives, **options):
-        name = yaml.safe_load(text)["name"]
-        (tmp_path / f"workflow/datasets/{name}.yaml").write_text(text)
-        read_yaml.cache_clear()
-        return convert_archives(load_dataset(name, options), archives, tmp_path / "out")
-
-    yield make
-    read_yaml.cache_clear()
+    with describing(tmp_path / "workflow", monkeypatch) as described:
+        yield lambda text, archives, **options: convert_archives(described(text, **options), archives, tmp_path / "out")
 
 
 @pytest.fixture
