@@ -110,14 +110,14 @@ def test_values_far_above_the_sensors_unit_are_said(own):
     [("float32", 100, "99 % of those of train are 29."), ("uint8", 16, "all of those of train are of 8 bits")],
 )
 def test_percent_and_stretched_pictures_are_no_reflectance_x_10000(own, dtype, divisor, found):
-    images(own, lambda pixels, i: (pixels / divisor).astype(dtype))
+    own.images(lambda pixels, i: (pixels / divisor).astype(dtype))
     store = own.store(own.folder())
     assert store.facts["units"] is None
     assert found in store.notes[0]
 
 
 def test_percent_is_brought_to_the_sensors_unit_where_that_is_stated(own):
-    truth = images(own, lambda pixels, i: pixels.astype("float32") / 100)
+    truth = own.images(lambda pixels, i: pixels.astype("float32") / 100)
     store = own.store(own.folder(modality={"unit": "reflectance x 100"}))
     for name, pixels in samples_of(store).items():
         np.testing.assert_allclose(pixels, truth[name], rtol=1e-5)

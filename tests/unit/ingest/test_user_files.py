@@ -11,6 +11,7 @@ from collections import Counter
 
 import geopandas
 import numpy as np
+import pandas
 import pyarrow
 import pyarrow.parquet
 import pytest
