@@ -15,9 +15,9 @@ from small_store import load_script, make_store
 
 from bandbridge.base.errors import UserError
 from bandbridge.catalogue.datasets import headline_metric
-from bandbridge.metrics.few_shot import few_shot, orders, shots_of, t_interval
+from bandbridge.metrics.few_shot import FewShot, few_shot, orders, shots_of, t_interval
 from bandbridge.metrics.neighbours import own_units
-from bandbridge.metrics.probe import GRADIENT, SCIKIT_LEARN, fit_probe
+from bandbridge.metrics.probe import GRADIENT, fit_probe
 from bandbridge.metrics.resampled import headline_score
 from bandbridge.scoring.probes import few_shot_rows
 from bandbridge.scoring.rows import read_rows
@@ -29,10 +29,10 @@ BOOTSTRAP, SEED = {"resamples": 10, "level": 0.95}, 3
 LABELS = arrays(np.uint8, st.tuples(st.integers(0, 40), st.integers(1, 6)), elements=st.integers(0, 1))
 
 
-def run(train, validation, test, kind, metric=None, seed=0, **changed):
-    recipe = {"shots": [1, 4], "repeats": 3, "C": [0.1, 1.0], "max_iterations": 500, "unit": False} | changed
-    metric = metric or headline_metric(kind)
-    return few_shot(train, validation, test, kind, recipe, seed, lambda _: SCIKIT_LEARN, metric)
+def run(train, validation, test, kind, **changed):
+    options = {"shots": [1, 4], "repeats": 3, "grid": [0.1, 1.0], "max_iterations": 500, "seed": 0} | changed
+    recipe = FewShot(*(options.pop(name) for name in ("shots", "repeats", "grid", "max_iterations")))
+    return few_shot(train, validation, test, kind, recipe, **options)
 
 
 # --- the draw --------------------------------------------------------------------------------------------------------
@@ -111,7 +111,7 @@ def test_by_another_metric_c_is_chosen_and_the_repeat_is_scored():
     """Of classes of very unequal size, against scikit-learn."""
     parts = [unequal_clusters(seed) for seed in range(3)]
     train, validation, test = parts
-    outcome = run(*parts, "single", shots=[3], metric="balanced_accuracy", C=[0.001, 0.1, 10])[3]
+    outcome = run(*parts, "single", shots=[3], metric="balanced_accuracy", grid=[0.001, 0.1, 10])[3]
     differs = False
     for value, order in zip(outcome, orders(len(train[1]), 3, seed=0), strict=True):
         rows = shots_of(train[1], 3, order)
@@ -232,7 +232,7 @@ def test_rows_hold_the_mean_over_repeats_on_test(tmp_path, name):
     assert (frame["ci_low"] <= frame["value"]).all()
     assert (frame["value"] <= frame["ci_high"]).all()
     arrays_of = [(part.embedding, store.split(split).labels) for split, part in parts.items()]
-    values = run(*arrays_of, store.label_kind, C=RECIPE["C"], seed=SEED, metric=metric)
+    values = run(*arrays_of, store.label_kind, grid=RECIPE["C"], seed=SEED, metric=metric)
     np.testing.assert_allclose(frame["value"], [values[k].mean() for k in (1, 4)])
 
 

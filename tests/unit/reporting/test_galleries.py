@@ -15,7 +15,7 @@ from bandbridge.reporting.figures.drawing import Album
 from bandbridge.reporting.galleries import NEAREST, QUERIES, Labels, draw_queries, make_gallery, read_labels
 from bandbridge.reporting.page import spaces as report_spaces
 from bandbridge.reporting.page.spaces import galleries, projections
-from bandbridge.reporting.projection import make_projection
+from bandbridge.reporting.projection import make_projection, principal_axes
 from bandbridge.store.dataset import Store
 from bandbridge.store.embeddings import Embeddings
 from bandbridge.store.heads import Head, Words, save_head
@@ -160,6 +160,17 @@ def test_a_gallery_ranks_ties_against_the_query_as_recall_does(store, copies):
 
 
 # --- projections -----------------------------------------------------------------------------------------------------
+
+
+def test_principal_axes_are_those_of_the_largest_variance():
+    generator = np.random.default_rng(0)
+    rows = generator.normal(size=(500, 4)) * [0.1, 5, 0.2, 1]
+    _, axes, explained = principal_axes(rows)
+    assert np.abs(axes[0]).argmax() == 1
+    assert np.abs(axes[1]).argmax() == 3
+    assert (axes[np.arange(2), np.abs(axes).argmax(axis=1)] > 0).all()
+    assert explained[0] > explained[1] > 0
+    assert explained.sum() <= 1
 
 
 def test_gaps_are_distances_of_centroids_in_the_space_itself(store):

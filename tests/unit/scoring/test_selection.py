@@ -70,3 +70,25 @@ def test_a_score_that_is_not_defined_is_named_with_its_task_and_alpha(criterion,
         select_alpha(ALPHAS, broken, SUPPORTED, criterion, 0.01, 0.5)
     with pytest.raises(UserError, match=rf"supported task 2 of 2 is not defined \(NaN\) at alpha {alpha}\."):
         select_alpha(ALPHAS, PATCHING, [*SUPPORTED, broken], criterion, 0.01, 0.5)
+
+
+@pytest.mark.parametrize("max_loss", [float("nan"), -0.1])
+def test_a_loss_that_no_alpha_can_keep_is_refused(max_loss):
+    with pytest.raises(UserError, match=r"paint\.select\.max_loss is (nan|-0\.1); expected a number of at least 0"):
+        select_alpha(ALPHAS, PATCHING, SUPPORTED, "max_loss", max_loss, 0.5)
+
+
+@pytest.mark.parametrize("criterion", ["mean", "max_loss"])
+def test_a_criterion_of_two_tasks_needs_both(criterion):
+    with pytest.raises(UserError, match="fixed"):
+        select_alpha(ALPHAS, PATCHING, [], criterion, 0.01, 0.5)
+
+
+def test_a_fixed_alpha_off_the_grid_is_refused():
+    with pytest.raises(UserError, match=r"0\.3.*0\.25"):
+        select_alpha(ALPHAS, PATCHING, [], "fixed", 0.01, 0.3)
+
+
+def test_a_misspelt_criterion_is_explained():
+    with pytest.raises(UserError, match=r"'meen'.*Did you mean 'mean'"):
+        select_alpha(ALPHAS, PATCHING, SUPPORTED, "meen", 0.01, 0.5)

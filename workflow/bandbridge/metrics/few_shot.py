@@ -1,15 +1,35 @@
 """Few-shot probes: linear probes fitted on k samples per class, drawn several times."""
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtrit
 
+from bandbridge.catalogue.datasets import headline_metric
 from bandbridge.metrics.intervals import Interval
-from bandbridge.metrics.probe import Integers, Part, Solver, fit_probe
+from bandbridge.metrics.probe import SCIKIT_LEARN, Integers, Part, Solver, fit_probe
 from bandbridge.metrics.resampled import headline_score
+
+
+@dataclass(frozen=True)
+class FewShot:
+    """What few-shot probes are fitted on and how.
+
+    Attributes:
+        shots: values of k, samples per class.
+        repeats: draws per k.
+        grid: values of C.
+        max_iterations: of the solver.
+        unit: of the features, see `fit_probe`.
+    """
+
+    shots: Sequence[int]
+    repeats: int
+    grid: Sequence[float]
+    max_iterations: int
+    unit: bool = False
 
 
 def shots_of(labels: ArrayLike, k: int, order: Integers) -> NDArray[np.integer]:
@@ -43,10 +63,10 @@ def few_shot(
     validation: Part,
     test: Part,
     kind: str,
-    recipe: Mapping[str, Any],
+    recipe: FewShot,
     seed: int,
-    solver_for: Callable[[Part], Solver],
-    metric: str,
+    solver_for: Callable[[Part], Solver] = lambda _: SCIKIT_LEARN,
+    metric: str | None = None,
 ) -> dict[int, NDArray[np.float64]]:
     """The headline on `test` of probes fitted on k samples per class of `train`.
 
@@ -58,10 +78,10 @@ def few_shot(
         validation: like `train`.
         test: like `train`.
         kind: 'single' or 'multi'.
-        recipe: `shots`, the values of k; `repeats`, draws per k; of `fit_probe` the grid `C`, `max_iterations`, `unit`.
+        recipe: shots, repeats, and how probes are fitted.
         seed: of the draws.
         solver_for: the solver for a training set.
-        metric: the headline.
+        metric: the headline; None for that of the kind.
 
     Returns:
         k -> (repeats,) values, 0..1; NaN where no class has a classifier and samples of both values in `test`
@@ -70,14 +90,14 @@ def few_shot(
     Raises:
         ValueError: train shows fewer than two classes (single label), or a sample without exactly one.
     """
-    embedding, labels = train
-    values: dict[int, list[float]] = {k: [] for k in recipe["shots"]}
-    for order in orders(len(labels), recipe["repeats"], seed):
-        for k in recipe["shots"]:
+    (embedding, labels), metric = train, metric or headline_metric(kind)
+    values: dict[int, list[float]] = {k: [] for k in recipe.shots}
+    for order in orders(len(labels), recipe.repeats, seed):
+        for k in recipe.shots:
             rows = shots_of(labels, k, order)
             few = (embedding[rows], labels[rows])
-            how = (recipe["C"], recipe["max_iterations"], solver_for(few), metric)
-            probe = fit_probe(few, validation, kind, *how, unit=recipe["unit"])
+            how = (recipe.grid, recipe.max_iterations, solver_for(few), metric)
+            probe = fit_probe(few, validation, kind, *how, unit=recipe.unit)
             values[k].append(headline_score(metric, test[1], probe.scores(test[0])))
     return {k: np.array(of_repeats) for k, of_repeats in values.items()}
 

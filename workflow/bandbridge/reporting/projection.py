@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.decomposition import PCA
 
 from bandbridge.base.errors import UserError
 from bandbridge.metrics.classification import unit_rows
@@ -16,7 +15,29 @@ from bandbridge.store.heads import Head
 
 MOST_SAMPLES = 400
 MOST_LABELS = 4
+
+
 Floats = NDArray[np.floating]
+
+
+def principal_axes(rows: Floats, count: int = 2) -> tuple[Floats, Floats, Floats]:
+    """The directions of the largest variance.
+
+    The largest component of each direction is positive, so that the same rows give the same figure.
+
+    Args:
+        rows: (n, d).
+        count: number of directions.
+
+    Returns:
+        The mean (d,), the directions (count, d), and the share of the variance along each (count,).
+    """
+    mean = rows.mean(axis=0)
+    _, strengths, axes = np.linalg.svd(np.asarray(rows - mean, np.float64), full_matrices=False)
+    axes = axes[:count]
+    axes = axes * np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)])[:, None]
+    power = strengths**2
+    return mean, axes, power[:count] / max(power.sum(), np.finfo(float).tiny)
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,24 +55,31 @@ class _Group:
         return centre
 
 
-def _panel(plane: PCA, groups: Sequence[_Group]) -> list[dict[str, Any]]:
-    """The groups as the page draws them; gaps are distances, in all dimensions, to the first group's centroid."""
+@dataclass(frozen=True, eq=False)
+class _Plane:
+    """Two axes through a mean, on which vectors (n, d) are projected."""
 
-    def coordinates(vectors: Floats) -> list[list[float]]:
-        rounded: list[list[float]] = np.round(plane.transform(vectors), 4).tolist()
+    mean: Floats
+    axes: Floats
+
+    def coordinates(self, vectors: Floats) -> list[list[float]]:
+        rounded: list[list[float]] = np.round((vectors - self.mean) @ self.axes.T, 4).tolist()
         return rounded
 
-    first = groups[0]
-    return [
-        {
-            "kind": group.kind,
-            "points": coordinates(group.points),
-            "labels": group.labels,
-            "centroid": coordinates(group.centre[None])[0],
-            "gap": None if group is first else round(float(np.linalg.norm(group.centre - first.centre)), 4),
-        }
-        for group in groups
-    ]
+    def panel(self, groups: Sequence[_Group]) -> list[dict[str, Any]]:
+        """The groups as the page draws them; gaps are distances, in all dimensions, to the first group's centroid."""
+        first, *others = groups
+        gaps = [None, *(round(float(np.linalg.norm(group.centre - first.centre)), 4) for group in others)]
+        return [
+            {
+                "kind": group.kind,
+                "points": self.coordinates(group.points),
+                "labels": group.labels,
+                "centroid": self.coordinates(group.centre[None])[0],
+                "gap": gap,
+            }
+            for group, gap in zip(groups, gaps, strict=True)
+        ]
 
 
 def make_projection(
@@ -79,8 +107,8 @@ def make_projection(
     rows = np.sort(np.random.default_rng(seed).choice(count, min(count, MOST_SAMPLES), replace=False))
     units = [unit_rows(side.embedding) for side in sides]
     text = unit_rows(head.weights)
-    # Its directions have signs that depend on the rows alone, so that the same ones give the same figure.
-    plane = PCA(2, svd_solver="full").fit(np.concatenate([*(unit[rows] for unit in units), text], dtype=np.float64))
+    mean, axes, explained = principal_axes(np.concatenate([*(unit[rows] for unit in units), text]))
+    plane = _Plane(mean, axes)
     names = [list(labels.of(str(zero_shot.ids[row]))[:MOST_LABELS]) for row in rows]
     images = [
         _Group(kind, unit, unit[rows], names) for kind, unit in zip(("rgb", "rgb", "student"), units, strict=False)
@@ -95,9 +123,9 @@ def make_projection(
         "split": zero_shot.attrs["split"],
         "samples": count,
         "shown": len(rows),
-        "explained": [round(float(share), 4) for share in plane.explained_variance_ratio_],
-        "before": _panel(plane, [images[0], of_text]),
-        "after": _panel(plane, [*images[1:], of_text]),
+        "explained": [round(float(share), 4) for share in explained],
+        "before": plane.panel([images[0], of_text]),
+        "after": plane.panel([*images[1:], of_text]),
     }
 
 

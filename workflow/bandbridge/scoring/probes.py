@@ -72,7 +72,7 @@ def few_shot_rows(
     Raises:
         UserError: train has a single class of a single-label data set.
     """
-    from bandbridge.metrics.few_shot import few_shot, t_interval
+    from bandbridge.metrics.few_shot import FewShot, few_shot, t_interval
 
     _check_classes(train)
     values = few_shot(
@@ -80,7 +80,7 @@ def few_shot_rows(
         _part(val),
         _part(test),
         kind=train.kind,
-        recipe={**recipe, "unit": _is_unit(recipe)},
+        recipe=FewShot(recipe["shots"], recipe["repeats"], recipe["C"], recipe["max_iterations"], _is_unit(recipe)),
         seed=draws.seed,
         solver_for=solver_for,
         metric=test.headline,

@@ -4,8 +4,9 @@ import math
 from collections.abc import Sequence
 
 from bandbridge.base.alphas import alpha_name
-from bandbridge.base.errors import UserError
+from bandbridge.base.errors import UserError, did_you_mean
 
+CRITERIA = ("mean", "max_loss", "fixed")
 # Scores are shares of a whole number of samples; what differs by less is rounding.
 TOLERANCE = 1e-9
 
@@ -23,7 +24,7 @@ def select_alpha(
     Args:
         alphas: in any order; 0 is among them.
         patching: headline score (0..1) on the validation split at each alpha, the mean over the patching tasks.
-        supported: per supported task, its scores at each alpha; at least one, unless the criterion is `fixed`.
+        supported: per supported task, its scores at each alpha.
         criterion: 'mean', the best mean of the patching score and the supported tasks' mean; 'max_loss', the best
             patching score among those alphas at which no supported task scores more than `max_loss` below its score
             at 0; 'fixed', the value of `fixed`.
@@ -34,15 +35,27 @@ def select_alpha(
         The alpha, and a sentence with the reason.
 
     Raises:
-        UserError: a score that the criterion needs is undefined (NaN); the message names the alpha and the task.
+        UserError: unknown criterion, `fixed` not among `alphas`, no supported task where the criterion needs one, or a
+            score that the criterion needs is undefined (NaN); the message names the alpha and the task.
     """
     scores = dict(zip(alphas, patching, strict=True))
     if criterion == "fixed":
+        if fixed not in scores:
+            raise UserError(
+                f"paint.select.alpha is {alpha_name(fixed)}, which is not in paint.alphas ({_listed(scores)})."
+            )
         return (
             fixed,
             f"alpha {alpha_name(fixed)} was set beforehand; the patching task scores {scores[fixed]:.4f} with it.",
         )
+    if criterion not in CRITERIA:
+        hint = did_you_mean(criterion, CRITERIA)
+        raise UserError(f"paint.select.criterion is '{criterion}'; allowed: {', '.join(CRITERIA)}.{hint}")
+    if not supported:
+        raise UserError(f"paint.select.criterion '{criterion}' weighs two tasks; without a supported one use 'fixed'.")
     each = [dict(zip(alphas, scores_of_one, strict=True)) for scores_of_one in supported]
+    if not max_loss >= 0:
+        raise UserError(f"paint.select.max_loss is {max_loss:g}; expected a number of at least 0.")
     _must_be_defined("the patching task", scores)
     for number, task in enumerate(each, 1):
         _must_be_defined(f"supported task {number} of {len(each)}" if len(each) > 1 else "the supported task", task)
