@@ -74,9 +74,9 @@ def main() -> None:
     samples = sum(round(count * share) for count, _ in TASKS.values())
     print(f"\n{name}, {len(ALPHAS)} alphas, {samples} samples, {THREADS} threads, bfloat16\n")
     print("| way | seconds | BandBridge is |\n|---|--:|--:|")
-    ours = next(iter(seconds.values()))
+    own = next(iter(seconds.values()))
     for way, total in seconds.items():
-        print(f"| {way} | {total:.1f} | {total / ours:.2f} times as fast |")
+        print(f"| {way} | {total:.1f} | {total / own:.2f} times as fast |")
 
 
 def timed(run) -> float:
