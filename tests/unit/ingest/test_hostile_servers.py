@@ -35,7 +35,7 @@ def endless(connection: socket.socket) -> None:
 
 
 def dripping(start: bytes) -> Callable[[socket.socket], None]:
-    """An answer that begins so and goes on byte by byte."""
+    """An answer that begins with `start` and continues byte by byte."""
 
     def drip(connection: socket.socket) -> None:
         connection.sendall(HEAD + start)

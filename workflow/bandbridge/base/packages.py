@@ -13,4 +13,5 @@ def installed_version(name: str) -> str | None:
 
 def installed_versions(*names: str) -> dict[str, str]:
     """Package -> version, of those that are installed."""
-    return {name: found for name in names if (found := installed_version(name)) is not None}
+    versions = {name: installed_version(name) for name in names}
+    return {name: stated for name, stated in versions.items() if stated is not None}
