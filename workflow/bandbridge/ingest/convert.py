@@ -19,7 +19,7 @@ from bandbridge.catalogue.modalities import Modality
 from bandbridge.catalogue.reader_options import min_valid_share
 from bandbridge.ingest.nodata import not_measured, share, with_fill
 from bandbridge.ingest.plan import SHARD, Shard
-from bandbridge.ingest.radiometry import per_reflectance, store_unit
+from bandbridge.ingest.radiometry import store_unit
 from bandbridge.ingest.readers import Rejected, Sample
 from bandbridge.ingest.records import GOOD, MISSING, Records, save_records
 from bandbridge.store.shard_writer import (
@@ -164,7 +164,7 @@ def _pixel_fault(sample: Sample, modality: Modality, least: float) -> str | None
         pixels = pixels[sample.valid]
     if pixels.dtype.kind == "f" and not (finite := np.isfinite(pixels)).all():
         return f"{np.count_nonzero(~finite):,} of {finite.size:,} values are not finite numbers"
-    if not modality.is_rgb and (value := not_measured(pixels, per_reflectance(store_unit(modality)))) is not None:
+    if not modality.is_rgb and (value := not_measured(pixels, store_unit(modality))) is not None:
         return f"a value is {value:g}, which is no measurement; if it marks missing data, state it as nodata"
     if (pixels == pixels.flat[0]).all():
         return f"every pixel is {pixels.flat[0]}"
