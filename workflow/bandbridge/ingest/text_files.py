@@ -73,13 +73,19 @@ def read_table(path: Path, usual: str, columns: Collection[str]) -> pandas.DataF
     with warnings.catch_warnings():
         warnings.simplefilter("error", pandas.errors.ParserWarning)  # cells that would be cut off
         try:
-            frame = pandas.read_csv(StringIO(text), sep=separator, dtype=str, keep_default_na=False, index_col=False)
+            frame = pandas.read_csv(
+                StringIO(text), sep=separator, dtype=str, keep_default_na=False, skipinitialspace=True, index_col=False
+            )
         except pandas.errors.ParserWarning as error:
             raise ValueError(
                 f"its rows have more cells than the {_matching(text, separator, columns)[1]} column names; name the "
                 f"others, or put quotes around cells with '{separator}' in them, such as decimal commas"
             ) from error
-    frame.columns = frame.columns.astype(str).str.strip()
+    # As they are written: of two columns of one name, pandas renames the second.
+    names = pandas.read_csv(
+        StringIO(text), sep=separator, dtype=str, keep_default_na=False, skipinitialspace=True, header=None, nrows=1
+    )
+    frame.columns = pandas.Index(names.iloc[0].str.strip())
     frame = frame.fillna("")
     return frame[(frame != "").any(axis=1)]
 
@@ -98,5 +104,5 @@ def _separator(text: str, usual: str, columns: Collection[str]) -> str:
 
 def _matching(text: str, separator: str, columns: Collection[str]) -> tuple[int, int]:
     """How many cells of the first line are such columns, and how many there are."""
-    names = next(csv.reader([text.partition("\n")[0].rstrip("\r")], delimiter=separator), [])
+    names = next(csv.reader([text.partition("\n")[0].rstrip("\r")], delimiter=separator, skipinitialspace=True), [])
     return len({name.strip() for name in names} & set(columns)), len(names)

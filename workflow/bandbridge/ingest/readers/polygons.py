@@ -128,7 +128,7 @@ def _written(content: bytes, folder: Path, side_files: Callable[[], Mapping[str,
     if content.startswith(SQLITE):
         file = (folder / "polygons").with_suffix(GEOPACKAGE_ENDING)
         file.write_bytes(content)
-        _must_keep_to_itself(file)
+        must_keep_to_itself(file)
     elif content.startswith(PARQUET):
         file = (folder / "polygons").with_suffix(PARQUET_ENDING)
         file.write_bytes(content)
@@ -201,7 +201,8 @@ def is_named(crs: Any) -> bool:
     return isinstance(properties, dict) and NAMED_CRS.fullmatch(str(properties.get("name"))) is not None
 
 
-def _must_keep_to_itself(file: Path) -> None:
+def must_keep_to_itself(file: Path) -> None:
+    """A `UserError` where a GeoPackage is damaged or its SQL reaches beyond it."""
     try:
         with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as database:
             schema = [str(sql) for (sql,) in database.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")]
