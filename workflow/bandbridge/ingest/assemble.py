@@ -30,6 +30,7 @@ from bandbridge.config.sharing import settings_of
 from bandbridge.ingest.convert import shard_name
 from bandbridge.ingest.pixel_facts import (
     PixelFacts,
+    copies,
     elsewhere,
     encoded_fill,
     facts_of_pixels,
@@ -122,11 +123,12 @@ def assemble(
             for name, pixel_facts in pixels.items():
                 if pixel_facts.units:
                     root[f"{split.name}/{name}"].attrs["units"] = pixel_facts.units
-        for pixel_facts in pixels.values():
-            for sentence in pixel_facts.remarks:
-                remark(f"{dataset.name}: {sentence}")
+        remarks = [sentence for pixel_facts in pixels.values() for sentence in pixel_facts.remarks]
+        remarks += [sentence for name in pixels for sentence in copies(name, splits, records[name])]
+        for sentence in remarks:
+            remark(f"{dataset.name}: {sentence}")
         counts = {split.name: len(split.rows) for split in splits}
-        facts = {**_facts(dataset, pixels), **provenance, "counts": counts, "quarantined": len(refused)}
+        facts = {**_facts(dataset, pixels, remarks), **provenance, "counts": counts, "quarantined": len(refused)}
         # Through JSON: options may hold what YAML knows and JSON does not, such as a date.
         root.attrs.update(json.loads(json.dumps({**facts, "digest": digest.hexdigest()}, default=str)))
         finish_group(root, part)
@@ -343,8 +345,7 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _facts(dataset: Dataset, pixels: Mapping[str, PixelFacts]) -> dict[str, Any]:
-    remarks = [remark for facts in pixels.values() for remark in facts.remarks]
+def _facts(dataset: Dataset, pixels: Mapping[str, PixelFacts], remarks: Sequence[str]) -> dict[str, Any]:
     nomenclatures = {name: load_nomenclature(name) for name in dataset.nomenclatures}
     return {
         "Conventions": CF,

@@ -3,7 +3,7 @@
 import base64
 import struct
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from bandbridge.ingest.nodata import FILL
 from bandbridge.ingest.places import Grid, modality_difference
 from bandbridge.ingest.radiometry import per_reflectance, store_unit
 from bandbridge.ingest.records import GOOD, Records
+from bandbridge.ingest.sample_tables import Split
 from bandbridge.store.shard_reader import ShardReader
 
 # How many samples of a split are read, and how many pixels of each.
@@ -27,6 +28,7 @@ LARGEST_MEDIAN, SMALLEST_MEDIAN = 1.5, 0.001
 SMALLEST_TOP = 0.01
 # Of units finer than this, values below `records.SMALL` show that they are reflectance from 0 to 1.
 FINE = 1_000
+MOST_EXAMPLES = 3
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,24 @@ def _grid(records: Records, row: int) -> Grid:
     height, width = (int(shape[0]), int(shape[1])) if int(shape[2]) == 3 and int(shape[0]) > 3 else map(int, shape[1:])
     transform = tuple(records.transform[row].tolist())
     return Grid(records.systems[records.system[row]], transform, height, width)
+
+
+def copies(modality: str, splits: Sequence[Split], records: Records) -> Iterator[str]:
+    """A sentence on each split some of whose samples have exactly the pixels of samples of splits before it."""
+    originals: dict[bytes, str] = {}
+    for split in splits:
+        pixels = [records.hash[row].tobytes() for row in split.rows]
+        same = [(name, originals[key]) for name, key in zip(split.ids, pixels, strict=True) if key in originals]
+        if same:
+            examples = ", ".join(f"{name} is {original}" for name, original in same[:MOST_EXAMPLES])
+            more = ", ..." if len(same) > MOST_EXAMPLES else ""
+            yield (
+                f"{len(same):,} of {len(split.ids):,} samples of {split.name} have the same {modality} pixels as "
+                f"samples of another split ({examples}{more}), so that scores on {split.name} are too good; leave the "
+                "copies out, or put each image and its copies into one split."
+            )
+        for name, key in zip(split.ids, pixels, strict=True):
+            originals.setdefault(key, f"{name} of {split.name}")
 
 
 # --- no data -------------------------------------------------------------------------------------------------------
