@@ -28,7 +28,9 @@ from small_store import convert_archives
 from bandbridge.base.errors import UserError
 from bandbridge.ingest.convert import convert_share
 from bandbridge.ingest.divide import block_of
+from bandbridge.ingest.other_formats import OtherFormats
 from bandbridge.ingest.plan import make_plan
+from bandbridge.ingest.rasters import RasterError
 from bandbridge.ingest.readers import Planned, Rejected, Sample, looked_in, reader
 from bandbridge.ingest.records import load_records
 from bandbridge.store.dataset import Store
@@ -239,6 +241,17 @@ def array_of_bands_last(path, pixels):
     array(path, pixels.transpose(1, 2, 0))
 
 
+def only_array(path, pixels):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(npz(pixels=pixels))
+
+
+def compressed_array_of_bands_last(path, pixels):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        np.savez_compressed(file, pixels.transpose(1, 2, 0))
+
+
 FORMATS = [
     (sparse, ".tif"),
     (pages, ".tif"),
@@ -250,6 +263,8 @@ FORMATS = [
     (envi_beside_its_ending, ".img"),
     (array, ".npy"),
     (array_of_bands_last, ".NPY"),
+    (only_array, ".npz"),
+    (compressed_array_of_bands_last, ".NPZ"),
 ]
 
 
@@ -268,6 +283,12 @@ def test_bands_of_any_format_are_read(described, tmp_path, write, ending, packed
     if write in (sparse, big_endian_envi):
         assert samples["p0"].grid.crs == "EPSG:32633"
         assert samples["p0"].lon == pytest.approx(15, abs=0.01)
+
+
+def npz(**arrays):
+    stream = io.BytesIO()
+    np.savez(stream, **arrays)
+    return stream.getvalue()
 
 
 def header_of(shape):
@@ -298,6 +319,27 @@ def test_arrays_that_are_no_rasters_are_set_aside(described, tmp_path, content, 
     item = read_all(described("folder", SHARES), tmp_path / "d")[1]["q"]
     assert isinstance(item, Rejected)
     assert re.search(reason, item.reason)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (npz(a=pixels_of(0), b=pixels_of(0)), r"holds 2 arrays \(a, b\), expected one"),
+        (zipped({"a.npy": b"no array"}), "it holds a.npy"),
+        (npz(a=pixels_of(0))[:-40], "cannot be read as an array of NumPy"),
+    ],
+)
+def test_npz_files_of_anything_but_one_array_are_set_aside(described, tmp_path, content, reason):
+    write_folders(tmp_path / "d")
+    (tmp_path / "d/forest/q.npz").write_bytes(content)
+    item = read_all(described("folder", SHARES), tmp_path / "d")[1]["q"]
+    assert isinstance(item, Rejected)
+    assert re.search(reason, item.reason)
+
+
+def test_an_npz_file_is_not_unpacked_beyond_the_limit(tmp_path):
+    with pytest.raises(RasterError, match="states an array of 160,128 bytes; the limit is 10,000"):
+        OtherFormats(tmp_path).readable("a.npz", npz(a=np.zeros((100, 200))), 1, 10_000)
 
 
 def test_envi_data_that_do_not_fit_their_header_are_set_aside(described, tmp_path):

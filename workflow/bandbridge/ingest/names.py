@@ -17,7 +17,7 @@ SPELLINGS = {".tiff": ".tif", ".gtif": ".tif", ".jpeg": ".jpg", ".jpe": ".jpg", 
 # Endings of the images and rasters that are read.
 IMAGE_ENDINGS = frozenset(
     {
-        *(".tif", ".jp2", ".png", ".jpg", ".webp", ".gif", ".bmp", ".ppm", ".pgm", ".npy"),
+        *(".tif", ".jp2", ".png", ".jpg", ".webp", ".gif", ".bmp", ".ppm", ".pgm", ".npy", ".npz"),
         *(".img", ".dat", ".bil", ".bsq", ".bip", ".raw"),  # ENVI, with a header beside them
     }
 )
