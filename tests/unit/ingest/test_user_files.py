@@ -579,6 +579,41 @@ def write_packed(file, text):
         archive.writestr("labels/README.md", "by hand")
 
 
+FORMS = ("NFC", "NFD")
+
+
+@pytest.mark.parametrize("in_files", FORMS)
+@pytest.mark.parametrize("in_options", FORMS)
+@pytest.mark.parametrize("kind", ["table", "folder", "polygons"])
+def test_accents_mean_the_same_in_either_form_of_unicode(own, kind, in_files, in_options):
+    """macOS takes accented letters of files' names apart, and what is copied from there has them so."""
+    names = ["Wälder", "Äcker\u00a0und Felder", "Seen"]  # the space does not break, as web pages write it
+    spelled = [unicodedata.normalize(in_files, name) for name in names]
+    stated = [unicodedata.normalize(in_options, name) for name in ("Wälder", "Äcker und Felder", "Wasser")]
+    own.classes(*stated)
+    mapped = {unicodedata.normalize(in_options, "Seen"): stated[2]}
+    if kind == "table":
+        column, part = (unicodedata.normalize(form, "Fläche") for form in (in_files, in_options))
+        for number in range(9):
+            write_raster(own.files / f"p{number}.tif", pixels_of(number))
+        rows = [{"id": n, "path": f"p{n}.tif", column: spelled[n % 3], "part": SPLITS[n // 3]} for n in range(9)]
+        dataset = own.table(rows, bands=("B02", "B03", "B04"), options={"label": part, "classes": mapped})
+    elif kind == "folder":
+        for number in range(9):
+            write_raster(own.files / spelled[number % 3] / f"p{number}.tif", pixels_of(number))
+        dataset = own.folder(bands=("B02", "B03", "B04"), options={"classes": mapped})
+    else:
+        for number, band in enumerate(("B02", "B03", "B04")):
+            write_raster(own.files / f"{band}.tif", noise(1, 192, number))
+        dataset = own.scene(options={"class_map": mapped})
+        polygons = geopandas.read_file(own.files / "p.gpkg")
+        polygons["cover"] = spelled
+        polygons.to_file(own.files / "p.gpkg")
+    store = own.store(dataset)
+    counts = sum(store.split(split).labels.sum(axis=0, dtype=int) for split in store.splits)
+    assert counts.tolist() == ([48, 48, 48] if kind == "polygons" else [3, 3, 3])
+
+
 @pytest.mark.parametrize("name", ["t.csv.gz", "t.csv.zip", "T.ZIP"])
 def test_packed_tables_are_read(described, images, name):
     write_packed(images / name, lines())

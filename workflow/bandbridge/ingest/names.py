@@ -59,6 +59,11 @@ def composed(name: str) -> str:
     return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
+def plain(name: str) -> str:
+    """What is the same of a class's name however its accents and spaces are encoded."""
+    return " ".join(composed(name).split())
+
+
 def folded(name: str) -> str:
     """What is the same of names that differ in case, in the spelling of the ending or in the form of accents."""
     return composed(with_usual_ending(name)).casefold()

@@ -36,7 +36,8 @@ def read_text(path: Path) -> str:
     for mark, encoding in _MARKS:
         if content.startswith(mark):
             return content[len(mark) :].decode(encoding)
-    if b"\0" in content[:200]:  # every other byte of UTF-16, in names of files
+    start = content[:200]
+    if start.count(b"\0") > len(start) // 4:  # every other byte of UTF-16, in names of files
         return content.decode("utf-16-le" if content[1:2] == b"\0" else "utf-16-be")
     try:
         return content.decode()

@@ -21,6 +21,7 @@ from pyproj.exceptions import CRSError
 from bandbridge.base.errors import UserError, did_you_mean
 from bandbridge.ingest.archives import MAX_MEMBER_BYTES, ZIP_SUFFIXES, member_names, read_member
 from bandbridge.ingest.junk import is_junk
+from bandbridge.ingest.names import composed
 from bandbridge.ingest.readers.polygons import GEOPACKAGE_ENDING, SQLITE, is_named, must_keep_to_itself
 from bandbridge.ingest.text_files import read_table, read_text
 
@@ -79,14 +80,14 @@ def read_columns(path: Path, named: Mapping[str, str]) -> dict[str, list[Any]]:
     Raises:
         UserError: the file is missing, damaged or of another format, has no rows or lacks a column.
     """
-    frame = _frame(path, named)
+    frame = _frame(path, named).rename(columns=lambda name: composed(str(name)))
     if frame.empty:
         raise UserError(f"{path} has no rows; expected one per sample")
     columns = {}
     for name, option in named.items():
-        if (count := frame.columns.tolist().count(name)) > 1:
+        if (count := frame.columns.tolist().count(composed(name))) > 1:
             raise UserError(f"{path} has {count} columns '{name}' (option {option}); rename or remove all but one")
-        values = _values(frame, name)
+        values = _values(frame, composed(name))
         if values is None:
             present = [str(column) for column in frame.columns if column not in (LATITUDE, LONGITUDE)]
             listed = ", ".join(present[:MOST_SHOWN]) + (" ..." if len(present) > MOST_SHOWN else "")

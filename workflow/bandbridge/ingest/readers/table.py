@@ -16,6 +16,7 @@ from bandbridge.catalogue.option_models import TableOptions
 from bandbridge.catalogue.reader_options import parse_options
 from bandbridge.ingest.archives import is_archive, member_names, read_member
 from bandbridge.ingest.divide import divide
+from bandbridge.ingest.names import plain
 from bandbridge.ingest.other_formats import OtherFormats
 from bandbridge.ingest.places import Grid, modality_difference, on_grid, on_ground
 from bandbridge.ingest.rasters import Raster, RasterError, decode, opened
@@ -107,7 +108,8 @@ def read_rows(dataset: Dataset, options: TableOptions, path: Path, archives: Pat
             raise UserError(str(error).replace(str(file), str(path))) from error
     count = len(next(iter(columns.values())))
     folders = {name: _images_path(dataset, archives, name, path) for name in path_columns}
-    classes = {name: name for name in load_nomenclature(dataset.nomenclature).classes} | dict(options.classes)
+    own_names = {name: name for name in load_nomenclature(dataset.nomenclature).classes}
+    classes = {plain(name): meant for name, meant in (own_names | dict(options.classes)).items()}
     lat, lon = (options.lat, options.lon) if options.lat else (LATITUDE, LONGITUDE)
     rows = []
     for number in range(count):
