@@ -822,3 +822,23 @@ def test_pixels_that_are_in_two_splits_are_counted_and_named(described, images, 
     )
     assert [text.partition(";")[0] for text in store.notes] == [note]
     assert note in capsys.readouterr().err
+
+
+def test_pictures_of_several_sizes_are_set_aside_with_the_option_that_helps(own):
+    for number in range(9):
+        pixels = noise(3, 40 + number // 8, number, "uint8").transpose(1, 2, 0)
+        (own.files / CLASSES[number % 3]).mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(own.files / CLASSES[number % 3] / f"p{number}.png")
+    rgb = {"rgb": {"bands": ["red", "green", "blue"]}}
+    with pytest.raises(UserError, match=r"is 41 x 41 x 3 uint8, most are 40 x 40 x 3 uint8; the option picture_size"):
+        own.store(own.folder(modalities=rgb, options={"images": "*.png"}))
+    store = own.store(own.folder(modalities=rgb, options={"images": "*.png", "picture_size": 32}))
+    assert sum(len(store.split(split)) for split in store.splits) == 9
+
+
+def test_a_raster_of_labels_in_place_of_polygons_is_named(own):
+    for number, band in enumerate(("B02", "B03", "B04")):
+        write_raster(own.files / f"{band}.tif", noise(1, 192, number))
+    write_raster(own.files / "labels.tif", noise(1, 192, 0, "uint8"))
+    with pytest.raises(UserError, match=r"labels\.tif': is a raster of labels; make polygons of it"):
+        own.store(own.scene(options={"polygons": "labels.tif"}))

@@ -180,7 +180,7 @@ def _reasons(dataset: Dataset, streams: Mapping[str, _Stream]) -> dict[int, str]
             reasons.setdefault(at, f"{name}: {records.reasons[at]}" if several else records.reasons[at])
         if name == dataset.label_stream:
             continue
-        odd = chain(_unusual(records), unlike_most(dataset.modality(name), records))
+        odd = chain(_unusual(dataset.modality(name), records), unlike_most(dataset.modality(name), records))
         other = elsewhere(streams[dataset.primary.name].records, records) if name != dataset.primary.name else ()
         for at, reason in chain(odd, other):
             reasons.setdefault(at, f"{name}: {reason}" if several else reason)
@@ -190,13 +190,14 @@ def _reasons(dataset: Dataset, streams: Mapping[str, _Stream]) -> dict[int, str]
     return reasons
 
 
-def _unusual(records: Records) -> Iterator[tuple[int, str]]:
+def _unusual(modality: Modality, records: Records) -> Iterator[tuple[int, str]]:
     """Rows whose shape or number type is not that of most samples, and a sentence."""
     good = records.state == GOOD
     counts = {form: int((records.form[good] == number).sum()) for number, form in enumerate(records.forms)}
     usual = max(counts, key=lambda form: (counts[form], form), default="")
     for at in np.flatnonzero(good & (records.form != (records.forms.index(usual) if usual else -1))).tolist():
-        yield at, f"is {_form(records.forms[records.form[at]])}, most are {_form(usual)}"
+        advice = "; the option picture_size brings images to one size" if modality.is_rgb else ""
+        yield at, f"is {_form(records.forms[records.form[at]])}, most are {_form(usual)}{advice}"
 
 
 def _form(form: str) -> str:
