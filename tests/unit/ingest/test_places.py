@@ -263,3 +263,19 @@ def test_samples_in_a_local_system_have_no_place(own):
     """As of scanned plans and drone images without control points."""
     own.images(crs='LOCAL_CS["site",UNIT["metre",1]]')
     assert len(samples_of(own.store(own.folder()))) == 9
+
+
+@pytest.mark.parametrize("exchanged", [False, True])
+def test_latitudes_and_longitudes_that_are_exchanged_are_said(own, exchanged, capsys):
+    place = dict(zip(("lat", "lon"), (15.0, 52.35) if exchanged else (52.35, 15.0), strict=True))
+    for i in range(9):
+        write(own.files / f"p{i}.tif", noise(4, 16, 16, seed=i))
+    rows = [
+        {"id": f"p{i}", "path": f"p{i}.tif", "cover": CLASSES[i % 3], "part": SPLITS[i // 3], **place} for i in range(9)
+    ]
+    notes = own.store(own.table(rows, options={"lat": "lat", "lon": "lon"})).notes
+    expected = (
+        "mine: Of 9 samples examined, 9 lie more than 1 degree from where their files do, the first at latitude 15 "
+    )
+    assert [note.startswith(expected) for note in notes] == [True] * exchanged
+    assert ("may be exchanged" in capsys.readouterr().err) == exchanged

@@ -31,6 +31,7 @@ from bandbridge.ingest.convert import shard_name
 from bandbridge.ingest.pixel_facts import (
     PixelFacts,
     copies,
+    displaced,
     elsewhere,
     encoded_fill,
     facts_of_pixels,
@@ -125,6 +126,7 @@ def assemble(
                     root[f"{split.name}/{name}"].attrs["units"] = pixel_facts.units
         remarks = [sentence for pixel_facts in pixels.values() for sentence in pixel_facts.remarks]
         remarks += [sentence for name in pixels for sentence in copies(name, splits, records[name])]
+        remarks += displaced(records[dataset.primary.name], splits)
         for sentence in remarks:
             remark(f"{dataset.name}: {sentence}")
         counts = {split.name: len(split.rows) for split in splits}
