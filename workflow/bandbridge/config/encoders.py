@@ -94,9 +94,11 @@ def _band_faults(config: Mapping[str, Any]) -> Iterator[str]:
         return
     modalities = {item.name: item for item in configured(config, dataset).modalities}
     if config["align"]["students"] and next(iter(modalities.values())).is_rgb:
+        # A file that is laid over config.yaml takes nothing away with {}.
+        none = ", ".join(f"{name}: null" for name in config["align"]["students"])
         yield (
             f"align.students: the data set {dataset} has RGB images only; a student is aligned on bands: name a "
-            "multispectral one in align.task, or switch the alignment off with students: {}."
+            f"multispectral one in align.task, or switch the alignment off with students: {{{none}}}."
         )
         return
     for name, student in config["align"]["students"].items():
