@@ -76,7 +76,12 @@ class Workshop:
         (self.root / "datasets").mkdir()
         self.files = self.root / "files"
         self.files.mkdir()
-        self._write("nomenclatures", {"name": "abc", "title": "Three classes", "classes": list(CLASSES)})
+        self.classes(*CLASSES)
+
+    def classes(self, *names):
+        """The classes of all data sets of this folder."""
+        self._write("nomenclatures", {"name": "abc", "title": "Three classes", "classes": list(names)})
+        read_yaml.cache_clear()
 
     def _write(self, folder, content):
         path = self.root / folder / f"{content['name']}.yaml"

@@ -57,7 +57,11 @@ def test_every_preset_is_valid(preset: Path):
         ),
         ("prompts", {"satellite": {"classes": {"forest": ["trees"]}}}, ["has no templates"]),
         ("paint/several", "sequentialy", ["Did you mean 'sequentially'"]),
-        ("align/task", {"dataset": "digits", "prompts": "digits"}, ["RGB images only", "align.task"]),
+        (
+            "align/task",
+            {"dataset": "digits", "prompts": "digits"},
+            ["RGB images only", "align.task", "with students: {ms-vit: null}"],
+        ),
         ("tasks/supported", {"dataset": "demo_land_cover", "prompts": "plain"}, ["also a patching task", "another"]),
         ("tasks/supported", {"dataset": "digits"}, ["tasks.supported.prompts is missing"]),
         ("tasks/supported", None, ["paint.select.criterion is 'max_loss'", "use 'fixed'"]),

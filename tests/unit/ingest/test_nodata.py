@@ -16,7 +16,7 @@ from rasterio.transform import from_origin
 
 from bandbridge.base.errors import UserError
 from bandbridge.catalogue.sensors import composite
-from bandbridge.ingest.nodata import FILL, to_grid_with_data, with_fill
+from bandbridge.ingest.nodata import FILL, not_measured, to_grid_with_data, with_fill
 from bandbridge.ingest.readers import reader
 from bandbridge.models.students import band_statistics
 from bandbridge.reporting.page.datasets import dataset_page
@@ -73,6 +73,37 @@ def test_what_no_sensor_measures_is_no_pixel_where_no_file_states_it(own, dtype,
         own.store(own.folder())
     store = own.store(own.folder(modality={"nodata": float(fill)}))
     assert sum(len(store.split(split)) for split in store.splits) == 12
+
+
+@pytest.mark.parametrize("fill", [-999, -9999, -32768, 3.4e38])
+def test_what_no_radar_measures_is_no_pixel_where_no_file_states_it(own, fill):
+    own.images(
+        lambda pixels, i: np.where(np.arange(16) < 4 * (i == 1), fill, pixels / 100 - 30).astype("float32"),
+        bands=2,
+        dtype="float32",
+    )
+    radar = {"sensor": "sentinel-1", "product": "GRD", "bands": ["VV", "VH"]}
+    with pytest.raises(UserError, match=r"3  a value is \S+, which is no measurement; .* state it as nodata"):
+        own.store(own.folder(modalities={"s1": radar}))
+    store = own.store(own.folder(modalities={"s1": radar | {"nodata": float(fill)}}))
+    assert sum(len(store.split(split)) for split in store.splits) == 9
+
+
+@pytest.mark.parametrize(
+    ("unit", "possible", "impossible"),
+    [
+        ("dB", [-90.0, 40.0], [-999.0, 9999.0]),
+        ("kelvin", [200.0, 340.0], [0.0, -9999.0]),
+        ("°C", [-80.0, 60.0], [-273.15, -9999.0]),
+        ("reflectance", [-0.1, 2.0], [-9999.0, 3e38]),
+        ("digital numbers", [-9999.0, 1e6], [-3e38, 3e38]),
+        (None, [-9999.0, 1e6], [-3e38, 3e38]),
+    ],
+)
+def test_each_unit_has_values_that_no_sensor_measures(unit, possible, impossible):
+    assert not_measured(np.array(possible), unit) is None
+    for value in impossible:
+        assert not_measured(np.array([*possible, value]), unit) == value
 
 
 def shares_of(store, split):

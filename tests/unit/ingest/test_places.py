@@ -59,6 +59,26 @@ def test_a_band_file_of_another_zone_is_refused(own):
     assert reason.startswith("against band B02, band B04 is in EPSG:32632, not in EPSG:32633; bring them to one place")
 
 
+@pytest.mark.parametrize(
+    ("turn", "first"),
+    [
+        (Affine.translation(0, 16) * Affine.scale(1, -1), (LEFT, TOP - 320)),
+        (Affine.translation(16, 0) * Affine.scale(-1, 1), (LEFT + 320, TOP)),
+        (Affine.translation(16, 0) * Affine.rotation(90), (LEFT + 320, TOP)),
+    ],
+)
+def test_a_band_file_with_rows_or_columns_in_another_order_is_refused_or_resampled(own, turn, first):
+    moved = from_origin(LEFT, TOP, 20, 20) * turn
+    own.store(band_table(own, moved), 0.5)
+    assert own.quarantine() == {
+        "p4": f"against band B02, band B04 has rows or columns in another order: its first pixel begins at {first[0]} "
+        f"{first[1]}, expected {LEFT} {TOP}; bring them to one place, or state other_grids: resample"
+    }
+    store = own.store(band_table(own, moved, options={"other_grids": "resample"}))
+    inside = samples_of(store)["p4"][2, 1:-1, 1:-1]
+    np.testing.assert_allclose(inside, ramp(PLACE, 32, 32)[0, 1:-1, 1:-1], atol=1e-2)
+
+
 def test_half_a_pixel_and_another_spelling_of_the_system_are_one_place(own):
     own.store(band_table(own, from_origin(LEFT + 5, TOP, 20, 20), crs=CRS.from_wkt(ESRI)))
     assert own.quarantine() == {}
@@ -243,3 +263,19 @@ def test_samples_in_a_local_system_have_no_place(own):
     """As of scanned plans and drone images without control points."""
     own.images(crs='LOCAL_CS["site",UNIT["metre",1]]')
     assert len(samples_of(own.store(own.folder()))) == 9
+
+
+@pytest.mark.parametrize("exchanged", [False, True])
+def test_latitudes_and_longitudes_that_are_exchanged_are_said(own, exchanged, capsys):
+    place = dict(zip(("lat", "lon"), (15.0, 52.35) if exchanged else (52.35, 15.0), strict=True))
+    for i in range(9):
+        write(own.files / f"p{i}.tif", noise(4, 16, 16, seed=i))
+    rows = [
+        {"id": f"p{i}", "path": f"p{i}.tif", "cover": CLASSES[i % 3], "part": SPLITS[i // 3], **place} for i in range(9)
+    ]
+    notes = own.store(own.table(rows, options={"lat": "lat", "lon": "lon"})).notes
+    expected = (
+        "mine: Of 9 samples examined, 9 lie more than 1 degree from where their files do, the first at latitude 15 "
+    )
+    assert [note.startswith(expected) for note in notes] == [True] * exchanged
+    assert ("may be exchanged" in capsys.readouterr().err) == exchanged

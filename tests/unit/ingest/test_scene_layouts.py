@@ -459,6 +459,31 @@ def test_a_vrt_may_be_a_window_of_its_files_or_place_them_itself(four):
     assert grid.crs == rasterio.crs.CRS.from_user_input(CRS)
 
 
+@pytest.mark.parametrize("shift", [0, 200])
+def test_ground_control_points_of_a_vrt_place_it_where_a_grid_follows_them(four, shift):
+    for number, band in enumerate(FOUR):
+        write_raster(four / f"{band}.tif", noise(1, 48, number), crs=None)
+    corners = [(0, 0, 0), (48, 0, 0), (0, 48, 0), (48, 48, shift)]
+    points = "".join(
+        f'<GCP Id="" Pixel="{col}" Line="{row}" X="{LEFT + 10 * col + moved}" Y="{TOP - 10 * row}"/>'
+        for col, row, moved in corners
+    )
+
+    def placed(text):
+        start, end = text.index("<SRS>"), text.index("<VRTRasterBand")
+        return f'{text[:start]}<GCPList Projection="{CRS}">{points}</GCPList>{text[end:]}'
+
+    (four / "a.vrt").write_text(of_files(placed))
+    if shift:
+        with pytest.raises(UserError, match=r"no grid of pixels follows its ground control points.*gdalwarp"):
+            bands_of(four, "a.vrt", FOUR)
+        return
+    values, grid = bands_of(four, "a.vrt", FOUR)
+    np.testing.assert_array_equal(values[2], noise(1, 48, 2)[0])
+    assert grid.crs == rasterio.crs.CRS.from_user_input(CRS)
+    assert (grid.transform.a, grid.transform.c, grid.transform.f) == pytest.approx((10, LEFT, TOP))
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [

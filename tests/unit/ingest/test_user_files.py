@@ -1,5 +1,6 @@
 """Folders, archives and tables as people have them, from files to a store: names, texts, formats, labels, splits."""
 
+import gzip
 import io
 import json
 import os
@@ -18,6 +19,7 @@ import pytest
 import rasterio
 import tifffile
 from own_scenes import CLASSES, LEFT, noise, write_raster
+from packed import zipped
 from PIL import Image
 from reading import read_all
 from shapely.geometry import Point, box
@@ -26,7 +28,9 @@ from small_store import convert_archives
 from bandbridge.base.errors import UserError
 from bandbridge.ingest.convert import convert_share
 from bandbridge.ingest.divide import block_of
+from bandbridge.ingest.other_formats import OtherFormats
 from bandbridge.ingest.plan import make_plan
+from bandbridge.ingest.rasters import RasterError
 from bandbridge.ingest.readers import Planned, Rejected, Sample, looked_in, reader
 from bandbridge.ingest.records import load_records
 from bandbridge.store.dataset import Store
@@ -237,6 +241,17 @@ def array_of_bands_last(path, pixels):
     array(path, pixels.transpose(1, 2, 0))
 
 
+def only_array(path, pixels):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(npz(pixels=pixels))
+
+
+def compressed_array_of_bands_last(path, pixels):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        np.savez_compressed(file, pixels.transpose(1, 2, 0))
+
+
 FORMATS = [
     (sparse, ".tif"),
     (pages, ".tif"),
@@ -248,6 +263,8 @@ FORMATS = [
     (envi_beside_its_ending, ".img"),
     (array, ".npy"),
     (array_of_bands_last, ".NPY"),
+    (only_array, ".npz"),
+    (compressed_array_of_bands_last, ".NPZ"),
 ]
 
 
@@ -266,6 +283,12 @@ def test_bands_of_any_format_are_read(described, tmp_path, write, ending, packed
     if write in (sparse, big_endian_envi):
         assert samples["p0"].grid.crs == "EPSG:32633"
         assert samples["p0"].lon == pytest.approx(15, abs=0.01)
+
+
+def npz(**arrays):
+    stream = io.BytesIO()
+    np.savez(stream, **arrays)
+    return stream.getvalue()
 
 
 def header_of(shape):
@@ -296,6 +319,27 @@ def test_arrays_that_are_no_rasters_are_set_aside(described, tmp_path, content, 
     item = read_all(described("folder", SHARES), tmp_path / "d")[1]["q"]
     assert isinstance(item, Rejected)
     assert re.search(reason, item.reason)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (npz(a=pixels_of(0), b=pixels_of(0)), r"holds 2 arrays \(a, b\), expected one"),
+        (zipped({"a.npy": b"no array"}), "it holds a.npy"),
+        (npz(a=pixels_of(0))[:-40], "cannot be read as an array of NumPy"),
+    ],
+)
+def test_npz_files_of_anything_but_one_array_are_set_aside(described, tmp_path, content, reason):
+    write_folders(tmp_path / "d")
+    (tmp_path / "d/forest/q.npz").write_bytes(content)
+    item = read_all(described("folder", SHARES), tmp_path / "d")[1]["q"]
+    assert isinstance(item, Rejected)
+    assert re.search(reason, item.reason)
+
+
+def test_an_npz_file_is_not_unpacked_beyond_the_limit(tmp_path):
+    with pytest.raises(RasterError, match="states an array of 160,128 bytes; the limit is 10,000"):
+        OtherFormats(tmp_path).readable("a.npz", npz(a=np.zeros((100, 200))), 1, 10_000)
 
 
 def test_envi_data_that_do_not_fit_their_header_are_set_aside(described, tmp_path):
@@ -425,6 +469,11 @@ TABLES = {
     "dots": (lines(make=lambda r: ("./" + r[0], r[1], r[3])), "utf-8", ""),
     "no endings": (lines(make=lambda r: (r[0][:-4], r[1], r[3])), "utf-8", ""),
     "bare names": (lines(make=lambda r: (r[0][4:], r[1], r[3])), "utf-8", ""),
+    "spaces before quotes": (
+        lines(separator=", ", head=('"file"', '"cover"', '"part"'), make=lambda r: (f'"{r[0]}"', f'"{r[1]}"', r[3])),
+        "utf-8",
+        "",
+    ),
     "other case": (lines(make=lambda r: (r[0].upper(), r[1], r[3].upper())), "utf-8", ""),
     "spaces in the header": (lines(head=(" file", "cover ", " part")), "utf-8", ""),
     "whole numbers": (lines(make=lambda r: (r[0], r[2], r[3])), "utf-8", "classes: {0: forest, 1: maize, 2: water}"),
@@ -517,6 +566,113 @@ def test_geojson_of_another_reference_system_gives_places(described, images):
     (images / "t.geojson").write_text(json.dumps(content))
     with pytest.raises(UserError, match=r"states its reference system as .*link"):
         reader_plan(described("table", options), images)
+
+
+def write_packed(file, text):
+    """A table as it is passed on: with gzip, or in a zip."""
+    if file.suffix == ".gz":
+        file.write_bytes(gzip.compress(text.encode()))
+        return
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("labels/t.csv", text)
+        archive.writestr("__MACOSX/labels/._t.csv", "of macOS")
+        archive.writestr("labels/README.md", "by hand")
+
+
+FORMS = ("NFC", "NFD")
+
+
+@pytest.mark.parametrize("in_files", FORMS)
+@pytest.mark.parametrize("in_options", FORMS)
+@pytest.mark.parametrize("kind", ["table", "folder", "polygons"])
+def test_accents_mean_the_same_in_either_form_of_unicode(own, kind, in_files, in_options):
+    """macOS takes accented letters of files' names apart, and what is copied from there has them so."""
+    names = ["Wälder", "Äcker\u00a0und Felder", "Seen"]  # the space does not break, as web pages write it
+    spelled = [unicodedata.normalize(in_files, name) for name in names]
+    stated = [unicodedata.normalize(in_options, name) for name in ("Wälder", "Äcker und Felder", "Wasser")]
+    own.classes(*stated)
+    mapped = {unicodedata.normalize(in_options, "Seen"): stated[2]}
+    if kind == "table":
+        column, part = (unicodedata.normalize(form, "Fläche") for form in (in_files, in_options))
+        for number in range(9):
+            write_raster(own.files / f"p{number}.tif", pixels_of(number))
+        rows = [{"id": n, "path": f"p{n}.tif", column: spelled[n % 3], "part": SPLITS[n // 3]} for n in range(9)]
+        dataset = own.table(rows, bands=("B02", "B03", "B04"), options={"label": part, "classes": mapped})
+    elif kind == "folder":
+        for number in range(9):
+            write_raster(own.files / spelled[number % 3] / f"p{number}.tif", pixels_of(number))
+        dataset = own.folder(bands=("B02", "B03", "B04"), options={"classes": mapped})
+    else:
+        for number, band in enumerate(("B02", "B03", "B04")):
+            write_raster(own.files / f"{band}.tif", noise(1, 192, number))
+        dataset = own.scene(options={"class_map": mapped})
+        polygons = geopandas.read_file(own.files / "p.gpkg")
+        polygons["cover"] = spelled
+        polygons.to_file(own.files / "p.gpkg")
+    store = own.store(dataset)
+    counts = sum(store.split(split).labels.sum(axis=0, dtype=int) for split in store.splits)
+    assert counts.tolist() == ([48, 48, 48] if kind == "polygons" else [3, 3, 3])
+
+
+@pytest.mark.parametrize("name", ["t.csv.gz", "t.csv.zip", "T.ZIP"])
+def test_packed_tables_are_read(described, images, name):
+    write_packed(images / name, lines())
+    options = f'{{table: "{images}/{name}", path: file, label: COVER, split: part}}'
+    must_be_the_table(*read_all(described("table", options.replace("COVER", "cover")), images))
+    with pytest.raises(UserError, match=rf"^\S+{re.escape(name)} has no column 'COVER'"):
+        reader_plan(described("table", options), images)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("t.csv.gz", gzip.compress(lines().encode())[:-20], "t.csv.gz is damaged or incomplete"),
+        ("t.csv.gz", lines().encode(), "t.csv.gz is damaged or incomplete"),
+        ("t.zip", zipped({"a.csv": lines(), "b.csv": lines()}), r"t.zip holds 2 tables \(a.csv, b.csv\), expected one"),
+        ("t.zip", zipped({"a.xlsx": "sheets"}), r"t.zip holds 0 tables \(a.xlsx\), expected one"),
+        ("t.xlsx", zipped({"xl/workbook.xml": "sheets"}), "save sheets of Excel or LibreOffice as CSV"),
+        ("t.gpkg", b"no database", "t.gpkg cannot be read as a table .*no GeoPackage"),
+        ("t.gpkg", b"SQLite format 3\0" + bytes(100), "t.gpkg cannot be read as a table"),
+    ],
+)
+def test_packed_tables_that_cannot_be_read_are_explained(described, images, name, content, message):
+    (images / name).write_bytes(content)
+    options = f'{{table: "{images}/{name}", path: file, label: cover, split: part}}'
+    with pytest.raises(UserError, match=message):
+        reader_plan(described("table", options), images)
+
+
+def test_a_layer_of_a_geopackage_is_a_table(described, images):
+    table = pandas.DataFrame([(row[0], row[1], row[3]) for row in rows()], columns=["file", "cover", "part"])
+    places = geopandas.GeoDataFrame(table, geometry=[Point(15 + n / 10, 52) for n in range(9)], crs=4326)
+    places.to_crs(32633).to_file(images / "t.gpkg", layer="samples")
+    dataset = described("table", f'{{table: "{images}/t.gpkg", path: file, label: cover, split: part}}')
+    splits, samples = read_all(dataset, images)
+    must_be_the_table(splits, samples)
+    assert samples["img/p4"].lon == pytest.approx(15.4)
+    # A further layer is no matter, unless it has the same columns.
+    places[["geometry"]].to_file(images / "t.gpkg", layer="roads", mode="a")
+    must_be_the_table(*read_all(dataset, images))
+    places.to_file(images / "t.gpkg", layer="older", mode="a")
+    with pytest.raises(UserError, match=r"2 of its layers have the columns .*samples: cover, fid, file, part"):
+        reader_plan(dataset, images)
+
+
+@pytest.mark.parametrize("head", ["file,cover,part,cover", "file,cover,part, cover", '"file","cover","part","cover "'])
+def test_two_columns_of_one_name_are_refused_where_one_is_used(described, images, head):
+    text = lines(make=lambda r: (r[0], r[1], r[3], CLASSES[(r[2] + 1) % 3])).split("\n", 1)[1]
+    (images / "t.csv").write_text(f"{head}\n{text}")
+    options = f'{{table: "{images}/t.csv", path: file, label: COVER, split: part}}'
+    for name, message in (("cover", "has 2 columns 'cover' .option label."), ("cover.1", "has no column 'cover.1'")):
+        with pytest.raises(UserError, match=message):
+            reader_plan(described("table", options.replace("COVER", name)), images)
+
+
+def test_columns_of_one_name_that_nothing_uses_are_no_matter(described, images):
+    head = ("file", "cover", "part", "notes", "notes", "", "")
+    (images / "t.csv").write_text(lines(head=head, make=lambda r: (r[0], r[1], r[3], "a", "b", "", "")))
+    options = f'{{table: "{images}/t.csv", path: file, label: cover, split: part}}'
+    must_be_the_table(*read_all(described("table", options), images))
 
 
 def test_a_table_may_lie_in_the_archive_of_the_images(described, images, tmp_path):
@@ -651,3 +807,38 @@ def test_a_small_folder_becomes_a_store_with_every_split(described, tmp_path):
     counts = Counter({split: len(store.split(split)) for split in store.splits})
     assert counts.total() == 9
     assert set(counts) == set(SPLITS)
+
+
+def test_pixels_that_are_in_two_splits_are_counted_and_named(described, images, tmp_path, capsys):
+    for copy, original in ((6, 0), (7, 1), (8, 3)):
+        shutil.copy(images / f"img/p{original}.tif", images / f"img/p{copy}.tif")
+    shutil.copy(images / "img/p1.tif", images / "img/p0.tif")  # within a split, this is no leak
+    (images / "t.csv").write_text(lines())
+    dataset = described("table", f'{{table: "{images}/t.csv", path: file, label: cover, split: part}}')
+    store = Store(convert_archives(dataset, images, tmp_path / "stores"))
+    note = (
+        "mine: 2 of 3 samples of test have the same s2 pixels as samples of another split (img/p7 is img/p0 of train, "
+        "img/p8 is img/p3 of val), so that scores on test are too good"
+    )
+    assert [text.partition(";")[0] for text in store.notes] == [note]
+    assert note in capsys.readouterr().err
+
+
+def test_pictures_of_several_sizes_are_set_aside_with_the_option_that_helps(own):
+    for number in range(9):
+        pixels = noise(3, 40 + number // 8, number, "uint8").transpose(1, 2, 0)
+        (own.files / CLASSES[number % 3]).mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(own.files / CLASSES[number % 3] / f"p{number}.png")
+    rgb = {"rgb": {"bands": ["red", "green", "blue"]}}
+    with pytest.raises(UserError, match=r"is 41 x 41 x 3 uint8, most are 40 x 40 x 3 uint8; the option picture_size"):
+        own.store(own.folder(modalities=rgb, options={"images": "*.png"}))
+    store = own.store(own.folder(modalities=rgb, options={"images": "*.png", "picture_size": 32}))
+    assert sum(len(store.split(split)) for split in store.splits) == 9
+
+
+def test_a_raster_of_labels_in_place_of_polygons_is_named(own):
+    for number, band in enumerate(("B02", "B03", "B04")):
+        write_raster(own.files / f"{band}.tif", noise(1, 192, number))
+    write_raster(own.files / "labels.tif", noise(1, 192, 0, "uint8"))
+    with pytest.raises(UserError, match=r"labels\.tif': is a raster of labels; make polygons of it"):
+        own.store(own.scene(options={"polygons": "labels.tif"}))

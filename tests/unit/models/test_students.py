@@ -73,6 +73,18 @@ def test_what_timm_cannot_make_is_explained(changes):
         new_student(spec(**changes), 8)
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"bands": ["VV", "VH"], "scaling": "reflectance"}, "VV, VH are decibels.*'standardise'"),
+        ({"widen_rgb": True}, "widen_rgb is true, but pretrained is null"),
+    ],
+)
+def test_students_that_could_not_learn_are_not_made(changes, message):
+    with pytest.raises(UserError, match=message):
+        new_student(spec(**changes), 8, STATISTICS)
+
+
 def test_a_file_of_before_there_were_modalities_and_fills_is_still_loaded(tmp_path):
     student = new_student(spec(), 8, STATISTICS).eval()
     old = {name: STUDENT[name] for name in ("backbone", "options", "bands", "scaling", "image_size", "pretrained")}

@@ -55,6 +55,20 @@ def trained(store, seed=0, student=None, **changes):
     return align(tiny_clip(1), tiny_head(), store, student or spec(), recipe(**changes), seed, CPU)
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"distillation_weight": 0.0, "label_weight": 0.0}, "both 0; nothing would be learnt"),
+        ({"cache_teacher": True, "crop_scale": (0.9, 1), "flip": 0.0}, "cache_teacher is true, but images change"),
+        ({"cache_teacher": True, "crop_scale": (1, 1), "flip": 0.5}, "cache_teacher is true, but images change"),
+        ({"loss": "infonce", "batch_size": 1}, "batch_size is 1, but the loss infonce"),
+    ],
+)
+def test_recipes_that_cannot_be_followed_are_refused(changes, message):
+    with pytest.raises(UserError, match=message):
+        trained(MemoryStore(), **changes)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["multi", "single"])
 def test_the_student_approaches_the_teacher_which_stays(kind):

@@ -230,7 +230,7 @@ class Sen12msOptions(Options):
 class TableOptions(Options):
     """Options of the reader of a table of samples."""
 
-    table: UserPath = key("CSV, TSV or Parquet; its path, or its name beside the images")
+    table: UserPath = key("CSV, Parquet, GeoPackage ...; its path, or its name beside the images")
     path: Column = key("column of the images' paths; or modality -> column", default="path")
     label: Text | None = key("column with one class", default=None)
     labels: Text | None = key("column with several classes", default=None)

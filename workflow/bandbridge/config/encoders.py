@@ -23,7 +23,7 @@ LARGEST, MOST = 100_000, {"depth": 1_000, "num_heads": 1_000}
 def student_faults(config: Mapping[str, Any]) -> Iterator[str]:
     """A sentence for each student that cannot be built, or that cannot learn from the data."""
     for name, student in config["align"]["students"].items():
-        for fault in _option_faults(student["options"]) or (*_vit_faults(student), *_input_faults(student)):
+        for fault in _option_faults(student["options"]) or (*_vit_faults(student), *input_faults(student)):
             yield f"align.students.{name}.{fault}"
     if len(students(config)) < len(clips(config)) * len(config["align"]["students"]):
         yield "align.students: with a CLIP's name added, two students have the same name; rename one."
@@ -42,7 +42,8 @@ def _option_faults(options: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _input_faults(student: Mapping[str, Any]) -> Iterator[str]:
+def input_faults(student: Mapping[str, Any]) -> Iterator[str]:
+    """A sentence for each contradiction between a student's bands, their scaling and its first weights."""
     radar = [band.name for band in SENTINEL_1.bands if band.name in student["bands"]]
     if radar and student["scaling"] == "reflectance":
         yield (
@@ -93,9 +94,11 @@ def _band_faults(config: Mapping[str, Any]) -> Iterator[str]:
         return
     modalities = {item.name: item for item in configured(config, dataset).modalities}
     if config["align"]["students"] and next(iter(modalities.values())).is_rgb:
+        # A file that is laid over config.yaml takes nothing away with {}.
+        none = ", ".join(f"{name}: null" for name in config["align"]["students"])
         yield (
             f"align.students: the data set {dataset} has RGB images only; a student is aligned on bands: name a "
-            "multispectral one in align.task, or switch the alignment off with students: {}."
+            f"multispectral one in align.task, or switch the alignment off with students: {{{none}}}."
         )
         return
     for name, student in config["align"]["students"].items():

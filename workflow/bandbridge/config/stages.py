@@ -76,15 +76,20 @@ def recipe_faults(config: Mapping[str, Any]) -> Iterator[str]:
         where = f"align.students.{name}.recipe" if student.get("recipe") else "align"
         yield from _training_faults(config, where, recipe, student_datasets)
         yield from _crop_faults(where, recipe)
-        if not recipe["distillation_weight"] and not recipe["label_weight"]:
-            yield f"{where}: distillation_weight and label_weight are both 0; nothing would be learnt."
-        if recipe["loss"] == "infonce" and recipe["batch_size"] < 2:
-            yield f"{where}.batch_size is 1, but the loss infonce compares the samples of a batch; expected at least 2."
-        if recipe["cache_teacher"] and (list(recipe["crop_scale"]) != [1, 1] or recipe["flip"]):
-            yield (
-                f"{where}.cache_teacher is true, but images change from epoch to epoch, and with them what the "
-                "teacher sees: set crop_scale to [1, 1] and flip to 0, or cache_teacher to false."
-            )
+        yield from (f"{where}.{fault}" for fault in alignment_faults(recipe))
+
+
+def alignment_faults(recipe: Mapping[str, Any]) -> Iterator[str]:
+    """A sentence for each way in which an alignment would not learn what its recipe says."""
+    if not recipe["distillation_weight"] and not recipe["label_weight"]:
+        yield "distillation_weight and label_weight are both 0; nothing would be learnt."
+    if recipe["loss"] == "infonce" and recipe["batch_size"] < 2:
+        yield "batch_size is 1, but the loss infonce compares the samples of a batch; expected at least 2."
+    if recipe["cache_teacher"] and (list(recipe["crop_scale"]) != [1, 1] or recipe["flip"]):
+        yield (
+            "cache_teacher is true, but images change from epoch to epoch, and with them what the teacher sees: set "
+            "crop_scale to [1, 1] and flip to 0, or cache_teacher to false."
+        )
 
 
 def _crop_faults(where: str, recipe: Mapping[str, Any]) -> Iterator[str]:

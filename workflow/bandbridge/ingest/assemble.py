@@ -30,6 +30,8 @@ from bandbridge.config.sharing import settings_of
 from bandbridge.ingest.convert import shard_name
 from bandbridge.ingest.pixel_facts import (
     PixelFacts,
+    copies,
+    displaced,
     elsewhere,
     encoded_fill,
     facts_of_pixels,
@@ -122,11 +124,13 @@ def assemble(
             for name, pixel_facts in pixels.items():
                 if pixel_facts.units:
                     root[f"{split.name}/{name}"].attrs["units"] = pixel_facts.units
-        for pixel_facts in pixels.values():
-            for sentence in pixel_facts.remarks:
-                remark(f"{dataset.name}: {sentence}")
+        remarks = [sentence for pixel_facts in pixels.values() for sentence in pixel_facts.remarks]
+        remarks += [sentence for name in pixels for sentence in copies(name, splits, records[name])]
+        remarks += displaced(records[dataset.primary.name], splits)
+        for sentence in remarks:
+            remark(f"{dataset.name}: {sentence}")
         counts = {split.name: len(split.rows) for split in splits}
-        facts = {**_facts(dataset, pixels), **provenance, "counts": counts, "quarantined": len(refused)}
+        facts = {**_facts(dataset, pixels, remarks), **provenance, "counts": counts, "quarantined": len(refused)}
         # Through JSON: options may hold what YAML knows and JSON does not, such as a date.
         root.attrs.update(json.loads(json.dumps({**facts, "digest": digest.hexdigest()}, default=str)))
         finish_group(root, part)
@@ -178,7 +182,7 @@ def _reasons(dataset: Dataset, streams: Mapping[str, _Stream]) -> dict[int, str]
             reasons.setdefault(at, f"{name}: {records.reasons[at]}" if several else records.reasons[at])
         if name == dataset.label_stream:
             continue
-        odd = chain(_unusual(records), unlike_most(dataset.modality(name), records))
+        odd = chain(_unusual(dataset.modality(name), records), unlike_most(dataset.modality(name), records))
         other = elsewhere(streams[dataset.primary.name].records, records) if name != dataset.primary.name else ()
         for at, reason in chain(odd, other):
             reasons.setdefault(at, f"{name}: {reason}" if several else reason)
@@ -188,13 +192,14 @@ def _reasons(dataset: Dataset, streams: Mapping[str, _Stream]) -> dict[int, str]
     return reasons
 
 
-def _unusual(records: Records) -> Iterator[tuple[int, str]]:
+def _unusual(modality: Modality, records: Records) -> Iterator[tuple[int, str]]:
     """Rows whose shape or number type is not that of most samples, and a sentence."""
     good = records.state == GOOD
     counts = {form: int((records.form[good] == number).sum()) for number, form in enumerate(records.forms)}
     usual = max(counts, key=lambda form: (counts[form], form), default="")
     for at in np.flatnonzero(good & (records.form != (records.forms.index(usual) if usual else -1))).tolist():
-        yield at, f"is {_form(records.forms[records.form[at]])}, most are {_form(usual)}"
+        advice = "; the option picture_size brings images to one size" if modality.is_rgb else ""
+        yield at, f"is {_form(records.forms[records.form[at]])}, most are {_form(usual)}{advice}"
 
 
 def _form(form: str) -> str:
@@ -343,8 +348,7 @@ def _link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def _facts(dataset: Dataset, pixels: Mapping[str, PixelFacts]) -> dict[str, Any]:
-    remarks = [remark for facts in pixels.values() for remark in facts.remarks]
+def _facts(dataset: Dataset, pixels: Mapping[str, PixelFacts], remarks: Sequence[str]) -> dict[str, Any]:
     nomenclatures = {name: load_nomenclature(name) for name in dataset.nomenclatures}
     return {
         "Conventions": CF,

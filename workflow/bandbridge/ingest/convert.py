@@ -14,12 +14,14 @@ import bandbridge
 from bandbridge.base.checksums import crc32c
 from bandbridge.base.errors import did_you_mean
 from bandbridge.base.reasons import without_made_up_names
+from bandbridge.base.untrusted import visible
 from bandbridge.catalogue.datasets import Dataset, conversion_facts, load_nomenclature
 from bandbridge.catalogue.modalities import Modality
 from bandbridge.catalogue.reader_options import min_valid_share
+from bandbridge.ingest.names import plain
 from bandbridge.ingest.nodata import not_measured, share, with_fill
 from bandbridge.ingest.plan import SHARD, Shard
-from bandbridge.ingest.radiometry import per_reflectance, store_unit
+from bandbridge.ingest.radiometry import store_unit
 from bandbridge.ingest.readers import Rejected, Sample
 from bandbridge.ingest.records import GOOD, MISSING, Records, save_records
 from bandbridge.store.shard_writer import (
@@ -70,7 +72,7 @@ def convert(
     where = {name: at for at, name in enumerate(name for shard in shards for name in shard.ids)}
     files = [shard_name(shard) for shard in shards for _ in shard.ids]
     modality = None if stream == dataset.label_stream else dataset.modality(stream)
-    classes = {name: number for number, name in enumerate(load_nomenclature(dataset.nomenclature).classes)}
+    classes = {plain(name): number for number, name in enumerate(load_nomenclature(dataset.nomenclature).classes)}
     records = journal.records
     seen: set[int] = set()
     with journal, Appender(journal.directory) as appender:
@@ -91,7 +93,7 @@ def convert(
                 start = appender.append(f"{files[at]}.part", stored)
                 line["form"] = " ".join(map(str, (*sample.pixels.shape, sample.pixels.dtype)))
                 line |= {"place": [start, len(stored)], "hash": chunk_hash(chunk).hex()}
-            line["labels"] = None if sample.labels is None else [classes[name] for name in sample.labels]
+            line["labels"] = None if sample.labels is None else [classes[plain(name)] for name in sample.labels]
             line["centre"] = None if sample.lat is None or sample.lon is None else [sample.lat, sample.lon]
             line["date"] = sample.date
             line |= _of_pixels(sample, modality)
@@ -131,10 +133,12 @@ def _chunks(source: Path, rows: NDArray[np.int64], records: Records) -> Iterator
 def _fault(sample: Sample, dataset: Dataset, modality: Modality | None, classes: Mapping[str, int]) -> str | None:
     """Why a sample cannot be stored, regardless of the others; None if it can."""
     if sample.labels is not None:
-        unknown = [label for label in sample.labels if label not in classes]
+        unknown = [label for label in sample.labels if plain(label) not in classes]
         if unknown:
             guess = did_you_mean(unknown[0], classes)
-            return f"label {', '.join(unknown)} is not in {dataset.nomenclature}{'.' if guess else ''}{guess}"
+            return (
+                f"label {visible(' and '.join(unknown))} is not in {dataset.nomenclature}{'.' if guess else ''}{guess}"
+            )
         if dataset.label_kind == "single" and len(sample.labels) != 1:
             return f"has {len(sample.labels)} labels, expected one"
     return None if modality is None else _pixel_fault(sample, modality, min_valid_share(dataset))
@@ -164,7 +168,7 @@ def _pixel_fault(sample: Sample, modality: Modality, least: float) -> str | None
         pixels = pixels[sample.valid]
     if pixels.dtype.kind == "f" and not (finite := np.isfinite(pixels)).all():
         return f"{np.count_nonzero(~finite):,} of {finite.size:,} values are not finite numbers"
-    if not modality.is_rgb and (value := not_measured(pixels, per_reflectance(store_unit(modality)))) is not None:
+    if not modality.is_rgb and (value := not_measured(pixels, store_unit(modality))) is not None:
         return f"a value is {value:g}, which is no measurement; if it marks missing data, state it as nodata"
     if (pixels == pixels.flat[0]).all():
         return f"every pixel is {pixels.flat[0]}"

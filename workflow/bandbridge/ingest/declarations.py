@@ -1,12 +1,14 @@
 """What a raster file states of its own pixels: no data, scale and offset, names of bands, its grid."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from rasterio import Affine
+from rasterio.control import GroundControlPoint
+from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, MaskFlags, PhotometricInterp
 from rasterio.io import DatasetReader
 from rasterio.transform import from_gcps
@@ -104,7 +106,8 @@ def declarations_of(file: DatasetReader, reads_mask: bool = True) -> Declaration
 def grid_of(file: DatasetReader) -> Grid | None:
     """Where an open file lies; None where it states no reference system, or points that no grid has."""
     if file.crs is None:
-        return _grid_of_points(file)
+        points, crs = file.gcps
+        return grid_of_points(points, crs, file.height, file.width)
     return Grid(short_system(file.crs.to_wkt()), _six(file.transform), file.height, file.width)
 
 
@@ -113,9 +116,8 @@ def _six(transform: Affine) -> Transform:
     return a, b, c, d, e, f
 
 
-def _grid_of_points(file: DatasetReader) -> Grid | None:
+def grid_of_points(points: Sequence[GroundControlPoint], crs: CRS | None, height: int, width: int) -> Grid | None:
     """The grid with which all ground control points agree to half a pixel; None where there is none."""
-    points, crs = file.gcps
     if crs is None or len(points) < FEWEST_POINTS:
         return None
     transform = from_gcps(points)
@@ -123,7 +125,7 @@ def _grid_of_points(file: DatasetReader) -> Grid | None:
         col, row = ~transform * (point.x, point.y) if transform.determinant else (np.inf, np.inf)
         if max(abs(col - point.col), abs(row - point.row)) > OFF_THE_GRID:
             return None
-    return Grid(short_system(crs.to_wkt()), _six(transform), file.height, file.width)
+    return Grid(short_system(crs.to_wkt()), _six(transform), height, width)
 
 
 def scales_of(file: DatasetReader) -> tuple[float, ...]:

@@ -17,7 +17,7 @@ SPELLINGS = {".tiff": ".tif", ".gtif": ".tif", ".jpeg": ".jpg", ".jpe": ".jpg", 
 # Endings of the images and rasters that are read.
 IMAGE_ENDINGS = frozenset(
     {
-        *(".tif", ".jp2", ".png", ".jpg", ".webp", ".gif", ".bmp", ".ppm", ".pgm", ".npy"),
+        *(".tif", ".jp2", ".png", ".jpg", ".webp", ".gif", ".bmp", ".ppm", ".pgm", ".npy", ".npz"),
         *(".img", ".dat", ".bil", ".bsq", ".bip", ".raw"),  # ENVI, with a header beside them
     }
 )
@@ -57,6 +57,11 @@ def with_slashes(name: str) -> str:
 def composed(name: str) -> str:
     """A text with each accented letter in one character, as everything but macOS writes it (Unicode's form C)."""
     return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+def plain(name: str) -> str:
+    """What is the same of a class's name however its accents and spaces are encoded."""
+    return " ".join(composed(name).split())
 
 
 def folded(name: str) -> str:

@@ -16,6 +16,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.io import MemoryFile
 
 from bandbridge.ingest.declarations import Declarations
+from bandbridge.ingest.radiometry import per_reflectance
 
 # Number type -> the fill value of a store. Zero is that of satellites' digital numbers.
 FILL: dict[str, int | float] = {"uint8": 0, "uint16": 0, "int16": -32768, "float32": float("nan")}
@@ -24,6 +25,13 @@ IGNORE = "ignore"
 _NO_VALUE = -1e300
 # No sensor measures a reflectance below the first, nor any quantity beyond the second.
 LOWEST_REFLECTANCE, LARGEST = -0.5, 1e30
+# Nor these below the first or above the second number: the least float32 above zero has -448 decibels, the largest 385,
+# and nothing on Earth is as cold as space.
+POSSIBLE = {
+    **dict.fromkeys(("db", "decibel", "decibels"), (-500.0, 500.0)),
+    **dict.fromkeys(("k", "kelvin"), (2.7, LARGEST)),
+    **dict.fromkeys(("°c", "celsius", "degree_celsius", "degrees celsius"), (-270.4, LARGEST)),
+}
 
 NoData = float | tuple[float, ...] | str | None
 
@@ -73,17 +81,15 @@ def _as(value: float, dtype: np.dtype) -> np.generic | None:
     return number
 
 
-def not_measured(values: NDArray[Any], per: float | None) -> float | None:
-    """The lowest or highest of some values where no sensor measures it: -9999, or the least float; None otherwise.
-
-    Args:
-        per: the values' unit per reflectance, such as 10,000; None where they are none.
-    """
+def not_measured(values: NDArray[Any], unit: str | None) -> float | None:
+    """The lowest or highest of some values where no sensor measures it: -9999, or the least float; None otherwise."""
     if not values.size or values.dtype.kind == "u":
         return None
     low, high = float(values.min()), float(values.max())
-    least = -LARGEST if per is None else LOWEST_REFLECTANCE * per
-    return low if low < least else high if high > LARGEST else None
+    per = per_reflectance(unit)
+    of_unit = POSSIBLE.get((unit or "").strip().lower(), (-LARGEST, LARGEST))
+    least, most = of_unit if per is None else (LOWEST_REFLECTANCE * per, LARGEST)
+    return low if low < least else high if high > most else None
 
 
 def share(valid: NDArray[np.bool_]) -> float:

@@ -6,6 +6,8 @@ Everything after the readers decodes one kind of file, with its place, its band 
 import posixpath
 import uuid
 import warnings
+import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
@@ -26,6 +28,9 @@ from bandbridge.ingest.names import ending
 from bandbridge.ingest.rasters import MOST_SAMPLE_BYTES, SEALED, RasterError, in_gdals_words, must_fit
 
 NUMPY = b"\x93NUMPY"
+# Several arrays of NumPy in a zip.
+ZIP, NPZ_ENDING = b"PK\x03\x04", ".npz"
+MOST_NUMPY_HEADER_BYTES = 64 * 1024
 # Of formats that are read as they are: TIFF and BigTIFF, then images.
 KNOWN = (
     b"II*\0",
@@ -66,6 +71,8 @@ class OtherFormats:
         Raises:
             RasterError: an array of no number type of rasters, of other axes, of objects; a header that does not fit.
         """
+        if content.startswith(ZIP) and ending(member) == NPZ_ENDING:
+            content = _only_array(content, limit)
         if content.startswith(NUMPY):
             return as_tiff(_numpy_pixels(content, bands, limit))
         if content.startswith(KNOWN) or content[4:8] == JP2_BOX or ending(member) in TWO_LETTERS or not content:
@@ -85,6 +92,26 @@ class OtherFormats:
             }
         lower = member.lower()
         return self._headers.get(lower, self._headers.get(posixpath.splitext(lower)[0]))
+
+
+def _only_array(content: bytes, limit: int) -> bytes:
+    """The array of a .npz file, as a .npy file has it."""
+    try:
+        with zipfile.ZipFile(BytesIO(content)) as archive:
+            if len(archive.infolist()) != 1:
+                names = ", ".join(Path(name).stem for name in archive.namelist()[:3])
+                raise RasterError(f"holds {len(archive.infolist())} arrays ({names}), expected one; save it as .npy")
+            (array,) = archive.infolist()
+            if array.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others unpack without a bound
+                raise RasterError("is compressed as NumPy compresses no array; save it as .npy")
+            if array.file_size > limit + MOST_NUMPY_HEADER_BYTES:
+                raise RasterError(f"states an array of {array.file_size:,} bytes; the limit is {limit:,}")
+            unpacked = archive.read(array)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+        raise RasterError(f"cannot be read as an array of NumPy: {error}") from error
+    if not unpacked.startswith(NUMPY):
+        raise RasterError(f"cannot be read as an array of NumPy: it holds {array.filename}")
+    return unpacked
 
 
 def _numpy_pixels(content: bytes, bands: int, limit: int) -> NDArray[Any]:

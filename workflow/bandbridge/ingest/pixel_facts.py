@@ -3,7 +3,7 @@
 import base64
 import struct
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,9 @@ from bandbridge.catalogue.modalities import Modality
 from bandbridge.ingest.nodata import FILL
 from bandbridge.ingest.places import Grid, modality_difference
 from bandbridge.ingest.radiometry import per_reflectance, store_unit
+from bandbridge.ingest.rasters import centre_of
 from bandbridge.ingest.records import GOOD, Records
+from bandbridge.ingest.sample_tables import Split
 from bandbridge.store.shard_reader import ShardReader
 
 # How many samples of a split are read, and how many pixels of each.
@@ -27,6 +29,9 @@ LARGEST_MEDIAN, SMALLEST_MEDIAN = 1.5, 0.001
 SMALLEST_TOP = 0.01
 # Of units finer than this, values below `records.SMALL` show that they are reflectance from 0 to 1.
 FINE = 1_000
+MOST_EXAMPLES = 3
+# Places in tables are often those of the tile or the town; degrees, and how many samples are compared.
+FAR, SAMPLES_FOR_PLACES = 1.0, 1_000
 
 
 @dataclass(frozen=True)
@@ -91,6 +96,45 @@ def _grid(records: Records, row: int) -> Grid:
     height, width = (int(shape[0]), int(shape[1])) if int(shape[2]) == 3 and int(shape[0]) > 3 else map(int, shape[1:])
     transform = tuple(records.transform[row].tolist())
     return Grid(records.systems[records.system[row]], transform, height, width)
+
+
+def displaced(records: Records, splits: Sequence[Split]) -> Iterator[str]:
+    """A sentence where some samples' latitude and longitude are not where the grids of their files lie."""
+    rows = np.concatenate([split.rows for split in splits])
+    rows = rows[(records.system[rows] >= 0) & ~np.isnan(records.centre[rows]).any(axis=1)]
+    rows = rows[np.unique(np.linspace(0, len(rows) - 1, SAMPLES_FOR_PLACES).astype(np.int64))] if len(rows) else rows
+    stated = [tuple(records.centre[row].tolist()) for row in rows]
+    of_files = [centre_of(_grid(records, row)) for row in rows.tolist()]
+    apart = [
+        (place, centre)
+        for place, centre in zip(stated, of_files, strict=True)
+        if centre is not None and max(abs(place[0] - centre[0]), abs((place[1] - centre[1] + 180) % 360 - 180)) > FAR
+    ]
+    if apart:
+        (lat, lon), (file_lat, file_lon) = apart[0]
+        yield (
+            f"Of {len(rows):,} samples examined, {len(apart):,} lie more than {FAR:g} degree from where their files "
+            f"do, the first at latitude {lat:.4g} and longitude {lon:.4g}, its file at {file_lat:.4g} and "
+            f"{file_lon:.4g}; look at the columns lat and lon, which may be exchanged."
+        )
+
+
+def copies(modality: str, splits: Sequence[Split], records: Records) -> Iterator[str]:
+    """A sentence on each split some of whose samples have exactly the pixels of samples of splits before it."""
+    originals: dict[bytes, str] = {}
+    for split in splits:
+        pixels = [records.hash[row].tobytes() for row in split.rows]
+        same = [(name, originals[key]) for name, key in zip(split.ids, pixels, strict=True) if key in originals]
+        if same:
+            examples = ", ".join(f"{name} is {original}" for name, original in same[:MOST_EXAMPLES])
+            more = ", ..." if len(same) > MOST_EXAMPLES else ""
+            yield (
+                f"{len(same):,} of {len(split.ids):,} samples of {split.name} have the same {modality} pixels as "
+                f"samples of another split ({examples}{more}), so that scores on {split.name} are too good; leave the "
+                "copies out, or put each image and its copies into one split."
+            )
+        for name, key in zip(split.ids, pixels, strict=True):
+            originals.setdefault(key, f"{name} of {split.name}")
 
 
 # --- no data -------------------------------------------------------------------------------------------------------

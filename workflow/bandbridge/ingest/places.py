@@ -1,7 +1,7 @@
 """Where rasters lie: the grid of a file, and whether two files show the same place."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -46,9 +46,15 @@ class Grid:
         if b == d == 0:  # as of most files
             xs, ys = (c, c + a * self.width), (f, f + e * self.height)
             return min(xs), min(ys), max(xs), max(ys)
-        corners = [self.affine * at for at in ((0, 0), (self.width, 0), (0, self.height), (self.width, self.height))]
-        across, down = zip(*corners, strict=True)
+        across, down = self.corners[::2], self.corners[1::2]
         return min(across), min(down), max(across), max(down)
+
+    @property
+    def corners(self) -> tuple[float, ...]:
+        """x and y of the first pixel, the end of the first row, the end of the first column and the last pixel."""
+        a, b, c, d, e, f = self.transform
+        across, along, down, aside = a * self.width, d * self.width, e * self.height, b * self.height
+        return c, f, c + across, f + along, c + aside, f + down, c + across + aside, f + along + down
 
     @property
     def pixel(self) -> float:
@@ -103,10 +109,17 @@ def difference(one: Grid, other: Grid, tolerance: float) -> str | None:
     """
     if not same_system(one.crs, other.crs):
         return f"is in {system_name(other.crs)}, not in {system_name(one.crs)}"
-    apart = max(abs(a - b) for a, b in zip(one.bounds, other.bounds, strict=True))
-    if apart <= tolerance:
+    if _apart(one.corners, other.corners) <= tolerance:
         return None
-    return f"lies elsewhere: {_extent(other)}, expected {_extent(one)} (left, bottom, right, top)"
+    # South-up, mirrored and turned grids have the bounds of others.
+    if _apart(one.bounds, other.bounds) > tolerance:
+        return f"lies elsewhere: {_extent(other)}, expected {_extent(one)} (left, bottom, right, top)"
+    first, of_other = (" ".join(f"{value:.10g}" for value in grid.corners[:2]) for grid in (one, other))
+    return f"has rows or columns in another order: its first pixel begins at {of_other}, expected {first}"
+
+
+def _apart(one: Sequence[float], other: Sequence[float]) -> float:
+    return max(abs(a - b) for a, b in zip(one, other, strict=True))
 
 
 def _extent(grid: Grid) -> str:

@@ -54,7 +54,7 @@ OTHERS = {
     b"\x1f\x8b": "compressed with gzip; unpack it",
     b"BZh": "compressed with bzip2; unpack it",
     b"\xfd7zXZ": "compressed with xz; unpack it",
-    b"PK\x03\x04": "a zip, or NumPy's .npz; unpack it, or save the array as .npy",
+    b"PK\x03\x04": "a zip; unpack it, or name it .npz if NumPy wrote it",
     b"\x89HDF": "HDF5 or netCDF 4; convert it to GeoTIFF (gdal_translate)",
     b"\x0e\x03\x13\x01": "HDF4; convert it to GeoTIFF (gdal_translate)",
     b"CDF": "netCDF; convert it to GeoTIFF (gdal_translate)",

@@ -36,7 +36,8 @@ def read_text(path: Path) -> str:
     for mark, encoding in _MARKS:
         if content.startswith(mark):
             return content[len(mark) :].decode(encoding)
-    if b"\0" in content[:200]:  # every other byte of UTF-16, in names of files
+    start = content[:200]
+    if start.count(b"\0") > len(start) // 4:  # every other byte of UTF-16, in names of files
         return content.decode("utf-16-le" if content[1:2] == b"\0" else "utf-16-be")
     try:
         return content.decode()
@@ -73,13 +74,19 @@ def read_table(path: Path, usual: str, columns: Collection[str]) -> pandas.DataF
     with warnings.catch_warnings():
         warnings.simplefilter("error", pandas.errors.ParserWarning)  # cells that would be cut off
         try:
-            frame = pandas.read_csv(StringIO(text), sep=separator, dtype=str, keep_default_na=False, index_col=False)
+            frame = pandas.read_csv(
+                StringIO(text), sep=separator, dtype=str, keep_default_na=False, skipinitialspace=True, index_col=False
+            )
         except pandas.errors.ParserWarning as error:
             raise ValueError(
                 f"its rows have more cells than the {_matching(text, separator, columns)[1]} column names; name the "
                 f"others, or put quotes around cells with '{separator}' in them, such as decimal commas"
             ) from error
-    frame.columns = frame.columns.astype(str).str.strip()
+    # As they are written: of two columns of one name, pandas renames the second.
+    names = pandas.read_csv(
+        StringIO(text), sep=separator, dtype=str, keep_default_na=False, skipinitialspace=True, header=None, nrows=1
+    )
+    frame.columns = pandas.Index(names.iloc[0].str.strip())
     frame = frame.fillna("")
     return frame[(frame != "").any(axis=1)]
 
@@ -98,5 +105,5 @@ def _separator(text: str, usual: str, columns: Collection[str]) -> str:
 
 def _matching(text: str, separator: str, columns: Collection[str]) -> tuple[int, int]:
     """How many cells of the first line are such columns, and how many there are."""
-    names = next(csv.reader([text.partition("\n")[0].rstrip("\r")], delimiter=separator), [])
+    names = next(csv.reader([text.partition("\n")[0].rstrip("\r")], delimiter=separator, skipinitialspace=True), [])
     return len({name.strip() for name in names} & set(columns)), len(names)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from bandbridge.base.errors import UserError
 from bandbridge.base.progress import progress
 from bandbridge.catalogue.sensors import SENSOR_BANDS, order_bands
+from bandbridge.config.encoders import input_faults
 from bandbridge.models import preprocessing as views
 from bandbridge.models import weights
 from bandbridge.models.backbones import load_backbone, new_backbone
@@ -128,8 +129,11 @@ def new_student(spec: StudentSpec, embed_dim: int, statistics: BandStatistics | 
     Prints which tensors of the checkpoint were loaded, which were not, and which are new. Arguments as for `Student`.
 
     Raises:
-        UserError: timm cannot make the backbone, or the checkpoint does not fit.
+        UserError: timm cannot make the backbone, the checkpoint does not fit, or bands, scaling and first weights
+            contradict each other.
     """
+    if faults := [*input_faults(asdict(spec))]:
+        raise UserError("The student cannot be trained:\n" + "\n".join(faults))
     student = Student(spec, embed_dim, statistics)
     if spec.pretrained is not None:
         report = load_backbone(student.trunk, Path(spec.pretrained), spec.bands, spec.widen_rgb)

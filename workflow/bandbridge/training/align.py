@@ -1,12 +1,14 @@
 """Aligning a multispectral student to a patched CLIP by distillation (Zavras et al. 2025, stage 2)."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from bandbridge.base.errors import UserError
 from bandbridge.base.progress import progress
+from bandbridge.config.stages import alignment_faults
 from bandbridge.models import preprocessing as views
 from bandbridge.models.clip import Clip
 from bandbridge.models.device import autocast, settle_precision
@@ -181,8 +183,11 @@ def align(  # noqa: PLR0913 (the last two are keyword-only options)
         saving, world: see `loop.fit`.
 
     Raises:
-        UserError: the head's classes are not the store's, or the store lacks bands or the modality of the student.
+        UserError: the recipe contradicts itself or leaves nothing to learn, the head's classes are not the store's, or
+            the store lacks bands or the modality of the student.
     """
+    if faults := [*alignment_faults(asdict(recipe))]:
+        raise UserError("The recipe cannot be followed:\n" + "\n".join(faults))
     must_fit(head, tuple(store.classes), store.attrs["dataset"])
     second = _second(store, spec.modality)
     train, val = store_source(store, "train", second), store_source(store, "val", second)

@@ -25,7 +25,7 @@ from bandbridge.base.progress import remark
 from bandbridge.catalogue.sensors import SENTINEL_2
 from bandbridge.ingest.declarations import grid_of
 from bandbridge.ingest.nodata import not_measured
-from bandbridge.ingest.radiometry import Radiometry, per_reflectance, radiometry_of
+from bandbridge.ingest.radiometry import Radiometry, radiometry_of
 from bandbridge.use.bands import RGB, SENTINEL_2_NAMES, match_bands, must_have
 from bandbridge.use.rasters import LOCAL, BandFile, bands_of, open_raster
 
@@ -100,7 +100,7 @@ class Scene:
         missing: those that it lacks, which are filled.
         height, width, transform, crs: of the finest band's grid; `crs` is None if none is stated.
         block: rows that are stored together, the maximum over the bands.
-        per: the unit of its values per reflectance, None where they are none.
+        units: of its values.
     """
 
     path: Path
@@ -111,7 +111,7 @@ class Scene:
     transform: Affine
     crs: CRS | None
     block: int
-    per: float | None
+    units: str | None
     _bands: Sequence[_Band]
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -150,7 +150,7 @@ class Scene:
                     values = band.radiometry.apply(values[None], None)[0][0]
                 place[:] = values
         measured = pixels if valid is None or pixels.dtype.kind == "u" else pixels[:, valid]
-        if (value := not_measured(measured, self.per)) is not None:
+        if (value := not_measured(measured, self.units)) is not None:
             raise UserError(
                 f"{self.path}: a value is {value:g}, which is no measurement; if it marks missing data, the file has "
                 "to say so (gdal_edit -a_nodata VALUE FILE)."
@@ -250,7 +250,7 @@ def open_scene(path: Path, takes: Sequence[BandSet], reading: Reading = Reading(
             transform=finest.transform if points is None else points.affine,
             crs=_crs(path, finest, reading) if points is None else CRS.from_user_input(points.crs),
             block=max(_block_rows(band.raster, finest) for band in bands),
-            per=per_reflectance(chosen.units),
+            units=chosen.units,
             _bands=bands,
         )
         _must_be_in_unit(scene, chosen, reading)

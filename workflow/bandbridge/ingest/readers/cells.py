@@ -13,7 +13,7 @@ from bandbridge.base.errors import UserError
 from bandbridge.base.untrusted import decimal_number, has_unseen, leads_out
 from bandbridge.catalogue.option_models import TableOptions
 from bandbridge.ingest.label_lists import flag, is_list, names_in, whole
-from bandbridge.ingest.names import composed, with_slashes
+from bandbridge.ingest.names import plain, with_slashes
 
 SPLITS = ("train", "val", "test")
 # What people write between several classes of a cell.
@@ -34,7 +34,7 @@ def labels_of(
         names = [text_of(item) for item in cell] if several else _names(text_of(cell), options, classes, where)
     else:
         names = [name for column, name in class_columns.items() if _flag(cells[column], where, column)]
-    names = [composed(name.strip()) for name in names if name.strip()]
+    names = [plain(name) for name in names if name.strip()]
     # A column of whole numbers that a program took for floats: '1.0' is the class or the key '1'.
     names = [name if name in classes or whole(name) not in classes else whole(name) for name in names]
     kept = [classes.get(name, name) for name in names]
@@ -44,10 +44,10 @@ def labels_of(
 
 
 def _names(text: str, options: TableOptions, classes: Mapping[str, str | None], where: str) -> list[str]:
-    if text in classes or (options.label and not is_list(text)):
+    if plain(text) in classes or (options.label and not is_list(text)):
         return [text]
     for other in () if is_list(text) or options.separator in text else SEPARATORS:
-        if other in text and all(name in classes for name in names_in(text, other)):
+        if other in text and all(plain(name) in classes for name in names_in(text, other)):
             raise UserError(
                 f"{where}: {options.labels} is '{text}', and separator is '{options.separator}'; state \"{other}\" as "
                 "the option separator"

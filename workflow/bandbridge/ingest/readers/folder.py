@@ -107,7 +107,8 @@ def read(dataset: Dataset, archives: Path, stream: str, ids: Collection[str]) ->
 def _options(dataset: Dataset) -> FolderOptions:
     options = options_of(dataset)
     assert isinstance(options, FolderOptions)
-    return options
+    # As folders' names are compared.
+    return options.model_copy(update={"classes": {composed(name): label for name, label in options.classes.items()}})
 
 
 def _names(path: Path, options: FolderOptions, folder_of: Callable[[str], str]) -> list[str]:

@@ -18,6 +18,7 @@ from rasterio.features import rasterize
 from bandbridge.base.errors import UserError, did_you_mean
 from bandbridge.ingest import places
 from bandbridge.ingest.label_lists import whole
+from bandbridge.ingest.names import plain
 
 POLYGONS = ("Polygon", "MultiPolygon")
 # A degree is never more than this; coordinates in metres nearly always are.
@@ -173,10 +174,10 @@ def _class_numbers(
     values: Sequence[object], class_map: Mapping[str, str | None], classes: Sequence[str], excluded: int
 ) -> list[int | None]:
     """i + 1 of each polygon's class, `excluded` where the map leaves it out; None where it has no value."""
-    translated = {str(value): name for value, name in class_map.items()}
-    numbers: dict[str | None, int] = {name: index + 1 for index, name in enumerate(classes)}
+    translated = {plain(str(value)): None if name is None else plain(name) for value, name in class_map.items()}
+    numbers: dict[str | None, int] = {plain(name): index + 1 for index, name in enumerate(classes)}
     numbers[None] = excluded
-    texts = [_text(value, {*translated, *classes}) for value in values]
+    texts = [_text(value, {*translated, *map(plain, classes)}) for value in values]
     names = [None if text is None else translated.get(text, text) for text in texts]
     unknown = Counter(name for name, text in zip(names, texts, strict=True) if text is not None and name not in numbers)
     if unknown:
@@ -194,11 +195,11 @@ def _text(value: object, names: set[str]) -> str | None:
     """A value as the options write it; None where there is none (NaN differs from itself)."""
     if value is None or value != value:
         return None
-    text = str(value)
+    text = plain(str(value))
     if text in names:
         return text
     # Whole numbers with gaps are floats in pandas: 1.0 is the class 1.
-    text = whole(text.strip())
+    text = whole(text)
     return text if text in names or text else None
 
 

@@ -19,6 +19,7 @@ from bandbridge.base.errors import UserError, did_you_mean
 from bandbridge.ingest.archives import member_names, only_name, read_member
 from bandbridge.ingest.junk import is_junk
 from bandbridge.ingest.names import matches
+from bandbridge.ingest.readers.images import TIFF_MARKS
 
 SHAPEFILE, SQLITE, PARQUET, ZIP = b"\x00\x00\x27\x0a", b"SQLite format 3\0", b"PAR1", b"PK\x03\x04"
 # Of the formats that are read, in a zip.
@@ -128,7 +129,7 @@ def _written(content: bytes, folder: Path, side_files: Callable[[], Mapping[str,
     if content.startswith(SQLITE):
         file = (folder / "polygons").with_suffix(GEOPACKAGE_ENDING)
         file.write_bytes(content)
-        _must_keep_to_itself(file)
+        must_keep_to_itself(file)
     elif content.startswith(PARQUET):
         file = (folder / "polygons").with_suffix(PARQUET_ENDING)
         file.write_bytes(content)
@@ -141,6 +142,8 @@ def _written(content: bytes, folder: Path, side_files: Callable[[], Mapping[str,
             parts[".cpg"] = b"UTF-8"
         for suffix, beside in parts.items():
             file.with_suffix(suffix).write_bytes(beside)
+    elif content.startswith(TIFF_MARKS):
+        raise UserError("is a raster of labels; make polygons of it (gdal_polygonize.py FILE polygons.gpkg)")
     else:
         file = folder / "polygons.geojson"
         file.write_text(json.dumps(_geojson(content)), encoding="utf-8")
@@ -201,7 +204,8 @@ def is_named(crs: Any) -> bool:
     return isinstance(properties, dict) and NAMED_CRS.fullmatch(str(properties.get("name"))) is not None
 
 
-def _must_keep_to_itself(file: Path) -> None:
+def must_keep_to_itself(file: Path) -> None:
+    """A `UserError` where a GeoPackage is damaged or its SQL reaches beyond it."""
     try:
         with closing(sqlite3.connect(f"{file.as_uri()}?mode=ro", uri=True)) as database:
             schema = [str(sql) for (sql,) in database.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")]

@@ -16,12 +16,13 @@ from bandbridge.catalogue.option_models import TableOptions
 from bandbridge.catalogue.reader_options import parse_options
 from bandbridge.ingest.archives import is_archive, member_names, read_member
 from bandbridge.ingest.divide import divide
+from bandbridge.ingest.names import plain
 from bandbridge.ingest.other_formats import OtherFormats
 from bandbridge.ingest.places import Grid, modality_difference, on_grid, on_ground
 from bandbridge.ingest.rasters import Raster, RasterError, decode, opened
 from bandbridge.ingest.readers import Planned, Rejected, Sample, source_path
 from bandbridge.ingest.readers.cells import date_of, degrees_of, inner_path, labels_of, split_of_cell, text_of
-from bandbridge.ingest.readers.frames import LATITUDE, LONGITUDE, read_columns
+from bandbridge.ingest.readers.frames import LATITUDE, LONGITUDE, read_columns, unpacked_table
 from bandbridge.ingest.readers.images import most_bytes, read_image
 from bandbridge.ingest.side_files import SideFiles, place_of, side_files_of
 from bandbridge.ingest.stacking import stacked_bands
@@ -107,7 +108,8 @@ def read_rows(dataset: Dataset, options: TableOptions, path: Path, archives: Pat
             raise UserError(str(error).replace(str(file), str(path))) from error
     count = len(next(iter(columns.values())))
     folders = {name: _images_path(dataset, archives, name, path) for name in path_columns}
-    classes = {name: name for name in load_nomenclature(dataset.nomenclature).classes} | dict(options.classes)
+    own_names = {name: name for name in load_nomenclature(dataset.nomenclature).classes}
+    classes = {plain(name): meant for name, meant in (own_names | dict(options.classes)).items()}
     lat, lon = (options.lat, options.lon) if options.lat else (LATITUDE, LONGITUDE)
     rows = []
     for number in range(count):
@@ -161,15 +163,14 @@ def _table_path(dataset: Dataset, options: TableOptions, archives: Path) -> Path
 
 @contextmanager
 def _on_disk(path: Path, options: TableOptions) -> Iterator[Path]:
-    """A table's file, which may be a member of the option `archive`."""
-    if path.is_file():
-        yield path
-        return
-    assert options.archive is not None
+    """A table's file, which may be compressed, or a member of the option `archive`."""
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, path.name)
-        file.write_bytes(read_member(Path(options.archive), path.relative_to(options.archive).as_posix()))
-        yield file
+        file = path
+        if not path.is_file():
+            assert options.archive is not None
+            file = Path(folder, path.name)
+            file.write_bytes(read_member(Path(options.archive), path.relative_to(options.archive).as_posix()))
+        yield unpacked_table(file, Path(folder))
 
 
 def _named(

@@ -14,6 +14,7 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 from rasterio import Affine
+from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
 from rasterio.enums import MaskFlags
 from rasterio.io import DatasetReader
@@ -23,7 +24,7 @@ from rasterio.windows import Window
 from bandbridge.base.errors import UserError
 from bandbridge.base.safe_xml import parsed
 from bandbridge.base.untrusted import leads_out
-from bandbridge.ingest.declarations import scales_of
+from bandbridge.ingest.declarations import grid_of_points, scales_of
 from bandbridge.ingest.rasters import MOST_SAMPLE_BYTES
 
 ENDING = ".vrt"
@@ -113,13 +114,13 @@ def read_virtual(path: Path, file: str, content: bytes, names: Sequence[str]) ->
             raise ValueError("it has no bands")
         if any((text.text or "").strip()[:4] != "mask" for text in xml.findall("MaskBand//SourceBand")):
             raise ValueError("a band of data is its mask")
-        numbers = (xml.findtext("GeoTransform") or "").split(",")
-        system = xml.findtext("SRS")
+        height, width = int(xml.get("rasterYSize", "")), int(xml.get("rasterXSize", ""))
+        crs, transform = _place(xml, height, width)
         return Virtual(
-            int(xml.get("rasterYSize", "")),
-            int(xml.get("rasterXSize", "")),
-            CRS.from_user_input(system) if system else None,
-            Affine.from_gdal(*map(float, numbers)) if len(numbers) == 6 else None,
+            height,
+            width,
+            crs,
+            transform,
             tuple(_sources(path, file, band, names) for band in bands),
             tuple((band.findtext("Description") or "").strip() for band in bands),
             tuple(_number(band.findtext("NoDataValue")) for band in bands),
@@ -127,6 +128,24 @@ def read_virtual(path: Path, file: str, content: bytes, names: Sequence[str]) ->
         )
     except ValueError as error:  # rasterio's CRSError is one
         raise not_followed(path, file, error) from error
+
+
+def _place(xml: ElementTree.Element, height: int, width: int) -> tuple[CRS | None, Affine | None]:
+    """Reference system and transform; of ground control points, where it has these alone and a grid follows them."""
+    numbers = (xml.findtext("GeoTransform") or "").split(",")
+    transform = Affine.from_gdal(*map(float, numbers)) if len(numbers) == 6 else None
+    if transform is None and (listed := xml.find("GCPList")) is not None:
+        points = [
+            GroundControlPoint(*(float(point.get(key, "nan")) for key in ("Line", "Pixel", "X", "Y")))
+            for point in listed.findall("GCP")
+        ]
+        system = listed.get("Projection")
+        grid = grid_of_points(points, CRS.from_user_input(system) if system else None, height, width)
+        if grid is None:
+            raise ValueError("no grid of pixels follows its ground control points; gdalwarp brings it to one")
+        return CRS.from_user_input(grid.crs), grid.affine
+    system = xml.findtext("SRS")
+    return CRS.from_user_input(system) if system else None, transform
 
 
 def not_followed(path: Path, file: str, reason: ValueError) -> UserError:
