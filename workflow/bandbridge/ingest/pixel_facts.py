@@ -121,20 +121,25 @@ def displaced(records: Records, splits: Sequence[Split]) -> Iterator[str]:
 
 def copies(modality: str, splits: Sequence[Split], records: Records) -> Iterator[str]:
     """A sentence on each split some of whose samples have exactly the pixels of samples of splits before it."""
-    originals: dict[bytes, str] = {}
+    hashes = np.concatenate([records.hash[split.rows] for split in splits])
+    _, first, group = np.unique(hashes.view(f"V{hashes.shape[1]}")[:, 0], return_index=True, return_inverse=True)
+    ids = [name for split in splits for name in split.ids]
+    split_names = np.repeat([split.name for split in splits], [len(split.ids) for split in splits])
+    begin = 0
     for split in splits:
-        pixels = [records.hash[row].tobytes() for row in split.rows]
-        same = [(name, originals[key]) for name, key in zip(split.ids, pixels, strict=True) if key in originals]
-        if same:
-            examples = ", ".join(f"{name} is {original}" for name, original in same[:MOST_EXAMPLES])
-            more = ", ..." if len(same) > MOST_EXAMPLES else ""
+        end = begin + len(split.ids)
+        originals = first[group[begin:end]]
+        same = np.flatnonzero(originals < begin)
+        if same.size:
+            pairs = zip(same[:MOST_EXAMPLES].tolist(), originals[same[:MOST_EXAMPLES]].tolist(), strict=True)
+            examples = ", ".join(f"{split.ids[at]} is {ids[row]} of {split_names[row]}" for at, row in pairs)
+            more = ", ..." if same.size > MOST_EXAMPLES else ""
             yield (
-                f"{len(same):,} of {len(split.ids):,} samples of {split.name} have the same {modality} pixels as "
+                f"{same.size:,} of {len(split.ids):,} samples of {split.name} have the same {modality} pixels as "
                 f"samples of another split ({examples}{more}), so that scores on {split.name} are too good; leave the "
                 "copies out, or put each image and its copies into one split."
             )
-        for name, key in zip(split.ids, pixels, strict=True):
-            originals.setdefault(key, f"{name} of {split.name}")
+        begin = end
 
 
 # --- no data -------------------------------------------------------------------------------------------------------
