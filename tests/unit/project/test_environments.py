@@ -13,7 +13,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from bandbridge.ops.doctor import machine as doctor_machine
+from bandbridge.ops import doctor
 
 ROOT = Path(__file__).parents[3]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -76,7 +76,7 @@ def test_every_locked_package_has_one_version_and_its_hashes():
 
 
 def test_the_same_versions_of_python_are_named_everywhere():
-    minors = range(doctor_machine.PYTHONS[0][1], doctor_machine.PYTHONS[1][1] + 1)
+    minors = range(doctor.PYTHONS[0][1], doctor.PYTHONS[1][1] + 1)
     versions = [f"3.{minor}" for minor in minors]
     assert PROJECT["requires-python"] == f">={versions[0]},<3.{minors[-1] + 1}"
     assert [text.split(" :: ")[-1] for text in PROJECT["classifiers"]] == versions

@@ -1,6 +1,5 @@
 """docs/configuration.md: every key of the configuration, from its models and the defaults of config.yaml."""
 
-import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ from bandbridge.config.sections.whole import Config
 from bandbridge.ops.schema_files import json_schema, sentence
 
 CONFIG = WORKFLOW.parent / "config.yaml"
-SCHEMA = WORKFLOW / "schemas" / "config.schema.yaml"
 
 TYPES = {
     "object": "mapping",
@@ -69,19 +67,10 @@ class Key:
     reruns: str
 
 
-@dataclass(frozen=True)
-class Comments:
-    """What config.yaml says of its keys: beside one (`of`), or in lines above one (`above`), by dotted path."""
-
-    of: Mapping[str, str]
-    above: Mapping[str, str]
-
-
 def reference() -> str:
     """The page, as Markdown."""
     schema = json_schema(Config)
-    text = CONFIG.read_text(encoding="utf-8")
-    config, comments = yaml.safe_load(text), read_comments(text)
+    config = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
     sections: dict[str, list[Key]] = {}
     for key in sorted(keys(schema), key=lambda key: _position(config, key.path)):
         first = key.path.split(".")[0]
@@ -91,9 +80,8 @@ def reference() -> str:
     parts = [INTRODUCTION.format(removable=", ".join(f"`{'.'.join(path)}`" for path in REMOVABLE))]
     for section, entries in sorted(sections.items(), key=lambda item: item[0] != ""):
         parts.append(f"## {f'`{section}`' if section else 'The run'}\n")
-        about = [schema["properties"].get(section, {}).get("description", ""), comments.above.get(section, "")]
-        meaning = " ".join(_markdown(text) for text in about if text)
-        parts.append(_section(meaning, [row(key, config, comments) for key in entries if key.path != section]))
+        about = _markdown(schema["properties"].get(section, {}).get("description", ""))
+        parts.append(_section(about, [row(key, config) for key in entries if key.path != section]))
     return "\n".join(parts)
 
 
@@ -209,53 +197,13 @@ def _bounds(part: Mapping[str, Any]) -> str:
 # --- config.yaml ------------------------------------------------------------------------------------------------------
 
 
-def read_comments(text: str) -> Comments:
-    """The comments of a YAML file in block style, by the key they belong to.
-
-    A comment beside a key is its own and goes on in comment lines below that begin as far right; lines of comment above
-    a key belong to it. Rules ('# ---') are left out.
-    """
-    of: dict[str, str] = {}
-    above: dict[str, str] = {}
-    stack: list[tuple[int, str]] = []
-    waiting: list[str] = []
-    last, column = "", -1
-    for line in text.splitlines():
-        if comment := re.match(r"(\s*)# ?(.*)", line):
-            if last and comment.start(2) > 8 and abs(len(comment[1]) - column) < 3:
-                of[last] += f" {comment[2]}"
-            elif comment[2].startswith("---"):
-                waiting = []
-            else:
-                waiting.append(comment[2])
-            continue
-        entry = re.match(r"(\s*)([A-Za-z0-9_-]+):(?:\s|$)", line)
-        if not entry:
-            waiting, last = [], ""
-            continue
-        stack = [above for above in stack if above[0] < len(entry[1])] + [(len(entry[1]), entry[2])]
-        path = ".".join(name for _, name in stack)
-        if waiting:
-            above[path] = " ".join(waiting)
-        waiting, last = [], ""
-        # What stands in quotes is no comment.
-        plain = re.sub(r"'[^']*'|\"[^\"]*\"", lambda quoted: "_" * len(quoted[0]), line)
-        if beside := re.search(r"(?:^|\s)#\s(.*)$", plain[entry.end() :]):
-            last, column = path, entry.end() + beside.start() + (beside[0][0] != "#")
-            of[last] = line[entry.end() + beside.start(1) :]
-    return Comments(of, above)
-
-
-def row(key: Key, config: Mapping[str, Any], comments: Comments) -> list[str]:
+def row(key: Key, config: Mapping[str, Any]) -> list[str]:
     """The cells of a key: path, type, default, meaning, what reruns."""
     place, value = look_up(config, key.path)
-    # A comment begins as the description does, and may say why the default is what it is.
-    written = comments.of.get(place, "") or ("" if "." not in key.path else comments.above.get(place, ""))
-    meaning = written or key.schema.get("description", "")
     default = "" if isinstance(value, Mapping) and value else f"`{_value(value)}`"
     if place == "":
         default = f"`{_value(key.schema['default'])}`" if "default" in key.schema else ""
-    return [f"`{key.path}`", key.type, default, _markdown(meaning), key.reruns]
+    return [f"`{key.path}`", key.type, default, _markdown(key.schema.get("description", "")), key.reruns]
 
 
 def look_up(config: Mapping[str, Any], path: str) -> tuple[str, Any]:

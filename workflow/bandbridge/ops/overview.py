@@ -5,24 +5,20 @@ run, the reason of each job.
 """
 
 import atexit
-import json
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from bandbridge.base.paths import Paths
 from bandbridge.catalogue.datasets import Source
 from bandbridge.catalogue.text_towers import missing_tower_files
 from bandbridge.config.compared import seed_files
-from bandbridge.config.lines import all_tasks, tasks
-from bandbridge.config.networks import clips, fine_tunes, locked_tower, patched_files, student_files, students
+from bandbridge.config.lines import tasks
+from bandbridge.config.networks import fine_tunes
 from bandbridge.config.run import Run
 from bandbridge.config.run_notes import run_notes
-from bandbridge.config.scored import evaluated
 from bandbridge.config.seeds import seeds_of
 from bandbridge.ingest.fetch import missing_manual, to_download
 
@@ -47,8 +43,7 @@ def stage_of(rule: str) -> str:
     return next(stage for stage, starts in STAGES.items() if rule.startswith(starts))
 
 
-@dataclass(frozen=True)
-class PlannedJob:
+class PlannedJob(NamedTuple):
     """A job that Snakemake is about to run.
 
     Attributes:
@@ -65,28 +60,28 @@ class Overview(logging.Handler):
     """Collects what Snakemake logs of its plan, in events that are documented for loggers, and prints it in words.
 
     `RUN_INFO` has the number of jobs of each rule, before the first job of any run; in a dry run, `JOB_INFO` has the
-    files of each job.
+    files of each job, after those that make its inputs.
     """
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         super().__init__()
         self._config = config
-        self._counts: dict[str, int] = {}
+        self._counts: Mapping[str, Any] = {}
         self._jobs: list[Mapping[str, Any]] = []
 
     def emit(self, record: logging.LogRecord) -> None:
         event = getattr(getattr(record, "event", None), "name", None)
         if event == "RUN_INFO":
-            self._counts = {rule: int(count) for rule, count in record.__dict__["stats"].items() if rule not in TARGETS}
+            self._counts = record.__dict__["stats"]
         elif event == "JOB_INFO":
             self._jobs.append(record.__dict__)
 
     def text(self) -> str:
         """The plan; empty where Snakemake has planned nothing."""
         try:
-            jobs = planned_jobs(self._jobs)
-            counts = jobs or [PlannedJob(rule) for rule, count in self._counts.items() for _ in range(count)]
-            return plan_text(self._config, counts, knows_what_waits=bool(jobs)) if counts else ""
+            counts = Counter({rule: int(count) for rule, count in self._counts.items() if rule not in TARGETS})
+            jobs = list(planned_jobs(self._jobs)) or [PlannedJob(rule) for rule in counts.elements()]
+            return plan_text(self._config, jobs, is_dry_run=bool(self._jobs)) if jobs else ""
         except Exception:
             return ""
 
@@ -100,80 +95,45 @@ def is_quiet(workflow: Any) -> bool:
     return "ALL" in {kind.name for kind in workflow.output_settings.quiet or ()}
 
 
-def planned_jobs(logged: Sequence[Mapping[str, Any]]) -> list[PlannedJob]:
+def planned_jobs(logged: Iterable[Mapping[str, Any]]) -> Iterator[PlannedJob]:
     """The jobs of a dry run, from what Snakemake logged of each: those behind a choice of alpha wait for it."""
-    makers = {output: job for job in logged for output in job["output"]}
-    waits: dict[int, bool] = {}
-
-    def is_waiting(job: Mapping[str, Any]) -> bool:
-        if job["jobid"] not in waits:
-            sources = [makers[path] for path in job["input"] if path in makers]
-            waits[job["jobid"]] = UNKNOWN in job["input"] or any(
-                source["is_checkpoint"] or is_waiting(source) for source in sources
-            )
-        return waits[job["jobid"]]
-
-    return [
-        PlannedJob(job["rule_name"], _seed(job["rule_name"], job["wildcards"] or {}), is_waiting(job))
-        for job in logged
-        if job["output"]
-    ]
+    waiting_files: set[str] = set()
+    for job in logged:
+        waits = UNKNOWN in job["input"] or not waiting_files.isdisjoint(job["input"])
+        if waits or job["is_checkpoint"]:
+            waiting_files.update(job["output"])
+        if job["output"]:
+            in_name = re.match(r"embed_sweep_seed_(\d+)_", job["rule_name"])
+            seed = (job["wildcards"] or {}).get("seed") or (in_name[1] if in_name else "")
+            yield PlannedJob(job["rule_name"], str(seed), waits)
 
 
-def _seed(rule: str, wildcards: Mapping[str, str]) -> str:
-    in_name = re.match(r"embed_sweep_seed_(\d+)_", rule)
-    return str(wildcards.get("seed") or (in_name[1] if in_name else ""))
-
-
-def plan_text(config: Mapping[str, Any], jobs: Sequence[PlannedJob], knows_what_waits: bool = True) -> str:
+def plan_text(config: Mapping[str, Any], jobs: Sequence[PlannedJob], is_dry_run: bool = True) -> str:
     """A few lines: what will be done stage by stage, and what of it depends on the alpha that is chosen.
 
     Args:
         config: a valid configuration.
-        jobs: those to do.
-        knows_what_waits: whether their `waits` and `seed` are known.
+        jobs: those to do; only in a dry run are their `waits` and `seed` known.
     """
-    seeds = seeds_of(config)
-    is_first = not any(Path(Paths({**config, "seed": seed}).metrics).exists() for seed in seeds)
-    named = f"seeds {_listed(seeds)}" if len(seeds) > 1 else f"seed {seeds[0]}"
-    waiting = [job for job in jobs if job.waits]
+    seeds, texts = seeds_of(config), stages(config)
+    is_first = not any(Path(Run({**config, "seed": seed}).paths.metrics).exists() for seed in seeds)
+    named = f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
     plan = [f"Run '{config['run']}', {named}{' (no results yet)' * is_first}:"]
-    plan += _stage_lines(stages(config), [job for job in jobs if not job.waits])
-    if waiting:
-        plan.append("Then, depending on the alpha that is chosen:")
-        plan += _stage_lines(stages(config) | after_the_choice(config), waiting)
+    plan += _stage_lines(texts, [job for job in jobs if not job.waits])
+    total = f"{_counted(len(jobs), 'job')} in all"
+    if waiting := [job for job in jobs if job.waits]:
+        scored = ", ".join(["the chosen model", *Run(config).students])
+        texts |= {"Patching": "write the patched model", "Evaluation": f"score {scored}"}
+        plan += ["Then, depending on the alpha that is chosen:", *_stage_lines(texts, waiting)]
+        total += f", {len(waiting):,} of which depend on alpha; the choice may add more"
+    elif not is_dry_run:
+        total += "; those of students and chosen models wait for the choice of alpha"
     plan += [f"Note: {note}" for note in run_notes(config)]
-    if len(seeds) > 1 and knows_what_waits:
-        plan.append(_by_seed(jobs))
-    depend = (
-        f", {len(waiting):,} of which depend on alpha; the choice may add more"
-        if waiting
-        else ""
-        if knows_what_waits
-        else "; those of students and chosen models wait for the choice of alpha"
-    )
-    return "\n".join([*plan, f"{_counted(len(jobs), 'job')} in all{depend}."])
-
-
-def _by_seed(jobs: Sequence[PlannedJob]) -> str:
-    """'12 jobs are shared by all seeds; seeds 0 and 1 add 45 jobs each.'"""
-    counts = Counter(job.seed for job in jobs)
-    shared = counts.pop("", 0)
-    groups: dict[int, list[str]] = {}
-    for seed, count in sorted(counts.items(), key=lambda item: int(item[0])):
-        groups.setdefault(count, []).append(seed)
-    added = [
-        f"seed {seeds[0]} adds {_counted(count, 'job')}"
-        if len(seeds) == 1
-        else f"seeds {_listed(seeds)} add {_counted(count, 'job')} each"
-        for count, seeds in groups.items()
-    ]
-    return f"{_counted(shared, 'job')} shared by all seeds; {', '.join(added) or 'no seed adds any'}."
-
-
-def _listed(values: Sequence[Any]) -> str:
-    *first, last = map(str, values)
-    return f"{', '.join(first)} and {last}" if first else last
+    if len(seeds) > 1 and is_dry_run:
+        counts = Counter(job.seed for job in jobs)
+        added = [f"seed {seed} adds {counts[str(seed)]:,}" for seed in seeds if counts[str(seed)]]
+        plan.append(f"{_counted(counts[''], 'job')} shared by all seeds; {', '.join(added) or 'no seed adds any'}.")
+    return "\n".join([*plan, f"{total}."])
 
 
 def _stage_lines(texts: Mapping[str, str], jobs: Sequence[PlannedJob]) -> Iterator[str]:
@@ -187,62 +147,50 @@ def _stage_lines(texts: Mapping[str, str], jobs: Sequence[PlannedJob]) -> Iterat
 
 def stages(config: Mapping[str, Any]) -> dict[str, str]:
     """What each stage of a run does, in words; stages that are switched off are left out."""
-    patching = " and ".join(task["dataset"] for task in tasks(config, "patching"))
+    run, seeds = Run(config), seeds_of(config)
     texts = {
-        "Data": _data(config),
-        "CLIP": ", ".join(_clip(config, name, source) for name, source in clips(config).values()),
-        "Patching": f"{_patched_by(config, patching)}, "
-        f"encode at {_counted(len(config['paint']['alphas']), 'alpha')}, choose alpha",
+        "Data": _data(run),
+        "CLIP": ", ".join(_clip(run, name, source) for name, source in run.clips.values()),
+        "Patching": f"{_patched_by(run)}, encode at {_counted(len(run.alphas), 'alpha')}, choose alpha",
+        "Evaluation": f"score on {', '.join(run.evaluated)}",
+        "Report": f"{Run({**config, 'seed': seeds[0]}).paths.report}, and tables",
     }
-    if aligned := students(config):
-        texts["Alignment"] = _aligned_by(config, aligned)
-    texts["Evaluation"] = f"score on {', '.join(_with_samples(config, name) for name in evaluated(config))}"
+    if run.students:
+        trained = ", ".join(run.trained_students)
+        epochs = _counted(config["align"]["epochs"], "epoch")
+        loaded = dict.fromkeys(run.student_file(student) for student in run.students_by_file)
+        parts = [f"align {trained} for {epochs}"] if trained else []
+        texts["Alignment"] = ", ".join([*parts, *(f"load {path}" for path in loaded)])
     if config.get("apply"):
         texts["Use"] = f"map or embed {', '.join(config['apply'])}"
-    reports = [Paths({**config, "seed": seed}).report for seed in seeds_of(config)]
-    texts["Report"] = f"{reports[0]}, and tables"
-    if len(reports) > 1:
-        texts["Report"] = f"{reports[0]} and those of the other seeds; {seed_files(config)['page']}"
+    if len(seeds) > 1:
+        texts["Report"] += f", of each seed; {seed_files(config)['page']}"
     return texts
 
 
-def _patched_by(config: Mapping[str, Any], patching: str) -> str:
-    if files := patched_files(config):
-        return f"load {' and '.join(files.values())}"
-    if not fine_tunes(config):
+def _patched_by(run: Run) -> str:
+    if run.patched_files:
+        return f"load {' and '.join(run.patched_files.values())}"
+    if not fine_tunes(run.config):
         return "no fine-tuning"
-    return f"fine-tune on {patching} for {_counted(config['finetune']['epochs'], 'epoch')}"
+    patching = " and ".join(task["dataset"] for task in tasks(run.config, "patching"))
+    return f"fine-tune on {patching} for {_counted(run.config['finetune']['epochs'], 'epoch')}"
 
 
-def _aligned_by(config: Mapping[str, Any], aligned: Mapping[str, tuple[str, str]]) -> str:
-    files = student_files(config)
-    trained = [encoder for encoder, (name, _) in aligned.items() if name not in files]
-    parts = [f"align {', '.join(trained)} for {_counted(config['align']['epochs'], 'epoch')}"] if trained else []
-    return ", ".join([*parts, *(f"load {path}" for path in files.values())])
-
-
-def after_the_choice(config: Mapping[str, Any]) -> dict[str, str]:
-    """The rest of the stages that begin before alpha is chosen."""
-    scored = ["the chosen model", *students(config)]
-    return {"Patching": "write the patched model", "Evaluation": f"score {', '.join(scored)}"}
-
-
-def _clip(config: Mapping[str, Any], name: str, source: str) -> str:
+def _clip(run: Run, name: str, source: str) -> str:
     if source != "scratch":
         return f"load {name} (weights: {source})"
-    tower = locked_tower(config)
-    if tower is None:
+    if run.tower is None:
         return f"train {name} from scratch"
-    if missing_tower_files(config["data_root"], tower):
-        return f"download {tower}, train {name} against it"
-    return f"train {name} against {tower}"
+    if missing_tower_files(run.config["data_root"], run.tower):
+        return f"download {run.tower}, train {name} against it"
+    return f"train {name} against {run.tower}"
 
 
-def _data(config: Mapping[str, Any]) -> str:
+def _data(run: Run) -> str:
     """'download demo_land_cover (5 MB), read digits'."""
     names_by_verb: dict[str, list[str]] = {"copy manually first:": [], "download": [], "read": []}
-    run = Run(config)
-    for name in dict.fromkeys([*(task["dataset"] for task in all_tasks(config)), *run.datasets]):
+    for name in run.datasets:
         facts, folder = run.dataset(name), Path(run.archives(name))
         if missing_manual(facts, folder):
             names_by_verb["copy manually first:"].append(name)
@@ -256,16 +204,7 @@ def _data(config: Mapping[str, Any]) -> str:
 def _size(sources: Sequence[Source]) -> str:
     """' (5 MB)'; empty where the publisher of one does not state it."""
     sizes = [file.size for source in sources for file in source.parts or (source,)]
-    stated = [size for size in sizes if size is not None]
-    return f" ({sum(stated) / 1e6:,.0f} MB)" if len(stated) == len(sizes) else ""
-
-
-def _with_samples(config: Mapping[str, Any], dataset: str) -> str:
-    try:
-        facts = json.loads(Path(Paths(config).store(dataset)).read_text(encoding="utf-8"))
-        return f"{dataset} ({sum(facts['attributes']['counts'].values()):,} samples)"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return dataset
+    return "" if None in sizes else f" ({sum(filter(None, sizes)) / 1e6:,.0f} MB)"
 
 
 def _counted(number: int, what: str) -> str:

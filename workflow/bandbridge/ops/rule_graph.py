@@ -9,7 +9,8 @@ that wait for the choice.
 
 import re
 import sys
-from collections.abc import Mapping
+
+import networkx as nx
 
 from bandbridge.ops.overview import ORDER, stage_of
 
@@ -22,11 +23,9 @@ FAMILIES = (
 _NODE = re.compile(r"^\s*(id\d+)\[(.+)\]$")
 _ARROW = re.compile(r"^\s*(id\d+) --> (id\d+)$")
 
-Graph = Mapping[str, frozenset[str]]
 
-
-def read_graph(mermaid: str) -> dict[str, frozenset[str]]:
-    """Rule -> the rules whose output it reads, of what `snakemake --rulegraph mermaid-js` prints; targets left out.
+def read_graph(mermaid: str) -> nx.DiGraph:
+    """The rules that `snakemake --rulegraph mermaid-js` prints, an arrow to each that reads the output; no targets.
 
     Raises:
         ValueError: the text has no rules.
@@ -35,59 +34,37 @@ def read_graph(mermaid: str) -> dict[str, frozenset[str]]:
     names = {match[1]: _family(match[2]) for line in lines if (match := _NODE.match(line))}
     if not names:
         raise ValueError("no rules found; expected the output of snakemake --rulegraph mermaid-js")
-    arrows = {(names[match[1]], names[match[2]]) for line in lines if (match := _ARROW.match(line))}
-    rules = [name for name in dict.fromkeys(names.values()) if name != "all"]
-    return {rule: frozenset(source for source, target in arrows if target == rule and source != rule) for rule in rules}
+    graph = nx.DiGraph((names[match[1]], names[match[2]]) for line in lines if (match := _ARROW.match(line)))
+    graph.add_nodes_from(names.values())
+    graph.remove_nodes_from(["all"])
+    graph.remove_edges_from(list(nx.selfloop_edges(graph)))
+    return graph
 
 
 def _family(rule: str) -> str:
     return next((family for family in FAMILIES if rule.startswith(family)), rule)
 
 
-def waiting(graph: Graph) -> set[str]:
+def waiting(graph: nx.DiGraph) -> set[str]:
     """The rules that the choice of alpha needs and that wait for it as well: arrows to them would close a circle."""
-    without = {rule: sources - {CHOICE} for rule, sources in graph.items()}
-    needed = _before(without, CHOICE) if CHOICE in graph else set()
-    return {rule for rule in needed if CHOICE in graph[rule]}
+    if CHOICE not in graph:
+        return set()
+    behind = set(graph.successors(CHOICE))
+    needed: set[str] = nx.ancestors(nx.restricted_view(graph, [], graph.out_edges(CHOICE)), CHOICE)
+    return behind & needed
 
 
-def without_circles(graph: Graph) -> dict[str, frozenset[str]]:
-    """The graph without the arrows from the choice of alpha to rules that it needs."""
-    back = waiting(graph)
-    return {rule: sources - {CHOICE} if rule in back else sources for rule, sources in graph.items()}
-
-
-def without_redundant(graph: Graph) -> dict[str, frozenset[str]]:
-    """The transitive reduction of a graph without circles: the same paths with the fewest arrows."""
-    return {
-        rule: frozenset(
-            source for source in sources if not any(source in _before(graph, other) for other in sources - {source})
-        )
-        for rule, sources in graph.items()
-    }
-
-
-def _before(graph: Graph, rule: str) -> set[str]:
-    """All rules that a rule needs, directly or not."""
-    reached: set[str] = set()
-    ahead = set(graph[rule])
-    while ahead:
-        source = ahead.pop()
-        reached.add(source)
-        ahead |= graph[source] - reached
-    return reached
-
-
-def as_mermaid(graph: Graph) -> str:
+def as_mermaid(graph: nx.DiGraph) -> str:
     """A flow chart of a rule graph with a frame for each stage, without redundant arrows."""
-    arrows = without_redundant(without_circles(graph))
+    back = waiting(graph)
+    arrows = nx.transitive_reduction(nx.restricted_view(graph, [], [(CHOICE, rule) for rule in back]))
     lines = ["flowchart LR"]
     for stage in ORDER:
         rules = sorted(rule for rule in graph if stage_of(rule) == stage)
         if rules:
             lines += [f"  subgraph {stage}", *(f"    {rule}" for rule in rules), "  end"]
-    lines += [f"  {source} --> {rule}" for rule in sorted(arrows) for source in sorted(arrows[rule])]
-    lines += [f"  {CHOICE} -.-> {rule}" for rule in sorted(waiting(graph))]
+    lines += [f"  {source} --> {rule}" for source, rule in sorted(arrows.edges, key=lambda arrow: arrow[::-1])]
+    lines += [f"  {CHOICE} -.-> {rule}" for rule in sorted(back)]
     return "\n".join(lines) + "\n"
 
 

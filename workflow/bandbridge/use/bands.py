@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 from bandbridge.base.errors import UserError, did_you_mean
-from bandbridge.catalogue.sensors import SENTINEL_1, SENTINEL_2
+from bandbridge.catalogue.sensors import SENTINEL_2
 
 RGB = ("red", "green", "blue")
 # Names of Sentinel-2's bands by colour, STAC's common names among them (eo extension 1.1).
@@ -29,7 +29,6 @@ COMMON_NAMES = {
     "swir2": "B12",
 }
 SENTINEL_2_NAMES = frozenset(band.name for band in SENTINEL_2.bands)
-SENTINEL_1_NAMES = frozenset(band.name for band in SENTINEL_1.bands)
 # B4, B04, b8a, Band 4, band_08: the whole name, or a word of a longer one.
 _NUMBER = r"(?:BAND|B)[ _-]?0*(\d{1,2})(A?)"
 _WHOLE_NUMBER = re.compile(_NUMBER)

@@ -14,7 +14,9 @@ class Scratch(Section):
     dataset: str = key("single-label images; their captions are the templates filled with the class names")
     prompts: str = key("the caption templates: a file of workflow/prompts/ or a key of `prompts` below")
     text: str | None = key(
-        "a file of workflow/text_towers/: that text encoder, locked | null: the text encoder learns too", default=None
+        "a file of workflow/text_towers/: that text encoder, locked | null: the text encoder learns too (name: "
+        "demo-vit)",
+        default=None,
     )
     epochs: Epochs = key("passes over the train split")
     batch_size: Annotated[int, Field(ge=2, le=1_000_000)] = key(
@@ -29,7 +31,10 @@ class Scratch(Section):
         "random shift, as a share of the image's width"
     )
     zoom: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = key("random zoom, 0.1 for 90 to 110 %")
-    recolour: Share = key("probability of two random colours in place of black and white")
+    recolour: Share = key(
+        "probability of two random colours in place of black and white; without it, all images that are not digits "
+        "have nearly the same embedding, and patching costs more of the digits"
+    )
 
 
 class Clip(Section):

@@ -12,7 +12,8 @@ class Tasks(Section):
     """What is patched, and what must stay."""
 
     patching: OneTaskOrMore = key(
-        "the task CLIP is patched on: the fine-tuning's data and head, and the curve's vertical axis",
+        "the task CLIP is patched on: the fine-tuning's data and frozen zero-shot head, and the curve's vertical axis; "
+        "either role may have a list of tasks (see paint.several, and docs/method.md)",
         reruns="the fine-tuning and all that follows",
     )
     supported: OneTaskOrMore | None = key(

@@ -46,7 +46,7 @@ class Config(Section):
     )
     seeds: list[Annotated[int, Field(ge=0, le=4_294_967_295)]] = key(
         "several seeds in place of the one, such as [0, 1, 2]: what depends on the seed runs for each, in "
-        "results/<run>/seed-<n>/, and the run ends in mean and deviation; []: `seed` alone",
+        "results/<run>/seed-<n>/, and the run ends in mean and deviation; []: `seed` alone (docs/reproduce-paper.md)",
         reruns="a seed that is added: what draws, with that seed alone",
         default=[],
     )
@@ -63,7 +63,12 @@ class Config(Section):
     container: UserPath | None = key(
         "an image for `snakemake --sdm apptainer` (docs/hpc.md)", reruns="nothing but the report"
     )
-    clip: Clip = key("the CLIP to start from", reruns="the CLIP and all that follows")
+    clip: Clip = key(
+        "the CLIP to start from. `scratch` trains a small image encoder on scikit-learn's digits against a sentence "
+        "encoder that stays as it is, because a first run must not need a model hub. It stands in for OpenAI's "
+        "weights, and nothing else differs: with a network, {name: ViT-B-32, pretrained: openai} works as it is",
+        reruns="the CLIP and all that follows",
+    )
     tasks: Tasks = key("what is patched, and what must stay", reruns="the fine-tuning and all that follows")
     datasets: dict[str, dict[str, Any]] = key(
         "options of the data sets, which override the `options` of workflow/datasets/<name>.yaml",

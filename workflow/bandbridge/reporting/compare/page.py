@@ -251,31 +251,17 @@ def write_page(comparison: Comparison, path: Path) -> None:
 def bars(table: Table, runs: int) -> list[list[Bar | None]]:
     """Per row of a table of scores, its changes on one common axis; ranks have none."""
     changes = [[None if "rank" in line.texts[2] else cell for cell in line.cells[runs:]] for line in table.lines]
-    ends = [
-        end
-        for cells in changes
-        for cell in cells
-        if cell is not None
-        for end in (cell.value, cell.low, cell.high)
-        if end is not None
-    ]
-    low, high = min([0.0, *ends]), max([0.0, *ends])
-    width = (high - low) or 1.0
+    drawn = [cell for cells in changes for cell in cells if cell is not None]
+    ends = [0.0, *(end for cell in drawn for end in (cell.value, cell.low, cell.high) if end is not None)]
+    least, width = min(ends), (max(ends) - min(ends)) or 1.0
 
     def at(value: float) -> float:
-        return round(4 + 92 * (value - low) / width, 2)
+        return round(4 + 92 * (value - least) / width, 2)
 
-    return [
-        [
-            None
-            if cell is None or cell.value is None
-            else Bar(
-                at(0.0),
-                at(cell.value),
-                None if cell.low is None else at(cell.low),
-                None if cell.high is None else at(cell.high),
-            )
-            for cell in cells
-        ]
-        for cells in changes
-    ]
+    def bar(cell: Cell | None) -> Bar | None:
+        if cell is None or cell.value is None:
+            return None
+        low, high = (None if end is None else at(end) for end in (cell.low, cell.high))
+        return Bar(at(0.0), at(cell.value), low, high)
+
+    return [list(map(bar, cells)) for cells in changes]

@@ -132,7 +132,8 @@ def compare_runs(folders: Sequence[Path]) -> Comparison:
             'snakemake compare --config "compare=[demo, seed-1]".'
         )
     runs = _read_runs(folders)
-    several = any(len({line_of(name) for name in _on_line(run)}) > 1 for run in runs)
+    on_lines = [set(filter(is_on_a_line, run.metrics["encoder"])) for run in runs]
+    several = any(len(set(map(line_of, encoders))) > 1 for encoders in on_lines)
     scores = [dict(_scores(run, several)) for run in runs]
     changes = [
         dict(_changes(runs[0], run, scores[0], theirs)) for run, theirs in zip(runs[1:], scores[1:], strict=True)
@@ -172,10 +173,6 @@ def _curves(folder: Path, config: Mapping[str, Any] | None) -> list[Curve]:
         table, choice = (Path(paths.paint(line.name, line.tag, file)) for file in ("curve.csv", "selected.json"))
         curves += [read_curve(table, choice, line.name, line.datasets)] if choice.exists() else []
     return curves
-
-
-def _on_line(run: Run) -> list[str]:
-    return list(run.metrics.loc[run.metrics["alpha"].notna(), "encoder"].unique())
 
 
 def _scores(run: Run, several: bool) -> Iterator[tuple[Key, Score]]:

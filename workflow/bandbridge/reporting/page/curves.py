@@ -11,10 +11,12 @@ from bandbridge.base.alphas import alpha_name
 from bandbridge.base.checksums import open_verified
 from bandbridge.base.paths import EncoderName
 from bandbridge.catalogue.titles import short_title
-from bandbridge.config.lines import lines, model_at, nomenclature_of, tasks
+from bandbridge.config.lines import lines, model_at, tasks
 from bandbridge.reporting.figures import run as plots
 from bandbridge.reporting.figures.drawing import Album, Plot
+from bandbridge.reporting.figures.parts import records
 from bandbridge.reporting.figures.run import Intervals
+from bandbridge.reporting.page.summary import of_task
 from bandbridge.reporting.tables.curves import Curve
 from bandbridge.reporting.tables.model import main_metric, percent
 
@@ -62,15 +64,9 @@ def _intervals(curve: Curve, config: Mapping[str, Any], metrics: pd.DataFrame) -
         if len(role_tasks) != 1:
             continue
         (task,) = role_tasks
-        rows = metrics[
-            (metrics["task"] == "zero-shot")
-            & (metrics["dataset"] == task["dataset"])
-            & (metrics["prompts"] == task["prompts"])
-            & (metrics["nomenclature"] == nomenclature_of(task))
-            & (metrics["class"] == "")
-        ]
+        rows = metrics[(metrics["task"] == "zero-shot") & (metrics["class"] == "") & of_task(metrics, task)]
         rows = rows[(rows["metric"] == main_metric(task["dataset"], rows["metric"])) & rows["ci_low"].notna()]
-        ends = {(row.encoder, row.split): (row.ci_low, row.ci_high) for row in rows.itertuples()}
+        ends = {(row.encoder, row.split): (row.ci_low, row.ci_high) for row in records(rows)}
         for alpha in curve.points["alpha"]:
             encoder = model_at(line, alpha) if line else str(EncoderName(curve.clip, alpha))
             for split in ("val", "test"):
@@ -142,9 +138,5 @@ def training_plot(training: Mapping[str, Any], album: Album) -> Plot:
     tag = ["+".join(training["datasets"])] if training.get("datasets") else []
     name = "-".join(["training", training["kind"], ".".join([training["name"], *tag])])
     chart, data = plots.training_curves(history), pd.DataFrame(history)
-    return album.plot(chart, name, caption, f"{training_name(training)}. {caption}", data, _epochs(data))
-
-
-def _epochs(data: pd.DataFrame) -> pd.DataFrame:
-    """The last values of each epoch, its validation among them."""
-    return data.groupby("epoch", as_index=False).last()
+    last = data.groupby("epoch", as_index=False).last()  # values of each epoch, its validation among them
+    return album.plot(chart, name, caption, f"{training_name(training)}. {caption}", data, last)

@@ -73,26 +73,27 @@ class Scores:
 def task_scores(metrics: pd.DataFrame, task: Mapping[str, Any]) -> Scores | None:
     """The scores of a task; None if the run has none."""
     rows = headline(metrics, "zero-shot")
-    rows = rows[_of_task(rows, task)]
+    rows = rows[of_task(rows, task)]
     if rows.empty:
         return None
     metric, split = rows["metric"].iloc[0], rows["split"].iloc[0]
-    of_task = metrics[(metrics["task"] == "zero-shot") & (metrics["split"] == split) & (metrics["class"] == "")]
-    of_task = of_task[_of_task(of_task, task)].drop_duplicates(["encoder", "metric"]).set_index(["encoder", "metric"])
+    of_split = metrics[(metrics["task"] == "zero-shot") & (metrics["split"] == split) & (metrics["class"] == "")]
+    scored = of_split[of_task(of_split, task)].drop_duplicates(["encoder", "metric"]).set_index(["encoder", "metric"])
     gains = {}
     for kind in (OVER_ZERO_SHOT, OVER_PATCHED):
         name = f"{metric}_{kind}"
-        for encoder in of_task.index[of_task.index.get_level_values("metric") == name].get_level_values("encoder"):
-            row = of_task.loc[(encoder, name)]
+        for encoder in scored.index[scored.index.get_level_values("metric") == name].get_level_values("encoder"):
+            row = scored.loc[(encoder, name)]
             ends = (_defined(row["ci_low"]), _defined(row["ci_high"]))
-            p = _defined(of_task["value"].get((encoder, f"{name}_p")))
+            p = _defined(scored["value"].get((encoder, f"{name}_p")))
             gains[kind, str(encoder)] = Gain(row["value"], *ends, p)
     once = rows.drop_duplicates("encoder")
     values = dict(zip(map(str, once["encoder"]), once["value"], strict=True))
     return Scores(short_title(task["dataset"]), metric_name(metric), values, gains)
 
 
-def _of_task(rows: pd.DataFrame, task: Mapping[str, Any]) -> "pd.Series[bool]":
+def of_task(rows: pd.DataFrame, task: Mapping[str, Any]) -> "pd.Series[bool]":
+    """Which rows are of a task's data set, nomenclature and prompts."""
     same: pd.Series[bool] = (rows["dataset"] == task["dataset"]) & (rows["prompts"] == task["prompts"])
     return same & (rows["nomenclature"] == nomenclature_of(task))
 

@@ -179,8 +179,11 @@ def sorted_by_k(keys: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
     return sorted(keys, key=lambda key: (first[key[:-1]], int(key[-1].partition("@")[2] or 0)))
 
 
-def score_cells(scores: Scores, encoders: Sequence[str]) -> list[Cell]:
-    """One cell per encoder: its score, its interval, its gain over zero-shot CLIP of the same line."""
+def score_cells(scores: Scores, encoders: Sequence[str], only_tested: bool = False) -> list[Cell]:
+    """One cell per encoder: its score, its interval, its tested gain, or its gain over zero-shot CLIP of the same line.
+
+    With `only_tested`, a gain that was not tested is left out.
+    """
     by_encoder = {str(row["encoder"]): row for row in scores.rows.to_dict("records")}
     bases = {row["clip"]: row["value"] for encoder, row in by_encoder.items() if encoder == zero_shot(row["clip"])}
     # With a single CLIP, encoders without a line are compared with it as well.
@@ -193,7 +196,7 @@ def score_cells(scores: Scores, encoders: Sequence[str]) -> list[Cell]:
         row = by_encoder[encoder]
         gain, p = scores.tested.get(encoder, (None, None))
         base = bases.get(row["clip"], only_base)
-        if gain is None and base is not None and encoder != zero_shot(row["clip"]):
+        if gain is None and base is not None and not only_tested and encoder != zero_shot(row["clip"]):
             gain = row["value"] - base
         cells.append(replace(score_cell(row), gain=scaled(gain), p=p))
     return cells

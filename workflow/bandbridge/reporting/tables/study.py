@@ -1,7 +1,5 @@
 """Tables of comparisons within a run: prompt sets, and students that differ in their recipe."""
 
-import math
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -18,8 +16,8 @@ from bandbridge.reporting.tables.model import (
     score_cell,
     with_best,
 )
-from bandbridge.reporting.tables.scores import Scores, probe_scores, tested_gains, zero_shot_scores
-from bandbridge.reporting.tables.view import View, distinct, headline, sample_counts
+from bandbridge.reporting.tables.scores import Scores, probe_scores, score_cells, tested_gains, zero_shot_scores
+from bandbridge.reporting.tables.view import View, distinct, grouped, headline, sample_counts
 
 Facts = Mapping[str, Mapping[str, str]]
 OVER_PATCHED = (
@@ -30,24 +28,19 @@ OVER_PATCHED = (
 def prompts_table(view: View) -> Table:
     """Sensitivity to the prompt set: one row per model and data set that is scored with more than one."""
     rows = headline(view.task("zero-shot"), "zero-shot")
-    names = view.of(rows)
     columns = tuple(
         Column("Over prompt sets", label, key, decimals=view.decimals)
         for label, key in (("mean", "mean"), ("SD", "sd"), ("best", "best"), ("worst", "worst"))
     )
-    scores: dict[tuple[str, str, str], dict[str, dict[str, float]]] = {}
-    for row in rows.to_dict("records"):
-        of_task = scores.setdefault((row["dataset"], row["nomenclature"], row["metric"]), {})
-        of_task.setdefault(row["encoder"], {})[row["prompts"]] = row["value"]
     lines = []
-    for (dataset, nomenclature, metric), by_encoder in scores.items():
-        for encoder, name in names.items():
-            scored = by_encoder.get(encoder, {})
-            values = {prompts: value for prompts, value in scored.items() if not math.isnan(value)}
+    for (dataset, nomenclature, metric), scored in grouped(rows, "dataset", "nomenclature", "metric").items():
+        by_prompts = scored.pivot(index="prompts", columns="encoder", values="value")
+        for encoder, name in view.of(scored).items():
+            values = by_prompts[encoder].dropna()
             if len(values) < 2:
                 continue
-            best, worst = max(values, key=values.__getitem__), min(values, key=values.__getitem__)
-            numbers = (statistics.mean(values.values()), statistics.stdev(values.values()), values[best], values[worst])
+            best, worst = str(values.idxmax()), str(values.idxmin())
+            numbers = (values.mean(), values.std(), values[best], values[worst])
             what = f"{metric_name(metric)}, {nomenclature}"
             texts = (name, view.titles[dataset], what, str(len(values)), best, worst)
             lines.append(Line(texts, tuple(Cell(scaled(value)) for value in numbers)))
@@ -97,21 +90,13 @@ def ablations_table(view: View, facts: Facts) -> Table:
 
 def _over_patched(view: View, part: Scores, encoders: Sequence[str]) -> list[Cell]:
     """Scores with the gain over the patched CLIP, if it was tested."""
-    by_encoder = {str(row["encoder"]): row for row in part.rows.to_dict("records")}
     tested = {}
     if part.task == "zero-shot":
         every = view.task("zero-shot")
-        prompts = next(iter(by_encoder.values()))["prompts"]
         same = (every["dataset"] == part.dataset) & (every["nomenclature"] == part.nomenclature)
-        tested = tested_gains(every[same & (every["prompts"] == prompts)], f"{part.metric}_gain_over_patched")
-    cells = []
-    for encoder in encoders:
-        if encoder not in by_encoder:
-            cells.append(Cell())
-            continue
-        gain, p = tested.get(encoder, (None, None))
-        cells.append(replace(score_cell(by_encoder[encoder]), gain=scaled(gain), p=p))
-    return cells
+        same &= every["prompts"] == part.rows["prompts"].iloc[0]
+        tested = tested_gains(every[same], f"{part.metric}_gain_over_patched")
+    return score_cells(replace(part, tested=tested), encoders, only_tested=True)
 
 
 def _recalls(view: View, encoders: Sequence[str]) -> list[tuple[Column, list[Cell]]]:

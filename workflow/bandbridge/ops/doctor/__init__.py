@@ -1,1 +1,0 @@
-"""Checks of the machine, the network and the disk before a run."""

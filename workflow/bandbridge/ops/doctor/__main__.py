@@ -1,3 +1,0 @@
-from bandbridge.ops.doctor.main import main
-
-raise SystemExit(main())
