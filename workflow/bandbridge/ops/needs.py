@@ -57,9 +57,9 @@ class Need:
     @property
     def address(self) -> str | None:
         """Where it is fetched from first; for a package, its page in the index that pip asks."""
-        return (
-            f"{_index()}/{self.source.pip.split('==')[0]}/" if self.source.pip else next(iter(self.source.urls), None)
-        )
+        if not self.source.pip:
+            return next(iter(self.source.urls), None)
+        return f"{_index()}/{self.source.pip.split('==')[0]}/" if _index() else None
 
     def size(self, answers: Mapping[str, Answer]) -> int | None:
         """In bytes, as the data set's file or its server states it."""
@@ -107,12 +107,18 @@ def missing_files(run: Run) -> tuple[list[Need], dict[str, list[str]]]:
     return needs, manual
 
 
+# By its environment, its configuration or its default; there is no public way to ask for all three.
+INDEX = """
+from pip._internal.commands import create_command
+print(create_command("download").parser.get_default_values().index_url)
+"""
+
+
 @cache
-def _index() -> str:
-    """The package index that pip asks."""
-    command = [sys.executable, "-m", "pip", "config", "get", "global.index-url"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
-    return (os.environ.get("PIP_INDEX_URL") or done.stdout.strip() or "https://pypi.org/simple").rstrip("/")
+def _index() -> str | None:
+    """The package index that pip asks; None without pip."""
+    done = subprocess.run([sys.executable, "-c", INDEX], capture_output=True, text=True, timeout=SECONDS, check=False)
+    return done.stdout.strip().rstrip("/") or None
 
 
 def needs_hub(run: Run) -> bool:
