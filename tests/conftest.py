@@ -1,11 +1,13 @@
 """What all tests share: processes use the same package and do not fight over the cores; a server of files."""
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 import bandbridge
 
@@ -13,8 +15,14 @@ if TYPE_CHECKING:
     from http_server import FileServer
 
 os.environ["PYTHONPATH"] = str(Path(bandbridge.__file__).parents[1])
-# Threads that wait for each other spin; two test processes with two each take several times as long.
+# Threads that wait for each other spin; two test processes with two each take several times as long. Where a test asks
+# for two, they sleep as they wait.
 os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["OMP_WAIT_POLICY"] = "passive"
+
+# How long an example takes says how busy the machine is, and nothing of the code.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 # Clones in which the workflow is planned or run, the report's page with all its figures, the built wheel.
 SLOW_FIXTURES = {"clone", "finished_run", "html", "wheel"}
@@ -47,6 +55,12 @@ def _cache_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
         yield
 
 
+def pytest_runtest_setup() -> None:
+    """A script that a test calls sets how many threads PyTorch has, and so did for all tests that followed."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+
+
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator["FileServer"]:
     """A server on this machine to fetch files from, whose failed requests are repeated at once."""
@@ -60,6 +74,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator["FileServer"]:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark every test as slow that needs what takes seconds to make."""
+    # Whole runs come first: one of two processes makes them all, and short tests are left for whoever is done first.
+    items.sort(key=lambda item: item.path.parent.name != "workflow")
     unit = Path(__file__).parent / "unit"
     files = {unit / room / f"test_{name}.py" for room, names in SLOW_FILES.items() for name in names.split()}
     missing = [str(path) for path in files if not path.is_file()]

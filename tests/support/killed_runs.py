@@ -1,9 +1,9 @@
 """Trains in separate processes, which may kill themselves, and writes weights and histories.
 
-    python killed_runs.py FOLDER '{"stage": "regression", "world": 2, "kills": [4, 7], "accumulate": 1}'
+    python killed_runs.py <<< '{"folder": "run", "stage": "regression", "world": 2, "kills": [4, 7], "accumulate": 1}'
 
-Further folders with their options may follow. Each life but the last kills a process in the midst of the step that
-`kills` says, counted from where the life began.
+Each line of standard input is a training; a line of standard output with its folder alone says that it is done. Each
+life but the last kills a process in the midst of the step that `kills` says, counted from where the life began.
 Processes are forked, because each import of torch takes longer than such a training.
 """
 
@@ -141,7 +141,9 @@ if __name__ == "__main__":
     # Before the processes fork: with torch._dynamo, which optimizers load, it takes longer than they train.
     import open_clip  # noqa: F401
 
-    for where, settings in zip(map(Path, sys.argv[1::2]), map(json.loads, sys.argv[2::2]), strict=True):
-        lives(where, settings, "whole", [])
-        if settings["kills"]:
-            lives(where, settings, "killed", settings["kills"])
+    for line in sys.stdin:
+        training = json.loads(line)
+        lives(Path(training["folder"]), training, "whole", [])
+        if training["kills"]:
+            lives(Path(training["folder"]), training, "killed", training["kills"])
+        print(training["folder"], flush=True)

@@ -61,10 +61,19 @@ def _become(arguments: list[str], folder: str, environment: Mapping[str, str], o
 
 
 def _serve() -> None:
-    import pydantic  # noqa: F401 (the workflow's own imports that take longest)
-    import snakemake.cli  # noqa: F401
+    # What Snakemake imports as it starts and as it reads a workflow, and the workflow's own imports that take longest.
+    import docutils.parsers.rst.directives.images  # noqa: F401
+    import jinja2  # noqa: F401
+    import nbformat  # noqa: F401
+    import PIL.Image  # noqa: F401
+    import pydantic  # noqa: F401
+    import pygments.formatters  # noqa: F401
+    import smart_open  # noqa: F401
+    import snakemake.cli
     import yaml  # noqa: F401
+    import yte  # noqa: F401
 
+    snakemake.cli.get_argument_parser()  # loads the plugins for reports
     gc.freeze()  # a collection in a fork would copy all of it
     for line in sys.stdin:
         child = os.fork()

@@ -369,7 +369,7 @@ def write_plain_store(path, modalities, nomenclatures, pixels, labels, **attribu
         "quarantined": 0,
         "digest": "cd" * 32,
     }
-    group.attrs.update(facts | attributes)
+    group.update_attributes(facts | attributes)
 
 
 def write_quarantine(path, rows):

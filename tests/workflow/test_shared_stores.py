@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from clones import Clone, make_clone
+from warm_jobs import warm_jobs
 
 STORES = ("data/zarr/digits.zarr/zarr.json", "data/zarr/scene_crop.zarr/zarr.json")
 
@@ -15,13 +16,14 @@ STORES = ("data/zarr/digits.zarr/zarr.json", "data/zarr/scene_crop.zarr/zarr.jso
 def start(clone: Clone, *arguments: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "snakemake", "--cores", "1", *arguments]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "start_new_session": True}
-    return subprocess.Popen(command, cwd=clone.root, env=clone.environment, **pipes)
+    environment = warm_jobs.added_to(clone.environment) if clone.warm else clone.environment
+    return subprocess.Popen(command, cwd=clone.root, env=environment, **pipes)
 
 
 def sharing(clone: Clone, folder: Path, run: str = "second") -> Clone:
     """Another clone, whose run has the data of the first."""
     folder.mkdir()
-    other = make_clone(folder)
+    other = make_clone(folder, clone.warm)
     other.configure({"run": run, "data_root": str(clone.root / "data")})
     return other
 
@@ -52,6 +54,7 @@ def test_two_runs_of_one_clone_that_start_at_once_convert_once(clone: Clone):
 
 
 def test_a_waiting_run_continues_with_what_a_killed_one_left(clone: Clone, tmp_path: Path):
+    clone = Clone(clone.root)  # its jobs are processes of their own, which end with it
     clone.configure({"data_root": str(clone.root / "data")})
     other = sharing(clone, tmp_path / "other")
     targets = [str(clone.root / store) for store in STORES]
@@ -59,11 +62,15 @@ def test_a_waiting_run_continues_with_what_a_killed_one_left(clone: Clone, tmp_p
     while not (clone.root / "logs/small/convert").exists():
         assert killed.poll() is None
         time.sleep(0.02)
+    os.killpg(killed.pid, signal.SIGSTOP)
     waiting = start(other, *targets)
-    time.sleep(2)
+    words = ""
+    while "Waiting for run" not in words:
+        words += waiting.stdout.readline()
+        assert waiting.poll() is None, words
     os.killpg(killed.pid, signal.SIGKILL)
     killed.communicate()
-    words = waiting.communicate()[0]
+    words += waiting.communicate()[0]
     assert waiting.returncode == 0, words
     assert words.count("(Rule: preprocess)") == 2
 

@@ -144,7 +144,7 @@ def test_an_npz_file_that_was_cut_off_is_an_error(tmp_path, kept):
 # --- safetensors ---------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(metadata=st.dictionaries(st.text(max_size=9), st.text(max_size=9), max_size=4), size=st.integers(0, 9))
 def test_weights_with_any_metadata_are_read_back(tmp_path_factory, metadata, size):
     path = tmp_path_factory.mktemp("weights") / "a.safetensors"

@@ -39,7 +39,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def wait_for_lines(stream: io.StringIO, count: int) -> list[str]:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 300
     while len(stream.getvalue().splitlines()) < count and time.monotonic() < deadline:
         time.sleep(0.01)
     return stream.getvalue().splitlines()

@@ -150,7 +150,9 @@ ONE_AT_A_TIME = """
 import sys, time
 from pathlib import Path
 from types import SimpleNamespace
-from bandbridge.base import script as job
+from bandbridge.base import runlock, script as job
+
+runlock.SECONDS_BEFORE_WORD = 0
 
 class Named(list):
     items = lambda self: {"result": Path(sys.argv[1], "result")}.items()
@@ -159,7 +161,8 @@ def main(result: Path) -> None:
     with result.open("a") as file:
         file.write("begins ")
         file.flush()
-        time.sleep(float(sys.argv[2]))
+        while not Path(sys.argv[1], "may end").exists():
+            time.sleep(0.01)
         file.write("ends ")
 
 config = {"run": "demo", "data_root": "data", "store_root": None}
@@ -175,18 +178,21 @@ def test_a_job_that_outlives_its_snakemake_is_waited_for_and_never_done_a_third_
     (tmp_path / "script.py").write_text(ONE_AT_A_TIME)
     environment = {"PYTHONPATH": str(Path(job.__file__).parents[2])}
 
-    def start(seconds: float) -> subprocess.Popen:
+    def start() -> subprocess.Popen:
         (tmp_path / "job.log").unlink(missing_ok=True)  # as Snakemake does before a job
-        command = [sys.executable, "script.py", str(tmp_path), str(seconds)]
+        command = [sys.executable, "script.py", str(tmp_path)]
         process = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
         while not (tmp_path / "job.log").exists():
             time.sleep(0.01)
         return process
 
-    first = start(2)
+    first = start()
     while not (tmp_path / "result").exists():
         time.sleep(0.01)
-    second, third = start(0), start(0)
+    second, third = start(), start()
+    for waiting in (second, third):
+        assert any("Waiting for" in line for line in waiting.stderr)
+    (tmp_path / "may end").touch()
     assert first.wait() == third.wait() == 0
     assert "this process is obsolete" in second.communicate()[1]
     assert (tmp_path / "result").read_text().split() == ["begins", "ends"] * 2

@@ -39,14 +39,14 @@ def test_a_mistake_is_refused_or_a_run_can_follow_it(kind: str):
         judge(mutant(random, kind))
 
 
-@settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(MUTANTS)
 def test_no_mistake_ends_in_a_traceback(changed: Mutant):
     judge(changed)
 
 
 @pytest.mark.slow
-@settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=300, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(MUTANTS)
 def test_of_many_mistakes_none_ends_in_a_traceback(changed: Mutant):
     judge(changed)

@@ -58,7 +58,7 @@ def reference(tmp_path_factory):
     return path
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(jobs=st.integers(1, 9), order=st.permutations(range(sum(COUNTS.values()))))
 def test_any_number_of_jobs_and_any_order_give_the_same_bytes(tmp_path_factory, reference, jobs, order):
     path = tmp_path_factory.mktemp("store") / "demo_scene.zarr"
@@ -68,7 +68,7 @@ def test_any_number_of_jobs_and_any_order_give_the_same_bytes(tmp_path_factory, 
 
 
 @pytest.mark.slow
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(faulty=st.sets(st.integers(0, sum(COUNTS.values()) - 1), max_size=9), jobs=st.integers(1, 4))
 def test_a_store_with_gaps_is_the_store_of_what_remains(tmp_path_factory, faulty, jobs):
     samples = some_samples()
@@ -348,7 +348,7 @@ def test_a_conversion_killed_with_9_goes_on(tmp_path, uninterrupted):
 # --- shard files ---------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.one_of(st.none(), st.binary(min_size=1, max_size=40)), min_size=1, max_size=12))
 def test_the_index_of_a_shard_leads_to_its_chunks(tmp_path_factory, chunks):
     path = tmp_path_factory.mktemp("shard") / "c.0"

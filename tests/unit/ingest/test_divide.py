@@ -15,7 +15,7 @@ SHARES = {"val": 0.2, "test": 0.2}
 NAMES = st.lists(st.text("abcdefgh0123456789/_", min_size=1, max_size=8), unique=True, min_size=60, max_size=120)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(names=NAMES, seed=st.integers(0, 3), added=st.text(min_size=1, max_size=6))
 def test_growth_and_another_order_move_nothing(names, seed, added):
     before = splits_of(names, SHARES, seed)
@@ -65,7 +65,7 @@ def test_a_class_that_a_split_has_none_of_is_named(capsys):
     assert "of 1 classes: rare; another seed may help" in capsys.readouterr().err
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(lat=st.floats(-89, 89), lon=st.floats(-180, 180), side=st.sampled_from([500.0, 20_000.0]))
 def test_squares_have_the_side_that_is_asked_for(lat, lon, side):
     rng = np.random.default_rng(0)

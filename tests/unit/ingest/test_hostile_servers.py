@@ -72,7 +72,7 @@ def test_a_server_that_states_no_size_is_cut_off_too(
 def test_a_server_that_drips_is_left_after_a_while(
     server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: bytes
 ):
-    monkeypatch.setattr("bandbridge.ingest.connections.PATIENCE", 0.3)
+    monkeypatch.setattr("bandbridge.ingest.connections.PATIENCE", 1)
     good = server.serve("good", CONTENT)
     with answering(dripping(start)) as url:
         assert fetch(source(url, good), tmp_path).read_bytes() == CONTENT
@@ -86,8 +86,8 @@ def test_a_server_that_drips_is_left_after_a_while(
 def test_a_slow_server_that_brings_enough_has_more_time(
     server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("bandbridge.ingest.connections.PATIENCE", 0.2)
-    slow = server.serve("slow", bytes(500_000), Answer(pause=0.1))
+    monkeypatch.setattr("bandbridge.ingest.connections.PATIENCE", 1)
+    slow = server.serve("slow", bytes(500_000), Answer(pause=0.15))
     path = fetch(source(slow, sha256=hashlib.sha256(bytes(500_000)).hexdigest()), tmp_path)
     assert path.stat().st_size == 500_000
 

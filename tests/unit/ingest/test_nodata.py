@@ -329,7 +329,7 @@ def test_of_a_picture_with_a_value_for_no_data_only_pixels_that_have_it_in_all_c
 # --- resampling ----------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     seed=st.integers(0, 1000),
     dtype=st.sampled_from(["uint16", "int16", "float32"]),

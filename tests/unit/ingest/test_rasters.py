@@ -48,7 +48,7 @@ def test_published_samples_are_read_without_gdal_but_for_the_first_of_an_outline
     assert [decode(path.read_bytes()).centre for path in paths] == centres
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     shape=st.tuples(st.integers(1, 4), st.integers(1, 40), st.integers(1, 40)),
     dtype=st.sampled_from(["uint8", "uint16", "int16", "float32", "float64", "uint32"]),
@@ -89,7 +89,7 @@ def test_a_truncated_file_is_an_error(compress, share):
         decode(content[: int(len(content) * share)])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary(max_size=300))
 def test_rubbish_behind_a_tiff_header_is_an_error_and_nothing_worse(rubbish):
     with pytest.raises(RasterError):

@@ -174,7 +174,7 @@ def test_a_zip_and_a_folder_give_the_same_samples(samples, tmp_path):
         lambda width: st.lists(st.text("tve.", min_size=width, max_size=width), min_size=1, max_size=4)
     ),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_no_pixel_is_shared_between_splits(shape, size, stride, kind, block, rows):
     options = SceneOptions(polygons="x", class_field="y", size=size, stride=stride, block=block, blocks=list(rows))
     owner = np.full(shape, "", dtype="<U5")

@@ -9,7 +9,7 @@ from bandbridge.metrics import calibration
 from bandbridge.metrics.calibration import expected_calibration_error, multi_label_ece, single_label_ece
 
 seeds = st.integers(0, 2**32 - 1)
-quick = settings(max_examples=60, deadline=None)
+quick = settings(max_examples=60)
 
 
 def plain_loop(confidence, right, bins):

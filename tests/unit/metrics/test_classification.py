@@ -27,7 +27,7 @@ from bandbridge.metrics.classification import (
 from bandbridge.metrics.resampled import macro_map, micro_map, on_all_samples
 
 seeds = st.integers(0, 2**32 - 1)
-quick = settings(max_examples=60, deadline=None)
+quick = settings(max_examples=60)
 
 
 def micro_average_precision(labels, scores):

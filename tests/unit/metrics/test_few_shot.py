@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from probe_samples import clusters, tags
@@ -39,7 +39,6 @@ def run(train, validation, test, kind, **changed):
 
 
 @pytest.mark.slow
-@settings(deadline=None)
 @given(labels=LABELS, k=st.integers(1, 8), seed=st.integers(0, 99))
 def test_each_class_has_k_carriers_or_all_it_has(labels, k, seed):
     (order,) = orders(len(labels), 1, seed)
@@ -52,7 +51,6 @@ def test_each_class_has_k_carriers_or_all_it_has(labels, k, seed):
 
 
 @pytest.mark.slow
-@settings(deadline=None)
 @given(labels=LABELS, k=st.integers(1, 8), seed=st.integers(0, 99))
 def test_fewer_shots_are_among_more(labels, k, seed):
     (order,) = orders(len(labels), 1, seed)

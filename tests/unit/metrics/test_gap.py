@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from bandbridge.metrics.gap import alignment, centroid_distance, mean_cosine, uniformity
 
-quick = settings(max_examples=60, deadline=None)
+quick = settings(max_examples=60)
 
 
 def unit(rows):

@@ -22,7 +22,7 @@ from bandbridge.metrics.resampled import (
     on_all_samples,
 )
 
-quick = settings(max_examples=60, deadline=None)
+quick = settings(max_examples=60)
 seeds = st.integers(0, 2**32 - 1)
 RESAMPLES = 8
 

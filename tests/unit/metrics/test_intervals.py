@@ -88,7 +88,7 @@ def test_all_halves_together_vary_as_the_mean_does():
     assert score.centre == pytest.approx(score.value) == pytest.approx(values.mean())
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(n=st.integers(20, 5_000), share=st.floats(0.01, 0.99), level=st.sampled_from([0.8, 0.95, 0.99]))
 def test_the_interval_of_a_share_is_wilsons(n, share, level):
     hits = min(max(round(n * share), 1), n - 1)
@@ -111,7 +111,7 @@ def test_a_paired_difference_is_that_of_students_test():
     assert gain.p == pytest.approx(expected.pvalue, rel=0.15)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(value=st.floats(-0.2, 0.2), error=st.floats(0.01, 0.1), freedom=st.integers(1, 500))
 def test_p_is_below_a_twentieth_exactly_where_the_interval_leaves_out_zero(value, error, freedom):
     draws = np.array([error, -error] * 50)
@@ -192,7 +192,7 @@ def test_the_units_of_a_mean_over_classes_are_those_of_its_rarest():
     assert isinstance(per_class, Statistic)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(seed=st.integers(0, 2**32 - 1), n=st.integers(2, 20), levels=st.integers(1, 9), groups=st.integers(1, 20))
 def test_precision_over_others_is_that_of_a_plain_loop(seed, n, levels, groups):
     random = np.random.default_rng(seed)

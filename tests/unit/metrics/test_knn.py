@@ -8,7 +8,7 @@ from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
 from bandbridge.metrics.knn import knn_scores
 
-quick = settings(max_examples=30, deadline=None)
+quick = settings(max_examples=30)
 
 
 def samples(seed, classes=5, n=300, dim=8):

@@ -13,7 +13,7 @@ def metres_apart(lat, lon, first, second):
     return METRES_PER_DEGREE * np.hypot(lat[first] - lat[second], east)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 2**32 - 1), latitude=st.floats(-80, 80), side=st.sampled_from([160.0, 1_200.0]))
 def test_samples_of_a_block_are_near_each_other(seed, latitude, side):
     random = np.random.default_rng(seed)

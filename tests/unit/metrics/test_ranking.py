@@ -11,7 +11,7 @@ from bandbridge.metrics import ranking as ranking_module
 from bandbridge.metrics.ranking import LARGEST_COUNT, LONGEST_ROW, exact_sums, rank_class, weighted_average_precision
 
 seeds = st.integers(0, 2**32 - 1)
-quick = settings(max_examples=60, deadline=None)
+quick = settings(max_examples=60)
 
 
 @quick

@@ -14,7 +14,7 @@ from bandbridge.metrics.retrieval import (
     top_k,
 )
 
-quick = settings(max_examples=60, deadline=None)
+quick = settings(max_examples=60)
 
 
 def brute_force_ranks(queries, gallery):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from bandbridge.metrics.text_retrieval import retrieval_by_text, retrieval_by_words
 
-quick = settings(max_examples=60, deadline=None)
+quick = settings(max_examples=60)
 
 
 @quick

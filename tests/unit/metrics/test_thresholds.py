@@ -10,7 +10,7 @@ from bandbridge.metrics.resampled import f1, on_all_samples
 from bandbridge.metrics.thresholds import best_thresholds, class_f1, predictions
 
 seeds = st.integers(0, 2**32 - 1)
-quick = settings(max_examples=60, deadline=None)
+quick = settings(max_examples=60)
 
 
 def labels_and_scores(seed, n, classes, levels):

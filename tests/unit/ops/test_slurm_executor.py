@@ -104,6 +104,6 @@ def test_snakemake_ends_with_the_failure_of_such_a_job(scheduler, tmp_path, stat
     )
     (tmp_path / "Snakefile").write_text(SNAKEFILE)
     environment = os.environ | {"PYTHONPATH": str(WORKFLOW), "XDG_CACHE_HOME": str(tmp_path / "cache")}
-    done = subprocess.run(COMMAND, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(COMMAND, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 1
     assert f"SLURM-job '7' failed, SLURM status is: '{state}'" in done.stderr

@@ -16,7 +16,8 @@ from bandbridge.scoring.rows import read_rows
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")]
 # A machine that does other things besides may let a page wait.
-expect.set_options(timeout=30_000)
+PATIENCE = 300_000
+expect.set_options(timeout=PATIENCE)
 
 WIDTHS = (390, 1440)
 SCHEMES = ("light", "dark")
@@ -47,6 +48,7 @@ def opened(chromium):
 
 def laid_out(page, path):
     """A page, opened anew, once all of it has its place."""
+    page.set_default_timeout(PATIENCE)
     page.goto(path.as_uri())
     page.locator("html.settling").wait_for(state="detached")
     return page
@@ -116,6 +118,7 @@ def test_links_to_figures_lead_to_files(report, still):
 
 def test_it_reads_without_scripts(report, chromium):
     page = chromium.new_page(java_script_enabled=False, is_mobile=True, viewport={"width": 390, "height": 900})
+    page.set_default_timeout(PATIENCE)
     page.goto(report[1].as_uri())
     expect(page.locator("[hidden], .put-away")).to_have_count(0)
     assert whole_width(page) <= 390

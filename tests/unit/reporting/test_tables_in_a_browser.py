@@ -38,7 +38,9 @@ def page():
             args=["--disable-gpu", "--disable-quic"],
             ignore_default_args=["--hide-scrollbars"],
         )
-        yield browser.new_page()
+        page = browser.new_page()
+        page.set_default_timeout(300_000)  # a machine that does other things besides may let a page wait
+        yield page
 
 
 @pytest.fixture(scope="module")

@@ -50,7 +50,7 @@ def compiled(tmp_path):
         document = f"{start}\nText.\n{body}\n\\end{{document}}\n"
         (tmp_path / "tables.tex").write_text(document, encoding="utf-8")
         command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "tables.tex"]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", timeout=120)
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, errors="replace", timeout=600)
         assert done.returncode == 0, done.stdout[-2000:]
         assert (tmp_path / "tables.pdf").stat().st_size > 0
         return (tmp_path / "tables.log").read_text(encoding="utf-8", errors="replace")

@@ -22,7 +22,7 @@ from bandbridge.store.heads import Head, save_head
 GRID = [0.0, 0.25, 0.5, 1.0]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(tasks=st.integers(1, 3), seed=st.integers(0, 2**16), start=st.sampled_from(GRID))
 def test_no_change_of_one_coefficient_improves_what_a_search_ends_at(tasks, seed, start):
     table = np.random.default_rng(seed).random((len(GRID),) * tasks)

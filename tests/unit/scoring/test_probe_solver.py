@@ -64,7 +64,7 @@ def test_both_solvers_choose_the_same_c(kind):
 
 
 @pytest.mark.slow
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     seed=st.integers(0, 2**16),
     n=st.integers(8, 120),

@@ -56,7 +56,7 @@ def path(tmp_path, values):
 # --- equal to what others read -------------------------------------------------------------------------------------
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_it_reads_what_zarr_python_reads(data):
     n = data.draw(st.integers(1, 23), "samples")
@@ -223,7 +223,7 @@ def test_a_chunk_that_cannot_be_decompressed_is_named(path):
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(at=st.integers(0, 10_000), bit=st.integers(0, 7))
 def test_a_flipped_bit_anywhere_gives_a_batch_or_an_error_and_never_a_crash(at, bit):
     with TemporaryDirectory() as folder:

@@ -34,7 +34,7 @@ def test_a_sample_draws_the_same_in_this_version_as_in_the_next_ones():
     assert drawn.integers("caption", 100).tolist() == CAPTIONS
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.integers(0, 2**70), st.integers(0, 2**40), st.lists(st.integers(0, 2**40), min_size=1, max_size=9), st.data())
 def test_a_sample_draws_the_same_in_whatever_company(seed, epoch, samples, data):
     begin = data.draw(st.integers(0, len(samples) - 1))

@@ -29,9 +29,9 @@ HEAD = Head(WEIGHTS.numpy(), 100.0, tuple("abc"), (("",),) * 3)
 ONE_STEP = COMMON | {"epochs": 1, "batch_size": 2, "warmup_steps": 1}
 
 
-def clip_of_the_papers_size():
+def clip_of_the_papers_size(layers=12):
     """The image encoder of ViT-B-32 with QuickGELU and random weights; the text encoder is a tiny one."""
-    vision = open_clip.get_model_config("ViT-B-32-quickgelu")["vision_cfg"]
+    vision = open_clip.get_model_config("ViT-B-32-quickgelu")["vision_cfg"] | {"layers": layers}
     clip = tiny_clip(3, embed_dim=512, vision_cfg=vision, quick_gelu=True)
     clip.preprocess_cfg["size"] = [224, 224]
     return clip

@@ -1,5 +1,6 @@
-"""Ten steps of the paper's two trainings, on encoders of the paper's size, against a training loop in plain torch.
+"""Ten steps of the paper's two trainings, against a training loop in plain torch.
 
+The encoders are the paper's, but for a quarter of their layers: a step of the whole ones is in test_paper_step.py.
 The plain side is written out from the paper: its own composite, input, losses, clipping, schedule, and torch's AdamW.
 It shares nothing with the package but the weights that it starts from. Random changes to images are off, and so is
 stochastic depth: what they draw is not the paper's to fix.
@@ -21,7 +22,7 @@ from bandbridge.training.finetune import finetune
 from bandbridge.training.recipes import AlignRecipe, FinetuneRecipe
 
 pytestmark = pytest.mark.slow
-STEPS, WARMUP = 10, 4
+STEPS, WARMUP, LAYERS = 10, 4, 3
 
 
 def store_of(count):
@@ -78,7 +79,7 @@ def test_ten_steps_of_patching():
     store = store_of(2)  # one batch, seen ten times: its order does not matter
     values = {"learning_rate": 1e-5, "weight_decay": 0.5, "label_smoothing": 0.0, "augmentation": UNCHANGED}
     recipe = COMMON | {"epochs": STEPS, "batch_size": 2, "warmup_steps": WARMUP} | values
-    clip, plain = clip_of_the_papers_size(), clip_of_the_papers_size().visual
+    clip, plain = clip_of_the_papers_size(LAYERS), clip_of_the_papers_size(LAYERS).visual
     history = finetune(clip, [HEAD], [store], FinetuneRecipe.from_config(recipe), 0, CPU)
     split = store.split("train")
     images = picture(split.pixels)
@@ -90,16 +91,16 @@ def test_ten_steps_of_patching():
 def test_ten_steps_of_alignment():
     store = store_of(STEPS)
     bands = [*L2A[:10], "B10", *L2A[10:]]
-    student = {"backbone": "vit_small_patch16_224", "options": {}, "bands": bands, "image_size": 224}
+    student = {"backbone": "vit_small_patch16_224", "options": {"depth": LAYERS}, "bands": bands, "image_size": 224}
     values = {"learning_rate": 1e-4, "weight_decay": 0.01, "label_weight": 0.05, "label_smoothing": 0.0}
     recipe = COMMON | {"epochs": 1, "batch_size": 1, "warmup_steps": WARMUP, "crop_scale": [1, 1], "flip": 0}
     spec = StudentSpec.from_config(student | {"scaling": "reflectance"})
-    teacher = clip_of_the_papers_size()
+    teacher = clip_of_the_papers_size(LAYERS)
     recipe = AlignRecipe.from_config(recipe | values | {"shuffle": False})
     trained, history = align(teacher, HEAD, store, spec, recipe, 0, CPU)
 
     torch.manual_seed(0)
-    trunk = timm.create_model("vit_small_patch16_224", in_chans=13, num_classes=0)
+    trunk = timm.create_model("vit_small_patch16_224", in_chans=13, num_classes=0, depth=LAYERS)
     plain = torch.nn.Sequential(trunk, torch.nn.Linear(384, 512)).train()
     split = store.split("train")
     reflectances = torch.from_numpy(split.pixels.astype(np.float32) / 10_000).clamp(0, 1)

@@ -2,29 +2,11 @@
 
 import json
 import random
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 
 pytestmark = pytest.mark.slow
-SUPPORT = Path(__file__).parents[2] / "support"
-
-
-def train(runs):
-    """Train what the options of each folder say."""
-    arguments = []
-    for folder, options in runs.items():
-        folder.mkdir()
-        options = {"stage": "regression", "world": 1, "kills": [], "accumulate": 1} | options
-        arguments += [str(folder), json.dumps(options)]
-    environment = {"PYTHONPATH": f"{SUPPORT}:{SUPPORT.parents[1] / 'workflow'}", "OMP_NUM_THREADS": "1", "PATH": ""}
-    command = [sys.executable, str(SUPPORT / "killed_runs.py"), *arguments]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done
 
 
 def weights(path):
@@ -36,11 +18,11 @@ def losses(path, key="loss"):
 
 
 @pytest.mark.parametrize("world", [1, 2])
-def test_a_run_killed_at_ten_random_steps_ends_as_if_it_had_never_been(tmp_path, world):
+def test_a_run_killed_at_ten_random_steps_ends_as_if_it_had_never_been(tmp_path, train, world):
     draws = random.Random(world)
     kills = [draws.randint(1, 6) for _ in range(10)]
-    done = train({tmp_path / "run": {"world": world, "kills": kills}})
-    assert "resumes after step" in done.stdout
+    output = train(tmp_path / "run", world=world, kills=kills)
+    assert "resumes after step" in output
     whole, killed = weights(tmp_path / "run" / "whole.pt"), weights(tmp_path / "run" / "killed.pt")
     assert whole.keys() == killed.keys()
     assert all(torch.equal(whole[name], killed[name]) for name in whole)
@@ -51,19 +33,20 @@ def test_a_run_killed_at_ten_random_steps_ends_as_if_it_had_never_been(tmp_path,
 
 
 @pytest.mark.parametrize("stage", ["finetuning", "pretraining", "infonce"])
-def test_any_number_of_processes_trains_as_one_does(tmp_path, stage):
-    runs = {"one": {}, "two": {"world": 2}, "three": {"world": 3}}
-    train({tmp_path / name: {"stage": stage, **options} for name, options in runs.items()})
+def test_any_number_of_processes_trains_as_one_does(tmp_path, train, stage):
+    for world, name in enumerate(("one", "two", "three"), start=1):
+        train(tmp_path / name, stage=stage, world=world)
     for other in ("two", "three"):
         must_be_alike(tmp_path / other, tmp_path / "one")
 
 
 @pytest.mark.parametrize("stage", ["finetuning", "infonce"])
-def test_micro_batches_are_the_same_on_any_number_of_processes(tmp_path, stage):
-    runs = {"one": {"accumulate": 3}, "two": {"world": 2, "accumulate": 3}, "whole": {}}
-    train({tmp_path / name: {"stage": stage, **options} for name, options in runs.items()})
+def test_micro_batches_are_the_same_on_any_number_of_processes(tmp_path, train, stage):
+    train(tmp_path / "one", stage=stage, accumulate=3)
+    train(tmp_path / "two", stage=stage, accumulate=3, world=2)
     must_be_alike(tmp_path / "two", tmp_path / "one")
     if stage == "finetuning":  # whose loss is a mean over samples
+        train(tmp_path / "whole", stage=stage)
         must_be_alike(tmp_path / "two", tmp_path / "whole")
 
 

@@ -26,7 +26,7 @@ from bandbridge.use.search import Query, all_cosines, query_vector
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 in_a_browser = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
-expect.set_options(timeout=30_000)
+expect.set_options(timeout=300_000)
 HOSTILE = "<img src=x onerror=document.title='taken'>"
 
 
@@ -137,7 +137,7 @@ def served(output, *arguments):
             time.sleep(0.05)
         yield address[0].strip()
         os.kill(process.pid, signal.SIGINT)
-        process.join(60)
+        process.join(300)
         assert process.exitcode == 0
         assert "Traceback" not in output.read_text()
     finally:
@@ -173,6 +173,7 @@ def chromium():
 @pytest.mark.parametrize(("kind", "width"), [("scene", 1440), ("scene", 390), ("archive", 390)])
 def test_words_show_the_best_places_to_everyone_and_nothing_else_is_asked_for(addresses, chromium, kind, width):
     page = chromium.new_page(viewport={"width": width, "height": 900}, is_mobile=width < 600)
+    page.set_default_timeout(300_000)
     dialogs, hosts = [], set()
     page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
     for event in ("request", "websocket"):
@@ -213,7 +214,7 @@ def test_words_show_the_best_places_to_everyone_and_nothing_else_is_asked_for(ad
         plot = page.locator(".bk-Figure").first
         coloured = plot.screenshot()
         page.get_by_role("combobox", name="Strength of the colours").select_option("0.0")
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 300
         while plot.screenshot() == coloured:
             assert time.monotonic() < deadline
     page.mouse.move(0, 0)  # what a plot shows under the pointer belongs to no region of the page

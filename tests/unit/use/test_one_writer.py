@@ -14,7 +14,7 @@ from bandbridge.use.one_writer import only_writer
 def hold(out, is_held, may_end):
     with only_writer(out, "bandbridge embed"):
         is_held.set()
-        may_end.wait(60)
+        may_end.wait(300)
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def other_process(tmp_path):
     is_held, may_end = context.Event(), context.Event()
     process = context.Process(target=hold, args=(tmp_path / "out.tif", is_held, may_end), daemon=True)
     process.start()
-    assert is_held.wait(60)
+    assert is_held.wait(300)
     yield process, may_end
     process.kill()
     process.join()
@@ -47,7 +47,7 @@ def test_the_second_call_names_the_first_and_touches_nothing(model, scene, tmp_p
     assert (unfinished / "state.json").read_text() == "of the first call"
     assert not out.exists()
     may_end.set()
-    process.join(60)
+    process.join(300)
     call()
     assert out.is_file()
     assert not [path for path in tmp_path.iterdir() if ".lock" in path.name]

@@ -132,7 +132,7 @@ def assemble(
         counts = {split.name: len(split.rows) for split in splits}
         facts = {**_facts(dataset, pixels, remarks), **provenance, "counts": counts, "quarantined": len(refused)}
         # Through JSON: options may hold what YAML knows and JSON does not, such as a date.
-        root.attrs.update(json.loads(json.dumps({**facts, "digest": digest.hexdigest()}, default=str)))
+        root.update_attributes(json.loads(json.dumps({**facts, "digest": digest.hexdigest()}, default=str)))
         finish_group(root, part)
         with whole_file(part / TABLE, checked=True) as table:
             write_sample_table(table, dataset, splits, plan, records)

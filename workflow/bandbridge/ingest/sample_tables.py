@@ -42,7 +42,7 @@ def write_places_of(group: zarr.Group, modality: Modality, first: bool, split: S
     suffix = "" if first else f"_{modality.name}"
     systems, transforms, shape = _grids(modality, split, records)
     names, attributes = write_places(group, suffix, shape, systems, transforms)
-    group[modality.name].attrs.update(attributes)
+    group[modality.name].update_attributes(attributes)
     axis = next(axis for axis in axes_of(modality, first) if axis.startswith(("band", "channel")))
     return names + write_wavelengths(group, axis, suffix, wavelengths_of(modality, sensor_of(modality)))
 

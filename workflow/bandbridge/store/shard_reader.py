@@ -57,7 +57,7 @@ class ShardReader:
         samples = np.asarray(indices, dtype=np.int64).reshape(-1)
         if samples.size and (samples.min() < 0 or samples.max() >= len(self)):
             raise IndexError(f"indices {samples.min()} to {samples.max()} of {len(self)} samples")
-        # NumPy asks for huge pages where TensorStore's own arrays come in small ones, whose first touch costs a fault each.
+        # NumPy asks for huge pages; TensorStore's own arrays come in small ones, whose first touch costs a fault each.
         batch: NDArray[Any] = np.empty((len(samples), *self.shape[1:]), self.dtype)
         try:
             tensorstore.array(batch, copy=False).write(self._array[samples]).result()
