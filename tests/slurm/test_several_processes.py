@@ -5,6 +5,7 @@ import json
 import pytest
 from runs import FINETUNED, Run, finished, sacct
 
+pytestmark = pytest.mark.xdist_group("several processes")  # compared with a run that one process has made
 PRECISE = {"finetune": {"epochs": 2, "precision": "float32"}}
 
 

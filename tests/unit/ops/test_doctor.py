@@ -60,8 +60,8 @@ def states(checks: Any) -> list[str]:
 # As `python -m bandbridge.ops.doctor`, with time for its checks also where a machine does much else.
 PATIENTLY = """
 import runpy
-from bandbridge.ops.doctor import machine
-machine.SECONDS = 600
+from bandbridge.ops import checks
+checks.SECONDS = 600
 runpy.run_module("bandbridge.ops.doctor", run_name="__main__", alter_sys=True)
 """
 
