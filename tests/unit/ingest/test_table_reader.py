@@ -399,7 +399,7 @@ def test_rows_without_splits_are_divided_by_shares_whatever_their_order(tmp_path
         ({"band_files": "{path}.tif"}, "expected a pattern with {path} and {band}"),
         ({"resampling": "bilinar"}, "resampling is 'bilinar'; allowed: nearest, bilinear. Did you mean 'bilinear'"),
         ({"table": "other.csv"}, r"the table 'other.csv' not found; looked for .*other.csv"),
-        ({"table": None}, "table is missing; table: CSV, TSV or Parquet"),
+        ({"table": None}, "table is missing; table: CSV, Parquet, GeoPackage ..."),
         ({"labelz": "x"}, "labelz is not an option of .* Did you mean 'label"),
         ({"path": {"s1": "path"}}, "path has no column for s2"),
     ],
