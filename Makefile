@@ -57,7 +57,7 @@ coverage: $(INSTALLED) ## measure which lines of the package the unit tests run;
 test-slurm: $(INSTALLED) ## test the slurm profile on a cluster that is started for it (root on Debian)
 	@echo "Starting a SLURM cluster on this machine, and testing on it ..."
 	@python tests/slurm/cluster.py sh -c \
-		'pytest -q -n 3 --dist loadgroup -m "not alone" tests/slurm && pytest -q -m alone tests/slurm'
+		'pytest -q -n 3 --dist worksteal -m "not alone" tests/slurm && pytest -q -m alone tests/slurm'
 
 test-python: ## install the package for PYTHON in a temporary folder, and run the unit tests there
 	@sh tests/other_python.sh $(PYTHON)

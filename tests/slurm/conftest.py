@@ -5,15 +5,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 
 HERE = Path(__file__).parent
 sys.path.append(str(HERE))
 
-from runs import Run, finished, new_run  # noqa: E402
+from runs import Run, finished, new_run, shared  # noqa: E402
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    # The longest run begins first: one process makes it while the others test something else.
+    items.sort(key=lambda item: item.path.name != "test_whole_run.py")
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.slurm)
@@ -23,18 +24,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def local_run() -> Run:
-    """A small run that has ended, without SLURM, one for all test processes while the cluster is up."""
-    folder = Path(os.environ["BANDBRIDGE_TEST_CLUSTER"]) / "local"
-    with FileLock(f"{folder}.lock"):
-        if not (folder / "results/small/report/index.html").exists():
-            return finished(new_run(folder, warm=True), "--cores", "2")
-    return Run(folder)
+    """A small run that has ended, without SLURM."""
+    return shared("local", lambda folder: finished(new_run(folder, warm=True), "--cores", "2"))
 
 
 @pytest.fixture(scope="session")
-def slurm_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def slurm_run() -> Run:
     """The same run, every job of it through SLURM."""
-    return finished(new_run(tmp_path_factory.mktemp("slurm") / "clone"), "--profile", "slurm", "--verbose")
+    return shared("slurm", lambda folder: finished(new_run(folder), "--profile", "slurm", "--verbose"))
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clones import Clone, make_clone
+from filelock import FileLock
 from warm_jobs import warm_jobs
 
 # The tests' patience is not a scheduler's: ask often, and trust the file system.
@@ -63,6 +64,18 @@ def finished(run: Run, *arguments: str) -> Run:
     run.output = run.log()
     assert code == 0, run.output
     return run
+
+
+def shared(name: str, make: Callable[[Path], Run]) -> Run:
+    """A run that the first test process to ask for it makes, and that all use while the cluster is up."""
+    folder = Path(os.environ["BANDBRIDGE_TEST_CLUSTER"]) / name
+    done = folder.with_suffix(".done")
+    with FileLock(folder.with_suffix(".lock")):
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            make(folder)
+            done.touch()
+    return Run(folder, output=Run(folder).log())
 
 
 def wait_for(what: Callable[[], object], seconds: float = 180) -> None:

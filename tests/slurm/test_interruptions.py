@@ -6,8 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
-from runs import FINETUNED, Run, finished, processes_of, sacct, slurm, wait_for
+from runs import FINETUNED, Run, finished, processes_of, sacct, shared, slurm, wait_for
 
 WEIGHTS = f"{FINETUNED}/model.safetensors"
 HISTORY = f"{FINETUNED}/history.jsonl"
@@ -17,13 +16,12 @@ LONG = {"finetune": {"epochs": 150}, "train": {"checkpoint_minutes": 0.02}}
 
 @pytest.fixture(scope="module")
 def undisturbed(local_run: Run) -> Run:
-    folder = local_run.root.parent / "undisturbed"
-    with FileLock(f"{folder}.lock"):
-        if not (folder / WEIGHTS).exists():
-            run = local_run.copy(folder).without("finetune", "paint", "align")
-            run.configure(LONG)
-            return finished(run, "--cores", "2", "--", WEIGHTS)
-    return Run(folder)
+    def make(folder: Path) -> Run:
+        run = local_run.copy(folder).without("finetune", "paint", "align")
+        run.configure(LONG)
+        return finished(run, "--cores", "2", "--", WEIGHTS)
+
+    return shared("undisturbed", make)
 
 
 def in_the_middle(run: Run, *options: str) -> "tuple[subprocess.Popen[bytes], str]":

@@ -1,11 +1,11 @@
 """Trainings in several processes, and on several nodes, learn what one process learns."""
 
 import json
+from pathlib import Path
 
 import pytest
-from runs import FINETUNED, Run, finished, sacct
+from runs import FINETUNED, Run, finished, sacct, shared
 
-pytestmark = pytest.mark.xdist_group("several processes")  # compared with a run that one process has made
 PRECISE = {"finetune": {"epochs": 2, "precision": "float32"}}
 
 
@@ -15,10 +15,13 @@ def losses(run: Run) -> list[float]:
 
 
 @pytest.fixture(scope="module")
-def one_process(local_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    run = local_run.copy(tmp_path_factory.mktemp("one") / "clone").without("finetune", "paint", "align")
-    run.configure(PRECISE)
-    return finished(run, "--cores", "2", "--", f"{FINETUNED}/model.safetensors")
+def one_process(local_run: Run) -> Run:
+    def make(folder: Path) -> Run:
+        run = local_run.copy(folder).without("finetune", "paint", "align")
+        run.configure(PRECISE)
+        return finished(run, "--cores", "2", "--", f"{FINETUNED}/model.safetensors")
+
+    return shared("one_process", make)
 
 
 @pytest.mark.parametrize(("gpus", "nodes"), [(2, 1), (1, 2), (2, 2)])

@@ -3,10 +3,7 @@
 import re
 import shlex
 
-import pytest
 from runs import Run, finished, sacct
-
-pytestmark = pytest.mark.xdist_group("whole run")  # which one process has made
 
 
 def test_the_metrics_are_those_of_a_local_run(slurm_run: Run, local_run: Run):
