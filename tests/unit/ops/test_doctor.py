@@ -113,16 +113,16 @@ def test_a_preset_is_checked_as_it_is_laid_over(tmp_path: Path, config: dict[str
 
 
 @pytest.mark.parametrize(
-    ("content", "found"),
+    ("content", "reason"),
     [(None, "config.yaml cannot be read (No such file"), ("a: [", "config.yaml is not YAML"), ("", "holds no keys")],
 )
-def test_a_file_that_is_no_configuration_is_named(tmp_path: Path, content: str | None, found: str):
+def test_a_file_that_is_no_configuration_is_named(tmp_path: Path, content: str | None, reason: str):
     if content is not None:
         (tmp_path / "config.yaml").write_text(content)
     config, (fault,) = doctor.read_configuration([tmp_path / "config.yaml"])
     assert config is None
     assert fault.state == MISSING
-    assert found in fault.result
+    assert reason in fault.result
     assert "\n" not in fault.result
 
 
