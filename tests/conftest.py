@@ -72,6 +72,11 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator["FileServer"]:
         yield running
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Bytes are named by their argument: archives hold the time, and processes must agree on the names of tests."""
+    return argname if isinstance(val, bytes) else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark every test as slow that needs what takes seconds to make."""
     # Whole runs come first: one of two processes makes them all, and short tests are left for whoever is done first.
