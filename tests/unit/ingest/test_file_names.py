@@ -75,6 +75,21 @@ def test_the_separator_is_the_one_that_finds_the_columns(tmp_path, text):
     assert frame["a"].tolist() == ["007"]
 
 
+@pytest.mark.parametrize("rows", ["007,NA,\n8,x,\n", "007,NA\n8,x,,\n", "\n007,NA,,,\n8,x\n,,\n"])
+def test_empty_cells_after_the_last_column_are_left_out(tmp_path, rows):
+    (tmp_path / "a.csv").write_text(f"a,b\n{rows}")
+    frame = read_table(tmp_path / "a.csv", ",", ["a", "b"])
+    assert list(frame.columns) == ["a", "b"]
+    assert frame.values.tolist() == [["007", "NA"], ["8", "x"]]
+
+
+@pytest.mark.parametrize("rows", ["1,2,3\n", "1,2\n1,2,3\n", "1,2,\n1,2,3\n"])
+def test_a_row_with_cells_that_have_no_name_is_refused_with_its_text(tmp_path, rows):
+    (tmp_path / "a.csv").write_text(f"a,b\n{rows}")
+    with pytest.raises(ValueError, match="its row '1,2,3' has more cells than the 2 column names; name the others"):
+        read_table(tmp_path / "a.csv", ",", ["a", "b"])
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -465,6 +465,8 @@ TABLES = {
     ),
     "absolute paths": (lines(make=lambda r: ("@D@/" + r[0], r[1], r[3])), "utf-8", ""),
     "addresses of files": (lines(make=lambda r: ("file://@D@/" + r[0], r[1], r[3])), "utf-8", ""),
+    "marks that nobody sees": (lines(make=lambda r: (r[0], f"\u200b{r[1]}\ufeff", r[3])), "utf-8", ""),
+    "empty cells at the ends": (lines(make=lambda r: (r[0], r[1], r[3], "")), "utf-8", ""),
     "backslashes": (lines(make=lambda r: (r[0].replace("/", "\\"), r[1], r[3])), "utf-8", ""),
     "dots": (lines(make=lambda r: ("./" + r[0], r[1], r[3])), "utf-8", ""),
     "no endings": (lines(make=lambda r: (r[0][:-4], r[1], r[3])), "utf-8", ""),

@@ -60,8 +60,9 @@ def composed(name: str) -> str:
 
 
 def plain(name: str) -> str:
-    """What is the same of a class's name however its accents and spaces are encoded."""
-    return " ".join(composed(name).split())
+    """What is the same of a class's name however its accents and spaces are encoded, and without marks nobody sees."""
+    visible = name if name.isascii() else "".join(char for char in name if unicodedata.category(char) != "Cf")
+    return " ".join(composed(visible).split())
 
 
 def folded(name: str) -> str:

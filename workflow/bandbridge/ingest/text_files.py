@@ -8,6 +8,8 @@ import warnings
 from collections.abc import Collection
 from io import StringIO
 from pathlib import Path
+from textwrap import shorten
+from typing import Any
 
 import pandas
 
@@ -60,10 +62,11 @@ def read_table(path: Path, usual: str, columns: Collection[str]) -> pandas.DataF
         usual: the preferred separator where several fit.
         columns: names that the table should have; the separator that yields most of them is used.
 
-    Lines of comments (#) before the column names, and rows of empty cells, as spreadsheets append them, are left out.
+    Lines of comments (#) before the column names, and rows of empty cells and empty cells after the last column, as
+    spreadsheets append them, are left out.
 
     Raises:
-        ValueError: it cannot be decoded or parsed (pandas' errors are of this kind), or all rows have too many cells.
+        ValueError: it cannot be decoded or parsed (pandas' errors are of this kind), or a row has too many cells.
     """
     text = read_text(path)
     text = _without_comments(text if "\n" in text else text.replace("\r", "\n"), columns)
@@ -71,24 +74,48 @@ def read_table(path: Path, usual: str, columns: Collection[str]) -> pandas.DataF
     if stated:
         text = text[stated.end() :]
     separator = stated[1] if stated else _separator(text, usual, columns)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", pandas.errors.ParserWarning)  # cells that would be cut off
-        try:
-            frame = pandas.read_csv(
-                StringIO(text), sep=separator, dtype=str, keep_default_na=False, skipinitialspace=True, index_col=False
-            )
-        except pandas.errors.ParserWarning as error:
-            raise ValueError(
-                f"its rows have more cells than the {_matching(text, separator, columns)[1]} column names; name the "
-                f"others, or put quotes around cells with '{separator}' in them, such as decimal commas"
-            ) from error
+    frame = _frame(text, separator)
     # As they are written: of two columns of one name, pandas renames the second.
-    names = pandas.read_csv(
-        StringIO(text), sep=separator, dtype=str, keep_default_na=False, skipinitialspace=True, header=None, nrows=1
-    )
+    names = _parsed(text, separator, header=None, nrows=1)
     frame.columns = pandas.Index(names.iloc[0].str.strip())
     frame = frame.fillna("")
     return frame[(frame != "").any(axis=1)]
+
+
+def _frame(text: str, separator: str) -> pandas.DataFrame:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pandas.errors.ParserWarning)  # cells that would be cut off
+        try:
+            return _parsed(text, separator, index_col=False)
+        except (pandas.errors.ParserWarning, pandas.errors.ParserError):
+            width, widest = _widths(text, separator)
+    frame = _parsed(text, separator, header=None, names=range(widest))
+    return frame.iloc[1:, :width]
+
+
+def _parsed(text: str, separator: str, **options: Any) -> pandas.DataFrame:
+    """A table whose cells are not interpreted: '007' keeps its zeros, and 'NA' may be a class."""
+    frame: pandas.DataFrame = pandas.read_csv(
+        StringIO(text), sep=separator, dtype=str, keep_default_na=False, skipinitialspace=True, **options
+    )
+    return frame
+
+
+def _widths(text: str, separator: str) -> tuple[int, int]:
+    """How many column names there are, and cells in the longest row, where those that have no name are empty."""
+    rows = filter(None, csv.reader(StringIO(text), delimiter=separator, skipinitialspace=True))
+    try:
+        width = widest = len(next(rows))
+        for row in rows:
+            widest = max(widest, len(row))
+            if any(cell.strip() for cell in row[width:]):
+                raise ValueError(
+                    f"its row '{shorten(separator.join(row), 80)}' has more cells than the {width} column names; name "
+                    f"the others, or put quotes around cells with '{separator}' in them, such as decimal commas"
+                )
+    except csv.Error as error:
+        raise ValueError(f"it cannot be divided into cells: {error}") from error
+    return width, widest
 
 
 def _without_comments(text: str, columns: Collection[str]) -> str:
