@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import geopandas
+import numpy as np
 import pytest
 import rasterio
 from band_images import BANDS, random_pixels, write_raster
@@ -71,6 +72,13 @@ def test_info_and_export_say_what_the_model_is(command, tmp_path):
         (["classify", "MODEL", "nowhere.tif", "--labels", "a,b", "--out", "x.gpkg"], "states no reference system"),
         (["map", "MODEL", "nowhere.tif", "--labels", "a,b", "--out", "x.tif"], "states no reference system"),
         (["map", "MODEL", "scene.tif", "--labels", "a,b", "--out", "x.tif", "--offset", "5"], "needs --scale"),
+        (["classify", "MODEL", "scene.tif", "--labels", "a,b", "--out", "x.csv", "--stride", "8"], "needs --window"),
+        (["embed", "MODEL", "scene.tif", "--out", "x.parquet", "--stride", "8"], "needs --window"),
+        (["embed", "MODEL", "scene.tif", "--out", "x.parquet", "--precision", "bfloat"], "Did you mean 'bfloat16'"),
+        (["embed", "MODEL", "scene.tif", "--out", "scene.tif/x.parquet"], "scene.tif is a file, expected a folder"),
+        (["map", "MODEL", "scene.tif", "--labels", "a,b", "--out", "scene.tif/x.tif"], "expected a folder"),
+        (["export", "MODEL", "scene.tif/x"], "scene.tif is a file, expected a folder"),
+        (["classify", "MODEL", "x.npy", "--labels", "a,b", "--out", "x.csv"], "an array of NumPy"),
         (["map", "MODEL", "landsat.tif", "--labels", "a,b", "--out", "x.tif"], "another sensor"),
         (["search", "none.parquet", "--text", "x"], "not found; make an archive"),
         (["info", "nothing"], "no such file or folder"),
@@ -80,6 +88,7 @@ def test_wrong_input_gets_a_sentence(command, tmp_path, scene, arguments, messag
     write_raster(tmp_path / "nowhere.tif", random_pixels(), BANDS, crs=None)
     write_raster(tmp_path / "landsat.tif", random_pixels(2), ["SR_B2", "SR_B3"])
     (tmp_path / "empty").mkdir()
+    np.save(tmp_path / "x.npy", random_pixels())
     with pytest.raises(UserError, match=message):
         command(*arguments)
 

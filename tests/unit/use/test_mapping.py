@@ -53,6 +53,19 @@ def test_a_map_carries_names_colours_and_origin(model, scene, tmp_path):
         assert (file.read() >= -10_000).all()
 
 
+def test_a_map_states_the_templates_that_its_labels_filled(model, scene, tmp_path):
+    map_scene(model, scene, model.labels("forest, water", "a plain photo of {}"), tmp_path / "cover.tif")
+    with rasterio.open(tmp_path / "cover.tif") as file:
+        assert file.tags()["TEMPLATES"] == '["a plain photo of {}"]'
+
+
+def test_scores_of_an_earlier_map_are_reported(model, scene, tmp_path, capsys):
+    map_scene(model, scene, model.labels(), tmp_path / "cover.tif", scores=True)
+    assert "earlier map" not in capsys.readouterr().err
+    map_scene(model, scene, model.labels("forest, water"), tmp_path / "cover.tif")
+    assert "cover.scores.tif is of an earlier map, not of this one" in capsys.readouterr().err
+
+
 def test_a_smaller_stride_gives_each_pixel_the_window_around_it(model, scene, tmp_path):
     labels = model.labels()
     map_scene(model, scene, labels, tmp_path / "cover.tif", window=16, stride=4)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 import xarray
 from band_images import BANDS, random_pixels, write_raster
 
@@ -11,7 +12,7 @@ import bandbridge
 from bandbridge.base.errors import UserError
 from bandbridge.models.students import load_student
 from bandbridge.use.labels import make_labels
-from bandbridge.use.model import filled
+from bandbridge.use.model import _report_large_images, filled
 
 
 def test_a_model_is_loaded_by_one_line(run_folder):
@@ -60,6 +61,86 @@ def test_wrong_arrays_get_sentences(model):
         model.encode_images(xarray.DataArray(random_pixels(), dims=("a", "b", "c")))
 
 
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (random_pixels() / 10_000, "as reflectances do.*--scale 10000"),
+        (random_pixels().astype(np.uint8), "its bands have 8 bits"),
+        (np.where(np.eye(40, 56) > 0, -9999, random_pixels().astype(np.float32)), "a value is -9999, .*write NaN"),
+        (np.full((2, 5, 8, 8), np.nan), "image 0 has no pixel with a value"),
+        (random_pixels().astype(complex), "holds complex128; expected whole numbers or floats"),
+        (random_pixels().astype(str), "holds <U5; expected whole numbers or floats"),
+        ([random_pixels(), random_pixels(height=8)], "different shapes"),
+        (random_pixels()[:, :0], "its images have no pixels"),
+    ],
+)
+def test_arrays_are_held_to_the_rules_of_files(model, images, message):
+    with pytest.raises(UserError, match=message):
+        model.encode_images(images)
+    with pytest.raises(UserError, match=message):
+        model.classify(images)
+
+
+def test_gaps_and_scales_of_arrays_are_those_of_files(model, tmp_path):
+    pixels = random_pixels(height=16, width=16).astype(np.float32)
+    pixels[2, 3, 4], pixels[:, 5] = np.nan, np.inf
+    of_file = model.encode_images(write_raster(tmp_path / "x.tif", pixels, BANDS))
+    np.testing.assert_array_equal(model.encode_images(pixels), of_file)
+    cube = xarray.DataArray(pixels / 10_000, dims=("band", "y", "x"), coords={"band": list(BANDS)})
+    np.testing.assert_allclose(model.encode_images(cube, scale=10_000), of_file, atol=1e-5)
+    np.testing.assert_allclose(model.encode_images(pixels / 10_000, scale=10_000), of_file, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        lambda pixels: torch.from_numpy(pixels.astype(np.float32)).requires_grad_(),
+        lambda pixels: pixels.astype(">u2"),
+        lambda pixels: pixels.astype(np.longdouble),
+        lambda pixels: list(pixels),
+    ],
+)
+def test_tensors_and_other_types_of_numbers_are_arrays(model, same):
+    pixels = random_pixels(height=16, width=16)
+    np.testing.assert_allclose(model.encode_images(same(pixels)), model.encode_images(pixels), atol=1e-6)
+    exact = torch.tensor(256.0 * np.arange(1, 6)).expand(8, 8, 5).permute(2, 0, 1)
+    np.testing.assert_array_equal(model.encode_images(exact.bfloat16()), model.encode_images(exact.numpy()))
+
+
+def test_no_images_and_no_words_are_no_rows(model):
+    assert model.encode_images(random_pixels()[None][:0]).shape == (0, 8)
+    assert model.encode_text([]).shape == (0, 8)
+
+
+def test_names_of_bands_may_be_one_text(model):
+    pixels = random_pixels(height=16, width=16)
+    backwards = model.encode_images(pixels[::-1], bands=",".join(reversed(BANDS)))
+    np.testing.assert_array_equal(backwards, model.encode_images(pixels))
+
+
+@pytest.mark.parametrize("texts", ["", ["a lake", " "], [None]])
+def test_texts_without_words_are_refused(model, texts):
+    with pytest.raises(UserError, match=r"a text is .*; expected words"):
+        model.encode_text(texts)
+
+
+@pytest.mark.parametrize("options", [{"scale": 0}, {"scale": float("nan")}, {"scale": 1, "offset": float("inf")}])
+def test_a_scale_that_makes_nothing_of_values_is_refused(model, options):
+    with pytest.raises(UserError, match=r"--scale is .*; expected numbers, and a scale other than 0"):
+        model.encode_images(random_pixels(), **options)
+
+
+def test_images_much_larger_than_in_training_are_reported_once(model, tmp_path, capsys):
+    _report_large_images.cache_clear()  # of what other tests of this process have read
+    paths = [
+        write_raster(tmp_path / f"{size}.tif", random_pixels(height=size, width=size), BANDS) for size in (32, 40, 48)
+    ]
+    model.encode_images(paths[:1])
+    assert "encoded whole" not in capsys.readouterr().err
+    model.encode_images(paths[1:])
+    assert capsys.readouterr().err.count("--window 16 encodes them in pieces") == 1
+
+
 def test_scores_of_own_classes_are_probabilities_and_of_others_cosines(model):
     pixels = np.stack([random_pixels(height=16, width=16, seed=seed) for seed in range(9)])
     own = model.classify(pixels)
@@ -83,6 +164,12 @@ def test_similarity_takes_embeddings_too(model):
     embedded = model.encode_images(pixels)
     np.testing.assert_allclose(model.similarity(embedded, "a lake"), model.similarity(pixels, "a lake"), atol=1e-6)
     assert model.encode_text("a lake").shape == (8,)
+    np.testing.assert_allclose(model.similarity(3 * embedded, "x"), model.similarity(embedded, "x"), atol=1e-6)
+    cube = xarray.DataArray(pixels, dims=("time", "band", "y", "x"), coords={"band": list(BANDS)})
+    of_cube = model.similarity(model.encode_images(cube), "x")
+    np.testing.assert_allclose(of_cube, model.similarity(embedded, "x"), atol=1e-6)
+    with pytest.raises(UserError, match=r"\(2, 7\); expected images .* or embeddings \(n, 8\)"):
+        model.similarity(np.zeros((2, 7)), "x")
     assert model.encode_text(["a lake", "a river"]).shape == (2, 8)
 
 
@@ -92,6 +179,12 @@ def test_similarity_takes_embeddings_too(model):
         ("water", None, "has only 'water'"),
         ("water,, ,", None, "has only 'water'"),
         ("water, water", None, "names water twice"),
+        (["water", " water"], None, "names water twice"),
+        (["water", ""], None, "--labels is ''; expected words"),
+        ([1, 2], None, "--labels is 1; expected words"),
+        ("words.txt", None, "names words.txt, which does not exist"),
+        ("water, words.csv", None, "names words.csv, which does not exist"),
+        ("eurosat10", None, "Did you mean 'eurosat-10'"),
         ("water, forest", "satelite", "Did you mean 'satellite'"),
         ("water, forest", ["no place"], "needs {} in place of the label"),
     ],

@@ -187,6 +187,18 @@ def test_pixels_of_another_size_than_in_training_are_reported_once(tmp_path, cap
     assert capsys.readouterr().err.count("the pixels are 3 m wide, those of the model's training 10 m") == 1
 
 
+def test_zeros_in_every_band_that_no_file_calls_missing_are_reported_once(tmp_path, capsys):
+    pixels = random_pixels()
+    pixels[:4, :5] = 0
+    whole(write_raster(tmp_path / "one_band_measures.tif", pixels, BANDS))
+    pixels[:, :5] = 0
+    whole(write_raster(tmp_path / "declared.tif", pixels, BANDS, nodata=0))
+    assert "0 in every band" not in capsys.readouterr().err
+    for _ in range(2):
+        whole(write_raster(tmp_path / "undeclared.tif", pixels, BANDS))
+    assert capsys.readouterr().err.count("undeclared.tif: pixels are 0 in every band") == 1
+
+
 def test_a_landsat_file_is_refused_by_its_own_word(tmp_path):
     path = write_raster(tmp_path / "x.tif", random_pixels(), BANDS, tags={"SPACECRAFT_ID": "LANDSAT_8"})
     with pytest.raises(UserError, match=r"states that it is from LANDSAT_8"):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from bandbridge.base.cpu import bfloat16_instructions, slow_precision, slower_in_bfloat16
-from bandbridge.base.errors import UserError
+from bandbridge.base.errors import UserError, did_you_mean
 
 DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": None}
 AUTO = "auto"
@@ -71,10 +71,15 @@ def settle_precision(configured: str, device: torch.device) -> Precision:
     otherwise float32. Any other value is kept, even if it is slow on this device: `slow_precision` warns about it.
 
     Raises:
-        UserError: 'float16' on a CPU.
+        UserError: no such precision, or 'float16' on a CPU.
     """
     if configured == AUTO:
         return _gpu_precision(device) if device.type == "cuda" else _cpu_precision()
+    if configured not in DTYPES:
+        allowed = (AUTO, *DTYPES)
+        raise UserError(
+            f"precision is '{configured}'; allowed: {', '.join(allowed)}.{did_you_mean(configured, allowed)}"
+        )
     if configured == "float16" and device.type == "cpu":
         raise UserError("precision is 'float16', which needs a GPU; on a CPU use 'auto', 'bfloat16' or 'float32'.")
     return Precision(configured, "as configured")

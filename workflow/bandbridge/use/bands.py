@@ -70,6 +70,11 @@ def _spelt(number: str, letter: str) -> str:
     return f"B{int(number)}A" if letter else f"B{int(number):02d}"
 
 
+def stated_bands(text: str | None) -> tuple[str, ...] | None:
+    """--bands as names."""
+    return tuple(name.strip() for name in text.split(",") if name.strip()) if text else None
+
+
 def match_bands(
     names: Sequence[str | None], takes: Sequence[str], where: str, stated: Sequence[str] | None = None
 ) -> tuple[str, ...]:

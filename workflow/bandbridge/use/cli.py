@@ -211,8 +211,8 @@ def search(
     Example: bandbridge search archive.parquet --text "a lake" --not-text "a river" --out hits.html
     """
     from bandbridge.use.archive import open_archive
+    from bandbridge.use.bands import stated_bands
     from bandbridge.use.hits import ENDINGS, described, write_hits
-    from bandbridge.use.images import stated_bands
     from bandbridge.use.results import must_be_writable
     from bandbridge.use.search import Query, must_match, query_vector
     from bandbridge.use.search import search as find
@@ -350,11 +350,9 @@ def _load(model: str, **options: Any) -> "Model":
 
 
 def _reading(bands: str | None, scale: float | None, offset: float, crs: str | None) -> "Reading":
-    from bandbridge.use.images import stated_bands
+    from bandbridge.use.bands import stated_bands
     from bandbridge.use.scenes import Reading
 
-    if offset and scale is None:
-        raise UserError("--offset needs --scale; state both: value = stored * scale + offset.")
     return Reading(stated_bands(bands), scale, offset, crs)
 
 

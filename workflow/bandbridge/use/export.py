@@ -10,6 +10,7 @@ import torch
 from bandbridge import __version__
 from bandbridge.base.errors import UserError
 from bandbridge.base.files import whole_directory, write_json
+from bandbridge.base.limits import check_writable
 from bandbridge.models.clip import Clip, save_clip
 from bandbridge.models.students import Student
 from bandbridge.models.weights import save_weights
@@ -48,6 +49,7 @@ def export(model: Model, folder: Path, *, onnx: bool = False) -> list[str]:
     if model.precision.name != "float32":
         raise UserError(f"{model.name} was loaded in {model.precision.name}; export needs --precision float32.")
     _must_be_ours(folder)
+    check_writable(folder.parent, "FOLDER")
     model.image.network.cpu()
     card = _exported_card(model)
     with whole_directory(folder) as part:

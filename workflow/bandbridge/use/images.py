@@ -133,7 +133,12 @@ def items(
         refused: what was refused before `start`.
         size, stride: of windows; None for whole images.
         start: behind the last item that an earlier process has done.
+
+    Raises:
+        UserError: a stride without windows, or none of the images can be used.
     """
+    if size is None and stride is not None:
+        raise UserError(f"--stride {stride} needs --window: without it, images are encoded whole.")
     for index, path in enumerate(images[start.image :], start=start.image):
         done = start.item if index == start.image else 0
         try:
@@ -141,7 +146,7 @@ def items(
                 yield from _of_store(model, path, size, refused, index, done)
             else:
                 with open_scene(path, model.image.takes, reading) as scene:
-                    yield from _of_scene(scene, size, stride or size, refused, index, done)
+                    yield from _of_scene(scene, model.card.window, size, stride or size, refused, index, done)
         except UserError as error:
             if len(images) == 1:
                 raise
@@ -175,11 +180,11 @@ def encode(model: Model, batch: Sequence[Item]) -> NDArray[np.float32]:
 
 
 def _of_scene(
-    scene: Scene, size: int | None, stride: int | None, refused: Refused, index: int, done: int
+    scene: Scene, trained: int | None, size: int | None, stride: int | None, refused: Refused, index: int, done: int
 ) -> Iterator[Item]:
     if size is None:
         if not done:
-            pixels, valid = read_whole(scene)
+            pixels, valid = read_whole(scene, trained)
             yield _item(scene, (0, 0, scene.height, scene.width), pixels, valid, refused.behind(index, 1))
         return
     assert stride is not None
@@ -282,8 +287,3 @@ def centre(outline: Outline | None) -> dict[str, float | None]:
     """The columns of a place; None where it is not known."""
     lon, lat = (None, None) if outline is None else np.mean(outline[:-1], axis=0).tolist()
     return {"lat": lat, "lon": lon}
-
-
-def stated_bands(text: str | None) -> tuple[str, ...] | None:
-    """--bands as names."""
-    return tuple(name.strip() for name in text.split(",") if name.strip()) if text else None

@@ -22,6 +22,7 @@ from bandbridge.use.calibration import COSINE, PROBABILITY, Calibration
 from bandbridge.use.card import PLAIN_TEMPLATES, Card
 
 VERBATIM = "none"
+_LISTS = (".txt", ".csv")  # endings of files that people mean by the name of a label
 
 
 class TextEncoder(Protocol):
@@ -39,11 +40,13 @@ class Labels:
     Attributes:
         head: (class, dim) unit vectors.
         calibration: if the classes and their sentences are those of the validation data.
+        templates: that the names filled, of classes for which the model has no sentences of its own.
     """
 
     names: tuple[str, ...]
     head: NDArray[np.float32]
     calibration: Calibration | None = None
+    templates: tuple[str, ...] = ()
 
     @property
     def measure(self) -> str:
@@ -68,25 +71,45 @@ def make_labels(
         templates: see `chosen_templates`.
 
     Raises:
-        UserError: fewer than two labels, one twice, or none stated for a model without classes.
+        UserError: fewer than two labels, one twice, one without words, the name of a file that cannot be read as
+            labels, or none stated for a model without classes.
     """
     card = model.card
     names, spoken = _names(card, labels)
+    must_be_words(names, "--labels")
+    _must_be_no_files(names)
     if len(names) < 2:
         raise UserError(
             f"--labels has {'only ' + repr(names[0]) if names else 'no label'}; the best of one label means nothing. "
-            "Name "
-            'two or more, such as --labels "forest, water, something else".'
+            'Name two or more, such as --labels "forest, water, something else", a nomenclature of '
+            f"workflow/nomenclatures, or a .txt file.{did_you_mean(names[0], nomenclature_names()) if names else ''}"
         )
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise UserError(f"--labels names {', '.join(twice)} twice; name each label once.")
     trained_sentences = dict(zip(card.classes, card.prompts, strict=False)) if templates is None else {}
-    filled = fill_templates(chosen_templates(card, templates), spoken)
+    chosen = chosen_templates(card, templates)
+    filled = fill_templates(chosen, spoken)
     sentences = [trained_sentences.get(name) or tuple(texts) for name, texts in zip(names, filled, strict=True)]
     as_trained = bool(trained_sentences) and set(names) == set(trained_sentences)
     calibration = Calibration(**card.calibration) if as_trained and card.calibration else None
-    return Labels(names, model.encode_sentences(sentences), calibration)
+    return Labels(names, model.encode_sentences(sentences), calibration, chosen)
+
+
+def must_be_words(texts: Sequence[object], what: str) -> None:
+    """Raise `UserError` unless every text has words; an empty one would get the vector of the bare templates."""
+    for text in texts:
+        if not isinstance(text, str) or not text.strip():
+            raise UserError(f"{what} is {text!r}; expected words, such as 'a lake'.")
+
+
+def _must_be_no_files(names: Sequence[str]) -> None:
+    for name in names:
+        if Path(name).suffix.lower() in _LISTS:
+            fault = "is a file" if Path(name).is_file() else "does not exist"
+            raise UserError(
+                f"--labels names {name}, which {fault}. Labels are words, or one .txt file with a label per line."
+            )
 
 
 def chosen_templates(card: Card, templates: str | Sequence[str] | None) -> tuple[str, ...]:
@@ -126,11 +149,12 @@ def _names(card: Card, labels: str | Sequence[str] | None) -> tuple[tuple[str, .
             raise UserError(f'{card.name} has no classes of its own; name them: --labels "forest, water, meadow".')
         return card.classes, card.classes
     if not isinstance(labels, str):
-        return tuple(labels), tuple(labels)
+        names = tuple(label.strip() if isinstance(label, str) else label for label in labels)
+        return names, names
     if labels in nomenclature_names():
         nomenclature = load_nomenclature(labels)
         return nomenclature.classes, nomenclature.prompt_names
-    if re.fullmatch(r"[^,]+\.txt", labels) and Path(labels).is_file():
+    if re.fullmatch(r"(?i)[^,]+\.txt", labels) and Path(labels).is_file():
         from bandbridge.ingest.text_files import read_lines  # it brings pandas
 
         names = tuple(read_lines(Path(labels)))

@@ -14,7 +14,7 @@ from bandbridge.base.errors import UserError
 from bandbridge.base.files import read_json, write_json
 from bandbridge.base.progress import progress, remark
 from bandbridge.use.calibration import PROBABILITY
-from bandbridge.use.cover import Cover, Grid, write_cover
+from bandbridge.use.cover import Cover, Grid, scores_file, write_cover
 from bandbridge.use.images import MIN_VALID, must_hold_windows
 from bandbridge.use.labels import Labels
 from bandbridge.use.model import Model, filled
@@ -111,6 +111,8 @@ def map_scene(
         grid = Grid(scene.height, scene.width, scene.transform, scene.crs)
         cover = _cover(model, labels, work, grid, scene)
         score_file = write_cover(cover, out)
+        if score_file is None and (earlier := scores_file(out)).is_file():
+            remark(f"{earlier} is of an earlier map, not of this one; --scores replaces it.")
         areas, no_data = _areas(work, labels, grid)
         work.remove()
     return Mapped(out, score_file, labels.measure, size, step, count, areas, no_data)
@@ -246,7 +248,7 @@ def _cover(model: Model, labels: Labels, work: Work, grid: Grid, scene: Scene) -
     tags = {
         "MODEL": model.name,
         "MODEL_SHA256": model.digest,
-        "TEMPLATES": json.dumps(list(model.card.templates), ensure_ascii=False),
+        "TEMPLATES": json.dumps(list(labels.templates), ensure_ascii=False),
         "WINDOW": str(work.size),
         "STRIDE": str(work.stride),
         "SCORE": labels.measure,

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,12 +14,14 @@ from torch import Tensor, nn
 from torch.backends import cudnn
 
 from bandbridge.base.errors import UserError
+from bandbridge.base.progress import remark
 from bandbridge.models.clip import Clip
 from bandbridge.models.device import Precision, autocast
 from bandbridge.models.text_heads import text_head
-from bandbridge.use.bands import RGB, match_bands, must_have
+from bandbridge.use.arrays import ARRAY, SHAPES, as_numbers, checked
+from bandbridge.use.bands import RGB, match_bands, must_have, stated_bands
 from bandbridge.use.card import Card
-from bandbridge.use.labels import Labels, chosen_templates, make_labels
+from bandbridge.use.labels import Labels, chosen_templates, make_labels, must_be_words
 from bandbridge.use.scenes import BandSet, Reading, open_scene
 from bandbridge.use.text_side import TextSide
 
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 
 # Bytes of an image that is encoded as a whole; a scene is divided into windows.
 MOST_IMAGE_BYTES = 1024**3
+_LARGE = 2  # times the side of the training samples
 T = TypeVar("T")
 
 
@@ -151,27 +155,30 @@ class Model:
         Args:
             images: an array (band, y, x) or (sample, band, y, x) in the model's units (`card.units`), or RGB images
                 (y, x, 3) or (sample, y, x, 3) uint8; the same as an xarray.DataArray, whose coordinate `band` names the
-                bands; a path, or several.
-            bands: names of the array's or the files' bands, in their order; None for an array
-                with the model's bands in its order.
-            reading: `scale`, `offset` and `crs` of files, see `scenes.Reading`.
+                bands; a path, or several. A pixel with NaN in a band has no value, and is filled as in files.
+            bands: names of the array's or the files' bands, in their order, as a list or separated by commas; None for
+                an array with the model's bands in its order.
+            reading: `scale`, `offset` and `crs`, see `scenes.Reading`.
 
         Returns:
             (sample, dim) float32, or (dim,) for one image; an xarray.DataArray with the dimensions (sample, dim) of
             one, with its coordinates of samples.
 
         Raises:
-            UserError: the bands are not those that the model takes, or a file cannot be read.
+            UserError: the bands are not those that the model takes, the values are not in its unit, or a file cannot be
+                read.
         """
+        if isinstance(bands, str):
+            bands = stated_bands(bands)
         if isinstance(images, str | Path):
             return self._encode_files([Path(images)], bands, reading)[0]
         if isinstance(images, Sequence) and images and all(isinstance(item, str | Path) for item in images):
             return self._encode_files([Path(item) for item in images], bands, reading)
         if hasattr(images, "coords") and hasattr(images, "dims"):
-            return self._encode_xarray(images, bands)
-        pixels = np.asarray(images)
+            return self._encode_xarray(images, bands, Reading(**reading))
+        pixels = as_numbers(images)
         single = pixels.ndim == 3
-        embedded = self.encode_pixels(*self._as_pixels(pixels[None] if single else pixels, bands))
+        embedded = self._encode_array(pixels[None] if single else pixels, bands, Reading(**reading))
         return embedded[0] if single else embedded
 
     def encode_pixels(self, pixels: NDArray[Any], bands: tuple[str, ...]) -> NDArray[np.float32]:
@@ -200,20 +207,27 @@ class Model:
         embedded = []
         for path in paths:
             with open_scene(path, self.image.takes, options) as scene:
-                pixels, valid = read_whole(scene)
+                pixels, valid = read_whole(scene, self.card.window)
                 embedded.append(
                     self.encode_pixels(filled(pixels[None], None if valid is None else valid[None]), scene.bands)
                 )
         return np.concatenate(embedded)
 
-    def _encode_xarray(self, images: "xarray.DataArray", bands: Sequence[str] | None) -> "xarray.DataArray":
+    def _encode_array(self, pixels: NDArray[Any], bands: Sequence[str] | None, reading: Reading) -> NDArray[np.float32]:
+        pixels, names = self._as_pixels(pixels, bands)
+        takes = next(bands for bands in self.image.takes if set(names) <= set(bands.bands))
+        return self.encode_pixels(filled(*checked(pixels, takes, reading)), names)
+
+    def _encode_xarray(
+        self, images: "xarray.DataArray", bands: Sequence[str] | None, reading: Reading
+    ) -> "xarray.DataArray":
         import xarray
 
         axis = next((name for name in ("band", "bands", "channel") if name in images.dims), None)
         if axis is None or images.ndim not in (3, 4):
             raise UserError(
-                f"the array has the dimensions {', '.join(map(str, images.dims))}; expected (band, y, x) or (sample, "
-                "band, y, x), in any order, with a dimension called band."
+                f"{ARRAY} has the dimensions {', '.join(map(str, images.dims))}; expected {SHAPES}, in any order, with "
+                "a dimension called band."
             )
         if bands is None and axis in images.coords and axis == "band":
             bands = [str(name) for name in images.coords[axis].values]
@@ -221,8 +235,8 @@ class Model:
         y = next((name for name in ("y", "lat", "latitude") if name in images.dims), images.dims[-2])
         sample = [name for name in images.dims if name not in (axis, y, x)]
         ordered = images.transpose(*sample, axis, y, x)
-        pixels = ordered.values if sample else ordered.values[None]
-        embedded = self.encode_pixels(*self._as_pixels(pixels, bands))
+        pixels = as_numbers(ordered.values if sample else ordered.values[None])
+        embedded = self._encode_array(pixels, bands, reading)
         if not sample:
             return xarray.DataArray(embedded[0], dims=("dim",), name="embedding")
         kept = {name: value for name, value in images.coords.items() if value.dims == (sample[0],)}
@@ -231,7 +245,7 @@ class Model:
     def _as_pixels(self, pixels: NDArray[Any], bands: Sequence[str] | None) -> tuple[NDArray[Any], tuple[str, ...]]:
         """Pixels (n, band, y, x) of bands that the model takes, and their names."""
         if pixels.ndim != 4:
-            raise UserError(f"the array has {pixels.ndim} dimensions; expected (band, y, x) or (sample, band, y, x).")
+            raise UserError(f"{ARRAY} has {pixels.ndim} dimensions; expected {SHAPES}.")
         if (
             bands is None
             and pixels.dtype == np.uint8
@@ -243,14 +257,14 @@ class Model:
         if bands is None:
             if pixels.shape[1] != len(takes.bands):
                 raise UserError(
-                    f"the array has {pixels.shape[1]} bands, the model takes {len(takes.bands)}: "
+                    f"{ARRAY} has {pixels.shape[1]} bands, the model takes {len(takes.bands)}: "
                     f"{' '.join(takes.bands)}. Name the array's bands: bands=[...]."
                 )
             return pixels, takes.bands
-        names = match_bands(list(bands), takes.bands, "the array", list(bands))
+        names = match_bands(list(bands), takes.bands, ARRAY, list(bands))
         if len(names) != pixels.shape[1]:
-            raise UserError(f"bands has {len(names)} names, the array {pixels.shape[1]} bands.")
-        must_have(names, takes.bands, "the array", takes.may_lack)
+            raise UserError(f"bands has {len(names)} names, {ARRAY} {pixels.shape[1]} bands.")
+        must_have(names, takes.bands, ARRAY, takes.may_lack)
         used = [at for at, name in enumerate(names) if name in takes.bands]
         return pixels[:, used], tuple(names[at] for at in used)
 
@@ -268,6 +282,9 @@ class Model:
         """
         single = isinstance(texts, str)
         listed = [texts] if isinstance(texts, str) else list(texts)
+        must_be_words(listed, "a text")
+        if not listed:
+            return np.empty((0, self.dim), np.float32)
         chosen = chosen_templates(self.card, templates)
         vectors = self.encode_sentences([[text.replace("{}", word) for text in chosen] for word in listed])
         return vectors[0] if single else vectors
@@ -308,14 +325,29 @@ class Model:
         bands: Sequence[str] | None = None,
         **reading: Any,
     ) -> NDArray[np.float32]:
-        """Cosines (n, text) of images, or of embeddings (n, dim), and texts; for the arguments see `classify`."""
-        is_embedded = isinstance(images, np.ndarray) and images.ndim <= 2
-        embedded = images if is_embedded else np.asarray(self.encode_images(images, bands, **reading))
-        return np.atleast_2d(embedded) @ np.atleast_2d(self.encode_text(texts, templates)).T
+        """Cosines (n, text) of images, or of embeddings (n, dim) of any length, and texts; see `classify`.
+
+        Raises:
+            UserError: embeddings of another width than the model's.
+        """
+        is_embedded = getattr(images, "ndim", 3) <= 2
+        embedded = np.atleast_2d(as_numbers(images) if is_embedded else self.encode_images(images, bands, **reading))
+        if embedded.shape[1] != self.dim:
+            raise UserError(
+                f"{ARRAY} has the shape {embedded.shape}; expected images {SHAPES}, or embeddings (n, {self.dim})."
+            )
+        if is_embedded:
+            lengths = np.linalg.norm(embedded, axis=1, keepdims=True)
+            embedded = (embedded / np.maximum(lengths, np.finfo(np.float32).tiny)).astype(np.float32)
+        return embedded @ np.atleast_2d(self.encode_text(texts, templates)).T
 
 
-def read_whole(scene: Any) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+def read_whole(scene: Any, trained: int | None) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
     """All pixels of a scene that is one image, and which of them have values.
+
+    Args:
+        scene: an open scene.
+        trained: side of the samples that the model was trained on, in pixels, if known: others are reported.
 
     Raises:
         UserError: it is too large for one image, or none of its pixels has a value.
@@ -326,10 +358,20 @@ def read_whole(scene: Any) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
             f"{scene.path}: {scene.height:,} x {scene.width:,} pixels are a scene rather than one image; cut it into "
             "windows (embed --window 64, or map)."
         )
+    if trained is not None and max(scene.height, scene.width) > _LARGE * trained:
+        _report_large_images(trained)
     pixels, valid = scene.read(0, 0, scene.height, scene.width)
     if valid is not None and not valid.any():
         raise UserError(f"{scene.path}: every pixel is no-data; there is nothing to encode.")
     return pixels, valid
+
+
+@cache  # said once, not for each of thousands of images
+def _report_large_images(trained: int) -> None:
+    remark(
+        f"images are encoded whole, and some are more than {_LARGE} times as large as the {trained} x {trained} pixels "
+        f"of the model's training: what it recognises is shrunk in them. --window {trained} encodes them in pieces."
+    )
 
 
 def filled(pixels: NDArray[Any], valid: NDArray[np.bool_] | None) -> NDArray[Any]:

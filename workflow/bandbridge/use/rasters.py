@@ -33,6 +33,7 @@ LOCAL: dict[str, str | int] = {
 JUNK = re.compile(r"(?i)^(\.|__macosx|thumbs\.db|desktop\.ini)")
 # Files that are not bands, though their names look like it: Sentinel-2's true colour, masks and classes.
 NO_BAND = re.compile(r"(?i)[_-](TCI|SCL|AOT|WVP|CLD|SNW|PVI|CLDPRB|MSK\w*)(_\d+m)?\.\w+$")
+NUMPY = b"\x93NUMPY"  # how its files of arrays begin
 _WORDS_OF_PLATFORM = ("SPACECRAFT_ID", "SPACECRAFT", "PLATFORM", "SATELLITE", "PLATFORM_ID", "MISSION")
 
 
@@ -77,6 +78,11 @@ def open_raster(path: Path) -> DatasetReader:
             ) from error
         with path.open("rb") as content:
             begin = content.read(64)
+        if begin.startswith(NUMPY):
+            raise UserError(
+                f"{path}: an array of NumPy, which states no bands and no place; in Python, encode it with "
+                "model.encode_images(numpy.load(FILE)), or write it as a GeoTIFF."
+            ) from error
         reason = f"it is {kind}" if (kind := known_kind(begin)) else str(error) if begin else "it is empty"
         raise UserError(
             f"{path}: cannot be read as a raster ({reason}); expected one of {', '.join(SUFFIXES)}."

@@ -7,6 +7,7 @@ from typing import Any
 
 from bandbridge.base.errors import UserError
 from bandbridge.base.files import whole_file
+from bandbridge.base.limits import check_writable
 from bandbridge.base.untrusted import as_cell
 from bandbridge.use.images import Outline
 from bandbridge.use.rasters import SUFFIXES
@@ -27,6 +28,7 @@ def must_be_writable(out: Path, suffixes: Sequence[str], inputs: Sequence[Path] 
         raise UserError(f"--out is {out}; its ending decides the format: {', '.join(suffixes)}.")
     if out.is_dir():
         raise UserError(f"--out is {out}, which is a folder; name a file.")
+    check_writable(out.parent, "--out")
     for path in inputs:
         # In a folder only images are inputs: a table of an earlier call may be replaced.
         within = path.is_dir() and out.suffix.lower() in SUFFIXES and path.resolve() in out.resolve().parents

@@ -34,6 +34,7 @@ REFLECTANCE, DECIBELS = "reflectance x 10000", "dB"
 _LARGEST_REFLECTANCE = 2.0  # of values that are stored as fractions
 _LARGEST_PERCENT = 100.0
 _OTHER_SIZE = 1.5  # factor between sizes of pixels from which objects look like others to a model
+_MANY_ZEROS = 0.01  # share of the pixels that are read: some dark ones are measured as 0
 _CHECKED = 512  # side of the part whose values are checked before the rest is read, in pixels
 
 
@@ -74,6 +75,16 @@ class Reading:
     scale: float | None = None
     offset: float = 0.0
     crs: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raise `UserError` for numbers that would make nothing of every value, or would not count."""
+        if self.scale is None and self.offset:
+            raise UserError("--offset needs --scale; state both: value = stored * scale + offset.")
+        if self.scale is not None and not (math.isfinite(self.scale * self.offset) and self.scale):
+            raise UserError(
+                f"--scale is {self.scale:g} and --offset {self.offset:g}; expected numbers, and a scale other than 0: "
+                "value = stored * scale + offset."
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,13 +153,17 @@ class Scene:
         with self._lock, rasterio.Env(**LOCAL):
             pixels = np.empty((len(self._bands), *shape), self.dtype)
             valid: NDArray[np.bool_] | None = None
+            is_zero = np.ones(shape, np.bool_)
             for place, band in zip(pixels, self._bands, strict=True):
                 values, mask = self._read_band(band, (row, col, height, width), shape)
                 if mask is not None:
                     valid = mask if valid is None else valid & mask
+                is_zero &= values == 0
                 if band.radiometry is not None:
                     values = band.radiometry.apply(values[None], None)[0][0]
                 place[:] = values
+        if len(self._bands) > len(RGB) and (is_zero if valid is None else is_zero & valid).mean() > _MANY_ZEROS:
+            _report_zeros(self.path)
         measured = pixels if valid is None or pixels.dtype.kind == "u" else pixels[:, valid]
         if (value := not_measured(measured, self.units)) is not None:
             raise UserError(
@@ -210,6 +225,14 @@ class Scene:
         return math.sqrt(abs(area))
 
 
+@cache  # said once of a file, not of each of its windows
+def _report_zeros(path: Path) -> None:
+    remark(
+        f"{path}: pixels are 0 in every band, and the file does not call them missing. If they are, as beyond the edge "
+        "of an acquisition, state it: gdal_edit -a_nodata 0 FILE. Otherwise they are encoded like any others."
+    )
+
+
 @cache
 def _to_wgs84(crs: str) -> Transformer:
     return Transformer.from_crs(crs, WGS84, always_xy=True)
@@ -253,7 +276,7 @@ def open_scene(path: Path, takes: Sequence[BandSet], reading: Reading = Reading(
             units=chosen.units,
             _bands=bands,
         )
-        _must_be_in_unit(scene, chosen, reading)
+        _check_values(scene, chosen, reading)
         if chosen.resolution is not None and (size := scene.pixel_size):
             _compare_sizes(float(f"{size:.2g}"), chosen.resolution)
         yield scene
@@ -342,31 +365,44 @@ def _block_rows(raster: DatasetReader, finest: DatasetReader) -> int:
     return rows
 
 
-def _must_be_in_unit(scene: Scene, takes: BandSet, reading: Reading) -> None:
+def _check_values(scene: Scene, takes: BandSet, reading: Reading) -> None:
     """Refuse an image whose values, checked in its middle, cannot be in the model's unit."""
     if takes.units is None or reading.scale is not None or takes.is_picture:
         return
     height, width = min(scene.height, _CHECKED), min(scene.width, _CHECKED)
     pixels, valid = scene.read((scene.height - height) // 2, (scene.width - width) // 2, height, width)
     values = pixels if valid is None else pixels[:, valid]
-    if not values.size:
+    stored = {band.raster.dtypes[band.index - 1] for band in scene._bands}
+    must_be_in_unit(values, stored, takes, reading, str(scene.path))
+
+
+def must_be_in_unit(values: NDArray[Any], stored: set[str], takes: BandSet, reading: Reading, where: str) -> None:
+    """Raise `UserError` if values cannot be in the unit of a model's bands.
+
+    Args:
+        values: with data, of any shape.
+        stored: types of numbers that they are stored as.
+        takes: the bands, with their unit.
+        reading: with a scale that the user states, nothing is checked.
+        where: the file, for messages.
+    """
+    if takes.units is None or reading.scale is not None or takes.is_picture or not values.size:
         return
     low, high = float(np.min(values)), float(np.max(values))
-    stored = {band.raster.dtypes[band.index - 1] for band in scene._bands}
     if takes.units == REFLECTANCE and 0 < high <= _LARGEST_PERCENT and "f" in {np.dtype(name).kind for name in stored}:
         kind, scale = ("reflectances", 10_000) if high <= _LARGEST_REFLECTANCE else ("percentages", 100)
         raise UserError(
-            f"{scene.path}: values reach from {low:g} to {high:g}, as {kind} do; the model takes {REFLECTANCE}. If "
+            f"{where}: values reach from {low:g} to {high:g}, as {kind} do; the model takes {REFLECTANCE}. If "
             f"they are {kind}, add --scale {scale}."
         )
     if takes.units == REFLECTANCE and stored == {"uint8"}:
         raise UserError(
-            f"{scene.path}: its bands have 8 bits ({low:g} to {high:g}), as RGB images do; the model takes "
+            f"{where}: its bands have 8 bits ({low:g} to {high:g}), as RGB images do; the model takes "
             f"{REFLECTANCE}. Name the image with its measured values, or add --scale if they are stored in 8 bits."
         )
     if takes.units == DECIBELS and low >= 0 and high > 1:
         raise UserError(
-            f"{scene.path}: values reach from {low:g} to {high:g}; the model takes decibels, which are below zero "
+            f"{where}: values reach from {low:g} to {high:g}; the model takes decibels, which are below zero "
             "almost everywhere. Convert the image (10 log10 of the calibrated intensity)."
         )
 
