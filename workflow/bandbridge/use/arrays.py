@@ -41,8 +41,8 @@ def as_numbers(images: Any) -> NDArray[Any]:
 def _without_torch(images: Any) -> Any:
     if not isinstance(images, Tensor):
         return images
-    held = images.detach().cpu()
-    return (held.float() if held.dtype is torch.bfloat16 else held).numpy()
+    values = images.detach().cpu()
+    return (values.float() if values.dtype is torch.bfloat16 else values).numpy()
 
 
 def checked(pixels: NDArray[Any], takes: BandSet, reading: Reading) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
