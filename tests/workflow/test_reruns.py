@@ -238,6 +238,22 @@ def test_a_stated_precision_reruns_the_stage_it_is_stated_for(copied_run: Clone)
     assert not {"finetune", *STORE, *FIRST} & set(jobs)
 
 
+def test_a_run_that_stopped_after_training_clip_makes_the_heads_again(copied_run: Clone):
+    """The trained CLIP's description, which heads read, would be the same but for the checksum of its weights."""
+    jobs = after(copied_run, {"seed": 1})
+    completed = copied_run.snakemake("--cores", "1", "--", "results/small/clip/demo-vit/open_clip_config.json")
+    assert completed.returncode == 0, completed.stderr
+    assert copied_run.jobs() == [job for job in jobs if job != "scratch_clip"]
+
+
+def test_a_run_that_stopped_after_listing_other_files_plans_again(copied_run: Clone):
+    (copied_run.root / "data/archives/scene_crop/another.txt").touch()
+    jobs = copied_run.jobs()
+    completed = copied_run.snakemake("--cores", "1", "--", "data/zarr/scene_crop.files.json")
+    assert completed.returncode == 0, completed.stderr
+    assert copied_run.jobs() == [job for job in jobs if job != "download"]
+
+
 def test_a_run_for_one_target_shows_no_scores_of_an_earlier_run(copied_run: Clone):
     copied_run.configure({"evaluate": {"retrieval": {"ks": [1, 2]}}})
     completed = copied_run.snakemake("--cores", "1", "--", "results/small/metrics/ms-vit/retrieval.scene_crop.csv")

@@ -23,7 +23,7 @@ rule apply_map:
     params:
         entry=of_job(applied.entry),
         settings=of_job(applied.settings),
-        listing=lambda w: file_listing(applied.images(w.applied)),
+        listing=lambda w: file_listing(*applied.users_files(w.applied)),
         embed=without(config["embed"], "models_per_job"),
     message:
         "Mapping {wildcards.applied}"

@@ -17,6 +17,8 @@ rule plan:
         overrides=of_job(run.conversion_options),
         facts=lambda w: conversion_facts(run.dataset(w.dataset)),
         archives=of_job(run.archives),
+        # Although `files` changes with it: that list is the same where images in a folder are others.
+        listing=of_job(users_files),
     message:
         "Planning {wildcards.dataset}"
     script:

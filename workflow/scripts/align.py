@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from bandbridge.models.clip import WEIGHTS_FILE, load_clip
+from bandbridge.config.clip_support import CONFIG_FILE
+from bandbridge.models.clip import load_clip
 from bandbridge.models.device import set_up
 from bandbridge.models.paint import patch
 from bandbridge.models.students import StudentSpec, save_student
@@ -34,6 +35,7 @@ def main(
     train: dict | None = None,
     processes: int = 1,
     nodes: int = 1,
+    listing: list = (),
 ) -> None:
     if distributed.to_launch(processes, nodes):
         distributed.launch(Path(__file__), locals(), processes, nodes, Path(checkpoints or history.parent))
@@ -43,8 +45,9 @@ def main(
         teacher = patch(load_clip(clip.parent), finetuned, alpha)
         spec, how = StudentSpec.from_config(student), AlignRecipe.from_config(recipe)
         data = Store(store.parent, nomenclature)
-        decisive = {"recipe": recipe, "seed": seed, "data": data.digest, "nomenclature": nomenclature, "head": head}
-        decisive |= {"student": student, "clip": clip.parent / WEIGHTS_FILE, "finetuned": finetuned, "alpha": alpha}
+        decisive = {"recipe": recipe, "seed": seed, "data": data.identity, "nomenclature": nomenclature, "head": head}
+        decisive |= {"student": student, "first weights": list(listing), "clip": clip.parent / CONFIG_FILE}
+        decisive |= {"finetuned": finetuned, "alpha": alpha}
         saving = new_saving(train, checkpoints, monitor, **decisive)
         trained, records = align(teacher, load_head(head), data, spec, how, seed, device, saving=saving, world=world)
         if world.is_first:

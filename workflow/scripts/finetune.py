@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from bandbridge.models.clip import WEIGHTS_FILE, load_clip
+from bandbridge.config.clip_support import CONFIG_FILE
+from bandbridge.models.clip import load_clip
 from bandbridge.models.device import set_up
 from bandbridge.models.weights import save_weights
 from bandbridge.store.dataset import Store
@@ -37,9 +38,9 @@ def main(
         device = set_up(threads, seed)
         model, how = load_clip(clip.parent), FinetuneRecipe.from_config(recipe)
         data = [Store(path.parent, name) for path, name in zip(stores, nomenclatures, strict=True)]
-        decisive = {"recipe": recipe, "seed": seed, "data": [store.digest for store in data], "tasks": nomenclatures}
+        decisive = {"recipe": recipe, "seed": seed, "data": [store.identity for store in data], "tasks": nomenclatures}
         decisive |= {f"head {number}": path for number, path in enumerate(heads)}
-        saving = new_saving(train, checkpoints, monitor, clip=clip.parent / WEIGHTS_FILE, **decisive)
+        saving = new_saving(train, checkpoints, monitor, clip=clip.parent / CONFIG_FILE, **decisive)
         classifiers = [load_head(path) for path in heads]
         records = finetune(model, classifiers, data, how, seed, device, saving=saving, world=world)
         if world.is_first:

@@ -42,8 +42,8 @@ def main(
         folder = _tower(text, tower)
         clip, how = new_clip(name, folder), ScratchRecipe.from_config(recipe)
         data, named = Store(store.parent), nomenclature_of_spoken(nomenclature, classes)
-        decisive = {"recipe": recipe, "seed": seed, "data": data.digest, "name": name, "templates": list(templates)}
-        decisive |= {"classes": classes}
+        decisive = {"recipe": recipe, "seed": seed, "data": data.identity, "name": name, "templates": list(templates)}
+        decisive |= {"classes": classes, "architecture": clip.model_cfg}
         decisive |= {"text": text} if text else {}
         saving = new_saving(train, checkpoints, monitor, **decisive)
         records = pretrain(clip, named, templates, data, how, seed, device, saving=saving, world=world)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from filelock import FileLock, Timeout
 
 from bandbridge.base import runlock
 from bandbridge.base.errors import UserError
+from bandbridge.catalogue.datasets import Composite, load_dataset
 from bandbridge.config import sharing
 from bandbridge.config.sharing import STORE_RULES, Guard, Job, Shared
 
@@ -174,3 +176,19 @@ def test_who_may_lock_but_not_write_reads_all_the_same(digits: Shared, guard: Gu
     monkeypatch.setattr(runlock, "take", only_what_is_there)
     guard.begin([job("embed", inputs=frozenset({str(digits.store)}))])
     assert is_free(digits.lock)
+
+
+def test_what_a_data_set_states_of_its_pixels_and_labels_is_a_setting_of_its_store():
+    dataset = load_dataset("eurosat_ms")
+    composite = Composite(("B08", "B04", "B03"), 3000.0)
+    primary = replace(dataset.primary, composite=composite)
+    changed = [
+        replace(dataset, modalities=(primary,)),
+        replace(dataset, headline="balanced_accuracy"),
+        replace(dataset, unlabelled="count"),
+    ]
+    settings = [sharing.settings_of(one) for one in (dataset, *changed)]
+    assert all(one != other for one, other in combinations(settings, 2))
+    assert sharing.settings_of(replace(dataset, title="Another")) == settings[0]
+    maps = sharing.settings_of(load_dataset("bigearthnet_v1"))["stated"]["maps"]
+    assert "bigearthnet-19" in maps

@@ -108,3 +108,16 @@ def test_where_nothing_is_watched_nothing_is_listed(images: Path, fresh):
 def test_a_name_of_weights_that_is_no_file_has_no_state(images: Path):
     assert file_listing("openai") == file_listing(None) == []
     assert file_listing(images / "forest/a.tif")[0] == "1 files"
+
+
+def test_lists_that_lie_elsewhere_are_listed_even_if_they_are_called_as_a_download(tmp_path: Path, fresh):
+    elsewhere = tmp_path / "mine" / "eurosat-train.txt"
+    elsewhere.parent.mkdir()
+    elsewhere.write_text("Forest/Forest_1.tif\n")
+    dataset = load_dataset("eurosat_ms", {"lists": {"train": str(elsewhere)}})
+    assert elsewhere.name in {source.file for source in dataset.sources}
+    before = data_listing(dataset, tmp_path / "archives")
+    assert before[0] == "1 files"
+    elsewhere.write_text("Forest/Forest_1.tif\nForest/Forest_2.tif\n")
+    fresh(tmp_path, "times")
+    assert data_listing(dataset, tmp_path / "archives") != before

@@ -50,6 +50,15 @@ def test_a_clip_is_loaded_as_it_was_saved(tmp_path):
         assert (tmp_path / "again" / file).read_bytes() == (tmp_path / "tiny" / file).read_bytes()
 
 
+def test_the_description_of_other_weights_is_another(tmp_path):
+    """Text heads name it as their input, and Snakemake compares what is in it."""
+    contents = []
+    for seed in (0, 0, 1):
+        save_clip(tiny_clip(seed), tmp_path / "tiny")
+        contents.append((tmp_path / "tiny" / clips.CONFIG_FILE).read_bytes())
+    assert contents[0] == contents[1] != contents[2]
+
+
 def test_its_own_preprocessing_is_kept(tmp_path):
     clip = tiny_clip()
     clip.preprocess_cfg.update(mean=[0.1, 0.2, 0.3], std=[0.5, 0.5, 0.5], interpolation="bilinear")

@@ -274,6 +274,18 @@ def test_a_sweep_that_was_stopped_goes_on_after_its_last_batch_with_the_same_num
 
 
 @pytest.mark.slow
+def test_what_was_encoded_of_another_composite_is_not_used(clip_directory, fine_tuned, tmp_path):
+    store, partial = make_store(tmp_path, "demo_scene"), tmp_path / "partial"
+    (first,) = sweep(clip_directory, fine_tuned, [0.3], store, ["val"], BATCH, partial=partial)
+    before = np.array(first.embedding)
+    store.facts["composite"]["divisor"] = 900.0
+    (second,) = sweep(clip_directory, fine_tuned, [0.3], store, ["val"], BATCH, partial=partial)
+    (expected,) = sweep(clip_directory, fine_tuned, [0.3], store, ["val"], BATCH)
+    np.testing.assert_array_equal(second.embedding, expected.embedding)
+    assert not np.array_equal(before, expected.embedding)
+
+
+@pytest.mark.slow
 def test_what_other_weights_left_half_done_is_not_used(clip_directory, fine_tuned, scene, tmp_path):
     list(sweep(clip_directory, fine_tuned, [0.3], scene, ["val"], BATCH, partial=tmp_path))
     (other,) = sweep(clip_directory, fine_tuned, [0.4], scene, ["val"], BATCH, partial=tmp_path)

@@ -228,3 +228,13 @@ def test_a_tag_that_timm_does_not_know_is_named_with_those_it_has(tmp_path):
     content = copy.deepcopy(encoder_content("dinov2-vit-b-14")) | {"weights": {"tag": "lvd143m", "unpinned": True}}
     with pytest.raises(UserError, match=r"weights\.tag is 'lvd143m'; timm has vit_base_patch14_dinov2\.lvd142m"):
         fetch_encoder(content, tmp_path, tmp_path / "dino")
+
+
+def test_another_model_in_the_same_folder_is_noted_in_the_encoders_description(tmp_path):
+    """Encodings name the description as their input, and Snakemake compares what is in it."""
+    descriptions = []
+    for seed in (0, 1):
+        save_clip(tiny_clip(seed), tmp_path / "own")
+        fetch_encoder(tiny_content(), tmp_path / "archives", tmp_path / "encoder", str(tmp_path / "own"))
+        descriptions.append(read_json(tmp_path / "encoder" / MARKER))
+    assert descriptions[0] != descriptions[1]

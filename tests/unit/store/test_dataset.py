@@ -289,6 +289,20 @@ def test_the_digest_changes_with_a_pixel_a_label_an_id_and_a_split(tmp_path, wri
     assert len(digests | {written.digest}) == 5
 
 
+@pytest.mark.slow
+def test_the_identity_changes_with_what_the_store_states_of_its_samples_and_not_with_its_title(tmp_path, written):
+    composite = Composite(("B08", "B04", "B03"), 3000.0)
+    primary = dataclasses.replace(SCENE.primary, composite=composite)
+    others = {
+        "composite": dataclasses.replace(SCENE, modalities=(primary, *SCENE.modalities[1:])),
+        "title": dataclasses.replace(SCENE, title="Another"),
+    }
+    stores = {name: write(tmp_path / name, some_samples(), dataset) for name, dataset in others.items()}
+    assert stores["composite"].digest == stores["title"].digest == written.digest
+    assert stores["composite"].identity != written.identity
+    assert stores["title"].identity == written.identity
+
+
 # --- quarantine ----------------------------------------------------------------------------------------------------
 
 FAULTS = [

@@ -61,6 +61,15 @@ def test_the_same_embeddings_give_the_same_bytes(tmp_path):
     assert contents[0] == contents[1]
 
 
+def test_the_root_metadata_of_other_values_are_others(tmp_path):
+    """Scores name them as their input, and Snakemake compares what is in them."""
+    first = some_embeddings()
+    second = Embeddings(first.embedding + 1, first.ids, first.attrs)
+    for name, embeddings in (("a", first), ("b", second)):
+        save_embeddings(tmp_path / name, embeddings)
+    assert (tmp_path / "a/zarr.json").read_bytes() != (tmp_path / "b/zarr.json").read_bytes()
+
+
 def test_embeddings_that_are_not_finite_are_refused(tmp_path):
     broken = some_embeddings()
     broken.embedding[3, 1] = np.nan

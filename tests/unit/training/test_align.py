@@ -24,7 +24,7 @@ from bandbridge.store.dataset import Store
 from bandbridge.store.heads import load_head
 from bandbridge.training.align import Alignment, align
 from bandbridge.training.augment import draw_crops
-from bandbridge.training.checkpoints import Saving
+from bandbridge.training.checkpoints import Saving, new_saving
 from bandbridge.training.distributed import World
 from bandbridge.training.recipes import AlignRecipe
 from bandbridge.training.splits import store_source
@@ -410,3 +410,36 @@ def test_the_script_interpolates_the_teacher_in_memory(tmp_path):
     teacher = patch(tiny_clip(0), fine_tuned, 0.5)
     expected, _ = align(teacher, load_head(head), scene, spec(), recipe(), 0, CPU)
     assert same_weights(load_student(weights).state_dict(), expected.state_dict())
+
+
+@pytest.mark.slow
+def test_a_training_does_not_continue_one_of_another_clip_or_of_other_first_weights(tmp_path, monkeypatch):
+    """The activation is in CLIP's description alone; a student's own checkpoint has a listing of its state."""
+    scene = make_store(tmp_path, "demo_scene", {"train": 12, "val": 6})
+    clip, head = tmp_path / "clip" / "tiny" / "open_clip_config.json", tmp_path / "head.npz"
+    save_clip(tiny_clip(0), clip.parent)
+    load_script("head").main(clip, "osm-landuse-8", spoken("osm-landuse-8"), ["a photo of {}."], head, 1)
+    script, identities = load_script("align"), []
+
+    def stop(*arguments, **parts):
+        identities.append(new_saving(*arguments, **parts).identity)
+        raise InterruptedError
+
+    monkeypatch.setattr(script, "new_saving", stop)
+    facts = {"clip": clip, "finetuned": None, "alpha": 0, "head": head, "store": scene.path / "zarr.json"}
+    facts |= {"nomenclature": scene.nomenclature, "student": STUDENT, "recipe": ALIGN, "seed": 0, "threads": 1}
+    facts |= {"space": "tiny", "checkpoints": tmp_path / "checkpoints"}
+    facts |= {"weights": tmp_path / "model.safetensors", "history": tmp_path / "history.jsonl"}
+
+    def begin(**changes):
+        with pytest.raises(InterruptedError):
+            script.main(**facts, **changes)
+
+    begin()
+    begin()
+    begin(listing=["1 files", "9 bytes", "sha256:of-another-file"])
+    save_clip(tiny_clip(0, quick_gelu=True), clip.parent)
+    begin()
+    torch.use_deterministic_algorithms(False)
+    assert identities[0] == identities[1]
+    assert len(set(identities)) == 3

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 import rasterio
 from band_images import BANDS, random_pixels, write_raster
+from demo_runs import run_with
 from shapely.geometry import box
 from small_store import load_script
 
 from bandbridge.base.errors import UserError
-from bandbridge.config.apply import DEFAULTS, applications, apply_faults, apply_settings, made_by
+from bandbridge.catalogue.datasets import read_yaml
+from bandbridge.config.apply import DEFAULTS, Applications, applications, apply_faults, apply_settings, made_by
 from bandbridge.reporting.page.maps import map_view
 from bandbridge.reporting.tables.model import percent
 from bandbridge.use.agreement import compare_with_polygons
@@ -183,3 +185,13 @@ def test_a_wrong_entry_stops_the_run_before_it_starts(tmp_path, changes, message
     path = write_raster(tmp_path / "x.tif", random_pixels(), BANDS)
     (fault,) = apply_faults({**CONFIG, "apply": {"a": {"images": str(path), **changes}}})
     assert re.search(message, fault)
+
+
+def test_the_polygons_and_the_prompt_set_are_among_what_an_entry_depends_on(tmp_path):
+    polygons = {"file": str(tmp_path / "known.gpkg"), "class_field": "kind"}
+    entries = {"a": {"images": "x.tif", "polygons": polygons, "templates": "satellite"}, "b": {"images": "x.tif"}}
+    applications = Applications(run_with({"apply": entries}))
+    assert applications.users_files("a") == ["x.tif", polygons["file"]]
+    assert applications.users_files("b") == ["x.tif"]
+    assert applications.entry("a")["templates"] == read_yaml("prompts", "satellite")["templates"]
+    assert applications.entry("b")["templates"] is None

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from bandbridge.base.errors import choices
+from bandbridge.catalogue.datasets import prompt_set, prompt_set_names, read_yaml
 from bandbridge.config.lines import align_task, final_lines
 from bandbridge.config.networks import students
 from bandbridge.config.run import Chosen, Run
@@ -37,14 +38,19 @@ class Applications:
         return self._files("archive", "parquet")
 
     def entry(self, applied: str) -> dict[str, Any]:
-        """An entry with every key."""
-        return self._entries[applied]
+        """An entry with every key; `templates` are those of the prompt set that it names."""
+        entry = self._entries[applied]
+        if entry["templates"] not in prompt_set_names():
+            return entry
+        return {**entry, "templates": list(prompt_set(read_yaml("prompts", entry["templates"])).templates)}
 
     def settings(self, applied: str) -> dict[str, Any]:
         return apply_settings(self._run.config, self._entries[applied]["model"])
 
-    def images(self, applied: str) -> str:
-        return str(self._entries[applied]["images"])
+    def users_files(self, applied: str) -> list[str]:
+        """The user's own files that an entry reads: the images, and the polygons that a map is compared with."""
+        entry = self._entries[applied]
+        return [str(entry["images"]), *([str(entry["polygons"]["file"])] if entry["polygons"] else [])]
 
     def model_files(self, applied: str, chosen: Chosen) -> dict[str, str]:
         """The weights of an entry's model, its text encoder, and the files behind its labels and confidence."""

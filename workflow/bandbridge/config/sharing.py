@@ -99,8 +99,18 @@ def shared_things(run: Run) -> list[Shared]:
 def settings_of(dataset: Dataset) -> dict[str, Any]:
     """What decides the content of a store, as JSON keeps it."""
     classes = {name: list(load_nomenclature(name).classes) for name in dataset.nomenclatures}
-    facts: dict[str, Any] = json.loads(json.dumps({**conversion_facts(dataset), "nomenclatures": classes}, default=str))
-    return facts
+    maps = {name: dict(load_nomenclature(name).maps) for name in dataset.nomenclatures}
+    composites = {item.name: item.composite.facts() if item.composite else None for item in dataset.modalities}
+    stated = {
+        "composites": composites,
+        "zero_bands": {item.name: item.zero_bands for item in dataset.modalities},
+        "headline": dataset.headline,
+        "unlabelled": dataset.unlabelled,
+        "maps": {name: united for name, united in maps.items() if united},
+    }
+    facts = {**conversion_facts(dataset), "nomenclatures": classes, "stated": stated}
+    plain: dict[str, Any] = json.loads(json.dumps(facts, default=str))
+    return plain
 
 
 def jobs_to_do(workflow: Any) -> list[Job] | None:

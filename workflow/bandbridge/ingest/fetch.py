@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ from filelock import FileLock, Timeout
 
 from bandbridge.base.errors import UserError
 from bandbridge.base.files import checksum, read_json, whole_file, write_json
-from bandbridge.catalogue.datasets import Dataset, Source
+from bandbridge.base.untrusted import leads_out
+from bandbridge.catalogue.datasets import DOWNLOADED_OPTIONS, Dataset, Source
 from bandbridge.config.run import Run
 from bandbridge.ingest.archives import is_archive, locate, parts_of
 from bandbridge.ingest.hub import hub_file, transfer_from_hub
@@ -69,15 +70,21 @@ def fetch_all(dataset: Dataset, directory: Path) -> list[dict[str, str]]:
 def own_files(dataset: Dataset, directory: Path) -> list[Path]:
     """The user's own files that the options name and that are no sources: a change of one is a change of the data.
 
-    The option `archive` where it is a file, and the option `table` (of the table reader), in each place where it is
-    looked for.
+    The option `archive` where it is a file, the option `table` (of the table reader) in each place where it is looked
+    for, and lists, metadata and a development kit that lie elsewhere than the downloads.
     """
     archive, table = dataset.options.get("archive"), dataset.options.get("table")
     fetched = {source.file for source in dataset.sources}
     places = [Path(archive)] if archive else []
     if table and table not in fetched:
         places += [directory / table, Path(table), *([Path(archive) / table] if archive else [])]
-    return list(dict.fromkeys(place for place in places if place.is_file()))
+    places = [place for place in places if place.is_file()]
+    for option in DOWNLOADED_OPTIONS:
+        stated = dataset.options.get(option)
+        files = stated.values() if isinstance(stated, Mapping) else [stated]
+        elsewhere = [directory / file for file in files if isinstance(file, str) and leads_out(file)]
+        places += [place for place in elsewhere if place.exists()]
+    return list(dict.fromkeys(places))
 
 
 def needed(dataset: Dataset) -> list[Source]:

@@ -33,9 +33,9 @@ def data_listing(dataset: Dataset, archives: Path, mode: str = "times") -> list[
     return list(_listing(tuple(map(str, places)), frozenset(_fetched(dataset)), mode))
 
 
-def file_listing(path: str | Path | None) -> list[str]:
-    """The same of one file or folder, of weights for instance; empty where it does not exist."""
-    return list(_listing((str(path),), frozenset(), "times")) if path else []
+def file_listing(*paths: str | Path | None) -> list[str]:
+    """The same of files and folders, such as weights; empty where none exists."""
+    return list(_listing(tuple(str(path) for path in paths if path), frozenset(), "times"))
 
 
 def _fetched(dataset: Dataset) -> Iterator[str]:
@@ -60,10 +60,9 @@ def _listing(places: Sequence[str], without: Collection[str], mode: str) -> tupl
 
 
 def _walk(place: str, without: Collection[str]) -> Iterator[tuple[str, str, os.stat_result]]:
-    """Name below a place, path and state of every file; a place that is a file is its own."""
+    """Name below a place, path and state of every file not named in `without`; a place that is a file is its own."""
     if os.path.isfile(place):
-        if os.path.basename(place) not in without:
-            yield os.path.basename(place), place, os.stat(place)
+        yield os.path.basename(place), place, os.stat(place)
         return
     seen: set[tuple[int, int]] = set()  # a link may lead back to a folder above it
     for folder, folders, files in os.walk(place, followlinks=True):

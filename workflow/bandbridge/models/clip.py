@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from bandbridge.base.checksums import verify_folder
 from bandbridge.base.errors import UserError, did_you_mean
-from bandbridge.base.files import whole_directory, write_checksums, write_json
+from bandbridge.base.files import checksum, whole_directory, write_checksums, write_json
 from bandbridge.base.locations import WORKFLOW
 from bandbridge.base.progress import remark
 from bandbridge.config import clip_support
@@ -146,10 +146,12 @@ def save_clip(clip: Clip, directory: Path, metadata: Mapping[str, str] | None = 
     """
     with whole_directory(directory) as part:
         model_cfg = clip_text.save_text_side(part, clip.model, clip.tokenizer, clip.model_cfg)
-        config = {"model_cfg": model_cfg, "preprocess_cfg": clip.preprocess_cfg}
-        write_json(part / CONFIG_FILE, config | ({"remark": clip.remark} if clip.remark else {}))
         write_checksums(part)
         weights.save_weights(part / WEIGHTS_FILE, clip.model.state_dict(), metadata or {})
+        # Stages that name this file as their input alone rerun where its content has changed.
+        config: dict[str, Any] = {"weights_sha256": checksum(part / WEIGHTS_FILE)}
+        config |= {"model_cfg": model_cfg, "preprocess_cfg": clip.preprocess_cfg}
+        write_json(part / CONFIG_FILE, config | ({"remark": clip.remark} if clip.remark else {}))
 
 
 def fetch_clip(name: str, pretrained: str, directory: Path, quick_gelu: bool | None = None) -> None:

@@ -15,6 +15,7 @@ from torch.backends import cudnn
 from bandbridge.base.files import checksum
 from bandbridge.base.paths import EncoderName
 from bandbridge.base.progress import progress
+from bandbridge.config.clip_support import CONFIG_FILE
 from bandbridge.models import preprocessing as views
 from bandbridge.models.clip import WEIGHTS_FILE, load_clip
 from bandbridge.models.device import DTYPES, announce_precision, best_device, cast_layers
@@ -90,7 +91,7 @@ def sweep(  # noqa: PLR0913 (half of them are keyword-only options)
     computes = announce_precision(f"Encoding {store.attrs['dataset']}", precision, device)
     cast_layers(visual, computes.name)
     models = [at(alpha) for alpha in alphas]
-    key = f"{digest} {list(alphas)}"
+    key = f"{digest} {checksum(clip_directory / CONFIG_FILE)} {list(alphas)}"
     for split in splits:
         embeddings = encode_split(
             store, split, prepare, models, batch_size, computes.name, device, partial=partial, key=key
@@ -176,7 +177,7 @@ def encode_split(  # noqa: PLR0913 (two are keyword-only options)
     """
     samples = store.split(split)
     with tempfile.TemporaryDirectory() if partial is None else nullcontext(partial) as folder:
-        everything = f"{key} {store.digest} {store.modality} {split} {batch_size} {precision} {device.type}"
+        everything = f"{key} {store.identity} {store.modality} {split} {batch_size} {precision} {device.type}"
         done = PartialEmbeddings(Path(folder) / split, everything, len(models))
         starts = range(done.rows, len(samples), batch_size)
         parts = [np.arange(at, min(at + batch_size, len(samples))) for at in starts]

@@ -1,5 +1,7 @@
 """Reading a data set's Zarr store: its facts, its labels in any nomenclature, batches of its pixels."""
 
+import hashlib
+import json
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,8 @@ from bandbridge.store.zarr_files import read_array, read_attributes, read_metada
 # Of stores: 2 knows where samples lie. Stores of version 1 state none, and are read as ever.
 VERSION = 2
 CONVENTIONS = {"name": "bandbridge-store", "version": VERSION}
+# Attributes that decide what a model sees and learns of the samples: bands and composite, classes and their maps.
+_DECISIVE = ("conversion", "digest", "headline", "label_kind", "modalities", "nomenclatures", "unlabelled")
 
 
 class Store:
@@ -67,6 +71,15 @@ class Store:
         if name is not None and name not in available:
             raise UserError(f"{self.path} has no '{name}' among its {kind}; it has: {choices(name, available)}")
         return name or next(iter(available))
+
+    @property
+    def identity(self) -> str:
+        """A digest of the samples (`digest`) and of what the store states of them, for jobs that resume.
+
+        The same pixels are other images in another composite, and the same labels other classes under other names.
+        """
+        decisive = {name: self.attrs.get(name) for name in _DECISIVE}
+        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
 
     @property
     def composite(self) -> Composite | None:

@@ -58,9 +58,10 @@ def save_embeddings(path: Path, embeddings: Embeddings) -> None:
             f"{embeddings.ids[broken[0]]}. The encoder's weights have diverged: train with a lower learning rate."
         )
     with whole_directory(path) as part:
-        attributes = {**embeddings.attrs, "bandbridge_version": __version__}
-        group = zarr.create_group(part, zarr_format=3, attributes=attributes)
-        values = np.asarray(embeddings.embedding, dtype=np.float32)
+        values = np.ascontiguousarray(embeddings.embedding, dtype=np.float32)
+        # The root metadata stand for the group as the input of jobs, which rerun where they have changed.
+        facts = {"digest": hashlib.sha256(values.data).hexdigest(), "bandbridge_version": __version__}
+        group = zarr.create_group(part, zarr_format=3, attributes={**embeddings.attrs, **facts})
         write_array(group, "embedding", values, ("sample", "dim"), (ROWS_PER_CHUNK, max(1, values.shape[1])))
         write_array(group, "id", np.array(embeddings.ids, dtype=np.dtypes.StringDType()), ("sample",))
         finish_group(group, part)

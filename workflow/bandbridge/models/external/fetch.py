@@ -59,7 +59,9 @@ def fetch_encoder(content: Mapping[str, Any], archives: Path, directory: Path, c
         raise UserError(f"encoder {facts.name}: {error}") from error
     print(f"{done}.")
     about = {"encoder": dict(content), "checkpoint": checkpoint, "files": files, "bandbridge_version": __version__}
-    write_json(directory / MARKER, about)
+    # Encodings name this file as their input alone, and rerun where its content has changed.
+    written = [path for name in (MODEL_FILE, WEIGHTS_FILE, PATCH_FILE) if (path := directory / name).exists()]
+    write_json(directory / MARKER, about | {"written_sha256": {path.name: checksum(path) for path in written}})
 
 
 # --- the checkpoint in an archive -------------------------------------------------------------------------------------
