@@ -17,6 +17,8 @@ from bandbridge.ingest.names import plain, with_slashes
 from bandbridge.ingest.stac import HREF, AssetFacts, facts_of
 
 SPLITS = ("train", "val", "test")
+# How names of splits begin, 'training', 'development' and 'holdout' among them.
+BEGINNINGS = {"tr": "train", "va": "val", "dev": "val", "te": "test", "hold": "test"}
 # What people write between several classes of a cell.
 SEPARATORS = ("|", ";", ",", "/", " ")
 
@@ -70,7 +72,7 @@ def split_of_cell(value: Any, options: TableOptions, where: str) -> str | None:
     split = options.split_names.get(key, text.lower() if text.lower() in SPLITS else text)
     if split is None or split in SPLITS:
         return split
-    meant = next((split for split in SPLITS if text.lower()[:2] == split[:2]), SPLITS[0])
+    meant = next((split for word, split in BEGINNINGS.items() if text.lower().startswith(word)), SPLITS[0])
     key = text or "''"
     raise UserError(
         f"{where}: {options.split} is '{text}', expected {', '.join(SPLITS)}. Other names are translated by the option "
