@@ -240,3 +240,19 @@ def test_files_that_do_not_name_their_bands_are_refused(own, names, archive, fau
     images(own, names, reverse=())
     with pytest.raises(UserError, match=rf"mine: modalities.s2.bands is 'from-files': .*{fault}"):
         own.folder(modality=TAKEN, options={"archive": archive if archive is None else str(own.files)})
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["Blue: 458-523nm", "Green: 543 - 578 nm", "Red: 650 nm to 680 nm", "NIR: 0.785–0.899 µm"],
+        ["Band 2 - 490 nm", "Band 3 - 560 nm", "Band 4 - 665 nm", "Band 8 - 842 nm"],
+        ["B2-490nm", "B3-560nm", "B4-665nm", "B8-842nm"],
+    ],
+    ids=["ranges", "numbers of bands", "names of bands"],
+)
+def test_a_range_of_wavelengths_is_its_middle(names):
+    modality = Modality("s2", "sentinel-2", "L2A", ("B02", "B03", "B04", "B08"))
+    assert order_of(Declarations(names=tuple(names)), modality, 4) is None
+    with pytest.raises(BandNamesError, match="names its bands"):
+        order_of(Declarations(names=(names[2], names[1], names[0], names[3])), modality, 4)

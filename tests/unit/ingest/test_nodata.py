@@ -89,6 +89,23 @@ def test_what_no_radar_measures_is_no_pixel_where_no_file_states_it(own, fill):
     assert sum(len(store.split(split)) for split in store.splits) == 9
 
 
+@pytest.mark.parametrize("missing", [-np.inf, np.nan])
+def test_decibels_of_zero_are_refused_and_nan_in_their_place_is_no_data(own, missing):
+    own.images(
+        lambda pixels, i: np.where(np.arange(16) < 4, missing, pixels / 100 - 30).astype("float32"),
+        bands=2,
+        dtype="float32",
+    )
+    dataset = own.folder(modalities={"s1": {"sensor": "sentinel-1", "product": "GRD", "bands": ["VV", "VH"]}})
+    if np.isinf(missing):
+        with pytest.raises(UserError, match=r"9  128 of 512 values are not finite .* mark missing data, make NaN of"):
+            own.store(dataset)
+        return
+    empty = np.isnan(xarray.open_zarr(own.store(dataset).path, group="train").s1.values)
+    assert empty[..., :4].all()
+    assert not empty[..., 4:].any()
+
+
 @pytest.mark.parametrize(
     ("unit", "possible", "impossible"),
     [

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import xarray
-from own_files import CLASSES, noise, samples_of, write
+from own_files import CLASSES, SPLITS, noise, samples_of, write
 
 from bandbridge.base.errors import UserError
 from bandbridge.ingest.declarations import Declarations
@@ -205,6 +205,71 @@ def test_a_scene_with_offsets_is_brought_to_the_sensors_unit(own):
     assert list(store.facts["radiometry"]) == ["1 x number + -1000: processing baseline 04.00 or later"]
 
 
+def test_numbers_of_landsats_files_become_reflectance_by_their_names(own):
+    """As USGS delivers them: a file per band without scale and offset, 0 where there are no data."""
+    name = "LC08_L2SP_193024_20220615_20220627_02_T1"
+    numbers = noise(3, 192, 192, low=7500, high=20_000)
+    numbers[:, :4, :4] = 0
+    for band, values in zip(("B2", "B3", "B4"), numbers, strict=True):
+        write(own.files / name / f"{name}_SR_{band}.TIF", values[None], nodata=0)
+    sensor = {"title": "OLI", "units": "reflectance x 10000"}
+    modality = {"sensor": sensor, "bands": ["B2", "B3", "B4"]}
+    store = own.store(own.scene(modality=modality, options={"rasters": "*_SR_{band}.TIF"}))
+    for split in SPLITS:
+        stored = xarray.open_zarr(store.path, group=split)
+        for name, pixels in zip(stored.id.values, stored.s2.values, strict=True):
+            row, col = (int(part) for part in name.split("_")[-2:])
+            of_files = numbers[:, row : row + 16, col : col + 16]
+            expected = np.where(of_files == 0, np.nan, of_files * 0.275 - 2000)
+            np.testing.assert_allclose(pixels, expected, rtol=1e-5)
+    assert list(store.facts["radiometry"]) == ["0.275 x number + -2000: Landsat Collection 2 Level 2"]
+
+
+RADAR = {"s1": {"sensor": "sentinel-1", "product": "GRD", "bands": ["VV", "VH"]}}
+
+
+def linear(pixels, i):
+    return (pixels / 30_000).astype("float32")
+
+
+def decibels(pixels, i):
+    return 10 * np.log10(linear(pixels, i))
+
+
+@pytest.mark.parametrize("change", [linear, lambda pixels, i: pixels], ids=["linear", "digital numbers"])
+def test_backscatter_that_is_not_in_decibels_is_said_and_no_unit_is_asserted(own, change):
+    own.images(change, bands=2)
+    store = own.store(own.folder(modalities=RADAR))
+    assert store.facts["units"] is None
+    (note,) = store.notes
+    assert "The values of s1 cannot be dB: 99 % of those of train are 0 or more" in note
+
+
+@pytest.mark.parametrize(("change", "unit"), [(decibels, "dB"), (linear, "linear power")])
+def test_backscatter_in_the_unit_that_is_stated_is_as_delivered(own, change, unit):
+    truth = own.images(change, bands=2)
+    modality = RADAR["s1"] | ({} if unit == "dB" else {"unit": unit})
+    store = own.store(own.folder(modalities={"s1": modality}))
+    for name, pixels in samples_of(store).items():
+        np.testing.assert_allclose(pixels, change(truth[name], 0), rtol=1e-5)
+    assert store.facts["units"] == unit
+    assert store.notes == []
+
+
+@pytest.mark.parametrize(
+    ("most", "other", "reason"),
+    [
+        (decibels, linear, "no value is below 0: linear, most are decibels"),
+        (linear, decibels, "some of its values are below 0: decibels, most are linear"),
+    ],
+    ids=["linear among decibels", "decibels among linear"],
+)
+def test_linear_backscatter_and_decibels_in_one_data_set_are_refused(own, most, other, reason):
+    own.images(lambda pixels, i: (other if i == 2 else most)(pixels, i), bands=2, count=6)
+    with pytest.raises(UserError, match=f"3  {reason}; bring the files to one unit"):
+        own.store(own.folder(modalities=RADAR))
+
+
 # --- single statements ---------------------------------------------------------------------------------------------
 
 
@@ -246,6 +311,21 @@ def test_tags_go_before_the_name():
 def test_an_offset_alone_shows_its_unit_by_its_size(scale, offset, shift):
     inferred = radiometry(Declarations(scales=(scale,), offsets=(offset,)))
     assert inferred.shifts == (shift,)
+
+
+@pytest.mark.parametrize(
+    ("scales", "offsets"),
+    [((1e-4, 1.0), (0.0, 0.0)), ((2.75e-5, 0.00341802), (-0.2, 149.0)), ((1e-4, 1e-4), (0.0, -1000.0))],
+    ids=["one band without a scale", "one band in kelvins", "an offset of digital numbers"],
+)
+def test_scales_that_make_reflectance_of_only_some_bands_are_refused(scales, offsets):
+    with pytest.raises(ValueError, match=r"make neither reflectance nor reflectance x 10000 of (all of )?its numbers"):
+        radiometry(Declarations(scales=scales, offsets=offsets))
+
+
+@pytest.mark.parametrize("name", ["LC08_L1TP_193024_20220615_20220627_02_T1_B4.TIF", "x_SR_B4.tif"])
+def test_other_files_of_landsat_say_nothing(name):
+    assert radiometry(name=name) is None
 
 
 def test_a_scale_that_fits_no_unit_is_refused():

@@ -26,6 +26,9 @@ COMMON = {
 }
 # How far a wavelength in a file may be from the sensor's: satellites of one kind differ by less, their bands by more.
 NANOMETRES = 15.0
+_NUMBER = r"(\d+(?:\.\d+)?)"
+# One wavelength or the ends of a range, and the beginning of the unit.
+WAVELENGTH = re.compile(rf"(?:{_NUMBER}\s*(?:nm|[uµμ]m)?\s*(?:-|–|to)\s*)?{_NUMBER}\s*(nm|nanomet|[uµμ]m|micromet)")
 COMPARE, IGNORE, TAKE = "compare", "ignore", "take"
 CHOICES = (COMPARE, IGNORE, TAKE)
 
@@ -137,6 +140,12 @@ def _spectrum(name: str, sensor: Sensor | None) -> tuple[float, float] | None:
 
 
 def _wavelength(name: str) -> float | None:
-    """Of a name like '664.6 nm', 'Red (0.6646 um)'."""
-    match = re.search(r"(\d+(?:\.\d+)?)\s*(nm|nanomet|um|µm|micromet)", name.lower())
-    return None if match is None else float(match[1]) * (1 if match[2].startswith("n") else 1000)
+    """Of a name like '664.6 nm', 'Red (0.6646 um)'; the middle of a range, 'Red: 650-680 nm'."""
+    match = WAVELENGTH.search(name.lower())
+    if match is None:
+        return None
+    end = float(match[2])
+    begin = float(match[1] or end)
+    # In 'Band 4 - 665 nm' the first number is no wavelength.
+    middle = (begin + end) / 2 if end / 2 < begin < end else end
+    return middle * (1 if match[3].startswith("n") else 1000)

@@ -21,7 +21,7 @@ from bandbridge.catalogue.reader_options import min_valid_share
 from bandbridge.ingest.names import plain
 from bandbridge.ingest.nodata import not_measured, share, with_fill
 from bandbridge.ingest.plan import SHARD, Shard
-from bandbridge.ingest.radiometry import store_unit
+from bandbridge.ingest.radiometry import is_backscatter_in_decibels, store_unit
 from bandbridge.ingest.readers import Rejected, Sample
 from bandbridge.ingest.records import GOOD, MISSING, Records, save_records
 from bandbridge.store.shard_writer import (
@@ -167,7 +167,8 @@ def _pixel_fault(sample: Sample, modality: Modality, least: float) -> str | None
             return f"{_percent(with_data)} of its pixels hold data in all bands, min_valid_share is {least:.0%}"
         pixels = pixels[sample.valid]
     if pixels.dtype.kind == "f" and not (finite := np.isfinite(pixels)).all():
-        return f"{np.count_nonzero(~finite):,} of {finite.size:,} values are not finite numbers"
+        count = f"{np.count_nonzero(~finite):,} of {finite.size:,}"
+        return f"{count} values are not finite numbers; where they mark missing data, make NaN of them"
     if not modality.is_rgb and (value := not_measured(pixels, store_unit(modality))) is not None:
         return f"a value is {value:g}, which is no measurement; if it marks missing data, state it as nodata"
     if (pixels == pixels.flat[0]).all():
@@ -193,9 +194,10 @@ def _of_pixels(sample: Sample, modality: Modality | None) -> dict[str, Any]:
         facts["valid"] = share(_bands_first(sample.valid, modality))
     if sample.radiometry:
         facts["radiometry"] = sample.radiometry
-    if sample.pixels.dtype.kind == "f":
+    is_in_decibels = is_backscatter_in_decibels(modality)
+    if sample.pixels.dtype.kind == "f" or is_in_decibels:
         values = sample.pixels if sample.valid is None else sample.pixels[sample.valid]
-        facts["small"] = bool(np.abs(values).max() < SMALL)
+        facts["small"] = bool(values.min() >= 0 if is_in_decibels else np.abs(values).max() < SMALL)
     if sample.grid is not None:
         facts["grid"] = [sample.grid.crs, *sample.grid.transform]
     return facts

@@ -15,7 +15,7 @@ from bandbridge.catalogue.datasets import Composite
 from bandbridge.catalogue.modalities import Modality
 from bandbridge.ingest.nodata import FILL
 from bandbridge.ingest.places import Grid, modality_difference
-from bandbridge.ingest.radiometry import per_reflectance, store_unit
+from bandbridge.ingest.radiometry import is_backscatter_in_decibels, per_reflectance, store_unit
 from bandbridge.ingest.rasters import centre_of
 from bandbridge.ingest.records import GOOD, Records
 from bandbridge.ingest.sample_tables import Split
@@ -27,6 +27,8 @@ SAMPLES_FOR_UNITS, SAMPLES_FOR_COMPOSITES, PIXELS = 32, 512, 1_000
 LARGEST_MEDIAN, SMALLEST_MEDIAN = 1.5, 0.001
 # Nor can 99 of 100 lie below this one, as they do in percent.
 SMALLEST_TOP = 0.01
+# Backscatter in decibels is below zero nearly everywhere, cities apart: not at or above it in all but these percent.
+LOW_PERCENT = 1
 # Of units finer than this, values below `records.SMALL` show that they are reflectance from 0 to 1.
 FINE = 1_000
 MOST_EXAMPLES = 3
@@ -67,6 +69,13 @@ def unlike_most(modality: Modality, records: Records) -> Iterator[tuple[int, str
                 which = "some of its values are 4 or more" if most_are_small else "every value is below 4"
                 looks = f"not reflectance from 0 to 1, {most}" if most_are_small else f"reflectance from 0 to 1, {most}"
                 yield row, f"{which}: {looks}; bring the files to one unit"
+    if is_backscatter_in_decibels(modality):
+        linear = records.small[rows]
+        most_are_linear = linear.sum() * 2 > len(linear)
+        for row in rows[linear != most_are_linear].tolist():
+            looks = "decibels, most are linear" if most_are_linear else "linear, most are decibels"
+            some = "some of its values are" if most_are_linear else "no value is"
+            yield row, f"{some} below 0: {looks}; bring the files to one unit"
     # Scale and offset that were applied make values of one unit; those that were not differ in what they mean.
     unnamed = [number for number, text in enumerate(records.radiometries) if "do not say their unit" in text]
     if unnamed:
@@ -182,7 +191,8 @@ def facts_of_pixels(
     unit, recipe = store_unit(modality), modality.composite
     per = per_reflectance(unit)
     wants_ranges = recipe is not None and recipe.percentiles is not None
-    if modality.is_rgb or (per is None and fill is None and not wants_ranges):
+    is_in_decibels = is_backscatter_in_decibels(modality)
+    if modality.is_rgb or (per is None and not is_in_decibels and fill is None and not wants_ranges):
         return PixelFacts(recipe, unit, stated | _fill_facts(fill, None))
     values = _values(array, fill, SAMPLES_FOR_COMPOSITES if wants_ranges else SAMPLES_FOR_UNITS)
     if recipe is not None and wants_ranges:
@@ -200,6 +210,13 @@ def facts_of_pixels(
                 "percent) or as scale and offset.",
             )
             unit = None
+    if is_in_decibels and len(together) and np.percentile(together, LOW_PERCENT) >= 0:
+        remarks = (
+            f"The values of {modality.name} cannot be {unit}: {100 - LOW_PERCENT} % of those of {split} are 0 or more, "
+            "as of linear backscatter and of digital numbers. Bring the files to decibels (10 log10 of calibrated "
+            "backscatter), or state what they hold in the data set's file, as unit.",
+        )
+        unit = None
     return PixelFacts(recipe, unit, stated | _fill_facts(fill, means), remarks)
 
 

@@ -3,6 +3,9 @@
 The first of these that is stated counts: `scale`, `offset` and `unit` of the data set's file; scale and offset of
 a file's bands; metadata of Sentinel-2 products; the processing baseline in a file's name. As of baseline 04.00, ESA
 adds 1,000 to Sentinel-2's digital numbers (Products Specification Document, S2-PDGS-TAS-DI-PSD, issue 14.9).
+
+Files of Landsat's Collection 2 Level 2 state no scale: it is the same for all (USGS, Landsat 8-9 Collection 2 Level 2
+Science Product Guide, LSDS-1619), and they are known by their names.
 """
 
 import re
@@ -13,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bandbridge.catalogue.modalities import Modality
-from bandbridge.catalogue.sensors import sensor_of
+from bandbridge.catalogue.sensors import SENTINEL_1, sensor_of
 from bandbridge.ingest.declarations import Declarations
 
 # 'reflectance x 10000' is reflectance times this; plain 'reflectance', times 1.
@@ -22,6 +25,9 @@ REFLECTANCE = re.compile(r"(?:surface |toa |boa )?reflectance(?:\s*[x×*]\s*([\d
 BASELINE = re.compile(r"S2[A-D]_MSIL(?:1C|2A)_\d{8}T\d{6}_N(\d{2})(\d{2})_", re.IGNORECASE)
 FIRST_WITH_OFFSET, NO_BASELINE = 4, 99  # N9999 is what processors outside ESA's ground segment write
 BASELINE_OFFSET = -1000.0
+# The name of a band of surface reflectance: LC08_L2SP_193024_20220615_20220627_02_T1_SR_B4.TIF.
+LANDSAT = re.compile(r"L[COTE]0[4-9]_L2S[PR]_\d{6}_\d{8}_\d{8}_02_\w\w_SR_B\d", re.IGNORECASE)
+LANDSAT_SCALE, LANDSAT_OFFSET = 2.75e-5, -0.2
 # Scales of digital numbers that encode reflectance are far below this, those of numbers in their own unit far above.
 LARGEST_SCALE_TO_REFLECTANCE = 0.05
 # Offsets of reflectance are tenths, of digital numbers hundreds.
@@ -100,7 +106,7 @@ def radiometry_of(  # noqa: PLR0913 (half of them are keyword-only facts)
     """The conversion of a file's numbers to the sensor's unit; None where they need none.
 
     Args:
-        name: of the file, with its folders; ESA's names state the baseline.
+        name: of the file, with its folders; ESA's names state the baseline, those of USGS the product.
         bands: how many the file has.
         whole: whether its numbers are whole.
         sensor: its name, for what only one sensor has.
@@ -120,6 +126,9 @@ def radiometry_of(  # noqa: PLR0913 (half of them are keyword-only facts)
         return _of_tags(stated, per, unit, bands, sensor_unit)
     if unit is not None:
         return _meaningful((_factor(unit, per),) * bands, (0.0,) * bands, f"unit of the data set's file, {unit}")
+    if whole and per is not None and LANDSAT.search(name):
+        gain, shift = _tidy(per * LANDSAT_SCALE), _tidy(per * LANDSAT_OFFSET)
+        return _meaningful((gain,) * bands, (shift,) * bands, "Landsat Collection 2 Level 2")
     if sensor == "sentinel-2" and whole and per is not None:
         return _of_product(stated, name, per, bands)
     return None
@@ -139,23 +148,34 @@ def _of_tags(
         return Radiometry(
             scales, offsets, why if is_unit_known else f"{why}, which do not say their unit", applied=is_unit_known
         )
-    if unit is not None:
-        factor = _factor(unit, per)
-    else:
-        largest = max(abs(scale) for scale in scales)
-        # The size of an offset without a scale shows its unit.
-        of_reflectance = largest <= LARGEST_SCALE_TO_REFLECTANCE or (
-            largest == 1 and max(map(abs, offsets)) <= LARGEST_OFFSET_OF_REFLECTANCE
-        )
-        if not of_reflectance and largest != 1:
-            raise ValueError(
-                f"its bands state scale {_shown(scales)} and offset {_shown(offsets)}, which make neither reflectance "
-                f"nor {sensor_unit} of its numbers; state scale, offset or unit in the data set's file"
-            )
-        factor = per if of_reflectance else 1.0
+    factor = _factor(unit, per) if unit is not None else _factor_of_size(scales, offsets, per, sensor_unit)
     gains = tuple(_tidy(factor * scale) for scale in scales)
     shifts = tuple(_tidy(factor * offset) for offset in offsets)
     return _meaningful(gains, shifts, "scale and offset of the files' bands")
+
+
+def _factor_of_size(
+    scales: tuple[float, ...], offsets: tuple[float, ...], per: float, sensor_unit: str | None
+) -> float:
+    """From what scales and offsets make of a file's numbers to the sensor's unit: their sizes show the unit.
+
+    Raises:
+        ValueError: they make neither reflectance nor the sensor's unit of every band.
+    """
+    # The size of an offset without a scale shows its unit.
+    if all(scale == 1 for scale in scales):
+        return per if max(map(abs, offsets)) <= LARGEST_OFFSET_OF_REFLECTANCE else 1.0
+    is_reflectance = all(
+        abs(scale) <= LARGEST_SCALE_TO_REFLECTANCE and abs(offset) <= LARGEST_OFFSET_OF_REFLECTANCE
+        for scale, offset in zip(scales, offsets, strict=True)
+    )
+    if not is_reflectance:
+        raise ValueError(
+            f"its bands state scale {_shown(scales)} and offset {_shown(offsets)}, which make neither reflectance "
+            f"nor {sensor_unit} of {'its numbers' if len(set(scales)) == 1 else 'all of its numbers'}; state scale, "
+            "offset or unit in the data set's file"
+        )
+    return per
 
 
 def _of_product(stated: Declarations, name: str, per: float, bands: int) -> Radiometry | None:
@@ -210,3 +230,8 @@ def store_unit(modality: Modality) -> str | None:
     if modality.unit is None or (per_reflectance(of_sensor) and per_reflectance(modality.unit)):
         return of_sensor
     return modality.unit
+
+
+def is_backscatter_in_decibels(modality: Modality) -> bool:
+    """Whether a modality is to hold decibels of Sentinel-1; a sensor of one's own may measure others, above zero."""
+    return modality.sensor == SENTINEL_1.name and store_unit(modality) == SENTINEL_1.units

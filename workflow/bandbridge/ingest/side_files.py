@@ -1,4 +1,4 @@
-"""Files beside a raster that change what it means: masks (NAME.tif.msk), notes (NAME.tif.aux.xml), world files, .prj.
+"""What is stated beside a raster: masks (NAME.tif.msk), notes (NAME.tif.aux.xml), world files, .prj, its STAC item.
 
 Of the notes (GDAL's PAM) only names, values of no data, scales, offsets, colours and the place are read. Statistics and
 histograms, which any look at a file leaves behind, state nothing of it.
@@ -25,6 +25,7 @@ from bandbridge.ingest.mask_files import ENDING as MASK
 from bandbridge.ingest.mask_files import read_mask
 from bandbridge.ingest.places import Grid, Transform, short_system
 from bandbridge.ingest.rasters import Raster, RasterError, centre_of
+from bandbridge.ingest.stac import AssetFacts
 
 COLOURS = ("red", "green", "blue")
 
@@ -33,12 +34,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class SideFiles:
-    """The contents of what lies beside a file; None where there is no such file."""
+    """The contents of what lies beside a file, and what its STAC item states; None where there is no such thing."""
 
     mask: bytes | None = None
     notes: bytes | None = None
     world: bytes | None = None
     system: bytes | None = None
+    item: AssetFacts | None = None
 
 
 NONE_BESIDE = SideFiles()
@@ -91,8 +93,9 @@ def side_files_of(path: Path, accepts: Callable[[str], bool]) -> Beside:
         if not name.lower().endswith((MASK, NOTES)):
             beside.places[name.lower()] = content
             continue
-        kind = "mask" if name.lower().endswith(MASK) else "notes"
-        beside.named[_owner(name)] = replace(beside.named.get(_owner(name), NONE_BESIDE), **{kind: content})
+        sides = beside.named.get(_owner(name), NONE_BESIDE)
+        is_mask = name.lower().endswith(MASK)
+        beside.named[_owner(name)] = replace(sides, mask=content) if is_mask else replace(sides, notes=content)
     return beside
 
 
@@ -121,7 +124,7 @@ def stated_with(
     """What a file of some shape (band, y, x) states, with what is stated beside it; errors as of `with_side_files`.
 
     As in GDAL, the file's own values of no data count before those of the notes, its own place after theirs, and a
-    world file only where neither states a place.
+    world file only where neither states a place. An item counts where neither states anything.
     """
     if beside is None:
         return stated
@@ -131,6 +134,8 @@ def stated_with(
             stated = _noted(stated, parsed(beside.notes), shape)
         except (ValueError, CRSError) as error:
             raise RasterError(f"has notes beside it ({NOTES}) that cannot be read ({error}); remove them") from error
+    if beside.item is not None:
+        stated = _with_item(stated, beside.item, shape[0])
     own = (stated.grid.crs, stated.grid.transform) if stated.grid is not None else (None, stated.bare_transform)
     crs, transform = place_beside(beside, *own)
     if crs is not None and transform is not None and (crs, transform) != own:
@@ -226,6 +231,24 @@ def _noted(stated: Declarations, notes: Element, shape: Sequence[int]) -> Declar
         colours=tuple(colours) if any(colours) else stated.colours,
         is_picture=stated.is_picture and not any(colours),
         tags={**stated.tags, **_tags(notes)},
+    )
+
+
+def _with_item(stated: Declarations, item: AssetFacts, bands: int) -> Declarations:
+    """What a file and its notes state, and what its STAC item does where they state nothing."""
+    listed = len(item.nodata)
+    if listed not in (1, bands):
+        raise RasterError(f"has {bands} bands, of which its STAC item lists {listed}; correct the item")
+    nodata, scales, offsets = (values * (bands // listed) for values in (item.nodata, item.scales, item.offsets))
+    stated = replace(stated, nodata=_filled(stated.nodata, nodata, None))
+    if any(scale != 1 for scale in stated.scales) or any(offset != 0 for offset in stated.offsets):
+        return stated
+    tags = {"PROCESSING_BASELINE": item.baseline} if item.baseline else {}
+    return replace(
+        stated,
+        scales=_replaced(stated.scales, scales, 1.0),
+        offsets=_replaced(stated.offsets, offsets, 0.0),
+        tags={**tags, **stated.tags},
     )
 
 

@@ -1,6 +1,6 @@
 """Cells of a table of samples: paths, classes, splits, places and dates, each with an error that names its row."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -14,8 +14,11 @@ from bandbridge.base.untrusted import decimal_number, has_unseen, leads_out
 from bandbridge.catalogue.option_models import TableOptions
 from bandbridge.ingest.label_lists import flag, is_list, names_in, whole
 from bandbridge.ingest.names import plain, with_slashes
+from bandbridge.ingest.stac import HREF, AssetFacts, facts_of
 
 SPLITS = ("train", "val", "test")
+# How names of splits begin, 'training', 'development' and 'holdout' among them.
+BEGINNINGS = {"tr": "train", "va": "val", "dev": "val", "te": "test", "hold": "test"}
 # What people write between several classes of a cell.
 SEPARATORS = ("|", ";", ",", "/", " ")
 
@@ -69,7 +72,7 @@ def split_of_cell(value: Any, options: TableOptions, where: str) -> str | None:
     split = options.split_names.get(key, text.lower() if text.lower() in SPLITS else text)
     if split is None or split in SPLITS:
         return split
-    meant = next((split for split in SPLITS if text.lower()[:2] == split[:2]), SPLITS[0])
+    meant = next((split for word, split in BEGINNINGS.items() if text.lower().startswith(word)), SPLITS[0])
     key = text or "''"
     raise UserError(
         f"{where}: {options.split} is '{text}', expected {', '.join(SPLITS)}. Other names are translated by the option "
@@ -103,6 +106,27 @@ def inner_path(value: Any, where: str, column: str, images: Path) -> str:
         )
     # As archives' members are named; a path object for each cell of a large table takes long.
     return str(PurePosixPath(text)) if "" in parts[1:] or "." in parts else text
+
+
+def items_of(
+    cells: Mapping[str, Any], paths: Mapping[str, Sequence[str]], columns: Mapping[str, Sequence[str]], where: str
+) -> dict[str, AssetFacts]:
+    """File -> what the asset that names it in a STAC item states of it.
+
+    Args:
+        paths, columns: modality -> files, and the columns that name them.
+    """
+    items = {}
+    for name, modality_columns in columns.items():
+        for path, column in zip(paths[name], modality_columns, strict=True):
+            asset = column.removesuffix(HREF)
+            try:
+                facts = facts_of(cells.get(asset), cells) if path and asset != column else None
+            except ValueError as error:
+                raise UserError(f"{where}: {asset}: {error}") from error
+            if facts is not None:
+                items[path] = facts
+    return items
 
 
 def degrees_of(value: Any, limit: int, where: str, column: str) -> float | None:

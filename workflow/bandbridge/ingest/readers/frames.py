@@ -23,6 +23,7 @@ from bandbridge.ingest.archives import MAX_MEMBER_BYTES, ZIP_SUFFIXES, member_na
 from bandbridge.ingest.junk import is_junk
 from bandbridge.ingest.names import composed
 from bandbridge.ingest.readers.polygons import GEOPACKAGE_ENDING, SQLITE, is_named, must_keep_to_itself
+from bandbridge.ingest.stac import HREF, PROPERTIES
 from bandbridge.ingest.text_files import read_table, read_text
 
 TEXT = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
@@ -71,8 +72,9 @@ def unpacked_table(path: Path, folder: Path) -> Path:
 def read_columns(path: Path, named: Mapping[str, str]) -> dict[str, list[Any]]:
     """Columns of a table, as lists; texts unchanged, as in a text file.
 
-    A dotted name leads into columns of records: `assets.image.href` of STAC items. Where the table has geometries
-    (GeoParquet, GeoJSON, STAC), `LATITUDE` and `LONGITUDE` are further columns.
+    A dotted name leads into columns of records: `assets.image.href` of STAC items. Then the asset, `assets.image`, and
+    `stac.PROPERTIES` are further columns. Where the table has geometries (GeoParquet, GeoJSON, STAC), `LATITUDE` and
+    `LONGITUDE` are.
 
     Args:
         named: column -> the option that names it, for the error.
@@ -94,7 +96,11 @@ def read_columns(path: Path, named: Mapping[str, str]) -> dict[str, list[Any]]:
             guess = did_you_mean(name, present)
             raise UserError(f"{path} has no column '{name}' (option {option}); it has: {listed}.{guess}")
         columns[name] = values
-    for name in (LATITUDE, LONGITUDE):
+    assets = [name.removesuffix(HREF) for name in named if name.endswith(HREF)]
+    for name in assets:
+        if (values := _values(frame, composed(name))) is not None:
+            columns.setdefault(name, values)
+    for name in (LATITUDE, LONGITUDE, *(PROPERTIES if assets else ())):
         if name in frame.columns:
             columns[name] = frame[name].tolist()
     return columns

@@ -4,7 +4,7 @@ import posixpath
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -21,10 +21,19 @@ from bandbridge.ingest.other_formats import OtherFormats
 from bandbridge.ingest.places import Grid, modality_difference, on_grid, on_ground
 from bandbridge.ingest.rasters import Raster, RasterError, decode, opened
 from bandbridge.ingest.readers import Planned, Rejected, Sample, source_path
-from bandbridge.ingest.readers.cells import date_of, degrees_of, inner_path, labels_of, split_of_cell, text_of
+from bandbridge.ingest.readers.cells import (
+    date_of,
+    degrees_of,
+    inner_path,
+    items_of,
+    labels_of,
+    split_of_cell,
+    text_of,
+)
 from bandbridge.ingest.readers.frames import LATITUDE, LONGITUDE, read_columns, unpacked_table
 from bandbridge.ingest.readers.images import most_bytes, read_image
-from bandbridge.ingest.side_files import SideFiles, place_of, side_files_of
+from bandbridge.ingest.side_files import NONE_BESIDE, SideFiles, place_of, side_files_of
+from bandbridge.ingest.stac import AssetFacts
 from bandbridge.ingest.stacking import stacked_bands
 from bandbridge.ingest.wanted import wanted_members
 
@@ -36,6 +45,7 @@ class Row:
     """A sample as the table describes it.
 
     `paths` has the modalities whose cells are not empty: one path, or one per band where each band has a column.
+    `items` has what a STAC item states of these files: path -> facts.
     """
 
     id: str
@@ -45,6 +55,7 @@ class Row:
     lat: float | None
     lon: float | None
     date: str | None
+    items: Mapping[str, AssetFacts] = field(default_factory=dict)
 
 
 def plan(dataset: Dataset, archives: Path) -> Sequence[Planned]:
@@ -138,9 +149,15 @@ def read_rows(dataset: Dataset, options: TableOptions, path: Path, archives: Pat
                 lat=degrees_of(cells[lat], 90, where, lat) if lat in cells else None,
                 lon=degrees_of(cells[lon], 180, where, lon) if lon in cells else None,
                 date=date_of(cells[options.date], where, options.date) if options.date else None,
+                items=items_of(cells, paths, path_columns, where),
             )
         )
     return rows
+
+
+def _with_item(beside: SideFiles | None, row: Row, file: str) -> SideFiles | None:
+    item = row.items.get(file)
+    return beside if item is None else replace(beside or NONE_BESIDE, item=item)
 
 
 def _path(row: Row) -> str:
@@ -311,7 +328,8 @@ def _read_files(
         items: list[Sample | Rejected]
         try:
             content = formats.readable(member, content, len(modality.bands), most_bytes(modality, options.picture_size))
-            image = read_image(content, modality, options.picture_size, member, beside.get(member))
+            sides = _with_item(beside.get(member), owners[member][0], member)
+            image = read_image(content, modality, options.picture_size, member, sides)
             items = [_whole(row, image, modality, targets.get(row.id), options) for row in owners[member]]
         except RasterError as error:
             items = [Rejected(row.id, str(error)) for row in owners[member]]
@@ -343,7 +361,7 @@ def _read_band_files(
                 continue
             sample = waiting.setdefault(at, _Open(rows[at], {}))
             target = targets.get(rows[at].id)
-            file = member, content, beside.get(member)
+            file = member, content, _with_item(beside.get(member), rows[at], member)
             result = _add_band(sample, one[band], file, formats, modality, options, target)
             if result is not None:
                 yield result
