@@ -117,7 +117,7 @@ def pairs(own, place=PLACE, crs="EPSG:32633", options=None, lat=False, sides=(32
         write(own.files / f"s2/p{i}.tif", noise(3, 32, 32, seed=i))
         other = i == 3
         facts = {"transform": place, "crs": crs} if other else {}
-        radar = np.repeat(ramp(place if other else PLACE, *(sides if other else (32, 32))), 2, axis=0) / 10_000 - 60
+        radar = np.repeat(ramp(place if other else PLACE, *(sides if other else (32, 32))), 2, axis=0) / 1000 - 30
         write(own.files / f"s1/p{i}.tif", radar.astype("float32"), **facts)
         row = {"id": f"p{i}", "s2": f"s2/p{i}.tif", "s1": f"s1/p{i}.tif", "cover": CLASSES[i % 3]}
         rows.append({**row, "part": SPLITS[i // 3], **({"lat": "52", "lon": "15"} if lat else {})})
@@ -166,7 +166,7 @@ def test_a_pair_of_another_zone_is_resampled_on_request(own):
 
 def test_a_value_that_is_no_number_in_a_pair_is_recorded(own):
     dataset = pairs(own)
-    radar = np.repeat(ramp(PLACE, 32, 32), 2, axis=0) / 10_000 - 60
+    radar = np.repeat(ramp(PLACE, 32, 32), 2, axis=0) / 1000 - 30
     radar[0, 0, 0] = np.nan
     write(own.files / "s1/p4.tif", radar.astype("float32"))
     store = own.store(dataset)

@@ -259,8 +259,8 @@ def test_backscatter_in_the_unit_that_is_stated_is_as_delivered(own, change, uni
 @pytest.mark.parametrize(
     ("most", "other", "reason"),
     [
-        (decibels, linear, "no value is below 0: linear, most are decibels"),
-        (linear, decibels, "some of its values are below 0: decibels, most are linear"),
+        (decibels, linear, "no value is below 0, and half are below 1: linear, most are decibels"),
+        (linear, decibels, "some of its values are below 0, or half are 1 or more: not linear, as most are"),
     ],
     ids=["linear among decibels", "decibels among linear"],
 )
@@ -311,6 +311,12 @@ def test_tags_go_before_the_name():
 def test_an_offset_alone_shows_its_unit_by_its_size(scale, offset, shift):
     inferred = radiometry(Declarations(scales=(scale,), offsets=(offset,)))
     assert inferred.shifts == (shift,)
+
+
+def test_decibels_of_a_city_are_no_linear_backscatter(own):
+    truth = own.images(lambda pixels, i: decibels(pixels, i) + (40 if i == 2 else 0), bands=2, count=6)
+    assert min(decibels(pixels, 0).min() + 40 for pixels in truth.values()) > 0
+    assert own.store(own.folder(modalities=RADAR)).facts["units"] == "dB"
 
 
 @pytest.mark.parametrize(

@@ -336,7 +336,8 @@ def test_what_is_not_a_number_goes_to_quarantine(tmp_path):
     gap = measured("gap")
     gap.pixels[0] = np.nan
     write(tmp_path, [("train", gap), *((split, measured(split)) for split in COUNTS)])
-    assert quarantine(tmp_path) == [("gap", "train", "30 of 390 values are not finite numbers")]
+    reason = "30 of 390 values are not finite numbers; where they mark missing data, make NaN of them"
+    assert quarantine(tmp_path) == [("gap", "train", reason)]
 
 
 @pytest.mark.parametrize("labels", [(), ("1", "2")])

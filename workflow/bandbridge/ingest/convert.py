@@ -185,6 +185,11 @@ def _percent(part: float) -> str:
     return f"{100 * part:.6g}%"
 
 
+def _is_linear(values: NDArray[Any]) -> bool:
+    """Whether values of radar are linear backscatter, most of which is below 1, rather than decibels of a city."""
+    return bool(values.min() >= 0 and np.median(values) < 1)
+
+
 def _of_pixels(sample: Sample, modality: Modality | None) -> dict[str, Any]:
     """What the journal keeps of a sample's pixels, except defaults."""
     if modality is None or sample.pixels is None:
@@ -197,7 +202,7 @@ def _of_pixels(sample: Sample, modality: Modality | None) -> dict[str, Any]:
     is_in_decibels = is_backscatter_in_decibels(modality)
     if sample.pixels.dtype.kind == "f" or is_in_decibels:
         values = sample.pixels if sample.valid is None else sample.pixels[sample.valid]
-        facts["small"] = bool(values.min() >= 0 if is_in_decibels else np.abs(values).max() < SMALL)
+        facts["small"] = bool(_is_linear(values) if is_in_decibels else np.abs(values).max() < SMALL)
     if sample.grid is not None:
         facts["grid"] = [sample.grid.crs, *sample.grid.transform]
     return facts

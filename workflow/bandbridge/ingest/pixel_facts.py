@@ -73,9 +73,11 @@ def unlike_most(modality: Modality, records: Records) -> Iterator[tuple[int, str
         linear = records.small[rows]
         most_are_linear = linear.sum() * 2 > len(linear)
         for row in rows[linear != most_are_linear].tolist():
-            looks = "decibels, most are linear" if most_are_linear else "linear, most are decibels"
-            some = "some of its values are" if most_are_linear else "no value is"
-            yield row, f"{some} below 0: {looks}; bring the files to one unit"
+            if most_are_linear:
+                looks = "some of its values are below 0, or half are 1 or more: not linear, as most are"
+            else:
+                looks = "no value is below 0, and half are below 1: linear, most are decibels"
+            yield row, f"{looks}; bring the files to one unit"
     # Scale and offset that were applied make values of one unit; those that were not differ in what they mean.
     unnamed = [number for number, text in enumerate(records.radiometries) if "do not say their unit" in text]
     if unnamed:

@@ -31,7 +31,7 @@ class Records:
         valid: the share of pixels that hold data in all bands, -1 where no statement implies missing data.
         made: which of `radiometries`, what was made of the file's numbers, a sample has; 0 is nothing.
         small: whether its values are of another unit than most: below `convert.SMALL`, as of reflectance from 0 to 1;
-            where decibels of Sentinel-1 are expected, none below zero, as of linear backscatter.
+            where decibels of Sentinel-1 are expected, none below zero and half below 1, as of linear backscatter.
         system: which of `systems`, reference systems, its pixels' grid is in; -1 where unknown.
         transform: (sample, 6) of that grid, as `places.Grid` has it.
         reasons: sample -> why it is `BAD`.
